@@ -1,0 +1,202 @@
+"""The configuration of a system: one typed YAML file, with the keys that WeSpeaker's users know.
+
+A file may name another as its `base:` and state differences alone. An unknown key or a value of another type is refused
+by name. The options of encoders and losses (`model_args`, `loss_args`) are checked by their registries.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sv.errors import UserError
+from sv.io.atomic import atomic_write
+from sv.registry import suggest
+
+
+class Section(BaseModel):
+    """A block of the file: unknown keys are refused, and what was read does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class FbankConfig(Section):
+    """Log-mel filter bank, computed on 16-bit scale as Kaldi does."""
+
+    sample_rate: int = Field(16000, gt=0)  # Hz
+    num_mel_bins: int = Field(80, gt=3)
+    frame_length: float = Field(25.0, gt=0)  # ms
+    frame_shift: float = Field(10.0, gt=0)  # ms
+    window: Literal["hamming", "povey", "hanning"] = "hamming"
+    low_freq: float = Field(20.0, ge=0)  # Hz
+    high_freq: float = 0.0  # Hz; 0 or less: that far below half the sample rate
+    dither: float = Field(1.0, ge=0)  # standard deviation in 16-bit steps; in training features only
+
+
+class DatasetArgs(Section):
+    """What the network sees of the features."""
+
+    num_frms: int = Field(200, gt=0)  # frames of a training crop
+    min_num_frames: int = Field(100, gt=0)  # shorter utterances are left out of training
+    sample_num_per_epoch: int = Field(0, ge=0)  # 0: every utterance once
+    cmvn: bool = True  # subtract the mean over the frames the network sees
+    fbank_args: FbankConfig = FbankConfig()
+
+
+class DataloaderArgs(Section):
+    batch_size: int = Field(128, gt=0)  # per process
+    num_workers: int = Field(4, ge=0)
+    prefetch_factor: int = Field(4, gt=0)
+
+
+class MarginUpdate(Section):
+    """The margin grows from `initial_margin` to `final_margin` between two epochs."""
+
+    initial_margin: float = 0.0
+    final_margin: float | None = None  # None: the loss's own default
+    increase_start_epoch: int = Field(20, ge=0)
+    fix_start_epoch: int = Field(40, ge=0)
+    update_margin: bool = True
+    increase_type: Literal["exp", "linear"] = "exp"
+
+
+class OptimizerArgs(Section):
+    weight_decay: float = Field(1e-4, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1)  # SGD
+    nesterov: bool = True  # SGD
+
+
+class SchedulerArgs(Section):
+    initial_lr: float = Field(0.1, gt=0)
+    final_lr: float = Field(5e-5, gt=0)
+    warm_up_epoch: int = Field(6, ge=0)
+    warm_from_zero: bool = True
+    scale_with_batch: bool = True  # times global batch / 64, as WeSpeaker does
+
+
+class Config(Section):
+    """All that decides a system, its data apart."""
+
+    seed: int = 42
+    num_epochs: int = Field(150, gt=0)
+    num_avg: int = Field(10, gt=0)  # checkpoints averaged in stage 4
+
+    model: str = "ResNet34"
+    model_args: dict[str, Any] = {}
+    loss: str = "sphereface2"
+    loss_args: dict[str, Any] = {}
+    margin_update: MarginUpdate = MarginUpdate()
+
+    dataset_args: DatasetArgs = DatasetArgs()
+    dataloader_args: DataloaderArgs = DataloaderArgs()
+
+    optimizer: Literal["SGD", "AdamW"] = "SGD"
+    optimizer_args: OptimizerArgs = OptimizerArgs()
+    scheduler: Literal["ExponentialDecrease", "WarmupCosine"] = "ExponentialDecrease"
+    scheduler_args: SchedulerArgs = SchedulerArgs()
+    clip_grad_norm: float = Field(0.0, ge=0)  # 0: no clipping
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+
+    heldout_speakers: int = Field(15, ge=0)  # training speakers set aside to measure the EER
+    eval_epoch_interval: int = Field(5, gt=0)
+    save_epoch_interval: int = Field(5, gt=0)
+    save_minutes: float = Field(15.0, gt=0)
+    keep_checkpoints: int = Field(2, gt=0)
+    log_batch_interval: int = Field(100, gt=0)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML file with its bases, and set what the command line says.
+
+    Args:
+        path: the file.
+        overrides: "key=value" or "block.key=value"; the value is YAML.
+
+    Raises:
+        UserError: a missing or malformed file, an unknown key, a value of another type or out of its range.
+    """
+    tree = _read_tree(Path(path))
+    for override in overrides:
+        _set(tree, override)
+    return parse_config(tree, str(path))
+
+
+def parse_config(tree: Mapping[str, Any], where: str) -> Config:
+    """A checked configuration from plain values; `where` stands in errors."""
+    try:
+        return Config.model_validate(_numbers_as_float(dict(tree)))
+    except ValidationError as error:
+        raise UserError(f"{where}: {_explain(error.errors()[0])}") from error
+
+
+def save_config(config: Config, path: str | Path) -> None:
+    """Write a configuration with every key it has."""
+    with atomic_write(path) as f:
+        yaml.safe_dump(config.model_dump(), f, sort_keys=False, allow_unicode=True)
+
+
+def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; give a YAML file with --config")
+    if path.resolve() in seen:
+        raise UserError(f"{path}: names itself as its base, by way of others; remove one 'base:'")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {error}") from error
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    return _merge(_read_tree(path.parent / str(base), (*seen, path.resolve())), tree)
+
+
+def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both_blocks = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both_blocks else value
+    return merged
+
+
+def _set(tree: dict[str, Any], override: str) -> None:
+    name, equals, text = override.partition("=")
+    if not equals or not name:
+        raise UserError(f"--set {override!r}: expected key=value, as in --set dataloader_args.batch_size=64")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override!r}: {text!r} is not YAML") from error
+    *blocks, key = name.split(".")
+    for block in blocks:
+        tree = tree.setdefault(block, {})
+        if not isinstance(tree, dict):
+            raise UserError(f"--set {override!r}: {block} is a value, not a block of keys")
+    tree[key] = value
+
+
+def _numbers_as_float(value: Any) -> Any:
+    """YAML 1.1 reads 1e-4 as text, since it has no dot; a user means the number."""
+    if isinstance(value, dict):
+        return {key: _numbers_as_float(item) for key, item in value.items()}
+    if isinstance(value, str):
+        try:
+            return float(value) if value[:1].isdigit() and "e" in value.lower() else value
+        except ValueError:
+            return value
+    return value
+
+
+def _explain(error: Any) -> str:
+    """One line for the first thing that is wrong: the key with its path, and what is known or expected."""
+    *blocks, key = (str(part) for part in error["loc"])
+    name = ".".join((*blocks, key))
+    if error["type"] != "extra_forbidden":
+        return f"{name} is {error['input']!r}: {error['msg']}"
+    section: type[BaseModel] = Config
+    for block in blocks:
+        section = section.model_fields[block].annotation  # type: ignore[assignment]
+    return f"unknown key {name!r}{suggest(key, dict(section.model_fields))}"

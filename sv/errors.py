@@ -1,0 +1,63 @@
+"""Errors that a user can mend, and the one place where a step exits.
+
+A `UserError` carries one line: what is wrong, where (file and line), what to do. `run_step` prints it as
+`score_cosine.py: error: ...` and ends with status 1; `--verbose` (or SV_VERBOSE=1) shows the traceback as well.
+"""
+
+import errno
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+log = logging.getLogger("sv")
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message is one line: what, where, what to do."""
+
+
+def run_step(main: Callable[[], None]) -> None:
+    """Run a step's `main` and turn what goes wrong into one line on stderr and an exit status.
+
+    Takes `--verbose` out of the command line, wherever it stands. Exit status: 0 done, 1 failed, 130 interrupted.
+    """
+    verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
+    sys.argv = [word for word in sys.argv if word != "--verbose"]
+    script = Path(sys.argv[0]).name
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {script}: %(message)s", force=True)
+    if verbose:
+        log.setLevel(logging.DEBUG)
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        _fail(script, str(error), verbose)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(script, _describe(error), verbose)
+    except KeyboardInterrupt:
+        print(f"{script}: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(script: str, message: str, verbose: bool) -> None:
+    print(f"{script}: error: {' '.join(message.split())}", file=sys.stderr)
+    if verbose:
+        traceback.print_exc()
+    sys.exit(1)
+
+
+def _describe(error: OSError) -> str:
+    """One line for what the system refused, with the file if it is known."""
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = {"ENOSPC": "; free some disk space and run the same command again"}
+    return f"{where}{error.strerror or error}{remedy.get(_errno_name(error), '')}"
+
+
+def _errno_name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, "")

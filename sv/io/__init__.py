@@ -1,0 +1,24 @@
+"""Formats: Kaldi data directories, ark and scp, trials and scores; all read with checks and written whole or not at all."""
+
+from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
+from sv.io.atomic import atomic_write, sha256_of
+from sv.io.done import DoneMark
+from sv.io.tables import DataDir, check_id, iter_table, read_table, write_table
+
+__all__ = [
+    "ArkHeader",
+    "ArkWriter",
+    "DataDir",
+    "DoneMark",
+    "Vectors",
+    "atomic_write",
+    "check_id",
+    "iter_table",
+    "read_header",
+    "read_matrix",
+    "read_table",
+    "read_vector",
+    "read_vectors",
+    "sha256_of",
+    "write_table",
+]

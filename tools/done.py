@@ -1,0 +1,35 @@
+#!/usr/bin/env python3
+"""Look at, or write, the mark of a finished piece of work (see sv/io/done.py).
+
+Usage: tools/done.py check MARK [--options TEXT] [--inputs FILE ...] [--outputs FILE ...] [--verify true|false]
+       tools/done.py write MARK [--options TEXT] [--inputs FILE ...] [--outputs FILE ...]
+`check` ends with status 0 if the work is done; else it says why not and ends with status 3.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from sv.errors import run_step
+from sv.io.done import DoneMark
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["check", "write"])
+    parser.add_argument("mark", type=Path)
+    parser.add_argument("--options", default="", help="all that decides the result")
+    parser.add_argument("--inputs", nargs="*", type=Path, default=[])
+    parser.add_argument("--outputs", nargs="*", type=Path, default=[])
+    parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums, too")
+    args = parser.parse_args()
+    mark = DoneMark(args.mark, {"options": args.options}, tuple(args.inputs))
+    if args.action == "write":
+        mark.write(args.outputs)
+    elif why := mark.stale(verify=args.verify == "true"):
+        print(why, file=sys.stderr)
+        sys.exit(3)
+
+
+if __name__ == "__main__":
+    run_step(main)
