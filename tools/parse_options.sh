@@ -1,0 +1,307 @@
+# shellcheck shell=bash
+# Options of a script, read from its own text: source this right after the option block.
+#
+#   # What the script does, reads and leaves.
+#   # Usage: steps/x.sh [options] <data-dir> [<ark-dir>]
+#   # e.g.: steps/x.sh --nj 8 data/train
+#   set -euo pipefail
+#   # Options
+#   nj=4                   # parallel jobs
+#   dither=true            # true|false
+#   loss=softmax           # softmax|aam|sphereface2: the training loss
+#   config=                # FILE: settings of the front-end
+#   . tools/parse_options.sh
+#
+# "--name value" and "--name=value", dashes or underscores alike, before or after the positional arguments; a boolean
+# without a value means true; "--" ends the options; --help prints the comment and the block; --verbose sets SV_VERBOSE=1.
+# Checked: names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*), and the number of positional arguments,
+# which stay in "$@" (<a> is required, [<b>] optional, "..." any number; none in the usage line: none allowed).
+# DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it.
+# Wrong calls exit with 2. For the script's own use it leaves
+#   in_stage N "title"     true if stage <= N <= stop_stage, and says so on stderr
+#   die "what; remedy"     one line on stderr, exit 1
+#   usage_error "what"     one line and the usage on stderr, exit 2
+
+_po_script=${BASH_SOURCE[1]}
+_po_name=${_po_script##*/}
+if [[ $_po_script != /* && -n ${start_dir:-} && -e $start_dir/$_po_script ]]; then
+  _po_script=$start_dir/$_po_script # the script has changed folder since
+fi
+_po_head=()                                           # the opening comment, without "# "
+_po_rows=()                                           # what --help prints of the block: an option's name, or "#text"
+declare -A _po_default=() _po_about=() _po_kind=()    # by option name; kind: any, bool, int, a "|a|b|" list, path
+
+die() {
+  printf '%s: error: %s\n' "$_po_name" "$*" >&2
+  exit 1
+}
+
+_po_refuse() {
+  printf '%s: error: %s (--help lists the options)\n' "$_po_name" "$*" >&2
+  exit 2
+}
+
+usage_error() {
+  printf '%s: error: %s\n' "$_po_name" "$*" >&2
+  _po_print_usage >&2
+  exit 2
+}
+
+in_stage() {
+  if ((${stage:?} > $1 || ${stop_stage:?} < $1)); then
+    return 1
+  fi
+  printf '%(%F %T)T %s: stage %s: %s\n' -1 "$_po_name" "$1" "${2:-}" >&2
+}
+
+_po_find_kind() { # <name>; from the default, which is still the variable's value, and the description
+  local kind=any about=${_po_about[$1]} list='^([^][:space:]:|]+(\|[^][:space:]:|]+)+)(:|$)'
+  if [[ $about == 'true|false'* && ! $about =~ ^true\|false\| ]]; then
+    kind=bool
+  elif [[ $about =~ $list ]]; then
+    kind="|${BASH_REMATCH[1]}|"
+  elif [[ ${!1} == true || ${!1} == false ]]; then
+    kind=bool
+  elif [[ $about == DIR:* || $about == FILE:* ]]; then
+    kind=path
+  elif [[ $1 =~ ^(stage|nj|seed|num_.*|.*_stage|.*_nj)$ && ${!1} =~ ^-?[0-9]+$ ]]; then
+    kind=int
+  fi
+  _po_kind[$1]=$kind
+}
+
+_po_read_script() {
+  local line name part=head
+  local word="(\"([^\"\\\\]|\\\\.)*\"|'[^']*'|[^[:space:]\"'])*" # a shell word, quoted in part or not at all
+  local option="^([A-Za-z_][A-Za-z0-9_]*)=($word)[[:space:]]*(#[[:space:]]*(.*))?\$"
+  while IFS= read -r line || [[ -n $line ]]; do
+    if [[ $part == head && $line == '#'* ]]; then
+      if [[ $line != '#!'* && $line != '# shellcheck '* ]]; then
+        line=${line#\#}
+        _po_head+=("${line# }")
+      fi
+    elif [[ $line == '# Options'* ]]; then
+      part=block
+    elif [[ $part == block && $line =~ ^(\.|source)[[:space:]].*parse_options\.sh ]]; then
+      return 0
+    elif [[ $part == block && $line =~ $option ]]; then
+      name=${BASH_REMATCH[1]}
+      _po_rows+=("$name")
+      _po_default[$name]=${BASH_REMATCH[2]}
+      _po_about[$name]=${BASH_REMATCH[6]}
+      _po_find_kind "$name"
+    elif [[ $part == block && $line =~ ^[[:space:]]*(#.*)$ && $line != *'# shellcheck '* ]]; then
+      _po_rows+=("${BASH_REMATCH[1]}")
+    elif [[ $part == block && -n $line && $line != *'# shellcheck '* ]]; then
+      die "$_po_script: not an option line: $line"
+    elif [[ $part == head ]]; then
+      part=code
+    fi
+  done <"$_po_script"
+  die "$_po_script has no option block (from a line \"# Options\" to the one that sources parse_options.sh)"
+}
+
+_po_flag() { # <name>: as the user types it
+  if [[ $1 == *[A-Z]* ]]; then
+    printf -- '--%s' "$1"
+  else
+    printf -- '--%s' "${1//_/-}"
+  fi
+}
+
+_po_print_options() {
+  local row
+  printf '\nOptions, with their defaults:\n'
+  for row in "${_po_rows[@]}"; do
+    if [[ $row == '#'* ]]; then
+      printf '  %-34s %s\n' '' "${row#\#}"
+    else
+      printf '  %-34s  %s\n' "$(_po_flag "$row") ${_po_default[$row]}" "${_po_about[$row]}"
+    fi
+  done
+  printf '  %-34s  %s\n' --help 'print this' --verbose 'show where in the code an error came from'
+}
+
+_po_print_usage() { # usage and example: the head comment from its first "Usage:" on
+  local line seen=false
+  for line in "${_po_head[@]}"; do
+    if [[ $line == Usage:* ]]; then
+      seen=true
+    fi
+    if [[ $seen == true ]]; then
+      printf '%s\n' "$line"
+    fi
+  done
+  if [[ $seen == false ]]; then
+    printf 'Usage: %s [options]\n' "$_po_name"
+  fi
+  _po_print_options
+}
+
+_po_distance() { # <a> <b>: into _po_edits, the edits that turn one into the other (Levenshtein)
+  local a=$1 b=$2 i j cost above
+  local -a row=()
+  for ((j = 0; j <= ${#b}; j++)); do
+    row[j]=$j
+  done
+  for ((i = 1; i <= ${#a}; i++)); do
+    above=$((i - 1)) row[0]=$i
+    for ((j = 1; j <= ${#b}; j++)); do
+      [[ ${a:i-1:1} == "${b:j-1:1}" ]] && cost=$above || cost=$((above + 1))
+      above=${row[j]}
+      ((row[j] + 1 < cost)) && cost=$((row[j] + 1))
+      ((row[j - 1] + 1 < cost)) && cost=$((row[j - 1] + 1))
+      row[j]=$cost
+    done
+  done
+  _po_edits=${row[${#b}]}
+}
+
+_po_refuse_unknown() { # <argument as given> <name>
+  local name best='' _po_edits least=$((${#2} / 3 + 1))
+  if ((${#2} <= 64)); then
+    for name in "${!_po_default[@]}"; do
+      if [[ ${#2} -ge 2 && $name == "$2"* ]]; then
+        _po_edits=0
+      else
+        _po_distance "$2" "$name"
+      fi
+      if ((_po_edits < least || (_po_edits == least && ${#best} == 0))); then
+        best=$name least=$_po_edits
+      fi
+    done
+  fi
+  if [[ -n $best ]]; then
+    _po_refuse "unknown option $1; did you mean $(_po_flag "$best")?"
+  fi
+  _po_refuse "unknown option $1"
+}
+
+_po_check() { # <name> <value>
+  local flag kind=${_po_kind[$1]}
+  flag=$(_po_flag "$1")
+  case $kind in
+    bool)
+      if [[ $2 != true && $2 != false ]]; then
+        _po_refuse "$flag is true or false, not '$2'"
+      fi
+      ;;
+    int)
+      if [[ ! $2 =~ ^-?(0|[1-9][0-9]{0,8})$ ]]; then
+        _po_refuse "$flag is a whole number, not '$2'"
+      elif [[ $1 == *nj && $2 -lt 1 ]]; then
+        _po_refuse "$flag is at least 1, not $2"
+      fi
+      ;;
+    '|'*)
+      if [[ -z $2 || $2 == *'|'* || $kind != *"|$2|"* ]] && [[ -n $2 || -n ${!1} ]]; then
+        kind=${kind#|}
+        kind=${kind%|}
+        _po_refuse "$flag is one of ${kind//|/, }, not '$2'"
+      fi
+      ;;
+  esac
+}
+
+_po_set() { # <name> <value>
+  local value=$2
+  _po_check "$1" "$value"
+  if [[ ${_po_kind[$1]} == path && -n $value && $value != /* && -n ${start_dir:-} ]]; then
+    value=$start_dir/${value#./}
+  fi
+  printf -v "$1" %s "$value"
+}
+
+_po_is_option() { # <argument>: does it name an option of this script?
+  local name=${1%%=*}
+  name=${name#--}
+  name=${name//-/_}
+  [[ $1 == --* && (-n ${_po_default[${name:-?}]+set} || $name == help || $name == verbose) ]]
+}
+
+_po_parse() { # <arguments>...: sets the variables, leaves the rest in _po_args
+  local arg name value
+  while (($#)); do
+    arg=$1
+    shift
+    case $arg in
+      --help | -h | '-?') printf '%s\n' "${_po_head[@]}" && _po_print_options && exit 0 ;;
+      --) _po_args+=("$@") && return 0 ;;
+      --*) ;;
+      -?*) _po_refuse_unknown "$arg" "${arg#-}" ;;
+      *) _po_args+=("$arg") && continue ;;
+    esac
+    name=${arg%%=*}
+    name=${name#--}
+    name=${name//-/_}
+    if [[ $name == verbose && -z ${_po_default[verbose]+set} ]]; then
+      export SV_VERBOSE=1
+      continue
+    elif [[ -z ${_po_default[${name:-?}]+set} ]]; then
+      _po_refuse_unknown "${arg%%=*}" "$name"
+    fi
+    if [[ $arg == *=* ]]; then
+      value=${arg#*=}
+    elif [[ ${_po_kind[$name]} == bool ]]; then
+      value=true
+      if (($#)) && [[ ${1,,} =~ ^(true|false|yes|no|on|off|0|1)$ || ($_po_max -eq 0 && $1 != --*) ]]; then
+        value=$1
+        shift
+      fi
+    elif (($# == 0)) || _po_is_option "$1"; then
+      _po_refuse "${arg} needs a value"
+    else
+      value=$1
+      shift
+    fi
+    _po_set "$name" "$value"
+  done
+}
+
+_po_count_positional() { # into _po_min and _po_max, from the usage lines; alternatives give the widest range
+  local line rest item required optional pattern='^[^[<]*(\[[^]]*\]|<[^>]*>)(.*)$'
+  _po_min=0 _po_max=0
+  local first=true
+  for line in "${_po_head[@]}"; do
+    if [[ ! $line =~ ^(Usage|[[:space:]]*or): ]]; then
+      continue
+    fi
+    rest=$line required=0 optional=0
+    while [[ $rest =~ $pattern ]]; do
+      item=${BASH_REMATCH[1]} rest=${BASH_REMATCH[2]}
+      if [[ $item == '<'* ]]; then
+        required=$((required + 1))
+      elif [[ $item == '[<'* ]]; then
+        optional=$((optional + 1))
+      fi
+    done
+    if [[ $line == *...* ]]; then
+      optional=1000000
+    fi
+    if [[ $first == true || $required -lt $_po_min ]]; then
+      _po_min=$required
+    fi
+    if ((required + optional > _po_max)); then
+      _po_max=$((required + optional))
+    fi
+    first=false
+  done
+}
+
+_po_check_positional() { # <positional arguments>...
+  if (($# == 0 && _po_min > 0)); then
+    _po_print_usage >&2
+    exit 2
+  elif (($# > 0 && _po_max == 0)); then
+    _po_refuse "takes options only, not '$1'"
+  elif (($# < _po_min || $# > _po_max)); then
+    usage_error "wrong number of arguments: $#"
+  fi
+}
+
+_po_args=()
+_po_read_script
+_po_count_positional
+_po_parse "$@"
+_po_check_positional ${_po_args[@]+"${_po_args[@]}"}
+set -- ${_po_args[@]+"${_po_args[@]}"}
