@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# The whole VoxCeleb recipe on a small synthetic corpus: from nothing to a table of results in some minutes, on a laptop.
+# What the corpus is, and what its numbers mean: egs/mini/README.md.
+#
+#   bash egs/mini/run.sh
+#   bash egs/mini/run.sh --loss aam       # another loss; what is done already is not done again
+set -euo pipefail
+start_dir=$PWD # paths given by the user are relative to it
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+tools/setup.sh --quiet true
+. ./path.sh
+
+# Options
+stage=0               # first stage to run (0 makes the corpus; the others are those of egs/voxceleb/run.sh)
+stop_stage=5          # last stage to run
+nj=2                  # parallel jobs
+cmd="run.pl"          # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+gpus=none             # "0,1": those, a process each; auto: one if there is one; none: CPU
+num_procs=1           # training processes on the CPU, where no GPU is used
+num_threads=0         # threads a training process on the CPU; 0: all cores
+corpora=egs/mini/corpora # DIR: the synthetic corpus
+data=egs/mini/data    # DIR: data lists
+fbank=egs/mini/fbank  # DIR: feature archives
+speeds=""             # speed-perturbed copies of the training data, each with speakers of its own, for instance "0.9 1.1"
+# System; an empty option leaves what the configuration file says
+config=egs/mini/conf/resnet_small.yaml # FILE: encoder, loss, schedules
+loss=                 # softmax, am, aam, sphereface2
+margin_type=          # C or A, of sphereface2
+margin=               # final margin
+scale=                # s
+lambda=               # weight of the target pair in sphereface2
+t=                    # exponent of sphereface2's g
+num_epochs=           # length of training
+seed=                 # of initialization, held-out speakers, order and crops
+exp_dir=              # DIR: the system's folder (default: egs/mini/exp/<model>-<loss>-m<margin>-seed<N>)
+checkpoint=           # FILE: start training from the weights of this model
+num_avg=              # checkpoints averaged in stage 4
+. tools/parse_options.sh
+
+if [ -z "$exp_dir" ]; then
+  name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
+    --seed "$seed" --print-name)
+  exp_dir=egs/mini/exp/$name
+fi
+
+if in_stage 0 "synthetic corpus"; then
+  local/make_mini_corpus.py --nj "$nj" "$corpora"
+fi
+
+if ((stop_stage >= 1)); then
+  egs/voxceleb/run.sh "${option_args[@]}" --stage $((stage > 1 ? stage : 1)) --exp-dir "$exp_dir"
+fi

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Speaker verification on speechocean762: real speech on a laptop. Train on the corpus's `train` speakers, test on its `test` speakers.
+# The corpus, time and disk needed: egs/speechocean762/README.md.  Numbers: egs/speechocean762/RESULTS.md.
+#
+#   bash egs/speechocean762/run.sh --corpus DIR          # a copy that is there already
+#   bash egs/speechocean762/run.sh --download true       # fetches OpenSLR 101 first (520 MB)
+#   bash egs/speechocean762/run.sh --stage 3 --loss aam  # another loss on the same features
+#
+# Stages: 1 data and trial lists   2 fbank to ark files   3 training   4 averaging and embeddings   5 cosine scores and results
+set -euo pipefail
+start_dir=$PWD # paths given by the user are relative to it
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+tools/setup.sh --quiet true
+. ./path.sh
+
+# Options
+stage=1               # first stage to run
+stop_stage=5          # last stage to run
+nj=2                  # parallel jobs
+cmd="run.pl"          # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
+num_procs=1           # training processes on the CPU, where no GPU is used
+num_threads=0         # threads a training process on the CPU; 0: all cores
+# Data
+corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
+download=false        # true|false: fetch the corpus into that folder first
+data=egs/speechocean762/data # DIR: data lists
+fbank=egs/speechocean762/fbank # DIR: feature archives
+speeds=""             # speed-perturbed copies of the training data, each with speakers of its own, for instance "0.9 1.1"
+trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and age band
+# System; an empty option leaves what the configuration file says
+config=egs/speechocean762/conf/resnet_small.yaml # FILE: encoder, loss, schedules
+loss=                 # softmax, am, aam, sphereface2
+margin_type=          # C or A, of sphereface2
+margin=               # final margin
+scale=                # s
+lambda=               # weight of the target pair in sphereface2
+t=                    # exponent of sphereface2's g
+num_epochs=           # length of training
+seed=                 # of initialization, held-out speakers, order and crops
+exp_dir=              # DIR: the system's folder (default: egs/speechocean762/exp/<model>-<loss>-m<margin>-seed<N>)
+checkpoint=           # FILE: start training from the weights of this model
+num_avg=              # checkpoints averaged in stage 4
+. tools/parse_options.sh
+
+train_set=train${speeds:+_sp}
+system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
+  --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg")
+if [ -z "$exp_dir" ]; then
+  name=$(steps/make_config.py "${system[@]}" --print-name)
+  exp_dir=egs/speechocean762/exp/$name
+fi
+
+if in_stage 1 "data and trial lists"; then
+  if [ "$download" = true ]; then
+    local/download_speechocean762.py "$corpus"
+  fi
+  local/prepare_speechocean762.py "$corpus" "$data"
+fi
+
+if in_stage 2 "fbank to ark files"; then
+  steps/check_data.sh --nj "$nj" --cmd "$cmd" "$data/train" "$data/test"
+  parts=("$data/train")
+  for speed in $speeds; do
+    tools/perturb_data_dir_speed.sh "$speed" "$data/train" "$data/train_sp$speed"
+    parts+=("$data/train_sp$speed")
+  done
+  for part in "${parts[@]}"; do
+    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank"
+  done
+  if [ -n "$speeds" ]; then
+    tools/combine_data.sh "$data/$train_set" "${parts[@]}"
+  fi
+  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither false "$data/test" "$fbank"
+fi
+
+if in_stage 3 "training into $exp_dir"; then
+  steps/train.sh --cmd "$cmd" --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads" \
+    --checkpoint "$checkpoint" "${system[@]}" "$data/$train_set" "$exp_dir"
+fi
+
+if in_stage 4 "embeddings"; then
+  steps/average_models.py "$exp_dir"
+  for set in train test; do
+    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$set"
+  done
+  steps/compute_mean.py "$exp_dir/embeddings/train/xvector.scp" "$exp_dir/embeddings/train/mean_vec.npy"
+fi
+
+if in_stage 5 "cosine scores"; then
+  for name in $trials; do
+    steps/score_cosine.py --mean "$exp_dir/embeddings/train/mean_vec.npy" \
+      "$data/test/trials/$name" "$exp_dir/embeddings/test/xvector.scp" "$exp_dir/scores/$name.score"
+  done
+  steps/compute_metrics.py "$exp_dir" test_cos_result "$data/test/trials" $trials
+fi

@@ -1,0 +1,107 @@
+#!/usr/bin/env bash
+# Speaker verification on VoxCeleb: train on vox2_dev, test on Vox1-O, -E and -H.
+# Corpora, disk and time needed: egs/voxceleb/README.md.  Numbers: egs/voxceleb/RESULTS.md.
+#
+#   bash egs/voxceleb/run.sh --vox1 DIR --vox2 DIR --loss sphereface2 --margin-type A --gpus 0,1
+#   bash egs/voxceleb/run.sh --stage 3 --loss aam        # another loss on the same features
+#
+# Stages: 0 download (only when asked)   1 data lists   2 fbank to ark files   3 training
+#         4 averaging and embeddings     5 cosine scores and results
+set -euo pipefail
+start_dir=$PWD # paths given by the user are relative to it
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+tools/setup.sh --quiet true
+. ./path.sh
+
+# Options
+stage=1               # first stage to run
+stop_stage=5          # last stage to run
+nj=16                 # parallel jobs
+cmd="run.pl"          # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
+num_procs=1           # training processes on the CPU, where no GPU is used
+num_threads=0         # threads a training process on the CPU; 0: all cores
+# Data
+corpora=egs/voxceleb/corpora # DIR: where stage 0 puts what it downloads
+vox1=                 # DIR: VoxCeleb1, as distributed or unpacked (default: <corpora>/voxceleb1)
+vox2=                 # DIR: VoxCeleb2, the same (default: <corpora>/voxceleb2)
+lists=                # DIR: veri_test2.txt, list_test_all2.txt, list_test_hard2.txt (default: looked for beside VoxCeleb1)
+source=hf             # stage 0: hf, mmai, oxford, an address or a folder; see local/download_voxceleb.py --help
+audio_format=flac     # flac|wav: what m4a files are turned into
+data=egs/voxceleb/data # DIR: data lists
+fbank=egs/voxceleb/fbank # DIR: feature archives
+speeds="0.9 1.1"      # speed-perturbed copies of the training data, each with speakers of its own; "" for none
+check_audio=false     # decode every file before stage 2 and stop at the first set with a bad one
+trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists; those that stage 1 could make
+# System; an empty option leaves what the configuration file says
+config=egs/voxceleb/conf/resnet34.yaml # FILE: encoder, loss, schedules
+loss=                 # softmax, am, aam, sphereface2
+margin_type=          # C or A, of sphereface2
+margin=               # final margin
+scale=                # s
+lambda=               # weight of the target pair in sphereface2
+t=                    # exponent of sphereface2's g
+num_epochs=           # length of training
+seed=                 # of initialization, held-out speakers, order and crops
+exp_dir=              # DIR: the system's folder (default: egs/voxceleb/exp/<model>-<loss>-m<margin>-seed<N>)
+checkpoint=           # FILE: start training from the weights of this model
+num_avg=              # checkpoints averaged in stage 4
+. tools/parse_options.sh
+
+vox1=${vox1:-$corpora/voxceleb1}
+vox2=${vox2:-$corpora/voxceleb2}
+train_set=vox2_dev${speeds:+_sp}
+system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
+  --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg")
+if [ -z "$exp_dir" ]; then
+  name=$(steps/make_config.py "${system[@]}" --print-name)
+  exp_dir=egs/voxceleb/exp/$name
+fi
+
+if in_stage 0 "download"; then
+  local/download_voxceleb.py --source "$source" "$corpora"
+fi
+
+if in_stage 1 "data lists"; then
+  local/convert_audio.sh --nj "$nj" --cmd "$cmd" --format "$audio_format" "$vox2"
+  local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" --lists "$lists" "$data"
+fi
+
+if in_stage 2 "fbank to ark files"; then
+  if [ "$check_audio" = true ]; then
+    steps/check_data.sh --nj "$nj" --cmd "$cmd" "$data/vox2_dev" "$data/vox1"
+  fi
+  parts=("$data/vox2_dev")
+  for speed in $speeds; do
+    tools/perturb_data_dir_speed.sh "$speed" "$data/vox2_dev" "$data/vox2_dev_sp$speed"
+    parts+=("$data/vox2_dev_sp$speed")
+  done
+  for part in "${parts[@]}"; do
+    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank"
+  done
+  if [ -n "$speeds" ]; then
+    tools/combine_data.sh "$data/$train_set" "${parts[@]}"
+  fi
+  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither false "$data/vox1" "$fbank"
+fi
+
+if in_stage 3 "training into $exp_dir"; then
+  steps/train.sh --cmd "$cmd" --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads" \
+    --checkpoint "$checkpoint" "${system[@]}" "$data/$train_set" "$exp_dir"
+fi
+
+if in_stage 4 "embeddings"; then
+  steps/average_models.py "$exp_dir"
+  for set in vox2_dev vox1; do
+    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$set"
+  done
+  steps/compute_mean.py "$exp_dir/embeddings/vox2_dev/xvector.scp" "$exp_dir/embeddings/vox2_dev/mean_vec.npy"
+fi
+
+if in_stage 5 "cosine scores"; then
+  for name in $trials; do
+    steps/score_cosine.py --mean "$exp_dir/embeddings/vox2_dev/mean_vec.npy" \
+      "$data/vox1/trials/$name" "$exp_dir/embeddings/vox1/xvector.scp" "$exp_dir/scores/$name.score"
+  done
+  steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" $trials
+fi

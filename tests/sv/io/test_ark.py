@@ -1,0 +1,150 @@
+"""Kaldi's archives: written, read back, read from other writers, refused when damaged."""
+
+import struct
+
+import kaldi_native_io
+import kaldiio
+import numpy as np
+import pytest
+
+from sv.errors import UserError
+from sv.io import ArkWriter, read_header, read_matrix, read_table, read_vectors, sha256_of
+from sv.io.ark import decode_columns
+
+
+@pytest.fixture
+def matrix():
+    return np.random.default_rng(1).normal(9, 3, (57, 13)).astype(np.float32)
+
+
+def write(folder, entries, compress=False):
+    with ArkWriter(folder / "x.ark", folder / "x.scp", compress=compress) as writer:
+        for key, array in entries.items():
+            writer.write(key, array)
+    return folder / "x.scp", writer.sha256
+
+
+def test_float_round_trip_is_exact(tmp_path, matrix):
+    scp, _ = write(tmp_path, {"u1": matrix})
+    np.testing.assert_array_equal(read_matrix(read_table(scp)["u1"]), matrix)
+
+
+def test_cm2_is_within_half_a_step_and_read_alike_by_kaldis_readers(tmp_path, matrix):
+    scp, _ = write(tmp_path, {"u1": matrix, "u2": matrix[:1]}, compress=True)
+    ours = {key: read_matrix(location) for key, location in read_table(scp).items()}
+    assert np.abs(ours["u1"] - matrix).max() <= 0.51 * (matrix.max() - matrix.min()) / 65535
+    with kaldi_native_io.SequentialFloatMatrixReader(f"scp:{scp}") as reader:
+        for key, value in reader:
+            np.testing.assert_array_equal(ours[key], value)
+    for key, value in kaldiio.load_scp(str(scp)).items():
+        np.testing.assert_allclose(ours[key], value, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", range(1, 8))
+def test_every_compression_of_kaldi_is_read(tmp_path, matrix, method):
+    kaldiio.save_ark(str(tmp_path / "k.ark"), {"u1": matrix}, scp=str(tmp_path / "k.scp"), compression_method=method)
+    expected = kaldiio.load_scp(str(tmp_path / "k.scp"))["u1"]
+    location = read_table(tmp_path / "k.scp")["u1"]
+    np.testing.assert_allclose(read_matrix(location), expected, atol=1e-5)
+    np.testing.assert_allclose(read_matrix(location, 5, 7), expected[5:12], atol=1e-5)
+
+
+def test_double_matrices_and_vectors_of_kaldi_are_read(tmp_path, matrix):
+    doubles = {"u1": matrix.astype(np.float64)}
+    kaldiio.save_ark(str(tmp_path / "d.ark"), doubles, scp=str(tmp_path / "d.scp"))
+    np.testing.assert_array_equal(read_matrix(read_table(tmp_path / "d.scp")["u1"]), matrix)
+    kaldiio.save_ark(str(tmp_path / "v.ark"), {"u1": matrix[0], "u2": matrix[1]}, scp=str(tmp_path / "v.scp"))
+    vectors = read_vectors(tmp_path / "v.scp")
+    np.testing.assert_array_equal(vectors.matrix[vectors.index["u2"]], matrix[1])
+
+
+def test_cm_columns_by_hand():
+    header = read_header_of_cm(rows=3, cols=1, minimum=-1.0, span=2.0)
+    data = struct.pack("<4H", 0, 16384, 49151, 65535) + bytes([0, 128, 255])
+    np.testing.assert_allclose(decode_columns(data, header)[:, 0], [-1.0, 0.0, 1.0], atol=2e-5)
+
+
+def read_header_of_cm(rows, cols, minimum, span):
+    from sv.io import ArkHeader
+
+    return ArkHeader("CM", rows, cols, 0, minimum, span)
+
+
+def test_a_constant_matrix_comes_back(tmp_path):
+    scp, _ = write(tmp_path, {"u1": np.full((4, 3), -2.5, np.float32)}, compress=True)
+    np.testing.assert_array_equal(read_matrix(read_table(scp)["u1"]), np.full((4, 3), -2.5, np.float32))
+
+
+def test_checksum_is_that_of_the_file(tmp_path, matrix):
+    _, checksum = write(tmp_path, {"u1": matrix}, compress=True)
+    assert checksum == sha256_of(tmp_path / "x.ark")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [(np.array([[1.0, np.nan]]), "NaN or infinite"), (np.array([[1.0, np.inf]]), "NaN"), (np.ones((0, 3)), "no values")],
+)
+def test_what_would_spoil_an_archive_is_refused_and_nothing_is_left(tmp_path, array, message):
+    with pytest.raises(UserError, match=message):
+        write(tmp_path, {"good": np.ones((2, 2)), "bad": array}, compress=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncated_ark_names_file_and_offset(tmp_path, matrix):
+    scp, _ = write(tmp_path, {"u1": matrix, "u2": matrix}, compress=True)
+    ark = tmp_path / "x.ark"
+    whole = ark.read_bytes()
+    location = read_table(scp)["u2"]
+    for length in (len(whole) - 1, len(whole) - matrix.size * 2 - 10, len(whole) // 2, 0):
+        ark.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"x\.ark:\d+.*truncated"):
+            read_matrix(location)
+
+
+def test_a_corrupt_header_never_asks_for_terabytes(tmp_path, matrix):
+    write(tmp_path, {"u1": matrix}, compress=True)
+    ark = tmp_path / "x.ark"
+    data = bytearray(ark.read_bytes())
+    data[3 + 6 + 8 : 3 + 6 + 16] = struct.pack("<ii", 2**31 - 1, 2**31 - 1)
+    ark.write_bytes(bytes(data))
+    with pytest.raises(UserError, match="2147483647 x 2147483647 does not fit"):
+        read_matrix(f"{ark}:3")
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("missing.ark:3", "does not exist"),
+        ("copy-feats ark:a ark:- |", "a command or a range"),
+        ("x.ark:5[0:9]", "a command or a range"),
+        ("x.ark:five", "not 'path:offset'"),
+    ],
+)
+def test_odd_locations_are_refused(location, message):
+    with pytest.raises(UserError, match=message):
+        read_matrix(location)
+
+
+def test_text_archives_are_named_as_such(tmp_path):
+    (tmp_path / "t.ark").write_text("u1  [\n 1 2\n 3 4 ]\n")
+    with pytest.raises(UserError, match="no binary Kaldi matrix"):
+        read_header(tmp_path / "t.ark", 3)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"u1": np.ones(3), "u2": np.ones(4)}, "u2 has dimension 4, those before 3"),
+        ({"u1": np.ones((2, 3))}, "a matrix .FM.; a vector is expected"),
+    ],
+)
+def test_vectors_must_be_alike(tmp_path, entries, message):
+    scp, _ = write(tmp_path, entries)
+    with pytest.raises(UserError, match=message):
+        read_vectors(scp)
+
+
+def test_vectors_with_nan_name_the_utterance(tmp_path):
+    kaldiio.save_ark(str(tmp_path / "v.ark"), {"u7": np.array([1, np.nan], np.float32)}, scp=str(tmp_path / "v.scp"))
+    with pytest.raises(UserError, match="u7 has NaN"):
+        read_vectors(tmp_path / "v.scp")

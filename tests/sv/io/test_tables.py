@@ -1,0 +1,82 @@
+"""Kaldi's text tables and the data dir made of them."""
+
+import pytest
+
+from sv.errors import UserError
+from sv.io import DataDir, check_id, read_table, write_table
+
+
+def test_table_is_sorted_by_bytes_and_read_back(tmp_path):
+    write_table(tmp_path / "t", {"b": 1, "B": "two words", "é": 3, "a-1": 4, "a1": 5})
+    assert list(read_table(tmp_path / "t")) == ["B", "a-1", "a1", "b", "é"]
+    assert read_table(tmp_path / "t")["B"] == "two words"
+
+
+def test_tabs_separate_as_blanks_do(tmp_path):
+    (tmp_path / "t").write_text("u1\tone\nu2  two \n")
+    assert read_table(tmp_path / "t") == {"u1": "one", "u2": "two"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"u1 a\nu1 b\n", "t:2: u1 comes twice"),
+        (b"u1 a\nu2\n", "t:2: expected 'key value', found 'u2'"),
+        (b"u1 a\n\nu2 b\n", "t:2: expected 'key value'"),
+        (b"", "t is empty"),
+        (b"u1 \xff\xfe\n", "not UTF-8"),
+        (b"u;1 a\n", "t:1: id 'u;1' holds ';'"),
+        (b"../u1 a\n", "t:1: id '../u1' holds '..'"),
+        (b"x" * 1001 + b" a\n", "an id of 1001 characters"),
+    ],
+)
+def test_a_bad_table_names_file_and_line(tmp_path, content, message):
+    (tmp_path / "t").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read_table(tmp_path / "t")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "a'b", 'a"b', "a;b", "$(x)", "a/../b", "..", "", "a\0b"])
+def test_unsafe_ids_are_refused(name):
+    with pytest.raises(UserError):
+        check_id(name, "t:1")
+
+
+@pytest.mark.parametrize("name", ["id10001/1zcIwhmdeo4/00001.wav", "sp0.9-id1", "a..b", "说话人", "-x_y"])
+def test_usual_ids_pass(name):
+    assert check_id(name, "t:1") == name
+
+
+def make_dir(path, **files):
+    for name, text in files.items():
+        (path / name.replace("__", ".")).write_text(text)
+    return DataDir(path)
+
+
+def test_speakers_are_collected_from_utt2spk(tmp_path):
+    data = make_dir(tmp_path, utt2spk="u1 s2\nu2 s1\nu3 s2\n")
+    assert data.spk2utt == {"s1": ["u2"], "s2": ["u1", "u3"]}
+
+
+def test_numbers_and_segments_are_checked(tmp_path):
+    data = make_dir(
+        tmp_path, utt2dur="u1 1.5\n", utt2num_frames="u1 x\n", segments="u1 r1 0.5 2.0\n", wav__scp="r1 a.wav\n"
+    )
+    assert data.utt2dur == {"u1": 1.5}
+    assert data.segments == {"u1": ("r1", 0.5, 2.0)}
+    with pytest.raises(UserError, match="utt2num_frames: u1 has 'x', not a number"):
+        _ = data.utt2num_frames
+
+
+@pytest.mark.parametrize("line", ["u1 r1 2.0 1.0", "u1 r1 -1 1.0", "u1 r1 1.0", "u1 r1 nan 2"])
+def test_bad_segments_are_refused(tmp_path, line):
+    with pytest.raises(UserError, match="u1"):
+        _ = make_dir(tmp_path, segments=line + "\n").segments
+
+
+def test_missing_files_say_which_stage_makes_them(tmp_path):
+    with pytest.raises(UserError, match=r"feats\.scp does not exist; make it with steps/make_fbank\.sh \(stage 2\)"):
+        _ = DataDir(tmp_path).feats_scp
+    with pytest.raises(UserError, match=r"not a data directory; prepare it first \(stage 1\)"):
+        DataDir(tmp_path / "nowhere")

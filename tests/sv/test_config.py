@@ -1,0 +1,62 @@
+"""The YAML file of a system."""
+
+import pytest
+
+from sv.config import Config, load_config, save_config
+from sv.errors import UserError
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_saved_config_is_read_back_as_it_was(tmp_path):
+    config = Config(seed=7, loss="aam", loss_args={"scale": 40.0})
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_base_gives_what_the_file_does_not_say(tmp_path):
+    write(tmp_path / "base.yaml", "seed: 1\nscheduler_args: {initial_lr: 0.2, final_lr: 1e-5}\n")
+    lm = write(tmp_path / "lm.yaml", "base: base.yaml\nscheduler_args: {initial_lr: 1e-4}\n")
+    config = load_config(lm)
+    assert (config.seed, config.scheduler_args.initial_lr, config.scheduler_args.final_lr) == (1, 1e-4, 1e-5)
+
+
+def test_overrides_win_and_take_yaml_values(tmp_path):
+    path = write(tmp_path / "c.yaml", "num_epochs: 3\n")
+    config = load_config(path, ["num_epochs=5", "dataset_args.fbank_args.window=povey", "model_args={embed_dim: 64}"])
+    assert config.num_epochs == 5
+    assert config.dataset_args.fbank_args.window == "povey"
+    assert config.model_args == {"embed_dim": 64}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sead: 1", "unknown key 'sead'; did you mean 'seed'?"),
+        ("dataset_args: {fbank_args: {windo: povey}}", "unknown key 'dataset_args.fbank_args.windo'; did you mean"),
+        ("seed: abc", "seed is 'abc': Input should be a valid integer"),
+        ("dataset_args: {num_frms: 0}", "dataset_args.num_frms is 0: Input should be greater than 0"),
+        ("precision: fp8", "precision is 'fp8': Input should be 'fp32', 'bf16' or 'fp16'"),
+        ("optimizer_args: 3", "optimizer_args is 3:"),
+        ("- a\n- b", "expected 'key: value' lines, found list"),
+        ("a: [1", "not YAML"),
+        ("base: c.yaml", "names itself as its base"),
+        ("base: other.yaml", "other.yaml does not exist"),
+    ],
+)
+def test_a_bad_file_gets_one_line_with_its_path(tmp_path, text, message):
+    path = write(tmp_path / "c.yaml", text)
+    with pytest.raises(UserError) as error:
+        load_config(path)
+    assert message in str(error.value)
+    assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("override", ["seed", "=3", "seed.x=3", "seed=[1"])
+def test_a_bad_override_is_quoted(tmp_path, override):
+    path = write(tmp_path / "c.yaml", "seed: 1\n")
+    with pytest.raises(UserError, match="--set"):
+        load_config(path, [override])

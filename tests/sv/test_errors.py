@@ -1,0 +1,54 @@
+"""A step ends with one line and a status."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import errno, sys
+from sv.errors import UserError, run_step
+def main():
+    what = sys.argv[1]
+    if what == "user": raise UserError("data/x:3: two\\nlines; mend them")
+    if what == "disk": raise OSError(errno.ENOSPC, "No space left on device", "exp/a.pt")
+    if what == "bug": raise RuntimeError("a bug")
+    print("fine")
+run_step(main)
+"""
+
+
+@pytest.fixture
+def step(tmp_path: Path) -> Path:
+    (tmp_path / "step.py").write_text(SCRIPT)
+    return tmp_path / "step.py"
+
+
+def test_user_error_is_one_line_and_status_1(run, step):
+    result = run("python3", step, "user")
+    assert result.returncode == 1
+    assert result.stderr == "step.py: error: data/x:3: two lines; mend them\n"
+
+
+def test_verbose_shows_the_traceback_after_the_line(run, step):
+    result = run("python3", step, "--verbose", "user")
+    assert result.stderr.splitlines()[0].startswith("step.py: error:")
+    assert "Traceback" in result.stderr
+
+
+def test_full_disk_names_file_and_remedy(run, step):
+    result = run("python3", step, "disk")
+    assert result.stderr == (
+        "step.py: error: exp/a.pt: No space left on device; free some disk space and run the same command again\n"
+    )
+
+
+def test_a_bug_keeps_its_traceback(run, step):
+    result = run("python3", step, "bug")
+    assert result.returncode == 1
+    assert "RuntimeError: a bug" in result.stderr
+
+
+def test_closed_pipe_is_silent(run, step):
+    result = run("bash", "-c", f'{sys.executable} "{step}" fine | true')
+    assert result.stderr == ""
