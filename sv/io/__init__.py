@@ -3,22 +3,30 @@
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.done import DoneMark
+from sv.io.scores import Scores, read_scores, write_scores
 from sv.io.tables import DataDir, check_id, iter_table, read_table, write_table
+from sv.io.trials import Trials, read_enroll_map, read_trials
 
 __all__ = [
     "ArkHeader",
     "ArkWriter",
     "DataDir",
     "DoneMark",
+    "Scores",
+    "Trials",
     "Vectors",
     "atomic_write",
     "check_id",
     "iter_table",
+    "read_enroll_map",
     "read_header",
     "read_matrix",
+    "read_scores",
     "read_table",
+    "read_trials",
     "read_vector",
     "read_vectors",
     "sha256_of",
+    "write_scores",
     "write_table",
 ]

@@ -1,0 +1,81 @@
+"""Large text files of columns (trials, scores), read in blocks of some 100,000 lines."""
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+
+_BLOCK_BYTES = 1 << 23  # its words take about 10 times as much memory while a block is worked on
+_LABELS = {b"target": 1, b"nontarget": 0}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Some successive lines of a file.
+
+    Attributes:
+        path: the file.
+        first_line: number of the first line, from 1.
+        words: one list for each column, all of the same length.
+    """
+
+    path: Path
+    first_line: int
+    words: list[list[bytes]]
+
+    def where(self, row: int) -> str:
+        """`file:line` of a row, for errors."""
+        return f"{self.path}:{self.first_line + row}"
+
+
+def iter_columns(path: str | Path, layout: str, widths: Container[int]) -> Iterator[Columns]:
+    """Blocks of a file whose lines all have the same number of columns.
+
+    Args:
+        path: text, columns separated by blanks or tabs.
+        layout: what a line looks like, for errors: "enroll test target|nontarget".
+        widths: the numbers of columns that are right.
+
+    Raises:
+        UserError: the file is missing or empty, or a line has another number of columns.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist")
+    first_line, width = 1, 0
+    with open(path, "rb") as f:
+        while text := f.read(_BLOCK_BYTES) + f.readline():
+            lines = text.removesuffix(b"\n").split(b"\n")
+            found = list(map(len, map(bytes.split, lines)))
+            width = width or found[0]
+            if width not in widths or found.count(width) != len(found):
+                row = 0 if width not in widths else next(i for i, count in enumerate(found) if count != width)
+                shown = lines[row].decode(errors="replace").strip()[:80]
+                raise UserError(
+                    f"{path}:{first_line + row}: expected '{layout}', found {found[row]} columns: {shown!r}"
+                )
+            words = text.split()
+            yield Columns(path, first_line, [words[column::width] for column in range(width)])
+            first_line += len(lines)
+    if not width:
+        raise UserError(f"{path} is empty; make it again")
+
+
+def parse_labels(columns: Columns, column: int) -> NDArray[np.bool_]:
+    """Whether each line's label is `target`.
+
+    Raises:
+        UserError: a label that is neither target nor nontarget.
+    """
+    words = columns.words[column]
+    codes = np.fromiter(map(_LABELS.get, words, repeat(-1)), dtype=np.int8, count=len(words))
+    if codes.min() < 0:
+        row = int(np.argmin(codes))
+        shown = words[row].decode(errors="replace")[:80]
+        raise UserError(f"{columns.where(row)}: label {shown!r}; write target or nontarget")
+    return codes.astype(np.bool_)

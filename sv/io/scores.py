@@ -1,0 +1,92 @@
+"""Score files: lines `enroll test 0.12345 target|nontarget`, with WeSpeaker's five decimals.
+
+Metrics are measured on these files, that is on rounded scores: two trials whose scores agree to five decimals are tied.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+from sv.io.columns import Columns, iter_columns, parse_labels
+from sv.io.trials import Trials
+
+_LINES = 1 << 16  # formatted at a time
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A score file without its ids.
+
+    Attributes:
+        values: (trials,) float64.
+        is_target: (trials,) bool; None where the file has no labels.
+    """
+
+    values: NDArray[np.float64]
+    is_target: NDArray[np.bool_] | None
+
+
+def write_scores(file: TextIO, trials: Trials, scores: NDArray[np.floating[Any]]) -> None:
+    """Append one line for each trial of a block.
+
+    Args:
+        file: open for text.
+        trials: the block; its labels are written if it has them.
+        scores: (trials,).
+
+    Raises:
+        UserError: a score is NaN or infinite.
+    """
+    assert scores.shape == trials.enroll.shape, f"{scores.shape} scores for {trials.enroll.shape} trials"
+    finite = np.isfinite(scores)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        pair = f"{trials.enroll_ids[trials.enroll[row]]} and {trials.test_ids[trials.test[row]]}"
+        raise UserError(f"{trials.path}:{trials.first_line + row}: the score of {pair} is {scores[row]}; extract again")
+    endings = ("\n",) if trials.is_target is None else (" nontarget\n", " target\n")
+    for start in range(0, len(trials), _LINES):
+        rows = slice(start, start + _LINES)
+        enroll = map(trials.enroll_ids.__getitem__, trials.enroll[rows].tolist())
+        test = map(trials.test_ids.__getitem__, trials.test[rows].tolist())
+        labels = [0] * len(trials.enroll[rows]) if trials.is_target is None else trials.is_target[rows].tolist()
+        ends = map(endings.__getitem__, labels)
+        parts = zip(enroll, test, scores[rows].tolist(), ends, strict=True)
+        file.write("".join([f"{a} {b} {score:.5f}{end}" for a, b, score, end in parts]))
+
+
+def read_scores(path: str | Path) -> Scores:
+    """Read a score file; columns after the label are left alone (a normalized score file has eight).
+
+    Raises:
+        UserError: a missing or empty file, a wrong number of columns, a score that is no finite number, a wrong label.
+    """
+    values: list[NDArray[np.float64]] = []
+    labels: list[NDArray[np.bool_]] = []
+    for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
+        values.append(_numbers(columns.words[2], columns))
+        if len(columns.words) > 3:
+            labels.append(parse_labels(columns, 3))
+    return Scores(np.concatenate(values), np.concatenate(labels) if labels else None)
+
+
+def _numbers(words: list[bytes], columns: Columns) -> NDArray[np.float64]:
+    try:
+        values = np.fromiter(map(float, words), dtype=np.float64, count=len(words))
+    except ValueError:
+        values = np.array([_number_or_nan(word) for word in words])
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        shown = words[row].decode(errors="replace")[:80]
+        raise UserError(f"{columns.where(row)}: score {shown!r} is not a finite number; score again")
+    return values
+
+
+def _number_or_nan(word: bytes) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        return float("nan")

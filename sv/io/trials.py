@@ -1,0 +1,97 @@
+"""Trial lists: lines `enroll test target|nontarget`, or `enroll test` where the truth is not known."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+from sv.io.columns import Columns, iter_columns, parse_labels
+from sv.io.tables import read_table
+
+
+@dataclass(frozen=True)
+class Trials:
+    """A block of successive trials, as rows into two lists of ids.
+
+    Attributes:
+        path: the trial list.
+        first_line: number of the block's first line, from 1.
+        enroll_ids, test_ids: the ids known: of models or utterances, and of utterances.
+        enroll, test: (trials,) int32, rows of those.
+        is_target: (trials,) bool; None for a list without labels.
+    """
+
+    path: Path
+    first_line: int
+    enroll_ids: Sequence[str]
+    test_ids: Sequence[str]
+    enroll: NDArray[np.int32]
+    test: NDArray[np.int32]
+    is_target: NDArray[np.bool_] | None
+
+    def __len__(self) -> int:
+        return len(self.enroll)
+
+
+def read_trials(
+    path: str | Path,
+    known: Sequence[str],
+    *,
+    known_enroll: Sequence[str] | None = None,
+    source: str | Path = "xvector.scp",
+    enroll_source: str | Path = "",
+    remedy: str = "extract it (stage 4)",
+) -> Iterator[Trials]:
+    """Read a trial list in blocks of some 100,000 trials, in the order of the file; the whole list is never held.
+
+    Args:
+        path: the list; the same pair may come more than once.
+        known: ids of the test utterances, each once.
+        known_enroll: ids of the enroll models; None: enroll on the utterances in `known`.
+        source: where `known` comes from, for errors.
+        enroll_source: where `known_enroll` comes from.
+        remedy: what to do about an unknown id.
+
+    Raises:
+        UserError: a missing or empty list, a wrong number of columns, a wrong label, unknown ids (the first and how
+            many more: the list is read to its end for it).
+    """
+    test_ids, enroll_ids = known, known if known_enroll is None else known_enroll
+    test_rows = {name.encode(): row for row, name in enumerate(test_ids)}
+    enroll_rows = test_rows if known_enroll is None else {name.encode(): row for row, name in enumerate(enroll_ids)}
+    unknown: dict[bytes, str] = {}  # id -> where it was first seen, and where it is not
+    for columns in iter_columns(path, "enroll test target|nontarget", (2, 3)):
+        enroll = _rows(columns, 0, enroll_rows, unknown, enroll_source or source)
+        test = _rows(columns, 1, test_rows, unknown, source)
+        is_target = parse_labels(columns, 2) if len(columns.words) == 3 else None
+        if not unknown:
+            yield Trials(columns.path, columns.first_line, enroll_ids, test_ids, enroll, test, is_target)
+    if unknown:
+        others = f", nor are {len(unknown) - 1} other ids of the list" if len(unknown) > 1 else ""
+        raise UserError(f"{next(iter(unknown.values()))}{others}; {remedy}")
+
+
+def _rows(
+    columns: Columns, column: int, rows: dict[bytes, int], unknown: dict[bytes, str], source: str | Path
+) -> NDArray[np.int32]:
+    """Row of each id; those that have none are added to `unknown`."""
+    words = columns.words[column]
+    found = np.fromiter(map(rows.get, words, repeat(-1)), dtype=np.int32, count=len(words))
+    for row in np.flatnonzero(found < 0).tolist():
+        name = words[row]
+        if name not in unknown:
+            unknown[name] = f"{columns.where(row)}: {name.decode(errors='replace')[:200]} is not in {source}"
+    return found
+
+
+def read_enroll_map(path: str | Path) -> dict[str, list[str]]:
+    """Utterances of each enroll model, from lines `model utt1 utt2 ...` as in Kaldi's spk2utt.
+
+    Raises:
+        UserError: a missing or empty file, a model without utterances, a model that comes twice.
+    """
+    return {model: utts.split() for model, utts in read_table(path).items()}

@@ -1,0 +1,99 @@
+"""Cosine scoring of trials, in blocks.
+
+Embeddings are centered (if a mean is given) and brought to unit length once; a trial then costs two rows and a dot
+product. A model of several utterances is the mean of their unit vectors, brought to unit length again: each utterance
+counts the same, however long its embedding is.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+from sv.io import Trials, Vectors
+
+Floats = NDArray[np.float32]
+
+_ROWS = 2048  # 4 MiB at 256 dimensions: stays in the cache
+
+
+def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | Path = "xvector.scp") -> Vectors:
+    """Embeddings minus the mean, of length 1.
+
+    Args:
+        vectors: (utterances, dim).
+        mean: (dim,), usually of the training embeddings.
+        source: where the vectors come from, for errors.
+
+    Raises:
+        UserError: a mean of another dimension; an embedding that is not finite, or zero after centering.
+    """
+    dim = vectors.matrix.shape[1]
+    if mean is not None and mean.shape != (dim,):
+        raise UserError(
+            f"{source}: embeddings have dimension {dim}, the mean has shape {mean.shape}; take the mean of embeddings "
+            "of the same model (steps/compute_mean.py)"
+        )
+    unit = np.empty_like(vectors.matrix)
+    for start in range(0, len(unit), _ROWS):
+        rows = vectors.matrix[start : start + _ROWS]
+        centered = rows if mean is None else rows - mean
+        length = np.linalg.norm(centered, axis=1, keepdims=True)  # (rows, 1)
+        bad = np.flatnonzero(~((length[:, 0] > 0) & np.isfinite(length[:, 0])))
+        if len(bad):
+            name, what = vectors.ids[start + bad[0]], "zero" if length[bad[0], 0] == 0 else "not finite"
+            raise UserError(f"{source}: the embedding of {name} is {what}; extract it again, or leave it out")
+        np.divide(centered, length, out=unit[start : start + _ROWS])
+    return Vectors(vectors.ids, unit)
+
+
+def enroll_models(
+    unit: Vectors, utts_of: Mapping[str, Sequence[str]], *, source: str | Path = "xvector.scp", where: str | Path = ""
+) -> Vectors:
+    """One unit vector for each enroll model.
+
+    Args:
+        unit: (utterances, dim), of length 1.
+        utts_of: model -> its utterances, one or more.
+        source: where the vectors come from, for errors.
+        where: where the models come from.
+
+    Raises:
+        UserError: an utterance without embedding; embeddings of a model that cancel out.
+    """
+    models = np.empty((len(utts_of), unit.matrix.shape[1]), dtype=np.float32)
+    for row, (model, utts) in enumerate(utts_of.items()):
+        missing = [utt for utt in utts if utt not in unit.index]
+        if missing:
+            raise UserError(f"{where}: {missing[0]} of model {model} is not in {source}; extract it (stage 4)")
+        models[row] = unit.matrix[[unit.index[utt] for utt in utts]].mean(axis=0)
+    return unit_vectors(Vectors(list(utts_of), models), source=where)
+
+
+def cosine_scores(trials: Trials, unit: Vectors, enroll: Vectors | None = None) -> Floats:
+    """Cosine of each trial; (trials,) float32 in [-1, 1] but for rounding.
+
+    Args:
+        trials: a block whose rows point into the ids of the vectors.
+        unit: of `unit_vectors`, (utterances, dim).
+        enroll: of `enroll_models`, (models, dim); None: enroll on the utterances.
+    """
+    return pair_dots(unit.matrix if enroll is None else enroll.matrix, unit.matrix, trials.enroll, trials.test)
+
+
+def pair_dots(left: Floats, right: Floats, left_rows: NDArray[np.int32], right_rows: NDArray[np.int32]) -> Floats:
+    """Dot product of row left_rows[i] of `left` with row right_rows[i] of `right`; (pairs,) float32.
+
+    Two small buffers are used again and again: a large temporary costs more in page faults than the products do.
+    """
+    dots = np.empty(len(left_rows), dtype=np.float32)
+    buffer = np.empty((2, min(_ROWS, len(dots)), left.shape[1]), dtype=np.float32)
+    for start in range(0, len(dots), _ROWS):
+        stop = min(start + _ROWS, len(dots))
+        a, b = buffer[:, : stop - start]
+        np.take(left, left_rows[start:stop], axis=0, out=a, mode="clip")  # "clip" writes into `out` directly
+        np.take(right, right_rows[start:stop], axis=0, out=b, mode="clip")
+        np.einsum("ij,ij->i", a, b, out=dots[start:stop])
+    return dots

@@ -1,0 +1,190 @@
+"""Error rates of a verification system: EER and minDCF, with tied scores handled right.
+
+A trial is accepted when its score is at least the threshold. Trials of equal score are accepted or rejected together:
+only the distinct scores are thresholds, and no result depends on the order of the trials.
+
+    miss(t) = share of targets below t         false_accept(t) = share of non-targets at or above t
+    EER     = miss = false_accept, on the straight line between the two operating points where they cross
+    DCF(t)  = c_miss p_target miss(t) + c_fa (1 - p_target) false_accept(t)
+    minDCF  = min over t of DCF(t) / min(c_miss p_target, c_fa (1 - p_target))
+
+minDCF is normalized as in NIST's speaker recognition evaluations: 1 is what accepting or rejecting everything costs,
+whichever is cheaper. All is read off the two sorted lists of scores: one sort of all scores is nearly the whole cost.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sv.errors import UserError
+
+_BLOCK = 1 << 20  # thresholds tried at a time, so that memory does not grow with them
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What `evaluate` measures.
+
+    Attributes:
+        eer: percent.
+        eer_threshold: a score; accepting from here on errs about as often on targets as on non-targets.
+        min_dcf: by p_target.
+        min_dcf_threshold: by p_target; just above the highest score where rejecting everything is best.
+        num_target, num_nontarget: trials.
+    """
+
+    eer: float
+    eer_threshold: float
+    min_dcf: dict[float, float]
+    min_dcf_threshold: dict[float, float]
+    num_target: int
+    num_nontarget: int
+
+
+@dataclass(frozen=True)
+class SortedScores:
+    """Scores of the targets and of the non-targets, each ascending and finite, of one type."""
+
+    target: NDArray[np.floating[Any]]
+    nontarget: NDArray[np.floating[Any]]
+
+    def miss(self, threshold: ArrayLike) -> Any:
+        """Share of targets below each threshold."""
+        return np.searchsorted(self.target, threshold, side="left") / len(self.target)
+
+    def false_accept(self, threshold: ArrayLike) -> Any:
+        """Share of non-targets at or above each threshold."""
+        count = len(self.nontarget)
+        return (count - np.searchsorted(self.nontarget, threshold, side="left")) / count
+
+    @property
+    def above_all(self) -> np.floating[Any]:
+        """The lowest threshold that rejects every trial."""
+        highest = max(self.target[-1], self.nontarget[-1])
+        return np.nextafter(highest, highest.dtype.type(np.inf))
+
+
+def sort_scores(target: ArrayLike, nontarget: ArrayLike) -> SortedScores:
+    """Sort the two lists, as float32 if both are, else as float64.
+
+    Raises:
+        UserError: a list is empty, or holds NaN or an infinite value.
+    """
+    both_single = np.asarray(target).dtype == np.asarray(nontarget).dtype == np.float32
+    dtype = np.float32 if both_single else np.float64
+    return SortedScores(_sorted(target, dtype, "target"), _sorted(nontarget, dtype, "nontarget"))
+
+
+def _sorted(scores: ArrayLike, dtype: type[np.floating[Any]], kind: str) -> NDArray[np.floating[Any]]:
+    ascending = np.sort(np.asarray(scores, dtype=dtype), axis=None)
+    if len(ascending) == 0:
+        raise UserError(f"no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
+    if not np.isfinite(ascending[[0, -1]]).all():  # the sort puts NaN last
+        count = int((~np.isfinite(ascending)).sum())
+        raise UserError(f"{count} of {len(ascending)} {kind} scores are NaN or infinite; score these trials again")
+    return ascending
+
+
+def eer(target: ArrayLike, nontarget: ArrayLike) -> tuple[float, float]:
+    """Equal error rate in percent, and the threshold of the nearer of the two operating points that it lies between.
+
+    Args:
+        target: scores of target trials, in any order and shape.
+        nontarget: scores of non-target trials.
+
+    Raises:
+        UserError: a list is empty, or holds NaN or an infinite value.
+    """
+    return eer_of_sorted(sort_scores(target, nontarget))
+
+
+def min_dcf(
+    target: ArrayLike, nontarget: ArrayLike, p_target: float, *, c_miss: float = 1.0, c_fa: float = 1.0
+) -> tuple[float, float]:
+    """Lowest detection cost, 1 being the best system that does not look, and the lowest threshold that has it.
+
+    Args:
+        target: scores of target trials, in any order and shape.
+        nontarget: scores of non-target trials.
+        p_target: prior probability of a target, between 0 and 1.
+        c_miss: cost of rejecting a target.
+        c_fa: cost of accepting a non-target.
+
+    Raises:
+        UserError: a list is empty, or holds NaN or an infinite value; a prior or cost out of its range.
+    """
+    return min_dcf_of_sorted(sort_scores(target, nontarget), p_target, c_miss=c_miss, c_fa=c_fa)
+
+
+def evaluate(target: ArrayLike, nontarget: ArrayLike, p_targets: Sequence[float] = (0.01, 0.05)) -> Metrics:
+    """EER, and minDCF at each prior, from one sort."""
+    scores = sort_scores(target, nontarget)
+    equal, equal_threshold = eer_of_sorted(scores)
+    costs = {p: min_dcf_of_sorted(scores, p) for p in p_targets}
+    return Metrics(
+        eer=equal,
+        eer_threshold=equal_threshold,
+        min_dcf={p: cost for p, (cost, _) in costs.items()},
+        min_dcf_threshold={p: threshold for p, (_, threshold) in costs.items()},
+        num_target=len(scores.target),
+        num_nontarget=len(scores.nontarget),
+    )
+
+
+def eer_of_sorted(scores: SortedScores) -> tuple[float, float]:
+    """As `eer`. Miss grows and false accept falls with the threshold: bisection finds where they cross."""
+    crossings = [
+        values[i]
+        for values in (scores.target, scores.nontarget)
+        if (i := _first_crossing(values, scores)) < len(values)
+    ]
+    after = min(crossings) if crossings else scores.above_all
+    before = max(
+        values[i - 1]
+        for values in (scores.target, scores.nontarget)
+        if (i := int(np.searchsorted(values, after, side="left"))) > 0
+    )
+    miss_before, accept_before = float(scores.miss(before)), float(scores.false_accept(before))
+    miss_after, accept_after = float(scores.miss(after)), float(scores.false_accept(after))
+    gap_before, gap_after = accept_before - miss_before, miss_after - accept_after  # > 0, >= 0
+    share = gap_before / (gap_before + gap_after)
+    equal = miss_before + share * (miss_after - miss_before)
+    return 100 * equal, float(before if gap_before <= gap_after else after)
+
+
+def _first_crossing(values: NDArray[np.floating[Any]], scores: SortedScores) -> int:
+    """Index of the lowest of `values` at which the targets are missed at least as often as non-targets are accepted."""
+    low, high = 0, len(values)
+    while low < high:
+        middle = (low + high) // 2
+        if scores.miss(values[middle]) >= scores.false_accept(values[middle]):
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def min_dcf_of_sorted(
+    scores: SortedScores, p_target: float, *, c_miss: float = 1.0, c_fa: float = 1.0
+) -> tuple[float, float]:
+    """As `min_dcf`. Only the target scores, and a threshold above all, can be best.
+
+    Raising a threshold up to the next target score misses no more targets and accepts no more non-targets.
+    """
+    if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
+        raise UserError(
+            f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}: expected 0 < p_target < 1 and costs above 0"
+        )
+    miss_cost, accept_cost = c_miss * p_target, c_fa * (1 - p_target)
+    best, threshold = miss_cost, float(scores.above_all)
+    for start in range(0, len(scores.target), _BLOCK):
+        candidates = scores.target[start : start + _BLOCK]
+        miss = np.arange(start, start + len(candidates)) / len(scores.target)  # too high within a tie, but at its first
+        cost = miss_cost * miss + accept_cost * scores.false_accept(candidates)
+        lowest = int(np.argmin(cost))
+        if (cost[lowest], candidates[lowest]) < (best, threshold):
+            best, threshold = float(cost[lowest]), float(candidates[lowest])
+    return best / min(miss_cost, accept_cost), threshold

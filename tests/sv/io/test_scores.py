@@ -1,0 +1,89 @@
+"""Score files hold WeSpeaker's lines, come back as written, and name the line that is wrong."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.errors import UserError
+from sv.io import Trials, read_scores, read_trials, write_scores
+
+KNOWN = ["a/1.wav", "a/2.wav", "b/1.wav"]
+
+
+def trials(folder: Path, text: str = "a/1.wav a/2.wav target\na/1.wav b/1.wav nontarget\n") -> Trials:
+    path = folder / "list.kaldi"
+    path.write_text(text)
+    (block,) = read_trials(path, KNOWN)
+    return block
+
+
+def written(block: Trials, scores: list[float], dtype: type = np.float32) -> str:
+    file = io.StringIO()
+    write_scores(file, block, np.array(scores, dtype=dtype))
+    return file.getvalue()
+
+
+def test_lines_are_wespeakers(tmp_path: Path) -> None:
+    text = written(trials(tmp_path), [0.123456, -0.5])
+    assert text == "a/1.wav a/2.wav 0.12346 target\na/1.wav b/1.wav -0.50000 nontarget\n"
+
+
+def test_trials_without_labels_give_three_columns(tmp_path: Path) -> None:
+    assert written(trials(tmp_path, "a/1.wav a/2.wav\n"), [1.0]) == "a/1.wav a/2.wav 1.00000\n"
+
+
+def test_scores_come_back_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    lines = [f"a/1.wav b/1.wav {label}\n" for label in rng.choice(["target", "nontarget"], 300)]
+    block = trials(tmp_path, "".join(lines))
+    scores = rng.normal(0, 20, 300)
+    monkeypatch.setattr("sv.io.scores._LINES", 7)
+    path = tmp_path / "x.score"
+    path.write_text(written(block, scores.tolist(), np.float64))
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
+    back = read_scores(path)
+    assert back.values.tolist() == [float(f"{score:.5f}") for score in scores]
+    assert back.is_target is not None and block.is_target is not None
+    assert back.is_target.tolist() == block.is_target.tolist()
+
+
+def test_file_without_labels(tmp_path: Path) -> None:
+    path = tmp_path / "x.score"
+    path.write_text("a b 0.5\nc d -1e-3\n")
+    back = read_scores(path)
+    assert back.values.tolist() == [0.5, -0.001] and back.is_target is None
+
+
+def test_eight_columns_of_a_normalized_file_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "x.score"
+    path.write_text("a b 0.50000 target 12.1 13.5 0.1 0.2\n")
+    back = read_scores(path)
+    assert back.values.tolist() == [0.5] and back.is_target is not None and back.is_target.tolist() == [True]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_score_that_is_not_finite_is_not_written(tmp_path: Path, bad: float) -> None:
+    block = trials(tmp_path)
+    with pytest.raises(UserError, match=r"list.kaldi:2: the score of a/1.wav and b/1.wav is (nan|inf)"):
+        written(block, [0.5, bad])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b 0.5 target\na b o.5 target\n", "x.score:2: score 'o.5' is not a finite number"),
+        ("a b nan target\n", "x.score:1: score 'nan' is not a finite number"),
+        ("a b 0.5 1\n", "x.score:1: label '1'; write target or nontarget"),
+        ("a b target\n", "x.score:1: score 'target' is not a finite number"),
+        ("a b\n", "x.score:1: expected 'enroll test score target.nontarget', found 2 columns"),
+        ("a b 0.5 target\na b 0.5\n", "x.score:2: .*found 3 columns"),
+        ("", "x.score is empty"),
+    ],
+)
+def test_wrong_line_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.score"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_scores(path)
