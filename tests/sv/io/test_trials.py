@@ -106,6 +106,10 @@ def test_wrong_label_names_its_line(tmp_path: Path) -> None:
         ("a/1.wav a/2.wav target\n\na/1.wav a/2.wav target\n", "list.kaldi:2: .*found 0 columns"),
         # Four and two columns are as many words as three and three.
         ("a/1.wav a/2.wav target a/1.wav\na/2.wav target\n", "list.kaldi:1: .*found 4 columns"),
+        ("\n", "list.kaldi:1: .*found 0 columns"),
+        (" \na/1.wav a/2.wav target\n", "list.kaldi:1: .*found 0 columns"),
+        ("a/1.wav a/2.wav target\na/1.wav a/2.wav target a/1.wav a/2.wav target\n", "list.kaldi:2: .*found 6 columns"),
+        ("a/1.wav a/2.wav target\na/1.wav a/2.wav", "list.kaldi:2: .*found 2 columns"),
         ("", "list.kaldi is empty"),
     ],
 )
