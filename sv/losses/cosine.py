@@ -1,0 +1,51 @@
+"""Cosines, and cosines of a moved angle, whose values and gradients are finite everywhere.
+
+With theta = acos(cosine), d/dcosine of cos(theta + m) is sin(theta + m) / sin(theta): without bound at theta = 0, where
+acos and sqrt(1 - cos^2) give inf and then NaN. Here everything is algebra on the cosine, with a floor under the sine.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+NORM_FLOOR = 1e-6
+
+
+def cosine_matrix(embedding: Tensor, weight: Tensor) -> Tensor:
+    """Cosines (batch, speakers) of embedding (batch, dim) and weight (speakers, dim); up to rounding within [-1, 1]."""
+    return unit(embedding) @ unit(weight).T
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows (n, dim) brought to norm 1.
+
+    A row of norm 1e-6 or less has no direction: it becomes 0, and so does its gradient, which 1 / norm would otherwise
+    raise to where one dead utterance outweighs the rest of the batch.
+    """
+    norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # (n, 1)
+    return rows * ((norm > NORM_FLOOR) / norm.clamp_min(NORM_FLOOR))
+
+
+def sine(cosine: Tensor) -> Tensor:
+    """sin(theta) in [0, 1], exact at cosine = +-1 and 0 beyond.
+
+    Under sqrt(eps) of the dtype (float32: 3.5e-4, which is what rounding of the cosine lets one see of it) the root
+    of u = 1 - cosine^2 is replaced by its chord u / sqrt(eps): the slope stays under 2 / sqrt(eps), and the value is
+    off by sqrt(eps) / 4 at most.
+    """
+    square = ((1 - cosine) * (1 + cosine)).clamp_min(0)
+    return square / square.clamp_min(torch.finfo(cosine.dtype).eps).sqrt()
+
+
+def add_angle(cosine: Tensor, angle: float) -> Tensor:
+    """cos(theta + angle), -pi / 2 < angle < pi / 2, continued so that it grows with the cosine over all of [-1, 1].
+
+    Where theta + angle passes pi, cos(theta + angle) would rise again; it goes on as cosine - (1 - cos(angle)) instead,
+    which meets it at -1 (WeSpeaker's continuation of AAM). Where theta + angle falls under 0, the mirror image of that:
+    cosine + (1 - cos(angle)), which meets it at +1. So the values lie in [cos(angle) - 2, 2 - cos(angle)].
+    """
+    if angle < 0:  # with pi - theta in place of theta
+        return -add_angle(-cosine, -angle)
+    moved = cosine * math.cos(angle) - sine(cosine) * math.sin(angle)
+    return torch.where(cosine > -math.cos(angle), moved, cosine - (1 - math.cos(angle)))

@@ -1,0 +1,110 @@
+"""What all heads share: their call, their range of margins, float32 under autocast, and the cosines they work on.
+
+A head owns the speakers' weight vectors and turns a batch of embeddings into a loss an utterance. The margin comes with
+each call, because a schedule moves it.
+"""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from sv.errors import UserError
+from sv.losses.cosine import cosine_matrix
+
+
+class HeadOutput(NamedTuple):
+    """Attributes:
+    losses: (batch,) float32, to be averaged by the caller.
+    correct: (batch,) bool, whether the true speaker scores highest, without margin. On the head's device.
+    """
+
+    losses: Tensor
+    correct: Tensor
+
+
+class Head(nn.Module):
+    """Base of all heads.
+
+    Attributes:
+        no_weight_decay: names of the parameters that must not be decayed.
+        default_margin: the margin to train with at the end of the schedule.
+        margin_range: the smallest and the largest margin that make sense.
+    """
+
+    no_weight_decay: ClassVar[frozenset[str]] = frozenset()
+    default_margin: float
+    margin_range: tuple[float, float]
+
+    def __init__(self, embedding_dim: int, num_speakers: int) -> None:
+        super().__init__()
+        if embedding_dim < 1 or num_speakers < 2:
+            raise UserError(
+                f"{type(self).__name__} of {num_speakers} speakers and {embedding_dim} dimensions; "
+                "it takes 2 speakers and 1 dimension or more"
+            )
+        self.embedding_dim = embedding_dim
+        self.num_speakers = num_speakers
+
+    def forward(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+        """Losses of a batch, in float32 whatever autocast says (float64 if the embedding is).
+
+        Args:
+            embedding: (batch, dim), of any norm; float16 and bfloat16 are widened.
+            speaker: (batch,) int64, 0 to num_speakers - 1, not checked here (see `check_speakers`).
+            margin: m, what the schedule gives for this step.
+        """
+        self.check_margin(margin)
+        with torch.autocast(embedding.device.type, enabled=False):
+            dtype = torch.promote_types(embedding.dtype, torch.float32)
+            return self.compute(embedding.to(dtype), speaker, margin)
+
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+        """`forward`, when all is checked and widened."""
+        raise NotImplementedError
+
+    def check_margin(self, margin: float) -> None:
+        """Raise UserError if the margin is outside `margin_range`."""
+        low, high = self.margin_range
+        if not low <= margin <= high:
+            allowed = f"takes {low:g} to {high:g}" if high > low else f"has no margin, give {low:g}"
+            raise UserError(f"margin {margin:g} does not fit: {type(self).__name__} {allowed}")
+
+    def check_speakers(self, speaker: Tensor) -> None:
+        """Raise UserError if an index is out of range; for the labels of a whole corpus, since it waits for them."""
+        outside = (speaker < 0) | (speaker >= self.num_speakers)
+        if bool(outside.any()):
+            raise UserError(
+                f"speaker index {int(speaker[outside][0])} of {int(outside.sum())} utterances is outside "
+                f"0 to {self.num_speakers - 1}; make spk2id and the model from the same data dir"
+            )
+
+
+class CosineHead(Head):
+    """A head that sees nothing but the cosines of embeddings and weight vectors."""
+
+    def __init__(self, embedding_dim: int, num_speakers: int) -> None:
+        super().__init__(embedding_dim, num_speakers)
+        self.weight = speaker_weight(embedding_dim, num_speakers)
+
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+        cosine = cosine_matrix(embedding, self.weight.to(embedding.dtype))  # (batch, speakers)
+        return HeadOutput(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)
+
+    def losses(self, cosine: Tensor, speaker: Tensor, margin: float) -> Tensor:
+        """(batch,), from the cosines (batch, speakers)."""
+        raise NotImplementedError
+
+
+def speaker_weight(embedding_dim: int, num_speakers: int) -> nn.Parameter:
+    """(speakers, dim), drawn as WeSpeaker draws it: uniform in +-sqrt(6 / (speakers + dim))."""
+    weight = nn.Parameter(torch.empty(num_speakers, embedding_dim))
+    nn.init.xavier_uniform_(weight)
+    return weight
+
+
+def check_scale(scale: float) -> float:
+    """The scale itself, or UserError."""
+    if not 0 < scale < float("inf"):
+        raise UserError(f"scale is {scale:g}; it must be positive, as 32 is")
+    return scale

@@ -1,0 +1,29 @@
+"""Softmax: one linear layer over the raw embedding and the cross entropy of its logits.
+
+    loss = -log( e^{z_y} / sum_j e^{z_j} ),    z_j = <x, w_j> + b_j
+
+The plain classifier, without margin, scale or normalization (WeSpeaker puts batch norm and ReLU before it; here the
+embedding itself is what the layer sees).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear
+
+from sv.losses.head import Head, HeadOutput, speaker_weight
+
+
+class Softmax(Head):
+    """Softmax over the speakers; the biases start at 0."""
+
+    default_margin = 0.0
+    margin_range = (0.0, 0.0)
+
+    def __init__(self, embedding_dim: int, num_speakers: int) -> None:
+        super().__init__(embedding_dim, num_speakers)
+        self.weight = speaker_weight(embedding_dim, num_speakers)
+        self.bias = nn.Parameter(torch.zeros(num_speakers))
+
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+        logits = linear(embedding, self.weight.to(embedding.dtype), self.bias.to(embedding.dtype))  # (batch, speakers)
+        return HeadOutput(cross_entropy(logits, speaker, reduction="none"), logits.argmax(dim=1) == speaker)

@@ -1,0 +1,171 @@
+"""What holds for every head: gradients, finite values at the edges, float32 under autocast, clear errors."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from sv.errors import UserError
+from sv.losses import LOSSES, Head, build_head
+
+CASES: dict[str, tuple[str, dict[str, object]]] = {
+    "softmax": ("softmax", {}),
+    "am": ("am", {}),
+    "aam": ("aam", {}),
+    "aam easy": ("aam", {"easy_margin": True}),
+    "sphereface2-C": ("sphereface2", {"margin_type": "C"}),
+    "sphereface2-A": ("sphereface2", {"margin_type": "A"}),
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def make(case: str, embedding_dim: int = 5, num_speakers: int = 7, **options: object) -> Head:
+    torch.manual_seed(7)
+    name, own = CASES[case]
+    return build_head(name, embedding_dim, num_speakers, {**own, **(options if name != "softmax" else {})})
+
+
+def gradients(head: Head, embedding: Tensor, speaker: Tensor, margin: float) -> tuple[Tensor, list[Tensor]]:
+    embedding = embedding.clone().requires_grad_()
+    losses = head(embedding, speaker, margin).losses
+    return losses.detach(), list(torch.autograd.grad(losses.mean(), [embedding, *head.parameters()]))
+
+
+def test_gradcheck(case: str) -> None:
+    head = make(case, 4, 5, scale=8.0).double()
+    embedding = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    speaker = torch.tensor([0, 4, 2])
+    names, values = zip(*head.named_parameters(), strict=True)
+
+    def losses(embedding: Tensor, *parameters: Tensor) -> Tensor:
+        arguments = (embedding, speaker, head.default_margin)
+        return torch.func.functional_call(head, dict(zip(names, parameters, strict=True)), arguments).losses
+
+    assert torch.autograd.gradcheck(losses, (embedding, *values))
+
+
+EDGES = [  # options, margin, bias
+    ({}, 0.2, 0.0),
+    ({"scale": 64.0}, 0.4, 0.0),
+    ({}, 0.2, 200.0),
+    ({}, 0.2, -200.0),
+    ({"t": 2.5}, 0.2, 0.0),
+    ({"t": 4.0}, 0.2, 0.0),
+    ({"t": 1.0}, 0.2, 0.0),
+]
+
+
+@pytest.mark.parametrize(("options", "margin", "bias"), EDGES)
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16, torch.float16])
+def test_finite_at_the_edges(
+    case: str, options: dict[str, float], margin: float, bias: float, autocast: torch.dtype | None
+) -> None:
+    """Embeddings parallel and opposite to a weight vector, tiny, zero and huge; the target, and another."""
+    if not case.startswith("sphereface2"):
+        options = {key: value for key, value in options.items() if key == "scale"}
+    head = make(case, 16, 50, **options)
+    if case.startswith("sphereface2"):
+        torch.nn.init.constant_(head.get_parameter("bias"), bias)
+    weight = head.get_parameter("weight").detach()
+    rows = torch.arange(50)
+    scales = torch.logspace(-3, 3, 50)[:, None]
+    embedding = torch.cat([weight * scales, -weight * scales, weight * 0, weight * 1e-9])
+    for speaker in (rows, (rows + 1) % 50):
+        with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
+            losses, grads = gradients(
+                head, embedding.to(autocast or torch.float32), speaker.repeat(4), _margin(head, margin)
+            )
+        assert losses.dtype == torch.float32
+        assert losses.isfinite().all()
+        assert all(grad.isfinite().all() for grad in grads)
+
+
+def _margin(head: Head, margin: float) -> float:
+    return min(margin, head.margin_range[1])
+
+
+def test_gradient_near_a_parallel_embedding_is_not_blown_up(case: str) -> None:
+    """The true gradient with respect to a unit embedding is at most scale x slope of g x a few pairs."""
+    head = make(case, 16, 50)
+    weight = torch.nn.functional.normalize(head.get_parameter("weight").detach())
+    speaker = torch.arange(50)
+    for distance in (0.0, 1e-7, 1e-5, 1e-4, 1e-3, 1e-2):
+        near = weight + distance * torch.randn_like(weight)
+        for embedding in (near, -near):
+            _, grads = gradients(head, embedding, speaker, head.default_margin)
+            assert (grads[0] * 50).norm(dim=1).max() < 200
+
+
+def test_losses_are_float32_under_autocast_and_equal_to_those_without(case: str) -> None:
+    head = make(case, 16, 50)
+    embedding, speaker = torch.randn(8, 16).bfloat16(), torch.randint(50, (8,))
+    plain = head(embedding.float(), speaker, head.default_margin)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = head(embedding, speaker, head.default_margin)
+    assert cast.losses.dtype == torch.float32
+    assert torch.equal(plain.losses, cast.losses)
+    assert torch.equal(plain.correct, cast.correct)
+
+
+def test_correct_is_the_highest_cosine_without_margin() -> None:
+    for name in ("am", "aam", "sphereface2"):
+        head = build_head(name, 2, 3, {})
+        weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
+        head.load_state_dict(head.state_dict() | {"weight": weight})
+        embedding = torch.tensor([[1.0, 0.9], [1.0, 1.1], [-9.0, 0.0]])
+        losses, correct = head(embedding, torch.tensor([0, 0, 2]), 0.2)  # the first wins by less than the margin
+        assert losses.shape == (3,)
+        assert correct.tolist() == [True, False, True]
+
+
+def test_a_step_downhill_lowers_the_loss(case: str) -> None:
+    head = make(case, 8, 20)
+    embedding, speaker = torch.randn(40, 8), torch.arange(40) % 20
+    optimizer = torch.optim.SGD(head.parameters(), lr=0.01)
+    before = head(embedding, speaker, head.default_margin).losses.mean()
+    for _ in range(20):
+        optimizer.zero_grad()
+        head(embedding, speaker, head.default_margin).losses.mean().backward()
+        optimizer.step()
+    assert head(embedding, speaker, head.default_margin).losses.mean() < before
+
+
+def test_weights_start_as_wespeakers_do(case: str) -> None:
+    weight = make(case, 64, 1000).get_parameter("weight")
+    limit = (6 / 1064) ** 0.5
+    assert weight.abs().max() <= limit
+    assert weight.abs().max() > 0.99 * limit
+
+
+def test_unknown_loss_lists_the_known_ones() -> None:
+    with pytest.raises(
+        UserError, match=r"unknown loss 'spherface2'; did you mean 'sphereface2'.* known: softmax, am, aam"
+    ):
+        build_head("spherface2", 4, 3, {})
+
+
+def test_registry_holds_the_losses() -> None:
+    assert LOSSES.names() == ["softmax", "am", "aam", "sphereface2"]
+
+
+def test_one_speaker_is_refused() -> None:
+    with pytest.raises(UserError, match="of 1 speakers and 4 dimensions; it takes 2 speakers"):
+        build_head("aam", 4, 1, {})
+
+
+@pytest.mark.parametrize("name", ["am", "aam", "sphereface2"])
+@pytest.mark.parametrize("margin", [-0.1, 3.0, float("nan")])
+def test_margin_out_of_range_is_refused(name: str, margin: float) -> None:
+    head = build_head(name, 4, 3, {})
+    with pytest.raises(UserError, match=r"margin .* does not fit: \w+ takes 0 to 1"):
+        head(torch.randn(2, 4), torch.tensor([0, 1]), margin)
+
+
+def test_speaker_out_of_range_is_named() -> None:
+    head = build_head("aam", 4, 3, {})
+    head.check_speakers(torch.tensor([0, 2, 1]))
+    with pytest.raises(UserError, match="speaker index 3 of 2 utterances is outside 0 to 2"):
+        head.check_speakers(torch.tensor([0, 3, 1, -1]))

@@ -1,0 +1,204 @@
+"""SphereFace2 against a loop over angles in float64, WeSpeaker's formula, published numbers and by hand."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, normalize, one_hot
+
+from sv.errors import UserError
+from sv.losses import build_head
+from sv.losses.sphereface2 import sphereface2, spread
+
+
+def g(z: float, t: float) -> float:
+    slope_at_minus_one = 1.0 if t == 1 else 0.0
+    return 2 * ((z + 1) / 2) ** t - 1 if z > -1 else -1 + slope_at_minus_one * (z + 1)
+
+
+def softplus(z: float) -> float:
+    return math.log1p(math.exp(z)) if z < 30 else z + math.log1p(math.exp(-z))
+
+
+def target_similarity(cosine: float, margin: float, margin_type: str, t: float) -> float:
+    if margin_type == "C":
+        return g(cosine, t) - margin
+    theta = math.acos(cosine)
+    return g(math.cos(theta + margin) if theta + margin <= math.pi else cosine - (1 - math.cos(margin)), t)
+
+
+def nontarget_similarity(cosine: float, margin: float, margin_type: str, t: float) -> float:
+    if margin_type == "C":
+        return g(cosine, t) + margin
+    theta = math.acos(cosine)
+    return g(math.cos(theta - margin) if theta >= margin else cosine + (1 - math.cos(margin)), t)
+
+
+def slow_loss(
+    cosine: list[float], speaker: int, bias: float, scale: float, margin: float, margin_type: str, lam: float, t: float
+) -> float:
+    loss = lam * softplus(-(scale * target_similarity(cosine[speaker], margin, margin_type, t) + bias))
+    for j, c in enumerate(cosine):
+        if j != speaker:
+            loss += (1 - lam) * softplus(scale * nontarget_similarity(c, margin, margin_type, t) + bias)
+    return loss
+
+
+@pytest.mark.parametrize("margin_type", ["C", "A"])
+@pytest.mark.parametrize(("margin", "t", "bias"), [(0.0, 3.0, 0.0), (0.2, 3.0, 4.5), (0.4, 2.5, -7.0), (0.3, 1.0, 1.0)])
+def test_loss_equals_a_slow_loop(margin_type: str, margin: float, t: float, bias: float) -> None:
+    generator = torch.Generator().manual_seed(5)
+    cosine = torch.rand(40, 7, generator=generator, dtype=torch.float64) * 2 - 1
+    cosine[0], cosine[1] = 0.9999, -0.9999  # both continuations of type A, on targets and on others
+    speaker = torch.arange(40) % 7
+    expected = [
+        slow_loss(row.tolist(), int(y), bias, 16.0, margin, margin_type, 0.6, t)
+        for row, y in zip(cosine, speaker, strict=True)
+    ]
+    options: dict[str, Any] = {
+        "scale": 16.0,
+        "margin": margin,
+        "margin_type": margin_type,
+        "target_weight": 0.6,
+        "t": t,
+    }
+    losses = sphereface2(cosine, speaker, torch.tensor(bias), **options)
+    torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+def test_two_speakers_by_hand() -> None:
+    head = build_head("sphereface2", 2, 2, {"scale": 10.0, "target_weight": 0.75, "t": 2.0})
+    head.load_state_dict({"weight": torch.tensor([[2.0, 0.0], [0.0, 5.0]]), "bias": torch.tensor([[1.0]])})
+    losses, correct = head(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), 0.1)
+    assert correct.tolist() == [True]
+    # cosines 0.6, 0.8; g = 2 * 0.8^2 - 1 = 0.28, 2 * 0.9^2 - 1 = 0.62; z_0 = 10 * 0.38 + 1, z_1 = 10 * 0.52 + 1
+    expected = 0.75 * math.log(1 + math.exp(-6.2)) + 0.25 * math.log(1 + math.exp(4.8))
+    torch.testing.assert_close(losses, torch.tensor([expected]))
+
+
+@pytest.mark.parametrize(("margin", "expected"), [(0.0, 16.80), (0.2, 21.28)])
+def test_first_loss_at_17982_speakers(margin: float, expected: float) -> None:
+    """At cosine 0, with bias 0 (the speakers of VoxCeleb2 and their two speed copies)."""
+    losses = sphereface2(
+        torch.zeros(1, 17982),
+        torch.tensor([5]),
+        torch.tensor(0.0),
+        scale=32.0,
+        margin=margin,
+        margin_type="C",
+        target_weight=0.7,
+        t=3.0,
+    )
+    assert round(float(losses), 2) == expected
+
+
+def wespeaker_loss(
+    embedding: Tensor, weight: Tensor, bias: Tensor, speaker: Tensor, margin: float, margin_type: str, t: float
+) -> Tensor:
+    """WeSpeaker's SphereFace2, scale 32 and lambda 0.7, from its formula."""
+    cos = linear(normalize(embedding), normalize(weight))
+    if margin_type == "C":
+        target, others = 2 * ((cos + 1) / 2) ** t - 1 - margin, 2 * ((cos + 1) / 2) ** t - 1 + margin
+    else:
+        sin = (1 - cos**2).sqrt()
+        beyond = cos - (1 + math.cos(math.pi - margin))
+        target = (cos * math.cos(margin) - sin * math.sin(margin)).where(cos > math.cos(math.pi - margin), beyond)
+        target = 2 * ((target + 1) / 2) ** t - 1
+        others = 2 * ((cos * math.cos(margin) + sin * math.sin(margin) + 1) / 2) ** t - 1
+    target, others = 32 * target + bias[0][0], 32 * others + bias[0][0]
+    is_target = one_hot(speaker, weight.shape[0]).double()
+    losses = is_target * 0.7 * (1 + (-target).exp()).log() + (1 - is_target) * 0.3 * (1 + others.exp()).log()
+    return losses.sum(1).mean()
+
+
+@pytest.mark.parametrize(("margin_type", "margin"), [("C", 0.0), ("C", 0.2), ("A", 0.0), ("A", 0.15), ("A", 0.25)])
+@pytest.mark.parametrize("t", [2, 3])
+def test_loss_and_gradients_equal_wespeakers(margin_type: str, margin: float, t: int) -> None:
+    torch.manual_seed(6)
+    head = build_head("sphereface2", 6, 50, {"margin_type": margin_type, "t": t}).double()
+    weight, bias = head.get_parameter("weight"), torch.nn.init.constant_(head.get_parameter("bias"), 3.0)
+    embedding, speaker = torch.randn(64, 6, dtype=torch.float64), torch.randint(50, (64,))
+    cosine = normalize(embedding) @ normalize(weight.detach()).T
+    keep = (cosine < math.cos(0.25)).all(dim=1)  # where theta_j < m theirs turns round
+    keep &= (cosine.gather(1, speaker[:, None]) > -math.cos(0.25)).squeeze(1)  # and theirs has no tangent below -1
+    embedding, speaker = embedding[keep].requires_grad_(), speaker[keep]
+    assert len(speaker) > 10
+    parameters = [embedding, weight, bias]
+    loss = head(embedding, speaker, margin).losses.mean()
+    expected = wespeaker_loss(embedding, weight, bias, speaker, margin, margin_type, t)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
+    ours, theirs = torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters)
+    torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-11)
+
+
+def test_target_past_pi_is_within_rounding_of_wespeakers() -> None:
+    """Below -1 their cube goes on falling, by 2 ((1 - cos m) / 2)^3 at most, ours is flat."""
+    head = build_head("sphereface2", 2, 2, {"margin_type": "A"}).double()
+    weight = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    head.load_state_dict({"weight": weight, "bias": torch.zeros(1, 1)})
+    theta = torch.linspace(math.pi - 0.14, math.pi - 0.01, 20, dtype=torch.float64)
+    embedding, speaker = torch.stack([theta.cos(), theta.sin()], dim=1), torch.zeros(20, dtype=torch.int64)
+    expected = wespeaker_loss(embedding, weight, torch.zeros(1, 1, dtype=torch.float64), speaker, 0.15, "A", 3)
+    largest = 32 * 2 * ((1 - math.cos(0.15)) / 2) ** 3
+    torch.testing.assert_close(head(embedding, speaker, 0.15).losses.mean(), expected, rtol=0, atol=largest)
+
+
+@pytest.mark.parametrize("margin_type", ["C", "A"])
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.15, 0.25, 0.4])
+@pytest.mark.parametrize("t", [1.0, 2.5, 3.0, 4.0])
+def test_loss_is_monotonic_in_both_cosines(margin_type: str, margin: float, t: float) -> None:
+    grid = torch.linspace(-1, 1, 4001, dtype=torch.float64)
+    zero = torch.zeros_like(grid)
+    options: dict[str, Any] = {
+        "scale": 32.0,
+        "margin": margin,
+        "margin_type": margin_type,
+        "target_weight": 0.7,
+        "t": t,
+    }
+    speaker, bias = torch.zeros(len(grid), dtype=torch.int64), torch.tensor(-5.0)
+    of_target = sphereface2(torch.stack([grid, zero], dim=1), speaker, bias, **options)
+    of_other = sphereface2(torch.stack([zero, grid], dim=1), speaker, bias, **options)
+    assert of_target.diff().max() <= 1e-12
+    assert of_other.diff().min() >= -1e-12
+    assert of_target[-1] < of_target[0] - 5
+    assert of_other[-1] > of_other[0] + 5
+
+
+@pytest.mark.parametrize("t", [1.0, 1.5, 2.5, 3.0, 4.0])
+def test_spread_below_minus_one_is_finite_and_never_falls(t: float) -> None:
+    z = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64, requires_grad=True)
+    out = spread(z, t)
+    out.sum().backward()
+    assert z.grad is not None
+    assert out.diff().min() >= -1e-12
+    assert z.grad.isfinite().all()
+    assert z.grad.min() >= 0
+    torch.testing.assert_close(out.detach(), torch.tensor([g(float(v), t) for v in z.detach()], dtype=torch.float64))
+
+
+def test_defaults_of_both_types() -> None:
+    for margin_type, margin in (("C", 0.2), ("A", 0.15)):
+        head = build_head("sphereface2", 4, 3, {"margin_type": margin_type})
+        assert head.default_margin == margin
+        assert head.no_weight_decay == {"bias"}
+        assert {key: tuple(p.shape) for key, p in head.state_dict().items()} == {"bias": (1, 1), "weight": (3, 4)}
+        assert float(head.state_dict()["bias"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"t": 0.5}, "t is 0.5; it must be 1 or more"),
+        ({"target_weight": 1.0}, "target_weight .lambda. is 1; it must lie between 0 and 1"),
+        ({"target_weight": 0.0}, "target_weight .lambda. is 0"),
+        ({"scale": -1.0}, "scale is -1; it must be positive"),
+        ({"margin_type": "B"}, "margin_type is 'B'"),
+        ({"lanbuda": 0.7}, "no option 'lanbuda'.* known: scale, margin_type, target_weight, t"),
+    ],
+)
+def test_option_out_of_range_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_head("sphereface2", 4, 3, options)
