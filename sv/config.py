@@ -4,7 +4,7 @@ A file may name another as its `base:` and state differences alone. An unknown k
 by name. The options of encoders and losses (`model_args`, `loss_args`) are checked by their registries.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -47,19 +47,19 @@ class DatasetArgs(Section):
 
 class DataloaderArgs(Section):
     batch_size: int = Field(128, gt=0)  # per process
-    num_workers: int = Field(4, ge=0)
-    prefetch_factor: int = Field(4, gt=0)
+    num_workers: int = Field(4, ge=0)  # threads that read ahead; 0: read when needed
+    prefetch_factor: int = Field(4, gt=0)  # batches read ahead by each
 
 
 class MarginUpdate(Section):
-    """The margin grows from `initial_margin` to `final_margin` between two epochs."""
+    """The margin grows from `initial_margin` to `final_margin` between the beginnings of two epochs."""
 
     initial_margin: float = 0.0
     final_margin: float | None = None  # None: the loss's own default
     increase_start_epoch: int = Field(20, ge=0)
     fix_start_epoch: int = Field(40, ge=0)
-    update_margin: bool = True
-    increase_type: Literal["exp", "linear"] = "exp"
+    update_margin: bool = True  # False: `initial_margin` throughout
+    increase_type: Literal["exp", "linear", "fixed"] = "exp"  # fixed: `final_margin` from the first step on
 
 
 class OptimizerArgs(Section):
@@ -87,6 +87,7 @@ class Config(Section):
     model_args: dict[str, Any] = {}
     loss: str = "sphereface2"
     loss_args: dict[str, Any] = {}
+    num_speakers: int | None = None  # classes; filled in when training begins
     margin_update: MarginUpdate = MarginUpdate()
 
     dataset_args: DatasetArgs = DatasetArgs()
@@ -98,13 +99,17 @@ class Config(Section):
     scheduler_args: SchedulerArgs = SchedulerArgs()
     clip_grad_norm: float = Field(0.0, ge=0)  # 0: no clipping
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    channels_last: bool = True  # memory layout of 2-d encoders on a GPU
+    freeze_batch_norm: bool = False  # use and keep the running statistics
 
-    heldout_speakers: int = Field(15, ge=0)  # training speakers set aside to measure the EER
+    heldout_speakers: int = Field(15, ge=0)  # training speakers set aside to measure the EER; 0: none
+    heldout_utts: int = Field(10, gt=1)  # utterances of each of them that are used
     eval_epoch_interval: int = Field(5, gt=0)
-    save_epoch_interval: int = Field(5, gt=0)
-    save_minutes: float = Field(15.0, gt=0)
+    save_epoch_interval: int = Field(5, gt=0)  # models/model_N.pt; the last `num_avg` epochs are kept as well
+    save_minutes: float = Field(15.0, gt=0)  # checkpoints; there is one at the end of each epoch as well
     keep_checkpoints: int = Field(2, gt=0)
     log_batch_interval: int = Field(100, gt=0)
+    tensorboard: bool = True
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -129,6 +134,40 @@ def parse_config(tree: Mapping[str, Any], where: str) -> Config:
         return Config.model_validate(_numbers_as_float(dict(tree)))
     except ValidationError as error:
         raise UserError(f"{where}: {_explain(error.errors()[0])}") from error
+
+
+# Keys that change what is kept, shown or how fast it goes, but not the weights: free to change when training continues.
+FREE_KEYS = frozenset(
+    {
+        "num_avg",
+        "dataloader_args.num_workers",
+        "dataloader_args.prefetch_factor",
+        "heldout_utts",
+        "eval_epoch_interval",
+        "save_epoch_interval",
+        "save_minutes",
+        "keep_checkpoints",
+        "log_batch_interval",
+        "tensorboard",
+    }
+)
+
+
+def first_difference(one: Mapping[str, Any], other: Mapping[str, Any], free: Set[str] = FREE_KEYS) -> str:
+    """What differs between two configurations, "key is 1, was 2"; "" if nothing does that decides the weights."""
+    flat, flat_other = _flatten(one), _flatten(other)
+    for key in (*flat, *flat_other):
+        now, before = flat.get(key, "absent"), flat_other.get(key, "absent")
+        if key not in free and now != before:
+            return f"{key} is {now}, was {before}"
+    return ""
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
 
 
 def save_config(config: Config, path: str | Path) -> None:

@@ -1,0 +1,183 @@
+"""Crops of feature matrices: one small read of the wanted rows for each, then arithmetic on a block of them at once."""
+
+import os
+import resource
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.data.feats import FeatsIndex
+from sv.errors import UserError
+from sv.io.ark import decode_columns, parse_header
+
+Floats = NDArray[np.float32]
+Longs = NDArray[np.int64]
+
+_HEADER_BYTES = 32
+_KINDS = ["", "FM", "DM", "CM", "CM2", "CM3"]  # "": header not read yet
+_ITEMS = [np.dtype(name) for name in ("u1", "<f4", "<f8", "u1", "<u2", "u1")]  # one number of each kind
+_CODES = {"CM2": 65535.0, "CM3": 255.0}  # the code of a compressed form's maximum
+_BLOCK = 8  # crops worked on at a time: 200 frames x 80 mels x 4 bytes of each stay in the processor's cache
+
+
+class CropReader:
+    """Reads frames of utterances; may be used by several threads.
+
+    Archives stay open. The header of a matrix is read when its utterance is first asked for, and kept in arrays.
+
+    Args:
+        index: of the data dir.
+        num_mels: the dimension that all matrices must have.
+    """
+
+    def __init__(self, index: FeatsIndex, num_mels: int) -> None:
+        self.index = index
+        self.num_mels = num_mels
+        self._row_bytes = np.array([num_mels * item.itemsize for item in _ITEMS])
+        self._kind = np.zeros(len(index), dtype=np.int8)
+        self._data_offset = np.zeros(len(index), dtype=np.int64)
+        self._low = np.zeros(len(index), dtype=np.float32)
+        self._step = np.ones(len(index), dtype=np.float32)
+        self._files = [-1] * len(index.arks)
+        self._sizes = [0] * len(index.arks)
+        self._lock = threading.Lock()
+        _allow_open_files(len(index.arks) + 128)
+
+    def crops(self, utts: Longs, starts: Longs, num: int, *, center: bool) -> Floats:
+        """Crops of one length.
+
+        Args:
+            utts: (batch,) rows of the index.
+            starts: (batch,) first frame of each; 0 where the utterance is shorter than the crop.
+            num: frames of a crop; a shorter utterance is repeated to fill it, as WeSpeaker does.
+            center: subtract the mean over the frames of the crop.
+
+        Returns:
+            (batch, num, mels).
+
+        Raises:
+            UserError: a truncated or missing archive, a matrix that is not what the tables say; names the utterance.
+        """
+        for utt in utts[self._kind[utts] == 0].tolist():
+            self._read_header(utt)
+        out = np.empty((len(utts), num, self.num_mels), dtype=np.float32)
+        for first in range(0, len(utts), _BLOCK):
+            block = slice(first, first + _BLOCK)
+            self._read(utts[block], starts[block], out[block])
+            self._scale(utts[block], out[block], center)
+        return out
+
+    def whole(self, utt: int, *, center: bool) -> Floats:
+        """All frames of one utterance; (frames, mels)."""
+        return self.crops(np.array([utt]), np.array([0]), int(self.index.num_frames[utt]), center=center)[0]
+
+    def close(self) -> None:
+        """Close the archives; the reader is of no use after it."""
+        for fd in self._files:
+            if fd >= 0:
+                os.close(fd)
+        self._files = [-1] * len(self._files)
+
+    def _read(self, utts: Longs, starts: Longs, out: Floats) -> None:
+        """Codes (or values) of crops, not yet scaled, each repeated to fill its part of `out` (batch, num, mels)."""
+        num, kinds = out.shape[1], self._kind[utts]
+        counts = np.minimum(num, self.index.num_frames[utts] - starts)
+        positions = self._data_offset[utts] + starts * self._row_bytes[kinds]
+        columns = (utts, self.index.ark[utts], kinds, counts, positions, starts)
+        for crop, *row in zip(out, *(column.tolist() for column in columns), strict=True):
+            utt, ark, kind, count, position, start = row
+            if _KINDS[kind] == "CM":
+                crop[:count] = self._whole_by_columns(utt, ark)[start : start + count]
+            else:
+                rows = np.empty((count, self.num_mels), dtype=_ITEMS[kind])
+                self._fill(utt, ark, rows, position)
+                crop[:count] = rows
+            for done in range(count, num, count):
+                part = crop[done : done + count]
+                part[:] = crop[: len(part)]
+
+    def _scale(self, utts: Longs, codes: Floats, center: bool) -> None:
+        """Make values of codes (batch, num, mels), in place."""
+        step = self._step[utts, None, None]
+        if center:  # the minimum falls out
+            codes -= codes.mean(axis=1, keepdims=True)
+            codes *= step
+        else:
+            codes *= step
+            codes += self._low[utts, None, None]
+
+    def _whole_by_columns(self, utt: int, ark: int) -> Floats:
+        header = parse_header(self._head(utt, ark), int(self.index.offset[utt]), self._sizes[ark], self._where(utt))
+        data = np.empty(header.data_bytes, dtype=np.uint8)
+        self._fill(utt, ark, data, header.data_offset)
+        return decode_columns(data.tobytes(), header)
+
+    def _fill(self, utt: int, ark: int, rows: NDArray[Any], position: int) -> None:
+        if os.preadv(self._files[ark], [rows.data], position) != rows.nbytes:
+            raise UserError(f"{self._where(utt)}: {self.index.arks[ark]} ends in mid-matrix; make it again (stage 2)")
+
+    def _read_header(self, utt: int) -> None:
+        ark, offset, expected = (
+            int(column[utt]) for column in (self.index.ark, self.index.offset, self.index.num_frames)
+        )
+        head = self._head(utt, ark)
+        where = f"{self._where(utt)}: {self.index.arks[ark]}:{offset}"
+        header = parse_header(head, offset, self._sizes[ark], where)
+        if header.kind not in _KINDS or header.cols != self.num_mels:
+            raise UserError(
+                f"{where}: dimension {header.cols} ({header.kind}), the configuration says {self.num_mels} mel bins; "
+                "make the features again (stage 2) or mend dataset_args.fbank_args.num_mel_bins"
+            )
+        if header.rows != expected:
+            raise UserError(
+                f"{where}: {header.rows} frames, utt2num_frames says {expected}; "
+                f"run tools/get_utt2num_frames.sh {self.index.path}"
+            )
+        self._data_offset[utt] = header.data_offset
+        if header.kind in _CODES:
+            self._low[utt] = header.minimum
+            self._step[utt] = header.range / _CODES[header.kind]
+        self._kind[utt] = _KINDS.index(header.kind)  # last: once another thread sees it, the rest is there
+
+    def _head(self, utt: int, ark: int) -> bytes:
+        if self._files[ark] < 0:
+            with self._lock:
+                self._open(ark)
+        return os.pread(self._files[ark], _HEADER_BYTES, int(self.index.offset[utt]))
+
+    def _open(self, ark: int) -> None:
+        if self._files[ark] >= 0:
+            return
+        path = self.index.arks[ark]
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            scp = self.index.path / "feats.scp"
+            raise UserError(f"{scp}: {path} does not exist; make the features again (stage 2)") from None
+        self._sizes[ark] = os.fstat(fd).st_size
+        self._files[ark] = fd
+
+    def _where(self, utt: int) -> str:
+        return f"{self.index.path / 'feats.scp'}:{utt + 1}: {self.index.utts[utt]}"
+
+
+def crop_starts(num_frames: NDArray[np.int32], num: int, draws: NDArray[np.float64]) -> Longs:
+    """First frames of crops of `num` frames, uniform over all that fit; 0 for shorter utterances.
+
+    Args:
+        num_frames: (batch,) of the utterances.
+        num: frames of a crop.
+        draws: (batch,) in [0, 1).
+    """
+    room = np.maximum(num_frames.astype(np.int64) - num, 0) + 1
+    return (draws * room).astype(np.int64)
+
+
+def _allow_open_files(count: int) -> None:
+    """Raise the soft limit of open files, as far as the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,175 @@
+"""Index of a data dir's features: for each utterance its ark, offset, frames and speaker, in arrays.
+
+Ten million utterances take about 60 bytes each, ids included; there is no Python object per utterance.
+"""
+
+import hashlib
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+from sv.io import DataDir, iter_table, read_header
+from sv.io.ark import split_location
+
+Ints = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Names:
+    """Strings packed into one array of UTF-8 bytes; `names[i]` is the i-th.
+
+    Attributes:
+        text: (bytes,) uint8.
+        ends: (names + 1,) int64; name i is text[ends[i]:ends[i + 1]].
+    """
+
+    text: NDArray[np.uint8]
+    ends: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+    def __getitem__(self, i: int) -> str:
+        return self.text[self.ends[i] : self.ends[i + 1]].tobytes().decode()
+
+
+@dataclass(frozen=True)
+class FeatsIndex:
+    """Where the features of a data dir lie; one row per utterance, in the order of feats.scp.
+
+    Attributes:
+        path: of the data dir, for errors.
+        utts: ids.
+        arks: archives by number.
+        ark: (utts,) number of the archive.
+        offset: (utts,) of the entry in its archive, in bytes.
+        num_frames: (utts,).
+        speaker: (utts,) index into `speakers`.
+        speakers: sorted by their bytes, which is the order of the classes.
+    """
+
+    path: Path
+    utts: Names
+    arks: list[str]
+    ark: NDArray[np.int32]
+    offset: NDArray[np.int64]
+    num_frames: NDArray[np.int32]
+    speaker: NDArray[np.int32]
+    speakers: list[str]
+
+    def __len__(self) -> int:
+        return len(self.utts)
+
+    def with_speakers(self, speakers: list[str]) -> "FeatsIndex":
+        """The same utterances with another numbering of speakers; -1 for those not in it."""
+        number = {name: i for i, name in enumerate(speakers)}
+        table = np.array([number.get(name, -1) for name in self.speakers], dtype=np.int32)
+        return replace(self, speaker=table[self.speaker], speakers=speakers)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of ids, frames and speakers: two data dirs with the same one give the same batches."""
+        digest = hashlib.sha256()
+        for part in (self.utts.text, self.utts.ends, self.num_frames, self.speaker):
+            digest.update(np.ascontiguousarray(part).data)
+        digest.update("\n".join(self.speakers).encode())
+        return digest.hexdigest()
+
+
+def read_index(data_dir: str | Path) -> FeatsIndex:
+    """Read feats.scp, utt2spk and utt2num_frames of a data dir, line by line together.
+
+    Raises:
+        UserError: a missing table (the stage that makes it is named), tables that differ in their utterances, an
+            archive that is missing or truncated.
+    """
+    data = DataDir(data_dir)
+    feats = data.require("feats.scp", "make it with steps/make_fbank.sh (stage 2)")
+    utt2spk = data.require("utt2spk", "prepare the data (stage 1)")
+    frames = data.require("utt2num_frames", "make it with steps/make_fbank.sh (stage 2)")
+    columns = _Columns(data.path)
+    for (number, utt, location), spk, num in _together(feats, utt2spk, frames):
+        columns.add(utt, split_location(location, f"{feats}:{number}"), spk, num, f"{frames}:{number}")
+    if not len(columns.offset):
+        raise UserError(f"{feats} is empty; make it again with steps/make_fbank.sh (stage 2)")
+    index = columns.index()
+    _check_ends(index)
+    return index
+
+
+def _together(feats: Path, utt2spk: Path, frames: Path) -> Iterator[tuple[tuple[int, str, str], str, str]]:
+    """Rows of the three tables; they are sorted alike, so line n of each is the same utterance."""
+    previous = b""
+    for row, spk_row, frames_row in zip_longest(iter_table(feats), iter_table(utt2spk), iter_table(frames)):
+        for path, other in ((utt2spk, spk_row), (frames, frames_row)):
+            if row is None or other is None or row[1] != other[1]:
+                raise UserError(_disagreement(feats, row, path, other))
+        assert row is not None and spk_row is not None and frames_row is not None
+        key = row[1].encode()
+        if key <= previous:
+            how = "comes twice" if key == previous else "is not in LC_ALL=C order"
+            raise UserError(f"{feats}:{row[0]}: {row[1]} {how}; run tools/fix_data_dir.sh {feats.parent}")
+        previous = key
+        yield row, spk_row[2], frames_row[2]
+
+
+def _disagreement(feats: Path, row: tuple[int, str, str] | None, path: Path, other: tuple[int, str, str] | None) -> str:
+    remedy = f"run tools/fix_data_dir.sh {feats.parent}"
+    if row is not None and (other is None or row[1].encode() < other[1].encode()):
+        return f"{feats}:{row[0]}: {row[1]} is not in {path.name}; {remedy}"
+    if row is None and other is None:  # one of the two tables is longer than feats.scp, the other is not
+        return f"{path}: fewer utterances than the other tables; {remedy}"
+    assert other is not None
+    return f"{path}:{other[0]}: {other[1]} is not in feats.scp; {remedy}"
+
+
+class _Columns:
+    """The index while it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.text, self.ends = bytearray(), array("q", [0])
+        self.ark, self.offset = array("i"), array("q")
+        self.num_frames, self.speaker = array("i"), array("i")
+        self.arks: dict[str, int] = {}
+        self.speakers: dict[str, int] = {}
+
+    def add(self, utt: str, location: tuple[str, int], spk: str, num: str, where: str) -> None:
+        if not num.isdecimal() or not 0 < int(num) < 2**31:
+            raise UserError(f"{where}: {utt} has {num[:80]!r} frames; make it again with steps/make_fbank.sh (stage 2)")
+        self.text += utt.encode()
+        self.ends.append(len(self.text))
+        self.ark.append(self.arks.setdefault(location[0], len(self.arks)))
+        self.offset.append(location[1])
+        self.num_frames.append(int(num))
+        self.speaker.append(self.speakers.setdefault(spk, len(self.speakers)))
+
+    def index(self) -> FeatsIndex:
+        names = Names(np.frombuffer(self.text, np.uint8), np.frombuffer(self.ends, np.int64))
+        as_read = FeatsIndex(
+            path=self.path,
+            utts=names,
+            arks=list(self.arks),
+            ark=np.frombuffer(self.ark, np.int32),
+            offset=np.frombuffer(self.offset, np.int64),
+            num_frames=np.frombuffer(self.num_frames, np.int32),
+            speaker=np.frombuffer(self.speaker, np.int32),
+            speakers=list(self.speakers),
+        )
+        return as_read.with_speakers(sorted(self.speakers, key=str.encode))
+
+
+def _check_ends(index: FeatsIndex) -> None:
+    """Each archive must reach to the end of its last entry: a truncated one fails now, and not in mid-training."""
+    order = np.lexsort((index.offset, index.ark))
+    last = order[np.flatnonzero(np.diff(index.ark[order], append=-1))]
+    for utt in last:
+        try:
+            read_header(index.arks[index.ark[utt]], int(index.offset[utt]))
+        except UserError as error:
+            raise UserError(f"{index.path / 'feats.scp'}: {index.utts[utt]}: {error}") from error

@@ -1,0 +1,116 @@
+"""Batches, read ahead in the background.
+
+Threads, not processes: reading and arithmetic release Python's lock, headers and open files are shared, nothing is
+copied between processes, and nothing outlives the training (bench/loader.py compares). A batch depends on its epoch and
+step alone, so the number of threads changes nothing but the speed.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from sv.data.crops import CropReader, crop_starts
+from sv.data.sampling import Longs, UtteranceSampler, uniform
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one process trains on in one step.
+
+    Attributes:
+        features: (batch, frames, mels) float32.
+        speaker: (batch,) int64.
+        utts: (batch,) rows of the index, to name an utterance.
+    """
+
+    features: Tensor
+    speaker: Tensor
+    utts: Longs
+
+
+class Dataset(Protocol):
+    """Makes the batch of given utterances."""
+
+    def batch(self, utts: Longs, epoch: int) -> Batch: ...
+
+
+class ArkDataset:
+    """Crops from arks, at a random place of each utterance drawn from (seed, epoch, utterance).
+
+    Args:
+        reader: of the frames.
+        num_frms: frames of a crop.
+        seed: of the places.
+        center: subtract the mean over the crop.
+    """
+
+    def __init__(self, reader: CropReader, *, num_frms: int, seed: int, center: bool = True) -> None:
+        self.reader, self.num_frms, self.seed, self.center = reader, num_frms, seed, center
+
+    def batch(self, utts: Longs, epoch: int) -> Batch:
+        index = self.reader.index
+        starts = crop_starts(index.num_frames[utts], self.num_frms, uniform(self.seed, epoch, utts))
+        features = self.reader.crops(utts, starts, self.num_frms, center=self.center)
+        return Batch(torch.from_numpy(features), torch.from_numpy(index.speaker[utts].astype("int64")), utts)
+
+
+class Loader:
+    """The batches of one epoch, from any step on.
+
+    Args:
+        dataset: makes batches.
+        sampler: says of what.
+        num_workers: threads that read ahead; 0 reads when asked.
+        prefetch: batches read ahead by each.
+        rank, world: this process's place among all.
+        pin: put batches into page-locked memory, for copies to a GPU.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: UtteranceSampler,
+        *,
+        num_workers: int = 1,
+        prefetch: int = 4,
+        rank: int = 0,
+        world: int = 1,
+        pin: bool = False,
+    ) -> None:
+        self.dataset, self.sampler, self.rank, self.world, self.pin = dataset, sampler, rank, world, pin
+        self._depth = num_workers * prefetch
+        self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="loader") if num_workers else None
+
+    def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
+        """Batches from `first_step` to the epoch's end; an error of a thread is raised here."""
+        steps = range(first_step, self.sampler.steps)
+        wanted = (self.sampler.step(epoch, step, self.rank, self.world) for step in steps)
+        if self._pool is None:
+            yield from (self._make(utts, epoch) for utts in wanted)
+            return
+        ahead: deque[Future[Batch]] = deque()
+        try:
+            for utts in wanted:
+                ahead.append(self._pool.submit(self._make, utts, epoch))
+                if len(ahead) > self._depth:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def _make(self, utts: Longs, epoch: int) -> Batch:
+        batch = self.dataset.batch(utts, epoch)
+        if self.pin:
+            return Batch(batch.features.pin_memory(), batch.speaker.pin_memory(), batch.utts)
+        return batch
