@@ -1,0 +1,52 @@
+"""What all encoders share: the shape they take, the shape they give, and the words for an input that does not fit."""
+
+from torch import Tensor, nn
+
+from sv.errors import UserError
+
+
+class Encoder(nn.Module):
+    """Turns features (batch, frames, mels) into one embedding (batch, dim) an utterance.
+
+    Attributes:
+        feat_dim: mels of the input.
+        embedding_dim: dim of the output.
+        min_frames: the shortest input that the layers can take.
+    """
+
+    def __init__(self, *, feat_dim: int, embedding_dim: int, min_frames: int = 1) -> None:
+        super().__init__()
+        self.feat_dim = feat_dim
+        self.embedding_dim = embedding_dim
+        self.min_frames = min_frames
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Embeddings (batch, dim), in the dtype of the features or of autocast.
+
+        Args:
+            features: (batch, frames, mels) log-mel fbank, its mean over the frames subtracted.
+
+        Raises:
+            UserError: other axes, another number of mels, fewer than `min_frames` frames.
+        """
+        self.check_input(features)
+        return self.encode(features)
+
+    def encode(self, features: Tensor) -> Tensor:
+        """`forward` without the checks."""
+        raise NotImplementedError
+
+    def check_input(self, features: Tensor) -> None:
+        if features.dim() != 3:
+            raise UserError(f"features have shape {tuple(features.shape)}; the model takes (batch, frames, mels)")
+        _, frames, mels = features.shape
+        if mels != self.feat_dim:
+            raise UserError(
+                f"features have {mels} mels, the model takes {self.feat_dim}; "
+                "make feat_dim of the model equal to num_mel_bins of the fbank"
+            )
+        if frames < self.min_frames:
+            raise UserError(
+                f"an input of {frames} frames is too short, {type(self).__name__} takes {self.min_frames} or more; "
+                "leave out or repeat the short utterances"
+            )

@@ -1,0 +1,85 @@
+"""Loading backbones: in every wrapping that is met, and a clear line for a checkpoint of another model."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sv.errors import UserError
+from sv.models import Encoder, build_model, load_backbone
+
+State = dict[str, Any]
+
+
+@pytest.fixture
+def model() -> Encoder:
+    return build_model("resnet_small", {}).eval()
+
+
+def other_state(**options: object) -> State:
+    torch.manual_seed(9)
+    return dict(build_model("resnet_small", options).state_dict())
+
+
+def saved(state: State) -> State:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+WRAPPINGS: dict[str, Callable[[State], State]] = {
+    "flat": lambda state: state,
+    "saved": saved,
+    "state_dict": lambda state: {"state_dict": state, "epoch": 3},
+    "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}},
+    "with a head": lambda state: {
+        **state,
+        "projection.weight": torch.zeros(9, 4),
+        "projection.bias": torch.zeros(1, 1),
+    },
+    "averaged": lambda state: {key: value.float() for key, value in state.items()},
+    "without counters": lambda state: {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")},
+}
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+def test_embeddings_are_those_of_the_saved_model(model: Encoder, wrapping: str) -> None:
+    state = other_state()
+    features = torch.randn(2, 30, 80)
+    twin = build_model("resnet_small", {}).eval()
+    twin.load_state_dict(state)
+    load_backbone(model, WRAPPINGS[wrapping](state), "x.pt")
+    assert torch.equal(model(features), twin(features))
+
+
+def without(state: State, key: str) -> State:
+    return {k: v for k, v in state.items() if k != key}
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (other_state(embed_dim=64), r"its seg_1.weight is \(64, 1280\), the model's \(128, 1280\), and 1 more diff"),
+        (
+            without(other_state(), "conv1.weight"),
+            r"it has no conv1.weight \(8, 1, 3, 3\); give the model and model_args",
+        ),
+        (other_state(two_emb_layer=True), "its seg_bn_1.running_mean is not in the model, and 4 more differences"),
+        ({**other_state(), "bn1.bias": "text"}, "its bn1.bias is no tensor"),
+    ],
+)
+def test_first_difference_is_named(model: Encoder, state: State, message: str) -> None:
+    before: dict[str, Tensor] = {key: value.clone() for key, value in model.state_dict().items()}
+    with pytest.raises(UserError, match="exp/x.pt: not a checkpoint of this ResNet: " + message):
+        load_backbone(model, state, "exp/x.pt")
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("state", [{}, {"model": {}}, {"epoch": 3}, [1, 2], None])
+def test_file_without_state_dict_is_refused(model: Encoder, state: Any) -> None:
+    with pytest.raises(UserError, match=r"x\.pt: holds no state dict; give a file such as"):
+        load_backbone(model, state, "x.pt")

@@ -1,0 +1,104 @@
+"""What holds for every encoder: names, shapes, autocast, short and wrong input."""
+
+import pytest
+import torch
+
+from sv.errors import UserError
+from sv.models import MODELS, Encoder, build_model
+
+SMALL: dict[str, dict[str, object]] = {
+    "resnet_small": {},
+    "ResNet50": {"m_channels": 4, "embed_dim": 16},
+    "ECAPA_TDNN_GLOB_c512": {"embed_dim": 16},
+    "XVEC": {"hid_dim": 16, "stats_dim": 24, "embed_dim": 16},
+}
+
+
+@pytest.fixture(params=SMALL)
+def model(request: pytest.FixtureRequest) -> Encoder:
+    torch.manual_seed(1)
+    return build_model(request.param, SMALL[request.param])
+
+
+def test_registry_holds_wespeakers_names() -> None:
+    resnets = ["resnet_small", *(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152, 221, 293))]
+    ecapas = ["ECAPA_TDNN_c512", "ECAPA_TDNN_c1024", "ECAPA_TDNN_GLOB_c512", "ECAPA_TDNN_GLOB_c1024"]
+    assert MODELS.names() == [*resnets, *ecapas, "XVEC"]
+
+
+def test_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(
+        UserError, match=r"unknown model 'Resnet34'; did you mean 'ResNet34'.* known: .*ResNet293.*XVEC"
+    ):
+        build_model("Resnet34", {})
+
+
+def test_unknown_option_lists_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"model ResNet34 has no option 'embed_dims'.* known: .*feat_dim, embed_dim"):
+        build_model("ResNet34", {"embed_dims": 256})
+
+
+def test_defaults_are_wespeakers() -> None:
+    assert MODELS.resolve("ResNet34", {}) == {
+        "m_channels": 32,
+        "feat_dim": 80,
+        "embed_dim": 256,
+        "pooling_func": "TSTP",
+        "two_emb_layer": False,
+    }
+    assert MODELS.resolve("ECAPA_TDNN_GLOB_c512", {})["embed_dim"] == 192
+    assert MODELS.resolve("XVEC", {})["embed_dim"] == 512
+    assert MODELS.resolve("resnet_small", {})["embed_dim"] == 128
+
+
+def test_one_embedding_an_utterance(model: Encoder) -> None:
+    assert model(torch.randn(3, 41, 80)).shape == (3, model.embedding_dim)
+
+
+def test_gradients_reach_every_parameter(model: Encoder) -> None:
+    model(torch.randn(3, 41, 80)).square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+def test_input_is_left_as_it_was(model: Encoder) -> None:
+    features = torch.randn(2, 41, 80)
+    before = features.clone()
+    model(features)
+    assert torch.equal(features, before)
+
+
+def test_shortest_input_gives_a_finite_embedding(model: Encoder) -> None:
+    assert model.eval()(torch.randn(2, model.min_frames, 80)).isfinite().all()
+
+
+def test_shorter_input_is_refused(model: Encoder) -> None:
+    with pytest.raises(UserError, match="is too short"):
+        model(torch.randn(2, model.min_frames - 1, 80))
+
+
+def test_other_mels_are_refused(model: Encoder) -> None:
+    with pytest.raises(UserError, match="features have 64 mels, the model takes 80; make feat_dim of the model equal"):
+        model(torch.randn(2, 41, 64))
+
+
+def test_other_axes_are_refused(model: Encoder) -> None:
+    with pytest.raises(UserError, match=r"features have shape \(41, 80\); the model takes \(batch, frames, mels\)"):
+        model(torch.randn(41, 80))
+
+
+def test_bf16_autocast_is_near_float32(model: Encoder) -> None:
+    features = torch.randn(8, 60, 80)
+    model(features)
+    model.eval()
+    plain = model(features)
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = model(features)
+    assert cast.dtype == torch.bfloat16
+    assert torch.nn.functional.cosine_similarity(plain, cast.float()).min() > 0.99
+
+
+def test_utterances_do_not_see_one_another_when_evaluated(model: Encoder) -> None:
+    model.eval()
+    features = torch.randn(3, 41, 80)
+    alone = torch.cat([model(row[None]) for row in features])
+    torch.testing.assert_close(model(features), alone, rtol=1e-4, atol=1e-5)
