@@ -1,0 +1,212 @@
+package SvJobs;
+
+# What run.pl, queue.pl and slurm.pl have in common: Kaldi's calling convention
+#
+#   run.pl [options] [JOB=1:40] log-file command [arguments]
+#
+# the quoting of the command, the first and last lines of a log, and the report on failed jobs.
+
+use strict;
+use warnings;
+use Exporter 'import';
+use Config;
+use File::Basename qw(basename dirname);
+use File::Path qw(make_path);
+use POSIX qw(strftime);
+use Sys::Hostname qw(hostname);
+
+our @EXPORT_OK =
+    qw(parse_command_line refuse needs_shell shell_line log_header log_footer describe_status report_failures);
+
+my $me = basename($0);
+my $tail_lines = 10;
+
+# Values taken by each option; Grid Engine's others (such as -hold_jid 12) take one.
+my @with_value = qw(--mem --gpu --num-threads --time --max-jobs-run --config --queue --partition --account --qos
+    --nodelist --exclude --hostname);
+my %num_values = ((map { $_ => 1 } @with_value), '-V' => 0, '-cwd' => 0, '-pe' => 2);
+
+# Arguments that are the shell's when they stand alone, as with Kaldi: run.pl x.log cat a \| sort \> b
+my %operators = map { $_ => 1 } ('|', '|&', '||', '&&', ';', qw(> >> < 2> 2>> 2>&1 >&2 1>&2 &> &>>));
+my %starts_command = map { $_ => 1 } ('|', '|&', '||', '&&', ';');
+
+# One line on stderr, exit status 2.
+sub refuse {
+    my ($what) = @_;
+    print STDERR "$me: error: $what\n";
+    exit 2;
+}
+
+sub print_usage {
+    my ($out, $status) = @_;
+    print $out <<"END";
+Usage: $me [options] [JOB=1:<n>] <log-file> <command> [<argument> ...]
+e.g.: $me --max-jobs-run 4 JOB=1:40 exp/log/x.JOB.log copy.py --in data/split40/JOB/feats.scp --out exp/x.JOB.ark
+JOB (any name will do) becomes the number of the job in the log's name and in the command. Arguments reach the command
+as they are, except that one which is just | |& || && ; > >> < 2> 2>> 2>&1 (quoted for your shell) is an operator.
+Options: --max-jobs-run <n> (jobs at a time), --num-threads <n>, --mem <size>, --gpu <n>, --time <time>,
+--config <file>, and Grid Engine's (-l, -q, -pe ...).
+END
+    exit $status;
+}
+
+# Take the options off @$argv and into %$options (name without dashes => value).
+sub take_options {
+    my ($argv, $options) = @_;
+    while (@$argv && $argv->[0] =~ /^-./) {
+        my ($name, @values) = split /=/, shift @$argv, 2;
+        print_usage(*STDOUT, 0) if $name =~ /^(--help|-h)$/;
+        $name =~ s/(?<=\w)_/-/g if $name =~ /^--/;
+        my $num = $num_values{$name} // ($name =~ /^--/ ? undef : 1);
+        defined $num or refuse("unknown option $name; known are " . join(' ', @with_value));
+        push @values, shift @$argv while @values < $num && @$argv;
+        @values == $num && !grep { /^--/ } @values or refuse("$name needs a value");
+        $options->{$name =~ s/^-+//r} = "@values";
+    }
+}
+
+sub take_range {
+    my ($argv, $call) = @_;
+    return unless @$argv && $argv->[0] =~ /^([A-Za-z_]\w*)=(\d*(?::.*)?)$/ && length $2;
+    my ($name, $range) = ($1, $2);
+    $range =~ /^(\d{1,9})(?::(\d{1,9}))?$/ or refuse("$argv->[0] is not a range of jobs such as $name=1:40");
+    my ($first, $last) = ($1, $2 // $1);
+    $first >= 1 && $first <= $last or refuse("$argv->[0] is not a range of jobs: 1 <= first <= last");
+    @$call{qw(job_name first last)} = ($name, $first, $last);
+    shift @$argv;
+}
+
+# The call as a hash: options (name => value), job_name (undef: one job without a number), first, last, and log and
+# command (a list of words), in which job_name is not yet replaced: see job_of.
+sub parse_command_line {
+    my @argv = @_;
+    my %call = (options => {}, first => 1, last => 1);
+    take_options(\@argv, $call{options});
+    take_range(\@argv, \%call);
+    take_options(\@argv, $call{options});
+    take_range(\@argv, \%call) unless defined $call{job_name};
+    print_usage(*STDERR, 2) if @argv < 2;
+    @call{qw(log command)} = (shift @argv, [@argv]);
+    for my $name (qw(max-jobs-run num-threads)) {
+        my $value = $call{options}{$name} // 1;
+        $value =~ /^[1-9]\d{0,8}$/ or refuse("--$name is a whole number from 1, not '$value'");
+    }
+    if ($call{last} > $call{first} && index($call{log}, $call{job_name}) < 0) {
+        refuse("$call{log}: several jobs cannot share one log; put $call{job_name} into its name");
+    }
+    return \%call;
+}
+
+# Log and command of job $id of a call.
+sub job_of {
+    my ($call, $id) = @_;
+    my ($log, @command) = ($call->{log}, @{$call->{command}});
+    if (defined(my $name = $call->{job_name})) {
+        s/\Q$name\E/$id/g for $log, @command;
+    }
+    return {id => $id, log => $log, command => \@command};
+}
+
+# A word that bash reads back as exactly these bytes.
+sub shell_quote {
+    my ($word) = @_;
+    return $word if $word =~ m{^[\w\@%+=:,./-]+$}a;
+    if ($word =~ /[\x00-\x1f\x7f]/) {    # a log's first line stays one line
+        $word =~ s/([\\'])/\\$1/g;
+        $word =~ s/([\x00-\x1f\x7f])/sprintf '\\%03o', ord $1/ge;
+        return "\$'$word'";
+    }
+    $word =~ s/'/'\\''/g;
+    return "'$word'";
+}
+
+# The command as one line for bash: operators and leading VAR=value bare, all else quoted.
+sub shell_line {
+    my ($at_start, @line) = (1);
+    for my $word (@_) {
+        if ($operators{$word}) {
+            push @line, $word;
+            $at_start = $starts_command{$word} // $at_start;
+        } elsif ($at_start && $word =~ /^([A-Za-z_]\w*=)(.*)$/s) {
+            push @line, $1 . (length $2 ? shell_quote($2) : '');
+        } else {
+            push @line, $at_start && $word =~ /=/ ? "'$word'" : shell_quote($word);
+            $at_start = 0;
+        }
+    }
+    return join ' ', @line;
+}
+
+# Can the command only be run by bash, or be executed as it stands?
+sub needs_shell {
+    return $_[0] =~ /^[A-Za-z_]\w*=/ || grep { $operators{$_} } @_;
+}
+
+sub now { return strftime('%a %b %e %H:%M:%S %Z %Y', localtime) }
+
+# Begin the log of a job; dies with a message if it cannot be written.
+sub log_header {
+    my ($log, $line) = @_;
+    make_path(dirname($log), {error => \my $failed});
+    open my $out, '>', $log or die "$log: cannot write: $!\n";
+    print $out "# $line\n# Running on ", hostname(), "\n# Started at ", now(), "\n#\n";
+    close $out or die "$log: cannot write: $!\n";
+}
+
+# End it; $status is $? of the job. True if the lines were written.
+sub log_footer {
+    my ($log, $status, $seconds, $threads) = @_;
+    my $code = exit_code($status);
+    open my $out, '>>', $log or return 0;
+    print $out "#\n";
+    print $out "# Killed by signal ", describe_signal($status & 127), "\n" if $status & 127;
+    print $out "# Accounting: time=$seconds threads=$threads\n";
+    print $out "# Ended (code $code) at ", now(), ", elapsed time $seconds seconds\n";
+    return close $out;
+}
+
+# As a shell has it: 128 + N for signal N.
+sub exit_code {
+    my ($status) = @_;
+    return $status & 127 ? 128 + ($status & 127) : $status >> 8;
+}
+
+sub describe_signal {
+    my ($number) = @_;
+    my $name = (split ' ', $Config{sig_name})[$number] // '?';
+    return "$number (SIG$name" . ($name eq 'KILL' ? '; as when memory runs out)' : ')');
+}
+
+sub describe_status {
+    my ($status) = @_;
+    my $code = exit_code($status);
+    return "code $code" unless $code > 128 && $code < 128 + 65;    # bash passes on a signal as 128 + N
+    return "code $code: killed by signal " . describe_signal($code - 128);
+}
+
+# The last lines of a log that say something, without those of log_header and log_footer.
+sub log_tail {
+    my ($log) = @_;
+    open my $in, '<', $log or return "(cannot be read: $!)";
+    my $size = -s $in;
+    seek $in, $size - 65536, 0 if $size > 65536;
+    my @lines = grep { !/^# (Running on|Started at|Accounting|Ended|Killed)|^#?\s*$/ } <$in>;
+    s/[\x00-\x08\x0b-\x1f\x7f]//g, s/\s+$//, $_ = length > 1000 ? substr($_, 0, 1000) . ' ...' : $_ for @lines;
+    return @lines > $tail_lines ? @lines[-$tail_lines .. -1] : @lines;
+}
+
+# Say on stderr that jobs failed, and why the first did. @failed: hashes with id, log, status ($?), in the order of id;
+# reason, if given, instead of the status and the log.
+sub report_failures {
+    my ($call, @failed) = @_;
+    my $first = $failed[0];
+    my $why = $first->{reason} // describe_status($first->{status});
+    my $total = $call->{last} - $call->{first} + 1;
+    my $what = defined $call->{job_name}
+        ? @failed . " of $total job" . ($total > 1 ? 's' : '') . " failed, the first is job $first->{id}"
+        : 'the job failed';
+    print STDERR "$me: error: $what ($why); see $first->{log}", ($first->{reason} ? '' : ', which ends:'), "\n";
+    print STDERR "  $_\n" for $first->{reason} ? () : log_tail($first->{log});
+}
+
+1;

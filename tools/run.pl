@@ -1,0 +1,152 @@
+#!/usr/bin/env perl
+# Run a command, or many numbered copies of it, on this machine, each with its own log; wait for all of them.
+#
+#   run.pl [options] [JOB=1:40] log-file command [arguments]       (run.pl --help tells more)
+#
+# As many run at a time as there are CPUs, or as --max-jobs-run says; options for clusters are accepted and ignored.
+# Exit status: 0 if all ended with 0; else 1, with the first failing log and its last lines on stderr.
+# A job has its own process group, and that ends when run.pl does: by SIGINT, SIGTERM or SIGHUP, or even by SIGKILL.
+
+use strict;
+use warnings;
+use FindBin;
+use lib $FindBin::RealBin;
+use IO::Handle;
+use List::Util qw(first min);
+use POSIX qw(WNOHANG setpgid);
+use SvJobs;
+
+my $grace_seconds = 5;    # from SIGTERM to SIGKILL
+my ($caught, $watchdog_pid, $watchdog, %running);    # %running: process id => job
+
+# CPUs that this process may use.
+sub num_cpus {
+    my $count = 0;
+    if (open my $in, '<', '/proc/self/status') {
+        my ($list) = map { /^Cpus_allowed_list:\s*(\S+)/ ? $1 : () } <$in>;
+        $count += /^(\d+)-(\d+)$/ ? $2 - $1 + 1 : 1 for split /,/, $list // '';
+    }
+    $count ||= (split ' ', `getconf _NPROCESSORS_ONLN 2>/dev/null` || 0)[0];
+    return $count || 4;
+}
+
+# End whole process groups: SIGTERM, and SIGKILL for what is left some seconds later.
+sub end_groups {
+    my @groups = @_;
+    kill 'TERM', map { -$_ } @groups;
+    kill 'CONT', map { -$_ } @groups;
+    my $give_up = time + $grace_seconds;
+    while (@groups && time < $give_up) {
+        reap() or select undef, undef, undef, 0.05;
+        @groups = grep { kill 0, -$_ } @groups;
+    }
+    kill 'KILL', map { -$_ } @groups;
+}
+
+# A process that is told of each job's start and end, and that ends what is left should run.pl be killed.
+sub start_watchdog {
+    pipe my $in, my $out or die "cannot make a pipe: $!\n";
+    $watchdog_pid = fork // die "cannot fork: $!\n";
+    if ($watchdog_pid) {
+        $watchdog = $out;
+        $watchdog->autoflush(1);
+        return;
+    }
+    close $out;
+    setpgid(0, 0);
+    $SIG{$_} = 'IGNORE' for qw(INT TERM HUP);
+    open STDIN, '<', '/dev/null';
+    open STDOUT, '>', '/dev/null';
+    open STDERR, '>', '/dev/null';
+    my %groups;
+    while (my $line = <$in>) {
+        my ($started, $group) = $line =~ /^([+-])(\d+)$/;
+        $started eq '+' ? ($groups{$group} = 1) : delete $groups{$group};
+    }
+    end_groups(keys %groups);
+    POSIX::_exit(0);
+}
+
+sub become_command {
+    my ($job) = @_;
+    setpgid(0, 0);
+    $SIG{$_} = 'DEFAULT' for grep { ref $SIG{$_} } qw(INT TERM HUP CHLD);
+    open STDIN, '<', '/dev/null' or POSIX::_exit(126);
+    open STDOUT, '>>', $job->{log} or POSIX::_exit(126);
+    open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
+    my @command = @{$job->{command}};
+    @command = ('bash', '-c', "set -o pipefail; $job->{line}") if SvJobs::needs_shell(@command);
+    no warnings 'exec';
+    exec {$command[0]} @command;
+    my ($error, $code) = ($!, $!{ENOENT} ? 127 : 126);
+    syswrite STDERR, "run.pl: error: cannot run $command[0]: $error\n";
+    POSIX::_exit($code);
+}
+
+sub start {
+    my ($job) = @_;
+    $job->{line} = SvJobs::shell_line(@{$job->{command}});
+    $job->{started} = time;
+    eval { SvJobs::log_header($job->{log}, $job->{line}); 1 } or do {
+        $job->{reason} = $@ =~ s/\s+$//r;
+        return;
+    };
+    my $pid = fork;
+    if (!defined $pid) {
+        $job->{reason} = "cannot fork: $!";
+        return;
+    }
+    become_command($job) if !$pid;
+    setpgid($pid, $pid);    # here too: whoever comes first
+    print $watchdog "+$pid\n";
+    $running{$pid} = $job;
+}
+
+# Take up the jobs that have ended; how many.
+sub reap {
+    my $count = 0;
+    while ((my $pid = waitpid -1, WNOHANG) > 0) {
+        my $job = delete $running{$pid} // next;
+        $job->{status} = $?;
+        kill 'TERM', -$pid if $?;    # what a failed job has left behind
+        print $watchdog "-$pid\n";
+        my $seconds = time - $job->{started};
+        SvJobs::log_footer($job->{log}, $job->{status}, $seconds, $job->{threads})
+            or $job->{reason} = "cannot write its log: $!";
+        $count++;
+    }
+    return $count;
+}
+
+sub stop_all {
+    my $count = keys %running;
+    print STDERR "run.pl: error: stopped by SIG$caught, ending $count running job", ($count == 1 ? '' : 's'), "\n";
+    end_groups(keys %running);
+    select undef, undef, undef, 0.05 while !reap() && %running;
+    close $watchdog;
+    $SIG{$caught} = 'DEFAULT';
+    kill $caught, $$;
+}
+
+my $call = SvJobs::parse_command_line(@ARGV);
+my $at_a_time = $call->{options}{'max-jobs-run'} // $call->{options}{tc} // num_cpus();
+my $threads = $call->{options}{'num-threads'} // 1;
+for my $signal (qw(INT TERM HUP)) {
+    next if $signal eq 'HUP' && ($SIG{HUP} // '') eq 'IGNORE';    # nohup; SIGINT is ignored after any "&" in a script
+    $SIG{$signal} = sub { $caught //= $signal };
+}
+$SIG{CHLD} = sub { };    # so that it interrupts the wait below
+$SIG{PIPE} = 'IGNORE';
+start_watchdog();
+
+my @jobs = map { {%{SvJobs::job_of($call, $_)}, threads => $threads} } $call->{first} .. $call->{last};
+my @waiting = @jobs;
+while (!$caught && (@waiting || %running)) {
+    start(shift @waiting) while @waiting && keys %running < $at_a_time && !$caught;
+    reap() or select undef, undef, undef, 0.2;
+}
+stop_all() if $caught;
+close $watchdog;
+my @failed = grep { $_->{reason} || $_->{status} } @jobs;
+SvJobs::report_failures($call, @failed) if @failed;
+exit(@failed ? 1 : 0);
