@@ -5,7 +5,7 @@ Metrics are measured on these files, that is on rounded scores: two trials whose
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ class Scores:
     is_target: NDArray[np.bool_] | None
 
 
-def write_scores(file: TextIO, trials: Trials, scores: NDArray[np.floating[Any]]) -> None:
+def write_scores(file: IO[str], trials: Trials, scores: NDArray[np.floating[Any]]) -> None:
     """Append one line for each trial of a block.
 
     Args:

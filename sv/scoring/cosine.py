@@ -12,11 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import Trials, Vectors
+from sv.io import Trials, Vectors, read_vectors
 
 Floats = NDArray[np.float32]
 
 _ROWS = 2048  # 4 MiB at 256 dimensions: stays in the cache
+
+
+def read_embeddings(scp: str | Path) -> Vectors:
+    """All embeddings of an xvector.scp.
+
+    Raises:
+        UserError: it does not exist; and see `read_vectors`.
+    """
+    if not Path(scp).is_file():
+        raise UserError(f"{scp} does not exist; extract the embeddings first (stage 4)")
+    return read_vectors(scp)
 
 
 def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | Path = "xvector.scp") -> Vectors:
@@ -36,6 +47,8 @@ def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | 
             f"{source}: embeddings have dimension {dim}, the mean has shape {mean.shape}; take the mean of embeddings "
             "of the same model (steps/compute_mean.py)"
         )
+    if mean is not None and not np.isfinite(mean).all():
+        raise UserError("the mean has NaN or infinite values; make it again with steps/compute_mean.py")
     unit = np.empty_like(vectors.matrix)
     for start in range(0, len(unit), _ROWS):
         rows = vectors.matrix[start : start + _ROWS]

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""EER and minDCF of an experiment's score files, printed as WeSpeaker prints them, and gathered.
+
+Reads   <exp-dir>/scores/<prefix><trials>.score for each trial list of <trials-dir>
+Writes  <exp-dir>/scores/<result>        the printed lines; written anew, not appended
+        <exp-dir>/results.json           numbers, thresholds and origin, an entry for each trial list and back-end
+        <exp-dir>/results.md             the same as a table
+
+The numbers are those of the score files, that is of scores rounded to five decimals; tied scores are accepted or
+rejected together.
+e.g.: steps/compute_metrics.py exp/x vox1_cos_result data/vox1/trials vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi
+"""
+
+import argparse
+import shlex
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sv.errors import UserError, run_step
+from sv.io import atomic_write, read_scores, sha256_of
+from sv.scoring import Metrics, evaluate
+from sv.scoring.origin import origin_of
+from sv.scoring.results import entry_of, git_commit, merge_results, printed_lines
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("result", help="name of the file with the printed lines, such as vox1_cos_result")
+    parser.add_argument("trials_dir", type=Path)
+    parser.add_argument("trials", nargs="+", help="names of trial lists, such as vox1_O_cleaned.kaldi")
+    parser.add_argument("--backend", default="cos", help="what the results are filed under")
+    parser.add_argument("--prefix", default="", help="of the score files' names, such as vox2_dev_asnorm300_")
+    parser.add_argument("--p-target", type=float, nargs="+", default=[0.01, 0.05], help="priors of minDCF")
+    return parser.parse_args()
+
+
+def measure(path: Path, priors: list[float]) -> Metrics:
+    scores = read_scores(path)
+    if scores.is_target is None:
+        raise UserError(f"{path}: scores without labels; score a trial list 'enroll test target|nontarget'")
+    try:
+        return evaluate(scores.values[scores.is_target], scores.values[~scores.is_target], priors)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def common_origin(exp_dir: Path) -> dict[str, Any]:
+    """What all entries of this call share."""
+    config = exp_dir / "config.yaml"
+    return {
+        "config_sha256": sha256_of(config) if config.is_file() else None,
+        "commit": git_commit(Path(__file__).resolve().parent),
+        "command": shlex.join(sys.argv),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def main() -> None:
+    args = parse()
+    if not args.exp_dir.is_dir():
+        raise UserError(f"{args.exp_dir} does not exist; train and score first (stages 3 to 5)")
+    origin = common_origin(args.exp_dir)
+    lines, entries = "", {}
+    for name in args.trials:
+        scores, trials = args.exp_dir / "scores" / f"{args.prefix}{name}.score", args.trials_dir / name
+        metrics = measure(scores, args.p_target)
+        files = {"score_file": str(scores), "trials_file": str(trials)}
+        entries[name] = {args.backend: entry_of(metrics, {**files, **origin_of(scores, trials), **origin})}
+        lines += printed_lines(scores.name, metrics)
+    with atomic_write(args.exp_dir / "scores" / args.result) as f:
+        f.write(lines)
+    merge_results(args.exp_dir, entries)
+    print(lines, end="")
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Embeddings of whole utterances, one each, from a data dir's features; nj parts at a time, on CPUs or GPUs.
+#
+# Reads   <exp-dir>/config.yaml, models/avg_model.pt (or --model), <data-dir>/feats.scp, utt2num_frames, fbank.yaml
+# Leaves  <out-dir>/xvector.{ark,scp} in the order of feats.scp, .done, log/extract.JOB.log; <out-dir>/parts until it is done
+#
+# The mean is subtracted over the whole utterance. Killed and started again with the same nj, parts that were whole are
+# kept; parts of another model, of other features or of another nj never get in. On the CPU any nj gives the same bits.
+#
+# Usage: steps/extract_embeddings.sh [options] <exp-dir> <data-dir> [<out-dir>]
+# e.g.: steps/extract_embeddings.sh --nj 8 exp/ResNet34-softmax-m0.2-seed42 data/vox1
+#       (into exp/ResNet34-softmax-m0.2-seed42/embeddings/vox1)
+set -euo pipefail
+if ! [ -e path.sh ]; then
+  echo "extract_embeddings.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
+  exit 1
+fi
+. ./path.sh
+
+# Options
+nj=4                  # parts, each a job
+cmd="run.pl"          # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+gpus=none             # "0,1": part N takes the N-th of them, and round again; auto: one if there is one; none: CPU
+model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
+num_threads=1         # threads of a job on the CPU
+max_frames=20000      # longer utterances (200 s) are cut into equal chunks and their embeddings averaged; 0: never
+batch_frames=0        # on a GPU: utterances of equal length together, up to so many frames; 0: one by one
+. tools/parse_options.sh
+
+exp_dir=$1
+data=$2
+out=${3:-$exp_dir/embeddings/$(basename "$data")}
+
+args=("$exp_dir" "$data" "$out" --max-frames "$max_frames")
+if [ -n "$model" ]; then
+  args+=(--model "$model")
+fi
+num_parts=$(steps/extract_embeddings.py begin "${args[@]}" --num-parts "$nj")
+if [ "$num_parts" -eq 0 ]; then
+  echo "extract_embeddings.sh: $out/xvector.scp is there already" >&2
+  exit 0
+fi
+$cmd JOB=1:"$num_parts" "$out/log/extract.JOB.log" \
+  steps/extract_embeddings.py part "${args[@]}" --part JOB --num-parts "$num_parts" \
+  --gpus "$gpus" --num-threads "$num_threads" --batch-frames "$batch_frames"
+steps/extract_embeddings.py join "${args[@]}" --num-parts "$num_parts"

@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Score trials by the cosine of their two embeddings.
+
+Reads   trials "enroll test target|nontarget" (or without label), xvector.scp "utt ark:offset" (a vector an utterance).
+Writes  scores "enroll test score target|nontarget", in the order of the trials; .done.NAME beside: their origin.
+
+With --enroll-map, "enroll" is a model of one or more utterances: the mean of their embeddings, each of unit length.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from sv.errors import UserError, log, run_step
+from sv.io import atomic_write, read_enroll_map, read_trials, write_scores
+from sv.scoring import cosine_scores, enroll_models, read_embeddings, unit_vectors
+from sv.scoring.origin import mark_scores
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", type=Path)
+    parser.add_argument("xvector_scp", type=Path)
+    parser.add_argument("scores", type=Path, help="written whole or not at all")
+    parser.add_argument("--mean", type=Path, help="numpy file (dim,) to subtract first: see compute_mean.py")
+    parser.add_argument("--enroll-map", type=Path, help='lines "model utt1 utt2 ...", as Kaldi\'s spk2utt')
+    return parser.parse_args()
+
+
+def read_mean(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a numpy file; make it again with steps/compute_mean.py") from error
+
+
+def main() -> None:
+    args = parse()
+    mean = read_mean(args.mean) if args.mean else None
+    utts_of = read_enroll_map(args.enroll_map) if args.enroll_map else None
+    unit = unit_vectors(read_embeddings(args.xvector_scp), mean=mean, source=args.xvector_scp)
+    models = enroll_models(unit, utts_of, source=args.xvector_scp, where=args.enroll_map) if utts_of else None
+    blocks = read_trials(
+        args.trials,
+        known=unit.ids,
+        known_enroll=models.ids if models else None,
+        source=args.xvector_scp,
+        enroll_source=args.enroll_map or "",
+        remedy="extract it (stage 4)",
+    )
+    count = 0
+    with atomic_write(args.scores) as f:
+        for block in blocks:  # some 100,000 trials at a time
+            write_scores(f, block, cosine_scores(block, unit, models))
+            count += len(block)
+    mark_scores(args.scores, args.trials, args.xvector_scp, {"mean": args.mean, "enroll_map": args.enroll_map})
+    log.info("%d scores in %s", count, args.scores)
+
+
+if __name__ == "__main__":
+    run_step(main)

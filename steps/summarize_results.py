@@ -1,0 +1,23 @@
+#!/usr/bin/env python3
+"""A table of the results of one or more experiments, in Markdown, on stdout.
+
+Reads   <exp-dir>/results.json of each, as steps/compute_metrics.py leaves it
+e.g.: steps/summarize_results.py egs/mini/exp/*
+"""
+
+import argparse
+from pathlib import Path
+
+from sv.errors import run_step
+from sv.scoring.results import markdown_table, read_results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("exp_dirs", type=Path, nargs="+", metavar="exp-dir")
+    args = parser.parse_args()
+    print(markdown_table({path.name: read_results(path / "results.json") for path in args.exp_dirs}), end="")
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,55 @@
+"""An experiment folder: its configuration, its model files, and the features that they take."""
+
+from pathlib import Path
+
+import yaml
+
+from sv.config import Config, FbankConfig, load_config
+from sv.errors import UserError, log
+
+
+def read_config(exp_dir: str | Path) -> Config:
+    """The resolved configuration, which training has left there.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = Path(exp_dir) / "config.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; train the system first (stage 3)")
+    return load_config(path)
+
+
+def find_model(exp_dir: str | Path, model_file: str | Path | None = None) -> Path:
+    """Path of the model file: the one given, or else models/avg_model.pt.
+
+    Raises:
+        UserError: it does not exist.
+    """
+    path = Path(model_file) if model_file else Path(exp_dir) / "models" / "avg_model.pt"
+    if not path.is_file():
+        what = "give an existing file with --model" if model_file else "train (stage 3) and average (stage 4) first"
+        raise UserError(f"{path} does not exist; {what}")
+    return path
+
+
+def check_front_end(exp_dir: str | Path, fbank: FbankConfig, data_dir: str | Path) -> None:
+    """Compare the settings of a data dir's features with those the model was trained with; dither may differ.
+
+    Raises:
+        UserError: another window, number of mels, sample rate, ...
+    """
+    path = Path(data_dir) / "fbank.yaml"
+    if not path.is_file():
+        log.warning("%s does not exist: no way to tell whether these features are those that the model takes", path)
+        return
+    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: expected 'key: value' lines; make the features again (stage 2)")
+    for key, value in fbank.model_dump(exclude={"dither"}).items():
+        if tree.get(key, value) != value:
+            config = Path(exp_dir) / "config.yaml"
+            raise UserError(
+                f"{path}: features with {key} {tree[key]}, but the model was trained with {key} {value}; "
+                f"make them again with steps/make_fbank.sh --config {config} {data_dir}"
+            )

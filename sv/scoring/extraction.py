@@ -1,0 +1,105 @@
+"""Embeddings of the utterances of a data dir, whole utterances read from arks."""
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sv.data import FeatsIndex
+from sv.errors import UserError, log
+from sv.inference import SpeakerEncoder
+from sv.io import read_matrix
+
+Floats = NDArray[np.float32]
+
+_READ_AHEAD = 4  # batches
+_REPORT_SECONDS = 30.0
+_FRAME_SECONDS = 0.01  # for the report only
+
+
+def embed_rows(
+    encoder: SpeakerEncoder, index: FeatsIndex, rows: range, *, max_frames: int = 0, batch_frames: int = 0
+) -> Floats:
+    """Embeddings of some utterances of a data dir; (rows, dim), in the order of the rows.
+
+    Args:
+        encoder: the model.
+        index: of the data dir.
+        rows: which of its utterances.
+        max_frames: see `SpeakerEncoder.embed`.
+        batch_frames: utterances of equal length go through the network together, up to so many frames; 0: one by
+            one. Their embeddings are the same up to rounding.
+
+    Raises:
+        UserError: features that cannot be read, are too short or have another dimension; the utterance is named.
+    """
+    embeddings = np.empty((len(rows), encoder.model.embedding_dim), dtype=np.float32)
+    started = reported = time.monotonic()
+    done = 0
+    for batch, feats in _read_ahead(index, make_batches(index.num_frames, rows, batch_frames)):
+        try:
+            embeddings[batch - rows.start] = encoder.embed(torch.from_numpy(feats), max_frames=max_frames).numpy()
+        except UserError as error:
+            raise UserError(f"{index.path}: {index.utts[batch[0]]}: {error}") from error
+        done += len(batch)
+        if time.monotonic() - reported > _REPORT_SECONDS:
+            reported = time.monotonic()
+            log.info("%d of %d utterances, %.1f a second", done, len(rows), done / (reported - started))
+    seconds, audio = time.monotonic() - started, _FRAME_SECONDS * index.num_frames[rows.start : rows.stop].sum()
+    log.info("%d utterances in %.1f s, %.0f times as fast as real time", done, seconds, audio / max(seconds, 1e-3))
+    return embeddings
+
+
+def make_batches(num_frames: NDArray[np.int32], rows: range, batch_frames: int) -> list[NDArray[np.int64]]:
+    """Rows of equal length together, up to `batch_frames` frames a batch; each row once."""
+    order = np.arange(rows.start, rows.stop)
+    if not batch_frames:
+        return list(order[:, None])
+    order = order[np.argsort(num_frames[rows.start : rows.stop], kind="stable")]
+    lengths = num_frames[order]
+    groups = np.split(order, np.flatnonzero(np.diff(lengths)) + 1)
+    batches = []
+    for group in groups:
+        size = max(1, batch_frames // int(num_frames[group[0]]))
+        batches += [group[start : start + size] for start in range(0, len(group), size)]
+    return batches
+
+
+def _read_ahead(index: FeatsIndex, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+    """(rows, features (rows, frames, mels)) of each batch; the next ones are read while one is worked on."""
+    waiting: deque[tuple[NDArray[np.int64], Future[Floats]]] = deque()
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        try:
+            for batch in batches:
+                waiting.append((batch, reader.submit(_read_batch, index, batch)))
+                if len(waiting) > _READ_AHEAD:
+                    rows, feats = waiting.popleft()
+                    yield rows, feats.result()
+            for rows, feats in waiting:
+                yield rows, feats.result()
+        finally:
+            for _, feats in waiting:
+                feats.cancel()
+
+
+def _read_batch(index: FeatsIndex, batch: NDArray[np.int64]) -> Floats:
+    return np.stack([_read_utterance(index, int(row)) for row in batch])
+
+
+def _read_utterance(index: FeatsIndex, row: int) -> Floats:
+    """Features of an utterance, (frames, mels); as many frames as utt2num_frames says."""
+    utt = index.utts[row]
+    try:
+        feats = read_matrix(f"{index.arks[index.ark[row]]}:{index.offset[row]}")
+    except UserError as error:
+        raise UserError(f"{index.path / 'feats.scp'}: {utt}: {error}") from error
+    if len(feats) != index.num_frames[row]:
+        raise UserError(
+            f"{index.path / 'utt2num_frames'}: {utt} has {index.num_frames[row]} frames there, {len(feats)} in its "
+            "archive; make it again with tools/get_utt2num_frames.sh"
+        )
+    return feats

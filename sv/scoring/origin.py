@@ -1,0 +1,58 @@
+"""Where scores come from: a mark beside each score file, made when it is scored and read when it is measured.
+
+scores/.done.vox1_O_cleaned.kaldi.score     checksums of scores, trial list, embeddings, and of the model behind them
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sv.errors import UserError, log
+from sv.io import DoneMark, sha256_of
+
+
+def mark_scores(scores: Path, trials: Path, xvector_scp: Path, extras: Mapping[str, Path | None]) -> None:
+    """Write the mark of a score file.
+
+    Args:
+        scores: just written.
+        trials, xvector_scp: what was scored.
+        extras: other files that decide the scores, by name: {"mean": ...}.
+    """
+    embeddings = _read(xvector_scp.parent / ".done")
+    options = {
+        "trials_sha256": sha256_of(trials),
+        "model_sha256": embeddings.get("options", {}).get("model_sha256"),
+        "embeddings_sha256": embeddings.get("outputs", {}).get("xvector.ark", {}).get("sha256"),
+        **{f"{name}_sha256": sha256_of(path) for name, path in extras.items() if path is not None},
+    }
+    DoneMark(_mark_path(scores), options).write([scores])
+
+
+def origin_of(scores: Path, trials: Path) -> dict[str, Any]:
+    """Checksums of a score file, of the trial list and of what the scores were made from, as far as it is known.
+
+    Raises:
+        UserError: the scores were made from another version of the trial list.
+    """
+    found = {"scores_sha256": sha256_of(scores), "trials_sha256": sha256_of(trials)}
+    mark = _read(_mark_path(scores))
+    if mark.get("outputs", {}).get(scores.name, {}).get("sha256") != found["scores_sha256"]:
+        log.warning("%s: no mark tells which model and embeddings these scores come from", scores)
+        return found
+    if mark["options"]["trials_sha256"] != found["trials_sha256"]:
+        raise UserError(f"{scores} was made from another version of {trials}; score again (stage 5)")
+    return {**mark["options"], **found}
+
+
+def _mark_path(scores: Path) -> Path:
+    return scores.with_name(f".done.{scores.name}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        mark = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return mark if isinstance(mark, dict) else {}
