@@ -25,13 +25,13 @@ EPSILON = torch.finfo(torch.float32).eps
 PREEMPHASIS = 0.97
 _CPU_BLOCK = 512  # frames: 1 MiB of spectrum, which stays in the cache
 _GPU_BLOCK = 65536
-_MEL_GROUPS = 3  # a narrow matrix skips more zeros, but a product has a cost of its own
 
 
 class Fbank(nn.Module):
     """Waveform (batch, samples) to log-mel energies (batch, frames, mels), float32 under autocast too; no gradient."""
 
     window: Tensor  # (frame_length,)
+    mel_weights: Tensor  # (fft_length / 2 + 1, mels)
 
     def __init__(self, config: FbankConfig) -> None:
         super().__init__()
@@ -39,10 +39,8 @@ class Fbank(nn.Module):
         self.frame_length, self.frame_shift = frame_samples(config)
         self.fft_length = 1 << (self.frame_length - 1).bit_length()
         self.register_buffer("window", make_window(config.window, self.frame_length).float(), persistent=False)
-        self._groups: list[tuple[slice, slice]] = []  # (mels, numbers of the spectrum that they read)
-        for index, (mels, numbers, weights) in enumerate(_group_mels(mel_banks(config))):
-            self._groups.append((mels, numbers))
-            self.register_buffer(f"mel_{index}", weights, persistent=False)
+        weights = nn.functional.pad(mel_banks(config).T, (0, 0, 0, 1)).float().contiguous()
+        self.register_buffer("mel_weights", weights, persistent=False)
 
     def num_frames(self, samples: int) -> int:
         """Frames of a waveform of so many samples; 0 if it is shorter than one frame."""
@@ -97,11 +95,9 @@ class Fbank(nn.Module):
         torch.sub(emphasized, mean, alpha=1 - PREEMPHASIS, out=windowed[:, :, 1:])
         torch.sub(x_frames[:, :, :1], mean, out=windowed[:, :, :1]).mul_(1 - PREEMPHASIS)
         windowed.mul_(self.window)
-        spectrum = torch.view_as_real(torch.fft.rfft(padded[:, :frames])).flatten(2)  # re, im, re, im, ...
-        power = spectrum.square_().flatten(0, 1)  # the mel weights stand there twice, and add re^2 to im^2
-        for index, (mels, numbers) in enumerate(self._groups):
-            weights = self.get_buffer(f"mel_{index}")
-            fbank[:, :, mels] = (power[:, numbers] @ weights).unflatten(0, fbank.shape[:2])
+        spectrum = torch.fft.rfft(padded[:, :frames])  # (rows, frames, bins + 1)
+        power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
+        torch.matmul(power, self.mel_weights, out=fbank)
         fbank.clamp_(min=EPSILON).log_()
 
 
@@ -148,25 +144,6 @@ def mel_banks(config: FbankConfig) -> Tensor:
             f"{config.sample_rate} Hz; set num_mel_bins lower or frame_length higher"
         )
     return banks
-
-
-def _group_mels(banks: Tensor) -> list[tuple[slice, slice, Tensor]]:
-    """The mel matrix as a few narrow ones: a group of neighboring mels reads only its own part of the spectrum.
-
-    Args:
-        banks: (mels, bins).
-
-    Returns:
-        for each group its mels, the numbers (re, im, re, im, ...) it reads, and its weights (numbers, mels) float32.
-    """
-    groups = []
-    for mels in torch.arange(len(banks)).chunk(_MEL_GROUPS):
-        chosen = slice(int(mels[0]), int(mels[-1]) + 1)
-        used = banks[chosen].any(0).nonzero().flatten()
-        bins = slice(int(used[0]), int(used[-1]) + 1)
-        weights = banks[chosen, bins].T.repeat_interleave(2, 0).float().contiguous()
-        groups.append((chosen, slice(2 * bins.start, 2 * bins.stop), weights))
-    return groups
 
 
 def dither_noise(utt: str, samples: int) -> Tensor:
