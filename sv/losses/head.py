@@ -14,9 +14,11 @@ from sv.losses.cosine import cosine_matrix
 
 
 class HeadOutput(NamedTuple):
-    """Attributes:
-    losses: (batch,) float32, to be averaged by the caller.
-    correct: (batch,) bool, whether the true speaker scores highest, without margin. On the head's device.
+    """What a head gives for a batch, on its own device.
+
+    Attributes:
+        losses: (batch,) float32, to be averaged by the caller.
+        correct: (batch,) bool, whether the true speaker scores highest, without margin.
     """
 
     losses: Tensor
