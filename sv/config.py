@@ -153,14 +153,16 @@ FREE_KEYS = frozenset(
 )
 
 
-def first_difference(one: Mapping[str, Any], other: Mapping[str, Any], free: Set[str] = FREE_KEYS) -> str:
-    """What differs between two configurations, "key is 1, was 2"; "" if nothing does that decides the weights."""
+def first_difference(
+    one: Mapping[str, Any], other: Mapping[str, Any], free: Set[str] = FREE_KEYS
+) -> tuple[str, Any, Any] | None:
+    """The first key, apart from the `free` ones, that differs between two configurations, and its two values."""
     flat, flat_other = _flatten(one), _flatten(other)
     for key in (*flat, *flat_other):
-        now, before = flat.get(key, "absent"), flat_other.get(key, "absent")
-        if key not in free and now != before:
-            return f"{key} is {now}, was {before}"
-    return ""
+        value, other_value = flat.get(key, "absent"), flat_other.get(key, "absent")
+        if key not in free and value != other_value:
+            return key, value, other_value
+    return None
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Train a network, or go on with a training that was ended; steps/train.sh is the usual way to call this.
+
+Reads   <data-dir>/{feats.scp,utt2spk,utt2num_frames,fbank.yaml}, the system's options (see steps/make_config.py).
+Writes  <exp-dir>/{config.yaml,spk2id,heldout_spk,train.log,metrics.jsonl,tensorboard/,models/,checkpoints/}.
+"""
+
+import argparse
+import logging
+import os
+import re
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import torch
+from make_config import add_system_options, system_from
+
+from sv.errors import UserError, log, run_step
+from sv.training.distributed import World, is_started, join, launch, parse_gpus
+from sv.training.experiment import train
+
+_OTHERS_FIRST_S = 3  # a process other than the main one lets that one speak first: both often fail for one reason
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("exp_dir", type=Path)
+    add_system_options(parser)
+    parser.add_argument(
+        "--gpus", default="auto", help="0,1: those, a process each; auto: one if there is one; none: CPU"
+    )
+    parser.add_argument("--num-procs", "--num_procs", type=int, default=1, help="processes, where no GPU is used")
+    parser.add_argument(
+        "--num-threads", "--num_threads", type=int, default=0, help="threads of each on the CPU; 0: all cores, shared"
+    )
+    parser.add_argument("--checkpoint", default="", help="start from the weights of this model")
+    args = parser.parse_args()
+    if args.num_procs < 1 or args.num_threads < 0:
+        raise UserError(f"--num-procs {args.num_procs} --num-threads {args.num_threads}: 1 and 0 are the least")
+    gpus = parse_gpus(args.gpus)
+    num_procs = len(gpus) or args.num_procs
+    if gpus and not is_started():
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+    if num_procs > 1 and not is_started():
+        system_from(args)  # a mistake in the options is found before processes are started
+        launch(sys.argv, num_procs)
+        return
+    _set_threads(args.num_threads, num_procs)
+    _train(args, join(use_gpu=bool(gpus)))
+
+
+def _train(args: argparse.Namespace, world: World) -> None:
+    if not world.is_main:
+        logging.getLogger().setLevel(logging.ERROR)
+    log.info("%s", shlex.join(sys.argv))
+    try:
+        train(
+            system_from(args),
+            args.data_dir,
+            args.exp_dir,
+            world,
+            init=Path(args.checkpoint) if args.checkpoint else None,
+        )
+    except (UserError, OSError):
+        if not world.is_main:
+            time.sleep(_OTHERS_FIRST_S)
+        raise
+    except RuntimeError as error:
+        if world.size == 1 or not re.search("(?i)gloo|nccl|connection|peer|socket|store", str(error)):
+            raise
+        time.sleep(2 * _OTHERS_FIRST_S)  # the process that failed speaks first, and its end usually ends this one
+        raise UserError(f"process {world.rank} lost the other training processes ({str(error)[:200]})") from error
+    world.leave()
+
+
+def _set_threads(num_threads: int, num_procs: int) -> None:
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    elif num_procs > 1 and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_procs))
+
+
+if __name__ == "__main__":
+    run_step(main)

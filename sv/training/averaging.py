@@ -1,0 +1,74 @@
+"""The mean of a training's last models, WeSpeaker's avg_model.pt: of every tensor, batch norm's statistics included."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from sv.config import load_config
+from sv.errors import UserError, log
+from sv.training.checkpoint import load_tensors, save_tensors
+
+_NAME = re.compile(r"model_(\d+)\.pt")
+
+
+def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None) -> Path:
+    """Write models/avg_model.pt, the mean of the last models.
+
+    A training of fewer epochs than `num_avg` has all of its models averaged, and says so.
+
+    Args:
+        exp_dir: of a training.
+        num_avg: how many; None for what its config.yaml says.
+        epoch: the last of them; None for the training's last epoch.
+
+    Raises:
+        UserError: the training is not complete (and `epoch` is None), a model is missing or damaged.
+    """
+    config = load_config(exp_dir / "config.yaml")
+    last, count = epoch or config.num_epochs, num_avg or config.num_avg
+    models = _models(exp_dir / "models")
+    if last not in models:
+        have = f"the last is model_{max(models)}.pt" if models else "there is none yet"
+        raise UserError(
+            f"{exp_dir}/models/model_{last}.pt does not exist, {have}; finish the training (stage 3) or give --epoch"
+        )
+    chosen = [number for number in sorted(models) if number <= last][-count:]
+    if len(chosen) < count and not _has_all(models, last, count):
+        raise UserError(
+            f"{exp_dir}/models holds {len(chosen)} models up to epoch {last}, {count} are to be averaged; "
+            f"give --num-avg {len(chosen)} or less"
+        )
+    if len(chosen) < count:
+        log.warning("%d models are all there is, instead of %d: averaging them", len(chosen), count)
+    path = exp_dir / "models" / "avg_model.pt"
+    save_tensors(mean_of([models[number] for number in chosen]), path)
+    log.info("%s: mean of epochs %s", path, ", ".join(map(str, chosen)))
+    return path
+
+
+def mean_of(paths: Sequence[Path]) -> dict[str, Tensor]:
+    """The mean of each tensor, in its own type; whole numbers (batches seen) are rounded."""
+    first: dict[str, Tensor] = load_tensors(paths[0])
+    sums = {key: tensor.double() for key, tensor in first.items()}
+    for path in paths[1:]:
+        state = load_tensors(path)
+        if state.keys() != first.keys() or any(state[key].shape != first[key].shape for key in first):
+            raise UserError(f"{path} is of another network than {paths[0]}; remove what does not belong there")
+        for key, tensor in state.items():
+            sums[key] += tensor
+    means = {key: total / len(paths) for key, total in sums.items()}
+    return {key: (m if first[key].is_floating_point() else m.round()).to(first[key].dtype) for key, m in means.items()}
+
+
+def _models(folder: Path) -> dict[int, Path]:
+    if not folder.is_dir():
+        return {}
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return {int(match[1]): path for match, path in found if match}
+
+
+def _has_all(models: dict[int, Path], last: int, count: int) -> bool:
+    """Whether there are fewer models because there were fewer epochs."""
+    return last < count and all(number in models for number in range(1, last + 1))

@@ -1,0 +1,155 @@
+"""One training in several processes: who is who, what they share, and how they are started.
+
+A process started by torchrun (or by `launch`, which is torchrun without its banners) finds RANK, WORLD_SIZE, LOCAL_RANK
+and the address in its environment. One without them is a world of one.
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from sv.errors import UserError
+
+TIMEOUT = timedelta(minutes=30)  # the first process may read a long list while the others wait
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of one training.
+
+    Attributes:
+        rank: number of this process.
+        size: how many there are.
+        device: what this process computes on.
+    """
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        if self.size > 1:
+            dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def any_of(self, *flags: bool) -> list[bool]:
+        """For each flag whether it is set in any process."""
+        if self.size == 1:
+            return list(flags)
+        return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float32, device=self.device)).tolist()]
+
+    def gather(self, value: Any) -> list[Any]:
+        """A plain value of each process, in the order of ranks, in every process."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def broadcast_buffers(self, module: nn.Module) -> None:
+        """Give all processes the main one's buffers: the running statistics of batch norm."""
+        if self.size > 1:
+            for buffer in module.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def leave(self) -> None:
+        if self.size > 1:
+            dist.destroy_process_group()
+
+
+def join(*, use_gpu: bool) -> World:
+    """Join the other processes that the environment speaks of, if it does; NCCL on GPUs, gloo on CPUs."""
+    size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    device = torch.device("cpu")
+    if use_gpu:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    if size > 1:
+        _die_with_parent()
+        dist.init_process_group("nccl" if use_gpu else "gloo", timeout=TIMEOUT)
+    return World(rank, size, device)
+
+
+def is_started() -> bool:
+    """Whether this process is already one of several."""
+    return "WORLD_SIZE" in os.environ
+
+
+def launch(command: Sequence[str], num_procs: int) -> None:
+    """Run a Python command in several processes of this machine, through torch's elastic agent.
+
+    Ends this process with status 1 if one of them fails; that one has said why.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=num_procs,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        run_id=uuid.uuid4().hex,
+        max_restarts=0,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-u", *command)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            name = signal.Signals(-failure.exitcode).name
+            raise UserError(f"training process {rank} was ended by {name}; the same command continues") from None
+        sys.exit(1)
+
+
+def parse_gpus(gpus: str) -> list[str]:
+    """The numbers in "0,1" or "[0,1]"; "auto" is the first GPU if there is one; "none" and "" are none.
+
+    Raises:
+        UserError: something else, or GPUs that are not there.
+    """
+    text = gpus.strip().strip("[]").replace(" ", "")
+    if text in ("", "none", "cpu"):
+        return []
+    count = torch.cuda.device_count()
+    if text == "auto":
+        return ["0"] if count else []
+    numbers = text.split(",")
+    if not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
+        raise UserError(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
+    absent = [number for number in numbers if int(number) >= count]
+    if absent:
+        raise UserError(
+            f"--gpus {gpus}: there is no GPU {absent[0]} here, torch sees {count}; give --gpus none for the CPU"
+        )
+    return numbers
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the one that launched it dies, even by SIGKILL (Linux)."""
+    pr_set_pdeathsig = 1
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,285 @@
+"""One training from a configuration and a data dir to models: checks everything, then trains or goes on.
+
+exp_dir/config.yaml      the resolved configuration, which alone rebuilds the network
+        spk2id           speaker -> class, in the order of the classes
+        heldout_spk      speakers set aside
+        train.log, metrics.jsonl, tensorboard/
+        models/model_N.pt, best.pt     flat state dicts (network.py)
+        checkpoints/step_XXXXXXXX.pt   whole states (trainer.py)
+"""
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from sv.config import Config, first_difference, load_config, parse_config, save_config
+from sv.data import ArkDataset, CropReader, FeatsIndex, Loader, UtteranceSampler, read_index
+from sv.errors import UserError, log
+from sv.io import atomic_write, write_table
+from sv.training import rng
+from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors
+from sv.training.distributed import World
+from sv.training.guard import NonFiniteGuard
+from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts, training_speakers
+from sv.training.lock import folder_lock
+from sv.training.monitor import Monitor, log_to_file
+from sv.training.network import SpeakerNet, build_network, start_from
+from sv.training.schedules import LearningRate, Margin
+from sv.training.trainer import Trainer
+
+
+def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: Path | None = None) -> None:
+    """Train, or go on with a training that was ended, or say that it is complete.
+
+    Args:
+        config: resolved (`sv.training.system`).
+        data_dir: with feats.scp, utt2spk, utt2num_frames and, as steps/make_fbank.sh leaves it, fbank.yaml.
+        exp_dir: the training's folder.
+        world: the processes; all of them call this.
+        init: a model to start from.
+
+    Raises:
+        UserError: see each step; and a configuration or data other than those that `exp_dir` was begun with.
+    """
+    with folder_lock(exp_dir, "trained") if world.is_main else nullcontext():
+        if world.is_main:
+            log_to_file(exp_dir / "train.log")
+        world.barrier()
+        _check_front_end(config, data_dir)
+        Experiment(config, read_index(data_dir), exp_dir, world, init).run()
+
+
+class Experiment:
+    """The parts of a training, put together.
+
+    Args: as of `train`, with the index of the data dir.
+    """
+
+    def __init__(self, config: Config, index: FeatsIndex, exp_dir: Path, world: World, init: Path | None) -> None:
+        self.exp_dir, self.world, self.init = exp_dir, world, init
+        self.heldout = choose_heldout(index, config.heldout_speakers, config.seed)
+        self.speakers = training_speakers(index, self.heldout)
+        self.config = config.model_copy(update={"num_speakers": len(self.speakers)})
+        self.fingerprint = index.fingerprint()
+        self.all_speakers = index  # with every speaker, for the held-out test
+        self.index = index.with_speakers(self.speakers)
+        self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
+
+    def run(self) -> None:
+        state = self._last_state()
+        self.world.barrier()
+        if self.world.is_main:
+            self.checkpoints.clean(state["place"]["step"] if state else -1)
+            remove_temporary(self.exp_dir / "models")
+            remove_temporary(self.exp_dir)
+        self.world.barrier()
+        if state is not None and state["place"]["epoch"] > self.config.num_epochs:
+            self._say_complete(state)
+            return
+        trainer = self._trainer(self._global_batch(state))
+        if state is not None:
+            trainer.load_state(state, str(self.exp_dir))
+        if self.world.is_main:
+            self._write_facts()
+            self._announce(trainer)
+        self._fit(trainer)
+
+    def _fit(self, trainer: Trainer) -> None:
+        if not self.world.is_main:
+            trainer.fit(None)
+            return
+        monitor = Monitor(
+            self.exp_dir,
+            step=trainer.place.step,
+            steps_per_epoch=trainer.steps_per_epoch,
+            tensorboard=self.config.tensorboard,
+        )
+        with monitor:
+            trainer.fit(monitor)
+        best = trainer.place
+        measured = f"; best held-out EER {best.best_eer:.2f} % (epoch {best.best_epoch})" if best.best_epoch else ""
+        log.info("training is complete: %d epochs%s", self.config.num_epochs, measured)
+
+    def _last_state(self) -> dict[str, Any] | None:
+        """The state to go on from, if there is one, after a check that it is of this training."""
+        state = self.checkpoints.load_last()
+        if state is None:
+            if any((self.exp_dir / "models").glob("model_*.pt")) and (self.exp_dir / "config.yaml").is_file():
+                self._check_same(load_config(self.exp_dir / "config.yaml").model_dump())
+            return None
+        self._check_same(state["config"])
+        if state["fingerprint"] != self.fingerprint:
+            raise UserError(
+                f"{self.exp_dir} was begun with other data than {self.index.path} (utterances, lengths or speakers "
+                "differ); give the same data dir, or another exp dir (or remove this one)"
+            )
+        self._warn_of_changes(state)
+        return state
+
+    def _check_same(self, begun_with: dict[str, Any]) -> None:
+        difference = first_difference(self.config.model_dump(), begun_with)
+        if difference:
+            key, now, before = difference
+            raise UserError(
+                f"{self.exp_dir} was begun with another configuration: {key} was {before}, now {now}; "
+                "give the same options, or another exp dir (or remove this one)"
+            )
+
+    def _warn_of_changes(self, state: dict[str, Any]) -> None:
+        if not self.world.is_main:
+            return
+        now = {"processes": self.world.size, "threads": torch.get_num_threads(), "device": self.world.device.type}
+        for name, value in now.items():
+            if state[name] != value:
+                log.warning("%s were %s, now %s: the result will not be bit-identical", name, state[name], value)
+
+    def _global_batch(self, state: dict[str, Any] | None) -> int:
+        """That of the training so far, whatever the number of processes now."""
+        if state is None:
+            return self.config.dataloader_args.batch_size * self.world.size
+        batch: int = state["global_batch"]
+        if batch % self.world.size:
+            raise UserError(
+                f"{self.exp_dir} trains with batches of {batch}, which {self.world.size} processes can not share "
+                f"evenly; go on with {state['processes']}"
+            )
+        return batch
+
+    def _say_complete(self, state: dict[str, Any]) -> None:
+        """All is done; the last model is written again if it is lost or damaged."""
+        last = self.exp_dir / "models" / f"model_{self.config.num_epochs}.pt"
+        if self.world.is_main:
+            if find_damage(last):
+                save_tensors(state["model"], last)
+            save_config(self.config, self.exp_dir / "config.yaml")
+            log.info("%s: training is complete (%d epochs); nothing to do", self.exp_dir, self.config.num_epochs)
+
+    def _trainer(self, global_batch: int) -> Trainer:
+        config, args = self.config, self.config.dataset_args
+        reader = CropReader(self.index, args.fbank_args.num_mel_bins)
+        dataset = ArkDataset(reader, num_frms=args.num_frms, seed=config.seed, center=args.cmvn)
+        sampler = UtteranceSampler(self._training_utts(), global_batch, config.seed, args.sample_num_per_epoch)
+        loader = Loader(
+            dataset,
+            sampler,
+            num_workers=config.dataloader_args.num_workers,
+            prefetch=config.dataloader_args.prefetch_factor,
+            rank=self.world.rank,
+            world=self.world.size,
+            pin=self.world.device.type == "cuda",
+        )
+        final_margin = config.margin_update.final_margin
+        assert final_margin is not None, "a resolved configuration has a final margin"
+        return Trainer(
+            config,
+            self._network(),
+            loader,
+            self.world,
+            learning_rate=LearningRate(
+                config.scheduler, config.scheduler_args, sampler.steps, config.num_epochs, global_batch
+            ),
+            margin=Margin(config.margin_update, final_margin, sampler.steps),
+            heldout=self._heldout_test(reader),
+            guard=NonFiniteGuard(self.index.utts.__getitem__, lambda utts, epoch: dataset.batch(utts, epoch).features),
+            exp_dir=self.exp_dir,
+            facts={
+                "config": config.model_dump(),
+                "fingerprint": self.fingerprint,
+                "global_batch": global_batch,
+                "processes": self.world.size,
+                "threads": torch.get_num_threads(),
+                "device": self.world.device.type,
+                "torch": str(torch.__version__),
+            },
+        )
+
+    def _training_utts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Rows of the index to train on: of the classes' speakers, and not too short."""
+        ours = self.index.speaker >= 0
+        shortest = self.config.dataset_args.min_num_frames
+        enough = self.index.num_frames >= shortest
+        utts = np.flatnonzero(ours & enough)
+        short = int((ours & ~enough).sum())
+        if not len(utts):
+            raise UserError(
+                f"{self.index.path}: all {short} utterances are shorter than {shortest} frames "
+                "(dataset_args.min_num_frames); set that lower or prepare longer ones"
+            )
+        if short and self.world.is_main:
+            log.info("%d of %d utterances are shorter than %d frames and left out", short, short + len(utts), shortest)
+        return utts
+
+    def _network(self) -> SpeakerNet:
+        """The same weights in every process; random numbers of their own from here on."""
+        rng.seed_all(self.config.seed)
+        net = build_network(self.config)
+        if self.init is not None:
+            start_from(net, self.init, self.speakers)
+        if self.world.device.type == "cuda" and self.config.channels_last:
+            net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        rng.seed_all(self.config.seed + self.world.rank)
+        return net.to(self.world.device)
+
+    def _heldout_test(self, reader: CropReader) -> HeldoutTest | None:
+        if not self.heldout:
+            return None
+        utts = heldout_utts(self.all_speakers, self.heldout, self.config.heldout_utts, self.config.seed)
+        return HeldoutTest(reader, utts, self.all_speakers.speaker[utts], self.config.dataset_args.cmvn)
+
+    def _write_facts(self) -> None:
+        save_config(self.config, self.exp_dir / "config.yaml")
+        write_table(self.exp_dir / "spk2id", {name: number for number, name in enumerate(self.speakers)})
+        with atomic_write(self.exp_dir / "heldout_spk") as f:
+            f.writelines(f"{name}\n" for name in self.heldout)
+
+    def _announce(self, trainer: Trainer) -> None:
+        """What is about to happen, in WeSpeaker's spirit: the effective learning rate, iterations of an epoch."""
+        config, world, lr, margin = self.config, self.world, trainer.learning_rate, trainer.margin
+        steps, parts = config.num_epochs * lr.steps_per_epoch, (trainer.net.backbone, trainer.net.head)
+        encoder, head = (sum(p.numel() for p in part.parameters()) / 1e6 for part in parts)
+        log.info("%s (%.3f M parameters), %s %s (%.3f M)", config.model, encoder, config.loss, config.loss_args, head)
+        speakers, utts = (len(self.speakers), len(self.heldout)), len(trainer.loader.sampler.utts)
+        log.info("%d speakers to train on, %d held out; %d utterances", *speakers, utts)
+        log.info(
+            "%d process(es) on %s, %s, batch %d in all", world.size, _name(world), config.precision, lr.global_batch
+        )
+        log.info("%d epochs of %d iterations", config.num_epochs, lr.steps_per_epoch)
+        rule = f"batch {lr.global_batch} / 64" if config.scheduler_args.scale_with_batch else "scale_with_batch is off"
+        log.info("learning rate %g x %g (%s)", config.scheduler_args.initial_lr, lr.scale, rule)
+        log.info("effective learning rate: first %.4g, peak %.4g, last %.4g", lr(0), lr.peak(), lr(steps - 1))
+        log.info("margin: first %.4g, last %.4g", margin(0), margin(steps - 1))
+        if margin(steps - 1) < margin.final - 0.01:
+            log.warning("the margin does not reach its final value %g; see margin_update's epochs", margin.final)
+
+
+def _name(world: World) -> str:
+    if world.device.type == "cuda":
+        return torch.cuda.get_device_name(world.device)
+    return f"CPU ({torch.get_num_threads()} threads each, {os.cpu_count()} cores)"
+
+
+def _check_front_end(config: Config, data_dir: Path) -> None:
+    """The features must be those that the configuration speaks of; dither apart, which only blurs them."""
+    path = data_dir / "fbank.yaml"
+    if not path.is_file():
+        log.info("%s does not exist: taking the features for those of dataset_args.fbank_args", path)
+        return
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not 'key: value' lines; make the features again (stage 2)")
+    found_args = parse_config({"dataset_args": {"fbank_args": found}}, str(path)).dataset_args.fbank_args
+    difference = first_difference(found_args.model_dump(), config.dataset_args.fbank_args.model_dump(), {"dither"})
+    if difference:
+        key, there, here = difference
+        raise UserError(
+            f"{path}: {key} is {there}, but {here} in dataset_args.fbank_args; "
+            "make the features again (stage 2) or mend the configuration"
+        )

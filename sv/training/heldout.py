@@ -1,0 +1,101 @@
+"""Training speakers set aside by seed: never trained on, so that an EER can be watched without touching a test set."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from sv.data import CropReader, FeatsIndex, uniform
+from sv.errors import UserError
+from sv.scoring import eer
+from sv.training.distributed import World
+
+_SPEED_COPY = re.compile(r"sp\d+(\.\d+)?-")
+_SPEAKER_STREAM, _UTT_STREAM = 101, 102  # of random numbers, apart from those of the crops
+
+
+def base_speaker(speaker: str) -> str:
+    """The speaker whose speed-perturbed copy this one is: sp0.9-id10001 -> id10001."""
+    return _SPEED_COPY.sub("", speaker, count=1) if _SPEED_COPY.match(speaker) else speaker
+
+
+def choose_heldout(index: FeatsIndex, count: int, seed: int) -> list[str]:
+    """`count` speakers with two utterances or more, sorted; their speed copies are meant as well.
+
+    Raises:
+        UserError: one speaker alone (there would be no non-target pair), or fewer than two left to train on.
+    """
+    if count == 0:
+        return []
+    if count == 1:
+        raise UserError("heldout_speakers is 1, which gives no non-target pair; set 0 for none, or 2 and more")
+    utts = np.bincount(index.speaker, minlength=len(index.speakers))
+    originals = [name for name in index.speakers if base_speaker(name) == name]
+    fit = [name for name, number in zip(index.speakers, utts, strict=True) if number > 1 and base_speaker(name) == name]
+    if count > len(fit) or len(originals) - count < 2:
+        raise UserError(
+            f"heldout_speakers is {count}, but {index.path} has {len(originals)} speakers "
+            f"({len(fit)} of two utterances or more), and 2 at least must be left to train on; set it lower (0: none)"
+        )
+    order = np.argsort(uniform(seed, 0, np.arange(len(fit)), _SPEAKER_STREAM), kind="stable")
+    return sorted((fit[i] for i in order[:count]), key=str.encode)
+
+
+def training_speakers(index: FeatsIndex, heldout: list[str]) -> list[str]:
+    """Classes in their order: all speakers but those held out and their copies."""
+    left_out = set(heldout)
+    return [name for name in index.speakers if base_speaker(name) not in left_out]
+
+
+def heldout_utts(index: FeatsIndex, heldout: list[str], most: int, seed: int) -> NDArray[np.int64]:
+    """Rows of the index to measure on: up to `most` of each held-out speaker, drawn by seed; no speed copies."""
+    chosen = []
+    for speaker in heldout:
+        rows = np.flatnonzero(index.speaker == index.speakers.index(speaker))
+        draws = uniform(seed, 0, rows, _UTT_STREAM)
+        chosen.append(np.sort(rows[np.argsort(draws, kind="stable")[:most]]))
+    return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
+
+
+@dataclass(frozen=True)
+class HeldoutTest:
+    """The EER of all pairs of some utterances.
+
+    Args:
+        reader: of their features.
+        utts: (utts,) rows of its index.
+        speaker: (utts,) who speaks.
+        center: subtract the mean over an utterance's frames.
+    """
+
+    reader: CropReader
+    utts: NDArray[np.int64]
+    speaker: NDArray[np.int32]
+    center: bool
+
+    @torch.no_grad()
+    def eer(self, backbone: nn.Module, world: World) -> float:
+        """EER in percent by the cosine of whole-utterance embeddings, their common mean subtracted.
+
+        The processes share the utterances among them; all get the result. The encoder must be in eval mode.
+        """
+        rows = []
+        benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False  # each length is another
+        for utt in self.utts[world.rank :: world.size].tolist():
+            features = torch.from_numpy(self.reader.whole(utt, center=self.center)).to(world.device)
+            rows.append(backbone(features.unsqueeze(0)).squeeze(0).float())
+        torch.backends.cudnn.benchmark = benchmark
+        embeddings = torch.zeros(len(self.utts), backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
+        embeddings[world.rank :: world.size] = torch.stack(rows) if rows else embeddings[:0]
+        return self._eer_of(world.sum(embeddings).cpu().numpy())
+
+    def _eer_of(self, embeddings: NDArray[np.float32]) -> float:
+        centred = embeddings - embeddings.mean(axis=0)
+        unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
+        first, second = np.triu_indices(len(unit), k=1)
+        scores = (unit @ unit.T)[first, second]
+        target = self.speaker[first] == self.speaker[second]
+        return eer(scores[target], scores[~target])[0]

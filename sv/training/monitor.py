@@ -1,0 +1,218 @@
+"""What a training shows and records: progress bar, train.log, metrics.jsonl and TensorBoard, all of the same values."""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sv.errors import log
+from sv.io import atomic_write
+from sv.training.distributed import World
+
+Item = TypeVar("Item")
+
+_COLUMNS = ("epoch", "batch", "lr", "margin", "loss", "acc", "utt/s", "wait")  # WeSpeaker's, and the last two
+
+
+class Meter:
+    """Loss and accuracy of an epoch, and of the steps since they were last shown.
+
+    Sums are kept on the device, so that no step waits for it. Reading is for all processes together.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self._sums = torch.zeros(2, dtype=torch.float64, device=world.device)  # loss, right answers
+        self._samples = 0
+        self._shown = torch.zeros(3, dtype=torch.float64)  # what had been shown of loss, right answers, samples
+
+    def add(self, losses: Tensor, correct: Tensor) -> None:
+        """Add a batch: (batch,) losses, (batch,) bool."""
+        self._sums += torch.stack([losses.detach().sum(dtype=torch.float64), correct.sum(dtype=torch.float64)])
+        self._samples += len(losses)
+
+    def read(self) -> dict[str, float]:
+        """Mean loss, and accuracy in percent, of the epoch so far."""
+        return _means(self._totals())
+
+    def read_interval(self) -> dict[str, float]:
+        """The same of the steps since the last call in this epoch."""
+        totals = self._totals()
+        shown, self._shown = self._shown, totals
+        return _means(totals - shown)
+
+    def reset(self) -> None:
+        """Begin an epoch."""
+        self._sums.zero_()
+        self._shown.zero_()
+        self._samples = 0
+
+    def state(self) -> list[list[float]]:
+        """Sums over all processes, as plain values."""
+        return [self._totals().tolist(), self._shown.tolist()]
+
+    def load_state(self, state: list[list[float]]) -> None:
+        """Go on from `state`, in one process."""
+        loss, correct, samples = state[0]
+        self._sums.copy_(torch.tensor([loss, correct], dtype=torch.float64))
+        self._samples = int(samples)
+        self._shown = torch.tensor(state[1], dtype=torch.float64)
+
+    def _totals(self) -> Tensor:
+        """(3,) on the CPU."""
+        samples = torch.tensor([float(self._samples)], dtype=torch.float64, device=self._sums.device)
+        return self.world.sum(torch.cat([self._sums, samples])).cpu()
+
+
+def _means(sums: Tensor) -> dict[str, float]:
+    loss, correct, samples = sums.tolist()
+    return {"loss": loss / max(samples, 1.0), "accuracy": 100 * correct / max(samples, 1.0)}
+
+
+class Clock:
+    """Samples per second, and the share of time spent waiting for data, since the last `read`."""
+
+    def __init__(self) -> None:
+        self._start, self._waited, self._samples = time.perf_counter(), 0.0, 0
+
+    def waiting(self, batches: Iterator[Item]) -> Iterator[Item]:
+        """The same batches; the time until each is there counts as waiting."""
+        while True:
+            start = time.perf_counter()
+            batch = next(batches, None)
+            self._waited += time.perf_counter() - start
+            if batch is None:
+                return
+            yield batch
+
+    def count(self, samples: int) -> None:
+        self._samples += samples
+
+    def read(self) -> dict[str, float]:
+        passed = max(time.perf_counter() - self._start, 1e-9)
+        speed = {"samples_per_second": round(self._samples / passed, 2), "data_wait": round(self._waited / passed, 4)}
+        self._start, self._waited, self._samples = time.perf_counter(), 0.0, 0
+        return speed
+
+
+class Monitor(AbstractContextManager["Monitor"]):
+    """Records of the main process. The other processes hold a `SilentMonitor`.
+
+    Args:
+        exp_dir: gets metrics.jsonl, train.log and tensorboard/.
+        step: where training begins or continues; what the records hold of later steps is cut.
+        steps_per_epoch: for the bar.
+        tensorboard: write that, if it is installed.
+    """
+
+    def __init__(self, exp_dir: Path, *, step: int, steps_per_epoch: int, tensorboard: bool) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self._metrics_path = exp_dir / "metrics.jsonl"
+        cut_metrics(self._metrics_path, step)
+        self._metrics = open(self._metrics_path, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__
+        self._writer = _open_tensorboard(exp_dir / "tensorboard", step) if tensorboard else None
+        self._bar: tqdm[Any] | None = None
+        self._redirect = logging_redirect_tqdm([logging.getLogger()]) if sys.stderr.isatty() else nullcontext()
+        self._told = False
+
+    def __enter__(self) -> "Monitor":
+        self._redirect.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close_bar()
+        self._redirect.__exit__(kind, error, trace)
+        self._metrics.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def advance(self, epoch: int, step_in_epoch: int) -> None:
+        """One step is done."""
+        if not sys.stderr.isatty():
+            return
+        if self._bar is None:
+            self._bar = tqdm(total=self.steps_per_epoch, initial=step_in_epoch - 1, desc=f"epoch {epoch}", unit="batch")
+        self._bar.update()
+
+    def record(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Record the values of a "step" (a log interval) or an "epoch"; `step`, `epoch` and `batch` are among them."""
+        self._metrics.write(json.dumps({"kind": kind, **values}) + "\n")
+        self._metrics.flush()
+        if self._writer is not None:
+            for name, value in values.items():
+                if name not in ("step", "epoch", "batch") and value is not None:
+                    self._writer.add_scalar(f"{kind}/{name}", value, values["step"])
+        if self._bar is not None:
+            shown = ("loss", "accuracy", "lr", "margin", "samples_per_second", "data_wait")
+            self._bar.set_postfix({name: f"{values[name]:.4g}" for name in shown if name in values})
+        if kind == "epoch":
+            self._close_bar()
+        self._log(values)
+
+    def _log(self, values: Mapping[str, Any]) -> None:
+        if not self._told:
+            log.info("| %s |", " | ".join(f"{name:>8}" for name in _COLUMNS))
+            self._told = True
+        names = ("epoch", "batch", "lr", "margin", "loss", "accuracy", "samples_per_second", "data_wait")
+        row = " | ".join(f"{values[name]:>8.4g}" for name in names)
+        heldout = f" held-out EER {values['heldout_eer']:.2f} %" if values.get("heldout_eer") is not None else ""
+        log.info("| %s |%s", row, heldout)
+
+    def flush(self) -> None:
+        """Have all records on disk, before a checkpoint that follows them."""
+        self._metrics.flush()
+        if self._writer is not None:
+            self._writer.flush()
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def cut_metrics(path: Path, step: int) -> None:
+    """Take out of metrics.jsonl what is of steps after `step`, and a line that a killed process left half-written."""
+    if not path.exists():
+        return
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if 0 <= _step_of(line) <= step]
+    if kept != lines:
+        with atomic_write(path) as f:
+            f.writelines(kept)
+
+
+def _step_of(line: str) -> int:
+    """-1 for a line that is not whole."""
+    try:
+        return int(json.loads(line)["step"]) if line.endswith("\n") else -1
+    except (ValueError, KeyError, TypeError):
+        return -1
+
+
+def log_to_file(path: Path) -> logging.Handler:
+    """Have all that is logged in train.log as well, after what is there."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    return handler
+
+
+def _open_tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        log.info("TensorBoard is not installed (pip install tensorboard); metrics.jsonl holds the same")
+        return None
+    return SummaryWriter(str(folder), purge_step=step + 1)

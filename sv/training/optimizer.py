@@ -1,0 +1,37 @@
+"""SGD with Nesterov momentum, or AdamW, over encoder and head."""
+
+import torch
+from torch import nn
+
+from sv.config import Config
+from sv.training.network import SpeakerNet
+
+
+def build_optimizer(net: SpeakerNet, config: Config) -> torch.optim.Optimizer:
+    """The optimizer; the learning rate is set anew before each step.
+
+    The head's parameters that it lists as `no_weight_decay` (SphereFace2's bias) are not decayed.
+    """
+    args, undecayed = config.optimizer_args, _undecayed(net)
+    groups = [
+        {
+            "params": [p for name, p in net.named_parameters() if name not in undecayed],
+            "weight_decay": args.weight_decay,
+        },
+        {"params": [p for name, p in net.named_parameters() if name in undecayed], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "SGD":
+        nesterov = args.nesterov and args.momentum > 0
+        return torch.optim.SGD(groups, lr=0.0, momentum=args.momentum, nesterov=nesterov, fused=_can_fuse(net))
+    assert config.optimizer == "AdamW", config.optimizer
+    return torch.optim.AdamW(groups, lr=0.0, fused=_can_fuse(net))
+
+
+def _undecayed(net: SpeakerNet) -> set[str]:
+    return {f"head.{name}" for name in getattr(net.head, "no_weight_decay", ())}
+
+
+def _can_fuse(net: nn.Module) -> bool:
+    """One kernel for all parameters; torch has it for floating-point tensors on CPU and GPU."""
+    return all(p.dtype in (torch.float32, torch.float64) and p.device.type in ("cpu", "cuda") for p in net.parameters())

@@ -1,0 +1,69 @@
+"""A tiny corpus of features and a system that learns it in a second or two."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.config import Config, parse_config
+from sv.io import ArkWriter, write_table
+from sv.training.system import resolve
+
+MELS = 16
+
+
+@pytest.fixture(scope="session")
+def make_data() -> Callable[..., Path]:
+    """Write a data dir of features whose deviation over time tells the speaker."""
+
+    def make(
+        folder: Path, *, speakers: int = 8, utts: int = 8, frames: tuple[int, int] = (30, 50), seed: int = 0
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        folder.mkdir(parents=True, exist_ok=True)
+        num_frames = {}
+        with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
+            for speaker in range(speakers):
+                deviation = rng.uniform(0.2, 3, MELS)
+                for number in range(utts):
+                    utt = f"spk{speaker:02d}/{number:02d}.wav"
+                    num_frames[utt] = int(rng.integers(*frames))
+                    writer.write(utt, 10 + deviation * rng.standard_normal((num_frames[utt], MELS)))
+        write_table(folder / "utt2num_frames", num_frames)
+        write_table(folder / "utt2spk", {utt: utt[:5] for utt in num_frames})
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory: pytest.TempPathFactory, make_data: Callable[..., Path]) -> Path:
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def make_config() -> Callable[..., Config]:
+    """A resolved configuration; any key may be given."""
+
+    def make(**changes: object) -> Config:
+        tree = {
+            "model": "resnet_small",
+            "model_args": {"m_channels": 2, "embed_dim": 8},
+            "loss": "sphereface2",
+            "num_epochs": 3,
+            "num_avg": 2,
+            "margin_update": {"increase_start_epoch": 1, "fix_start_epoch": 2},
+            "dataset_args": {"num_frms": 20, "min_num_frames": 10, "fbank_args": {"num_mel_bins": MELS}},
+            "dataloader_args": {"batch_size": 8, "num_workers": 1},
+            "scheduler_args": {"initial_lr": 0.4, "final_lr": 0.1, "warm_up_epoch": 1},
+            "heldout_speakers": 2,
+            "heldout_utts": 4,
+            "eval_epoch_interval": 2,
+            "save_epoch_interval": 1,
+            "log_batch_interval": 2,
+            "tensorboard": False,
+        }
+        return resolve(parse_config({**tree, **changes}, "test"), "test")
+
+    return make

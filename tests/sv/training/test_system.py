@@ -1,0 +1,100 @@
+"""From a file and options to a system."""
+
+import pytest
+
+from sv.errors import UserError
+from sv.training.system import FLAGS, make_system, system_name
+
+FILE = """
+model: resnet_small
+model_args: {embed_dim: 64}
+loss: sphereface2
+loss_args: {margin_type: C, scale: 30.0}
+margin_update: {final_margin: 0.25}
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "c.yaml").write_text(FILE)
+    return tmp_path / "c.yaml"
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ({}, "resnet_small-sphereface2-C-m0.25-seed42"),
+        ({"margin_type": "A", "margin": "0.15"}, "resnet_small-sphereface2-A-m0.15-seed42"),
+        ({"loss": "aam", "seed": "7"}, "resnet_small-aam-m0.2-seed7"),
+        ({"loss": "softmax", "model": "XVEC"}, "XVEC-softmax-seed42"),
+        ({"loss": "", "margin": None}, "resnet_small-sphereface2-C-m0.25-seed42"),
+    ],
+)
+def test_names(path, flags, name):
+    assert system_name(make_system(path, flags)) == name
+
+
+def test_everything_is_filled_in(path):
+    config = make_system(path, {}, ["dataset_args.fbank_args.num_mel_bins=40"])
+    assert config.model_args == {
+        "m_channels": 8,
+        "feat_dim": 40,
+        "embed_dim": 64,
+        "pooling_func": "TSTP",
+        "two_emb_layer": False,
+    }
+    assert config.loss_args["scale"] == 30.0
+    assert config.loss_args["t"] == 3.0
+
+
+def test_another_loss_drops_options_and_margin_of_the_files_loss(path):
+    config = make_system(path, {"loss": "aam"})
+    assert config.loss_args["scale"] == 32.0
+    assert config.margin_update.final_margin == 0.2
+    assert make_system(path, {"loss": "sphereface2"}).loss_args["scale"] == 30.0
+
+
+def test_another_model_drops_options_of_the_files_model(path):
+    assert make_system(path, {"model": "XVEC"}).model_args["embed_dim"] == 512
+
+
+def test_overrides_come_last(path):
+    config = make_system(
+        path, {"loss": "aam", "lr": "0.2"}, ["scheduler_args.initial_lr=0.3", "loss_args={scale: 20.0}"]
+    )
+    assert (config.scheduler_args.initial_lr, config.loss_args["scale"]) == (0.3, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("flags", "overrides", "message"),
+    [
+        ({"loss": "aam", "t": "3"}, [], "loss aam has no option 't'"),
+        ({"loss": "aan"}, [], "unknown loss 'aan'; did you mean 'aam'"),
+        ({"model": "ResNet35"}, [], "unknown model 'ResNet35'; did you mean"),
+        ({"margin": "much"}, [], "margin_update.final_margin is 'much'"),
+        ({"loss": "softmax", "margin": "0.2"}, [], "margin 0.2 does not fit: Softmax has no margin"),
+        ({"margin_type": "B"}, [], "margin_type"),
+        ({}, ["loss_argz.t=3"], "unknown key 'loss_argz'; did you mean 'loss_args'"),
+        ({}, ["model_args.feat_dim=40"], "model_args.feat_dim is 40, but dataset_args.fbank_args.num_mel_bins is 80"),
+        ({}, ["margin_update.fix_start_epoch=3"], "fix_start_epoch is before"),
+    ],
+)
+def test_mistakes_get_one_line(path, flags, overrides, message):
+    with pytest.raises(UserError) as error:
+        make_system(path, flags, overrides)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_flag_names_a_key_that_exists(path):
+    values = {
+        "model": "XVEC",
+        "loss": "sphereface2",
+        "margin_type": "A",
+        "precision": "bf16",
+        "t": "2.0",
+        "lambda": "0.6",
+    }
+    config = make_system(path, {name: values.get(name, "1") for name in FLAGS if name not in ("scale", "margin")})
+    assert config.loss_args["target_weight"] == 0.6
+    assert config.precision == "bf16"
