@@ -1,0 +1,172 @@
+#!/usr/bin/env python3
+"""Make two trial lists for a test set without lists of its own: O of any speakers, H of the same sex and age band.
+
+Target trials, the same in both lists: all pairs of two utterances of a speaker; if there are more than --num-target,
+those whose SHA-256 of "SEED target UTT1 UTT2" is smallest.
+Non-target trials: for k = 0, 1, 2 ... the SHA-256 of "SEED LIST k" (LIST is O or H) gives two utterances: its bytes 0 to
+7 and 8 to 15, as big-endian numbers, modulo the number of utterances, count into the sorted list of them. Pairs of one
+speaker, pairs drawn before in either order and, for H, pairs of another sex or age band (under 10, 10 to 17, 18 and
+over) are passed over, until there are --num-nontarget or no more can be had.
+So the lists depend on the ids, on the seed and on nothing else: not on a library's random numbers, nor on any order.
+
+Reads   <data-dir>/utt2spk, spk2gender (f or m), spk2age (years)
+Writes  <out-dir>/O.kaldi and H.kaldi, "enroll test target|nontarget", the smaller id first, sorted; a list is written
+        whole or not at all
+Prints  the SHA-256, name and size of each list
+"""
+
+import argparse
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations, count
+from pathlib import Path
+
+from sv.errors import UserError, log, run_step
+from sv.io import DataDir, atomic_write, read_table, sha256_of
+
+Pair = tuple[str, str]
+SEED, NUM_TARGET, NUM_NONTARGET = 762, 6000, 12000
+
+
+def target_pairs(
+    utt2spk: Mapping[str, str], limit: int, seed: int, allowed: Callable[[str, str], bool] = lambda a, b: True
+) -> list[Pair]:
+    """Pairs of two utterances of one speaker, at most `limit`, drawn by the rule above.
+
+    Args:
+        utt2spk: utterance to speaker.
+        limit: how many at most.
+        seed: decides which, if there are more.
+        allowed: whether two utterances may make a trial.
+    """
+    groups: dict[str, list[str]] = {}
+    for utt in sorted(utt2spk):
+        groups.setdefault(utt2spk[utt], []).append(utt)
+    pairs = [pair for utts in groups.values() for pair in combinations(utts, 2) if allowed(*pair)]
+    if len(pairs) > limit:
+        pairs = sorted(pairs, key=lambda pair: _digest(f"{seed} target {pair[0]} {pair[1]}"))[:limit]
+    return sorted(pairs)
+
+
+def nontarget_pairs(
+    utt2spk: Mapping[str, str], limit: int, seed: int, name: str, group: Mapping[str, object] | None = None
+) -> list[Pair]:
+    """Pairs of utterances of two speakers, `limit` of them or all there are, drawn by the rule above.
+
+    Args:
+        utt2spk: utterance to speaker.
+        limit: how many.
+        seed, name: decide which.
+        group: speaker to group; both speakers of a pair are of the same one. None: any two speakers.
+    """
+    utts = sorted(utt2spk)
+    wanted = min(limit, count_nontargets(utt2spk, group))
+    pairs: set[Pair] = set()
+    for first, second in _draws(f"{seed} {name}", len(utts)) if wanted else ():
+        a, b = utt2spk[utts[first]], utt2spk[utts[second]]
+        if a != b and (group is None or group[a] == group[b]):
+            pairs.add((utts[min(first, second)], utts[max(first, second)]))
+            if len(pairs) == wanted:
+                break
+    return sorted(pairs)
+
+
+def count_nontargets(utt2spk: Mapping[str, str], group: Mapping[str, object] | None = None) -> int:
+    """How many pairs of two speakers (of the same group) there are."""
+    speakers = Counter(utt2spk.values())
+    groups: Counter[object] = Counter()
+    for spk, utts in speakers.items():
+        groups[group[spk] if group else None] += utts
+    same_group, same_speaker = (sum(n * (n - 1) // 2 for n in sizes.values()) for sizes in (groups, speakers))
+    return same_group - same_speaker
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _draws(name: str, size: int) -> Iterator[tuple[int, int]]:
+    for k in count():
+        digest = _digest(f"{name} {k}")
+        yield int.from_bytes(digest[:8], "big") % size, int.from_bytes(digest[8:16], "big") % size
+
+
+def age_band(years: int) -> str:
+    return "under 10" if years < 10 else "10 to 17" if years < 18 else "18 and over"
+
+
+def read_groups(data: DataDir) -> dict[str, tuple[str, str]]:
+    """Speaker -> (sex, age band).
+
+    Raises:
+        UserError: a speaker without sex or age, or with one that is not f, m or a number of years.
+    """
+    remedy = "a list of the same sex and age needs it"
+    gender_path, age_path = data.require("spk2gender", remedy), data.require("spk2age", remedy)
+    gender, age = read_table(gender_path), read_table(age_path)
+    groups = {}
+    for spk in data.spk2utt:
+        if gender.get(spk) not in ("f", "m"):
+            raise UserError(f"{gender_path}: speaker {spk} has {gender.get(spk)!r}; write f or m")
+        if not age.get(spk, "").isdigit():
+            raise UserError(f"{age_path}: speaker {spk} has {age.get(spk)!r}; write a whole number of years")
+        groups[spk] = gender[spk], age_band(int(age[spk]))
+    return groups
+
+
+def write_trials(path: Path, targets: list[Pair], nontargets: list[Pair]) -> None:
+    """Write a list, sorted, and print its checksum.
+
+    Raises:
+        UserError: no target or no non-target trial.
+    """
+    for name, pairs in (("target", targets), ("nontarget", nontargets)):
+        if not pairs:
+            raise UserError(
+                f"{path}: not one {name} trial can be made; are there two speakers with two utterances each?"
+            )
+    labels = [(pair, "target") for pair in targets] + [(pair, "nontarget") for pair in nontargets]
+    with atomic_write(path) as f:
+        f.writelines(f"{enroll} {test} {label}\n" for (enroll, test), label in sorted(labels))
+    print(f"{sha256_of(path)}  {path}  ({len(targets)} targets, {len(nontargets)} nontargets)")
+
+
+def make_trials(
+    data_dir: Path,
+    out_dir: Path,
+    *,
+    seed: int = SEED,
+    num_target: int = NUM_TARGET,
+    num_nontarget: int = NUM_NONTARGET,
+) -> None:
+    """Write O.kaldi and H.kaldi of a data dir."""
+    data = DataDir(data_dir)
+    groups = read_groups(data)
+    targets = target_pairs(data.utt2spk, num_target, seed)
+    for name, group in (("O", None), ("H", groups)):
+        nontargets = nontarget_pairs(data.utt2spk, num_nontarget, seed, name, group)
+        if len(nontargets) < num_nontarget:
+            log.warning("%s has only %d non-target pairs for list %s", data_dir, len(nontargets), name)
+        write_trials(out_dir / f"{name}.kaldi", targets, nontargets)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", type=Path, metavar="data-dir")
+    parser.add_argument("out_dir", type=Path, nargs="?", metavar="out-dir", help="default: <data-dir>/trials")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--num-target", type=int, default=NUM_TARGET)
+    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET)
+    args = parser.parse_args()
+    make_trials(
+        args.data_dir,
+        args.out_dir or args.data_dir / "trials",
+        seed=args.seed,
+        num_target=args.num_target,
+        num_nontarget=args.num_nontarget,
+    )
+
+
+if __name__ == "__main__":
+    run_step(main)
