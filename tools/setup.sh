@@ -18,7 +18,8 @@ test_packages=false  # true|false: install Debian's packages that tests use, too
 . tools/parse_options.sh
 
 lock=requirements.lock
-need_gb=7 # 5.6 GB stay; pip unpacks the largest package, of 0.7 GB, beside them
+need_gb=8  # measured: 7.3 while pip holds what it has downloaded, 5.5 afterwards
+cache_gb=3 # pip's cache of downloads, kept where there is room
 fits='import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 14))'
 
 say() {
@@ -109,13 +110,26 @@ find_maker() { # into $maker: what makes environments
   fi
 }
 
+free_gb() { # <folder>
+  df -Pk "$1" | awk 'NR == 2 { print int($4 * 1024 / 1e9) }'
+}
+
 check_disk() {
-  local free_kb
-  free_kb=$(df -Pk . | awk 'NR == 2 { print $4 }')
-  if [ "$free_kb" -lt $((need_gb * 1000 * 1000)) ]; then
-    die "$PWD has $((free_kb / 1000 / 1000)) GB free, the environment needs $need_gb GB;" \
-      "free some, or name an environment's python in SV_PYTHON"
+  local free
+  free=$(free_gb .)
+  if [ "$free" -lt "$need_gb" ]; then
+    die "$PWD has $free GB free, the environment needs $need_gb GB; free some, or name an environment's python in SV_PYTHON"
   fi
+}
+
+has_room_for_cache() { # in the home folder, beside the environment if that is on the same disk
+  local room=$cache_gb
+  if [ -n "${PIP_CACHE_DIR:-}" ]; then
+    return 0
+  elif [ "$(stat -c %d ~)" = "$(stat -c %d .)" ]; then
+    room=$((need_gb + cache_gb))
+  fi
+  [ "$(free_gb ~)" -ge "$room" ]
 }
 
 make_empty() { # <environment>
@@ -128,9 +142,12 @@ make_empty() { # <environment>
 }
 
 install_lock() { # <environment>: everything as a wheel of a known checksum
-  local status=0 talk=-q
-  if [ -t 2 ]; then
-    talk=--progress-bar=on
+  local status=0 flags=()
+  if ! [ -t 2 ]; then
+    flags+=(-q)
+  fi
+  if ! has_room_for_cache; then
+    flags+=(--no-cache-dir)
   fi
   mkdir -p "$1/tmp"
   export TMPDIR=$PWD/$1/tmp # not the system's, which may be small
@@ -141,8 +158,8 @@ install_lock() { # <environment>: everything as a wheel of a known checksum
     if [ -n "${PIP_NO_INDEX:-}" ]; then export UV_NO_INDEX=${UV_NO_INDEX:-$PIP_NO_INDEX}; fi
     uv pip install --python "$1/bin/python3" --require-hashes --no-build -r "$lock" || status=$?
   else
-    PIP_USER=0 "$1/bin/python3" -m pip install $talk --disable-pip-version-check --no-input \
-      --require-hashes --only-binary :all: -r "$lock" || status=$?
+    PIP_USER=0 "$1/bin/python3" -m pip install ${flags[@]+"${flags[@]}"} --disable-pip-version-check --no-input \
+      --no-compile --require-hashes --only-binary :all: -r "$lock" || status=$?
   fi
   rm -rf "$1/tmp"
   unset TMPDIR
@@ -151,7 +168,7 @@ install_lock() { # <environment>: everything as a wheel of a known checksum
 
 build() { # <environment>
   check_disk
-  say "making $1 with $maker; that takes some minutes and 5.6 GB"
+  say "making $1 with $maker; that takes some minutes and 5.5 GB"
   make_empty "$1" >&2 || die "$maker cannot make an environment (above); mend that, or name another python with --python"
   install_lock "$1" >&2 || die "the packages could not be installed (above); when that is mended, run tools/setup.sh again"
   printf 'lock %s\npython %s\n' "$lock_sum" "$(python_version "$1/bin/python3")" >"$1/.done.tmp"

@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Lint and test everything; sets up the environment if there is none. The time of each part is printed at the end.
+#
+# Reads   SV_CORPORA  a folder with real speech (speechocean762); tests that need it are skipped where it is not set
+#         SV_PYTHON   an existing environment's python to use instead of .venv
+#
+# Usage: tools/test.sh [options] [-- <pytest argument> ...]
+# e.g.: tools/test.sh --fast
+#       tools/test.sh --lint false -- tests/sv/losses -k gradient
+set -euo pipefail
+start_dir=$PWD
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Options
+fast=false  # true|false: lint and quick tests only, those marked neither slow nor recipe; the pre-commit hook
+lint=true   # true|false: lint, too
+nj=2        # processes that run tests
+. tools/parse_options.sh
+
+failed=()
+times=()
+
+part() { # <name> <command>...: run it, take its time, remember if it failed
+  local name=$1 begin=$EPOCHREALTIME status=0
+  shift
+  printf '== %s\n' "$name"
+  "$@" || status=$?
+  times+=("$(awk -v a="$begin" -v b="$EPOCHREALTIME" -v name="$name" 'BEGIN { printf "%7.1f s  %s", b - a, name }')")
+  if [ "$status" != 0 ]; then
+    failed+=("$name")
+  fi
+}
+
+list_files() { # <find test>...: files of the repository, sorted, without what recipes and tools leave
+  find . \( -path ./.git -o -path './.venv*' -o -path ./build -o -path './egs/*/data' -o -path './egs/*/exp' -o \
+    -path './egs/*/fbank' -o -path './egs/*/corpora' -o -path ./corpora \) -prune -o -type f "$@" -print | LC_ALL=C sort
+}
+
+list_shell_scripts() { # by name, or by their first line if the name has no ending
+  list_files -name '*.sh'
+  list_files ! -name '*.*' -exec grep -qIE '^#!.*\bbash' {} \;
+}
+
+check_shell() {
+  local files
+  mapfile -t files < <(list_shell_scripts)
+  if ! command -v shellcheck >/dev/null; then
+    echo "test.sh: error: no shellcheck; type: sudo apt-get install shellcheck" >&2
+    return 1
+  fi
+  shellcheck -x "${files[@]}"
+}
+
+check_perl() {
+  local files file status=0 said
+  mapfile -t files < <(list_files \( -name '*.pl' -o -name '*.pm' \))
+  for file in ${files[@]+"${files[@]}"}; do
+    if ! said=$(perl -Itools -cw "$file" 2>&1) || [ "$said" != "$file syntax OK" ]; then
+      printf '%s\n' "$said" >&2
+      status=1
+    fi
+  done
+  return "$status"
+}
+
+check_types() {
+  local dirs=() dir
+  for dir in sv steps local tools bench; do
+    if [ -n "$(find "$dir" -name '*.py' -print -quit 2>/dev/null)" ]; then
+      dirs+=("$dir")
+    fi
+  done
+  python3 -m mypy "${dirs[@]}"
+}
+
+report() { # printed however the script ends
+  printf '\n'
+  printf '%s\n' ${times[@]+"${times[@]}"}
+  printf '%7d s  in all\n' "$SECONDS"
+}
+
+set_up() {
+  tools/setup.sh --quiet true
+}
+
+trap report EXIT
+part "set-up" set_up
+if [ "${#failed[@]}" -gt 0 ]; then
+  exit 1 # it has said why
+fi
+. ./path.sh
+python3 tools/check_env.py --test --quick
+
+if [ "$lint" = true ]; then
+  part "ruff check" python3 -m ruff check -q .
+  part "ruff format" python3 -m ruff format --check -q .
+  part "shellcheck" check_shell
+  part "perl -c" check_perl
+  part "codespell" python3 -m codespell_lib .
+  part "mypy" check_types
+fi
+
+select=()
+if [ "$fast" = true ]; then
+  select=(-m "not slow and not recipe")
+fi
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute small things, $nj at a time
+part "pytest" python3 -m pytest -n "$nj" --dist loadfile ${select[@]+"${select[@]}"} "$@"
+
+if [ "${#failed[@]}" -gt 0 ]; then
+  printf -v names '%s, ' "${failed[@]}"
+  echo "test.sh: error: failed: ${names%, }" >&2
+  exit 1
+fi
