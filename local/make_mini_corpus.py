@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Make a small synthetic corpus in VoxCeleb's layout: 60 voices (local/voices.py), 3 sessions, 4 utterances of 2 to 6 s.
+"""Make a small synthetic corpus in VoxCeleb's layout: 60 voices, 3 sessions of each, 4 utterances of 2 to 6 s.
 
 Leaves  <out-dir>/voxceleb2/dev/wav/id00001/mini_001_s1/00001.wav ...   40 speakers to train on
         <out-dir>/voxceleb1/wav/id10001/mini_041_s1/00001.wav ...       20 speakers to test on, odd numbers male
-        <out-dir>/voxceleb1/{veri_test2,list_test_all2,list_test_hard2}.txt   "1 UTT1 UTT2" for targets, "0 ..." for others
+        <out-dir>/voxceleb1/{veri_test2,list_test_all2,list_test_hard2}.txt   "1|0 UTT1 UTT2"
         <out-dir>/.done                                                 written last
 
-Target trials join two sessions; non-targets are drawn as in local/make_trials.py, for list_test_hard2.txt of one sex.
-Every utterance has random numbers of its own, made from the seed, its speaker, session and number: any --nj gives the
-same bytes (on one machine; another processor or numpy may round a sample differently). A speaker's folder appears whole:
-killed and started again, the script goes on with the next speaker. Another --seed makes the corpus again.
+How a voice sounds: local/voices.py. Target trials join two sessions; non-targets are drawn as in local/make_trials.py,
+in list_test_hard2.txt from one sex. Every utterance has random numbers of its own, made from the seed, its speaker,
+session and number: any --nj gives the same bytes (on one machine; another processor or numpy may round a sample
+differently). A speaker's folder appears whole: killed and started again, the script goes on with the next speaker.
+Another --seed makes the corpus again.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 from local.make_trials import Pair, nontarget_pairs, target_pairs
-from local.voices import HOP, SAMPLE_RATE, draw_session, draw_voice, synthesize
+from local.voices import SAMPLE_RATE, draw_session, draw_voice, synthesize
 from sv.errors import UserError, log, run_step
 from sv.io import DoneMark, atomic_write
 

@@ -3,10 +3,10 @@
 
 Target trials, the same in both lists: all pairs of two utterances of a speaker; if there are more than --num-target,
 those whose SHA-256 of "SEED target UTT1 UTT2" is smallest.
-Non-target trials: for k = 0, 1, 2 ... the SHA-256 of "SEED LIST k" (LIST is O or H) gives two utterances: its bytes 0 to
-7 and 8 to 15, as big-endian numbers, modulo the number of utterances, count into the sorted list of them. Pairs of one
-speaker, pairs drawn before in either order and, for H, pairs of another sex or age band (under 10, 10 to 17, 18 and
-over) are passed over, until there are --num-nontarget or no more can be had.
+Non-target trials: for k = 0, 1, 2 ... the SHA-256 of "SEED LIST k" (LIST is O or H) gives two utterances: its bytes
+0 to 7 and 8 to 15, as big-endian numbers, modulo the number of utterances, count into the sorted list of them. Pairs
+of one speaker, pairs drawn before in either order and, for H, pairs of another sex or age band (under 10, 10 to 17,
+18 and over) are passed over, until there are --num-nontarget or no more can be had.
 So the lists depend on the ids, on the seed and on nothing else: not on a library's random numbers, nor on any order.
 
 Reads   <data-dir>/utt2spk, spk2gender (f or m), spk2age (years)

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Data dirs and trial lists of VoxCeleb, from the corpora as distributed, merged or converted.
 
-Reads   --vox1 DIR, --vox2 DIR: any folders with ID/VIDEO/NUMBER.{wav,flac} up to four levels down (wav/, {dev,test}/wav,
-        dev/aac/, dev/flac/ ...); VoxCeleb2's `test` is left out. Files in m4a must have been converted (local/convert_audio.sh).
-        --lists DIR with veri_test2.txt, list_test_all2.txt, list_test_hard2.txt; else looked for in and beside --vox1, in meta/
-Writes  <data>/vox2_dev and <data>/vox1: wav.scp, utt2spk, spk2utt; utterances named ID/VIDEO/NUMBER.wav whatever the files are
+Reads   --vox1 DIR, --vox2 DIR: folders with ID/VIDEO/NUMBER.{wav,flac} up to four levels down (wav/, {dev,test}/wav,
+        dev/aac/, dev/flac/ ...); VoxCeleb2's `test` is left out; m4a must be converted first (local/convert_audio.sh)
+        --lists DIR: veri_test2.txt, list_test_all2.txt, list_test_hard2.txt; if not given, looked for in --vox1, beside
+        it, and in meta/ there
+Writes  <data>/vox2_dev and <data>/vox1: wav.scp, utt2spk, spk2utt; utterances are named ID/VIDEO/NUMBER.wav whatever
+        the files' format
         <data>/vox1/trials/vox1_{O,E,H}_cleaned.kaldi "enroll test target|nontarget"
 
-Everything is checked before anything is written. A list whose speakers are not all in --vox1 (E and H need VoxCeleb1's dev
-and test) is left out, or refused if --trials names it.
+Everything is checked before anything is written. A list whose speakers are not all in --vox1 (E and H need VoxCeleb1's
+dev and test) is left out, or refused if --trials names it.
 """
 
 import argparse
@@ -96,8 +98,8 @@ def convert_trials(path: Path, utt2path: dict[str, str], speakers: set[str]) -> 
         the lines, and the speakers that are not there: then there are no lines.
 
     Raises:
-        UserError: a line of another form, a label that the speakers contradict, an unknown utterance of a known speaker,
-            no target or no non-target.
+        UserError: a line of another form, a label that the speakers contradict, an unknown utterance of a known
+            speaker, no target or no non-target.
     """
     lines: list[str] = []
     missing: set[str] = set()

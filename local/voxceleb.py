@@ -1,7 +1,8 @@
 """What is known about VoxCeleb: how its folders look after unpacking, and its published trial lists.
 
-The distributed zips unpack to `wav/` (VoxCeleb1, dev and test) and `dev/aac/`, `test/aac/` (VoxCeleb2); users merge, move and
-convert them. Common to all is ID/VIDEO/NUMBER.{m4a,wav,flac}, with speakers id00012 to id11251: that is what is looked for.
+The distributed zips unpack to `wav/` (VoxCeleb1, dev and test) and `dev/aac/`, `test/aac/` (VoxCeleb2); users merge,
+move and convert them. Common to all is ID/VIDEO/NUMBER.{m4a,wav,flac}, with speakers id00012 to id11251: that is what
+is looked for.
 """
 
 import os
@@ -111,7 +112,8 @@ def choose_files(files: Iterable[tuple[str, str, str]]) -> tuple[dict[str, str],
     """One file for each utterance: WAV before FLAC before m4a, else the first path; and how many were passed over."""
     chosen: dict[str, tuple[int, str]] = {}
     total = 0
-    for total, (utt, ending, path) in enumerate(files, start=1):
+    for utt, ending, path in files:
+        total += 1
         candidate = (PREFERENCE[ending], path)
         if utt not in chosen or candidate < chosen[utt]:
             chosen[utt] = candidate
