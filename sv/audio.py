@@ -245,11 +245,13 @@ class Utterances:
         allow_pipes: run commands in wav.scp.
 
     Attributes:
-        ids: in the order of `segments`, or else of `wav.scp`.
+        source: the file that lists them, `segments` or else `wav.scp`.
+        ids: in its order.
     """
 
     def __init__(self, data: DataDir, sample_rate: int, allow_pipes: bool = False) -> None:
         self.data, self.sample_rate, self.allow_pipes = data, sample_rate, allow_pipes
+        self.source = data.path / ("segments" if data.segments else "wav.scp")
         self.ids = list(data.segments or data.wav_scp)
         self._whole = lru_cache(maxsize=1)(self._read_whole)  # neighbors in `segments` share their recording
 
@@ -266,6 +268,32 @@ class Utterances:
             return self._read_segment(*self.data.segments[utt])
         except UserError as error:
             raise UserError(f"{utt}: {error}") from error
+
+    def duration(self, utt: str) -> float:
+        """Seconds of an utterance, by `segments` or else by the header of its file.
+
+        Raises:
+            UserError: as `info`, with the utterance before it.
+        """
+        try:
+            if self.data.segments:
+                _, start_s, end_s = self.data.segments[utt]
+                return end_s - start_s
+            return info(self.data.wav_scp[utt], self.allow_pipes).duration_s
+        except UserError as error:
+            raise UserError(f"{utt}: {error}") from error
+
+    def estimate_hours(self, sample: int = 200) -> float:
+        """Hours of all utterances: from `utt2dur`, or else from some headers; 0.0 where commands would have to run."""
+        if (self.data.path / "utt2dur").is_file():
+            return sum(self.data.utt2dur.values()) / 3600
+        seconds = []
+        for utt in self.ids[:: max(1, len(self.ids) // sample)]:
+            try:
+                seconds.append(self.duration(utt))
+            except UserError:
+                continue  # the job that reads it will tell
+        return len(self.ids) * float(np.mean(seconds)) / 3600 if seconds else 0.0
 
     def _read_segment(self, recording: str, start_s: float, end_s: float) -> Waveform:
         if recording not in self.data.wav_scp:

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Kaldi's energy VAD: which frames of a data dir's utterances hold speech, as float vectors of 0 and 1; in nj jobs.
+#
+# Reads   <data-dir>/wav.scp, segments if there are, fbank.yaml if there is (frame length and shift)
+# Leaves  <data-dir>/vad.scp, <ark-dir>/vad.JOB.{ark,scp}, log/compute_vad_decision.JOB.log
+#
+# Kaldi takes the log energy from C0 of its MFCC. Fbank has none, so it is computed from the waveform as Kaldi's
+# --use-energy --raw-energy does: the logarithm of a frame's sum of squares on 16-bit scale, mean removed, before
+# pre-emphasis and window, without dither. A vector has as many values as the features have frames. Killed and started
+# again with the same nj, whole parts are kept; a vad.scp that is complete is left alone.
+#
+# Usage: steps/compute_vad_decision.sh [options] <data-dir> [<ark-dir>]
+# e.g.: steps/compute_vad_decision.sh --nj 8 --vad-energy-threshold 5.5 data/train fbank/train
+#       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank)
+set -euo pipefail
+if ! [ -e path.sh ]; then
+  echo "compute_vad_decision.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
+  exit 1
+fi
+. ./path.sh
+
+# Options (the defaults are those of Kaldi's compute-vad; its VoxCeleb recipe has 5.5, 0.5, 2 and 0.12)
+nj=4                            # parallel jobs
+cmd="run.pl"                    # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+vad_energy_threshold=5.0        # a frame is loud if its log energy is above this,
+vad_energy_mean_scale=0.5       #   plus this times the utterance's mean log energy
+vad_frames_context=0            # so many frames to either side vote on a frame
+vad_proportion_threshold=0.6    # it is speech if at least this share of the votes is loud
+vad_config=                     # FILE: Kaldi's conf/vad.conf; its lines go before the four options above
+config=                         # FILE: YAML of a system, for frame length and shift where there is no fbank.yaml
+allow_pipes=false               # true|false: run the commands in wav.scp (speed copies need none)
+. tools/parse_options.sh
+
+data=$1
+ark_dir=${2:-$data/fbank}
+
+mkdir -p "$ark_dir/log"
+exec 9>"$ark_dir/.lock"
+if ! flock -w 10 9; then
+  die "$ark_dir: another job is at work there; wait for its end"
+fi
+args=("$data" "$ark_dir" --allow-pipes "$allow_pipes" --energy-threshold "$vad_energy_threshold"
+  --energy-mean-scale "$vad_energy_mean_scale" --frames-context "$vad_frames_context"
+  --proportion-threshold "$vad_proportion_threshold")
+if [ -n "$vad_config" ]; then
+  args+=(--vad-config "$vad_config")
+fi
+if [ -n "$config" ]; then
+  args+=(--config "$config")
+fi
+num_parts=$(steps/compute_vad_decision.py begin "${args[@]}" --num-parts "$nj")
+if [ "$num_parts" -eq 0 ]; then
+  echo "compute_vad_decision.sh: $data/vad.scp is there already" >&2
+  exit 0
+fi
+tools/validate_data_dir.sh --no-text --no-feats "$data"
+$cmd JOB=1:"$num_parts" "$ark_dir/log/compute_vad_decision.JOB.log" \
+  steps/compute_vad_decision.py part "${args[@]}" --part JOB --num-parts "$num_parts"
+steps/compute_vad_decision.py join "${args[@]}" --num-parts "$num_parts"

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""One part of the work of steps/make_fbank.sh, which calls this before, for and after its jobs.
+
+begin  checks settings, data dir and free disk, prints how many parts to run: 0 if the features are there already
+part   writes <ark-dir>/fbank.PART.{ark,scp,utt2num_frames,utt2dur}
+join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of all parts
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from sv.audio import Utterances
+from sv.config import FbankConfig, load_config
+from sv.errors import UserError, log, run_step
+from sv.feature_parts import FeatureParts
+from sv.io import DataDir, atomic_write
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["begin", "part", "join"])
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("ark_dir", type=Path, help="for this data dir alone")
+    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
+    parser.add_argument("--config", type=Path, help="YAML of a system, with dataset_args.fbank_args")
+    parser.add_argument("--dither", choices=["true", "false"], default="false")
+    parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
+    parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
+    return parser.parse_args()
+
+
+def begin(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> int:
+    """Check now what would fail in every part; returns the number of parts to run."""
+    verify, num_parts = args.verify == "true", min(args.num_parts, work.num_utts)
+    why = work.mark().stale(verify=verify)
+    if not why:
+        return 0
+    from sv.features import mel_banks  # imports torch, which takes seconds
+
+    log.info("%s: %s", work.data_dir, why)
+    mel_banks(config)
+    hours = Utterances(DataDir(work.data_dir), config.sample_rate).estimate_hours()
+    missing = work.begin(num_parts, verify)
+    frames = 3.6e6 * hours / config.frame_shift
+    work.check_disk(2 * config.num_mel_bins * frames * len(missing) / num_parts)
+    return num_parts
+
+
+def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> None:
+    import torch
+
+    from sv.features import Fbank, dither_noise
+
+    if not work.part_mark(args.part, args.num_parts).stale():
+        log.info("part %d is there already", args.part)
+        return
+    torch.set_num_threads(1)
+    fbank = Fbank(config)
+    utterances = Utterances(DataDir(work.data_dir), config.sample_rate, args.allow_pipes == "true")
+
+    def compute(utt: str) -> tuple[NDArray[np.float32], tuple[int, str]]:
+        waveform = torch.from_numpy(utterances.read(utt))[None]  # (1, samples)
+        samples = waveform.shape[1]
+        frames = fbank.num_frames(samples)
+        if frames == 0:
+            raise UserError(
+                f"{utt}: {samples / config.sample_rate:.4f} s are less than one frame of {config.frame_length:g} ms; "
+                f"remove it from {utterances.source} and run tools/fix_data_dir.sh {work.data_dir}"
+            )
+        noise = dither_noise(utt, samples)[None] if config.dither > 0 else None
+        return fbank(waveform, noise)[0].numpy(), (frames, f"{samples / config.sample_rate:.4f}")
+
+    work.make(args.part, args.num_parts, compute, compress=True)
+
+
+def join(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> None:
+    settings = work.data_dir / "fbank.yaml"
+    with atomic_write(settings) as f:
+        f.write("# Front-end settings of the features in feats.scp, as steps/make_fbank.sh used them\n")
+        yaml.safe_dump(config.model_dump(), f, sort_keys=False)
+    work.join(args.num_parts, [settings])
+
+
+def main() -> None:
+    args = parse()
+    if not 1 <= args.part <= args.num_parts:
+        raise UserError(f"--part {args.part} of --num-parts {args.num_parts}; parts count from 1")
+    config = load_config(args.config).dataset_args.fbank_args if args.config else FbankConfig()
+    if args.dither == "false":
+        config = config.model_copy(update={"dither": 0.0})
+    work = FeatureParts(
+        data_dir=args.data_dir,
+        ark_dir=args.ark_dir.absolute(),
+        name="fbank",
+        settings=config.model_dump(),
+        scp="feats.scp",
+        tables=("utt2num_frames", "utt2dur"),
+    )
+    if args.action == "begin":
+        print(begin(work, config, args))
+    elif args.action == "part":
+        make_part(work, config, args)
+    else:
+        join(work, config, args)
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Log-mel filter bank of a data dir's utterances, in nj jobs; two bytes a value (Kaldi's CM2), without mean subtraction.
+#
+# Reads   <data-dir>/wav.scp, segments if there are (16-bit scale, hamming window, 80 bins; --config sets others)
+# Leaves  <data-dir>/{feats.scp,utt2num_frames,utt2dur,fbank.yaml}, <ark-dir>/fbank.JOB.{ark,scp}, log/make_fbank.JOB.log
+#
+# fbank.yaml holds the settings. Any nj gives the same features, dither included: it is seeded by utterance. Killed and
+# started again with the same nj, whole parts are kept. A data dir that is complete is left alone; after a change of
+# settings, of wav.scp or of segments it is made again.
+#
+# Usage: steps/make_fbank.sh [options] <data-dir> [<ark-dir>]
+# e.g.: steps/make_fbank.sh --nj 8 --dither true data/train fbank/train
+#       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank)
+set -euo pipefail
+if ! [ -e path.sh ]; then
+  echo "make_fbank.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
+  exit 1
+fi
+. ./path.sh
+
+# Options
+nj=4                  # parallel jobs
+cmd="run.pl"          # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: theirs)
+dither=false          # true|false: add fbank_args.dither of noise; for training features only
+allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
+verify=false          # true|false: look at archives that are there already by content, not by size alone
+. tools/parse_options.sh
+
+data=$1
+ark_dir=${2:-$data/fbank}
+
+mkdir -p "$ark_dir/log"
+exec 9>"$ark_dir/.lock"
+if ! flock -w 10 9; then
+  die "$ark_dir: another make_fbank.sh is at work there; wait for its end"
+fi
+args=("$data" "$ark_dir" --dither "$dither" --allow-pipes "$allow_pipes")
+if [ -n "$config" ]; then
+  args+=(--config "$config")
+fi
+num_parts=$(steps/make_fbank.py begin "${args[@]}" --num-parts "$nj" --verify "$verify")
+if [ "$num_parts" -eq 0 ]; then
+  echo "make_fbank.sh: $data/feats.scp is there already" >&2
+  exit 0
+fi
+tools/validate_data_dir.sh --no-text --no-feats "$data"
+$cmd JOB=1:"$num_parts" "$ark_dir/log/make_fbank.JOB.log" \
+  steps/make_fbank.py part "${args[@]}" --part JOB --num-parts "$num_parts"
+steps/make_fbank.py join "${args[@]}" --num-parts "$num_parts"
+tools/validate_data_dir.sh --no-text "$data"

@@ -1,0 +1,216 @@
+"""Arrays of a data dir's utterances, made in parts by several jobs: what is to do, what is done, one scp at the end.
+
+    ark_dir/fbank.3.{ark,scp,utt2dur,...}, .done.fbank.3     part 3: successive utterances of the data dir
+    data_dir/{feats.scp,utt2dur,...}, .done.fbank            when all parts are whole, in the order of the data dir
+
+A part counts as done while its mark fits the settings, its utterances with what `wav.scp` and `segments` say of them,
+and the sizes of its files. Killed at any moment and started again, only the other parts are made.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError, log
+from sv.io import ArkWriter, DataDir, DoneMark, atomic_write
+
+Compute = Callable[[str], tuple[NDArray[np.float32], tuple[object, ...]]]
+
+_MAX_FAILURES = 1000  # after so many, something is wrong with the corpus, and not with some of its files
+_TELL_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class FeatureParts:
+    """Arrays of one data dir, one for each utterance.
+
+    Attributes:
+        data_dir: with wav.scp, and segments if there are.
+        ark_dir: absolute, for this data dir alone; the scp names its archives.
+        name: of the archives: "fbank", "vad".
+        settings: all that decides the arrays, as plain JSON values.
+        scp: name of the scp in the data dir: "feats.scp".
+        tables: names of further tables, a line for each utterance, in the data dir: "utt2dur".
+    """
+
+    data_dir: Path
+    ark_dir: Path
+    name: str
+    settings: Mapping[str, Any]
+    scp: str
+    tables: tuple[str, ...] = ()
+
+    @cached_property
+    def _lines(self) -> list[tuple[str, str]]:
+        """(utterance, all that the data dir says of its audio)."""
+        data = DataDir(self.data_dir)
+        if not data.segments:
+            return list(data.wav_scp.items())
+        return [
+            (utt, f"{data.wav_scp.get(recording, '')} {start} {end}")
+            for utt, (recording, start, end) in data.segments.items()
+        ]
+
+    def rows(self, part: int, num_parts: int) -> range:
+        """Which utterances are a part's, 1 to num_parts; equal shares of successive ones."""
+        count = len(self._lines)
+        return range(count * (part - 1) // num_parts, count * part // num_parts)
+
+    def utts(self, part: int, num_parts: int) -> list[str]:
+        return [self._lines[row][0] for row in self.rows(part, num_parts)]
+
+    @property
+    def num_utts(self) -> int:
+        return len(self._lines)
+
+    def file(self, part: int, kind: str) -> Path:
+        """A part's file: kind "ark", "scp", or the name of a table."""
+        return self.ark_dir / f"{self.name}.{part}.{kind}"
+
+    def files(self, part: int) -> list[Path]:
+        return [self.file(part, kind) for kind in ("ark", "scp", *self.tables)]
+
+    def part_mark(self, part: int, num_parts: int) -> DoneMark:
+        return DoneMark(self.ark_dir / f".done.{self.name}.{part}", self._options(self.rows(part, num_parts)))
+
+    def mark(self) -> DoneMark:
+        options = self._options(range(len(self._lines))) | {"ark_dir": str(self.ark_dir)}
+        return DoneMark(self.data_dir / f".done.{self.name}", options)
+
+    def _options(self, rows: range) -> dict[str, Any]:
+        digest = hashlib.sha256(
+            "".join(f"{utt} {spec}\n" for utt, spec in self._lines[rows.start : rows.stop]).encode()
+        )
+        return {"settings": dict(self.settings), "first": rows.start, "utts": len(rows), "sha256": digest.hexdigest()}
+
+    def begin(self, num_parts: int, verify: bool = False) -> Sequence[int]:
+        """Clear away what is out of date, that no reader meets old tables beside new archives.
+
+        Args:
+            verify: also what is damaged, by the checksums.
+
+        Returns:
+            the parts to be made, empty if all are whole (they may still have to be joined).
+        """
+        missing = [part for part in range(1, num_parts + 1) if self.part_mark(part, num_parts).stale(verify=verify)]
+        if missing:
+            self._set_aside()
+        self.ark_dir.mkdir(parents=True, exist_ok=True)
+        ours = re.compile(rf"\.{{0,2}}(?:done\.)?{re.escape(self.name)}\.(\d+)(\..+)?")
+        for path in self.ark_dir.iterdir():
+            match = ours.fullmatch(path.name)
+            if match and (int(match[1]) in missing or int(match[1]) > num_parts or path.name.endswith(".tmp")):
+                path.unlink()
+        return missing
+
+    def _set_aside(self) -> None:
+        """Remove our tables from the data dir; an scp that we did not make goes to .backup, as with Kaldi."""
+        scp, mark = self.data_dir / self.scp, self.mark().path
+        if scp.exists() and not mark.exists():
+            backup = self.data_dir / ".backup" / self.scp
+            backup.parent.mkdir(exist_ok=True)
+            scp.replace(backup)
+            log.warning("%s was there already; it is now %s", scp, backup)
+        elif mark.exists():
+            for name in (self.scp, *self.tables):
+                (self.data_dir / name).unlink(missing_ok=True)
+        mark.unlink(missing_ok=True)
+
+    def make(self, part: int, num_parts: int, compute: Compute, *, compress: bool) -> None:
+        """Write one part: all its files, and its mark last.
+
+        All utterances are tried before a bad one ends the job, so that the log names all of them.
+
+        Args:
+            compute: from an utterance its array, and what the tables hold of it.
+            compress: two bytes a value, for matrices.
+
+        Raises:
+            UserError: of the first bad utterance.
+        """
+        utts, failures = self.utts(part, num_parts), list[str]()
+        tables: dict[str, list[str]] = {table: [] for table in self.tables}
+        begun = told = time.monotonic()
+        with ArkWriter(self.file(part, "ark"), self.file(part, "scp"), compress=compress) as writer:
+            for number, utt in enumerate(utts, start=1):
+                try:
+                    array, values = compute(utt)
+                    writer.write(utt, array)
+                except UserError as error:
+                    if failures:  # the first one ends the job, below
+                        log.error("%s", error)
+                    failures.append(str(error))
+                    if len(failures) == _MAX_FAILURES:
+                        break
+                    continue
+                for table, value in zip(self.tables, values, strict=True):
+                    tables[table].append(f"{utt} {value}\n")
+                if time.monotonic() - told > _TELL_SECONDS:
+                    told = time.monotonic()
+                    log.info("%d of %d utterances", number, len(utts))
+            if failures:
+                count = f"{len(failures)} of {len(utts)} utterances failed, the others stand above; the first: "
+                raise UserError((count if len(failures) > 1 else "") + failures[0])
+        for table, lines in tables.items():
+            with atomic_write(self.file(part, table)) as f:
+                f.writelines(lines)
+        self.part_mark(part, num_parts).write(self.files(part), {self.file(part, "ark"): writer.sha256})
+        log.info("%d utterances in %.0f s", len(utts), time.monotonic() - begun)
+
+    def check_disk(self, needed_bytes: float) -> None:
+        """Refuse to begin what can not end.
+
+        Raises:
+            UserError: the archives' disk has less free space.
+        """
+        free = shutil.disk_usage(self.ark_dir).free
+        if needed_bytes > free:
+            raise UserError(
+                f"{self.ark_dir}: about {needed_bytes / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free; "
+                "free some, or name a folder on another disk"
+            )
+
+    def join(self, num_parts: int, more: Iterable[Path] = ()) -> None:
+        """Write the data dir's tables out of those of the parts, the scp last, and the mark.
+
+        Args:
+            more: further files in the data dir that belong to the result.
+
+        Raises:
+            UserError: a part that is not whole, or has not a line for each of its utterances.
+        """
+        for part in range(1, num_parts + 1):
+            if why := self.part_mark(part, num_parts).stale():
+                raise UserError(f"part {part} of {num_parts} of {self.ark_dir}: {why}; run the same command again")
+        for kind in (*self.tables, "scp"):
+            with atomic_write(self.data_dir / (self.scp if kind == "scp" else kind)) as f:
+                for part in range(1, num_parts + 1):
+                    f.writelines(self._read_lines(part, num_parts, kind))
+        checksums = {self.file(part, "ark"): self._checksum(part) for part in range(1, num_parts + 1)}
+        tables = [self.data_dir / name for name in (self.scp, *self.tables)]
+        self.mark().write([*tables, *more, *checksums], checksums)
+
+    def _read_lines(self, part: int, num_parts: int, kind: str) -> list[str]:
+        path = self.file(part, kind)
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        if [line.partition(" ")[0] for line in lines] != self.utts(part, num_parts):
+            raise UserError(
+                f"{path}: {len(lines)} lines are not those of the {len(self.utts(part, num_parts))} utterances of part "
+                f"{part} of {num_parts}; remove it and run the same command again"
+            )
+        return lines
+
+    def _checksum(self, part: int) -> str:
+        """The archive's SHA-256, which was computed while it was written."""
+        mark = json.loads((self.ark_dir / f".done.{self.name}.{part}").read_text())
+        return str(mark["outputs"][self.file(part, "ark").name]["sha256"])

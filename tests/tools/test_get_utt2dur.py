@@ -1,0 +1,90 @@
+"""tools/get_utt2dur.sh and tools/get_utt2num_frames.sh."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from sv.io import ArkWriter, read_table, write_table
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Three utterances at 8 and 16 kHz, one of them a speed copy, with features of 5, 10 and 15 frames."""
+    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
+    soundfile.write(tmp_path / "b.flac", np.zeros(12345), 8000)
+    wavs = {"a": "a.wav", "b": "b.flac"}
+    specs = {utt: str(tmp_path / name) for utt, name in wavs.items()}
+    specs["sp0.9-a"] = f"sox -t wav {specs['a']} -t wav - speed 0.9 |"
+    write_table(tmp_path / "wav.scp", specs)
+    write_table(tmp_path / "utt2spk", {utt: utt for utt in specs})
+    with ArkWriter(tmp_path / "feats.ark", tmp_path / "feats.scp", compress=True) as writer:
+        for index, utt in enumerate(sorted(specs), start=1):
+            writer.write(utt, np.random.default_rng(0).normal(size=(5 * index, 4)))
+    return tmp_path
+
+
+def test_duration_from_headers(run: Run, data: Path) -> None:
+    assert run("tools/get_utt2dur.sh", data).returncode == 0
+    assert read_table(data / "utt2dur") == {"a": "0.5000", "b": "1.5431", "sp0.9-a": "0.5556"}
+    (data / "wav.scp").unlink()
+    result = run("tools/get_utt2dur.sh", data)
+    assert result.returncode == 0 and "is there already" in result.stderr
+
+
+def test_duration_from_segments(run: Run, data: Path) -> None:
+    (data / "segments").write_text("u1 a 0.1 0.35\nu2 b 1 1.5\n")
+    write_table(data / "utt2spk", {"u1": "a", "u2": "b"})
+    (data / "utt2dur").write_text("u1 3\n")  # not all utterances
+    assert run("tools/get_utt2dur.sh", data).returncode == 0
+    assert read_table(data / "utt2dur") == {"u1": "0.2500", "u2": "0.5000"}
+
+
+def test_duration_from_features(run: Run, data: Path) -> None:
+    (data / "wav.scp").unlink()
+    assert run("tools/get_utt2dur.sh", "--frame-shift", 0.02, data).returncode == 0
+    assert read_table(data / "utt2dur") == {"a": "0.1000", "b": "0.2000", "sp0.9-a": "0.3000"}
+    (data / "utt2dur").unlink()
+    (data / "fbank.yaml").write_text("frame_shift: 12.5\n")
+    assert run("tools/get_utt2dur.sh", data).returncode == 0
+    assert read_table(data / "utt2dur") == {"a": "0.0625", "b": "0.1250", "sp0.9-a": "0.1875"}
+
+
+def test_unreadable_audio_is_named_with_its_utterance(run: Run, data: Path) -> None:
+    (data / "b.flac").unlink()
+    result = run("tools/get_utt2dur.sh", data)
+    assert result.returncode == 1
+    assert "get_utt2dur.py: error: b: " in result.stderr and "b.flac does not exist" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (data / "utt2dur").exists()
+
+
+def test_nothing_to_measure_is_refused(run: Run, tmp_path: Path) -> None:
+    result = run("tools/get_utt2dur.sh", tmp_path)
+    assert result.returncode == 1 and "has neither segments, wav.scp nor feats.scp" in result.stderr
+
+
+def test_number_of_frames(run: Run, data: Path) -> None:
+    (data / "utt2num_frames").write_text("a 7\n")  # not all utterances
+    assert run("tools/get_utt2num_frames.sh", data).returncode == 0
+    assert read_table(data / "utt2num_frames") == {"a": "5", "b": "10", "sp0.9-a": "15"}
+    assert "is there already" in run("tools/get_utt2num_frames.sh", data).stderr
+
+
+def test_truncated_archive_is_named(run: Run, data: Path) -> None:
+    with open(data / "feats.ark", "r+b") as f:
+        f.truncate(f.seek(0, 2) - 1)
+    result = run("tools/get_utt2num_frames.sh", data)
+    assert result.returncode == 1
+    assert "feats.ark" in result.stderr and "truncated" in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("tool", ["get_utt2dur.sh", "get_utt2num_frames.sh"])
+def test_usage(run: Run, tool: str) -> None:
+    result = run(f"tools/{tool}")
+    assert result.returncode == 2 and f"Usage: tools/{tool}" in result.stderr

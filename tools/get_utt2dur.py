@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""The work of tools/get_utt2dur.sh.
+
+Reads   <data-dir>/segments, else wav.scp (headers alone), else feats.scp
+Writes  <data-dir>/utt2dur "utt seconds"
+"""
+
+import argparse
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import yaml
+
+from sv.audio import Utterances
+from sv.errors import UserError, log, run_step
+from sv.io import DataDir, write_table
+from sv.io.ark import read_header, split_location
+
+
+def from_audio(data: DataDir, nj: int, allow_pipes: bool) -> dict[str, float]:
+    """Seconds by utterance; headers are read by nj threads."""
+    utterances = Utterances(data, sample_rate=0, allow_pipes=allow_pipes)  # a header knows its own rate
+    with ThreadPoolExecutor(nj) as pool:
+        return dict(zip(utterances.ids, pool.map(utterances.duration, utterances.ids), strict=True))
+
+
+def from_feats(data: DataDir, frame_shift: float) -> dict[str, float]:
+    """Seconds by utterance, as Kaldi counts them: frames times shift."""
+    settings = data.path / "fbank.yaml"
+    if settings.is_file():
+        frame_shift = yaml.safe_load(settings.read_text(encoding="utf-8"))["frame_shift"] / 1000
+    locations = {utt: split_location(value, str(data.path / "feats.scp")) for utt, value in data.feats_scp.items()}
+    return {utt: read_header(*location).rows * frame_shift for utt, location in locations.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--nj", type=int, default=1, help="headers read at a time")
+    parser.add_argument("--frame-shift", type=float, default=0.01, help="seconds")
+    parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
+    args = parser.parse_args()
+    data = DataDir(args.data_dir)
+    out = data.path / "utt2dur"
+    if out.is_file() and data.utt2dur.keys() == data.utt2spk.keys():
+        log.info("%s is there already", out)
+        return
+    if (data.path / "segments").is_file() or (data.path / "wav.scp").is_file():
+        seconds = from_audio(data, args.nj, args.allow_pipes == "true")
+    elif (data.path / "feats.scp").is_file():
+        seconds = from_feats(data, args.frame_shift)
+    else:
+        raise UserError(f"{data.path} has neither segments, wav.scp nor feats.scp; prepare the data (stage 1)")
+    write_table(out, {utt: f"{value:.4f}" for utt, value in seconds.items()})
+    log.info("%s: %d utterances, %.2f hours", out, len(seconds), sum(seconds.values()) / 3600)
+
+
+if __name__ == "__main__":
+    run_step(main)

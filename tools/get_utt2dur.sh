@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Duration of each utterance in seconds, without decoding the audio.
+#
+# Reads   <data-dir>/segments, else wav.scp, else feats.scp (frames times --frame-shift)
+# Leaves  <data-dir>/utt2dur; left alone where it already has all utterances
+#
+# Usage: tools/get_utt2dur.sh [options] <data-dir>
+# e.g.: tools/get_utt2dur.sh data/train
+set -euo pipefail
+if ! [ -e path.sh ]; then
+  echo "get_utt2dur.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
+  exit 1
+fi
+. ./path.sh
+
+# Options
+nj=8                  # headers read at a time
+frame_shift=0.01      # seconds; where there are only features, and no fbank.yaml
+allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
+. tools/parse_options.sh
+
+tools/get_utt2dur.py "$1" --nj "$nj" --frame-shift "$frame_shift" --allow-pipes "$allow_pipes"
