@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Fetch, check and unpack VoxCeleb1 and 2. Who has the files already needs none of this: run.sh --vox1 DIR --vox2 DIR.
+
+Sources (local/voxceleb_parts.yaml; --table takes another file of its form):
+  hf      a mirror on Hugging Face; a token in HF_TOKEN is used if there is one
+  mmai    the authors' place; in VOXCELEB_KEY the access key that they send (https://cn01.mmai.io/keyreq/voxceleb)
+  oxford  the first place; it answers 401 to everybody now
+  URL     a server with the files, and the trial lists; {file}, {folder} (vox1, vox2, meta) and {key} are filled in
+  DIR     a folder that holds the zips or their parts, and perhaps the trial lists
+
+Leaves  <out-dir>/archives/*              the parts, checked by MD5; --keep false removes them when they are unpacked
+        <out-dir>/voxceleb1/wav/...       VoxCeleb1, dev and test
+        <out-dir>/voxceleb2/dev/aac/...   VoxCeleb2 dev, in m4a; stage 1 converts it
+        <out-dir>/voxceleb1/*.txt         the trial lists
+
+Started again, it goes on with the byte where a part was cut off, and with the file where unpacking was. VoxCeleb1 takes
+about 40 GB and VoxCeleb2 about 80 GB, twice while the archives are kept.
+"""
+
+import argparse
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.download import Remote, check, fetch, unzip
+from sv.errors import UserError, log, run_step
+from sv.io import DoneMark, atomic_write
+
+TABLE = Path(__file__).with_name("voxceleb_parts.yaml")
+HAVE_FILES = "or give the folders of existing copies: run.sh --vox1 DIR --vox2 DIR"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where files come from: a folder here, or addresses with {file}, {folder} and {key}."""
+
+    folder: Path | None = None
+    url: str = ""
+    key: str = ""
+    token: str = ""
+    need: str = ""  # what the server may want, for errors
+    has_lists: bool = False
+
+    def remote(self, file: str, folder: str, md5: str) -> Remote:
+        url = self.url.replace("{file}", file).replace("{folder}", folder).replace("{key}", self.key)
+        return Remote(url, md5, self.token, self.key, f"{self.need}; try another --source, {HAVE_FILES}")
+
+
+def find_source(name: str, table: dict[str, Any]) -> Source:
+    """The source that --source names.
+
+    Raises:
+        UserError: neither a known name, nor an address, nor a folder; a key that is not set.
+    """
+    if Path(name).is_dir():
+        return Source(folder=Path(name))
+    known = table["sources"].get(name, {})
+    if not known and not re.match(r"(https?|file)://", name):
+        raise UserError(f"--source {name!r}: known are {', '.join(table['sources'])}, an address, or a folder")
+    url = known.get("url") or (name if "{file}" in name else name.rstrip("/") + "/{file}")
+    variable = known.get("key") or known.get("token") or "VOXCELEB_KEY"
+    secret = os.environ.get(variable, "")
+    terms = f" ({known['terms']})" if "terms" in known else ""
+    if "{key}" in url and not secret:
+        raise UserError(f"--source {name} needs an access key{terms}: export {variable}=..., {HAVE_FILES}")
+    need = f"it may want a form filled in, or another access key in {variable}{terms}"
+    if "token" in known:
+        return Source(url=url, token=secret, need=need)
+    return Source(url=url, key=secret if "{key}" in url else "", need=need, has_lists=not known)
+
+
+def get_archive(archive: dict[str, Any], source: Source, archives: Path) -> list[Path]:
+    """The parts of an archive, fetched or found, each with the right MD5."""
+    files: dict[str, str] = archive["files"]
+    if source.folder is None:
+        for file, md5 in files.items():
+            fetch(source.remote(file, archive["folder"], md5), archives / file)
+        return [archives / file for file in files]
+    for file, md5 in archive.get("whole", {}).items():  # put together by the user
+        if (source.folder / file).is_file():
+            return [link_and_check(source.folder / file, md5, archives)]
+    for file in files:
+        if not (source.folder / file).is_file():
+            raise UserError(f"{source.folder / file} does not exist; bring it, or choose with --parts what to take")
+    return [link_and_check(source.folder / file, md5, archives) for file, md5 in files.items()]
+
+
+def link_and_check(file: Path, md5: str, folder: Path) -> Path:
+    """As `check`, of a file that is not ours: a link to it in `folder` is checked, and the note stands beside that."""
+    link = folder / file.name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not (link.exists() and link.samefile(file)):
+        link.unlink(missing_ok=True)
+        link.symlink_to(file.resolve())
+    check(link, md5)
+    return link
+
+
+def get_lists(table: dict[str, Any], source: Source, out: Path) -> None:
+    """The trial lists: from the user's own folder or server, else from where they are open to everybody."""
+    lists = table["lists"]
+    for file, md5 in lists["files"].items():
+        path = out / lists["corpus"] / file
+        if path.is_file():
+            continue
+        if source.folder and (source.folder / file).is_file():
+            with atomic_write(path, "wb") as f:
+                f.write((source.folder / file).read_bytes())
+        elif source.has_lists:
+            fetch(source.remote(file, "meta", md5), path)
+        else:
+            remedy = f"get {file} from there by hand and give its folder to run.sh with --lists"
+            fetch(Remote(lists["url"].replace("{file}", file), md5, remedy=remedy), path)
+
+
+def get(name: str, archive: dict[str, Any], source: Source, out: Path, keep: bool) -> None:
+    """Fetch and unpack one archive, unless that is done."""
+    target = out / archive["corpus"]
+    mark = DoneMark(target / f".done.{name}", {"archive": name, "md5": archive["files"]})
+    if not mark.stale():
+        log.info("%s is in %s already", name, target)
+        return
+    parts = get_archive(archive, source, out / "archives")
+    count = unzip(parts, target)
+    mark.write([])
+    log.info("%s: %d files in %s", name, count, target)
+    if not keep and source.folder is None:
+        for part in parts:
+            part.unlink()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out_dir", type=Path, metavar="out-dir")
+    parser.add_argument("--source", default="hf", help="hf, mmai, oxford, URL or DIR")
+    parser.add_argument("--parts", default="lists vox1_test vox1_dev vox2_dev", help="what to take")
+    parser.add_argument("--keep", choices=["true", "false"], default="true", help="keep the archives")
+    parser.add_argument("--table", type=Path, default=TABLE, help="sources, files and checksums")
+    args = parser.parse_args()
+    if not args.table.is_file():
+        raise UserError(f"--table {args.table} does not exist")
+    table = yaml.safe_load(args.table.read_text())
+    wanted = args.parts.replace(",", " ").split()
+    for name in wanted:
+        if name != "lists" and name not in table["archives"]:
+            raise UserError(f"--parts {name}: known are lists, {', '.join(table['archives'])}")
+    source = find_source(args.source, table)
+    if "lists" in wanted:
+        get_lists(table, source, args.out_dir)
+    for name in wanted:
+        if name != "lists":
+            get(name, table["archives"][name], source, args.out_dir, args.keep == "true")
+
+
+if __name__ == "__main__":
+    run_step(main)

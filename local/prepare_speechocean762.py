@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Data dirs and trial lists of speechocean762 (OpenSLR 101; Zhang et al., 2021, arXiv 2104.01378).
+
+Reads   <corpus>/{train,test}/{wav.scp,utt2spk,spk2gender,spk2age}, columns separated by tabs (as distributed) or
+        blanks, and the files that wav.scp names, WAVE/SPEAKER0001/000010011.{WAV,flac}, relative to <corpus>
+Writes  <data>/{train,test}/{wav.scp,utt2spk,spk2utt,spk2gender,spk2age}; ids stay as they are: 000010011 is of
+        speaker 0001, so that utterances and speakers sort alike, as Kaldi needs
+        <data>/test/trials/{O,H}.kaldi (local/make_trials.py), whose SHA-256 are printed
+
+Everything is checked before anything is written.
+"""
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, make_trials
+from sv.errors import UserError, log, run_step
+from sv.io import DataDir, read_table, write_table
+
+
+@dataclass(frozen=True)
+class Set:
+    """The tables of one set, checked."""
+
+    wav_scp: Mapping[str, str]  # utterance -> absolute path
+    utt2spk: Mapping[str, str]
+    spk2gender: Mapping[str, str]
+    spk2age: Mapping[str, str]
+
+    def write(self, folder: Path) -> None:
+        spk2utt: dict[str, list[str]] = {}
+        for utt in sorted(self.utt2spk):
+            spk2utt.setdefault(self.utt2spk[utt], []).append(utt)
+        write_table(folder / "spk2gender", self.spk2gender)
+        write_table(folder / "spk2age", self.spk2age)
+        write_table(folder / "spk2utt", {spk: " ".join(utts) for spk, utts in spk2utt.items()})
+        write_table(folder / "utt2spk", self.utt2spk)
+        write_table(folder / "wav.scp", self.wav_scp)
+        log.info("%s: %d speakers, %d utterances", folder, len(spk2utt), len(self.utt2spk))
+
+
+def read_set(corpus: Path, name: str) -> Set:
+    """One of the corpus's two sets.
+
+    Raises:
+        UserError: a table or a file is missing, tables contradict each other, or utterances sort otherwise than
+            speakers.
+    """
+    folder = corpus / name
+    if not folder.is_dir():
+        raise UserError(f"{folder} does not exist; give the folder that holds WAVE/, train/ and test/ (--corpus)")
+    data = DataDir(folder)
+    for utt in sorted(data.wav_scp.keys() ^ data.utt2spk.keys()):
+        where = "wav.scp" if utt in data.utt2spk else "utt2spk"
+        raise UserError(f"{folder / where}: utterance {utt} is missing; unpack the corpus again")
+    for before, utt in pairwise(sorted(data.utt2spk)):
+        if data.utt2spk[before] > data.utt2spk[utt]:
+            raise UserError(f"{folder / 'utt2spk'}: {before} and {utt} sort otherwise than their speakers; rename them")
+    per_speaker: dict[str, dict[str, str]] = {}
+    for table in ("spk2gender", "spk2age"):
+        values = read_table(data.require(table, "unpack the corpus again"))
+        for spk in data.spk2utt:
+            if spk not in values:
+                raise UserError(f"{folder / table}: speaker {spk} is missing; unpack the corpus again")
+        per_speaker[table] = {spk: values[spk] for spk in data.spk2utt}
+    paths = {utt: str(find_audio(corpus, path, folder / "wav.scp")) for utt, path in data.wav_scp.items()}
+    return Set(paths, data.utt2spk, per_speaker["spk2gender"], per_speaker["spk2age"])
+
+
+def find_audio(corpus: Path, path: str, table: Path) -> Path:
+    """The file that a line of wav.scp names: as named, or with the other ending of the two copies of this corpus."""
+    named = corpus / path
+    for candidate in (named, named.with_suffix(".flac"), named.with_suffix(".wav")):
+        if candidate.is_file():
+            return candidate
+    raise UserError(f"{named} does not exist, though {table} names it; unpack the corpus again")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path, help="folder that holds WAVE/, train/ and test/")
+    parser.add_argument("data", type=Path, help="folder of data dirs")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the trial lists")
+    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="target trials at most")
+    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET)
+    args = parser.parse_args()
+    corpus = Path(os.path.abspath(args.corpus))
+    if not corpus.is_dir():
+        raise UserError(f"{corpus} does not exist; give --corpus, or fetch it with --download true")
+    train, test = read_set(corpus, "train"), read_set(corpus, "test")
+    both = set(train.utt2spk.values()) & set(test.utt2spk.values())
+    if both:
+        raise UserError(f"{corpus}: {len(both)} speakers are in train and test, the first {min(both)}; unpack it again")
+    train.write(args.data / "train")
+    test.write(args.data / "test")
+    make_trials(
+        args.data / "test",
+        args.data / "test" / "trials",
+        seed=args.seed,
+        num_target=args.num_target,
+        num_nontarget=args.num_nontarget,
+    )
+
+
+if __name__ == "__main__":
+    run_step(main)
