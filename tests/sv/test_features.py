@@ -182,6 +182,15 @@ def test_nothing_of_it_goes_into_a_checkpoint_or_a_gradient() -> None:
     assert not fbank(torch.from_numpy(voice())[None].requires_grad_()).requires_grad
 
 
+@pytest.mark.parametrize(("rows", "block"), [(3, 1000), (3, 100), (1, 7)])
+def test_blocks_of_any_shape_give_the_same(monkeypatch: pytest.MonkeyPatch, rows: int, block: int) -> None:
+    batch = torch.from_numpy(np.stack([voice(100000, seed) for seed in range(3)]))
+    fbank = Fbank(FbankConfig())
+    whole = fbank(batch)
+    monkeypatch.setattr("sv.features._block_shape", lambda device, batch, frames: (rows, min(frames, block)))
+    assert (fbank(batch) - whole).abs().max() < 1e-4
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("batch", [1, 7])
 def test_same_on_the_gpu(batch: int) -> None:
