@@ -38,6 +38,8 @@ def parse() -> argparse.Namespace:
 
 
 def measure(path: Path, priors: list[float]) -> Metrics:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; score it first (stage 5)")
     scores = read_scores(path)
     if scores.is_target is None:
         raise UserError(f"{path}: scores without labels; score a trial list 'enroll test target|nontarget'")

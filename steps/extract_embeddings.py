@@ -10,8 +10,6 @@ import argparse
 from pathlib import Path
 
 from sv.errors import UserError, log, run_step
-from sv.experiment import check_front_end, find_model, read_config
-from sv.io import ArkWriter
 from sv.scoring.parts import Extraction, clear, join
 
 
@@ -31,55 +29,39 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def begin(work: Extraction, args: argparse.Namespace) -> int:
-    """Check now all that would fail in every part; returns the number of parts to run."""
+def begin(work: Extraction, num_parts: int) -> int:
+    """Number of parts to run; 0 if the embeddings are there already."""
     why = work.mark().stale()
     if not why:
         return 0
-    from sv.data import read_index  # these two import torch, which takes seconds
-    from sv.inference import load_encoder
+    from sv.scoring.extraction import check_inputs  # imports torch, which takes seconds
 
     log.info("%s: %s", work.out_dir, why)
-    check_front_end(args.exp_dir, work.config.dataset_args.fbank_args, args.data_dir)
-    read_index(args.data_dir)
-    load_encoder(args.exp_dir, work.model_file)
+    check_inputs(work)
     clear(work)
-    return min(args.num_parts, len(work.feats))
+    return min(num_parts, len(work.feats))
 
 
-def extract_part(work: Extraction, args: argparse.Namespace) -> None:
+def run_part(work: Extraction, args: argparse.Namespace) -> None:
     import torch
 
-    from sv.data import read_index
-    from sv.inference import choose_device, load_encoder
-    from sv.scoring.extraction import embed_rows
+    from sv.inference import choose_device
+    from sv.scoring.extraction import extract_part
 
-    mark, (ark, scp) = work.part_mark(args.part, args.num_parts), work.part_files(args.part, args.num_parts)
-    if not mark.stale(verify=True):
-        log.info("%s is there already", scp)
-        return
     torch.set_num_threads(args.num_threads)
-    encoder = load_encoder(args.exp_dir, work.model_file, choose_device(args.gpus, args.part))
-    index, rows = read_index(args.data_dir), work.part_rows(args.part, args.num_parts)
-    log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, args.data_dir, encoder.device)
-    batch_frames = args.batch_frames if encoder.device.type == "cuda" else 0
-    embeddings = embed_rows(encoder, index, rows, max_frames=args.max_frames, batch_frames=batch_frames)
-    with ArkWriter(ark, scp) as writer:
-        for row, embedding in zip(rows, embeddings, strict=True):
-            writer.write(index.utts[row], embedding)
-    mark.write([ark, scp], {ark: writer.sha256})
+    device = choose_device(args.gpus, args.part)
+    extract_part(work, args.part, args.num_parts, device=device, batch_frames=args.batch_frames)
 
 
 def main() -> None:
     args = parse()
     if not 1 <= args.part <= args.num_parts:
         raise UserError(f"--part {args.part} of --num-parts {args.num_parts}; parts count from 1")
-    config, model_file = read_config(args.exp_dir), find_model(args.exp_dir, args.model)
-    work = Extraction(config, model_file, args.data_dir, args.out_dir, args.max_frames)
+    work = Extraction(args.exp_dir, args.data_dir, args.out_dir, args.model, args.max_frames)
     if args.action == "begin":
-        print(begin(work, args))
+        print(begin(work, args.num_parts))
     elif args.action == "part":
-        extract_part(work, args)
+        run_part(work, args)
     else:
         log.info("%d embeddings in %s", join(work, args.num_parts), work.scp)
 

@@ -53,7 +53,7 @@ def main() -> None:
     )
     count = 0
     with atomic_write(args.scores) as f:
-        for block in blocks:  # some 100,000 trials at a time
+        for block in blocks:  # some 10,000 trials at a time
             write_scores(f, block, cosine_scores(block, unit, models))
             count += len(block)
     mark_scores(args.scores, args.trials, args.xvector_scp, {"mean": args.mean, "enroll_map": args.enroll_map})

@@ -1,4 +1,4 @@
-"""Large text files of columns (trials, scores), read in blocks of some 100,000 lines."""
+"""Large text files of columns (trials, scores), read in blocks of some 10,000 lines."""
 
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 
-_BLOCK_BYTES = 1 << 23  # its words take about 10 times as much memory while a block is worked on
+_BLOCK_BYTES = 1 << 20  # its words take about 10 times as much memory: they stay near the cache
 _LABELS = {b"target": 1, b"nontarget": 0}
 
 

@@ -14,7 +14,7 @@ from sv.errors import UserError
 from sv.io.columns import Columns, iter_columns, parse_labels
 from sv.io.trials import Trials
 
-_LINES = 1 << 16  # formatted at a time
+_LINES = 1 << 12  # formatted at a time
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,21 @@ def write_scores(file: IO[str], trials: Trials, scores: NDArray[np.floating[Any]
         row = int(np.argmin(finite))
         pair = f"{trials.enroll_ids[trials.enroll[row]]} and {trials.test_ids[trials.test[row]]}"
         raise UserError(f"{trials.path}:{trials.first_line + row}: the score of {pair} is {scores[row]}; extract again")
-    endings = ("\n",) if trials.is_target is None else (" nontarget\n", " target\n")
+    line = "%s %s %.5f\n" if trials.is_target is None else "%s %s %.5f %s\n"
+    label = np.array(["nontarget", "target"], dtype=object)
     for start in range(0, len(trials), _LINES):
         rows = slice(start, start + _LINES)
-        enroll = map(trials.enroll_ids.__getitem__, trials.enroll[rows].tolist())
-        test = map(trials.test_ids.__getitem__, trials.test[rows].tolist())
-        labels = [0] * len(trials.enroll[rows]) if trials.is_target is None else trials.is_target[rows].tolist()
-        ends = map(endings.__getitem__, labels)
-        parts = zip(enroll, test, scores[rows].tolist(), ends, strict=True)
-        file.write("".join([f"{a} {b} {score:.5f}{end}" for a, b, score, end in parts]))
+        columns = [
+            trials.enroll_ids[trials.enroll[rows]],
+            trials.test_ids[trials.test[rows]],
+            scores[rows].astype(object),
+        ]
+        if trials.is_target is not None:
+            columns.append(label[trials.is_target[rows].astype(np.intp)])
+        words = np.stack(
+            columns, axis=1
+        )  # (lines, columns) of objects; one format for all is twice as fast as one a line
+        file.write(line * len(words) % tuple(words.ravel().tolist()))
 
 
 def read_scores(path: str | Path) -> Scores:

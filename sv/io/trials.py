@@ -20,15 +20,15 @@ class Trials:
     Attributes:
         path: the trial list.
         first_line: number of the block's first line, from 1.
-        enroll_ids, test_ids: the ids known: of models or utterances, and of utterances.
+        enroll_ids, test_ids: the ids known, arrays of str: of models or utterances, and of utterances.
         enroll, test: (trials,) int32, rows of those.
         is_target: (trials,) bool; None for a list without labels.
     """
 
     path: Path
     first_line: int
-    enroll_ids: Sequence[str]
-    test_ids: Sequence[str]
+    enroll_ids: NDArray[np.object_]
+    test_ids: NDArray[np.object_]
     enroll: NDArray[np.int32]
     test: NDArray[np.int32]
     is_target: NDArray[np.bool_] | None
@@ -46,7 +46,7 @@ def read_trials(
     enroll_source: str | Path = "",
     remedy: str = "extract it (stage 4)",
 ) -> Iterator[Trials]:
-    """Read a trial list in blocks of some 100,000 trials, in the order of the file; the whole list is never held.
+    """Read a trial list in blocks of some 10,000 trials, in the order of the file; the whole list is never held.
 
     Args:
         path: the list; the same pair may come more than once.
@@ -60,7 +60,8 @@ def read_trials(
         UserError: a missing or empty list, a wrong number of columns, a wrong label, unknown ids (the first and how
             many more: the list is read to its end for it).
     """
-    test_ids, enroll_ids = known, known if known_enroll is None else known_enroll
+    test_ids = np.array(known, dtype=object)
+    enroll_ids = test_ids if known_enroll is None else np.array(known_enroll, dtype=object)
     test_rows = {name.encode(): row for row, name in enumerate(test_ids)}
     enroll_rows = test_rows if known_enroll is None else {name.encode(): row for row, name in enumerate(enroll_ids)}
     unknown: dict[bytes, str] = {}  # id -> where it was first seen, and where it is not

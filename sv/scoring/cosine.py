@@ -39,7 +39,7 @@ def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | 
         source: where the vectors come from, for errors.
 
     Raises:
-        UserError: a mean of another dimension; an embedding that is not finite, or zero after centering.
+        UserError: a mean of another dimension; an embedding that is not finite, or is zero before or after centering.
     """
     dim = vectors.matrix.shape[1]
     if mean is not None and mean.shape != (dim,):
@@ -54,9 +54,11 @@ def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | 
         rows = vectors.matrix[start : start + _ROWS]
         centered = rows if mean is None else rows - mean
         length = np.linalg.norm(centered, axis=1, keepdims=True)  # (rows, 1)
-        bad = np.flatnonzero(~((length[:, 0] > 0) & np.isfinite(length[:, 0])))
-        if len(bad):
-            name, what = vectors.ids[start + bad[0]], "zero" if length[bad[0], 0] == 0 else "not finite"
+        usable = rows.any(axis=1) & (length[:, 0] > 0) & np.isfinite(length[:, 0])
+        if not usable.all():
+            bad = int(np.argmin(usable))
+            what = "zero" if np.isfinite(length[bad, 0]) else "not finite"
+            name = vectors.ids[start + bad]
             raise UserError(f"{source}: the embedding of {name} is {what}; extract it again, or leave it out")
         np.divide(centered, length, out=unit[start : start + _ROWS])
     return Vectors(vectors.ids, unit)

@@ -9,16 +9,54 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.data import FeatsIndex
+from sv.data import FeatsIndex, read_index
 from sv.errors import UserError, log
-from sv.inference import SpeakerEncoder
-from sv.io import read_matrix
+from sv.experiment import check_front_end
+from sv.inference import SpeakerEncoder, load_encoder
+from sv.io import ArkWriter, read_matrix
+from sv.scoring.parts import Extraction
 
 Floats = NDArray[np.float32]
 
 _READ_AHEAD = 4  # batches
 _REPORT_SECONDS = 30.0
 _FRAME_SECONDS = 0.01  # for the report only
+
+
+def check_inputs(work: Extraction) -> None:
+    """All that can go wrong in every part alike, before any begins.
+
+    Raises:
+        UserError: a missing or damaged model, one of another encoder; features that are missing, truncated or of
+            another front-end.
+    """
+    check_front_end(work.exp_dir, work.config.dataset_args.fbank_args, work.data_dir)
+    read_index(work.data_dir)
+    load_encoder(work.exp_dir, work.model_file)
+
+
+def extract_part(work: Extraction, part: int, num_parts: int, *, device: str = "cpu", batch_frames: int = 0) -> None:
+    """Write the embeddings of part 1, 2, ..., unless they are whole already.
+
+    Args:
+        work: of which it is a part.
+        part, num_parts: which, and of how many.
+        device: "cpu", "cuda:0".
+        batch_frames: see `embed_rows`; for GPUs.
+    """
+    mark, (ark, scp) = work.part_mark(part, num_parts), work.part_files(part, num_parts)
+    if not mark.stale(verify=True):
+        log.info("%s is there already", scp)
+        return
+    encoder = load_encoder(work.exp_dir, work.model_file, device)
+    index, rows = read_index(work.data_dir), work.part_rows(part, num_parts)
+    log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, work.data_dir, device)
+    batch_frames = 0 if encoder.device.type == "cpu" else batch_frames
+    embeddings = embed_rows(encoder, index, rows, max_frames=work.max_frames, batch_frames=batch_frames)
+    with ArkWriter(ark, scp) as writer:
+        for row, embedding in zip(rows, embeddings, strict=True):
+            writer.write(index.utts[row], embedding)
+    mark.write([ark, scp], {ark: writer.sha256})
 
 
 def embed_rows(

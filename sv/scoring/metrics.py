@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sv.errors import UserError
 
-_BLOCK = 1 << 20  # thresholds tried at a time, so that memory does not grow with them
+_BLOCK = 4096  # thresholds tried, or passed over, together
 
 
 @dataclass(frozen=True)
@@ -179,10 +179,16 @@ def min_dcf_of_sorted(
             f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}: expected 0 < p_target < 1 and costs above 0"
         )
     miss_cost, accept_cost = c_miss * p_target, c_fa * (1 - p_target)
+    total = len(scores.target)
+    starts = np.arange(0, total, _BLOCK)  # of blocks of successive targets
+    ends = np.minimum(starts + _BLOCK, total)
+    # Within a block no cost is below its first miss with its last false accept: most blocks are out of the question.
+    bound = miss_cost * (starts / total) + accept_cost * scores.false_accept(scores.target[ends - 1])
+    reached = miss_cost * (starts / total) + accept_cost * scores.false_accept(scores.target[starts])
     best, threshold = miss_cost, float(scores.above_all)
-    for start in range(0, len(scores.target), _BLOCK):
-        candidates = scores.target[start : start + _BLOCK]
-        miss = np.arange(start, start + len(candidates)) / len(scores.target)  # too high within a tie, but at its first
+    for block in np.flatnonzero(bound <= min(reached.min(), best)).tolist():
+        candidates = scores.target[starts[block] : ends[block]]
+        miss = np.arange(starts[block], ends[block]) / total  # too high within a tie, but right at its first target
         cost = miss_cost * miss + accept_cost * scores.false_accept(candidates)
         lowest = int(np.argmin(cost))
         if (cost[lowest], candidates[lowest]) < (best, threshold):

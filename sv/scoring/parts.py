@@ -17,6 +17,7 @@ from typing import Any
 
 from sv.config import Config
 from sv.errors import UserError
+from sv.experiment import find_model, read_config
 from sv.io import ArkWriter, DataDir, DoneMark, read_vectors, sha256_of
 from sv.io.ark import split_location
 
@@ -28,18 +29,18 @@ class Extraction:
     """Embeddings of one data dir by one model.
 
     Attributes:
-        config: of the experiment.
-        model_file: state dict.
+        exp_dir: with config.yaml.
         data_dir: with feats.scp.
         out_dir: where xvector.ark and xvector.scp go.
+        model: state dict; None: models/avg_model.pt of the experiment.
         max_frames: see `SpeakerEncoder.embed`.
     """
 
-    config: Config
-    model_file: Path
+    exp_dir: Path
     data_dir: Path
     out_dir: Path
-    max_frames: int
+    model: Path | None = None
+    max_frames: int = 0
 
     @property
     def scp(self) -> Path:
@@ -54,6 +55,14 @@ class Extraction:
         return self.out_dir / "parts"
 
     @cached_property
+    def config(self) -> Config:
+        return read_config(self.exp_dir)
+
+    @cached_property
+    def model_file(self) -> Path:
+        return find_model(self.exp_dir, self.model)
+
+    @cached_property
     def feats(self) -> dict[str, str]:
         """Utterance -> "ark:offset", in the order of feats.scp."""
         return DataDir(self.data_dir).feats_scp
@@ -61,13 +70,15 @@ class Extraction:
     @cached_property
     def options(self) -> dict[str, Any]:
         """All that decides the embeddings."""
+        config = self.config
+        model_sha256 = sha256_of(self.model_file)
         arks = sorted({split_location(location)[0] for location in self.feats.values()})
         front_end = self.data_dir / "fbank.yaml"
         return {
-            "model_sha256": sha256_of(self.model_file),
-            "model": self.config.model,
-            "model_args": self.config.model_args,
-            "cmvn": self.config.dataset_args.cmvn,
+            "model_sha256": model_sha256,
+            "model": config.model,
+            "model_args": config.model_args,
+            "cmvn": config.dataset_args.cmvn,
             "max_frames": self.max_frames,
             "feats_scp_sha256": sha256_of(self.data_dir / "feats.scp"),
             "arks": _digest([_fingerprint(Path(ark)) for ark in arks]),

@@ -85,6 +85,12 @@ def test_bad_embedding_is_refused_by_name(vectors: Vectors, value: float, what: 
         unit_vectors(vectors, source="exp/xvector.scp")
 
 
+def test_zero_embedding_is_refused_though_a_mean_moves_it(vectors: Vectors) -> None:
+    vectors.matrix[2] = 0
+    with pytest.raises(UserError, match="the embedding of b1 is zero"):
+        unit_vectors(vectors, mean=np.ones(8, dtype=np.float32))
+
+
 def test_embedding_equal_to_the_mean_is_refused(vectors: Vectors) -> None:
     with pytest.raises(UserError, match="the embedding of a2 is zero"):
         unit_vectors(vectors, mean=vectors.matrix[1].copy())
@@ -93,6 +99,11 @@ def test_embedding_equal_to_the_mean_is_refused(vectors: Vectors) -> None:
 def test_mean_of_another_dimension_is_refused(vectors: Vectors) -> None:
     with pytest.raises(UserError, match=r"embeddings have dimension 8, the mean has shape \(4,\)"):
         unit_vectors(vectors, mean=np.zeros(4, dtype=np.float32))
+
+
+def test_mean_that_is_not_finite_is_refused(vectors: Vectors) -> None:
+    with pytest.raises(UserError, match="the mean has NaN or infinite values"):
+        unit_vectors(vectors, mean=np.full(8, np.nan, dtype=np.float32))
 
 
 def test_model_with_an_unknown_utterance_is_named(vectors: Vectors) -> None:

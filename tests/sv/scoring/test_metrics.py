@@ -112,6 +112,16 @@ def test_min_dcf_equals_trying_every_threshold(
     assert value == pytest.approx((c_miss * p_target * miss + c_fa * (1 - p_target) * accept) / trivial)
 
 
+@given(score_lists, st.integers(1, 5))
+def test_blocks_passed_over_hold_no_better_threshold(scores: tuple[list[float], list[float]], size: int) -> None:
+    target, nontarget = scores
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sv.scoring.metrics._BLOCK", size)
+        for p_target in (0.01, 0.5):
+            value, _ = min_dcf(target, nontarget, p_target)
+            assert value == pytest.approx(slow_min_dcf(target, nontarget, p_target, 1, 1), abs=1e-12)
+
+
 @given(score_lists, st.randoms(use_true_random=False))
 def test_order_of_trials_changes_nothing(scores: tuple[list[float], list[float]], random: Random) -> None:
     target, nontarget = list(scores[0]), list(scores[1])
@@ -148,7 +158,7 @@ def test_blocks_of_thresholds_give_what_one_block_gives(monkeypatch: pytest.Monk
     rng = np.random.default_rng(0)
     target, nontarget = rng.normal(1, 1, 500).round(1), rng.normal(0, 1, 2000).round(1)
     expected = min_dcf(target, nontarget, 0.05)
-    for size in (1, 7, 499):
+    for size in (1, 7, 499, 500):
         monkeypatch.setattr("sv.scoring.metrics._BLOCK", size)
         assert min_dcf(target, nontarget, 0.05) == expected
 

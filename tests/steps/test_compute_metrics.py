@@ -1,0 +1,151 @@
+"""steps/compute_metrics.py and steps/summarize_results.py: printed lines, results.json, results.md."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sv.io import sha256_of
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+SCORES = {
+    "O.kaldi": "a b 0.40000 target\na b 0.60000 target\na b 0.70000 target\na b 0.80000 target\n"
+    "a b 0.10000 nontarget\na b 0.20000 nontarget\na b 0.30000 nontarget\na b 0.50000 nontarget\n",
+    "H.kaldi": "a b 0.50000 target\na b 0.50000 nontarget\n",
+}
+PRINTED = """\
+---- O.kaldi.score -----
+EER = 25.000
+minDCF (p_target:0.01 c_miss:1 c_fa:1) = 0.250
+minDCF (p_target:0.05 c_miss:1 c_fa:1) = 0.250
+---- H.kaldi.score -----
+EER = 50.000
+minDCF (p_target:0.01 c_miss:1 c_fa:1) = 1.000
+minDCF (p_target:0.05 c_miss:1 c_fa:1) = 1.000
+"""
+
+
+@pytest.fixture
+def exp(tmp_path: Path) -> Path:
+    exp = tmp_path / "exp"
+    (exp / "scores").mkdir(parents=True)
+    (tmp_path / "trials").mkdir()
+    (exp / "config.yaml").write_text("seed: 1\n")
+    for name, text in SCORES.items():
+        (exp / "scores" / f"{name}.score").write_text(text)
+        lines = [line.split() for line in text.splitlines()]
+        (tmp_path / "trials" / name).write_text("".join(f"{e} {t} {label}\n" for e, t, _, label in lines))
+    return exp
+
+
+def compute(run: Run, exp: Path, *names: str, options: tuple[object, ...] = ()) -> subprocess.CompletedProcess[str]:
+    command = ["steps/compute_metrics.py", exp, "test_cos_result", exp.parent / "trials", *(names or SCORES)]
+    return run(*command, *options)
+
+
+def read_json(exp: Path) -> dict:
+    return json.loads((exp / "results.json").read_text())["results"]
+
+
+def test_printed_lines_are_wespeakers_and_written_anew(run: Run, exp: Path) -> None:
+    for _ in range(2):
+        result = compute(run, exp)
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == PRINTED
+    assert (exp / "scores" / "test_cos_result").read_text() == PRINTED
+
+
+def test_results_keep_numbers_and_origin(run: Run, exp: Path) -> None:
+    compute(run, exp)
+    entry = read_json(exp)["O.kaldi"]["cos"]
+    assert entry["eer"] == 25.0 and entry["eer_threshold"] == 0.5
+    assert entry["min_dcf"] == {"0.01": pytest.approx(0.25), "0.05": pytest.approx(0.25)}
+    assert entry["min_dcf_threshold"] == {"0.01": 0.6, "0.05": 0.6}
+    assert (entry["num_target"], entry["num_nontarget"]) == (4, 4)
+    assert entry["scores_sha256"] == sha256_of(exp / "scores" / "O.kaldi.score")
+    assert entry["trials_sha256"] == sha256_of(exp.parent / "trials" / "O.kaldi")
+    assert entry["config_sha256"] == sha256_of(exp / "config.yaml")
+    assert {"command", "commit", "date", "score_file", "trials_file"} <= set(entry)
+
+
+def test_other_back_ends_stay_and_own_entries_are_replaced(run: Run, exp: Path) -> None:
+    compute(run, exp)
+    compute(run, exp, "O.kaldi", options=("--backend", "asnorm"))
+    (exp / "scores" / "O.kaldi.score").write_text("a b 0.9 target\na b 0.1 nontarget\n")
+    compute(run, exp, "O.kaldi")
+    found = read_json(exp)
+    assert found["O.kaldi"]["cos"]["eer"] == 0.0
+    assert found["O.kaldi"]["asnorm"]["eer"] == 25.0
+    assert found["H.kaldi"]["cos"]["eer"] == 50.0
+
+
+def test_table_has_a_row_for_each_list_and_back_end(run: Run, exp: Path) -> None:
+    compute(run, exp)
+    compute(run, exp, "O.kaldi", options=("--backend", "plda", "--p-target", 0.5))
+    assert (exp / "results.md").read_text() == (
+        "# Results of exp\n\n"
+        "| trials | back-end | EER (%) | minDCF (p_target 0.01) | minDCF (p_target 0.05) | minDCF (p_target 0.5) "
+        "| targets | non-targets |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| O | cos | 25.000 | 0.250 | 0.250 |  | 4 | 4 |\n"
+        "| O | plda | 25.000 |  |  | 0.250 | 4 | 4 |\n"
+        "| H | cos | 50.000 | 1.000 | 1.000 |  | 1 | 1 |\n"
+    )
+
+
+def test_summary_of_systems_has_their_names(run: Run, exp: Path) -> None:
+    compute(run, exp, "H.kaldi")
+    result = run("steps/summarize_results.py", exp)
+    assert result.returncode == 0, result.stderr
+    head, rule, row = result.stdout.splitlines()
+    assert head.startswith("| system | trials | back-end | EER (%) |") and rule.startswith("| --- | --- | --- | ---: |")
+    assert row == "| exp | H | cos | 50.000 | 1.000 | 1.000 | 1 | 1 |"
+
+
+def test_scores_of_another_version_of_the_list_are_refused(run: Run, exp: Path) -> None:
+    scores = exp / "scores" / "O.kaldi.score"
+    options = {"trials_sha256": "another", "model_sha256": "m"}
+    mark = {"options": options, "inputs": {}, "outputs": {scores.name: {"size": 0, "sha256": sha256_of(scores)}}}
+    (exp / "scores" / ".done.O.kaldi.score").write_text(json.dumps(mark))
+    result = compute(run, exp)
+    assert result.returncode == 1 and "was made from another version of" in result.stderr
+    assert not (exp / "results.json").exists()
+    options["trials_sha256"] = sha256_of(exp.parent / "trials" / "O.kaldi")
+    (exp / "scores" / ".done.O.kaldi.score").write_text(json.dumps(mark))
+    assert compute(run, exp).returncode == 0
+    assert read_json(exp)["O.kaldi"]["cos"]["model_sha256"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ("a b 0.5 target\n", "H.kaldi.score: no nontarget trials; EER and minDCF need trials of both kinds"),
+        ("a b 0.5 nontarget\n", "H.kaldi.score: no target trials; EER and minDCF need trials of both kinds"),
+        ("a b 0.5\n", "H.kaldi.score: scores without labels"),
+        ("a b x target\n", "H.kaldi.score:1: score 'x' is not a finite number"),
+        ("", "H.kaldi.score is empty"),
+        (None, "H.kaldi.score does not exist; score it first (stage 5)"),
+    ],
+)
+def test_bad_scores_are_one_line_and_leave_no_results(run: Run, exp: Path, scores: str | None, message: str) -> None:
+    path = exp / "scores" / "H.kaldi.score"
+    if scores is None:
+        path.unlink()
+    else:
+        path.write_text(scores)
+    result = compute(run, exp)
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.splitlines()[-1].startswith("compute_metrics.py: error: ")
+    assert message in result.stderr.splitlines()[-1]
+    assert not (exp / "results.json").exists() and not (exp / "scores" / "test_cos_result").exists()
+
+
+def test_damaged_results_are_named(run: Run, exp: Path) -> None:
+    (exp / "results.json").write_text("{")
+    result = compute(run, exp)
+    assert result.returncode == 1 and "results.json is damaged" in result.stderr
+    result = run("steps/summarize_results.py", exp.parent)
+    assert result.returncode == 1 and "results.json does not exist; score first (stage 5)" in result.stderr
