@@ -5,8 +5,8 @@ Reads   --config YAML.
 Writes  --output FILE with every key, or with --print-name the name of the system's folder on stdout,
         <model>-<loss>[-<type>][-m<margin>]-seed<N>, as in ResNet34-sphereface2-A-m0.15-seed42.
 
-An empty option leaves what the file says. --loss (or --model) other than the file's drops the file's loss_args and margin
-(or model_args) for that loss's own.
+An empty option leaves what the file says. A --loss (or --model) other than the file's drops the file's loss_args and
+margin (or model_args) for its own.
 
 e.g.: steps/make_config.py --config egs/voxceleb/conf/resnet34.yaml --loss aam --margin 0.2 --print-name
 """

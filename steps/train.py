@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 import torch
-from make_config import add_system_options, system_from
 
+from steps.make_config import add_system_options, system_from
 from sv.errors import UserError, log, run_step
 from sv.training.distributed import World, is_started, join, launch, parse_gpus
 from sv.training.experiment import train

@@ -1,6 +1,9 @@
 """A tiny corpus of features and a system that learns it in a second or two."""
 
-from collections.abc import Callable
+import multiprocessing
+import socket
+from collections.abc import Callable, Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -65,5 +68,60 @@ def make_config() -> Callable[..., Config]:
             "tensorboard": False,
         }
         return resolve(parse_config({**tree, **changes}, "test"), "test")
+
+    return make
+
+
+_TRAIN = """
+import logging, os, sys, torch
+from pathlib import Path
+from sv.errors import UserError
+from sv.training.distributed import join
+from sv.training.experiment import train
+os.environ.update(env)
+torch.set_num_threads(threads)
+logging.basicConfig(filename=log, level=logging.INFO, format="%(message)s")
+try:
+    world = join(use_gpu=False)
+    train(config, Path(data_dir), Path(exp_dir), world)
+    world.leave()
+except UserError as error:
+    logging.getLogger().error("UserError: %s", error)
+    sys.exit(1)
+"""
+
+
+@pytest.fixture(scope="session")
+def start_training() -> Callable[..., BaseProcess]:
+    """Begin a training in a process of its own, forked from a server that has torch loaded; its log is exp_dir.log."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sv.training.experiment", "torch._dynamo"])
+
+    def start(
+        config: Config, data: Path, exp: Path, *, threads: int = 1, env: Mapping[str, str] | None = None
+    ) -> BaseProcess:
+        words = {
+            "config": config,
+            "data_dir": str(data),
+            "exp_dir": str(exp),
+            "threads": threads,
+            "env": dict(env or {}),
+        }
+        process = context.Process(target=exec, args=(_TRAIN, {**words, "log": f"{exp}.log"}))
+        process.start()
+        return process
+
+    return start
+
+
+@pytest.fixture
+def worlds() -> Callable[[int], list[dict[str, str]]]:
+    """The environments of the processes of one training, as torchrun would set them."""
+
+    def make(size: int) -> list[dict[str, str]]:
+        with socket.socket() as s:
+            s.bind(("localhost", 0))
+            shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "localhost", "MASTER_PORT": str(s.getsockname()[1])}
+        return [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(size)]
 
     return make

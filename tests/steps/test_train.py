@@ -1,0 +1,164 @@
+"""Training by its command: real processes, killed, mistaken and several at a time."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.io import ArkWriter, write_table
+
+SYSTEM = """
+model: XVEC
+model_args: {embed_dim: 16}
+loss: aam
+num_epochs: 2
+num_avg: 2
+margin_update: {increase_type: linear, increase_start_epoch: 1, fix_start_epoch: 2}
+dataset_args: {num_frms: 24, min_num_frames: 10, fbank_args: {num_mel_bins: 8}}
+dataloader_args: {batch_size: 8, num_workers: 1}
+scheduler_args: {warm_up_epoch: 1}
+heldout_speakers: 2
+eval_epoch_interval: 1
+save_epoch_interval: 1
+save_minutes: 0.000001
+log_batch_interval: 1
+tensorboard: false
+"""
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    num_frames = {f"spk{s}/{u:02d}.wav": 25 + u for s in range(6) for u in range(8)}
+    with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
+        for utt, frames in num_frames.items():
+            writer.write(utt, rng.normal(size=(frames, 8)))
+    write_table(folder / "utt2num_frames", num_frames)
+    write_table(folder / "utt2spk", {utt: utt[:4] for utt in num_frames})
+    return folder
+
+
+@pytest.fixture
+def config(tmp_path):
+    (tmp_path / "c.yaml").write_text(SYSTEM)
+    return tmp_path / "c.yaml"
+
+
+def command(config, data_dir, exp_dir, *words):
+    return ["steps/train.sh", "--config", config, "--gpus", "none", "--num-threads", "1", *words, data_dir, exp_dir]
+
+
+def start(root: Path, words, log: Path) -> subprocess.Popen[bytes]:
+    """The command in a process group of its own."""
+    script = ["bash", "-c", '. ./path.sh && exec "$@"', "-", *map(str, words)]
+    with open(log, "ab") as f:
+        return subprocess.Popen(script, cwd=root, stdout=f, stderr=f, start_new_session=True)
+
+
+@pytest.mark.slow
+def test_the_same_command_after_sigkill_ends_with_the_same_models(run, root, config, data_dir, tmp_path):
+    """From a training to the mean of its models, by what a recipe calls; the quick kills are in test_experiment.py."""
+    done = run(*command(config, data_dir, tmp_path / "whole"))
+    assert done.returncode == 0, done.stderr
+    assert "training is complete: 2 epochs; best held-out EER" in done.stderr
+    exp, log = tmp_path / "killed", tmp_path / "log"
+    process = start(root, command(config, data_dir, exp), log)
+    while process.poll() is None and not list(exp.glob("checkpoints/step_*3.pt")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = run(*command(config, data_dir, exp))
+    assert "continuing at epoch 1, step " in done.stderr
+    again = run(*command(config, data_dir, exp))
+    assert "training is complete (2 epochs); nothing to do" in again.stderr
+    for folder in (exp, tmp_path / "whole"):
+        assert run("steps/average_models.py", folder).returncode == 0
+    for name in ("model_1.pt", "model_2.pt", "best.pt", "avg_model.pt"):
+        assert (exp / "models" / name).read_bytes() == (tmp_path / "whole" / "models" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_by_the_same_command_and_their_end_with_the_parent(run, root, config, data_dir, tmp_path):
+    exp, log = tmp_path / "exp", tmp_path / "log"
+    words = command(config, data_dir, exp, "--num-procs", "2", "--num-epochs", "100000", "--batch-size", "4")
+    process = start(root, words, log)
+    while process.poll() is None and not (exp / "metrics.jsonl").is_file():
+        time.sleep(0.05)
+    assert "2 process(es) on CPU" in log.read_text()
+    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert len(children) >= 2
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 20
+    while any(_runs_training(pid) for pid in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(_runs_training(pid) for pid in children)
+
+
+def _runs_training(pid: int) -> bool:
+    try:
+        return b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_mistake_in_several_processes_is_one_line(run, config, data_dir, tmp_path):
+    short = tmp_path / "short"
+    short.mkdir()
+    for name in ("feats.scp", "utt2spk", "utt2num_frames"):
+        (short / name).write_text((data_dir / name).read_text())
+    words = command(config, short, tmp_path / "exp", "--num-procs", "2", "--set", "dataset_args.min_num_frames=99")
+    done = run(*words)
+    assert done.returncode == 1
+    errors = [line for line in done.stderr.splitlines() if "error" in line.lower()]
+    assert len(errors) == 1, done.stderr
+    assert re.match(r"train.py: error: .*short: all 32 utterances are shorter than 99 frames", errors[0])
+    assert "Traceback" not in done.stderr
+
+
+def test_a_mistake_is_one_line(run, config, data_dir, tmp_path):
+    done = run(*command(config, data_dir, tmp_path / "exp", "--loss", "aan"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("train.py: error: unknown loss 'aan'; did you mean 'aam'?")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "exp").exists()
+
+
+@pytest.mark.slow
+def test_a_model_to_start_from_that_is_not_there_is_named(run, config, data_dir, tmp_path):
+    done = run(*command(config, data_dir, tmp_path / "exp", "--checkpoint", "none.pt"))
+    assert "train.py: error: none.pt does not exist" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_features_that_are_missing_or_cut_off_are_named(run, config, data_dir, tmp_path):
+    done = run(*command(config, tmp_path, tmp_path / "exp"))
+    assert f"train.py: error: {tmp_path}/feats.scp does not exist; make it with steps/make_fbank.sh" in done.stderr
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    for name in ("utt2spk", "utt2num_frames"):
+        (cut / name).write_text((data_dir / name).read_text())
+    ark = (data_dir / "feats.ark").read_bytes()
+    (cut / "feats.ark").write_bytes(ark[: len(ark) // 2])
+    (cut / "feats.scp").write_text((data_dir / "feats.scp").read_text().replace(str(data_dir), str(cut)))
+    done = run(*command(config, cut, tmp_path / "exp"))
+    assert done.returncode == 1
+    assert re.search(r"train.py: error: .*feats.scp: spk5/07.wav: .*truncated, make it again", done.stderr)
+
+
+def test_wrong_calls_print_usage(run, config):
+    done = run("steps/train.sh", "--config", config)
+    assert done.returncode == 2
+    assert "Usage: steps/train.sh" in done.stderr
+    done = run("steps/train.sh", "data", "exp")
+    assert done.returncode == 2
+    assert "--config must be given" in done.stderr
+    assert "los" in run("steps/train.sh", "--los", "aam", "data", "exp").stderr

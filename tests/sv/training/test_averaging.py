@@ -1,0 +1,71 @@
+"""The mean of the last models."""
+
+import pytest
+import torch
+
+from sv.config import Config, save_config
+from sv.errors import UserError
+from sv.training.averaging import average
+from sv.training.checkpoint import load_tensors, save_tensors
+
+
+def make_exp(folder, epochs, num_epochs, num_avg=3):
+    save_config(Config(num_epochs=num_epochs, num_avg=num_avg), folder / "config.yaml")
+    for epoch in epochs:
+        state = {"w": torch.tensor([float(epoch), 2.0 * epoch]), "n": torch.tensor(10 * epoch)}
+        save_tensors(state, folder / "models" / f"model_{epoch}.pt")
+    save_tensors({"w": torch.full((2,), 1e9)}, folder / "models" / "best.pt")
+    return folder
+
+
+def test_last_models_are_averaged_with_counters(tmp_path):
+    path = average(make_exp(tmp_path, [5, 8, 9, 10], 10))
+    assert path == tmp_path / "models" / "avg_model.pt"
+    state = load_tensors(path)
+    assert state["w"].tolist() == [9.0, 18.0]
+    assert state["n"].item() == 90
+    assert state["n"].dtype == torch.int64
+
+
+def test_number_and_last_epoch_can_be_given(tmp_path):
+    folder = make_exp(tmp_path, [5, 8, 9, 10], 10)
+    assert load_tensors(average(folder, num_avg=2, epoch=8))["w"][0] == 6.5
+    assert load_tensors(average(folder, num_avg=1))["w"][0] == 10
+
+
+def test_epoch_10_comes_after_epoch_9(tmp_path):
+    assert load_tensors(average(make_exp(tmp_path, [2, 9, 10], 10), num_avg=2))["w"][0] == 9.5
+
+
+def test_a_short_training_has_all_its_models_averaged(tmp_path, caplog):
+    assert load_tensors(average(make_exp(tmp_path, [1, 2], 2)))["w"][0] == 1.5
+    assert "2 models are all there is, instead of 3" in caplog.text
+
+
+def test_too_few_models_are_an_error(tmp_path):
+    with pytest.raises(UserError, match="holds 2 models up to epoch 10, 3 are to be averaged; give --num-avg 2"):
+        average(make_exp(tmp_path, [9, 10], 10))
+
+
+def test_an_unfinished_training_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"model_10.pt does not exist, the last is model_7.pt; finish the training"):
+        average(make_exp(tmp_path / "a", [6, 7], 10))
+    with pytest.raises(UserError, match="there is none yet"):
+        average(make_exp(tmp_path / "b", [], 10))
+    with pytest.raises(UserError, match=r"config.yaml does not exist"):
+        average(tmp_path / "c")
+
+
+def test_a_damaged_model_is_named(tmp_path):
+    folder = make_exp(tmp_path, [8, 9, 10], 10)
+    with open(folder / "models" / "model_9.pt", "ab") as f:
+        f.write(b"x")
+    with pytest.raises(UserError, match=r"model_9.pt is damaged"):
+        average(folder)
+
+
+def test_a_model_of_another_network_is_named(tmp_path):
+    folder = make_exp(tmp_path, [8, 9, 10], 10)
+    save_tensors({"w": torch.zeros(3), "n": torch.tensor(1)}, folder / "models" / "model_9.pt")
+    with pytest.raises(UserError, match=r"model_9.pt is of another network than .*model_8.pt"):
+        average(folder)

@@ -1,0 +1,97 @@
+"""Speakers set aside, and the EER on them."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+import torch
+
+from sv.data import CropReader, read_index
+from sv.errors import UserError
+from sv.io import ArkWriter, write_table
+from sv.scoring import eer
+from sv.training.distributed import World
+from sv.training.heldout import HeldoutTest, base_speaker, choose_heldout, heldout_utts, training_speakers
+
+WORLD = World(0, 1, torch.device("cpu"))
+
+
+def read(folder, utt2spk):
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
+        for utt in sorted(utt2spk):
+            writer.write(utt, rng.normal(size=(6, 4)))
+    write_table(folder / "utt2num_frames", dict.fromkeys(utt2spk, 6))
+    write_table(folder / "utt2spk", utt2spk)
+    return read_index(folder)
+
+
+def utt2spk(speakers, utts=3):
+    return {f"{speaker}-{number}": speaker for speaker in speakers for number in range(utts)}
+
+
+def test_speed_copies_are_known_by_their_prefix():
+    names = ["id1", "sp0.9-id1", "sp1.1-id1", "sp-x", "spk3", "sp2-id1"]
+    assert [base_speaker(name) for name in names] == ["id1", "id1", "id1", "sp-x", "spk3", "id1"]
+
+
+def test_chosen_speakers_and_their_copies_are_not_trained_on(tmp_path):
+    names = [f"{copy}id{n}" for copy in ("", "sp0.9-", "sp1.1-") for n in range(6)]
+    index = read(tmp_path, utt2spk(names))
+    heldout = choose_heldout(index, 2, seed=1)
+    assert len(heldout) == 2
+    assert all(name.startswith("id") for name in heldout)
+    left = training_speakers(index, heldout)
+    assert len(left) == 12
+    assert left == sorted(left)
+    assert not {base_speaker(name) for name in left} & set(heldout)
+
+
+def test_the_choice_depends_on_the_seed_alone(tmp_path):
+    index = read(tmp_path, utt2spk([f"id{n:02d}" for n in range(20)], utts=2))
+    assert choose_heldout(index, 5, seed=1) == choose_heldout(index, 5, seed=1) != choose_heldout(index, 5, seed=2)
+    assert choose_heldout(index, 0, seed=1) == []
+
+
+def test_speakers_of_one_utterance_are_not_chosen(tmp_path):
+    table = utt2spk(["a", "b", "c"]) | {"d-0": "d", "e-0": "e"}
+    index = read(tmp_path, table)
+    assert all(set(choose_heldout(index, 3, seed)) == {"a", "b", "c"} for seed in range(5))
+
+
+@pytest.mark.parametrize(
+    ("count", "message"), [(1, "gives no non-target pair"), (4, "has 4 speakers"), (3, "2 at least must be left")]
+)
+def test_numbers_that_can_not_be_are_refused(tmp_path, count, message):
+    index = read(tmp_path, utt2spk(["a", "b", "c", "d"]))
+    with pytest.raises(UserError, match=message):
+        choose_heldout(index, count, seed=0)
+
+
+def test_a_capped_number_of_utterances_of_each_is_used(tmp_path):
+    index = read(tmp_path, utt2spk(["a", "b", "c", "sp0.9-a"], utts=5))
+    utts = heldout_utts(index, ["a", "c"], most=3, seed=0)
+    assert [index.utts[i][0] for i in utts] == ["a"] * 3 + ["c"] * 3
+    assert utts.tolist() == heldout_utts(index, ["a", "c"], most=3, seed=0).tolist()
+
+
+class Mean(torch.nn.Module):
+    embedding_dim = 4
+
+    def forward(self, features):
+        return features.square().mean(dim=1)
+
+
+def test_eer_is_that_of_all_pairs(tmp_path):
+    index = read(tmp_path, utt2spk(["a", "b", "c"], utts=4))
+    reader = CropReader(index, 4)
+    test = HeldoutTest(reader, np.arange(12), index.speaker, center=False)
+    rows = [np.square(reader.whole(i, center=False)).mean(axis=0) for i in range(12)]
+    rows = np.stack(rows) - np.mean(rows, axis=0)
+    scores = {True: [], False: []}
+    for i, j in combinations(range(12), 2):
+        cosine = rows[i] @ rows[j] / np.linalg.norm(rows[i]) / np.linalg.norm(rows[j])
+        scores[bool(index.speaker[i] == index.speaker[j])].append(cosine)
+    expected = eer(np.array(scores[True]), np.array(scores[False]))[0]
+    assert test.eer(Mean(), WORLD) == pytest.approx(expected, abs=1e-6)

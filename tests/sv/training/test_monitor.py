@@ -1,0 +1,91 @@
+"""What a training records."""
+
+import builtins
+import json
+
+import pytest
+import torch
+
+from sv.training.distributed import World
+from sv.training.monitor import Clock, Meter, Monitor, cut_metrics
+
+WORLD = World(0, 1, torch.device("cpu"))
+VALUES = {
+    "lr": 0.1,
+    "margin": 0.2,
+    "loss": 3.0,
+    "accuracy": 50.0,
+    "samples_per_second": 10.0,
+    "data_wait": 0.01,
+}
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_meter_gives_means_of_the_epoch_and_of_the_steps_since_the_last_look():
+    meter = Meter(WORLD)
+    meter.add(torch.tensor([1.0, 2.0]), torch.tensor([True, False]))
+    assert meter.read_interval() == {"loss": 1.5, "accuracy": 50.0}
+    meter.add(torch.tensor([6.0]), torch.tensor([True]))
+    assert meter.read_interval() == {"loss": 6.0, "accuracy": 100.0}
+    assert meter.read() == {"loss": 3.0, "accuracy": pytest.approx(200 / 3)}
+    other = Meter(WORLD)
+    other.load_state(meter.state())
+    for m in (meter, other):
+        m.add(torch.tensor([4.0]), torch.tensor([False]))
+    assert meter.read() == other.read()
+    assert meter.read_interval() == other.read_interval() == {"loss": 4.0, "accuracy": 0.0}
+    meter.reset()
+    assert meter.read() == {"loss": 0.0, "accuracy": 0.0}
+
+
+def test_clock_counts_samples_and_time_spent_waiting():
+    clock = Clock()
+    assert list(clock.waiting(iter([1, 2, 3]))) == [1, 2, 3]
+    clock.count(30)
+    first, second = clock.read(), clock.read()
+    assert first["samples_per_second"] > 0 == second["samples_per_second"]
+    assert 0 <= first["data_wait"] <= 1
+
+
+def test_metrics_and_tensorboard_hold_the_same(tmp_path):
+    event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with Monitor(tmp_path, step=0, steps_per_epoch=4, tensorboard=True) as monitor:
+        monitor.record("step", {"epoch": 1, "batch": 2, "step": 2, **VALUES})
+        monitor.record("epoch", {"epoch": 1, "batch": 4, "step": 4, **VALUES, "heldout_eer": 7.5})
+    step, epoch = lines(tmp_path / "metrics.jsonl")
+    assert step == {"kind": "step", "epoch": 1, "batch": 2, "step": 2, **VALUES}
+    board = event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    for kind, values in (("step", step), ("epoch", epoch)):
+        for name in (*VALUES, *(["heldout_eer"] if kind == "epoch" else [])):
+            (scalar,) = board.Scalars(f"{kind}/{name}")
+            assert (scalar.step, scalar.value) == (values["step"], pytest.approx(values[name]))
+
+
+def test_missing_tensorboard_is_told_and_harmless(tmp_path, monkeypatch, caplog):
+    real = builtins.__import__
+
+    def without(name, *args, **options):
+        if name.startswith("torch.utils.tensorboard"):
+            raise ImportError(name)
+        return real(name, *args, **options)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    caplog.set_level("INFO")
+    with Monitor(tmp_path, step=0, steps_per_epoch=4, tensorboard=True) as monitor:
+        monitor.record("step", {"epoch": 1, "batch": 2, "step": 2, **VALUES})
+    assert "TensorBoard is not installed" in caplog.text
+    assert len(lines(tmp_path / "metrics.jsonl")) == 1
+
+
+def test_what_comes_after_the_checkpoint_is_cut(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    cut_metrics(path, 2)
+    assert path.read_text() == '{"step": 1}\n{"step": 2}\n'
+    cut_metrics(path, 0)
+    assert path.read_text() == ""
+    cut_metrics(tmp_path / "none", 0)
