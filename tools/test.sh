@@ -48,7 +48,7 @@ check_shell() {
     echo "test.sh: error: no shellcheck; type: sudo apt-get install shellcheck" >&2
     return 1
   fi
-  shellcheck -x "${files[@]}"
+  printf '%s\0' "${files[@]}" | xargs -0 -n 4 -P "$nj" shellcheck -x
 }
 
 check_perl() {
@@ -102,7 +102,7 @@ fi
 
 select=()
 if [ "$fast" = true ]; then
-  select=(-m "not slow and not recipe")
+  select=(-m "not slow and not recipe" --durations 5 --durations-min 1)
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute small things, $nj at a time
 part "pytest" python3 -m pytest -n "$nj" --dist loadfile ${select[@]+"${select[@]}"} "$@"

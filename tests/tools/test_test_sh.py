@@ -1,0 +1,107 @@
+"""tools/test.sh and the pre-commit hook, in a small repository."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = [
+    "path.sh",
+    "pyproject.toml",
+    "sv/__init__.py",
+    "sv/errors.py",
+    "tools/hooks/pre-commit",
+    "tools/parse_options.sh",
+    "tools/setup.sh",
+    "tools/test.sh",
+]
+QUICK = '''"""Tests."""
+
+import pytest
+
+
+def test_quick() -> None:
+    pass
+
+
+@pytest.mark.slow
+def test_slow() -> None:
+    pass
+
+
+@pytest.mark.recipe
+def test_recipe() -> None:
+    pass
+'''
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    for file in COPIED:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / file)
+    (tmp_path / "tools/check_env.py").write_text('"""Nothing is missing."""\n')  # mypy takes a minute to read torch
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_few.py").write_text(QUICK)
+    return tmp_path
+
+
+def run_test_sh(root: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
+    return subprocess.run(
+        ["bash", root / "tools/test.sh", *options],
+        env={**inherited, "SV_PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=250,
+    )
+
+
+@pytest.mark.slow
+def test_all_is_well(small: Path) -> None:
+    done = run_test_sh(small, "--nj", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ["set-up", "ruff check", "ruff format", "shellcheck", "perl -c", "codespell", "mypy", "pytest"]:
+        assert f" s  {name}\n" in done.stdout
+    assert "= 3 passed in" in done.stdout
+
+
+@pytest.mark.slow
+def test_each_fault_is_told_and_the_rest_still_runs(small: Path) -> None:
+    (small / "sv/bad.py").write_text("import os\nx  = len(3)\n")
+    (small / "tools/bad.sh").write_text("#!/usr/bin/env bash\necho $1\n")
+    (small / "tools/bad.pl").write_text("use strict; $x = 1;\n")
+    (small / "README.md").write_text("\x54eh end.\n")
+    (small / "tests/test_bad.py").write_text("def test_bad() -> None:\n    assert 0\n")
+    done = run_test_sh(small, "--nj", "1")
+    assert done.returncode == 1
+    parts = "ruff check, ruff format, shellcheck, perl -c, codespell, mypy, pytest"
+    assert done.stderr.endswith(f"test.sh: error: failed: {parts}\n")
+    assert "= 1 failed, 3 passed in" in done.stdout
+
+
+@pytest.mark.slow
+def test_fast_leaves_out_slow_tests_and_recipes(small: Path) -> None:
+    done = run_test_sh(small, "--fast", "--lint", "false", "--nj", "1", "--", "tests/test_few.py", "-v")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "= 1 passed in" in done.stdout and "test_quick" in done.stdout and "mypy" not in done.stdout
+
+
+def test_missing_package_is_told_first(small: Path) -> None:
+    (small / "tools/check_env.py").write_text("import sys\nsys.exit('lacks ruff')\n")
+    done = run_test_sh(small)
+    assert done.returncode == 1 and "lacks ruff" in done.stderr and "ruff check" not in done.stdout
+
+
+def test_hook_runs_fast_tests_without_gits_variables(small: Path) -> None:
+    (small / "tools/test.sh").write_text('#!/usr/bin/env bash\necho "$@ in ${GIT_INDEX_FILE-none}"\nexit 3\n')
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "core.hooksPath=tools/hooks"]
+    subprocess.run(["git", "init", "-q", small], check=True)
+    subprocess.run([*git, "add", "path.sh"], cwd=small, check=True)
+    done = subprocess.run([*git, "commit", "-m", "x"], cwd=small, capture_output=True, text=True)
+    assert done.returncode != 0 and "--fast in none" in done.stdout + done.stderr
