@@ -156,7 +156,8 @@ def synthesize(rng: Generator, voice: Voice, session: Session, num_frames: int) 
     pulses = _spectra(_pulse_train(rng, pitch, voice.jitter))  # (frames, bins)
     white = _spectra(rng.standard_normal(samples, dtype=np.float32))
     tract = _tract(track, voice)
-    tilt = (1 + (HZ / 220) ** 2) ** np.float32(-max(0.2, voice.tilt + session.effort))
+    roll_off = (1 + (HZ / 220) ** 2) ** np.float32(-max(0.2, voice.tilt + session.effort))
+    tilt = roll_off * HZ / (HZ + 60)  # lips radiate no constant flow
     voiced = track[:, 3:4] * tract * tilt
     hissed = track[:, 4:5] * _hiss(track[:, 5], voice)
     speech = pulses * voiced
