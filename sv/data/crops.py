@@ -102,7 +102,7 @@ class CropReader:
         """Make values of codes (batch, num, mels), in place."""
         step = self._step[utts, None, None]
         if center:  # the minimum falls out
-            codes -= codes.mean(axis=1, keepdims=True)
+            codes -= _mean_over_frames(codes)
             codes *= step
         else:
             codes *= step
@@ -161,6 +161,14 @@ class CropReader:
 
     def _where(self, utt: int) -> str:
         return f"{self.index.path / 'feats.scp'}:{utt + 1}: {self.index.utts[utt]}"
+
+
+def _mean_over_frames(crops: Floats) -> Floats:
+    """(batch, frames, mels) -> (batch, 1, mels). Sums several frames side by side first: numpy is fast on long rows."""
+    batch, frames, mels = crops.shape
+    side = next(n for n in (8, 6, 5, 4, 3, 2, 1) if frames % n == 0)
+    sums = crops.reshape(batch, frames // side, side * mels).sum(axis=1).reshape(batch, side, mels).sum(axis=1)
+    return (sums / np.float32(frames))[:, None]
 
 
 def crop_starts(num_frames: NDArray[np.int32], num: int, draws: NDArray[np.float64]) -> Longs:

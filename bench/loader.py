@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Batches of 2-s crops from arks of 8-s utterances, against reading whole matrices with kaldiio.
+
+Both make the same: crops of 200 frames at random places of utterances in random order, mean subtracted, stacked to
+batches of 64. The floor is the bare reads of the crops' bytes. Files are in the page cache.
+"""
+
+import random
+import tempfile
+from functools import partial
+from pathlib import Path
+
+import kaldiio
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from bench.common import best_seconds, parse_quick, report
+from sv.data import ArkDataset, CropReader, FeatsIndex, Loader, UtteranceSampler, read_index
+from sv.data.crops import crop_starts
+from sv.data.sampling import uniform
+from sv.io import ArkWriter, write_table
+
+FRAMES, CROP, MELS, BATCH = 800, 200, 80, 64
+
+
+def main() -> None:
+    quick = parse_quick(__doc__)
+    utts, budget = (512, 3.0) if quick else (4096, 20.0)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        index = read_index(make_dir(Path(folder), utts))
+        reader = CropReader(index, MELS)
+        whole = WholeMatrices(Path(folder) / "feats.scp")
+        samples = utts // BATCH * BATCH
+        floor = best_seconds(partial(bare_reads, index), budget=budget / 4)[0] / samples
+        for workers in (0, 1, 2):
+            usual = partial(
+                exhaust, DataLoader(whole, BATCH, True, num_workers=workers, persistent_workers=workers > 0)
+            )
+            ours = partial(drain, reader, workers)
+            times = [seconds / samples for seconds in best_seconds(ours, usual, budget=budget)]
+            case = f"CM2 8 s, crops of 2 s, {workers} workers, against kaldiio in a DataLoader"
+            report("loader", case, *times, floor, samples_per_second=1 / times[0])
+        threads = partial(drain, reader, 1)
+        processes = partial(exhaust, DataLoader(Steps(reader), batch_size=None, num_workers=1, persistent_workers=True))
+        times = [seconds / samples for seconds in best_seconds(threads, processes, budget=budget)]
+        report("loader", "one thread, against the same work in one worker process", *times)
+
+
+def make_dir(folder: Path, utts: int) -> Path:
+    """A data dir of random features; their values do not matter to the time."""
+    rng = np.random.default_rng(0)
+    with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
+        for utt in range(utts):
+            writer.write(f"utt{utt:06d}", rng.normal(10, 3, (FRAMES, MELS)).astype(np.float32))
+    names = [f"utt{utt:06d}" for utt in range(utts)]
+    write_table(folder / "utt2num_frames", dict.fromkeys(names, FRAMES))
+    write_table(folder / "utt2spk", {name: f"spk{number % 40:02d}" for number, name in enumerate(names)})
+    return folder
+
+
+def drain(reader: CropReader, workers: int) -> None:
+    """One epoch of ours."""
+    loader = Loader(dataset_of(reader), sampler_of(reader), num_workers=workers)
+    for _ in loader.epoch(1):
+        pass
+    loader.close()
+
+
+def dataset_of(reader: CropReader) -> ArkDataset:
+    return ArkDataset(reader, num_frms=CROP, seed=0)
+
+
+def sampler_of(reader: CropReader) -> UtteranceSampler:
+    return UtteranceSampler(np.arange(len(reader.index)), BATCH, seed=0)
+
+
+class Steps(Dataset[torch.Tensor]):
+    """Ours, for a DataLoader: item n is the n-th batch."""
+
+    def __init__(self, reader: CropReader) -> None:
+        self.dataset, self.sampler = dataset_of(reader), sampler_of(reader)
+
+    def __len__(self) -> int:
+        return self.sampler.steps
+
+    def __getitem__(self, step: int) -> torch.Tensor:
+        return self.dataset.batch(self.sampler.step(1, step), 1).features
+
+
+def exhaust(loader: DataLoader[torch.Tensor]) -> None:
+    """One epoch of a DataLoader; its worker processes, if it has any, stay for the next."""
+    for _ in loader:
+        pass
+
+
+class WholeMatrices(Dataset[torch.Tensor]):
+    """The usual way: load the matrix, cut it, subtract the mean; a DataLoader stacks and starts worker processes."""
+
+    def __init__(self, scp: Path) -> None:
+        self.matrices = kaldiio.load_scp(str(scp))
+        self.utts = list(self.matrices)
+
+    def __len__(self) -> int:
+        return len(self.utts)
+
+    def __getitem__(self, i: int) -> torch.Tensor:
+        matrix = self.matrices[self.utts[i]]
+        start = random.randint(0, len(matrix) - CROP)
+        crop = torch.from_numpy(matrix[start : start + CROP])
+        return crop - crop.mean(dim=0)
+
+
+def bare_reads(index: FeatsIndex) -> None:
+    """The bytes of every crop, from places like those of an epoch."""
+    rows = np.empty((CROP, MELS), dtype=np.uint16)
+    starts = crop_starts(index.num_frames, CROP, uniform(0, 1, np.arange(len(index))))
+    order = np.random.default_rng(0).permutation(len(index))
+    with open(index.arks[0], "rb", buffering=0) as f:
+        for utt in order[: len(order) // BATCH * BATCH].tolist():
+            f.seek(int(index.offset[utt]) + 22 + int(starts[utt]) * 2 * MELS)
+            f.readinto(rows.data)
+
+
+if __name__ == "__main__":
+    main()
