@@ -299,7 +299,8 @@ def untar(archive: Path, target: Path) -> int:
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
         if isinstance(error, OSError) and error.errno:
             raise  # the disk's, not the archive's
+        reason = str(error).partition("\n")[0].rstrip(":")
         raise UserError(
-            f"{archive}: can not be unpacked ({error}); remove it and run the same command again"
+            f"{archive}: can not be unpacked ({reason}); remove it and run the same command again"
         ) from error
     return count

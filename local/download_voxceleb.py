@@ -137,14 +137,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out_dir", type=Path, metavar="out-dir")
     parser.add_argument("--source", default="hf", help="hf, mmai, oxford, URL or DIR")
-    parser.add_argument("--parts", default="lists vox1_test vox1_dev vox2_dev", help="what to take")
+    parser.add_argument("--parts", default="", help='what to take, as "lists vox1_test"; default: all')
     parser.add_argument("--keep", choices=["true", "false"], default="true", help="keep the archives")
     parser.add_argument("--table", type=Path, default=TABLE, help="sources, files and checksums")
     args = parser.parse_args()
     if not args.table.is_file():
         raise UserError(f"--table {args.table} does not exist")
     table = yaml.safe_load(args.table.read_text())
-    wanted = args.parts.replace(",", " ").split()
+    wanted = args.parts.replace(",", " ").split() or ["lists", *table["archives"]]
     for name in wanted:
         if name != "lists" and name not in table["archives"]:
             raise UserError(f"--parts {name}: known are lists, {', '.join(table['archives'])}")

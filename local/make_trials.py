@@ -18,7 +18,7 @@ Prints  the SHA-256, name and size of each list
 import argparse
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations, count
 from pathlib import Path
 
@@ -96,59 +96,64 @@ def age_band(years: int) -> str:
     return "under 10" if years < 10 else "10 to 17" if years < 18 else "18 and over"
 
 
-def read_groups(data: DataDir) -> dict[str, tuple[str, str]]:
+def speaker_groups(
+    speakers: Iterable[str], gender: Mapping[str, str], age: Mapping[str, str], folder: Path
+) -> dict[str, tuple[str, str]]:
     """Speaker -> (sex, age band).
 
+    Args:
+        speakers: who must have both.
+        gender: f or m.
+        age: years.
+        folder: where the tables come from, for errors.
+
     Raises:
-        UserError: a speaker without sex or age, or with one that is not f, m or a number of years.
+        UserError: a speaker without sex or age, or with one that is not f, m or a whole number of years.
     """
-    remedy = "a list of the same sex and age needs it"
-    gender_path, age_path = data.require("spk2gender", remedy), data.require("spk2age", remedy)
-    gender, age = read_table(gender_path), read_table(age_path)
     groups = {}
-    for spk in data.spk2utt:
+    for spk in speakers:
         if gender.get(spk) not in ("f", "m"):
-            raise UserError(f"{gender_path}: speaker {spk} has {gender.get(spk)!r}; write f or m")
-        if not age.get(spk, "").isdigit():
-            raise UserError(f"{age_path}: speaker {spk} has {age.get(spk)!r}; write a whole number of years")
+            raise UserError(f"{folder / 'spk2gender'}: speaker {spk} has {gender.get(spk)!r}; write f or m")
+        if not age.get(spk, "").isdecimal():
+            raise UserError(f"{folder / 'spk2age'}: speaker {spk} has {age.get(spk)!r}; write a whole number of years")
         groups[spk] = gender[spk], age_band(int(age[spk]))
     return groups
 
 
-def write_trials(path: Path, targets: list[Pair], nontargets: list[Pair]) -> None:
-    """Write a list, sorted, and print its checksum.
-
-    Raises:
-        UserError: no target or no non-target trial.
-    """
-    for name, pairs in (("target", targets), ("nontarget", nontargets)):
-        if not pairs:
-            raise UserError(
-                f"{path}: not one {name} trial can be made; are there two speakers with two utterances each?"
-            )
-    labels = [(pair, "target") for pair in targets] + [(pair, "nontarget") for pair in nontargets]
-    with atomic_write(path) as f:
-        f.writelines(f"{enroll} {test} {label}\n" for (enroll, test), label in sorted(labels))
-    print(f"{sha256_of(path)}  {path}  ({len(targets)} targets, {len(nontargets)} nontargets)")
-
-
-def make_trials(
-    data_dir: Path,
-    out_dir: Path,
+def draw_trials(
+    utt2spk: Mapping[str, str],
+    groups: Mapping[str, object],
     *,
     seed: int = SEED,
     num_target: int = NUM_TARGET,
     num_nontarget: int = NUM_NONTARGET,
-) -> None:
-    """Write O.kaldi and H.kaldi of a data dir."""
-    data = DataDir(data_dir)
-    groups = read_groups(data)
-    targets = target_pairs(data.utt2spk, num_target, seed)
+) -> dict[str, dict[str, list[Pair]]]:
+    """Trials of the lists O and H: list -> label -> pairs.
+
+    Raises:
+        UserError: a list without a target or a non-target trial.
+    """
+    targets = target_pairs(utt2spk, num_target, seed)
+    lists = {}
     for name, group in (("O", None), ("H", groups)):
-        nontargets = nontarget_pairs(data.utt2spk, num_nontarget, seed, name, group)
-        if len(nontargets) < num_nontarget:
-            log.warning("%s has only %d non-target pairs for list %s", data_dir, len(nontargets), name)
-        write_trials(out_dir / f"{name}.kaldi", targets, nontargets)
+        lists[name] = {"target": targets, "nontarget": nontarget_pairs(utt2spk, num_nontarget, seed, name, group)}
+        for label, pairs in lists[name].items():
+            if not pairs:
+                raise UserError(f"list {name}: no {label} trial can be made of these speakers; bring more of them")
+        if len(lists[name]["nontarget"]) < num_nontarget:
+            log.warning("list %s: there are only %d non-target pairs", name, len(lists[name]["nontarget"]))
+    return lists
+
+
+def write_trials(out_dir: Path, lists: Mapping[str, Mapping[str, list[Pair]]]) -> None:
+    """Write lists, each sorted, and print their checksums."""
+    for name, trials in lists.items():
+        path = out_dir / f"{name}.kaldi"
+        lines = sorted(f"{a} {b} {label}\n" for label, pairs in trials.items() for a, b in pairs)
+        with atomic_write(path) as f:
+            f.writelines(lines)
+        sizes = ", ".join(f"{len(pairs)} {label}s" for label, pairs in trials.items())
+        print(f"{sha256_of(path)}  {path}  ({sizes})")
 
 
 def main() -> None:
@@ -159,13 +164,12 @@ def main() -> None:
     parser.add_argument("--num-target", type=int, default=NUM_TARGET)
     parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET)
     args = parser.parse_args()
-    make_trials(
-        args.data_dir,
-        args.out_dir or args.data_dir / "trials",
-        seed=args.seed,
-        num_target=args.num_target,
-        num_nontarget=args.num_nontarget,
-    )
+    data = DataDir(args.data_dir)
+    remedy = "list H, of the same sex and age, needs it"
+    gender, age = (read_table(data.require(name, remedy)) for name in ("spk2gender", "spk2age"))
+    groups = speaker_groups(data.spk2utt, gender, age, data.path)
+    sizes = {"num_target": args.num_target, "num_nontarget": args.num_nontarget}
+    write_trials(args.out_dir or args.data_dir / "trials", draw_trials(data.utt2spk, groups, seed=args.seed, **sizes))
 
 
 if __name__ == "__main__":

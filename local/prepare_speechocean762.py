@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, make_trials
+from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, draw_trials, speaker_groups, write_trials
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, read_table, write_table
 
@@ -95,15 +95,13 @@ def main() -> None:
     both = set(train.utt2spk.values()) & set(test.utt2spk.values())
     if both:
         raise UserError(f"{corpus}: {len(both)} speakers are in train and test, the first {min(both)}; unpack it again")
+    speakers = dict.fromkeys(test.utt2spk.values())
+    groups = speaker_groups(speakers, test.spk2gender, test.spk2age, corpus / "test")
+    sizes = {"num_target": args.num_target, "num_nontarget": args.num_nontarget}
+    trials = draw_trials(test.utt2spk, groups, seed=args.seed, **sizes)
     train.write(args.data / "train")
     test.write(args.data / "test")
-    make_trials(
-        args.data / "test",
-        args.data / "test" / "trials",
-        seed=args.seed,
-        num_target=args.num_target,
-        num_nontarget=args.num_nontarget,
-    )
+    write_trials(args.data / "test" / "trials", trials)
 
 
 if __name__ == "__main__":

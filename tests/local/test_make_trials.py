@@ -4,7 +4,7 @@ from itertools import combinations
 
 import pytest
 
-from local.make_trials import age_band, count_nontargets, make_trials, nontarget_pairs, target_pairs
+from local.make_trials import age_band, count_nontargets, draw_trials, nontarget_pairs, target_pairs
 from sv.errors import UserError
 
 UTT2SPK = {f"s{spk}-{utt}": f"s{spk}" for spk in range(6) for utt in range(4)}
@@ -70,14 +70,13 @@ def test_age_bands():
     assert [age_band(years) for years in (9, 10, 17, 18)] == ["under 10", "10 to 17", "10 to 17", "18 and over"]
 
 
-def test_lists_hold_each_pair_once_and_h_keeps_sex_and_age(tmp_path, capsys):
+def test_lists_hold_each_pair_once_and_h_keeps_sex_and_age(tmp_path, run):
     age = {spk: 8 if spk in ("s0", "s2", "s1", "s3") else 30 for spk in SEX}
     data = write_data_dir(tmp_path / "data", age=age)
-    make_trials(data, data / "trials", seed=1, num_target=20, num_nontarget=30)
-    printed = capsys.readouterr().out.splitlines()
-    for name, line in zip("OH", printed, strict=True):
+    result = run("local/make_trials.py", "--seed", 1, "--num-target", 20, "--num-nontarget", 30, data)
+    for name, line in zip("OH", result.stdout.splitlines(), strict=True):
         path = data / "trials" / f"{name}.kaldi"
-        assert line.startswith(hashlib.sha256(path.read_bytes()).hexdigest())
+        assert line == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}  (20 targets, 30 nontargets)"
         trials = [row.split() for row in path.read_text().splitlines()]
         assert trials == sorted(trials)
         assert Counter(label for *_, label in trials) == {"target": 20, "nontarget": 30}
@@ -100,15 +99,21 @@ def test_hash_seed_does_not_matter(tmp_path, run):
         ({"gender": {"s0": "f"}}, r"spk2gender: speaker s1 has None"),
         ({"gender": dict.fromkeys(SEX, "x")}, r"spk2gender: speaker s0 has 'x'; write f or m"),
         ({"age": dict.fromkeys(SEX, "old")}, r"spk2age: speaker s0 has 'old'"),
-        ({"utt2spk": {"s0-0": "s0", "s1-0": "s1"}}, r"not one target trial"),
-        ({"utt2spk": {"s0-0": "s0", "s0-1": "s0"}}, r"not one nontarget trial"),
+        ({"age": {"s0": 3}}, r"spk2age: speaker s1 has None"),
     ],
 )
-def test_bad_tables_are_named_and_nothing_is_written(tmp_path, change, message):
+def test_bad_tables_are_named_and_nothing_is_written(tmp_path, run, change, message):
     data = write_data_dir(tmp_path / "data", **change)
-    with pytest.raises(UserError, match=message):
-        make_trials(data, data / "trials")
+    result = run("local/make_trials.py", data)
+    assert result.returncode == 1 and message in result.stderr and result.stderr.count("\n") == 1
     assert not (data / "trials").exists()
+
+
+def test_a_list_of_one_kind_of_trials_is_refused():
+    with pytest.raises(UserError, match="list O: no target trial can be made"):
+        draw_trials({"s0-0": "s0", "s1-0": "s1"}, SEX)
+    with pytest.raises(UserError, match="list H: no nontarget trial can be made"):
+        draw_trials({"s0-0": "s0", "s0-1": "s0", "s1-0": "s1"}, SEX)
 
 
 def test_checksums_on_real_speech(corpora, tmp_path, run):
