@@ -41,11 +41,11 @@ def main() -> None:
             ours = partial(drain, reader, workers)
             times = [seconds / samples for seconds in best_seconds(ours, usual, budget=budget)]
             case = f"CM2 8 s, crops of 2 s, {workers} workers, against kaldiio in a DataLoader"
-            report("loader", case, *times, floor, samples_per_second=1 / times[0])
+            report("loader", case, times[0], times[1], floor, samples_per_second=1 / times[0])
         threads = partial(drain, reader, 1)
         processes = partial(exhaust, DataLoader(Steps(reader), batch_size=None, num_workers=1, persistent_workers=True))
         times = [seconds / samples for seconds in best_seconds(threads, processes, budget=budget)]
-        report("loader", "one thread, against the same work in one worker process", *times)
+        report("loader", "one thread, against the same work in one worker process", times[0], times[1])
 
 
 def make_dir(folder: Path, utts: int) -> Path:
