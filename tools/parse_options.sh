@@ -19,7 +19,8 @@
 # DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it.
 # Wrong calls exit with 2. For the script's own use it leaves
 #   in_stage N "title"     true if stage <= N <= stop_stage, and says so on stderr
-#   die "what; remedy"     one line on stderr, exit 1
+#   say "what"             one line on stderr, with the script's name
+#   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
 
 _po_script=${BASH_SOURCE[1]}
@@ -31,18 +32,22 @@ _po_head=()                                           # the opening comment, wit
 _po_rows=()                                           # what --help prints of the block: an option's name, or "#text"
 declare -A _po_default=() _po_about=() _po_kind=()    # by option name; kind: any, bool, int, a "|a|b|" list, path
 
+say() {
+  printf '%s: %s\n' "$_po_name" "$*" >&2
+}
+
 die() {
-  printf '%s: error: %s\n' "$_po_name" "$*" >&2
+  say "error: $*"
   exit 1
 }
 
 _po_refuse() {
-  printf '%s: error: %s (--help lists the options)\n' "$_po_name" "$*" >&2
+  say "error: $* (--help lists the options)"
   exit 2
 }
 
 usage_error() {
-  printf '%s: error: %s\n' "$_po_name" "$*" >&2
+  say "error: $*"
   _po_print_usage >&2
   exit 2
 }
