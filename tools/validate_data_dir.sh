@@ -18,6 +18,7 @@ no_text=false     # do not check text, which may always be missing
 no_spk_sort=false # speakers need not be in order when utterances are
 non_print=false   # text may hold characters that cannot be printed
 check_arks=true   # true|false: the files named in feats.scp and vad.scp exist and are long enough
+quiet=false       # say nothing if it is right
 shown_as=         # what to call the data dir in messages (default: its path)
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
@@ -28,4 +29,6 @@ if [ ! -d "$dir" ]; then
 fi
 "$tools/check_data_dir.pl" "$dir" "${shown_as:-$dir}" no_feats="$no_feats" no_wav="$no_wav" no_text="$no_text" \
   no_spk_sort="$no_spk_sort" non_print="$non_print" check_arks="$check_arks"
-printf '%s: %s is valid\n' "$(basename "$0")" "${shown_as:-$dir}" >&2
+if [ "$quiet" = false ]; then
+  say "${shown_as:-$dir} is valid"
+fi

@@ -1,0 +1,128 @@
+#!/usr/bin/env bash
+# Put data dirs together into one.
+#
+# Reads   <src-dir>s: files that all of them have are combined, others left out with a note; where only some have
+#         segments, the others get them from utt2dur, and utt2uniq from their own ids.
+# Leaves  <dest-dir>. An id may be in several of them if its lines are the same; else it is refused, as are features of
+#         different front-ends (fbank.yaml).
+#
+# Usage: tools/combine_data.sh [options] <dest-dir> <src-dir1> [<src-dir2> ...]
+# e.g.: tools/combine_data.sh data/train_sp data/train data/train_sp0.9 data/train_sp1.1
+set -euo pipefail
+export LC_ALL=C
+tools=$(dirname "${BASH_SOURCE[0]}")
+
+# Options
+extra_files=   # names of more files to combine
+# shellcheck disable=SC2034
+skip_fix=false # as in Kaldi; without effect, since only valid dirs are combined, which makes a valid one
+# shellcheck source=tools/parse_options.sh
+. "$tools/parse_options.sh"
+# shellcheck source=tools/data_dir_lib.sh
+. "$tools/data_dir_lib.sh"
+
+dest=${1%/}
+shift
+sources=("${@%/}")
+check_target "$dest" "${sources[@]}"
+for src in "${sources[@]}"; do
+  check_source "$src"
+done
+make_work_dir "$dest"
+
+lacking() { # <file>: the first source without it, if any
+  local src
+  for src in "${sources[@]}"; do
+    if [ ! -e "$src/$1" ]; then
+      printf '%s' "$src"
+      return
+    fi
+  done
+}
+
+segments_of() { # <source>: its segments, or whole recordings
+  if [ -e "$1/segments" ]; then
+    cat "$1/segments"
+  elif [ -e "$1/utt2dur" ]; then
+    awk '{ print $1, $1, 0, $2 }' "$1/utt2dur"
+  else
+    die "$1 has no segments, others have: run tools/get_utt2dur.sh $1, which tells their ends"
+  fi
+}
+
+uniq_of() { # <source>: its utt2uniq, or each utterance as itself
+  if [ -e "$1/utt2uniq" ]; then
+    cat "$1/utt2uniq"
+  else
+    awk '{ print $1, $1 }' "$1/utt2spk"
+  fi
+}
+
+lines_of() { # <file>: of all sources
+  local src
+  for src in "${sources[@]}"; do
+    case $1 in
+      segments) segments_of "$src" ;;
+      utt2uniq) uniq_of "$src" ;;
+      *) cat "$src/$1" ;;
+    esac
+  done
+}
+
+combine() { # <file>: sorted, each line once, each id once
+  local src id
+  lines_of "$1" | sort -u >"$work/$1"
+  id=$(awk '{ id = $1 "" } id == last && !found { print id; found = 1 } { last = id }' "$work/$1")
+  if [ -n "$id" ]; then
+    for src in "${sources[@]}"; do
+      say "$src/$1: $(id=$id awk '$1 "" == ENVIRON["id"]' "$src/$1")"
+    done
+    die "$id is not the same in all; rename the ids of one with copy_data_dir.sh --utt-prefix --spk-prefix"
+  fi
+}
+
+combine_settings() { # <file>: settings of the features must be the same
+  local src
+  for src in "${sources[@]}"; do
+    if ! cmp -s "${sources[0]}/$1" "$src/$1"; then
+      die "${sources[0]}/$1 and $src/$1 differ: features of different front-ends; make those of one again"
+    fi
+  done
+  cp "${sources[0]}/$1" "$work/$1"
+}
+
+combine utt2spk
+"$tools/utt2spk_to_spk2utt.pl" "$work/utt2spk" | sort >"$work/spk2utt"
+files=$(for src in "${sources[@]}"; do list_files all "$src"; done | sort -u)
+features=$(lacking feats.scp)
+for file in $files; do
+  src=$(lacking "$file")
+  case $file in
+    utt2spk | spk2utt) ;;
+    segments | utt2uniq) combine "$file" ;;
+    fbank.yaml | frame_shift)
+      if [ -z "$features" ]; then
+        combine_settings "$file"
+      fi
+      ;;
+    *)
+      if [ -z "$src" ]; then
+        combine "$file"
+      else
+        say "$file left out: $src has none"
+      fi
+      ;;
+  esac
+done
+check_result "$work" "$dest" --no-spk-sort
+for file in $extra_files; do
+  src=$(lacking "$file")
+  if [ -n "$src" ]; then
+    say "$file left out: $src has none"
+  else
+    lines_of "$file" | sort -u >"$work/.extra"
+    mv -f "$work/.extra" "$dest/$file"
+  fi
+done
+install_data_dir "$work" "$dest"
+say "combined ${#sources[@]} data dirs into $dest"

@@ -1,0 +1,174 @@
+# shellcheck shell=bash
+# What the data-dir tools have in common; sourced by them after parse_options.sh.
+# A tool makes its files in a folder of its own ($work, from make_work_dir) and puts them into place when all are whole.
+
+tools=$(dirname "${BASH_SOURCE[0]}")
+
+# Made from the audio of the utterances that the other files list.
+derived_files=' feats.scp vad.scp utt2num_frames utt2dur reco2dur fbank.yaml frame_shift '
+
+check_source() { # <data-dir>: stop unless its lists are right; features and audio may be missing
+  if [ ! -d "$1" ]; then
+    die "$1 is not a data dir; prepare it first (stage 1)"
+  fi
+  "$tools/validate_data_dir.sh" --quiet --no-feats --no-wav --no-spk-sort --non-print --check-arks false "$1"
+}
+
+check_target() { # <data-dir> <source>...: stop if it is one of them
+  local source
+  for source in "${@:2}"; do
+    if [ -e "$1" ] && [ "$1" -ef "$source" ]; then
+      die "$1 is both source and destination; name another destination"
+    fi
+  done
+}
+
+make_work_dir() { # <data-dir>: sets $work, a folder inside it that disappears when the script ends
+  mkdir -p "$1"
+  work=$(mktemp -d "$1/.work.XXXXXX")
+  trap 'rm -rf "$work"; rmdir "${work%/*}" 2>/dev/null || true' EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' TERM HUP
+}
+
+list_files() { # utt|spk|reco|other|all <data-dir>: names of its files, a line each; keyed by utterance (without utt2spk) ...
+  local path name kind
+  for path in "$2"/*; do
+    name=${path##*/}
+    case $name in
+      utt2spk | spk2utt) kind=main ;;
+      wav.scp) kind=utt && if [ -e "$2/segments" ]; then kind=reco; fi ;;
+      feats.scp | vad.scp | text | segments) kind=utt ;;
+      reco2file_and_channel | reco2dur) kind=reco ;;
+      cmvn.scp) kind=spk ;;
+      fbank.yaml | frame_shift) kind=other ;;
+      *[!A-Za-z0-9_]*) kind= ;;
+      utt2?*) kind=utt ;;
+      spk2?*) kind=spk ;;
+      *) kind= ;;
+    esac
+    if [[ -n $kind && -f $path && ($1 == "$kind" || $1 == all) ]]; then
+      printf '%s\n' "$name"
+    fi
+  done
+}
+
+filter_file() { # <ids> <from> <to>
+  "$tools/filter_scp.pl" "$1" "$2" >"$3"
+}
+
+filter_data_dir() { # <source> <utterances, sorted> <destination>: all files, cut down to these utterances
+  local file ids=$2
+  filter_file "$2" "$1/utt2spk" "$3/utt2spk"
+  "$tools/utt2spk_to_spk2utt.pl" "$3/utt2spk" | sort >"$3/spk2utt"
+  for file in $(list_files utt "$1"); do
+    filter_file "$2" "$1/$file" "$3/$file"
+  done
+  if [ -e "$3/segments" ]; then
+    awk '{ print $2 }' "$3/segments" | sort -u >"$3/.recordings"
+    ids=$3/.recordings
+  fi
+  for file in $(list_files reco "$1"); do
+    filter_file "$ids" "$1/$file" "$3/$file"
+  done
+  for file in $(list_files spk "$1"); do
+    filter_file "$3/spk2utt" "$1/$file" "$3/$file"
+  done
+  for file in $(list_files other "$1"); do
+    cp "$1/$file" "$3/$file"
+  done
+  rm -f "$3/.recordings"
+}
+
+same_audio() { # <work> <data-dir>: are their utterances, speakers and audio the same?
+  local file
+  for file in utt2spk wav.scp segments; do
+    if [[ -e $1/$file || -e $2/$file ]] && ! cmp -s "$1/$file" "$2/$file"; then
+      return 1
+    fi
+  done
+}
+
+# install_data_dir <work> <data-dir> [keep]: put the files into place and remove those that are no longer right. What
+# was made in <data-dir> from the same audio (features, say) stays; with `keep` it is not even replaced.
+install_data_dir() {
+  local file keep=${3:-}
+  if ! same_audio "$1" "$2"; then
+    keep=
+    for file in $derived_files; do
+      rm -f "$2/$file"
+    done
+  fi
+  for file in $(list_files all "$2"); do
+    if [[ $derived_files != *" $file "* && ! -e $1/$file ]]; then
+      rm -f "$2/$file"
+    fi
+  done
+  for file in $(list_files all "$1"); do
+    if [[ $keep == keep && $derived_files == *" $file "* && -e $2/$file ]] || cmp -s "$1/$file" "$2/$file"; then
+      continue
+    fi
+    mv -f "$1/$file" "$2/$file"
+  done
+}
+
+# copy_trials <source> <destination> <utterances> [<prefix> <suffix>]: the trial lists of which all ids are among the
+# utterances; their ids get the prefix and the suffix.
+copy_trials() {
+  local list ids=$work/.ids
+  for list in "$1"/trials/*; do
+    if [[ ! -f $list ]]; then
+      continue
+    fi
+    awk '{ print $1; print $2 }' "$list" | sort -u >"$ids"
+    if [ -n "$("$tools/filter_scp.pl" --exclude "$3" "$ids" | awk 'NR == 1')" ]; then
+      say "$list left out: it has utterances that $2 has not"
+      continue
+    fi
+    mkdir -p "$2/trials"
+    rename_ids 1 "${4:-}" "${5:-}" <"$list" | rename_ids 2 "${4:-}" "${5:-}" >"$work/.trials"
+    mv -f "$work/.trials" "$2/trials/${list##*/}"
+  done
+  rm -f "$ids"
+}
+
+# rename_ids <field> <prefix> <suffix>, stdin to stdout: put them around that field and leave the rest of the line alone.
+rename_ids() {
+  perl -pe 'BEGIN { ($field, $prefix, $suffix) = splice @ARGV; $skip = $field - 1 }
+    s/^((?:\S+[ \t]+){$skip})(\S+)/$1$prefix$2$suffix/' "$@"
+}
+
+# rename_data_dir <source> <destination> [<file to leave out>...]: all tables, with ids renamed as $utt_prefix,
+# $utt_suffix, $spk_prefix, $spk_suffix and $reco_prefix (of the recordings of segments) say, sorted again.
+rename_data_dir() {
+  local file id=("${utt_prefix:-}" "${utt_suffix:-}") spk=("${spk_prefix:-}" "${spk_suffix:-}") left_out=" ${*:3} "
+  local reco=("${id[@]}")
+  rename_ids 1 "${id[@]}" <"$1/utt2spk" | rename_ids 2 "${spk[@]}" | sort >"$2/utt2spk"
+  "$tools/utt2spk_to_spk2utt.pl" "$2/utt2spk" | sort >"$2/spk2utt"
+  if [ -e "$1/segments" ]; then
+    reco=("${reco_prefix:-}" "")
+  fi
+  for file in $(list_files utt "$1"); do
+    if [[ $left_out != *" $file "* ]]; then
+      rename_ids 1 "${id[@]}" <"$1/$file" | sort >"$2/$file"
+    fi
+  done
+  if [ -e "$1/segments" ]; then
+    rename_ids 1 "${id[@]}" <"$1/segments" | rename_ids 2 "${reco[@]}" | sort >"$2/segments"
+  fi
+  for file in $(list_files reco "$1"); do
+    rename_ids 1 "${reco[@]}" <"$1/$file" | sort >"$2/$file"
+  done
+  for file in $(list_files spk "$1"); do
+    if [[ $left_out != *" $file "* ]]; then
+      rename_ids 1 "${spk[@]}" <"$1/$file" | sort >"$2/$file"
+    fi
+  done
+  if [[ -n ${id[0]}${id[1]} && ! -e $1/utt2uniq ]]; then
+    awk '{ print $1, $1 }' "$1/utt2spk" | rename_ids 1 "${id[@]}" | sort >"$2/utt2uniq"
+  fi
+}
+
+check_result() { # <work> <data-dir> [<option of validate_data_dir.sh>...]: of what will be put into the data dir
+  "$tools/validate_data_dir.sh" --quiet --no-feats --no-wav --check-arks false --shown-as "$2" "${@:3}" "$1"
+}

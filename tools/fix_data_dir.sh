@@ -1,0 +1,127 @@
+#!/usr/bin/env bash
+# Mend a data dir: sort its files, leave out empty and repeated lines, and keep only utterances that all files have.
+#
+# Reads   all of Kaldi's files there are
+# Leaves  them mended, with the old ones in <data-dir>/.backup; the first of several lines with the same id is kept.
+#         utt2spk is made from spk2utt if missing, spk2utt always from utt2spk. utt2dur and utt2num_frames go if they lack
+#         utterances, since they can be made again. trials/ is left alone. If no utterance is left, nothing is changed.
+#
+# Usage: tools/fix_data_dir.sh [options] <data-dir>
+# e.g.: tools/fix_data_dir.sh data/train
+set -euo pipefail
+export LC_ALL=C
+tools=$(dirname "${BASH_SOURCE[0]}")
+
+# Options
+utt_extra_files= # names of more files to filter by utterance
+spk_extra_files= # names of more files to filter by speaker
+# shellcheck source=tools/parse_options.sh
+. "$tools/parse_options.sh"
+# shellcheck source=tools/data_dir_lib.sh
+. "$tools/data_dir_lib.sh"
+
+dir=${1%/}
+[ -d "$dir" ] || die "$dir is not a data dir; prepare it first (stage 1)"
+[ -s "$dir/utt2spk" ] || [ -s "$dir/spk2utt" ] || die "$dir has neither utt2spk nor spk2utt; prepare it first (stage 1)"
+make_work_dir "$dir"
+
+clean_table() { # <file>, to stdout: "id value" lines, sorted, one an id; lines without a value are left out
+  sed -e 's/\r$//' -e 's/^[[:blank:]]*//' -e 's/[[:blank:]]*$//' -e 's/[[:blank:]]\{1,\}/ /' "$1" | awk 'NF > 1' |
+    sort -s -t ' ' -k1,1 | awk '{ id = $1 "" } id != last { print } { last = id }'
+}
+
+clean_all() { # from $dir into $clean
+  local file
+  for file in $(list_files all "$dir") $utt_extra_files $spk_extra_files; do
+    case $file in
+      fbank.yaml | frame_shift) cp "$dir/$file" "$clean/$file" ;;
+      *) clean_table "$dir/$file" >"$clean/$file" ;;
+    esac
+  done
+  if [ ! -s "$clean/utt2spk" ]; then
+    "$tools/spk2utt_to_utt2spk.pl" "$clean/spk2utt" | sort >"$clean/utt2spk"
+  fi
+  bad=$(awk 'NF != 2 && !found { print; found = 1 }' "$clean/utt2spk")
+  [ -z "$bad" ] || die "$dir/utt2spk: '${bad:0:80}' is not an utterance and a speaker; mend it by hand"
+}
+
+common_utts() { # into $work/.utts: the utterances that all of $clean's files have
+  local file
+  awk '{ print $1 }' "$clean/utt2spk" >"$work/.utts"
+  if [[ -e $clean/segments && -e $clean/wav.scp ]]; then
+    "$tools/filter_scp.pl" -f 2 "$clean/wav.scp" "$clean/segments" >"$work/.segments"
+    mv "$work/.segments" "$clean/segments"
+  fi
+  for file in $(list_files utt "$clean"); do
+    if [[ $file != utt2* ]]; then
+      filter_file "$clean/$file" "$work/.utts" "$work/.common"
+      mv "$work/.common" "$work/.utts"
+      [ -s "$work/.utts" ] || die "$dir: no utterance is in $file and in all others; are they of another data dir?"
+    fi
+  done
+}
+
+num_lines() { # <file>: 0 if there is none
+  if [ -e "$1" ]; then
+    awk 'END { print NR }' "$1"
+  else
+    echo 0
+  fi
+}
+
+drop_incomplete() { # <file that must be whole> <file that has its ids>: both in $fixed
+  if [[ -e $fixed/$1 && -e $fixed/$2 && $(num_lines "$fixed/$1") -lt $(num_lines "$fixed/$2") ]]; then
+    rm "$fixed/$1"
+  fi
+}
+
+report_and_install() {
+  local file changed=false
+  for file in $({ list_files all "$dir" && list_files all "$fixed"; } | sort -u) $utt_extra_files $spk_extra_files; do
+    if cmp -s "$dir/$file" "$fixed/$file"; then
+      continue
+    fi
+    changed=true
+    mkdir -p "$dir/.backup"
+    if [ -e "$dir/$file" ]; then
+      cp -p "$dir/$file" "$dir/.backup/$file"
+    fi
+    if [ -e "$fixed/$file" ]; then
+      say "$dir/$file: $(num_lines "$fixed/$file") lines, was $(num_lines "$dir/$file")"
+      mv -f "$fixed/$file" "$dir/$file"
+    else
+      say "$dir/$file: removed, as it was incomplete"
+      rm -f "$dir/$file"
+    fi
+  done
+  if [ "$changed" = true ]; then
+    say "kept $(num_lines "$dir/utt2spk") utterances; the old files are in $dir/.backup"
+  else
+    say "nothing to mend in $dir: $(num_lines "$dir/utt2spk") utterances"
+  fi
+}
+
+clean=$work/clean
+fixed=$work/fixed
+mkdir "$clean" "$fixed"
+for file in $utt_extra_files $spk_extra_files; do
+  [ -f "$dir/$file" ] || die "$dir/$file does not exist; leave it out of the extra files"
+done
+clean_all
+common_utts
+filter_data_dir "$clean" "$work/.utts" "$fixed"
+for file in $utt_extra_files; do
+  filter_file "$work/.utts" "$clean/$file" "$fixed/$file"
+done
+for file in $spk_extra_files; do
+  filter_file "$fixed/spk2utt" "$clean/$file" "$fixed/$file"
+done
+for file in utt2num_frames utt2dur utt2uniq utt2lang; do
+  drop_incomplete "$file" utt2spk
+done
+drop_incomplete reco2dur wav.scp
+drop_incomplete reco2file_and_channel wav.scp
+drop_incomplete cmvn.scp spk2utt
+find "$fixed" -type f -empty -delete
+report_and_install
+check_source "$dir"
