@@ -40,7 +40,12 @@ if [ "$num_parts" -eq 0 ]; then
   echo "extract_embeddings.sh: $out/xvector.scp is there already" >&2
   exit 0
 fi
-$cmd JOB=1:"$num_parts" "$out/log/extract.JOB.log" \
+resources=(--num-threads "$num_threads")
+if [ "$gpus" != none ] && [ "$gpus" != auto ] && [ "${cmd%% *}" != run.pl ]; then
+  resources=(--gpu 1) # the cluster picks the GPU, and a job sees no other
+  gpus=auto
+fi
+$cmd "${resources[@]}" JOB=1:"$num_parts" "$out/log/extract.JOB.log" \
   steps/extract_embeddings.py part "${args[@]}" --part JOB --num-parts "$num_parts" \
   --gpus "$gpus" --num-threads "$num_threads" --batch-frames "$batch_frames"
 steps/extract_embeddings.py join "${args[@]}" --num-parts "$num_parts"

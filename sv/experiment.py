@@ -43,7 +43,10 @@ def check_front_end(exp_dir: str | Path, fbank: FbankConfig, data_dir: str | Pat
     if not path.is_file():
         log.warning("%s does not exist: no way to tell whether these features are those that the model takes", path)
         return
-    tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        tree = None
     if not isinstance(tree, dict):
         raise UserError(f"{path}: expected 'key: value' lines; make the features again (stage 2)")
     for key, value in fbank.model_dump(exclude={"dither"}).items():
