@@ -22,6 +22,7 @@
 #   say "what"             one line on stderr, with the script's name
 #   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
+#   option_args            array of all options with their values, to hand them on: other.sh "${option_args[@]}"
 
 _po_script=${BASH_SOURCE[1]}
 _po_name=${_po_script##*/}
@@ -310,3 +311,9 @@ _po_count_positional
 _po_parse "$@"
 _po_check_positional ${_po_args[@]+"${_po_args[@]}"}
 set -- ${_po_args[@]+"${_po_args[@]}"}
+option_args=()
+for _po_row in "${_po_rows[@]}"; do
+  if [[ $_po_row != '#'* ]]; then
+    option_args+=("$(_po_flag "$_po_row")" "${!_po_row}")
+  fi
+done

@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2034  # most options are handed on as they are, in option_args
 # The whole VoxCeleb recipe on a small synthetic corpus: from nothing to a table of results in some minutes, on a laptop.
 # What the corpus is, and what its numbers mean: egs/mini/README.md.
 #

@@ -43,6 +43,7 @@ checkpoint=           # FILE: start training from the weights of this model
 num_avg=              # checkpoints averaged in stage 4
 . tools/parse_options.sh
 
+read -ra trial_lists <<<"$trials"
 train_set=train${speeds:+_sp}
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg")
@@ -66,12 +67,12 @@ if in_stage 2 "fbank to ark files"; then
     parts+=("$data/train_sp$speed")
   done
   for part in "${parts[@]}"; do
-    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank"
+    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank/$(basename "$part")"
   done
   if [ -n "$speeds" ]; then
     tools/combine_data.sh "$data/$train_set" "${parts[@]}"
   fi
-  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither false "$data/test" "$fbank"
+  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither false "$data/test" "$fbank/test"
 fi
 
 if in_stage 3 "training into $exp_dir"; then
@@ -88,9 +89,9 @@ if in_stage 4 "embeddings"; then
 fi
 
 if in_stage 5 "cosine scores"; then
-  for name in $trials; do
+  for name in "${trial_lists[@]}"; do
     steps/score_cosine.py --mean "$exp_dir/embeddings/train/mean_vec.npy" \
       "$data/test/trials/$name" "$exp_dir/embeddings/test/xvector.scp" "$exp_dir/scores/$name.score"
   done
-  steps/compute_metrics.py "$exp_dir" test_cos_result "$data/test/trials" $trials
+  steps/compute_metrics.py "$exp_dir" test_cos_result "$data/test/trials" "${trial_lists[@]}"
 fi

@@ -48,6 +48,7 @@ checkpoint=           # FILE: start training from the weights of this model
 num_avg=              # checkpoints averaged in stage 4
 . tools/parse_options.sh
 
+read -ra trial_lists <<<"$trials"
 vox1=${vox1:-$corpora/voxceleb1}
 vox2=${vox2:-$corpora/voxceleb2}
 train_set=vox2_dev${speeds:+_sp}
@@ -64,7 +65,7 @@ fi
 
 if in_stage 1 "data lists"; then
   local/convert_audio.sh --nj "$nj" --cmd "$cmd" --format "$audio_format" "$vox2"
-  local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" --lists "$lists" "$data"
+  local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" ${lists:+--lists "$lists"} "$data"
 fi
 
 if in_stage 2 "fbank to ark files"; then
@@ -77,12 +78,12 @@ if in_stage 2 "fbank to ark files"; then
     parts+=("$data/vox2_dev_sp$speed")
   done
   for part in "${parts[@]}"; do
-    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank"
+    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank/$(basename "$part")"
   done
   if [ -n "$speeds" ]; then
     tools/combine_data.sh "$data/$train_set" "${parts[@]}"
   fi
-  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither false "$data/vox1" "$fbank"
+  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither false "$data/vox1" "$fbank/vox1"
 fi
 
 if in_stage 3 "training into $exp_dir"; then
@@ -99,9 +100,9 @@ if in_stage 4 "embeddings"; then
 fi
 
 if in_stage 5 "cosine scores"; then
-  for name in $trials; do
+  for name in "${trial_lists[@]}"; do
     steps/score_cosine.py --mean "$exp_dir/embeddings/vox2_dev/mean_vec.npy" \
       "$data/vox1/trials/$name" "$exp_dir/embeddings/vox1/xvector.scp" "$exp_dir/scores/$name.score"
   done
-  steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" $trials
+  steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" "${trial_lists[@]}"
 fi

@@ -1,9 +1,8 @@
 """The mini recipe, as a newcomer runs it: from nothing to a table of results."""
 
-import json
-import shutil
-
 import pytest
+
+from tests.egs.recipe import eer_of, evaluate_untrained
 
 pytestmark = pytest.mark.recipe
 
@@ -18,15 +17,8 @@ def mini(run, tmp_path_factory):
 
 
 def options(folder):
-    return ["--corpora", folder / "corpora", "--data", folder / "data", "--fbank", folder / "fbank"] + [
-        "--exp-dir",
-        folder / "exp",
-    ]
-
-
-def eer_of(folder, trials="vox1_O_cleaned.kaldi"):
-    results = json.loads((folder / "results.json").read_text())
-    return next(r["eer"] for r in results["results"] if r["trials"] == trials)
+    names = {"--corpora": "corpora", "--data": "data", "--fbank": "fbank", "--exp-dir": "exp"}
+    return [word for option, name in names.items() for word in (option, folder / name)]
 
 
 def test_ends_with_a_table(mini):
@@ -38,22 +30,8 @@ def test_ends_with_a_table(mini):
 
 def test_training_at_least_halves_the_eer_of_the_untrained_encoder(mini, run):
     folder, _ = mini
-    trained = eer_of(folder / "exp")
-    untrained_exp = folder / "untrained"
-    (untrained_exp / "models").mkdir(parents=True)
-    shutil.copy(folder / "exp" / "config.yaml", untrained_exp)
-    for name in ("model_0.pt", "model_0.pt.sha256"):
-        shutil.copy(folder / "exp" / "models" / name, untrained_exp / "models" / name.replace("model_0", "avg_model"))
-    data, trials = folder / "data" / "vox1", folder / "data" / "vox1" / "trials"
-    for step in (
-        ["steps/extract_embeddings.sh", "--nj", 2, untrained_exp, data],
-        ["steps/score_cosine.py", trials / "vox1_O_cleaned.kaldi", untrained_exp / "embeddings/vox1/xvector.scp"]
-        + [untrained_exp / "scores/vox1_O_cleaned.kaldi.score"],
-        ["steps/compute_metrics.py", untrained_exp, "vox1_cos_result", trials, "vox1_O_cleaned.kaldi"],
-    ):
-        result = run(*step)
-        assert result.returncode == 0, result.stderr[-2000:]
-    untrained = eer_of(untrained_exp)
+    trained = eer_of(folder / "exp", "vox1_O_cleaned.kaldi")
+    untrained = evaluate_untrained(run, folder / "exp", folder / "data" / "vox1", "vox1_O_cleaned.kaldi")
     print(f"EER trained {trained:.2f} %, untrained {untrained:.2f} %")
     assert 2 <= trained <= 20
     assert trained <= untrained / 2

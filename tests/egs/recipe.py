@@ -1,0 +1,34 @@
+"""What the recipes' tests share: a result read back, and the same encoder before its training."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+
+def eer_of(exp_dir: Path, trials: str) -> float:
+    """EER in percent of the cosine scores, from results.json."""
+    results = json.loads((exp_dir / "results.json").read_text())
+    return float(results["results"][trials]["cos"]["eer"])
+
+
+def evaluate_untrained(
+    run: Callable[..., CompletedProcess[str]], exp_dir: Path, data_dir: Path, trials: str
+) -> float:
+    """EER in percent of the encoder as it was before the first step, extracted and scored as the trained one."""
+    untrained = exp_dir.with_name(exp_dir.name + "-untrained")
+    (untrained / "models").mkdir(parents=True)
+    shutil.copy(exp_dir / "config.yaml", untrained)
+    for name in ("model_0.pt", "model_0.pt.sha256"):
+        shutil.copy(exp_dir / "models" / name, untrained / "models")
+    embeddings, scores = untrained / "embeddings" / data_dir.name, untrained / "scores" / f"{trials}.score"
+    model = untrained / "models" / "model_0.pt"
+    for step in (
+        ["steps/extract_embeddings.sh", "--nj", 2, "--model", model, untrained, data_dir],
+        ["steps/score_cosine.py", data_dir / "trials" / trials, embeddings / "xvector.scp", scores],
+        ["steps/compute_metrics.py", untrained, "cos_result", data_dir / "trials", trials],
+    ):
+        result = run(*step)
+        assert result.returncode == 0, result.stderr[-2000:]
+    return eer_of(untrained, trials)
