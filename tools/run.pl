@@ -18,6 +18,8 @@ use SvJobs;
 
 my $grace_seconds = 5;    # from SIGTERM to SIGKILL
 my ($caught, $watchdog_pid, $watchdog, %running);    # %running: process id => job
+pipe my $news, my $signalled or die "cannot make a pipe: $!\n";    # a byte for each signal
+$_->blocking(0) for $news, $signalled;
 
 # CPUs that this process may use.
 sub num_cpus {
@@ -70,7 +72,7 @@ sub start_watchdog {
 sub become_command {
     my ($job) = @_;
     setpgid(0, 0);
-    $SIG{$_} = 'DEFAULT' for grep { ref $SIG{$_} } qw(INT TERM HUP CHLD);
+    $SIG{$_} = 'DEFAULT' for grep { ref $SIG{$_} } qw(INT TERM HUP CHLD PIPE);
     open STDIN, '<', '/dev/null' or POSIX::_exit(126);
     open STDOUT, '>>', $job->{log} or POSIX::_exit(126);
     open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
@@ -118,11 +120,19 @@ sub reap {
     return $count;
 }
 
+# Sleep until a signal has come since the last call, or for so long.
+sub wait_for_news {
+    my ($seconds) = @_;
+    vec(my $files = '', fileno $news, 1) = 1;
+    select $files, undef, undef, $seconds;
+    sysread $news, my $bytes, 4096;
+}
+
 sub stop_all {
     my $count = keys %running;
     print STDERR "run.pl: error: stopped by SIG$caught, ending $count running job", ($count == 1 ? '' : 's'), "\n";
     end_groups(keys %running);
-    select undef, undef, undef, 0.05 while !reap() && %running;
+    wait_for_news(1) while !reap() && %running;
     close $watchdog;
     $SIG{$caught} = 'DEFAULT';
     kill $caught, $$;
@@ -133,17 +143,17 @@ my $at_a_time = $call->{options}{'max-jobs-run'} // $call->{options}{tc} // num_
 my $threads = $call->{options}{'num-threads'} // 1;
 for my $signal (qw(INT TERM HUP)) {
     next if $signal eq 'HUP' && ($SIG{HUP} // '') eq 'IGNORE';    # nohup; SIGINT is ignored after any "&" in a script
-    $SIG{$signal} = sub { $caught //= $signal };
+    $SIG{$signal} = sub { $caught //= $signal; syswrite $signalled, '.' };
 }
-$SIG{CHLD} = sub { };    # so that it interrupts the wait below
-$SIG{PIPE} = 'IGNORE';
+$SIG{CHLD} = sub { syswrite $signalled, '.' };
+$SIG{PIPE} = sub { };    # not IGNORE, which the jobs would inherit
 start_watchdog();
 
 my @jobs = map { {%{SvJobs::job_of($call, $_)}, threads => $threads} } $call->{first} .. $call->{last};
 my @waiting = @jobs;
 while (!$caught && (@waiting || %running)) {
     start(shift @waiting) while @waiting && keys %running < $at_a_time && !$caught;
-    reap() or select undef, undef, undef, 0.2;
+    reap() or !%running or wait_for_news(1);
 }
 stop_all() if $caught;
 close $watchdog;

@@ -1,0 +1,233 @@
+"""tools/parse_options.sh: options, their checks and --help, all from a script's own option block."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+
+SCRIPT = """#!/usr/bin/env bash
+# Does this and that.
+# Usage: x.sh [options] {positional}
+# e.g.: x.sh --nj 3 data/train
+set -euo pipefail
+{before}
+# Options (more words)
+stage=1                  # first stage
+stop_stage=8             # last stage
+nj=4                     # parallel jobs
+cmd="run.pl --mem 1G"    # or "queue.pl"
+allow_pipes=false        # run the commands in wav.scp
+dither=true              # true|false
+loss=softmax             # softmax|aam: the training loss
+margin_type=             # C|A: where the margin goes
+                         # (sphereface2)
+scale=32                 # s
+config=                  # FILE: settings
+exp_dir=/exp/"a b"       # DIR: results
+NODE_ADDR=localhost      # capitals stay
+# shellcheck source=tools/parse_options.sh
+. "{tools}/parse_options.sh"
+for name in stage stop_stage nj cmd allow_pipes dither loss margin_type scale config exp_dir NODE_ADDR; do
+  printf '%s=%s\\n' "$name" "${{!name}}"
+done
+printf 'arg=%s\\n' "$@"
+{after}
+"""
+
+
+class Script:
+    def __init__(self, folder: Path, positional: str = "<data-dir> [<ark-dir>]", before: str = "", after: str = ""):
+        self.folder = folder
+        self.path = folder / "x.sh"
+        self.path.write_text(SCRIPT.format(tools=TOOLS, positional=positional, before=before, after=after))
+
+    def __call__(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["bash", self.path.name, *words], cwd=self.folder, capture_output=True, text=True)
+
+    def values(self, *words: str) -> dict[str, str]:
+        done = self(*words)
+        assert (done.returncode, done.stderr) == (0, "")
+        return dict(re.findall(r"(?ms)^(\w+)=(.*?)$(?=\n\w+=|\n\Z)", done.stdout))
+
+    def error(self, *words: str) -> str:
+        done = self(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        return done.stderr
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Script:
+    return Script(tmp_path)
+
+
+def test_defaults_are_those_of_the_block(script: Script) -> None:
+    values = script.values("data")
+    assert values == {
+        "stage": "1",
+        "stop_stage": "8",
+        "nj": "4",
+        "cmd": "run.pl --mem 1G",
+        "allow_pipes": "false",
+        "dither": "true",
+        "loss": "softmax",
+        "margin_type": "",
+        "scale": "32",
+        "config": "",
+        "exp_dir": "/exp/a b",
+        "NODE_ADDR": "localhost",
+        "arg": "data",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "value"),
+    [
+        (["--nj", "3"], "nj", "3"),
+        (["--nj=3"], "nj", "3"),
+        (["--stop-stage", "0"], "stop_stage", "0"),
+        (["--stop_stage=-1"], "stop_stage", "-1"),
+        (["--loss", "aam"], "loss", "aam"),
+        (["--margin-type", "A"], "margin_type", "A"),
+        (["--margin-type="], "margin_type", ""),
+        (["--margin-type", ""], "margin_type", ""),
+        (["--dither", "false"], "dither", "false"),
+        (["--dither=false"], "dither", "false"),
+        (["--allow-pipes"], "allow_pipes", "true"),
+        (["--allow-pipes", "--nj", "1"], "allow_pipes", "true"),
+        (["--scale", "32.5"], "scale", "32.5"),
+        (["--NODE_ADDR", "h:1"], "NODE_ADDR", "h:1"),
+        (["--cmd", "queue.pl --mem 4G"], "cmd", "queue.pl --mem 4G"),
+        (["--cmd", "--mem"], "cmd", "--mem"),
+        (["--cmd=--nj=3"], "cmd", "--nj=3"),
+    ],
+)
+def test_values(script: Script, words: list[str], name: str, value: str) -> None:
+    assert script.values(*words, "data")[name] == value
+    assert script.values("data", *words)[name] == value  # behind the arguments, too
+
+
+@pytest.mark.parametrize("value", ["a b", "it's", '"q"', "$HOME `id` $(id)", "x;y|z", "*", "\\n", "a\tb", "-3"])
+def test_values_are_taken_as_they_are(script: Script, value: str) -> None:
+    values = script.values("--config", value, f"--cmd={value}", "--", value)
+    assert (values["config"], values["cmd"], values["arg"]) == (value, value, value)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--stge", "3"], "unknown option --stge; did you mean --stage?"),
+        (["--stop-stag=3"], "unknown option --stop-stag; did you mean --stop-stage?"),
+        (["--exp", "d"], "unknown option --exp; did you mean --exp-dir?"),
+        (["--completely-different", "d"], "unknown option --completely-different"),
+        (["-x"], "unknown option -x"),
+        (["--=3"], "unknown option --"),
+        (["--a[$(touch hacked)]=3"], "unknown option --a[$(touch hacked)]"),
+        (["--nj", "abc"], "--nj is a whole number, not 'abc'"),
+        (["--nj", "08"], "--nj is a whole number, not '08'"),
+        (["--nj", "0"], "--nj is at least 1, not 0"),
+        (["--stage", "1; touch hacked"], "--stage is a whole number, not '1; touch hacked'"),
+        (["--nj"], "--nj needs a value"),
+        (["--cmd", "--nj", "3"], "--cmd needs a value"),
+        (["--dither", "yes"], "--dither is true or false, not 'yes'"),
+        (["--dither="], "--dither is true or false, not ''"),
+        (["--loss", "sphere"], "--loss is one of softmax, aam, not 'sphere'"),
+        (["--loss="], "--loss is one of softmax, aam, not ''"),
+        (["--loss", "softmax|aam"], "--loss is one of softmax, aam, not 'softmax|aam'"),
+    ],
+)
+def test_wrong_options_are_refused_in_one_line(script: Script, words: list[str], message: str) -> None:
+    assert script.error(*words) == f"x.sh: error: {message} (--help lists the options)\n"
+    assert not (script.folder / "hacked").exists()
+
+
+@pytest.mark.parametrize("words", [["a", "b", "c"], ["a", "b", "--nj", "3", "c"]])
+def test_wrong_number_of_arguments_shows_usage(script: Script, words: list[str]) -> None:
+    lines = script.error(*words).splitlines()
+    assert lines[0] == "x.sh: error: wrong number of arguments: 3"
+    assert lines[1] == "Usage: x.sh [options] <data-dir> [<ark-dir>]"
+    assert lines[2] == "e.g.: x.sh --nj 3 data/train"
+    assert any("--stop-stage 8" in line for line in lines)
+
+
+def test_no_argument_shows_usage(script: Script) -> None:
+    assert script.error().startswith("Usage: x.sh")
+
+
+def test_without_positional_arguments_in_the_usage_none_are_allowed(tmp_path: Path) -> None:
+    script = Script(tmp_path, positional="")
+    assert script.error("data") == "x.sh: error: takes options only, not 'data' (--help lists the options)\n"
+    assert "--dither is true or false, not 'maybe'" in script.error("--dither", "maybe")
+
+
+def test_any_number_of_arguments(tmp_path: Path) -> None:
+    script = Script(tmp_path, positional="<dest> <src1> [<src2> ...]")
+    assert script(*"abcdefg").stdout.count("arg=") == 7
+    assert "wrong number of arguments: 1" in script.error("a")
+
+
+def test_help_prints_comment_and_block(script: Script) -> None:
+    done = script("--nj", "3", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("Does this and that.\nUsage: x.sh [options] <data-dir>")
+    help_text = re.sub(" +", " ", done.stdout)
+    for line in [
+        ' --cmd "run.pl --mem 1G" or "queue.pl"\n',
+        " --loss softmax softmax|aam: the training loss\n",
+        " --margin-type C|A: where the margin goes\n (sphereface2)\n",
+        ' --exp-dir /exp/"a b" DIR: results\n',
+        " --NODE_ADDR localhost capitals stay\n",
+    ]:
+        assert line in help_text
+    assert "shellcheck" not in help_text
+
+
+def test_paths_are_relative_to_where_the_user_stood(tmp_path: Path) -> None:
+    script = Script(tmp_path, before="start_dir=$PWD\ncd /")
+    values = script.values("--config", "./a/b.yaml", "--exp-dir", "/abs", "--NODE_ADDR", "rel", "data")
+    assert values["config"] == f"{tmp_path}/a/b.yaml"
+    assert values["exp_dir"] == "/abs"
+    assert values["NODE_ADDR"] == "rel"
+    assert script.values("--config=", "data")["config"] == ""
+    assert script.values("data")["exp_dir"] == "/exp/a b"
+
+
+def test_paths_stay_without_start_dir(script: Script) -> None:
+    assert script.values("--config", "a.yaml", "data")["config"] == "a.yaml"
+
+
+def test_in_stage(tmp_path: Path) -> None:
+    after = 'for n in 0 1 2 3 4 9; do if in_stage $n "title $n"; then echo "ran $n"; fi; done; echo end'
+    script = Script(tmp_path, after=after)
+    done = script("--stage", "2", "--stop-stage", "3", "data")
+    assert re.findall(r"ran (\d)", done.stdout) == ["2", "3"]
+    assert done.stdout.endswith("end\n")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d x.sh: stage 2: title 2\n.* stage 3: title 3\n", done.stderr)
+    assert re.findall(r"ran (\d)", script("--stage", "0", "--stop-stage", "9", "data").stdout) == list("012349")
+
+
+def test_die_and_usage_error(tmp_path: Path) -> None:
+    done = Script(tmp_path, after='die "a is wrong; mend it"')("data")
+    assert (done.returncode, done.stderr) == (1, "x.sh: error: a is wrong; mend it\n")
+    done = Script(tmp_path, after='usage_error "b is wrong"')("data")
+    assert done.returncode == 2
+    assert done.stderr.startswith("x.sh: error: b is wrong\nUsage: x.sh")
+
+
+def test_verbose_sets_the_environment(tmp_path: Path) -> None:
+    script = Script(tmp_path, after='echo "verbose=${SV_VERBOSE:-}"')
+    assert "verbose=1" in script("--verbose", "data").stdout
+    env = {key: value for key, value in os.environ.items() if key != "SV_VERBOSE"}
+    done = subprocess.run(["bash", script.path, "data"], capture_output=True, text=True, env=env)
+    assert "verbose=\n" in done.stdout
+
+
+def test_a_line_that_is_not_an_option_is_the_authors_mistake(tmp_path: Path) -> None:
+    script = Script(tmp_path, before="")
+    script.path.write_text(script.path.read_text().replace("nj=4", "export nj=4"))
+    done = script("data")
+    assert done.returncode == 1
+    assert "not an option line: export nj=4" in done.stderr
