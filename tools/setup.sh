@@ -137,29 +137,40 @@ make_empty() { # <environment>
     venv) "$python" -m venv "$1" ;;
     "virtualenv module") "$python" -m virtualenv -q "$1" ;;
     virtualenv) virtualenv -q -p "$python" "$1" ;;
-    uv) uv venv -q --python "$python" "$1" ;;
+    uv) uv venv -q --python "$(command -v "$python")" "$1" ;;
   esac
 }
 
-install_lock() { # <environment>: everything as a wheel of a known checksum
-  local status=0 flags=()
+install_with_uv() { # <environment>; uv does not know pip's names
+  local flags=()
+  if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}; fi
+  if [ -n "${PIP_EXTRA_INDEX_URL:-}" ]; then export UV_INDEX=${UV_INDEX:-$PIP_EXTRA_INDEX_URL}; fi
+  if [ -n "${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS// /,}}; fi
+  if [ -n "${PIP_CERT:-}" ]; then export SSL_CERT_FILE=${SSL_CERT_FILE:-$PIP_CERT}; fi
+  if [[ ${PIP_NO_INDEX:-} =~ ^(1|true|yes|on)$ ]]; then flags+=(--no-index); fi
+  uv pip install --python "$1/bin/python3" ${flags[@]+"${flags[@]}"} --require-hashes --no-build -r "$lock"
+}
+
+install_with_pip() { # <environment>
+  local flags=()
   if ! [ -t 2 ]; then
     flags+=(-q)
   fi
   if ! has_room_for_cache; then
     flags+=(--no-cache-dir)
   fi
+  PIP_USER=0 "$1/bin/python3" -m pip install ${flags[@]+"${flags[@]}"} --disable-pip-version-check --no-input \
+    --no-compile --require-hashes --only-binary :all: -r "$lock"
+}
+
+install_lock() { # <environment>: every package as a wheel of a known checksum
+  local status=0
   mkdir -p "$1/tmp"
   export TMPDIR=$PWD/$1/tmp # not the system's, which may be small
-  if [ "$maker" = uv ]; then # uv does not know pip's names
-    if [ -n "${PIP_INDEX_URL:-}" ]; then export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}; fi
-    if [ -n "${PIP_EXTRA_INDEX_URL:-}" ]; then export UV_INDEX=${UV_INDEX:-$PIP_EXTRA_INDEX_URL}; fi
-    if [ -n "${PIP_FIND_LINKS:-}" ]; then export UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS// /,}}; fi
-    if [ -n "${PIP_NO_INDEX:-}" ]; then export UV_NO_INDEX=${UV_NO_INDEX:-$PIP_NO_INDEX}; fi
-    uv pip install --python "$1/bin/python3" --require-hashes --no-build -r "$lock" || status=$?
+  if [ "$maker" = uv ]; then
+    install_with_uv "$1" || status=$?
   else
-    PIP_USER=0 "$1/bin/python3" -m pip install ${flags[@]+"${flags[@]}"} --disable-pip-version-check --no-input \
-      --no-compile --require-hashes --only-binary :all: -r "$lock" || status=$?
+    install_with_pip "$1" || status=$?
   fi
   rm -rf "$1/tmp"
   unset TMPDIR

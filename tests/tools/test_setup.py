@@ -231,12 +231,12 @@ def test_python_without_venv_uses_uv_with_pips_settings(fresh: Clone) -> None:
     settings = fresh.root / "settings"
     fresh.lose_venv()
     make, install = 'exec python3-venv -m venv "${@: -1}"', 'exec "$4" -m pip install -q -r requirements.lock'
-    fresh.command("uv", f"case $1 in venv) {make} ;; pip) env >{settings}; {install} ;; esac")
+    fresh.command("uv", f'case $1 in venv) {make} ;; pip) (env && echo "$*") >{settings}; {install} ;; esac')
     status, said = fresh.set_up(PIP_INDEX_URL="file:///index", PIP_EXTRA_INDEX_URL="file:///a file:///b")
     assert status == 0 and "with uv" in said, said
     lines = settings.read_text().splitlines()
-    assert {"UV_DEFAULT_INDEX=file:///index", "UV_INDEX=file:///a file:///b", "UV_NO_INDEX=1"} <= set(lines)
-    assert f"UV_FIND_LINKS={fresh.wheels}" in lines
+    assert {"UV_DEFAULT_INDEX=file:///index", "UV_INDEX=file:///a file:///b"} <= set(lines)
+    assert f"UV_FIND_LINKS={fresh.wheels}" in lines and " --no-index " in lines[-1]
 
 
 def test_python_without_venv_names_the_one_command(clone: Clone) -> None:
