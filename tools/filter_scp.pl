@@ -77,8 +77,8 @@ sub look_up {
         $is_listed{$id} = undef;
     }
     while (my $line = <$in>) {
-        my $key = (split ' ', $line, $field + 1)[$field - 1];
-        defined $key or fail(($scp // 'stdin') . ":$.: has no column $field");
+        my $key = (split ' ', $line, $field + 1)[$field - 1] // '';
+        length $key or fail(($scp // 'stdin') . ":$.: has no column $field");
         print $line if $exclude xor exists $is_listed{$key};
     }
 }

@@ -250,7 +250,7 @@ _po_parse() { # <arguments>...: sets the variables, leaves the rest in _po_args
       value=${arg#*=}
     elif [[ ${_po_kind[$name]} == bool ]]; then
       value=true
-      if (($#)) && [[ ${1,,} =~ ^(true|false|yes|no|on|off|0|1)$ || ($_po_max -eq 0 && $1 != --*) ]]; then
+      if (($#)) && [[ ${1,,} =~ ^(true|false|yes|no|on|off)$ || ($_po_max -eq 0 && $1 != --*) ]]; then
         value=$1
         shift
       fi

@@ -1,0 +1,68 @@
+"""tools/copy_data_dir.sh: copies, ids renamed in every file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+Read = Callable[[Path], dict[str, str]]
+Snapshot = Callable[[Path], dict[str, bytes]]
+Say = Callable[..., str]
+Check = Callable[..., None]
+Add = Callable[[Path], None]
+
+
+def test_copy(data_dir: Path, ok: Say, snapshot: Snapshot, add_trials: Add) -> None:
+    add_trials(data_dir)
+    ok("copy_data_dir.sh", "data", "new")
+    assert snapshot(data_dir.parent / "new") == snapshot(data_dir)
+
+
+def test_copy_with_other_ids(data_dir: Path, ok: Say, valid: Check, read: Read, add_trials: Add) -> None:
+    add_trials(data_dir)
+    (data_dir / "wav.scp").write_text((data_dir / "wav.scp").read_text().replace("/audio/", "/my  audio/"))
+    options = ["--utt-prefix=far-", "--spk-prefix", "far-", "--utt-suffix", ".x", "--spk-suffix=_y"]
+    ok("copy_data_dir.sh", *options, "data", "new")
+    new = data_dir.parent / "new"
+    valid(new)
+    assert read(new / "utt2spk")["far-s1-u1.x"] == "far-s1_y"
+    assert read(new / "spk2utt")["far-s2_y"] == "far-s2-u1.x far-s2-u2.x far-s2-u3.x"
+    assert read(new / "spk2gender")["far-s2_y"] == "f"
+    assert read(new / "wav.scp")["far-s3-u3.x"] == "/my  audio/s3-u3.wav"
+    assert read(new / "utt2uniq")["far-s3-u3.x"] == "s3-u3"
+    assert read(new / "feats.scp")["far-s1-u1.x"] == read(data_dir / "feats.scp")["s1-u1"]
+    assert (new / "trials/far.kaldi").read_text() == "far-s1-u1.x far-s3-u3.x nontarget\n"
+
+
+def test_copy_sorts_again_and_keeps_recordings(
+    data_dir: Path, ok: Say, valid: Check, read: Read, snapshot: Snapshot, add_segments: Add
+) -> None:
+    add_segments(data_dir)
+    ok("copy_data_dir.sh", "--utt-prefix", "p-", "--spk-prefix", "p-", "data", "new")
+    new = data_dir.parent / "new"
+    valid(new)
+    assert read(new / "segments")["p-s1-u2"] == "r1 1 1.9"
+    assert list(read(new / "wav.scp")) == ["r1", "r2"]
+    utts = {"s-1": "s", "s-1-a": "s"}
+    for name in set(snapshot(data_dir)) - {"fbank.yaml"}:
+        (data_dir / name).unlink()
+    (data_dir / "utt2spk").write_text("".join(f"{utt} {spk}\n" for utt, spk in utts.items()))
+    (data_dir / "spk2utt").write_text("s s-1 s-1-a\n")
+    ok("copy_data_dir.sh", "--utt-suffix", "_x", "data", "new")
+    assert list(read(new / "utt2spk")) == ["s-1-a_x", "s-1_x"]
+
+
+def test_copy_refuses_ids_that_are_not_valid(data_dir: Path, error: Say) -> None:
+    message = error("copy_data_dir.sh", "--utt-prefix", "a b", "data", "new")
+    assert message == "copy_data_dir.sh: error: a prefix or suffix with a blank in it; ids have none\n"
+    message = error("copy_data_dir.sh", "--utt-prefix", "a;b", "data", "new")
+    assert message == "validate_data_dir.sh: error: new/utt2spk:1: id 'a;bs1-u1' holds ';'; rename it\n"
+    assert not (data_dir.parent / "new").exists()
+
+
+def test_copy_passes_options_to_the_validator(data_dir: Path, ok: Say, error: Say, snapshot: Snapshot) -> None:
+    for name in set(snapshot(data_dir)) - {"utt2spk", "spk2utt"}:
+        (data_dir / name).unlink()
+    (data_dir / "utt2spk").write_text("u1 b\nu2 a\n")
+    (data_dir / "spk2utt").write_text("a u2\nb u1\n")
+    message = error("copy_data_dir.sh", "data", "new")
+    assert message.startswith("validate_data_dir.sh: error: new/utt2spk:2: speaker a comes after b")
+    ok("copy_data_dir.sh", "--validate-opts", "--no-spk-sort --no-text", "data", "new")

@@ -1,0 +1,52 @@
+"""What all data-dir tools have in common: usage, checks of their sources, no overwriting."""
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+Snapshot = Callable[[Path], dict[str, bytes]]
+Say = Callable[..., str]
+
+TARGETS: dict[str, list[object]] = {
+    "subset_data_dir.sh": ["nowhere", 2, "new"],
+    "copy_data_dir.sh": ["nowhere", "new"],
+    "combine_data.sh": ["new", "nowhere"],
+    "split_data.sh": ["nowhere", 2],
+    "perturb_data_dir_speed.sh": [0.9, "nowhere", "new"],
+    "fix_data_dir.sh": ["nowhere"],
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_wrong_calls(tmp_path: Path, name: str, tool: Callable[..., CompletedProcess[str]], error: Say) -> None:
+    done = tool(name)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Usage: tools/{name} ")
+    assert f"e.g.: tools/{name} " in done.stderr
+    assert error(name, *"abcd"[: 1 if name != "fix_data_dir.sh" else 2], status=2) == (
+        f"{name}: error: wrong number of arguments: {2 if name == 'fix_data_dir.sh' else 1}"
+    )
+    assert error(name, "--unknown", "x", status=2).startswith(f"{name}: error: unknown option --unknown")
+    message = error(name, *TARGETS[name])
+    assert message == f"{name}: error: nowhere is not a data dir; prepare it first (stage 1)\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [name for name in TARGETS if name != "fix_data_dir.sh"])
+def test_sources_are_checked_first(data_dir: Path, name: str, error: Say, snapshot: Snapshot) -> None:
+    (data_dir / "utt2spk").write_text("b s1\na s1\n")
+    before = snapshot(data_dir)
+    words = ["data" if word == "nowhere" else word for word in TARGETS[name]]
+    message = error(name, *words)
+    assert message.startswith("validate_data_dir.sh: error: data/utt2spk:2: not sorted: a comes after b")
+    assert not (data_dir.parent / "new").exists()
+    assert snapshot(data_dir) == before
+
+
+@pytest.mark.parametrize("name", ["subset_data_dir.sh", "copy_data_dir.sh", "combine_data.sh"])
+def test_source_is_not_overwritten(data_dir: Path, name: str, error: Say) -> None:
+    words = ["data" if word in ("nowhere", "new") else word for word in TARGETS[name]]
+    message = error(name, *words)
+    assert message == f"{name}: error: data is both source and destination; name another destination\n"
