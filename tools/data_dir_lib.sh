@@ -24,8 +24,15 @@ check_target() { # <data-dir> <source>...: stop if it is one of them
 }
 
 make_work_dir() { # <data-dir>: sets $work, a folder inside it that disappears when the script ends
+  local left
+  for left in "$1/.work.$HOSTNAME".*; do
+    if [ -e "$left" ] && ! kill -0 "${left##*.}" 2>/dev/null; then
+      rm -rf "$left" # of a script that was killed
+    fi
+  done
   mkdir -p "$1"
-  work=$(mktemp -d "$1/.work.XXXXXX")
+  work=$1/.work.$HOSTNAME.$$
+  mkdir "$work"
   trap 'rm -rf "$work"; rmdir "${work%/*}" 2>/dev/null || true' EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM HUP

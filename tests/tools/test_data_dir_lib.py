@@ -1,11 +1,17 @@
 """What all data-dir tools have in common: usage, checks of their sources, no overwriting."""
 
+import os
+import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 Snapshot = Callable[[Path], dict[str, bytes]]
 Say = Callable[..., str]
 
@@ -50,3 +56,42 @@ def test_source_is_not_overwritten(data_dir: Path, name: str, error: Say) -> Non
     words = ["data" if word in ("nowhere", "new") else word for word in TARGETS[name]]
     message = error(name, *words)
     assert message == f"{name}: error: data is both source and destination; name another destination\n"
+
+
+SECOND_SORT_HANGS = f"""#!/bin/sh
+if [ -e "$MARK.first" ]; then
+  touch "$MARK"
+  exec sleep 300
+fi
+touch "$MARK.first"
+exec {shutil.which("sort")} "$@"
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
+def test_killed_run_leaves_nothing_half_done(data_dir: Path, ok: Say, snapshot: Snapshot, name: str) -> None:
+    folder = data_dir.parent
+    (folder / "bin").mkdir()
+    (folder / "bin/sort").write_text(SECOND_SORT_HANGS)  # the first is of the check of the source
+    (folder / "bin/sort").chmod(0o755)
+    ok("copy_data_dir.sh", "data", "new")
+    before = snapshot(folder / "new")
+    mark = folder / "sorting"
+    process = subprocess.Popen(
+        [TOOLS / "perturb_data_dir_speed.sh", "0.9", "data", "new"],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "MARK": str(mark)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while not mark.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert list((folder / "new").glob(".work*"))
+    os.killpg(process.pid, signal.Signals[name])
+    assert process.wait(timeout=30) != 0
+    assert {k: v for k, v in snapshot(folder / "new").items() if ".work" not in k} == before
+    ok("copy_data_dir.sh", "data", "new")
+    assert snapshot(folder / "new") == before
+    assert not list((folder / "new").glob(".work*"))
