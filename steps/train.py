@@ -20,6 +20,7 @@ from steps.make_config import add_system_options, system_from
 from sv.errors import UserError, log, run_step
 from sv.training.distributed import World, is_started, join, launch, parse_gpus
 from sv.training.experiment import train
+from sv.training.memory import keep_freed_memory
 
 _OTHERS_FIRST_S = 3  # a process other than the main one lets that one speak first: both often fail for one reason
 
@@ -49,6 +50,7 @@ def main() -> None:
         launch(sys.argv, num_procs)
         return
     _set_threads(args.num_threads, num_procs)
+    keep_freed_memory()
     _train(args, join(use_gpu=bool(gpus)))
 
 

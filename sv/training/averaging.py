@@ -14,7 +14,7 @@ _NAME = re.compile(r"model_(\d+)\.pt")
 
 
 def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None) -> Path:
-    """Write models/avg_model.pt, the mean of the last models.
+    """Write models/avg_model.pt, the mean of the last models; model_0.pt, the untrained one, is not among them.
 
     A training of fewer epochs than `num_avg` has all of its models averaged, and says so.
 
@@ -66,7 +66,7 @@ def _models(folder: Path) -> dict[int, Path]:
     if not folder.is_dir():
         return {}
     found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return {int(match[1]): path for match, path in found if match}
+    return {int(match[1]): path for match, path in found if match and int(match[1]) > 0}
 
 
 def _has_all(models: dict[int, Path], last: int, count: int) -> bool:

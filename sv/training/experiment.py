@@ -220,7 +220,7 @@ class Experiment:
         net = build_network(self.config)
         if self.init is not None:
             start_from(net, self.init, self.speakers)
-        if self.world.device.type == "cuda" and self.config.channels_last:
+        if self.config.channels_last and self.world.device.type == "cuda":  # on CPUs, 1x1 strided convolutions crash
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         rng.seed_all(self.config.seed + self.world.rank)
         return net.to(self.world.device)

@@ -28,6 +28,14 @@ def build_optimizer(net: SpeakerNet, config: Config) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=0.0, fused=_can_fuse(net, config))
 
 
+def match_layout(optimizer: torch.optim.Optimizer) -> None:
+    """Give momenta the memory layout of their parameters, which the fused kernels take for granted."""
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter).copy_(value)
+
+
 def _undecayed(net: SpeakerNet) -> set[str]:
     return {f"head.{name}" for name in getattr(net.head, "no_weight_decay", ())}
 

@@ -23,7 +23,7 @@ from sv.training.guard import NonFiniteGuard
 from sv.training.heldout import HeldoutTest
 from sv.training.monitor import Clock, Meter, Monitor
 from sv.training.network import SpeakerNet
-from sv.training.optimizer import build_optimizer
+from sv.training.optimizer import build_optimizer, match_layout
 from sv.training.schedules import LearningRate, Margin
 
 _CHECK_STEPS = 20  # where a check waits for a GPU or for other processes
@@ -103,6 +103,8 @@ class Trainer:
             UserError: a loss is not finite; or SIGTERM came, after which the state is saved.
         """
         self.monitor = monitor
+        if self.place.step == 0:
+            self._save_model("model_0.pt")  # what training is compared with
         with _on_sigterm(self._stop):
             while self.place.epoch <= self.config.num_epochs:
                 self.net.train()
@@ -246,6 +248,7 @@ class Trainer:
         """Go on from what `state` gave; the number of processes may be another."""
         self.net.load_flat(state["model"], where)
         self.optimizer.load_state_dict(state["optimizer"])
+        match_layout(self.optimizer)
         self.scaler.load_state_dict(state["scaler"])
         if self.world.rank < len(state["rng"]):
             rng.set_state(state["rng"][self.world.rank])
