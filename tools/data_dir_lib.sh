@@ -38,7 +38,9 @@ make_work_dir() { # <data-dir>: sets $work, a folder inside it that disappears w
   trap 'exit 143' TERM HUP
 }
 
-list_files() { # utt|spk|reco|other|all <data-dir>: names of its files, a line each; keyed by utterance (without utt2spk) ...
+# list_files utt|spk|reco|other|all <data-dir>: names of its files, a line each: those keyed by utterance (without
+# utt2spk), by speaker (without spk2utt) or by recording, the settings of the features, or all of these and the two.
+list_files() {
   local path name kind
   for path in "$2"/*; do
     name=${path##*/}
@@ -139,7 +141,8 @@ copy_trials() {
   rm -f "$ids"
 }
 
-# rename_ids <field> <prefix> <suffix>, stdin to stdout: put them around that field and leave the rest of the line alone.
+# rename_ids <field> <prefix> <suffix>, stdin to stdout: put them around that field, the rest of the line
+# stays as it is.
 rename_ids() {
   perl -pe 'BEGIN { ($field, $prefix, $suffix) = splice @ARGV; $skip = $field - 1 }
     s/^((?:\S+[ \t]+){$skip})(\S+)/$1$prefix$2$suffix/' "$@"

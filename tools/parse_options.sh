@@ -13,9 +13,10 @@
 #   . tools/parse_options.sh
 #
 # "--name value" and "--name=value", dashes or underscores alike, before or after the positional arguments; a boolean
-# without a value means true; "--" ends the options; --help prints the comment and the block; --verbose sets SV_VERBOSE=1.
-# Checked: names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*), and the number of positional arguments,
-# which stay in "$@" (<a> is required, [<b>] optional, "..." any number; none in the usage line: none allowed).
+# without a value means true; "--" ends the options; --help prints the comment and the block; --verbose sets
+# SV_VERBOSE=1. Checked: names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*), and the number of
+# positional arguments, which stay in "$@" (<a> is required, [<b>] optional, "..." any number; none in the usage line:
+# none allowed).
 # DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it.
 # Wrong calls exit with 2. For the script's own use it leaves
 #   in_stage N "title"     true if stage <= N <= stop_stage, and says so on stderr

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make a speed-perturbed copy of a data dir, with speakers of its own: the pitch changes too, so that it is another voice.
+# Make a speed-perturbed copy of a data dir, with speakers of its own: with the pitch the voice changes.
 #
 # Reads   <src-dir>: wav.scp, utt2spk and what else there is
 # Leaves  <dest-dir>: speakers and utterances (and recordings of segments) get the prefix sp<factor>-; wav.scp holds
