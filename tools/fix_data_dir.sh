@@ -4,7 +4,8 @@
 # Reads   all of Kaldi's files there are
 # Leaves  them mended, with the old ones in <data-dir>/.backup; the first of several lines with the same id is kept.
 #         utt2spk is made from spk2utt if missing, spk2utt always from utt2spk. utt2dur and utt2num_frames go if they
-#         lack utterances, since they can be made again. trials/ is left alone. If no utterance is left, nothing is changed.
+#         lack utterances, since they can be made again. trials/ is left alone. If no utterance is left, nothing
+#         is changed.
 #
 # Usage: tools/fix_data_dir.sh [options] <data-dir>
 # e.g.: tools/fix_data_dir.sh data/train
