@@ -16,7 +16,7 @@ from sv.registry import Registry
 
 MODELS: Registry[Encoder] = Registry("model")
 
-MODELS.register("resnet_small")(partial(ResNet, BasicBlock, (1, 1, 1, 1), m_channels=8, embed_dim=128))
+MODELS.register("resnet_small")(partial(ResNet, BasicBlock, (1, 1, 1, 1), m_channels=8, embed_dim=128, emb_bn=True))
 MODELS.register("ResNet18")(partial(ResNet, BasicBlock, (2, 2, 2, 2)))
 MODELS.register("ResNet34")(partial(ResNet, BasicBlock, (3, 4, 6, 3)))
 MODELS.register("ResNet50")(partial(ResNet, Bottleneck, (3, 4, 6, 3)))

@@ -45,6 +45,7 @@ def test_defaults_are_wespeakers() -> None:
         "embed_dim": 256,
         "pooling_func": "TSTP",
         "two_emb_layer": False,
+        "emb_bn": False,
     }
     assert MODELS.resolve("ECAPA_TDNN_GLOB_c512", {})["embed_dim"] == 192
     assert MODELS.resolve("XVEC", {})["embed_dim"] == 512

@@ -12,7 +12,7 @@ from sv.models import build_model
 @pytest.mark.parametrize(
     ("name", "tensors", "parameters"),
     [
-        ("resnet_small", 74, 241_176),
+        ("resnet_small", 79, 241_432),
         ("ResNet18", 122, 4_105_440),
         ("ResNet34", 218, 6_634_336),
         ("ResNet50", 320, 11_131_360),
@@ -88,7 +88,7 @@ def slow_resnet(state: dict[str, Tensor], features: Tensor, num_blocks: tuple[in
 @pytest.mark.parametrize(
     ("name", "options", "num_blocks", "convs"),
     [
-        ("resnet_small", {}, (1, 1, 1, 1), 2),
+        ("resnet_small", {"emb_bn": False}, (1, 1, 1, 1), 2),
         ("ResNet18", {"m_channels": 4, "embed_dim": 7, "two_emb_layer": True}, (2, 2, 2, 2), 2),
         ("ResNet50", {"m_channels": 4, "embed_dim": 7}, (3, 4, 6, 3), 3),
     ],
