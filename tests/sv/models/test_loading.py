@@ -63,7 +63,7 @@ def without(state: State, key: str) -> State:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (other_state(embed_dim=64), r"its seg_1.weight is \(64, 1280\), the model's \(128, 1280\), and 1 more diff"),
+        (other_state(embed_dim=64), r"its seg_1.weight is \(64, 1280\), the model's \(128, 1280\), and 5 more diff"),
         (
             without(other_state(), "conv1.weight"),
             r"it has no conv1.weight \(8, 1, 3, 3\); give the model and model_args",
