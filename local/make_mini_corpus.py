@@ -92,16 +92,23 @@ def make_speaker(speaker: Speaker, root: Path, seed: int) -> str:
     temporary = folder.with_name(f".{folder.name}.tmp")
     for old in (temporary, folder):
         shutil.rmtree(old, ignore_errors=True)
+    try:
+        write_speaker(speaker, temporary, seed)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return speaker.folder
+
+
+def write_speaker(speaker: Speaker, folder: Path, seed: int) -> None:
     voice = draw_voice(np.random.default_rng([seed, speaker.number]), female=speaker.female)
     for number, name in sessions_of(speaker):
         session = draw_session(np.random.default_rng([seed, speaker.number, number]))
-        (temporary / name).mkdir(parents=True)
+        (folder / name).mkdir(parents=True)
         for utt in range(1, NUM_UTTERANCES + 1):
             rng = np.random.default_rng([seed, speaker.number, number, utt])
             samples = synthesize(rng, voice, session, int(rng.integers(SHORTEST, LONGEST, endpoint=True)))
-            write_wav(temporary / name / f"{utt:05d}.wav", samples.tobytes())
-    temporary.rename(folder)
-    return speaker.folder
+            write_wav(folder / name / f"{utt:05d}.wav", samples.tobytes())
 
 
 def write_wav(path: Path, samples: bytes) -> None:

@@ -46,6 +46,7 @@ def test_the_tree_is_kept_and_the_audio_is_16_khz_mono(corpus, run, ending):
     assert not (corpus / "convert").exists()
 
 
+@pytest.mark.slow
 def test_what_is_there_is_kept_and_the_rest_is_made(corpus, run):
     assert run("local/convert_audio.sh", corpus).returncode == 0
     first, second = sorted((corpus / "dev" / "flac" / "id00012").rglob("*.flac"))
@@ -58,6 +59,7 @@ def test_what_is_there_is_kept_and_the_rest_is_made(corpus, run):
     assert "no m4a left to convert" in run("local/convert_audio.sh", corpus).stderr
 
 
+@pytest.mark.slow
 def test_another_folder(corpus, tmp_path, run):
     result = run("local/convert_audio.sh", "--out-dir", tmp_path / "out", corpus)
     assert result.returncode == 0, result.stderr

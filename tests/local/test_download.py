@@ -62,7 +62,11 @@ def server():
         def log_message(self, *args):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request, client_address):
+            """A client that hangs up is no news."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.files, server.status, server.log, server.cuts = {"/f": CONTENT}, {}, [], []
     server.authorization, server.elsewhere = [], ""
     server.ranges, server.kind = True, "application/zip"

@@ -48,6 +48,7 @@ def test_target_trials_join_sessions_and_hard_ones_keep_the_sex(corpus):
                 assert female[spk_a] == female[spk_b]
 
 
+@pytest.mark.slow
 def test_any_nj_gives_the_same_bytes(corpus, tmp_path, run):
     assert run("local/make_mini_corpus.py", *SMALL, "--nj", 3, tmp_path / "corpus").returncode == 0
     assert content(tmp_path / "corpus") == content(corpus)
@@ -64,6 +65,7 @@ def test_a_second_run_writes_nothing_and_a_damaged_file_is_made_again(corpus, ru
     assert content(corpus) == before
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_alike(corpus, tmp_path, root):
     command = ["local/make_mini_corpus.py", *map(str, SMALL), "--nj", "1", str(tmp_path / "corpus")]
     process = subprocess.Popen(["python3", *command], cwd=root, start_new_session=True, stderr=subprocess.DEVNULL)
@@ -77,6 +79,7 @@ def test_killed_and_started_again_it_ends_alike(corpus, tmp_path, root):
     assert content(tmp_path / "corpus") == content(corpus)
 
 
+@pytest.mark.slow
 def test_another_seed_makes_it_again(tmp_path, run):
     tiny = ["--num-train", 1, "--num-test", 3]
     for seed in (1, 2):
@@ -84,6 +87,14 @@ def test_another_seed_makes_it_again(tmp_path, run):
         assert json.loads((tmp_path / "c" / ".done").read_text())["options"]["seed"] == seed
     fresh = run("local/make_mini_corpus.py", *tiny, "--seed", 2, tmp_path / "d")
     assert fresh.returncode == 0 and content(tmp_path / "c") == content(tmp_path / "d")
+
+
+def test_a_disk_that_takes_no_more(tmp_path, run):
+    command = 'ulimit -f 100; exec local/make_mini_corpus.py --nj 1 --num-train 1 --num-test 3 "$0"'  # 100 KiB a file
+    result = run("bash", "-c", command, tmp_path / "c")
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1].startswith("make_mini_corpus.py: error: ")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".making"]
 
 
 def test_a_corpus_of_someone_else_is_left_alone(tmp_path, run):
