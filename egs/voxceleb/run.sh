@@ -28,11 +28,12 @@ vox2=                 # DIR: VoxCeleb2, the same (default: <corpora>/voxceleb2)
 lists=                # DIR: veri_test2.txt, list_test_all2.txt, list_test_hard2.txt (default: looked for beside VoxCeleb1)
 source=hf             # stage 0: hf, mmai, oxford, an address or a folder; see local/download_voxceleb.py --help
 audio_format=flac     # flac|wav: what m4a files are turned into
+audio_dir=            # DIR: where those go (default: beside the m4a files, in <vox2>)
 data=egs/voxceleb/data # DIR: data lists
 fbank=egs/voxceleb/fbank # DIR: feature archives
 speeds="0.9 1.1"      # speed-perturbed copies of the training data, each with speakers of its own; "" for none
 check_audio=false     # decode every file before stage 2 and stop at the first set with a bad one
-trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists; those that stage 1 could make
+trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (E and H take VoxCeleb1's dev part)
 # System; an empty option leaves what the configuration file says
 config=egs/voxceleb/conf/resnet34.yaml # FILE: encoder, loss, schedules
 loss=                 # softmax, am, aam, sphereface2
@@ -64,8 +65,8 @@ if in_stage 0 "download"; then
 fi
 
 if in_stage 1 "data lists"; then
-  local/convert_audio.sh --nj "$nj" --cmd "$cmd" --format "$audio_format" "$vox2"
-  local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" ${lists:+--lists "$lists"} "$data"
+  local/convert_audio.sh --nj "$nj" --cmd "$cmd" --format "$audio_format" --out-dir "$audio_dir" "$vox2"
+  local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "${audio_dir:-$vox2}" ${lists:+--lists "$lists"} "$data"
 fi
 
 if in_stage 2 "fbank to ark files"; then
@@ -100,9 +101,16 @@ if in_stage 4 "embeddings"; then
 fi
 
 if in_stage 5 "cosine scores"; then
+  scored=()
   for name in "${trial_lists[@]}"; do
+    if ! [ -e "$data/vox1/trials/$name" ]; then
+      say "no $data/vox1/trials/$name; left out"
+      continue
+    fi
     steps/score_cosine.py --mean "$exp_dir/embeddings/vox2_dev/mean_vec.npy" \
       "$data/vox1/trials/$name" "$exp_dir/embeddings/vox1/xvector.scp" "$exp_dir/scores/$name.score"
+    scored+=("$name")
   done
-  steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" "${trial_lists[@]}"
+  [ "${#scored[@]}" -gt 0 ] || die "none of the trial lists ($trials) is in $data/vox1/trials; make them (stage 1)"
+  steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" "${scored[@]}"
 fi
