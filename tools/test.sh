@@ -103,12 +103,12 @@ if [ "$lint" = true ]; then
   part "mypy" check_types
 fi
 
-select=()
+select=(--dist loadfile)
 if [ "$fast" = true ]; then
-  select=(-m "not slow and not recipe" --durations 5 --durations-min 1)
+  select=(--dist worksteal -m "not slow and not recipe" --durations 5 --durations-min 0.5)
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute small things, $nj at a time
-part "pytest" python3 -m pytest -n "$nj" --dist loadfile ${select[@]+"${select[@]}"} "$@"
+part "pytest" python3 -m pytest -n "$nj" "${select[@]}" "$@"
 
 if [ "${#failed[@]}" -gt 0 ]; then
   printf -v names '%s, ' "${failed[@]}"
