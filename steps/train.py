@@ -41,17 +41,20 @@ def main() -> None:
     args = parser.parse_args()
     if args.num_procs < 1 or args.num_threads < 0:
         raise UserError(f"--num-procs {args.num_procs} --num-threads {args.num_threads}: 1 and 0 are the least")
-    gpus = parse_gpus(args.gpus)
-    num_procs = len(gpus) or args.num_procs
-    if gpus and not is_started():
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-    if num_procs > 1 and not is_started():
-        system_from(args)  # a mistake in the options is found before processes are started
-        launch(sys.argv, num_procs)
-        return
+    if is_started():
+        num_procs, use_gpu = int(os.environ["WORLD_SIZE"]), _wants_gpu(args.gpus)
+    else:
+        gpus = parse_gpus(args.gpus)
+        num_procs, use_gpu = len(gpus) or args.num_procs, bool(gpus)
+        if gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
+        if num_procs > 1:
+            system_from(args)  # a mistake in the options is found before processes are started
+            launch(sys.argv, num_procs)
+            return
     _set_threads(args.num_threads, num_procs)
     keep_freed_memory()
-    _train(args, join(use_gpu=bool(gpus)))
+    _train(args, join(use_gpu=use_gpu))
 
 
 def _train(args: argparse.Namespace, world: World) -> None:
@@ -76,6 +79,11 @@ def _train(args: argparse.Namespace, world: World) -> None:
         time.sleep(2 * _OTHERS_FIRST_S)  # the process that failed speaks first, and its end usually ends this one
         raise UserError(f"process {world.rank} lost the other training processes ({str(error)[:200]})") from error
     world.leave()
+
+
+def _wants_gpu(gpus: str) -> bool:
+    """Of a process that was started with others: its GPUs have been made visible, or are the launcher's choice."""
+    return gpus not in ("", "none", "cpu") and torch.cuda.is_available()
 
 
 def _set_threads(num_threads: int, num_procs: int) -> None:

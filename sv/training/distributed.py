@@ -84,6 +84,7 @@ def join(*, use_gpu: bool) -> World:
     if use_gpu:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
+        torch.backends.cudnn.benchmark = True  # crops have one size
     if size > 1:
         _die_with_parent()
         dist.init_process_group("nccl" if use_gpu else "gloo", timeout=TIMEOUT)
@@ -124,7 +125,9 @@ def launch(command: Sequence[str], num_procs: int) -> None:
 
 
 def parse_gpus(gpus: str) -> list[str]:
-    """The numbers in "0,1" or "[0,1]"; "auto" is the first GPU if there is one; "none" and "" are none.
+    """What CUDA_VISIBLE_DEVICES has to be for --gpus: "0,1" or "[0,1]" are numbers among those visible now.
+
+    "auto" is the first GPU if there is one; "none" and "" are none.
 
     Raises:
         UserError: something else, or GPUs that are not there.
@@ -134,16 +137,16 @@ def parse_gpus(gpus: str) -> list[str]:
         return []
     count = torch.cuda.device_count()
     if text == "auto":
-        return ["0"] if count else []
-    numbers = text.split(",")
+        text = "0" if count else ""
+    numbers = text.split(",") if text else []
     if not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
         raise UserError(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
     absent = [number for number in numbers if int(number) >= count]
     if absent:
-        raise UserError(
-            f"--gpus {gpus}: there is no GPU {absent[0]} here, torch sees {count}; give --gpus none for the CPU"
-        )
-    return numbers
+        raise UserError(f"--gpus {gpus}: no GPU {absent[0]} here, torch sees {count}; give --gpus none for the CPU")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = visible.split(",") if visible else [str(number) for number in range(count)]
+    return [names[int(number)] for number in numbers]
 
 
 def _die_with_parent() -> None:

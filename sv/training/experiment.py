@@ -109,7 +109,7 @@ class Experiment:
         """The state to go on from, if there is one, after a check that it is of this training."""
         state = self.checkpoints.load_last()
         if state is None:
-            if any((self.exp_dir / "models").glob("model_*.pt")) and (self.exp_dir / "config.yaml").is_file():
+            if any((self.exp_dir / "models").glob("model_[1-9]*.pt")) and (self.exp_dir / "config.yaml").is_file():
                 self._check_same(load_config(self.exp_dir / "config.yaml").model_dump())
             return None
         self._check_same(state["config"])

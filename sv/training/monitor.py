@@ -21,6 +21,15 @@ from sv.training.distributed import World
 
 Item = TypeVar("Item")
 
+_SHOW_STEPS = 10  # between values beside the bar, which wait for the device
+_BESIDE_BAR = {
+    "loss": "loss",
+    "accuracy": "acc",
+    "lr": "lr",
+    "margin": "margin",
+    "samples_per_second": "utt/s",
+    "data_wait": "wait",
+}
 _COLUMNS = ("epoch", "batch", "lr", "margin", "loss", "acc", "utt/s", "wait")  # WeSpeaker's, and the last two
 
 
@@ -80,10 +89,16 @@ def _means(sums: Tensor) -> dict[str, float]:
 
 
 class Clock:
-    """Samples per second, and the share of time spent waiting for data, since the last `read`."""
+    """Samples per second, and the share of time spent waiting for data, since named moments."""
 
     def __init__(self) -> None:
-        self._start, self._waited, self._samples = time.perf_counter(), 0.0, 0
+        self._waited, self._samples = 0.0, 0
+        self._moments: dict[str, tuple[float, float, int]] = {}
+
+    def start(self, *names: str) -> None:
+        """Now is the moment `name`."""
+        for name in names:
+            self._moments[name] = (time.perf_counter(), self._waited, self._samples)
 
     def waiting(self, batches: Iterator[Item]) -> Iterator[Item]:
         """The same batches; the time until each is there counts as waiting."""
@@ -98,11 +113,13 @@ class Clock:
     def count(self, samples: int) -> None:
         self._samples += samples
 
-    def read(self) -> dict[str, float]:
-        passed = max(time.perf_counter() - self._start, 1e-9)
-        speed = {"samples_per_second": round(self._samples / passed, 2), "data_wait": round(self._waited / passed, 4)}
-        self._start, self._waited, self._samples = time.perf_counter(), 0.0, 0
-        return speed
+    def rates(self, since: str) -> dict[str, float]:
+        start, waited, samples = self._moments[since]
+        passed = max(time.perf_counter() - start, 1e-9)
+        return {
+            "samples_per_second": round((self._samples - samples) / passed, 2),
+            "data_wait": round((self._waited - waited) / passed, 4),
+        }
 
 
 class Monitor(AbstractContextManager["Monitor"]):
@@ -138,13 +155,14 @@ class Monitor(AbstractContextManager["Monitor"]):
         if self._writer is not None:
             self._writer.close()
 
-    def advance(self, epoch: int, step_in_epoch: int) -> None:
-        """One step is done."""
+    def advance(self, epoch: int, step_in_epoch: int) -> bool:
+        """One step is done; whether it is time to `show` how it goes."""
         if not sys.stderr.isatty():
-            return
+            return False
         if self._bar is None:
             self._bar = tqdm(total=self.steps_per_epoch, initial=step_in_epoch - 1, desc=f"epoch {epoch}", unit="batch")
         self._bar.update()
+        return step_in_epoch % _SHOW_STEPS == 0
 
     def record(self, kind: str, values: Mapping[str, Any]) -> None:
         """Record the values of a "step" (a log interval) or an "epoch"; `step`, `epoch` and `batch` are among them."""
@@ -154,12 +172,15 @@ class Monitor(AbstractContextManager["Monitor"]):
             for name, value in values.items():
                 if name not in ("step", "epoch", "batch") and value is not None:
                     self._writer.add_scalar(f"{kind}/{name}", value, values["step"])
-        if self._bar is not None:
-            shown = ("loss", "accuracy", "lr", "margin", "samples_per_second", "data_wait")
-            self._bar.set_postfix({name: f"{values[name]:.4g}" for name in shown if name in values})
+        self.show(values)
         if kind == "epoch":
             self._close_bar()
         self._log(values)
+
+    def show(self, values: Mapping[str, Any]) -> None:
+        """Put values beside the bar."""
+        if self._bar is not None:
+            self._bar.set_postfix({word: f"{values[name]:.4g}" for name, word in _BESIDE_BAR.items()})
 
     def _log(self, values: Mapping[str, Any]) -> None:
         if not self._told:

@@ -112,14 +112,15 @@ class Trainer:
                 self._end_epoch()
 
     def _run_epoch(self) -> None:
-        self.clock.read()
+        self.clock.start("epoch", "interval")
         batches = self.loader.epoch(self.place.epoch, self.place.step_in_epoch)
         for batch in self.clock.waiting(batches):
             self._step(batch)
             if self.place.step_in_epoch == self.steps_per_epoch:
                 continue
             if self.place.step_in_epoch % self.config.log_batch_interval == 0:
-                self._record("step", self.meter.read_interval())
+                self._record("step", {**self.meter.read_interval(), **self.clock.rates("interval")})
+                self.clock.start("interval")
             if self.place.step % self._check_every == 0:
                 self._check()
 
@@ -142,8 +143,8 @@ class Trainer:
         self.guard.note(place.epoch, place.step, batch.utts, losses, None if self.scaler.is_enabled() else norm)
         self.meter.add(losses, correct)
         self.clock.count(len(batch.utts) * self.world.size)
-        if self.monitor is not None:
-            self.monitor.advance(place.epoch, place.step_in_epoch)
+        if self.monitor is not None and self.monitor.advance(place.epoch, place.step_in_epoch) and self.world.size == 1:
+            self.monitor.show({**self.meter.read(), **self.clock.rates("epoch"), "lr": lr, "margin": margin})
 
     def _autocast(self) -> torch.autocast:
         precision = self.config.precision
@@ -181,6 +182,7 @@ class Trainer:
     def _end_epoch(self) -> None:
         place = self.place
         self._check()
+        rates = self.clock.rates("epoch")
         heldout_eer = self._measure()
         if self._is_model_due():
             self._save_model(f"model_{place.epoch}.pt")
@@ -188,7 +190,7 @@ class Trainer:
             place.best_eer, place.best_epoch = heldout_eer, place.epoch
             self._save_model("best.pt")
         extra = {} if heldout_eer is None else {"heldout_eer": heldout_eer, "best_epoch": place.best_epoch}
-        self._record("epoch", self.meter.read(), extra)
+        self._record("epoch", {**self.meter.read(), **rates, **extra})
         self.meter.reset()
         place.epoch, place.step_in_epoch = place.epoch + 1, 0
         self._save()
@@ -215,12 +217,11 @@ class Trainer:
         if self.world.is_main:
             save_tensors(self.net.flat_state(), self.models / name)
 
-    def _record(self, kind: str, values: dict[str, float], extra: dict[str, float] | None = None) -> None:
+    def _record(self, kind: str, values: dict[str, float]) -> None:
         place, last = self.place, self.place.step - 1
         if self.monitor is not None:
             now = {"epoch": place.epoch, "batch": place.step_in_epoch, "step": place.step}
-            rates = {"lr": self.learning_rate(last), "margin": self.margin(last)}
-            self.monitor.record(kind, {**now, **rates, **values, **self.clock.read(), **(extra or {})})
+            self.monitor.record(kind, {**now, "lr": self.learning_rate(last), "margin": self.margin(last), **values})
 
     def _save(self) -> None:
         """Write the whole state; all processes take part."""

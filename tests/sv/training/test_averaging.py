@@ -38,7 +38,7 @@ def test_epoch_10_comes_after_epoch_9(tmp_path):
 
 
 def test_a_short_training_has_all_its_models_averaged(tmp_path, caplog):
-    assert load_tensors(average(make_exp(tmp_path, [1, 2], 2)))["w"][0] == 1.5
+    assert load_tensors(average(make_exp(tmp_path, [0, 1, 2], 2)))["w"][0] == 1.5
     assert "2 models are all there is, instead of 3" in caplog.text
 
 

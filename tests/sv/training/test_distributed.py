@@ -21,6 +21,7 @@ from sv.training.distributed import World, parse_gpus
     ],
 )
 def test_gpus_are_read_as_wespeaker_writes_them(monkeypatch, text, there, numbers):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: there)
     assert parse_gpus(text) == numbers
 
@@ -32,6 +33,12 @@ def test_gpus_that_can_not_be_are_refused(monkeypatch, text, message):
     monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match=message):
         parse_gpus(text)
+
+
+def test_gpus_are_counted_among_those_that_a_scheduler_lent(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-ab")
+    monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: 2)
+    assert [parse_gpus("auto"), parse_gpus("1"), parse_gpus("0,1")] == [["3"], ["GPU-ab"], ["3", "GPU-ab"]]
 
 
 def test_a_world_of_one_needs_no_communication():

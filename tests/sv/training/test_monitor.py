@@ -43,11 +43,13 @@ def test_meter_gives_means_of_the_epoch_and_of_the_steps_since_the_last_look():
 
 def test_clock_counts_samples_and_time_spent_waiting():
     clock = Clock()
+    clock.start("epoch", "interval")
     assert list(clock.waiting(iter([1, 2, 3]))) == [1, 2, 3]
     clock.count(30)
-    first, second = clock.read(), clock.read()
-    assert first["samples_per_second"] > 0 == second["samples_per_second"]
-    assert 0 <= first["data_wait"] <= 1
+    assert clock.rates("interval")["samples_per_second"] > 0
+    assert 0 <= clock.rates("interval")["data_wait"] <= 1
+    clock.start("interval")
+    assert clock.rates("interval")["samples_per_second"] == 0 < clock.rates("epoch")["samples_per_second"]
 
 
 def test_metrics_and_tensorboard_hold_the_same(tmp_path):

@@ -36,13 +36,9 @@ def test_names(path, flags, name):
 
 def test_everything_is_filled_in(path):
     config = make_system(path, {}, ["dataset_args.fbank_args.num_mel_bins=40"])
-    assert config.model_args == {
-        "m_channels": 8,
-        "feat_dim": 40,
-        "embed_dim": 64,
-        "pooling_func": "TSTP",
-        "two_emb_layer": False,
-    }
+    assert (
+        config.model_args.items() >= {"m_channels": 8, "feat_dim": 40, "embed_dim": 64, "pooling_func": "TSTP"}.items()
+    )
     assert config.loss_args["scale"] == 30.0
     assert config.loss_args["t"] == 3.0
 
