@@ -108,7 +108,7 @@ if [ "$fast" = true ]; then
   select=(--dist worksteal -m "not slow and not recipe" --durations 5 --durations-min 0.5)
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute small things, $nj at a time
-part "pytest" python3 -m pytest -n "$nj" "${select[@]}" "$@"
+part "pytest" python3 -m pytest -n "$nj" --max-worker-restart 0 "${select[@]}" "$@"
 
 if [ "${#failed[@]}" -gt 0 ]; then
   printf -v names '%s, ' "${failed[@]}"
