@@ -13,7 +13,8 @@ if [ -n "${SV_PYTHON:-}" ]; then
   esac
   sv_bin=${SV_PYTHON%/*}
   if ! [ -x "$SV_PYTHON" ] || ! [ "$sv_bin/python3" -ef "$SV_PYTHON" ]; then  # scripts begin with `env python3`
-    echo "path.sh: error: SV_PYTHON=$SV_PYTHON is not a python with a python3 beside it; name an environment's python, or unset SV_PYTHON" >&2
+    echo "path.sh: error: SV_PYTHON=$SV_PYTHON is not a python with a python3 beside it;" \
+      "name an environment's python, or unset SV_PYTHON" >&2
     unset sv_root sv_bin
     return 1
   fi
@@ -21,7 +22,8 @@ if [ -n "${SV_PYTHON:-}" ]; then
 elif [ -e "$sv_root/.venv/.done" ] && [ -x "$sv_root/.venv/bin/python3" ]; then
   sv_bin=$(cd "$sv_root/.venv/bin" && pwd -P) || return 1  # .venv is a link: a job keeps the environment it began with
 else
-  echo "path.sh: error: no environment in $sv_root/.venv; run tools/setup.sh, or set SV_PYTHON to an environment's python" >&2
+  echo "path.sh: error: no environment in $sv_root/.venv;" \
+    "run tools/setup.sh, or set SV_PYTHON to an environment's python" >&2
   unset sv_root
   return 1
 fi

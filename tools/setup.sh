@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make the Python environment .venv from requirements.lock; where SV_PYTHON names an environment's python, check that one.
+# Make the Python environment .venv from requirements.lock; where SV_PYTHON names a python, check its environment.
 # Done already, it does nothing and needs no network. Interrupted, it is started again with the same command.
 #
 # Reads   requirements.lock; pip's own settings (index, proxy, certificates, cache: PIP_INDEX_URL, pip.conf, ...)
@@ -88,8 +88,9 @@ find_python() { # into $python
       return
     fi
   done
-  die "no Python 3.10 to 3.14 here (python3: $(python3 --version 2>&1 || true)); install one" \
-    "(Debian, Ubuntu: sudo apt-get install python3), name it with --python, or name an environment's python in SV_PYTHON"
+  die "no Python 3.10 to 3.14 here (python3: $(python3 --version 2>&1 || true));" \
+    "install one (Debian, Ubuntu: sudo apt-get install python3), name it with --python," \
+    "or name an environment's python in SV_PYTHON"
 }
 
 find_maker() { # into $maker: what makes environments
@@ -118,7 +119,8 @@ check_disk() {
   local free
   free=$(free_gb .)
   if [ "$free" -lt "$need_gb" ]; then
-    die "$PWD has $free GB free, the environment needs $need_gb GB; free some, or name an environment's python in SV_PYTHON"
+    die "$PWD has $free GB free, the environment needs $need_gb GB;" \
+      "free some, or name an environment's python in SV_PYTHON"
   fi
 }
 
@@ -180,8 +182,10 @@ install_lock() { # <environment>: every package as a wheel of a known checksum
 build() { # <environment>
   check_disk
   say "making $1 with $maker; that takes some minutes and 5.5 GB"
-  make_empty "$1" >&2 || die "$maker cannot make an environment (above); mend that, or name another python with --python"
-  install_lock "$1" >&2 || die "the packages could not be installed (above); when that is mended, run tools/setup.sh again"
+  make_empty "$1" >&2 ||
+    die "$maker cannot make an environment (above); mend that, or name another python with --python"
+  install_lock "$1" >&2 ||
+    die "the packages could not be installed (above); when that is mended, run tools/setup.sh again"
   printf 'lock %s\npython %s\n' "$lock_sum" "$(python_version "$1/bin/python3")" >"$1/.done.tmp"
   mv "$1/.done.tmp" "$1/.done"
 }
