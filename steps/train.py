@@ -9,7 +9,6 @@ import argparse
 import logging
 import os
 import re
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,8 @@ from pathlib import Path
 import torch
 
 from steps.make_config import add_system_options, system_from
-from sv.errors import UserError, log, run_step
+from sv.config import Config
+from sv.errors import UserError, run_step
 from sv.training.distributed import World, is_started, join, launch, parse_gpus
 from sv.training.experiment import train
 from sv.training.memory import keep_freed_memory
@@ -41,6 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.num_procs < 1 or args.num_threads < 0:
         raise UserError(f"--num-procs {args.num_procs} --num-threads {args.num_threads}: 1 and 0 are the least")
+    config = system_from(args)  # a mistake in the options is found before anything is started
     if is_started():
         num_procs, use_gpu = int(os.environ["WORLD_SIZE"]), _wants_gpu(args.gpus)
     else:
@@ -49,26 +50,18 @@ def main() -> None:
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
         if num_procs > 1:
-            system_from(args)  # a mistake in the options is found before processes are started
             launch(sys.argv, num_procs)
             return
     _set_threads(args.num_threads, num_procs)
     keep_freed_memory()
-    _train(args, join(use_gpu=use_gpu))
+    _train(config, args, join(use_gpu=use_gpu))
 
 
-def _train(args: argparse.Namespace, world: World) -> None:
+def _train(config: Config, args: argparse.Namespace, world: World) -> None:
     if not world.is_main:
         logging.getLogger().setLevel(logging.ERROR)
-    log.info("%s", shlex.join(sys.argv))
     try:
-        train(
-            system_from(args),
-            args.data_dir,
-            args.exp_dir,
-            world,
-            init=Path(args.checkpoint) if args.checkpoint else None,
-        )
+        train(config, args.data_dir, args.exp_dir, world, init=Path(args.checkpoint) if args.checkpoint else None)
     except (UserError, OSError):
         if not world.is_main:
             time.sleep(_OTHERS_FIRST_S)

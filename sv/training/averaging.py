@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sv.config import load_config
 from sv.errors import UserError, log
+from sv.experiment import read_config
 from sv.training.checkpoint import load_tensors, save_tensors
 
 _NAME = re.compile(r"model_(\d+)\.pt")
@@ -26,7 +26,7 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
     Raises:
         UserError: the training is not complete (and `epoch` is None), a model is missing or damaged.
     """
-    config = load_config(exp_dir / "config.yaml")
+    config = read_config(exp_dir)
     last, count = epoch or config.num_epochs, num_avg or config.num_avg
     models = _models(exp_dir / "models")
     if last not in models:

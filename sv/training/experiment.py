@@ -4,11 +4,14 @@ exp_dir/config.yaml      the resolved configuration, which alone rebuilds the ne
         spk2id           speaker -> class, in the order of the classes
         heldout_spk      speakers set aside
         train.log, metrics.jsonl, tensorboard/
-        models/model_N.pt, best.pt     flat state dicts (network.py)
+        models/model_N.pt, best.pt     flat state dicts (network.py); model_0.pt is the untrained network
         checkpoints/step_XXXXXXXX.pt   whole states (trainer.py)
 """
 
 import os
+import platform
+import shlex
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -49,6 +52,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
     with folder_lock(exp_dir, "trained") if world.is_main else nullcontext():
         if world.is_main:
             log_to_file(exp_dir / "train.log")
+            log.info("%s, torch %s: %s", platform.node(), torch.__version__, shlex.join(sys.argv))
         world.barrier()
         _check_front_end(config, data_dir)
         Experiment(config, read_index(data_dir), exp_dir, world, init).run()

@@ -103,9 +103,9 @@ class Trainer:
             UserError: a loss is not finite; or SIGTERM came, after which the state is saved.
         """
         self.monitor = monitor
-        if self.place.step == 0:
-            self._save_model("model_0.pt")  # what training is compared with
         with _on_sigterm(self._stop):
+            if self.place.step == 0:
+                self._save_model("model_0.pt")  # what training is compared with
             while self.place.epoch <= self.config.num_epochs:
                 self.net.train()
                 self._run_epoch()

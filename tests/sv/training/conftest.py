@@ -3,6 +3,7 @@
 import multiprocessing
 import socket
 from collections.abc import Callable, Mapping
+from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -96,6 +97,9 @@ def start_training() -> Callable[..., BaseProcess]:
     """Begin a training in a process of its own, forked from a server that has torch loaded; its log is exp_dir.log."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["sv.training.experiment", "torch._dynamo"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other tests
+        forkserver.ensure_running()
 
     def start(
         config: Config, data: Path, exp: Path, *, threads: int = 1, env: Mapping[str, str] | None = None
