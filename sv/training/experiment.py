@@ -12,7 +12,7 @@ import os
 import platform
 import shlex
 import sys
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from sv.training.distributed import World
 from sv.training.guard import NonFiniteGuard
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts, training_speakers
 from sv.training.lock import folder_lock
-from sv.training.monitor import Monitor, log_to_file
+from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, start_from
 from sv.training.schedules import LearningRate, Margin
 from sv.training.trainer import Trainer
@@ -49,9 +49,10 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
     Raises:
         UserError: see each step; and a configuration or data other than those that `exp_dir` was begun with.
     """
-    with folder_lock(exp_dir, "trained") if world.is_main else nullcontext():
+    with ExitStack() as stack:
         if world.is_main:
-            log_to_file(exp_dir / "train.log")
+            stack.enter_context(folder_lock(exp_dir, "trained"))
+            stack.enter_context(logged_to(exp_dir / "train.log"))
             log.info("%s, torch %s: %s", platform.node(), torch.__version__, shlex.join(sys.argv))
         world.barrier()
         _check_front_end(config, data_dir)
@@ -85,7 +86,7 @@ class Experiment:
         if state is not None and state["place"]["epoch"] > self.config.num_epochs:
             self._say_complete(state)
             return
-        trainer = self._trainer(self._global_batch(state))
+        trainer = self._trainer(self._global_batch(state), self._network(self.init if state is None else None))
         if state is not None:
             trainer.load_state(state, str(self.exp_dir))
         if self.world.is_main:
@@ -163,7 +164,7 @@ class Experiment:
             save_config(self.config, self.exp_dir / "config.yaml")
             log.info("%s: training is complete (%d epochs); nothing to do", self.exp_dir, self.config.num_epochs)
 
-    def _trainer(self, global_batch: int) -> Trainer:
+    def _trainer(self, global_batch: int, net: SpeakerNet) -> Trainer:
         config, args = self.config, self.config.dataset_args
         reader = CropReader(self.index, args.fbank_args.num_mel_bins)
         dataset = ArkDataset(reader, num_frms=args.num_frms, seed=config.seed, center=args.cmvn)
@@ -181,7 +182,7 @@ class Experiment:
         assert final_margin is not None, "a resolved configuration has a final margin"
         return Trainer(
             config,
-            self._network(),
+            net,
             loader,
             self.world,
             learning_rate=LearningRate(
@@ -218,12 +219,12 @@ class Experiment:
             log.info("%d of %d utterances are shorter than %d frames and left out", short, short + len(utts), shortest)
         return utts
 
-    def _network(self) -> SpeakerNet:
+    def _network(self, init: Path | None) -> SpeakerNet:
         """The same weights in every process; random numbers of their own from here on."""
         rng.seed_all(self.config.seed)
         net = build_network(self.config)
-        if self.init is not None:
-            start_from(net, self.init, self.speakers)
+        if init is not None:
+            start_from(net, init, self.speakers)
         if self.config.channels_last and self.world.device.type == "cuda":  # on CPUs, 1x1 strided convolutions crash
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         rng.seed_all(self.config.seed + self.world.rank)

@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -222,12 +222,17 @@ def _step_of(line: str) -> int:
         return -1
 
 
-def log_to_file(path: Path) -> logging.Handler:
-    """Have all that is logged in train.log as well, after what is there."""
+@contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Have all that is logged stand in a file as well, after what is there."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)
-    return handler
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 def _open_tensorboard(folder: Path, step: int) -> Any:

@@ -374,3 +374,15 @@ def test_state_holds_tensors_and_plain_values_alone(data_dir, make_config, tmp_p
     assert kinds(state) <= {torch.Tensor, int, float, str, bool, type(None), list, tuple}
     assert parse_config(state["config"], "checkpoint").num_speakers == 6
     assert np.isfinite(state["schedules"]["lr"])
+
+
+def test_a_model_to_start_from_is_needed_only_at_the_start(data_dir, make_config, tmp_path):
+    quick = {"num_epochs": 1, "margin_update": {"increase_type": "fixed"}}
+    train(make_config(**quick), data_dir, tmp_path / "first", WORLD)
+    model = tmp_path / "first" / "models" / "model_1.pt"
+    train(make_config(**quick), data_dir, tmp_path / "second", WORLD, init=model)
+    first, second = load_tensors(model), load_tensors(tmp_path / "second" / "models" / "model_0.pt")
+    assert all(value.equal(second[key]) for key, value in first.items())
+    train(make_config(**quick), data_dir, tmp_path / "second", WORLD, init=tmp_path / "gone.pt")
+    with pytest.raises(UserError, match=r"gone.pt does not exist"):
+        train(make_config(**quick), data_dir, tmp_path / "third", WORLD, init=tmp_path / "gone.pt")
