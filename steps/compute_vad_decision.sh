@@ -21,7 +21,7 @@ fi
 
 # Options (the defaults are those of Kaldi's compute-vad; its VoxCeleb recipe has 5.5, 0.5, 2 and 0.12)
 nj=4                            # parallel jobs
-cmd="run.pl"                    # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+cmd="run.pl"                    # how jobs run; run.pl: on this machine
 vad_energy_threshold=5.0        # a frame is loud if its log energy is above this,
 vad_energy_mean_scale=0.5       #   plus this times the utterance's mean log energy
 vad_frames_context=0            # so many frames to either side vote on a frame

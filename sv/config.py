@@ -192,7 +192,14 @@ def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = tree.pop("base", None)
     if base is None:
         return tree
-    return _merge(_read_tree(path.parent / str(base), (*seen, path.resolve())), tree)
+    inherited = _read_tree(path.parent / str(base), (*seen, path.resolve()))
+    return _merge(_without_options_of_another(inherited, tree), tree)
+
+
+def _without_options_of_another(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The base, less model_args (loss_args) where the file names another model (loss): those are not its options."""
+    changed = [name for name in ("model", "loss") if name in changes and changes[name] != base.get(name)]
+    return {key: value for key, value in base.items() if key not in [f"{name}_args" for name in changed]}
 
 
 def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

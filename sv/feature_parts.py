@@ -101,17 +101,32 @@ class FeatureParts:
 
         Returns:
             the parts to be made, empty if all are whole (they may still have to be joined).
+
+        Raises:
+            UserError: the ark folder holds the archives of another data dir.
         """
+        self._claim()
         missing = [part for part in range(1, num_parts + 1) if self.part_mark(part, num_parts).stale(verify=verify)]
         if missing:
             self._set_aside()
-        self.ark_dir.mkdir(parents=True, exist_ok=True)
         ours = re.compile(rf"\.{{0,2}}(?:done\.)?{re.escape(self.name)}\.(\d+)(\..+)?")
         for path in self.ark_dir.iterdir():
             match = ours.fullmatch(path.name)
             if match and (int(match[1]) in missing or int(match[1]) > num_parts or path.name.endswith(".tmp")):
                 path.unlink()
         return missing
+
+    def _claim(self) -> None:
+        """Make the ark folder ours; archives of two data dirs in one folder would overwrite each other."""
+        owner_file, ours = self.ark_dir / f".owner.{self.name}", self.data_dir.resolve()
+        owner = Path(owner_file.read_text().strip()) if owner_file.is_file() else ours
+        if owner != ours and (owner / self.mark().path.name).exists():
+            raise UserError(
+                f"{self.ark_dir} holds the {self.name} archives of {owner}; "
+                f"give {self.data_dir} an ark folder of its own"
+            )
+        with atomic_write(owner_file) as f:
+            f.write(f"{ours}\n")
 
     def _set_aside(self) -> None:
         """Remove our tables from the data dir; an scp that we did not make goes to .backup, as with Kaldi."""

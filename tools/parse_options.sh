@@ -20,6 +20,7 @@
 # DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it.
 # Wrong calls exit with 2. For the script's own use it leaves
 #   in_stage N "title"     true if stage <= N <= stop_stage, and says so on stderr
+#   check_stages 0 5       refuses a --stage outside of these, or after --stop-stage
 #   say "what"             one line on stderr, with the script's name
 #   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
@@ -59,6 +60,14 @@ in_stage() {
     return 1
   fi
   printf '%(%F %T)T %s: stage %s: %s\n' -1 "$_po_name" "$1" "${2:-}" >&2
+}
+
+check_stages() {
+  if ((${stage:?} < $1 || stage > $2)); then
+    die "--stage $stage: the stages are $1 to $2"
+  elif ((stage > ${stop_stage:?})); then
+    die "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
+  fi
 }
 
 _po_find_kind() { # <name>; from the default, which is still the variable's value, and the description

@@ -8,7 +8,7 @@
 # Usage: tools/setup.sh [options]
 # e.g.: tools/setup.sh --python python3.12
 set -euo pipefail
-start_dir=$PWD
+start_dir=${start_dir:-$PWD} # a recipe says where the user stood
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options

@@ -8,20 +8,20 @@
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-tools/setup.sh --quiet true
+start_dir="$start_dir" tools/setup.sh --quiet true
 . ./path.sh
 
 # Options
 stage=0               # first stage to run (0 makes the corpus; the others are those of egs/voxceleb/run.sh)
 stop_stage=5          # last stage to run
 nj=2                  # parallel jobs
-cmd="run.pl"          # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+cmd="run.pl"          # how jobs run; run.pl: on this machine
 gpus=none             # "0,1": those, a process each; auto: one if there is one; none: CPU
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads a training process on the CPU; 0: all cores
 corpora=egs/mini/corpora # DIR: the synthetic corpus
 data=egs/mini/data    # DIR: data lists
-fbank=egs/mini/fbank  # DIR: feature archives
+fbank=                # DIR: feature archives (default: <data>/fbank)
 speeds=""             # speed-perturbed copies of the training data, each with speakers of its own, for instance "0.9 1.1"
 # System; an empty option leaves what the configuration file says
 config=egs/mini/conf/resnet_small.yaml # FILE: encoder, loss, schedules
@@ -33,10 +33,16 @@ lambda=               # weight of the target pair in sphereface2
 t=                    # exponent of sphereface2's g
 num_epochs=           # length of training
 seed=                 # of initialization, held-out speakers, order and crops
+batch_size=           # utterances a step and process
+lr=                   # learning rate, before it is scaled with the batch
+precision=            # fp32, bf16 or fp16
+heldout_speakers=     # training speakers set aside to measure the EER
+set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/mini/exp/<model>-<loss>-m<margin>-seed<N>)
 checkpoint=           # FILE: start training from the weights of this model
 num_avg=              # checkpoints averaged in stage 4
 . tools/parse_options.sh
+check_stages 0 5
 
 if [ -z "$exp_dir" ]; then
   name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \

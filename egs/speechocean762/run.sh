@@ -10,14 +10,14 @@
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-tools/setup.sh --quiet true
+start_dir="$start_dir" tools/setup.sh --quiet true
 . ./path.sh
 
 # Options
 stage=1               # first stage to run
 stop_stage=5          # last stage to run
 nj=2                  # parallel jobs
-cmd="run.pl"          # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+cmd="run.pl"          # how jobs run; run.pl: on this machine
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads a training process on the CPU; 0: all cores
@@ -25,8 +25,9 @@ num_threads=0         # threads a training process on the CPU; 0: all cores
 corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
 download=false        # true|false: fetch the corpus into that folder first
 data=egs/speechocean762/data # DIR: data lists
-fbank=egs/speechocean762/fbank # DIR: feature archives
+fbank=                # DIR: feature archives (default: <data>/fbank)
 speeds=""             # speed-perturbed copies of the training data, each with speakers of its own, for instance "0.9 1.1"
+check_audio=true      # decode every file before stage 2
 trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and age band
 # System; an empty option leaves what the configuration file says
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: encoder, loss, schedules
@@ -38,15 +39,23 @@ lambda=               # weight of the target pair in sphereface2
 t=                    # exponent of sphereface2's g
 num_epochs=           # length of training
 seed=                 # of initialization, held-out speakers, order and crops
+batch_size=           # utterances a step and process
+lr=                   # learning rate, before it is scaled with the batch
+precision=            # fp32, bf16 or fp16
+heldout_speakers=     # training speakers set aside to measure the EER
+set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/speechocean762/exp/<model>-<loss>-m<margin>-seed<N>)
 checkpoint=           # FILE: start training from the weights of this model
 num_avg=              # checkpoints averaged in stage 4
 . tools/parse_options.sh
 
+check_stages 1 5
+fbank=${fbank:-$data/fbank}
 read -ra trial_lists <<<"$trials"
 train_set=train${speeds:+_sp}
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
-  --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg")
+  --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
+  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --heldout-speakers "$heldout_speakers")
 if [ -z "$exp_dir" ]; then
   name=$(steps/make_config.py "${system[@]}" --print-name)
   exp_dir=egs/speechocean762/exp/$name
@@ -60,12 +69,17 @@ if in_stage 1 "data and trial lists"; then
 fi
 
 if in_stage 2 "fbank to ark files"; then
-  steps/check_data.sh --nj "$nj" --cmd "$cmd" "$data/train" "$data/test"
+  if [ "$check_audio" = true ]; then
+    steps/check_data.sh --nj "$nj" --cmd "$cmd" "$data/train" "$data/test"
+  fi
   parts=("$data/train")
   for speed in $speeds; do
     tools/perturb_data_dir_speed.sh "$speed" "$data/train" "$data/train_sp$speed"
     parts+=("$data/train_sp$speed")
   done
+  if [ -n "$speeds" ]; then
+    rm -f "$data/$train_set/feats.scp" # it points into archives that may be made anew
+  fi
   for part in "${parts[@]}"; do
     steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank/$(basename "$part")"
   done
@@ -77,11 +91,11 @@ fi
 
 if in_stage 3 "training into $exp_dir"; then
   steps/train.sh --cmd "$cmd" --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads" \
-    --checkpoint "$checkpoint" "${system[@]}" "$data/$train_set" "$exp_dir"
+    --checkpoint "$checkpoint" --set "$set" "${system[@]}" "$data/$train_set" "$exp_dir"
 fi
 
 if in_stage 4 "embeddings"; then
-  steps/average_models.py "$exp_dir"
+  steps/average_models.py --num-avg "$num_avg" "$exp_dir"
   for set in train test; do
     steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$set"
   done
@@ -94,4 +108,5 @@ if in_stage 5 "cosine scores"; then
       "$data/test/trials/$name" "$exp_dir/embeddings/test/xvector.scp" "$exp_dir/scores/$name.score"
   done
   steps/compute_metrics.py "$exp_dir" test_cos_result "$data/test/trials" "${trial_lists[@]}"
+  steps/summarize_results.py "$exp_dir"
 fi

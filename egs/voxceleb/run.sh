@@ -10,14 +10,14 @@
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-tools/setup.sh --quiet true
+start_dir="$start_dir" tools/setup.sh --quiet true
 . ./path.sh
 
 # Options
 stage=1               # first stage to run
 stop_stage=5          # last stage to run
 nj=16                 # parallel jobs
-cmd="run.pl"          # how jobs run: "run.pl", "queue.pl --mem 4G", "slurm.pl --mem 4G"
+cmd="run.pl"          # how jobs run; run.pl: on this machine
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads a training process on the CPU; 0: all cores
@@ -30,10 +30,10 @@ source=hf             # stage 0: hf, mmai, oxford, an address or a folder; see l
 audio_format=flac     # flac|wav: what m4a files are turned into
 audio_dir=            # DIR: where those go (default: beside the m4a files, in <vox2>)
 data=egs/voxceleb/data # DIR: data lists
-fbank=egs/voxceleb/fbank # DIR: feature archives
+fbank=                # DIR: feature archives (default: <data>/fbank)
 speeds="0.9 1.1"      # speed-perturbed copies of the training data, each with speakers of its own; "" for none
-check_audio=false     # decode every file before stage 2 and stop at the first set with a bad one
-trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (E and H take VoxCeleb1's dev part)
+check_audio=false     # decode every file before stage 2
+trials=               # trial lists (default: vox1_{O,E,H}_cleaned.kaldi, as far as stage 1 could make them)
 # System; an empty option leaves what the configuration file says
 config=egs/voxceleb/conf/resnet34.yaml # FILE: encoder, loss, schedules
 loss=                 # softmax, am, aam, sphereface2
@@ -44,17 +44,28 @@ lambda=               # weight of the target pair in sphereface2
 t=                    # exponent of sphereface2's g
 num_epochs=           # length of training
 seed=                 # of initialization, held-out speakers, order and crops
+batch_size=           # utterances a step and process
+lr=                   # learning rate, before it is scaled with the batch
+precision=            # fp32, bf16 or fp16
+heldout_speakers=     # training speakers set aside to measure the EER
+set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/voxceleb/exp/<model>-<loss>-m<margin>-seed<N>)
 checkpoint=           # FILE: start training from the weights of this model
 num_avg=              # checkpoints averaged in stage 4
 . tools/parse_options.sh
 
+check_stages 0 5
+fbank=${fbank:-$data/fbank}
 read -ra trial_lists <<<"$trials"
+if [ -d "$start_dir/$source" ]; then
+  source=$start_dir/$source
+fi
 vox1=${vox1:-$corpora/voxceleb1}
 vox2=${vox2:-$corpora/voxceleb2}
 train_set=vox2_dev${speeds:+_sp}
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
-  --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg")
+  --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
+  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --heldout-speakers "$heldout_speakers")
 if [ -z "$exp_dir" ]; then
   name=$(steps/make_config.py "${system[@]}" --print-name)
   exp_dir=egs/voxceleb/exp/$name
@@ -78,6 +89,9 @@ if in_stage 2 "fbank to ark files"; then
     tools/perturb_data_dir_speed.sh "$speed" "$data/vox2_dev" "$data/vox2_dev_sp$speed"
     parts+=("$data/vox2_dev_sp$speed")
   done
+  if [ -n "$speeds" ]; then
+    rm -f "$data/$train_set/feats.scp" # it points into archives that may be made anew
+  fi
   for part in "${parts[@]}"; do
     steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank/$(basename "$part")"
   done
@@ -89,11 +103,11 @@ fi
 
 if in_stage 3 "training into $exp_dir"; then
   steps/train.sh --cmd "$cmd" --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads" \
-    --checkpoint "$checkpoint" "${system[@]}" "$data/$train_set" "$exp_dir"
+    --checkpoint "$checkpoint" --set "$set" "${system[@]}" "$data/$train_set" "$exp_dir"
 fi
 
 if in_stage 4 "embeddings"; then
-  steps/average_models.py "$exp_dir"
+  steps/average_models.py --num-avg "$num_avg" "$exp_dir"
   for set in vox2_dev vox1; do
     steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$set"
   done
@@ -101,16 +115,18 @@ if in_stage 4 "embeddings"; then
 fi
 
 if in_stage 5 "cosine scores"; then
-  scored=()
+  if [ "${#trial_lists[@]}" -eq 0 ]; then
+    for name in vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi; do
+      if [ -e "$data/vox1/trials/$name" ]; then
+        trial_lists+=("$name")
+      fi
+    done
+  fi
+  [ "${#trial_lists[@]}" -gt 0 ] || die "no trial list in $data/vox1/trials; make them (stage 1)"
   for name in "${trial_lists[@]}"; do
-    if ! [ -e "$data/vox1/trials/$name" ]; then
-      say "no $data/vox1/trials/$name; left out"
-      continue
-    fi
     steps/score_cosine.py --mean "$exp_dir/embeddings/vox2_dev/mean_vec.npy" \
       "$data/vox1/trials/$name" "$exp_dir/embeddings/vox1/xvector.scp" "$exp_dir/scores/$name.score"
-    scored+=("$name")
   done
-  [ "${#scored[@]}" -gt 0 ] || die "none of the trial lists ($trials) is in $data/vox1/trials; make them (stage 1)"
-  steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" "${scored[@]}"
+  steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" "${trial_lists[@]}"
+  steps/summarize_results.py "$exp_dir"
 fi

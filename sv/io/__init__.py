@@ -1,4 +1,7 @@
-"""Formats: Kaldi data directories, ark and scp, trials and scores; all read with checks and written whole or not at all."""
+"""Formats: Kaldi data directories, ark and scp, trials and scores.
+
+All are read with checks, and written whole or not at all.
+"""
 
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of

@@ -12,6 +12,7 @@ import hashlib
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io.atomic import commit, temporary_name
+from sv.io.atomic import commit, name_file, temporary_name
 from sv.io.tables import check_id, iter_table
 
 Floats = NDArray[np.float32]
@@ -251,7 +252,7 @@ def _iter_vectors(scp: Path) -> Iterator[tuple[int, str, Floats]]:
 
 
 class ArkWriter:
-    """Writes an archive and its scp; both appear whole at the end of the `with` block, or not at all.
+    """Writes an archive and its scp; they get their names at the end of the `with` block, whole, the archive first.
 
     Args:
         ark: the archive; the scp names it as given here.
@@ -279,7 +280,7 @@ class ArkWriter:
         """Append a matrix (frames, dim) or a vector (dim,).
 
         Raises:
-            UserError: NaN or infinite values (one would spoil a whole CM2 matrix), an empty array, a key unfit for an id.
+            UserError: NaN or infinite values (one spoils a whole CM2 matrix), an empty array, a key unfit for an id.
         """
         check_id(key, str(self.scp))
         if array.size == 0 or not np.isfinite(array).all():
@@ -293,7 +294,9 @@ class ArkWriter:
             self._digest.update(part)
         self._offset += len(label) + len(encoded)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         files = (self._ark_file, self.ark), (self._scp_file, self.scp)
         try:
             if kind is None:
@@ -302,10 +305,15 @@ class ArkWriter:
                 for file, path in files:
                     os.replace(file.name, path)
                 self.sha256 = self._digest.hexdigest()
+        except OSError as failure:
+            name_file(failure, self.ark)
+            raise
         finally:
+            name_file(error, self.ark)
             for file, _ in files:
-                file.close()
                 Path(file.name).unlink(missing_ok=True)
+                with suppress(OSError):  # a full disk refuses what is still in the buffer, again
+                    file.close()
 
 
 def _encode(array: NDArray[np.floating[Any]], compress: bool) -> bytes:

@@ -28,9 +28,16 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
             yield f
             commit(f)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        name_file(error, path)
         raise
+
+
+def name_file(error: BaseException | None, path: Path) -> None:
+    """Say in an error of the system which file it is about; a failed write (full disk) does not know."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = str(path)
 
 
 def temporary_name(path: Path) -> Path:

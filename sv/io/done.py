@@ -40,11 +40,13 @@ class DoneMark:
             return "not done yet"
         except ValueError:
             return f"{self.path} is damaged"
+        if not isinstance(mark, dict) or not {"options", "inputs", "outputs"} <= mark.keys():
+            return f"{self.path} is damaged"
         if mark["options"] != json.loads(json.dumps(dict(self.options))):
             return f"options differ from those of {self.path}"
         if mark["inputs"] != {str(path): sha256_of(path) for path in self.inputs if path.is_file()}:
             return f"inputs have changed since {self.path}"
-        return next(filter(None, (self._damage(*item, verify) for item in mark["outputs"].items())), "")
+        return next(filter(None, (self._damage(name, about, verify) for name, about in mark["outputs"].items())), "")
 
     def _damage(self, name: str, output: dict[str, Any], verify: bool) -> str:
         path = self.path.parent / name

@@ -105,7 +105,7 @@ class DataDir:
 
     @cached_property
     def spk2utt(self) -> dict[str, list[str]]:
-        """Speaker -> utterances, from utt2spk, sorted."""
+        """Speaker -> utterances, from utt2spk; the speakers sorted, the utterances in its order."""
         groups: dict[str, list[str]] = {}
         for utt, spk in self.utt2spk.items():
             groups.setdefault(spk, []).append(utt)
@@ -119,7 +119,7 @@ class DataDir:
     @cached_property
     def utt2num_frames(self) -> dict[str, int]:
         table = self._table("utt2num_frames", "make it with steps/make_fbank.sh (stage 2)")
-        return {utt: _number(int, value, self.path / "utt2num_frames", utt) for utt, value in table.items()}
+        return {utt: int(_number(int, value, self.path / "utt2num_frames", utt)) for utt, value in table.items()}
 
     @cached_property
     def utt2dur(self) -> dict[str, float]:
@@ -136,9 +136,9 @@ class DataDir:
         return {utt: _segment(value, path, utt) for utt, value in read_table(path).items()}
 
 
-def _number(kind: type, value: str, path: Path, key: str) -> float | int:
+def _number(kind: type[int] | type[float], value: str, path: Path, key: str) -> float | int:
     try:
-        return kind(value)  # type: ignore[no-any-return]
+        return kind(value)
     except ValueError as error:
         raise UserError(f"{path}: {key} has {value[:80]!r}, not a number; make the file again") from error
 

@@ -110,7 +110,7 @@ class ResNet(Encoder):
         embedding = self.seg_1(self.pool(x))  # (batch, dim)
         if self.two_emb_layer:
             embedding = self.seg_2(self.seg_bn_1(relu(embedding)))
-        return self.emb_bn(embedding)  # type: ignore[no-any-return]
+        return self.emb_bn(embedding)
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:

@@ -13,9 +13,7 @@ def eer_of(exp_dir: Path, trials: str) -> float:
     return float(results["results"][trials]["cos"]["eer"])
 
 
-def evaluate_untrained(
-    run: Callable[..., CompletedProcess[str]], exp_dir: Path, data_dir: Path, trials: str
-) -> float:
+def evaluate_untrained(run: Callable[..., CompletedProcess[str]], exp_dir: Path, data_dir: Path, trials: str) -> float:
     """EER in percent of the encoder as it was before the first step, extracted and scored as the trained one."""
     untrained = exp_dir.with_name(exp_dir.name + "-untrained")
     (untrained / "models").mkdir(parents=True)

@@ -203,7 +203,11 @@ def test_old_parts_and_what_a_killed_job_left_are_removed(step: Step, data: Path
     step(data, 2)
     names = {path.name for path in (data / "fbank").iterdir()}
     kinds = ("ark", "scp", "utt2num_frames", "utt2dur")
-    parts = {f"fbank.{part}.{kind}" for part in (1, 2) for kind in kinds} | {".done.fbank.1", ".done.fbank.2"}
+    parts = {f"fbank.{part}.{kind}" for part in (1, 2) for kind in kinds} | {
+        ".done.fbank.1",
+        ".done.fbank.2",
+        ".owner.fbank",
+    }
     assert names == parts | {"notes.txt"}
 
 
@@ -338,3 +342,13 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(root: Path, tmp_path: Pa
     assert subprocess.run(command, capture_output=True).returncode == 0
     assert snapshot(data) == whole
     assert (data / "fbank" / "fbank.1.ark").stat().st_mtime_ns == kept  # the part that was whole
+
+
+def test_an_ark_folder_serves_one_data_dir(run: Run, data: Path, tmp_path: Path) -> None:
+    other = make_data(tmp_path / "other", count=3)
+    assert run("steps/make_fbank.sh", "--nj", 1, data, tmp_path / "arks").returncode == 0
+    before = sha256_of(tmp_path / "arks" / "fbank.1.ark")
+    result = run("steps/make_fbank.sh", "--nj", 1, other, tmp_path / "arks")
+    assert result.returncode == 1
+    assert f"arks holds the fbank archives of {data}; give {other} an ark folder of its own" in result.stderr
+    assert sha256_of(tmp_path / "arks" / "fbank.1.ark") == before

@@ -1,6 +1,8 @@
 """Kaldi's archives: written, read back, read from other writers, refused when damaged."""
 
 import struct
+import subprocess
+import sys
 
 import kaldi_native_io
 import kaldiio
@@ -82,7 +84,11 @@ def test_checksum_is_that_of_the_file(tmp_path, matrix):
 
 @pytest.mark.parametrize(
     ("array", "message"),
-    [(np.array([[1.0, np.nan]]), "NaN or infinite"), (np.array([[1.0, np.inf]]), "NaN"), (np.ones((0, 3)), "no values")],
+    [
+        (np.array([[1.0, np.nan]]), "NaN or infinite"),
+        (np.array([[1.0, np.inf]]), "NaN"),
+        (np.ones((0, 3)), "no values"),
+    ],
 )
 def test_what_would_spoil_an_archive_is_refused_and_nothing_is_left(tmp_path, array, message):
     with pytest.raises(UserError, match=message):
@@ -148,3 +154,21 @@ def test_vectors_with_nan_name_the_utterance(tmp_path):
     kaldiio.save_ark(str(tmp_path / "v.ark"), {"u7": np.array([1, np.nan], np.float32)}, scp=str(tmp_path / "v.scp"))
     with pytest.raises(UserError, match="u7 has NaN"):
         read_vectors(tmp_path / "v.scp")
+
+
+def test_full_disk_names_the_archive_and_leaves_nothing(tmp_path):
+    script = f"""
+import resource, numpy as np
+from sv.errors import run_step
+from sv.io import ArkWriter
+def main():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    with ArkWriter({str(tmp_path / "x.ark")!r}, {str(tmp_path / "x.scp")!r}, compress=True) as writer:
+        for number in range(100):
+            writer.write(f"u{{number}}", np.random.randn(50, 7))
+run_step(main)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"-c: error: {tmp_path}/x.ark: File too large")
+    assert list(tmp_path.iterdir()) == []
