@@ -49,8 +49,8 @@ def begin(corpus: Path, out: Path, file_format: str, num_parts: int) -> int:
 
 
 def missing_files(corpus: Path, out: Path, file_format: str) -> Iterator[tuple[str, str]]:
-    """(source, target) of every m4a without a converted copy, in `corpus` or `out`."""
-    folders = find_speaker_folders(corpus)
+    """(source, target) of every m4a without a converted copy, in `corpus` or `out`; VoxCeleb2's test part is unused."""
+    folders = [folder for folder in find_speaker_folders(corpus) if "test" not in folder.relative_to(corpus).parts]
     converted = find_speaker_folders(out) if out != corpus and has_speakers(out) else []
     m4a: dict[str, str] = {}
     done = set()

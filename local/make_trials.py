@@ -9,7 +9,7 @@ of one speaker, pairs drawn before in either order and, for H, pairs of another 
 18 and over) are passed over, until there are --num-nontarget or no more can be had.
 So the lists depend on the ids, on the seed and on nothing else: not on a library's random numbers, nor on any order.
 
-Reads   <data-dir>/utt2spk, spk2gender (f or m), spk2age (years)
+Reads   <data-dir>/utt2spk; spk2gender (f or m) and spk2age (years), without which there is no list H
 Writes  <out-dir>/O.kaldi and H.kaldi, "enroll test target|nontarget", the smaller id first, sorted; a list is written
         whole or not at all
 Prints  the SHA-256, name and size of each list
@@ -122,20 +122,20 @@ def speaker_groups(
 
 def draw_trials(
     utt2spk: Mapping[str, str],
-    groups: Mapping[str, object],
+    groups: Mapping[str, object] | None,
     *,
     seed: int = SEED,
     num_target: int = NUM_TARGET,
     num_nontarget: int = NUM_NONTARGET,
 ) -> dict[str, dict[str, list[Pair]]]:
-    """Trials of the lists O and H: list -> label -> pairs.
+    """Trials of the lists O and, where the speakers' groups are known, H: list -> label -> pairs.
 
     Raises:
         UserError: a list without a target or a non-target trial.
     """
     targets = target_pairs(utt2spk, num_target, seed)
     lists = {}
-    for name, group in (("O", None), ("H", groups)):
+    for name, group in (("O", None), ("H", groups)) if groups is not None else (("O", None),):
         lists[name] = {"target": targets, "nontarget": nontarget_pairs(utt2spk, num_nontarget, seed, name, group)}
         for label, pairs in lists[name].items():
             if not pairs:
@@ -165,9 +165,13 @@ def main() -> None:
     parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET)
     args = parser.parse_args()
     data = DataDir(args.data_dir)
-    remedy = "list H, of the same sex and age, needs it"
-    gender, age = (read_table(data.require(name, remedy)) for name in ("spk2gender", "spk2age"))
-    groups = speaker_groups(data.spk2utt, gender, age, data.path)
+    groups = None
+    tables = [data.path / "spk2gender", data.path / "spk2age"]
+    if all(table.is_file() for table in tables):
+        gender, age = map(read_table, tables)
+        groups = speaker_groups(data.spk2utt, gender, age, data.path)
+    else:
+        log.warning("%s has no spk2gender or no spk2age: list H, of the same sex and age, is left out", data.path)
     sizes = {"num_target": args.num_target, "num_nontarget": args.num_nontarget}
     write_trials(args.out_dir or args.data_dir / "trials", draw_trials(data.utt2spk, groups, seed=args.seed, **sizes))
 

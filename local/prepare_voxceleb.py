@@ -16,7 +16,7 @@ dev and test) is left out, or refused if --trials names it.
 import argparse
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -27,27 +27,31 @@ from sv.io import atomic_write, check_id
 WHERE_LISTS = "get it with local/download_voxceleb.py --parts lists, or give its folder with --lists"
 
 
-def find_utterances(root: Path, listing: str, leave_out: str = "") -> dict[str, str]:
+def find_utterances(roots: Sequence[Path], listing: str, leave_out: str = "") -> dict[str, str]:
     """Utterance -> path, sorted by utterance.
 
     Args:
-        root: the corpus.
+        roots: the corpus; a second folder holds what was converted from the first.
         listing: a file with its paths, or "" to look for them.
         leave_out: a folder of this name above the speakers is passed over.
 
     Raises:
         UserError: nothing there, or files that have not been converted.
     """
-    root = Path(os.path.abspath(root))
+    roots = [Path(os.path.abspath(root)) for root in roots]
+    root = roots[0]
     if listing:
         files: Iterable[tuple[str, str, str]] = read_listing(Path(listing), root)
         start = len(str(root)) + 1
         files = (file for file in files if leave_out not in file[2][start:].split("/")[:-3])
     else:
-        folders = find_speaker_folders(root)
-        kept = [folder for folder in folders if leave_out not in folder.relative_to(root).parts]
-        for folder in set(folders) - set(kept):
-            log.info("%s is left out: it is not part of the training data", folder)
+        kept = []
+        for root in roots:
+            for folder in find_speaker_folders(root):
+                if leave_out in folder.relative_to(root).parts:
+                    log.info("%s is left out: it is not part of the training data", folder)
+                else:
+                    kept.append(folder)
         files = chain.from_iterable(scan(folder) for folder in kept)
     utt2path, passed_over = choose_files(files)
     check_found(utt2path, root)
@@ -199,7 +203,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of data dirs")
     parser.add_argument("--vox1", type=Path, required=True, metavar="DIR", help="VoxCeleb1: test, or dev and test")
-    parser.add_argument("--vox2", type=Path, required=True, metavar="DIR", help="VoxCeleb2: dev")
+    parser.add_argument(
+        "--vox2",
+        type=Path,
+        required=True,
+        action="append",
+        metavar="DIR",
+        help="VoxCeleb2: dev; twice where converted files lie in another folder",
+    )
     parser.add_argument("--lists", default="", metavar="DIR", help="folder of the published trial lists")
     parser.add_argument(
         "--trials", default="", help='lists that have to be made, for instance "O H"; default: all that can be'
@@ -213,7 +224,7 @@ def main() -> None:
     if not set(wanted) <= set(TRIAL_LISTS):
         raise UserError(f"--trials {args.trials!r}: known lists are {', '.join(TRIAL_LISTS)}")
 
-    test = find_utterances(args.vox1, args.vox1_files)
+    test = find_utterances([args.vox1], args.vox1_files)
     train = find_utterances(args.vox2, args.vox2_files, leave_out="test")
     check_disjoint(train, test)
     trials = make_trials(find_lists(args.lists, args.vox1), wanted, test)

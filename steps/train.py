@@ -18,7 +18,7 @@ import torch
 from steps.make_config import add_system_options, system_from
 from sv.config import Config
 from sv.errors import UserError, run_step
-from sv.training.distributed import World, is_started, join, launch, parse_gpus
+from sv.training.distributed import World, is_started, join, launch, visible_gpus
 from sv.training.experiment import train
 from sv.training.memory import keep_freed_memory
 
@@ -45,7 +45,7 @@ def main() -> None:
     if is_started():
         num_procs, use_gpu = int(os.environ["WORLD_SIZE"]), _wants_gpu(args.gpus)
     else:
-        gpus = parse_gpus(args.gpus)
+        gpus = visible_gpus(args.gpus)
         num_procs, use_gpu = len(gpus) or args.num_procs, bool(gpus)
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)

@@ -6,7 +6,6 @@ encoder.embed(feats)  # log-mel fbank of a whole utterance, (frames, mels) -> (d
 
 import hashlib
 import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,28 +100,33 @@ def load_state(path: Path) -> tuple[dict[str, Any], str]:
         raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average or train again")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # torch raises nearly anything for a file that it did not write
         reason = str(error).strip().split("\n")[0][:100]
         raise UserError(f"{path} is not a model file, or is truncated ({reason}); average or train again") from error
     return state, digest
 
 
-def choose_device(gpus: str, job: int) -> str:
-    """The device of job 1, 2, ...: "none" is the CPU, "auto" a GPU if there is one, "0,1" those in turn.
+def parse_gpus(gpus: str) -> list[int]:
+    """The GPUs of --gpus, counted among those visible: "0,1" or "[0,1]", "auto" the first if there is one, "none".
 
     Raises:
         UserError: something else, or a GPU that is not there.
     """
-    if gpus in ("", "none"):
-        return "cpu"
-    if gpus == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    numbers = gpus.strip("[]").replace(" ", "").split(",")  # WeSpeaker's users write "[0,1]"
-    if not all(number.isdecimal() for number in numbers):
-        raise UserError(f'--gpus {gpus!r}: expected none, auto, or numbers such as "0,1"')
-    number = int(numbers[(job - 1) % len(numbers)])
-    if number >= torch.cuda.device_count():
-        raise UserError(
-            f"--gpus {gpus}: there is no GPU {number}, {torch.cuda.device_count()} are visible; see nvidia-smi"
-        )
-    return f"cuda:{number}"
+    text = gpus.strip().strip("[]").replace(" ", "")  # WeSpeaker's users write "[0,1]"
+    count = torch.cuda.device_count()
+    if text in ("", "none", "cpu") or (text == "auto" and count == 0):
+        return []
+    words = ["0"] if text == "auto" else text.split(",")
+    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
+        raise UserError(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
+    numbers = [int(word) for word in words]
+    absent = [number for number in numbers if number >= count]
+    if absent:
+        raise UserError(f"--gpus {gpus}: no GPU {absent[0]} here, torch sees {count}; give --gpus none for the CPU")
+    return numbers
+
+
+def choose_device(gpus: str, job: int) -> str:
+    """The device of job 1, 2, ...: the GPUs of `parse_gpus` in turn, or the CPU."""
+    numbers = parse_gpus(gpus)
+    return f"cuda:{numbers[(job - 1) % len(numbers)]}" if numbers else "cpu"

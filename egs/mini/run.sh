@@ -44,11 +44,9 @@ num_avg=              # checkpoints averaged in stage 4
 . tools/parse_options.sh
 check_stages 0 5
 
-if [ -z "$exp_dir" ]; then
-  name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
-    --seed "$seed" --print-name)
-  exp_dir=egs/mini/exp/$name
-fi
+name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
+  --scale "$scale" --lambda "$lambda" --t "$t" --seed "$seed" --print-name)
+exp_dir=${exp_dir:-egs/mini/exp/$name}
 
 if in_stage 0 "synthetic corpus"; then
   local/make_mini_corpus.py --nj "$nj" "$corpora"

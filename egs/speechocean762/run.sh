@@ -56,10 +56,8 @@ train_set=train${speeds:+_sp}
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --heldout-speakers "$heldout_speakers")
-if [ -z "$exp_dir" ]; then
-  name=$(steps/make_config.py "${system[@]}" --print-name)
-  exp_dir=egs/speechocean762/exp/$name
-fi
+name=$(steps/make_config.py "${system[@]}" --print-name) # wrong options end here, not in stage 3
+exp_dir=${exp_dir:-egs/speechocean762/exp/$name}
 
 if in_stage 1 "data and trial lists"; then
   if [ "$download" = true ]; then

@@ -66,10 +66,8 @@ train_set=vox2_dev${speeds:+_sp}
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --heldout-speakers "$heldout_speakers")
-if [ -z "$exp_dir" ]; then
-  name=$(steps/make_config.py "${system[@]}" --print-name)
-  exp_dir=egs/voxceleb/exp/$name
-fi
+name=$(steps/make_config.py "${system[@]}" --print-name) # wrong options end here, not in stage 3
+exp_dir=${exp_dir:-egs/voxceleb/exp/$name}
 
 if in_stage 0 "download"; then
   local/download_voxceleb.py --source "$source" "$corpora"
@@ -77,7 +75,11 @@ fi
 
 if in_stage 1 "data lists"; then
   local/convert_audio.sh --nj "$nj" --cmd "$cmd" --format "$audio_format" --out-dir "$audio_dir" "$vox2"
-  local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "${audio_dir:-$vox2}" ${lists:+--lists "$lists"} "$data"
+  converted=()
+  if [ -n "$audio_dir" ] && [ -d "$audio_dir" ]; then
+    converted=(--vox2 "$audio_dir")
+  fi
+  local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" "${converted[@]}" ${lists:+--lists "$lists"} "$data"
 fi
 
 if in_stage 2 "fbank to ark files"; then

@@ -23,10 +23,15 @@ class _Hashing:
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.digest = file, hashlib.sha256()
+        self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         self.digest.update(data)
-        return self.file.write(data)
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
 
     def flush(self) -> None:
         self.file.flush()
@@ -36,7 +41,12 @@ def save_tensors(state: Any, path: Path) -> None:
     """Write a state of tensors and plain values, and its checksum."""
     with atomic_write(path, "wb") as f:
         hashing = _Hashing(f)
-        torch.save(state, cast(IO[bytes], hashing))  # torch asks of a file only write and flush
+        try:
+            torch.save(state, cast(IO[bytes], hashing))  # torch asks of a file only write and flush
+        except RuntimeError:
+            if hashing.error is not None:  # torch hides what the system said, "No space left on device"
+                raise hashing.error from None
+            raise
         with atomic_write(checksum_path(path)) as sidecar:
             sidecar.write(f"{hashing.digest.hexdigest()}  {path.name}\n")
 

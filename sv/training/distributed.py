@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sv.errors import UserError
+from sv.inference import parse_gpus
 
 TIMEOUT = timedelta(minutes=30)  # the first process may read a long list while the others wait
 
@@ -124,29 +125,16 @@ def launch(command: Sequence[str], num_procs: int) -> None:
         sys.exit(1)
 
 
-def parse_gpus(gpus: str) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES has to be for --gpus: "0,1" or "[0,1]" are numbers among those visible now.
-
-    "auto" is the first GPU if there is one; "none" and "" are none.
+def visible_gpus(gpus: str) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES has to be for --gpus, whose numbers count those that are visible now.
 
     Raises:
-        UserError: something else, or GPUs that are not there.
+        UserError: as `sv.inference.parse_gpus`.
     """
-    text = gpus.strip().strip("[]").replace(" ", "")
-    if text in ("", "none", "cpu"):
-        return []
-    count = torch.cuda.device_count()
-    if text == "auto":
-        text = "0" if count else ""
-    numbers = text.split(",") if text else []
-    if not all(number.isdecimal() for number in numbers) or len(set(numbers)) < len(numbers):
-        raise UserError(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
-    absent = [number for number in numbers if int(number) >= count]
-    if absent:
-        raise UserError(f"--gpus {gpus}: no GPU {absent[0]} here, torch sees {count}; give --gpus none for the CPU")
+    numbers = parse_gpus(gpus)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    names = visible.split(",") if visible else [str(number) for number in range(count)]
-    return [names[int(number)] for number in numbers]
+    names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
+    return [names[number] for number in numbers]
 
 
 def _die_with_parent() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from sv.config import Config
 from sv.errors import UserError, log
+from sv.inference import load_state
 from sv.io import read_table
 from sv.losses import HeadOutput, build_head
 from sv.models import build_model, load_backbone
@@ -77,10 +78,7 @@ def read_model(path: str | Path) -> dict[str, Tensor]:
     """
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; give a model such as exp/NAME/models/avg_model.pt")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path}: not a model file, or damaged ({str(error).splitlines()[0][:100]})") from error
+    state, _ = load_state(Path(path))
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from local.convert_audio import missing_files
+
 
 @pytest.fixture(scope="module")
 def m4a(tmp_path_factory):
@@ -104,3 +106,12 @@ def test_usage(run):
     assert run("local/convert_audio.sh").returncode == 2
     result = run("local/convert_audio.sh", "--formt", "wav", "x")
     assert result.returncode == 2 and "--format" in result.stderr
+
+
+def test_the_unused_test_part_is_not_converted(tmp_path):
+    for part in ("dev", "test"):
+        path = tmp_path / part / "aac" / "id00012" / "fffffffffff" / "00001.m4a"
+        path.parent.mkdir(parents=True)
+        path.touch()
+    sources = [source for source, _ in missing_files(tmp_path, tmp_path, "flac")]
+    assert sources == [str(tmp_path / "dev/aac/id00012/fffffffffff/00001.m4a")]

@@ -123,3 +123,12 @@ def test_checksums_on_real_speech(corpora, tmp_path, run):
     assert [line.split()[0][:16] for line in result.stdout.splitlines()] == ["825168a797eb4ee4", "079cde1298723dc4"]
     lines = (tmp_path / "test" / "trials" / "H.kaldi").read_text().splitlines()
     assert Counter(line.split()[2] for line in lines) == {"target": 3375, "nontarget": 12000}
+
+
+def test_without_sex_and_age_there_is_only_list_o(tmp_path, run):
+    data = write_data_dir(tmp_path / "data")
+    (data / "spk2age").unlink()
+    result = run("local/make_trials.py", data)
+    assert result.returncode == 0, result.stderr
+    assert "list H, of the same sex and age, is left out" in result.stderr
+    assert [path.name for path in (data / "trials").iterdir()] == ["O.kaldi"]

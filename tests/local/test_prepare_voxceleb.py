@@ -191,3 +191,13 @@ def test_as_a_command_one_line_and_status_1(vox, run):
     result = run("local/prepare_voxceleb.py", "--vox1", vox / "vox1", "--vox2", vox / "nowhere", vox / "data")
     assert result.returncode == 1
     assert result.stderr.startswith("prepare_voxceleb.py: error: ") and result.stderr.count("\n") == 1
+
+
+def test_files_converted_into_another_folder_stand_beside_the_others(vox, call):
+    extra = ["id00020/hhhhhhhhhhh/00001"]
+    touch(vox / "vox2" / "dev" / "aac", extra, "m4a")
+    touch(vox / "converted" / "dev" / "flac", extra, "flac")
+    call("--vox2", vox / "converted")
+    lines = (vox / "data" / "vox2_dev" / "wav.scp").read_text().splitlines()
+    assert lines[-1] == f"{extra[0]}.wav {vox}/converted/dev/flac/{extra[0]}.flac"
+    assert len(lines) == len(TRAIN) + 1

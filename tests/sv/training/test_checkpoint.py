@@ -1,6 +1,7 @@
 """Files of tensors with checksums, and the folder of whole states."""
 
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -83,3 +84,19 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     (tmp_path / ".x.tmp").touch()
     remove_temporary(tmp_path)
     assert not (tmp_path / ".x.tmp").exists()
+
+
+def test_full_disk_is_said_as_the_system_says_it_and_leaves_nothing(tmp_path):
+    script = f"""
+import resource, torch
+from pathlib import Path
+from sv.errors import run_step
+from sv.training.checkpoint import save_tensors
+def main():
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    save_tensors({{"weight": torch.zeros(100_000)}}, Path({str(tmp_path / "a.pt")!r}))
+run_step(main)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, f"-c: error: {tmp_path}/a.pt: File too large\n")
+    assert list(tmp_path.iterdir()) == []

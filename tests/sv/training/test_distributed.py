@@ -5,7 +5,7 @@ import torch
 
 from sv.errors import UserError
 from sv.training import distributed
-from sv.training.distributed import World, parse_gpus
+from sv.training.distributed import World, visible_gpus
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ from sv.training.distributed import World, parse_gpus
 def test_gpus_are_read_as_wespeaker_writes_them(monkeypatch, text, there, numbers):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: there)
-    assert parse_gpus(text) == numbers
+    assert visible_gpus(text) == numbers
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ def test_gpus_are_read_as_wespeaker_writes_them(monkeypatch, text, there, number
 def test_gpus_that_can_not_be_are_refused(monkeypatch, text, message):
     monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match=message):
-        parse_gpus(text)
+        visible_gpus(text)
 
 
 def test_gpus_are_counted_among_those_that_a_scheduler_lent(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-ab")
     monkeypatch.setattr(distributed.torch.cuda, "device_count", lambda: 2)
-    assert [parse_gpus("auto"), parse_gpus("1"), parse_gpus("0,1")] == [["3"], ["GPU-ab"], ["3", "GPU-ab"]]
+    assert [visible_gpus("auto"), visible_gpus("1"), visible_gpus("0,1")] == [["3"], ["GPU-ab"], ["3", "GPU-ab"]]
 
 
 def test_a_world_of_one_needs_no_communication():

@@ -1,0 +1,43 @@
+"""What a user may type wrongly at a recipe gets one line, before anything is done."""
+
+import pytest
+
+RECIPES = ["mini", "speechocean762", "voxceleb"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_help_prints_options_with_defaults(run, recipe):
+    result = run(f"egs/{recipe}/run.sh", "--help")
+    assert result.returncode == 0
+    assert "--stop-stage 5" in result.stdout and "--loss" in result.stdout and "--lambda" in result.stdout
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--los", "aam"], "unknown option --los; did you mean --loss?"),
+        (["--stage", "6"], "--stage 6: the stages are"),
+        (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
+        (["--stage", "five"], "--stage is a whole number, not 'five'"),
+        (["--stage", "3", "--loss", "aamm"], "unknown loss 'aamm'; did you mean 'aam'?"),
+        (["--stage", "3", "--loss", "aam", "--t", "3"], "loss aam has no option 't'"),
+        (["--stage", "3", "--config", "none.yaml"], "none.yaml does not exist"),
+    ],
+)
+def test_a_wrong_option_is_one_line(run, recipe, options, message):
+    result = run(f"egs/{recipe}/run.sh", *options)
+    assert result.returncode in (1, 2)
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_training_before_the_features_says_which_stage_makes_them(run, tmp_path):
+    result = run("egs/voxceleb/run.sh", "--stage", 3, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp")
+    assert result.returncode == 1
+    assert "prepare it first (stage 1)" in result.stderr.splitlines()[-1]
+
+
+def test_paths_are_relative_to_where_the_user_stands(run, root, tmp_path):
+    result = run(root / "egs/voxceleb/run.sh", "--stage", 3, "--data", "mine", "--exp-dir", "exp", cwd=tmp_path)
+    assert f"{tmp_path}/mine/vox2_dev_sp" in result.stderr
