@@ -31,6 +31,13 @@ exp_dir=$1
 data=$2
 out=${3:-$exp_dir/embeddings/$(basename "$data")}
 
+if [ -d "$exp_dir" ]; then # else the first step says what is missing
+  mkdir -p "$out"
+  exec 9>"$out/.lock"
+  if ! flock -w 10 9; then
+    die "$out: another extract_embeddings.sh is at work there; wait for its end"
+  fi
+fi
 args=("$exp_dir" "$data" "$out" --max-frames "$max_frames")
 if [ -n "$model" ]; then
   args+=(--model "$model")

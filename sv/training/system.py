@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sv.config import Config, load_config
 from sv.errors import UserError
 from sv.losses import LOSSES, build_head
-from sv.models import MODELS
+from sv.models import MODELS, build_model
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def resolve(config: Config, where: str) -> Config:
     if config.margin_update.fix_start_epoch < config.margin_update.increase_start_epoch:
         raise UserError(f"{where}: margin_update.fix_start_epoch is before margin_update.increase_start_epoch")
     model_args = MODELS.resolve(config.model, {**config.model_args, "feat_dim": mels})
+    _check_sizes(config.model, model_args, where)
     loss_args = LOSSES.resolve(config.loss, config.loss_args)
     head = build_head(config.loss, 1, 2, loss_args)  # a tiny one, to ask it about its margin
     final = config.margin_update.final_margin
@@ -82,6 +85,16 @@ def resolve(config: Config, where: str) -> Config:
         head.check_margin(margin)
     update = config.margin_update.model_copy(update={"final_margin": final, "initial_margin": initial})
     return config.model_copy(update={"model_args": model_args, "loss_args": loss_args, "margin_update": update})
+
+
+def _check_sizes(model: str, model_args: dict[str, Any], where: str) -> None:
+    """Build the encoder without its memory: what can not be built is better known before the features are made."""
+    try:
+        with torch.device("meta"):
+            build_model(model, model_args)
+    except (RuntimeError, ValueError, ZeroDivisionError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{where}: no {model} can be built with model_args {model_args}: {reason}") from error
 
 
 def system_name(config: Config) -> str:

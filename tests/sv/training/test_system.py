@@ -94,3 +94,11 @@ def test_every_flag_names_a_key_that_exists(path):
     config = make_system(path, {name: values.get(name, "1") for name in FLAGS if name not in ("scale", "margin")})
     assert config.loss_args["target_weight"] == 0.6
     assert config.precision == "bf16"
+
+
+@pytest.mark.parametrize("args", ["{embed_dim: -3}", "{pooling_func: FOO}"])
+def test_an_encoder_that_can_not_be_built_is_refused_at_once(tmp_path, args):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"model: resnet_small\nmodel_args: {args}\n")
+    with pytest.raises(UserError):
+        make_system(path, {})
