@@ -208,6 +208,7 @@ def start_tree(folder: Path, trap: str = "") -> tuple[subprocess.Popen[str], lis
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which nohup around the tests would ignore
     )
     marks = [folder / f"{kind}.{job}" for kind in ("child", "grandchild") for job in (1, 2)]
     assert wait_until(lambda: all(mark.exists() for mark in marks))

@@ -100,16 +100,22 @@ def undisturbed(start_training, data_dir, tmp_path_factory):
     return get
 
 
-def kill_and_go_on(start, delays, checkpoints=None):
-    """Start again and again, kill after each delay, then let it end; the number of kills that hit."""
+def kill_and_go_on(start, moments, checkpoints):
+    """Start again and again, kill some seconds after a file of each name has come, then let it end.
+
+    Args:
+        start: gives a running process.
+        moments: (name of a file in `checkpoints`, seconds).
+
+    Returns:
+        the number of kills that hit.
+    """
     hits = 0
-    for delay in delays:
+    for name, delay in moments:
         process = start()
-        if isinstance(delay, float):
-            process.join(delay)
-        else:
-            while process.is_alive() and not any(checkpoints.glob(delay)):
-                time.sleep(0.0005)
+        while process.is_alive() and not any(checkpoints.glob(name)):
+            time.sleep(0.0005)
+        process.join(delay)
         hits += process.is_alive()
         process.kill()
         process.join()
@@ -127,9 +133,10 @@ def test_killed_at_any_moment_it_ends_with_the_same_weights(
     config = make_config(save_minutes=1e-9, num_epochs=2)  # a checkpoint after each step
     expected = undisturbed(make_config(num_epochs=2), threads)
     draw = random.Random(seed)
-    delays = [draw.uniform(0.1, 0.9) for _ in range(5)]
+    steps = sorted(draw.sample(range(1, 10), 4))  # of 12
+    moments = [(f"step_{step:08d}.pt", draw.uniform(0, 0.02)) for step in steps]
     exp = tmp_path / "exp"
-    hits = kill_and_go_on(lambda: start_training(config, data_dir, exp, threads=threads), delays)
+    hits = kill_and_go_on(lambda: start_training(config, data_dir, exp, threads=threads), moments, exp / "checkpoints")
     assert hits >= 2
     same_result(exp, expected)
 
@@ -139,7 +146,7 @@ def test_killed_while_it_writes_a_checkpoint_it_ends_with_the_same_weights(
     start_training, undisturbed, data_dir, make_config, tmp_path
 ):
     exp = tmp_path / "exp"
-    moments = [".step_*.pt.*.tmp", ".step_*.sha256.*.tmp", "step_00000012.pt"]
+    moments = [(name, 0.0) for name in (".step_*.pt.*.tmp", ".step_*.sha256.*.tmp", "step_00000012.pt")]
     hits = kill_and_go_on(
         lambda: start_training(make_config(save_minutes=1e-9), data_dir, exp), moments, exp / "checkpoints"
     )
