@@ -93,7 +93,7 @@ def test_another_encoder_is_refused(build, tmp_path):
 
 
 def test_files_that_are_no_models_are_refused(build, tmp_path):
-    for content, message in ((None, "does not exist"), (b"no zip", "not a model file, or damaged")):
+    for content, message in ((None, "does not exist"), (b"no zip", "is not a model file, or is truncated")):
         if content is not None:
             (tmp_path / "a.pt").write_bytes(content)
         with pytest.raises(UserError, match=message):
