@@ -123,7 +123,7 @@ class Clock:
 
 
 class Monitor(AbstractContextManager["Monitor"]):
-    """Records of the main process. The other processes hold a `SilentMonitor`.
+    """Records of the main process; the other processes have none.
 
     Args:
         exp_dir: gets metrics.jsonl, train.log and tensorboard/.
