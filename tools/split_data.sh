@@ -45,7 +45,7 @@ make_work_dir "$dir"
 mkdir "$work/split"
 mapfile -t per_utt_files < <(list_files utt "$dir")
 mapfile -t per_spk_files < <(list_files spk "$dir")
-"$tools/split_data.pl" "$dir" "$work/split" "$num_parts" $unit utt2spk ${per_utt_files[@]+"${per_utt_files[@]}"}
+"$tools/split_data.pl" "$dir" "$work/split" "$num_parts" "$unit" utt2spk ${per_utt_files[@]+"${per_utt_files[@]}"}
 for ((part = 1; part <= num_parts; part++)); do
   out=$work/split/$part
   "$tools/utt2spk_to_spk2utt.pl" "$out/utt2spk" | sort >"$out/spk2utt"
