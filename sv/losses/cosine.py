@@ -49,3 +49,31 @@ def add_angle(cosine: Tensor, angle: float) -> Tensor:
         return -add_angle(-cosine, -angle)
     moved = cosine * math.cos(angle) - sine(cosine) * math.sin(angle)
     return torch.where(cosine > -math.cos(angle), moved, cosine - (1 - math.cos(angle)))
+
+
+def add_angle_with_slope(cosine: Tensor, angle: float) -> tuple[Tensor, Tensor]:
+    """`add_angle`, and its derivative with respect to the cosine in closed form; without autograd."""
+    if angle < 0:
+        value, slope = add_angle_with_slope(-cosine, -angle)
+        return value.neg_(), slope
+    square = ((1 - cosine) * (1 + cosine)).clamp_min_(0)
+    eps = torch.finfo(cosine.dtype).eps
+    inverse_sine = square.clamp_min(eps).rsqrt_()
+    cotangent = inverse_sine * cosine
+    if square.device.type != "cpu" or float(square.min()) <= eps:
+        cotangent.mul_(1 + (square <= eps).to(cosine.dtype)).mul_(square > 0)  # the chord of `sine`
+    value = square.mul_(inverse_sine).mul_(-math.sin(angle)).add_(cosine, alpha=math.cos(angle))
+    slope = cotangent.mul_(math.sin(angle)).add_(math.cos(angle))
+    if cosine.device.type != "cpu" or float(cosine.min()) <= -math.cos(angle):
+        beyond = cosine <= -math.cos(angle)
+        return torch.where(beyond, cosine - (1 - math.cos(angle)), value), slope.masked_fill_(beyond, 1)
+    return value, slope
+
+
+def multiply_angle(cosine: Tensor, factor: float) -> Tensor:
+    """cos(min(factor theta, pi)), factor >= 1; never falls with the cosine, and is flat where factor theta passes pi.
+
+    The slope factor sin(factor theta) / sin(theta) is at most factor^2, its limit at theta = 0.
+    """
+    theta = torch.atan2(sine(cosine), cosine)  # where acos has an infinite slope, this has a large one
+    return (factor * theta).clamp_max(math.pi).cos()

@@ -17,12 +17,19 @@ class HeadOutput(NamedTuple):
     """What a head gives for a batch, on its own device.
 
     Attributes:
-        losses: (batch,) float32, to be averaged by the caller.
+        loss: 0-d float32, the mean of the losses: what is differentiated.
+        losses: (batch,) float32, without gradients, to look at.
         correct: (batch,) bool, whether the true speaker scores highest, without margin.
     """
 
+    loss: Tensor
     losses: Tensor
     correct: Tensor
+
+    @classmethod
+    def of(cls, losses: Tensor, correct: Tensor) -> "HeadOutput":
+        """From losses (batch,) that autograd follows."""
+        return cls(losses.mean(), losses.detach(), correct)
 
 
 class Head(nn.Module):
@@ -31,7 +38,7 @@ class Head(nn.Module):
     Attributes:
         no_weight_decay: names of the parameters that must not be decayed.
         default_margin: the margin to train with at the end of the schedule.
-        margin_range: the smallest and the largest margin that make sense.
+        margin_range: the smallest margin, which changes nothing, and the largest that makes sense.
     """
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset()
@@ -49,7 +56,7 @@ class Head(nn.Module):
         self.num_speakers = num_speakers
 
     def forward(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        """Losses of a batch, in float32 whatever autocast says (float64 if the embedding is).
+        """Loss of a batch, in float32 whatever autocast says (float64 if the embedding is).
 
         Args:
             embedding: (batch, dim), of any norm; float16 and bfloat16 are widened.
@@ -64,6 +71,9 @@ class Head(nn.Module):
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         """`forward`, when all is checked and widened."""
         raise NotImplementedError
+
+    def start(self, margin: float) -> None:
+        """Set what depends on the margin of the first step, before a training begins."""
 
     def check_margin(self, margin: float) -> None:
         """Raise UserError if the margin is outside `margin_range`."""
@@ -91,7 +101,7 @@ class CosineHead(Head):
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         cosine = cosine_matrix(embedding, self.weight.to(embedding.dtype))  # (batch, speakers)
-        return HeadOutput(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)
+        return HeadOutput.of(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)
 
     def losses(self, cosine: Tensor, speaker: Tensor, margin: float) -> Tensor:
         """(batch,), from the cosines (batch, speakers)."""

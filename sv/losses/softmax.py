@@ -26,4 +26,4 @@ class Softmax(Head):
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         logits = linear(embedding, self.weight.to(embedding.dtype), self.bias.to(embedding.dtype))  # (batch, speakers)
-        return HeadOutput(cross_entropy(logits, speaker, reduction="none"), logits.argmax(dim=1) == speaker)
+        return HeadOutput.of(cross_entropy(logits, speaker, reduction="none"), logits.argmax(dim=1) == speaker)

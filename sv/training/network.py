@@ -18,6 +18,7 @@ from sv.io import read_table
 from sv.losses import HeadOutput, build_head
 from sv.models import build_model, load_backbone
 from sv.models.loading import HEAD_PREFIX
+from sv.training.schedules import Margin
 
 
 class SpeakerNet(nn.Module):
@@ -35,7 +36,7 @@ class SpeakerNet(nn.Module):
         self.freeze_batch_norm = freeze_batch_norm
 
     def forward(self, features: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        """(batch, frames, mels), (batch,) -> losses (batch,) and whether each was right."""
+        """(batch, frames, mels), (batch,) -> the mean loss, losses (batch,) and whether each was right."""
         return self.head(self.backbone(features), speaker, margin)
 
     def train(self, mode: bool = True) -> "SpeakerNet":
@@ -67,6 +68,8 @@ def build_network(config: Config) -> SpeakerNet:
     assert config.num_speakers is not None, "num_speakers is filled in before the network is built"
     backbone = build_model(config.model, config.model_args)
     head = build_head(config.loss, backbone.embedding_dim, config.num_speakers, config.loss_args)
+    assert config.margin_update.final_margin is not None, "a resolved configuration has a final margin"
+    head.start(Margin(config.margin_update, config.margin_update.final_margin, steps_per_epoch=1)(0))
     return SpeakerNet(backbone, head, freeze_batch_norm=config.freeze_batch_norm)
 
 

@@ -25,7 +25,7 @@ class Flag:
 FLAGS: Mapping[str, Flag] = {
     "model": Flag("model", "encoder"),
     "loss": Flag("loss", "loss"),
-    "margin_type": Flag("loss_args.margin_type", "C or A, of sphereface2"),
+    "margin_type": Flag("loss_args.margin_type", "C, A or M, of sphereface2"),
     "margin": Flag("margin_update.final_margin", "final margin"),
     "scale": Flag("loss_args.scale", "s"),
     "lambda": Flag("loss_args.target_weight", "weight of the target pair in sphereface2"),
@@ -80,7 +80,7 @@ def resolve(config: Config, where: str) -> Config:
     head = build_head(config.loss, 1, 2, loss_args)  # a tiny one, to ask it about its margin
     final = config.margin_update.final_margin
     final = head.default_margin if final is None else final
-    initial = min(config.margin_update.initial_margin, final)
+    initial = min(max(config.margin_update.initial_margin, head.margin_range[0]), final)
     for margin in (initial, final):
         head.check_margin(margin)
     update = config.margin_update.model_copy(update={"final_margin": final, "initial_margin": initial})

@@ -133,8 +133,8 @@ class Trainer:
         speaker = batch.speaker.to(device, non_blocking=True)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            losses, correct = self._parallel(features, speaker, margin)
-        self.scaler.scale(losses.mean()).backward()
+            loss, losses, correct = self._parallel(features, speaker, margin)
+        self.scaler.scale(loss).backward()
         norm = self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()

@@ -49,7 +49,7 @@ def test_loss_and_gradients_equal_wespeakers() -> None:
     embedding = torch.randn(64, 6, dtype=torch.float64, requires_grad=True)
     speaker = torch.randint(30, (64,))
     parameters = [embedding, *head.parameters()]
-    loss = head(embedding, speaker, 0.4).losses.mean()
+    loss = head(embedding, speaker, 0.4).loss
     expected = wespeaker_loss(embedding, head.get_parameter("weight"), speaker, 32.0, 0.4)
     torch.testing.assert_close(loss, expected)
     ours, theirs = torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters)
@@ -60,6 +60,6 @@ def test_two_speakers_by_hand() -> None:
     head = build_head("aam", 2, 2, {"scale": 10.0})
     head.load_state_dict({"weight": torch.tensor([[2.0, 0.0], [0.0, 5.0]])})
     embedding = torch.tensor([[math.cos(math.pi / 3), math.sin(math.pi / 3)]])  # 60 degrees from speaker 0, 30 from 1
-    losses, correct = head(embedding, torch.tensor([0]), math.pi / 6)
+    _, losses, correct = head(embedding, torch.tensor([0]), math.pi / 6)
     assert correct.tolist() == [False]
     torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(10 * math.sqrt(0.75)))]))  # cos 90 = 0

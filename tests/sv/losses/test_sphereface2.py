@@ -10,7 +10,8 @@ from torch.nn.functional import linear, normalize, one_hot
 
 from sv.errors import UserError
 from sv.losses import build_head
-from sv.losses.sphereface2 import sphereface2, spread
+from sv.losses.pairs import MarginOn, MarginType, Pairs, spread
+from sv.losses.sphereface2 import sphereface2
 
 
 def g(z: float, t: float) -> float:
@@ -23,16 +24,20 @@ def softplus(z: float) -> float:
 
 
 def target_similarity(cosine: float, margin: float, margin_type: str, t: float) -> float:
+    theta = math.acos(cosine)
     if margin_type == "C":
         return g(cosine, t) - margin
-    theta = math.acos(cosine)
+    if margin_type == "M":
+        return g(math.cos(min(margin * theta, math.pi)), t)
     return g(math.cos(theta + margin) if theta + margin <= math.pi else cosine - (1 - math.cos(margin)), t)
 
 
 def nontarget_similarity(cosine: float, margin: float, margin_type: str, t: float) -> float:
+    theta = math.acos(cosine)
     if margin_type == "C":
         return g(cosine, t) + margin
-    theta = math.acos(cosine)
+    if margin_type == "M":
+        return g(cosine, t)
     return g(math.cos(theta - margin) if theta >= margin else cosine + (1 - math.cos(margin)), t)
 
 
@@ -46,52 +51,103 @@ def slow_loss(
     return loss
 
 
-@pytest.mark.parametrize("margin_type", ["C", "A"])
+def some_cosines() -> tuple[Tensor, Tensor]:
+    """(40, 7) float64 and their speakers; both continuations of type A, on targets and on others."""
+    cosine = torch.rand(40, 7, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * 2 - 1
+    cosine[0], cosine[1] = 0.9999, -0.9999
+    return cosine, torch.arange(40) % 7
+
+
+@pytest.mark.parametrize("margin_type", ["C", "A", "M"])
 @pytest.mark.parametrize(("margin", "t", "bias"), [(0.0, 3.0, 0.0), (0.2, 3.0, 4.5), (0.4, 2.5, -7.0), (0.3, 1.0, 1.0)])
-def test_loss_equals_a_slow_loop(margin_type: str, margin: float, t: float, bias: float) -> None:
-    generator = torch.Generator().manual_seed(5)
-    cosine = torch.rand(40, 7, generator=generator, dtype=torch.float64) * 2 - 1
-    cosine[0], cosine[1] = 0.9999, -0.9999  # both continuations of type A, on targets and on others
-    speaker = torch.arange(40) % 7
+def test_loss_equals_a_slow_loop(margin_type: MarginType, margin: float, t: float, bias: float) -> None:
+    cosine, speaker = some_cosines()
+    if margin_type == "M":
+        margin += 1
     expected = [
         slow_loss(row.tolist(), int(y), bias, 16.0, margin, margin_type, 0.6, t)
         for row, y in zip(cosine, speaker, strict=True)
     ]
-    options: dict[str, Any] = {
-        "scale": 16.0,
-        "margin": margin,
-        "margin_type": margin_type,
-        "target_weight": 0.6,
-        "t": t,
-    }
-    losses = sphereface2(cosine, speaker, torch.tensor(bias), **options)
+    pairs = Pairs(scale=16.0, target_weight=0.6, t=t, margin_type=margin_type)
+    losses = sphereface2(cosine, speaker, torch.tensor(bias), pairs=pairs, margin=margin)
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("margin_type", ["C", "A"])
+def test_margin_on_the_target_alone(margin_type: MarginType) -> None:
+    cosine, speaker = some_cosines()
+    pairs, bias = Pairs(scale=16.0, t=2.0, margin_type=margin_type, margin_on="target"), torch.tensor(2.0)
+    expected = []
+    for row, y in zip(cosine.tolist(), speaker.tolist(), strict=True):
+        others = [softplus(16 * g(c, 2) + 2) for j, c in enumerate(row) if j != y]
+        target = softplus(-(16 * target_similarity(row[y], 0.3, margin_type, 2) + 2))
+        expected.append(0.7 * target + 0.3 * sum(others))
+    losses = sphereface2(cosine, speaker, bias, pairs=pairs, margin=0.3)
+    torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("margin_type", ["C", "A", "M"])
+def test_detached_gradient_is_that_of_a_plain_cosine(margin_type: MarginType) -> None:
+    """The loss is the same; a pair pulls by its probability times s, as the face code's logits do."""
+    cosine, speaker = some_cosines()
+    margin = 1.3 if margin_type == "M" else 0.2
+    logits, grads = {}, {}
+    for gradient in ("through_g", "detached"):
+        pairs, cos = Pairs(margin_type=margin_type, gradient=gradient), cosine.clone().requires_grad_()
+        logits[gradient] = sphereface2(cos, speaker, torch.tensor(3.0), pairs=pairs, margin=margin)
+        (grads[gradient],) = torch.autograd.grad(logits[gradient].sum(), cos)
+    torch.testing.assert_close(logits["detached"], logits["through_g"], rtol=1e-14, atol=0)
+    is_target = one_hot(speaker, 7).bool()
+    target = torch.tensor([target_similarity(c, margin, margin_type, 3) for c in cosine[is_target].tolist()])
+    others = torch.tensor([nontarget_similarity(c, margin, margin_type, 3) for c in cosine[~is_target].tolist()])
+    expected = torch.empty_like(cosine)
+    expected[is_target] = -0.7 * 32 * torch.sigmoid(-(32 * target.double() + 3))
+    expected[~is_target] = 0.3 * 32 * torch.sigmoid(32 * others.double() + 3)
+    torch.testing.assert_close(grads["detached"], expected, rtol=1e-4, atol=1e-9)
+    assert not torch.allclose(grads["through_g"], grads["detached"])
 
 
 def test_two_speakers_by_hand() -> None:
     head = build_head("sphereface2", 2, 2, {"scale": 10.0, "target_weight": 0.75, "t": 2.0})
     head.load_state_dict({"weight": torch.tensor([[2.0, 0.0], [0.0, 5.0]]), "bias": torch.tensor([[1.0]])})
-    losses, correct = head(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), 0.1)
+    loss, losses, correct = head(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), 0.1)
     assert correct.tolist() == [True]
     # cosines 0.6, 0.8; g = 2 * 0.8^2 - 1 = 0.28, 2 * 0.9^2 - 1 = 0.62; z_0 = 10 * 0.38 + 1, z_1 = 10 * 0.52 + 1
     expected = 0.75 * math.log(1 + math.exp(-6.2)) + 0.25 * math.log(1 + math.exp(4.8))
     torch.testing.assert_close(losses, torch.tensor([expected]))
+    torch.testing.assert_close(loss, torch.tensor(expected))
 
 
-@pytest.mark.parametrize(("margin", "expected"), [(0.0, 16.80), (0.2, 21.28)])
-def test_first_loss_at_17982_speakers(margin: float, expected: float) -> None:
-    """At cosine 0, with bias 0 (the speakers of VoxCeleb2 and their two speed copies)."""
-    losses = sphereface2(
-        torch.zeros(1, 17982),
-        torch.tensor([5]),
-        torch.tensor(0.0),
-        scale=32.0,
-        margin=margin,
-        margin_type="C",
-        target_weight=0.7,
-        t=3.0,
-    )
+@pytest.mark.parametrize(
+    ("margin", "bias", "expected"), [(0.0, 0.0, 16.80), (0.2, 0.0, 21.28), (0.0, 15.05, 6.96), (0.2, 8.65, 15.92)]
+)
+def test_first_loss_at_17982_speakers(margin: float, bias: float, expected: float) -> None:
+    """At cosine 0, with bias 0 and the balanced one (the speakers of VoxCeleb2 and their two speed copies)."""
+    pairs = Pairs()
+    losses = sphereface2(torch.zeros(1, 17982), torch.tensor([5]), torch.tensor(bias), pairs=pairs, margin=margin)
     assert round(float(losses), 2) == expected
+    if bias:
+        assert round(pairs.balanced_bias(17982, margin), 2) == bias
+
+
+@pytest.mark.parametrize("margin_type", ["C", "A", "M"])
+@pytest.mark.parametrize("margin_on", ["both", "target"])
+@pytest.mark.parametrize(("num_speakers", "scale"), [(2, 32.0), (3, 64.0), (100, 10.0), (10_000_000, 64.0)])
+def test_balanced_bias_balances(margin_type: MarginType, margin_on: MarginOn, num_speakers: int, scale: float) -> None:
+    pairs = Pairs(scale=scale, margin_type=margin_type, margin_on=margin_on)
+    margin = 1.5 if margin_type == "M" else 0.3
+    bias = torch.tensor(pairs.balanced_bias(num_speakers, margin), dtype=torch.float64)
+    zero = torch.zeros((), dtype=torch.float64)
+    pull = 0.7 * torch.sigmoid(-pairs.target_logit(zero, bias, margin))
+    push = 0.3 * (num_speakers - 1) * torch.sigmoid(pairs.nontarget_logit(zero, bias, margin))
+    torch.testing.assert_close(pull, push, rtol=1e-9, atol=0)
+
+
+def test_bias_starts_where_the_option_says() -> None:
+    for bias_init, expected in (("zero", 0.0), ("balanced", 8.65)):
+        head = build_head("sphereface2", 4, 17982, {"bias_init": bias_init})
+        head.start(0.2)
+        assert round(head.get_parameter("bias").item(), 2) == expected
 
 
 def wespeaker_loss(
@@ -126,7 +182,7 @@ def test_loss_and_gradients_equal_wespeakers(margin_type: str, margin: float, t:
     embedding, speaker = embedding[keep].requires_grad_(), speaker[keep]
     assert len(speaker) > 10
     parameters = [embedding, weight, bias]
-    loss = head(embedding, speaker, margin).losses.mean()
+    loss = head(embedding, speaker, margin).loss
     expected = wespeaker_loss(embedding, weight, bias, speaker, margin, margin_type, t)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
     ours, theirs = torch.autograd.grad(loss, parameters), torch.autograd.grad(expected, parameters)
@@ -142,21 +198,18 @@ def test_target_past_pi_is_within_rounding_of_wespeakers() -> None:
     embedding, speaker = torch.stack([theta.cos(), theta.sin()], dim=1), torch.zeros(20, dtype=torch.int64)
     expected = wespeaker_loss(embedding, weight, torch.zeros(1, 1, dtype=torch.float64), speaker, 0.15, "A", 3)
     largest = 32 * 2 * ((1 - math.cos(0.15)) / 2) ** 3
-    torch.testing.assert_close(head(embedding, speaker, 0.15).losses.mean(), expected, rtol=0, atol=largest)
+    torch.testing.assert_close(head(embedding, speaker, 0.15).loss, expected, rtol=0, atol=largest)
 
 
-@pytest.mark.parametrize("margin_type", ["C", "A"])
+@pytest.mark.parametrize("margin_type", ["C", "A", "M"])
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.15, 0.25, 0.4])
 @pytest.mark.parametrize("t", [1.0, 2.5, 3.0, 4.0])
-def test_loss_is_monotonic_in_both_cosines(margin_type: str, margin: float, t: float) -> None:
+def test_loss_is_monotonic_in_both_cosines(margin_type: MarginType, margin: float, t: float) -> None:
     grid = torch.linspace(-1, 1, 4001, dtype=torch.float64)
     zero = torch.zeros_like(grid)
     options: dict[str, Any] = {
-        "scale": 32.0,
-        "margin": margin,
-        "margin_type": margin_type,
-        "target_weight": 0.7,
-        "t": t,
+        "pairs": Pairs(t=t, margin_type=margin_type),
+        "margin": margin + (margin_type == "M"),
     }
     speaker, bias = torch.zeros(len(grid), dtype=torch.int64), torch.tensor(-5.0)
     of_target = sphereface2(torch.stack([grid, zero], dim=1), speaker, bias, **options)
@@ -180,7 +233,7 @@ def test_spread_below_minus_one_is_finite_and_never_falls(t: float) -> None:
 
 
 def test_defaults_of_both_types() -> None:
-    for margin_type, margin in (("C", 0.2), ("A", 0.15)):
+    for margin_type, margin in (("C", 0.2), ("A", 0.15), ("M", 1.3)):
         head = build_head("sphereface2", 4, 3, {"margin_type": margin_type})
         assert head.default_margin == margin
         assert head.no_weight_decay == {"bias"}
@@ -196,7 +249,7 @@ def test_defaults_of_both_types() -> None:
         ({"target_weight": 0.0}, "target_weight .lambda. is 0"),
         ({"scale": -1.0}, "scale is -1; it must be positive"),
         ({"margin_type": "B"}, "margin_type is 'B'"),
-        ({"lanbuda": 0.7}, "no option 'lanbuda'.* known: scale, margin_type, target_weight, t"),
+        ({"lanbuda": 0.7}, "no option 'lanbuda'.* known: scale, margin_type, target_weight, t, margin_on"),
     ],
 )
 def test_option_out_of_range_is_refused(options: dict[str, object], message: str) -> None:
