@@ -21,7 +21,7 @@ checkpoint=           # FILE: start from the weights of this model
 config=               # FILE: YAML of encoder, loss and schedules (must be given)
 model=                # encoder
 loss=                 # softmax, am, aam, sphereface2
-margin_type=          # C or A, of sphereface2
+margin_type=          # C, A or M, of sphereface2
 margin=               # final margin
 scale=                # s
 lambda=               # weight of the target pair in sphereface2
@@ -32,6 +32,7 @@ num_avg=              # models averaged afterwards
 batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
+shard_head=           # true: each training process owns the weight vectors of some speakers
 heldout_speakers=     # training speakers set aside to measure the EER
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 . tools/parse_options.sh
@@ -41,7 +42,7 @@ data_dir=$1
 exp_dir=$2
 options=()
 for name in config model loss margin_type margin scale lambda t seed num_epochs num_avg batch_size lr precision \
-  heldout_speakers gpus num_procs num_threads checkpoint; do
+  shard_head heldout_speakers gpus num_procs num_threads checkpoint; do
   if [ -n "${!name}" ]; then
     options+=("--$name" "${!name}")
   fi

@@ -26,7 +26,7 @@ speeds=""             # speed-perturbed copies of the training data, each with s
 # System; an empty option leaves what the configuration file says
 config=egs/mini/conf/resnet_small.yaml # FILE: encoder, loss, schedules
 loss=                 # softmax, am, aam, sphereface2
-margin_type=          # C or A, of sphereface2
+margin_type=          # C, A or M, of sphereface2
 margin=               # final margin
 scale=                # s
 lambda=               # weight of the target pair in sphereface2
@@ -36,6 +36,7 @@ seed=                 # of initialization, held-out speakers, order and crops
 batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
+shard_head=           # true: each training process owns the weight vectors of some speakers
 heldout_speakers=     # training speakers set aside to measure the EER
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/mini/exp/<model>-<loss>-m<margin>-seed<N>)

@@ -32,7 +32,7 @@ trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and
 # System; an empty option leaves what the configuration file says
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: encoder, loss, schedules
 loss=                 # softmax, am, aam, sphereface2
-margin_type=          # C or A, of sphereface2
+margin_type=          # C, A or M, of sphereface2
 margin=               # final margin
 scale=                # s
 lambda=               # weight of the target pair in sphereface2
@@ -42,6 +42,7 @@ seed=                 # of initialization, held-out speakers, order and crops
 batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
+shard_head=           # true: each training process owns the weight vectors of some speakers
 heldout_speakers=     # training speakers set aside to measure the EER
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/speechocean762/exp/<model>-<loss>-m<margin>-seed<N>)
@@ -55,7 +56,8 @@ read -ra trial_lists <<<"$trials"
 train_set=train${speeds:+_sp}
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
-  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --heldout-speakers "$heldout_speakers")
+  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
+  --heldout-speakers "$heldout_speakers")
 name=$(steps/make_config.py "${system[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/speechocean762/exp/$name}
 

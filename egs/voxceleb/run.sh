@@ -37,7 +37,7 @@ trials=               # trial lists (default: vox1_{O,E,H}_cleaned.kaldi, as far
 # System; an empty option leaves what the configuration file says
 config=egs/voxceleb/conf/resnet34.yaml # FILE: encoder, loss, schedules
 loss=                 # softmax, am, aam, sphereface2
-margin_type=          # C or A, of sphereface2
+margin_type=          # C, A or M, of sphereface2
 margin=               # final margin
 scale=                # s
 lambda=               # weight of the target pair in sphereface2
@@ -47,6 +47,7 @@ seed=                 # of initialization, held-out speakers, order and crops
 batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
+shard_head=           # true: each training process owns the weight vectors of some speakers
 heldout_speakers=     # training speakers set aside to measure the EER
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/voxceleb/exp/<model>-<loss>-m<margin>-seed<N>)
@@ -65,7 +66,8 @@ vox2=${vox2:-$corpora/voxceleb2}
 train_set=vox2_dev${speeds:+_sp}
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
-  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --heldout-speakers "$heldout_speakers")
+  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
+  --heldout-speakers "$heldout_speakers")
 name=$(steps/make_config.py "${system[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/voxceleb/exp/$name}
 

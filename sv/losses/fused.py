@@ -17,6 +17,7 @@ from torch import Tensor
 
 from sv.losses.cosine import NORM_FLOOR, unit
 from sv.losses.pairs import Pairs, softplus
+from sv.losses.shard import entries
 
 _BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 23}  # of a (batch, block) matrix, so that a few of them fit a cache
 
@@ -118,7 +119,7 @@ def _block(
     cosine = (embedding @ weight.T).mul_(inverse)  # (batch, block)
     share = 1 - pairs.target_weight
     logit, slope = pairs.nontarget_logit_and_slope(cosine, bias, margin, share / len(embedding))
-    _put(logit, row, torch.full_like(target_slope, -torch.inf))  # that weighs nothing
+    logit.scatter_(1, *entries(logit, row, torch.full_like(target_slope, -torch.inf)))  # that weighs nothing
     sums.losses.add_(softplus(logit).sum(dim=1), alpha=share)
     torch.maximum(sums.hardest, logit.amax(dim=1), out=sums.hardest)
     if not gradients:
@@ -126,17 +127,10 @@ def _block(
     probability = logit.sigmoid_()
     sums.bias_grad.add_(probability.sum(), alpha=share / len(embedding))
     grad = probability.mul_(slope)
-    _put(grad, row, target_slope)
+    grad.scatter_(1, *entries(grad, row, target_slope))
     along = (grad * cosine).sum(dim=0).mul_(inverse.square())  # (block,)
     grad.mul_(inverse)
     sums.embedding_grad.addmm_(grad, weight)
     weight_grad = sums.weight_grad[start : start + len(weight)]
     torch.mul(weight, along.neg_().unsqueeze(1), out=weight_grad)
     weight_grad.addmm_(grad.T, embedding)
-
-
-def _put(matrix: Tensor, column: Tensor, value: Tensor) -> None:
-    """matrix[i, column[i]] = value[i] for the columns that there are; without waiting for a GPU."""
-    present = (column >= 0) & (column < matrix.shape[1])
-    index = column.clamp(0, matrix.shape[1] - 1).unsqueeze(1)
-    matrix.scatter_(1, index, torch.where(present.unsqueeze(1), value.unsqueeze(1), matrix.gather(1, index)))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sv.errors import UserError
 from sv.losses.cosine import cosine_matrix
+from sv.losses.shard import Shard, take
 
 
 class HeadOutput(NamedTuple):
@@ -37,11 +38,14 @@ class Head(nn.Module):
 
     Attributes:
         no_weight_decay: names of the parameters that must not be decayed.
+        row_parameters: names of those with a row a speaker, which `split` shares out; empty where that is not possible.
+        shard: this process's rows, if the head is split.
         default_margin: the margin to train with at the end of the schedule.
         margin_range: the smallest margin, which changes nothing, and the largest that makes sense.
     """
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset()
+    row_parameters: ClassVar[tuple[str, ...]] = ()
     default_margin: float
     margin_range: tuple[float, float]
 
@@ -54,6 +58,7 @@ class Head(nn.Module):
             )
         self.embedding_dim = embedding_dim
         self.num_speakers = num_speakers
+        self.shard: Shard | None = None
 
     def forward(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         """Loss of a batch, in float32 whatever autocast says (float64 if the embedding is).
@@ -66,11 +71,32 @@ class Head(nn.Module):
         self.check_margin(margin)
         with torch.autocast(embedding.device.type, enabled=False):
             dtype = torch.promote_types(embedding.dtype, torch.float32)
-            return self.compute(embedding.to(dtype), speaker, margin)
+            if self.shard is None:
+                return self.compute(embedding.to(dtype), speaker, margin)
+            return self.compute_split(embedding.to(dtype), speaker, margin, self.shard)
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         """`forward`, when all is checked and widened."""
         raise NotImplementedError
+
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
+        """`compute` by several processes, each with a batch of the same size; `loss` is the mean over all of them."""
+        raise NotImplementedError
+
+    def split(self, rank: int, size: int) -> None:
+        """Keep the rows of one process of `size`, all of which hold the whole head until then.
+
+        Raises:
+            UserError: fewer speakers than processes; a loss that needs all speakers at one place.
+        """
+        if not self.row_parameters:
+            raise UserError(f"the head of {type(self).__name__} can not be split; leave out shard_head")
+        if size > self.num_speakers:
+            raise UserError(f"{self.num_speakers} speakers can not be split over {size} processes; use fewer processes")
+        self.shard = Shard(rank, size, self.num_speakers)
+        for name in self.row_parameters:
+            rows = self.get_parameter(name).detach()[self.shard.first : self.shard.last]
+            setattr(self, name, nn.Parameter(rows.clone()))
 
     def start(self, margin: float) -> None:
         """Set what depends on the margin of the first step, before a training begins."""
@@ -106,6 +132,21 @@ class CosineHead(Head):
     def losses(self, cosine: Tensor, speaker: Tensor, margin: float) -> Tensor:
         """(batch,), from the cosines (batch, speakers)."""
         raise NotImplementedError
+
+
+def split_output(losses: Tensor, logits: Tensor, row: Tensor, shard: Shard) -> HeadOutput:
+    """The output of a head that holds some speakers' logits.
+
+    Args:
+        losses: (batch,) of the utterances of all processes, the same in each.
+        logits: (batch, rows) without margin.
+        row: (batch,) of the true speaker, counted from the first here.
+    """
+    found = torch.stack([take(logits.detach(), row), logits.detach().amax(dim=1)])  # (2, batch)
+    target, highest = shard.gather(found.unsqueeze(0)).unbind(dim=1)  # (size, batch) each
+    correct = target.sum(dim=0) >= highest.amax(dim=0)
+    own = shard.own(len(losses) // shard.size)
+    return HeadOutput(losses.mean(), losses.detach()[own], correct[own])
 
 
 def speaker_weight(embedding_dim: int, num_speakers: int) -> nn.Parameter:

@@ -6,16 +6,20 @@ The plain classifier, without margin, scale or normalization (WeSpeaker puts bat
 embedding itself is what the layer sees).
 """
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from sv.losses.head import Head, HeadOutput, speaker_weight
+from sv.losses.head import Head, HeadOutput, speaker_weight, split_output
+from sv.losses.shard import Shard, cross_entropy_of_shards
 
 
 class Softmax(Head):
     """Softmax over the speakers; the biases start at 0."""
 
+    row_parameters: ClassVar[tuple[str, ...]] = ("weight", "bias")
     default_margin = 0.0
     margin_range = (0.0, 0.0)
 
@@ -25,5 +29,12 @@ class Softmax(Head):
         self.bias = nn.Parameter(torch.zeros(num_speakers))
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        logits = linear(embedding, self.weight.to(embedding.dtype), self.bias.to(embedding.dtype))  # (batch, speakers)
+        logits = self._logits(embedding)
         return HeadOutput.of(cross_entropy(logits, speaker, reduction="none"), logits.argmax(dim=1) == speaker)
+
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
+        logits, row = self._logits(shard.gather_embeddings(embedding)), shard.gather(speaker) - shard.first
+        return split_output(cross_entropy_of_shards(logits, row), logits, row, shard)
+
+    def _logits(self, embedding: Tensor) -> Tensor:
+        return linear(embedding, self.weight.to(embedding.dtype), self.bias.to(embedding.dtype))  # (batch, speakers)

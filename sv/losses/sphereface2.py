@@ -20,6 +20,7 @@ from sv.losses.fused import pair_sums
 from sv.losses.head import Head, HeadOutput, check_scale, speaker_weight
 from sv.losses.known import with_gradients
 from sv.losses.pairs import Gradient, MarginOn, MarginType, Pairs, softplus
+from sv.losses.shard import Shard
 
 _DEFAULT_MARGIN: dict[str, float] = {"C": 0.2, "A": 0.15, "M": 1.3}
 _FINETUNE_MARGIN: dict[str, float] = {"C": 0.3, "A": 0.25, "M": 1.5}
@@ -53,6 +54,7 @@ class SphereFace2(Head):
     """
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset({"bias"})
+    row_parameters: ClassVar[tuple[str, ...]] = ("weight",)
 
     def __init__(
         self,
@@ -89,10 +91,28 @@ class SphereFace2(Head):
         nn.init.constant_(self.bias, self.pairs.balanced_bias(self.num_speakers, margin))
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        x, weight = unit(embedding), self.weight.to(embedding.dtype)
-        bias = self.bias.to(embedding.dtype).squeeze()
+        x, weight, bias = self._inputs(embedding)
         sums = pair_sums(x, weight, bias, speaker, self.pairs, margin, gradients=torch.is_grad_enabled())
         loss = sums.losses.mean()
         if torch.is_grad_enabled():
             loss = with_gradients(loss, (x, sums.embedding_grad), (weight, sums.weight_grad), (bias, sums.bias_grad))
         return HeadOutput(loss, sums.losses, sums.target >= sums.hardest)
+
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
+        x, weight, bias = self._inputs(embedding)
+        everyone, speakers = shard.gather(x.detach()), shard.gather(speaker)
+        sums = pair_sums(everyone, weight, bias, speakers, self.pairs, margin, first=shard.first)
+        embedding_grad, arriving = shard.start_sum(sums.embedding_grad)
+        found = torch.cat([sums.losses, sums.target, sums.bias_grad.expand(1), sums.hardest])
+        of_all = shard.gather(found.unsqueeze(0))  # (size, 3 * batch + 1)
+        batch = len(everyone)
+        losses, target, bias_grad = of_all[:, :-batch].sum(dim=0).split([batch, batch, 1])
+        hardest, loss, own = of_all[:, -batch:].amax(dim=0), losses.mean(), shard.own(len(x))
+        arriving.wait()
+        gradients = (x, embedding_grad.mul_(shard.size)), (weight, sums.weight_grad), (bias, bias_grad.reshape(()))
+        loss = with_gradients(loss, *gradients) if torch.is_grad_enabled() else loss
+        return HeadOutput(loss, losses[own], (target >= hardest)[own])
+
+    def _inputs(self, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embeddings of norm 1, weight vectors and bias, of one dtype."""
+        return unit(embedding), self.weight.to(embedding.dtype), self.bias.to(embedding.dtype).squeeze()

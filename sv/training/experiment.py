@@ -227,6 +227,8 @@ class Experiment:
             start_from(net, init, self.speakers)
         if self.config.channels_last and self.world.device.type == "cuda":  # on CPUs, 1x1 strided convolutions crash
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.config.shard_head and self.world.size > 1:
+            net.head.split(self.world.rank, self.world.size)
         rng.seed_all(self.config.seed + self.world.rank)
         return net.to(self.world.device)
 

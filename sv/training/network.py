@@ -4,7 +4,7 @@ In the file the encoder's tensors carry their own names and the head's begin wit
 avg_model.pt and the "model" of a checkpoint look alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ from sv.config import Config
 from sv.errors import UserError, log
 from sv.inference import load_state
 from sv.io import read_table
-from sv.losses import HeadOutput, build_head
+from sv.losses import Head, HeadOutput, build_head
 from sv.models import build_model, load_backbone
 from sv.models.loading import HEAD_PREFIX
 from sv.training.schedules import Margin
+from sv.training.shards import own_head, whole_head
 
 
 class SpeakerNet(nn.Module):
@@ -29,15 +30,26 @@ class SpeakerNet(nn.Module):
         head: embeddings to losses.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, *, freeze_batch_norm: bool = False) -> None:
+    def __init__(self, backbone: nn.Module, head: Head, *, freeze_batch_norm: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
         self.freeze_batch_norm = freeze_batch_norm
+        self._encode: Callable[[Tensor], Tensor] = backbone.__call__
 
     def forward(self, features: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         """(batch, frames, mels), (batch,) -> the mean loss, losses (batch,) and whether each was right."""
-        return self.head(self.backbone(features), speaker, margin)
+        return self.head(self._encode(features), speaker, margin)
+
+    def parallel_backbone(self, backbone: nn.Module) -> None:
+        """Train by this wrapper of `backbone`, whose state stays where it is."""
+        self._encode = backbone.__call__
+
+    def split_parameters(self) -> set[int]:
+        """The ids of parameters of which this process has some rows, and others the rest."""
+        if self.head.shard is None:
+            return set()
+        return {id(self.head.get_parameter(name)) for name in self.head.row_parameters}
 
     def train(self, mode: bool = True) -> "SpeakerNet":
         super().train(mode)
@@ -48,19 +60,18 @@ class SpeakerNet(nn.Module):
         return self
 
     def flat_state(self) -> dict[str, Tensor]:
-        """All tensors on the CPU, in the layout of the file."""
+        """All tensors on the CPU, in the layout of the file; all processes call this if they share the head's rows."""
         named = {
             **self.backbone.state_dict(),
-            **{HEAD_PREFIX + key: value for key, value in self.head.state_dict().items()},
+            **{HEAD_PREFIX + key: value for key, value in whole_head(self.head).items()},
         }
         return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in named.items()}
 
     def load_flat(self, state: Mapping[str, Any], where: str) -> None:
         """Load what `flat_state` gave; the head too."""
         load_backbone(self.backbone, state, where)
-        self.head.load_state_dict(
-            {key.removeprefix(HEAD_PREFIX): value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
-        )
+        head = {key.removeprefix(HEAD_PREFIX): value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
+        self.head.load_state_dict(own_head(self.head, head))
 
 
 def build_network(config: Config) -> SpeakerNet:

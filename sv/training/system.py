@@ -36,6 +36,7 @@ FLAGS: Mapping[str, Flag] = {
     "batch_size": Flag("dataloader_args.batch_size", "utterances a step and process"),
     "lr": Flag("scheduler_args.initial_lr", "learning rate, before it is scaled with the batch"),
     "precision": Flag("precision", "fp32, bf16 or fp16"),
+    "shard_head": Flag("shard_head", "true: each training process owns the weight vectors of some speakers"),
     "heldout_speakers": Flag("heldout_speakers", "training speakers set aside to measure the EER"),
 }
 

@@ -25,6 +25,7 @@ from sv.training.monitor import Clock, Meter, Monitor
 from sv.training.network import SpeakerNet
 from sv.training.optimizer import build_optimizer, match_layout
 from sv.training.schedules import LearningRate, Margin
+from sv.training.shards import own_optimizer, whole_optimizer
 
 _CHECK_STEPS = 20  # where a check waits for a GPU or for other processes
 _SMALLEST_SCALE = 1e-6
@@ -85,10 +86,12 @@ class Trainer:
         self.place = Place()
         self.meter, self.clock = Meter(world), Clock()
         self.optimizer = build_optimizer(net, config)
-        self.scaler = torch.GradScaler(world.device.type, enabled=config.precision == "fp16")
+        self.scaler = _make_scaler(world, net.head.shard is not None, enabled=config.precision == "fp16")
         self.steps_per_epoch = loader.sampler.steps
         self._parallel: nn.Module = net
-        if world.size > 1:
+        if net.head.shard is not None:  # its rows are of this process alone, and its other gradients are summed already
+            net.parallel_backbone(DistributedDataParallel(net.backbone, broadcast_buffers=False))
+        elif world.size > 1:
             self._parallel = DistributedDataParallel(net, broadcast_buffers=False)
         self._check_every = 1 if world.size == 1 and world.device.type == "cpu" else _CHECK_STEPS
         self._saved_at, self._stop = time.monotonic(), threading.Event()
@@ -154,7 +157,11 @@ class Trainer:
         """Norm of the whole gradient, which is clipped if the configuration says so; 0-d."""
         self.scaler.unscale_(self.optimizer)
         parameters = [p for p in self.net.parameters() if p.grad is not None]
-        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        rows = self.net.split_parameters()
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None and id(p) not in rows])
+        if rows:  # those of the other processes count as well
+            own = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None and id(p) in rows])
+            norm = (norm.square() + self.world.sum(own.square())).sqrt()
         if self.config.clip_grad_norm > 0:
             nn.utils.clip_grads_with_norm_(parameters, self.config.clip_grad_norm, norm)
         return norm
@@ -214,8 +221,10 @@ class Trainer:
         return epoch % config.save_epoch_interval == 0 or epoch > config.num_epochs - config.num_avg
 
     def _save_model(self, name: str) -> None:
+        if self.world.is_main or self.net.head.shard is not None:
+            state = self.net.flat_state()
         if self.world.is_main:
-            save_tensors(self.net.flat_state(), self.models / name)
+            save_tensors(state, self.models / name)
 
     def _record(self, kind: str, values: dict[str, float]) -> None:
         place, last = self.place, self.place.step - 1
@@ -236,7 +245,7 @@ class Trainer:
         """All that decides the rest of the training, as tensors and plain values."""
         return {
             "model": self.net.flat_state(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": whole_optimizer(self.optimizer, self.net.head),
             "scaler": self.scaler.state_dict(),
             "rng": self.world.gather(rng.get_state()),
             "place": asdict(self.place),
@@ -248,7 +257,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any], where: str) -> None:
         """Go on from what `state` gave; the number of processes may be another."""
         self.net.load_flat(state["model"], where)
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(own_optimizer(self.optimizer, self.net.head, state["optimizer"]))
         match_layout(self.optimizer)
         self.scaler.load_state_dict(state["scaler"])
         if self.world.rank < len(state["rng"]):
@@ -257,6 +266,15 @@ class Trainer:
         if self.world.is_main:  # it holds the sums of all processes
             self.meter.load_state(state["meter"])
         log.info("continuing at epoch %d, step %d (%s)", self.place.epoch, self.place.step, where)
+
+
+def _make_scaler(world: World, split_head: bool, *, enabled: bool) -> torch.GradScaler:
+    """With a split head, one that asks all processes for infinities: only one may have them among its rows."""
+    if not (split_head and enabled):
+        return torch.GradScaler(world.device.type, enabled=enabled)
+    from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler  # takes a second to import
+
+    return ShardedGradScaler(world.device.type)
 
 
 @contextmanager
