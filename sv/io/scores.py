@@ -3,6 +3,7 @@
 Metrics are measured on these files, that is on rounded scores: two trials whose scores agree to five decimals are tied.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -30,13 +31,19 @@ class Scores:
     is_target: NDArray[np.bool_] | None
 
 
-def write_scores(file: IO[str], trials: Trials, scores: NDArray[np.floating[Any]]) -> None:
+def write_scores(
+    file: IO[str],
+    trials: Trials,
+    scores: NDArray[np.floating[Any]],
+    factors: Sequence[NDArray[np.floating[Any]]] = (),
+) -> None:
     """Append one line for each trial of a block.
 
     Args:
         file: open for text.
         trials: the block; its labels are written if it has them.
         scores: (trials,).
+        factors: each (trials,); further columns of four decimals behind the label, left out where there is none.
 
     Raises:
         UserError: a score is NaN or infinite.
@@ -47,7 +54,7 @@ def write_scores(file: IO[str], trials: Trials, scores: NDArray[np.floating[Any]
         row = int(np.argmin(finite))
         pair = f"{trials.enroll_ids[trials.enroll[row]]} and {trials.test_ids[trials.test[row]]}"
         raise UserError(f"{trials.path}:{trials.first_line + row}: the score of {pair} is {scores[row]}; extract again")
-    line = "%s %s %.5f\n" if trials.is_target is None else "%s %s %.5f %s\n"
+    line = "%s %s %.5f\n" if trials.is_target is None else f"%s %s %.5f %s{' %.4f' * len(factors)}\n"
     label = np.array(["nontarget", "target"], dtype=object)
     for start in range(0, len(trials), _LINES):
         rows = slice(start, start + _LINES)
@@ -58,9 +65,9 @@ def write_scores(file: IO[str], trials: Trials, scores: NDArray[np.floating[Any]
         ]
         if trials.is_target is not None:
             columns.append(label[trials.is_target[rows].astype(np.intp)])
-        words = np.stack(
-            columns, axis=1
-        )  # (lines, columns) of objects; one format for all is twice as fast as one a line
+            columns += [factor[rows].astype(object) for factor in factors]
+        words = np.stack(columns, axis=1)  # (lines, columns) of objects
+        # One format for all is twice as fast as one a line.
         file.write(line * len(words) % tuple(words.ravel().tolist()))
 
 
