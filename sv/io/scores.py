@@ -3,7 +3,7 @@
 Metrics are measured on these files, that is on rounded scores: two trials whose scores agree to five decimals are tied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -72,18 +72,21 @@ def write_scores(
 
 
 def read_scores(path: str | Path) -> Scores:
-    """Read a score file; columns after the label are left alone (a normalized score file has eight).
+    """A whole score file; see `iter_scores`."""
+    blocks = list(iter_scores(path))
+    labels = [block.is_target for block in blocks if block.is_target is not None]
+    return Scores(np.concatenate([block.values for block in blocks]), np.concatenate(labels) if labels else None)
+
+
+def iter_scores(path: str | Path) -> Iterator[Scores]:
+    """Blocks of a score file; columns after the label are left alone (a normalized score file has eight).
 
     Raises:
         UserError: a missing or empty file, a wrong number of columns, a score that is no finite number, a wrong label.
     """
-    values: list[NDArray[np.float64]] = []
-    labels: list[NDArray[np.bool_]] = []
     for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
-        values.append(_numbers(columns.words[2], columns))
-        if len(columns.words) > 3:
-            labels.append(parse_labels(columns, 3))
-    return Scores(np.concatenate(values), np.concatenate(labels) if labels else None)
+        labels = parse_labels(columns, 3) if len(columns.words) > 3 else None
+        yield Scores(_numbers(columns.words[2], columns), labels)
 
 
 def _numbers(words: list[bytes], columns: Columns) -> NDArray[np.float64]:

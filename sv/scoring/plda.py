@@ -70,8 +70,8 @@ class Plda:
             part = slice(start, start + _ROWS)
             rows = (projected[part] - self.mean) @ self.transform.T  # float64
             if normalize:
-                spread = 1.0 if counts is None else 1.0 / counts[part, None]
-                rows *= np.sqrt(self.dim / (rows**2 / (self.psi + spread)).sum(axis=1, keepdims=True))
+                spread = np.ones((1, 1)) if counts is None else 1.0 / counts[part, None]
+                rows *= np.sqrt(self.dim / _weighted_squares(rows, 1 / (self.psi + spread)))[:, None]
             latent[part] = rows
         return latent
 
@@ -82,7 +82,10 @@ def from_covariances(mean: Doubles, within: Doubles, between: Doubles) -> Plda:
     Raises:
         UserError: W is not positive definite.
     """
-    psi, directions = _diagonalize(within, between)
+    return _in_kaldis_order(mean, *_diagonalize(within, between))
+
+
+def _in_kaldis_order(mean: Doubles, psi: Doubles, directions: Doubles) -> Plda:
     return Plda(mean, directions.T[::-1].copy(), psi[::-1].copy())
 
 
@@ -101,8 +104,11 @@ def log_likelihood(stats: ClassStats, within: Doubles, between: Doubles) -> floa
     A speaker's n utterances turn, by an orthogonal matrix, into sqrt(n) times their mean, of covariance W + n B, and
     n - 1 vectors of covariance W.
     """
-    psi, directions = _diagonalize(within, between)
-    logdet_within = np.linalg.slogdet(within)[1]
+    return _log_likelihood(stats, *_diagonalize(within, between))
+
+
+def _log_likelihood(stats: ClassStats, psi: Doubles, directions: Doubles) -> float:
+    logdet_within = -2 * np.linalg.slogdet(directions)[1]
     means = (stats.means - stats.means.mean(axis=0)) @ directions  # (speakers, dim)
     variances = 1 + stats.counts[:, None] * psi
     quadratic = (directions * (stats.scatter @ directions)).sum() + (stats.counts[:, None] * means**2 / variances).sum()
@@ -123,17 +129,17 @@ def train_plda(stats: ClassStats, *, num_iters: int = 10) -> Plda:
     if len(stats.counts) < 2:
         raise UserError(f"PLDA is trained on {len(stats.counts)} speaker; give two and more")
     check_within(stats)
-    within = between = np.eye(stats.dim)
+    within, psi, directions = np.eye(stats.dim), np.ones(stats.dim), np.eye(stats.dim)
     for iteration in range(num_iters):
-        within, between = _em_step(stats, within, between)
-        each = log_likelihood(stats, within, between) / stats.num_utts
+        within, between = _em_step(stats, within, psi, directions)
+        psi, directions = _diagonalize(within, between)
+        each = _log_likelihood(stats, psi, directions) / stats.num_utts
         log.info("PLDA iteration %d: log-likelihood %.4f an utterance", iteration + 1, each)
-    return from_covariances(stats.means.mean(axis=0), within, between)
+    return _in_kaldis_order(stats.means.mean(axis=0), psi, directions)
 
 
-def _em_step(stats: ClassStats, within: Doubles, between: Doubles) -> tuple[Doubles, Doubles]:
+def _em_step(stats: ClassStats, within: Doubles, psi: Doubles, directions: Doubles) -> tuple[Doubles, Doubles]:
     """Next W and B. In the diagonal space a speaker's y has the posterior N(share * mean, psi / (1 + n psi))."""
-    psi, directions = _diagonalize(within, between)
     counts = stats.counts[:, None]
     means = (stats.means - stats.means.mean(axis=0)) @ directions  # (speakers, dim)
     variance = psi / (1 + counts * psi)
@@ -164,17 +170,17 @@ class PldaScorer:
     ) -> None:
         models = test if enroll is None else enroll
         n, kind = np.unique(np.ones(1) if counts is None else counts, return_inverse=True)
-        n_psi: Doubles = n[:, None] * plda.psi  # (kinds, dim), a row for each distinct n
+        n_psi = n.astype(np.float64)[:, None] * plda.psi  # (kinds, dim), a row for each distinct n
         share = n_psi / (n_psi + 1)
         variance, alone = 1 + plda.psi / (n_psi + 1), 1 + plda.psi
         constant = -0.5 * np.log(variance / alone).sum(axis=1)  # (kinds,)
         own = -0.5 * (1 / variance - 1 / alone)  # weights of the squared test vector
         of_model = kind if len(n) > 1 else np.zeros(1, dtype=np.intp)  # one row serves all models
         self.enroll = models * (share / variance)[of_model].astype(np.float32)
-        self.enroll_term = constant[of_model] - 0.5 * _row_sums(models, (share**2 / variance)[of_model])
+        self.enroll_term = constant[of_model] - 0.5 * _weighted_squares(models, (share**2 / variance)[of_model])
         self.test, self.test_term = test, np.zeros(len(test))
         if len(n) == 1:
-            self.test_term = _row_sums(test, own)
+            self.test_term = _weighted_squares(test, own)
         else:
             self.test = np.hstack([test, test**2])
             self.enroll = np.hstack([self.enroll, own.astype(np.float32)[of_model]])
@@ -185,6 +191,14 @@ class PldaScorer:
         return (dots + self.enroll_term[trials.enroll] + self.test_term[trials.test]).astype(np.float32)
 
 
-def _row_sums(rows: Floats, weights: Doubles) -> Doubles:
-    """Weighted sum of squares of each row; (rows,) float64. Weights are (1 or rows, dim)."""
-    return np.einsum("ij,ij,ij->i", rows, rows, np.broadcast_to(weights, rows.shape))
+def _weighted_squares(rows: Floats | Doubles, weights: Doubles) -> Doubles:
+    """Weighted sum of squares of each row; (rows,) float64. Weights are (1, dim) for all, or (rows, dim)."""
+    sums = np.empty(len(rows))
+    for start in range(0, len(rows), _ROWS):
+        part = slice(start, start + _ROWS)
+        squares = np.square(rows[part], dtype=np.float64)
+        if len(weights) == 1:
+            np.matmul(squares, weights[0], out=sums[part])
+        else:
+            np.einsum("ij,ij->i", squares, weights[part], out=sums[part])
+    return sums
