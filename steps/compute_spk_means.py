@@ -15,8 +15,7 @@ from pathlib import Path
 
 from sv.errors import log, run_step
 from sv.io import ArkWriter
-from sv.scoring import read_embeddings
-from sv.scoring.speakers import by_speaker, read_spk, read_utt2spk, speaker_means
+from sv.scoring.speakers import read_by_speaker, speaker_means
 
 
 def main() -> None:
@@ -26,15 +25,7 @@ def main() -> None:
     parser.add_argument("spk_xvector_scp", type=Path, help="written whole or not at all")
     parser.add_argument("--exclude", type=Path, help="list of speakers to leave out, one a line")
     args = parser.parse_args()
-    exclude = read_spk(args.exclude) if args.exclude else []
-    vectors = by_speaker(
-        read_embeddings(args.xvector_scp),
-        read_utt2spk(args.utt2spk),
-        exclude=exclude,
-        source=args.xvector_scp,
-        where=args.utt2spk,
-    )
-    means = speaker_means(vectors)
+    means = speaker_means(read_by_speaker(args.xvector_scp, args.utt2spk, args.exclude))
     with ArkWriter(args.spk_xvector_scp.with_suffix(".ark"), args.spk_xvector_scp) as writer:
         for speaker, mean in zip(means.ids, means.matrix, strict=True):
             writer.write(speaker, mean)

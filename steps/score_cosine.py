@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from sv.errors import run_step
-from sv.io import read_enroll_map, read_trials
+from sv.io import read_enroll_map
 from sv.scoring import cosine_scores, enroll_models, read_embeddings, unit_vectors
 from sv.scoring.cosine import read_mean
 from sv.scoring.origin import mark_scores
@@ -34,14 +34,15 @@ def main() -> None:
     utts_of = read_enroll_map(args.enroll_map) if args.enroll_map else None
     unit = unit_vectors(read_embeddings(args.xvector_scp), mean=mean, source=args.xvector_scp)
     models = enroll_models(unit, utts_of, source=args.xvector_scp, where=args.enroll_map) if utts_of else None
-    blocks = read_trials(
+    score_list(
         args.trials,
+        args.scores,
+        lambda block: [cosine_scores(block, unit, models)],
         known=unit.ids,
         known_enroll=models.ids if models else None,
         source=args.xvector_scp,
-        enroll_source=args.enroll_map or "",
+        enroll_source=args.enroll_map,
     )
-    score_list(args.trials, blocks, args.scores, lambda block: [cosine_scores(block, unit, models)])
     mark_scores(args.scores, args.trials, args.xvector_scp, {"mean": args.mean, "enroll_map": args.enroll_map})
 
 

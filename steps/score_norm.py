@@ -14,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from sv.errors import run_step
-from sv.io import Trials, read_enroll_map, read_trials
+from sv.io import Trials, read_enroll_map
 from sv.scoring import enroll_models, read_embeddings, unit_vectors
 from sv.scoring.cosine import read_mean
 from sv.scoring.norm import METHODS, ScoreNorm, magnitudes, model_magnitudes
@@ -51,14 +51,15 @@ def main() -> None:
         scores, *cohort_means = norm.normalize(block)
         return [scores, enroll_length[block.enroll], test_length[block.test], *cohort_means]
 
-    blocks = read_trials(
+    score_list(
         args.trials,
+        args.scores,
+        score,
         known=unit.ids,
         known_enroll=models.ids if models else None,
         source=args.xvector_scp,
-        enroll_source=args.enroll_map or "",
+        enroll_source=args.enroll_map,
     )
-    score_list(args.trials, blocks, args.scores, score)
     files = {"mean": args.mean, "enroll_map": args.enroll_map, "cohort": args.cohort_scp.with_suffix(".ark")}
     settings = {"method": args.method, **({"top_n": args.top_n} if args.method == "asnorm" else {})}
     mark_scores(args.scores, args.trials, args.xvector_scp, files, settings)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from sv.errors import run_step
-from sv.io import Vectors, read_enroll_map, read_trials
+from sv.io import Vectors, read_enroll_map
 from sv.scoring import read_embeddings
 from sv.scoring.cosine import mean_of_each
 from sv.scoring.origin import mark_scores
@@ -59,14 +59,15 @@ def main() -> None:
         counts = np.array([len(utts) for utts in utts_of.values()])
         enroll = latent(models, counts, args.enroll_map)
     scorer = PldaScorer(backend.plda, latent(vectors, None, args.xvector_scp), enroll, counts)
-    blocks = read_trials(
+    score_list(
         args.trials,
+        args.scores,
+        lambda block: [scorer(block)],
         known=vectors.ids,
         known_enroll=models.ids if models else None,
         source=args.xvector_scp,
-        enroll_source=args.enroll_map or "",
+        enroll_source=args.enroll_map,
     )
-    score_list(args.trials, blocks, args.scores, lambda block: [scorer(block)])
     files = {"enroll_map": args.enroll_map, **{f"plda_{name}": args.plda_dir / name for name in ("mean.vec", "plda")}}
     mark_scores(args.scores, args.trials, args.xvector_scp, files, {"normalize_length": normalize})
 

@@ -15,11 +15,10 @@ import numpy as np
 
 from sv.errors import UserError, log, run_step
 from sv.io import sha256_of
-from sv.scoring import read_embeddings
 from sv.scoring.plda import train_plda
 from sv.scoring.plda_files import Backend, write_backend
 from sv.scoring.projection import make_projection
-from sv.scoring.speakers import by_speaker, class_stats, read_spk, read_utt2spk
+from sv.scoring.speakers import class_stats, read_by_speaker
 
 
 def parse() -> argparse.Namespace:
@@ -42,14 +41,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    exclude = read_spk(args.exclude) if args.exclude else []
-    labelled = by_speaker(
-        read_embeddings(args.xvector_scp),
-        read_utt2spk(args.utt2spk),
-        exclude=exclude,
-        source=args.xvector_scp,
-        where=args.utt2spk,
-    )
+    labelled = read_by_speaker(args.xvector_scp, args.utt2spk, args.exclude)
     whiten, length_norm = args.whiten == "true", args.length_norm == "true"
     vectors, speaker = labelled.vectors, labelled.speaker
     mean = vectors.matrix.mean(axis=0, dtype=np.float64)
@@ -62,7 +54,7 @@ def main() -> None:
         "lda_dim": args.lda_dim,
         "whiten": whiten,
         "num_iters": args.num_iters,
-        "excluded": sorted(exclude),
+        "exclude_sha256": sha256_of(args.exclude) if args.exclude else None,
         "xvector_scp_sha256": sha256_of(args.xvector_scp),
     }
     write_backend(args.plda_dir, Backend(projection, plda), options)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 from sv.io import Vectors, read_table
+from sv.scoring.cosine import read_embeddings
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -69,6 +70,19 @@ def read_utt2spk(path: str | Path) -> dict[str, str]:
     """Speaker of each utterance, from a utt2spk file or the data dir that holds it."""
     path = Path(path)
     return read_table(path / "utt2spk" if path.is_dir() else path)
+
+
+def read_by_speaker(xvector_scp: str | Path, utt2spk: str | Path, exclude: str | Path | None = None) -> SpeakerVectors:
+    """Embeddings of an xvector.scp by speaker; see `by_speaker`.
+
+    Args:
+        xvector_scp: of `read_embeddings`.
+        utt2spk: of `read_utt2spk`.
+        exclude: list of speakers to leave out.
+    """
+    left_out = read_spk(exclude) if exclude else []
+    vectors, speakers = read_embeddings(xvector_scp), read_utt2spk(utt2spk)
+    return by_speaker(vectors, speakers, exclude=left_out, source=xvector_scp, where=utt2spk)
 
 
 def by_speaker(
