@@ -1,11 +1,14 @@
-"""Cosine scoring, and EER and minDCF, against plain loops and bare numpy. One JSON line a figure; --quick: a minute.
+"""Cosine scores, AS-norm, EER and minDCF against plain loops and bare numpy. One JSON line a figure; --quick: a minute.
 
 cosine   1,000,000 trials over 50,000 utterances; reference: one trial at a time; floor: gather the rows and dot them
 metrics  10,000,000 float32 scores, 1 % targets; reference: np.argsort and cumulative sums, as is usual; floor: np.sort
+asnorm   5,000 x 5,000 trials, cohort 6,000, top 300; reference: one trial at a time, all cohort scores sorted at once
+         before; floor: the matrix products with the cohort and np.partition, then gather and dot
 list     from a trial list on disk to its score file; reference: one line at a time
 """
 
 import tempfile
+import time
 import tracemalloc
 from collections.abc import Callable
 from itertools import islice
@@ -15,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common import best_seconds, parse_quick, report
-from sv.io import Vectors, read_trials, write_scores
+from sv.io import Trials, Vectors, read_trials, write_scores
 from sv.scoring import Metrics, cosine_scores, evaluate, unit_vectors
 from sv.scoring.cosine import pair_dots
+from sv.scoring.norm import ScoreNorm
 
 Floats = NDArray[np.float32]
 DIM = 256
@@ -91,6 +95,52 @@ def argsort_metrics(scores: Floats, is_target: NDArray[np.bool_]) -> tuple[float
     return 50 * float(miss[cross] + accept[cross]), costs
 
 
+def bench_asnorm(num_utts: int, num_cohort: int, top_n: int) -> None:
+    """All pairs of so many enroll and as many test utterances, in blocks as a trial list gives them."""
+    rng = np.random.default_rng(0)
+    matrices = rng.standard_normal((2 * num_utts + num_cohort, DIM), dtype=np.float32)
+    ids = [str(i) for i in range(2 * num_utts)]
+    unit = unit_vectors(Vectors(ids, matrices[: 2 * num_utts]))
+    cohort = unit_vectors(Vectors([str(i) for i in range(num_cohort)], matrices[2 * num_utts :]))
+    names = np.array(ids, dtype=object)
+    tests = np.arange(num_utts, 2 * num_utts, dtype=np.int32)
+    some = min(num_utts, 20)  # enroll utterances, for the slow reference
+
+    def ours() -> float:
+        norm = ScoreNorm(unit, cohort, top_n=top_n)
+        highest = -np.inf
+        for enroll in range(0, num_utts, 2):
+            rows = np.repeat(np.arange(enroll, enroll + 2, dtype=np.int32), num_utts)
+            block = Trials(Path("list"), 1, names, names, rows, np.tile(tests, 2), None, 0)
+            highest = max(highest, float(norm.normalize(block)[0].max()))
+        return highest
+
+    def loop() -> float:
+        """The cohort scores of all utterances sorted, then some of the trials."""
+        top = np.sort(unit.matrix @ cohort.matrix.T, axis=1)[:, ::-1][:, :top_n]
+        mean, std = top.mean(axis=1), top.std(axis=1)
+        return time_of_trials(lambda e, t: float(unit.matrix[e] @ unit.matrix[t]), mean, std)
+
+    def time_of_trials(dot: Callable[[int, int], float], mean: Floats, std: Floats) -> float:
+        start = time.perf_counter()
+        for e in range(some):
+            for t in range(num_utts, num_utts + some):
+                s = dot(e, t)
+                0.5 * ((s - mean[e]) / std[e] + (s - mean[t]) / std[t])
+        return time.perf_counter() - start
+
+    def floor() -> None:
+        for start in range(0, 2 * num_utts, 350):
+            np.partition(unit.matrix[start : start + 350] @ cohort.matrix.T, num_cohort - top_n, axis=1)
+        for enroll in range(0, num_utts, 2):
+            pair_dots(unit.matrix, unit.matrix, np.repeat([enroll, enroll + 1], num_utts), np.tile(tests, 2))
+
+    seconds, reference, floor_seconds = best_seconds(ours, loop, floor, least=1)
+    trials_seconds = loop() * (num_utts / some) ** 2  # of all trials, one at a time
+    case = f"asnorm {num_utts} x {num_utts}, cohort {num_cohort}, top {top_n}, dim {DIM}"
+    report("score", case, seconds, reference + trials_seconds, floor_seconds, peak_mib=peak_mib(ours))
+
+
 def bench_whole(num_trials: int, num_utts: int) -> None:
     """From the trial list to the score file, on disk."""
     rng = np.random.default_rng(0)
@@ -125,6 +175,7 @@ def main() -> None:
     bench_cosine(1_000_000 // scale, 50_000)
     for share in (0.01, 0.5):
         bench_metrics(10_000_000 // scale, share)
+    bench_asnorm(5_000 // scale, 6_000, 300)
     bench_whole(1_000_000 // scale, 50_000)
 
 

@@ -10,12 +10,12 @@ With --enroll-map, "enroll" is a model of one or more utterances: the mean of th
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from sv.errors import UserError, log, run_step
-from sv.io import atomic_write, read_enroll_map, read_trials, write_scores
+from sv.errors import run_step
+from sv.io import read_enroll_map
 from sv.scoring import cosine_scores, enroll_models, read_embeddings, unit_vectors
+from sv.scoring.cosine import read_mean
 from sv.scoring.origin import mark_scores
+from sv.scoring.score_list import score_list
 
 
 def parse() -> argparse.Namespace:
@@ -28,36 +28,22 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_mean(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a numpy file; make it again with steps/compute_mean.py") from error
-
-
 def main() -> None:
     args = parse()
     mean = read_mean(args.mean) if args.mean else None
     utts_of = read_enroll_map(args.enroll_map) if args.enroll_map else None
     unit = unit_vectors(read_embeddings(args.xvector_scp), mean=mean, source=args.xvector_scp)
     models = enroll_models(unit, utts_of, source=args.xvector_scp, where=args.enroll_map) if utts_of else None
-    blocks = read_trials(
+    score_list(
         args.trials,
+        args.scores,
+        lambda block: [cosine_scores(block, unit, models)],
         known=unit.ids,
         known_enroll=models.ids if models else None,
         source=args.xvector_scp,
-        enroll_source=args.enroll_map or "",
-        remedy="extract it (stage 4)",
+        enroll_source=args.enroll_map,
     )
-    count = 0
-    with atomic_write(args.scores) as f:
-        for block in blocks:  # some 10,000 trials at a time
-            write_scores(f, block, cosine_scores(block, unit, models))
-            count += len(block)
     mark_scores(args.scores, args.trials, args.xvector_scp, {"mean": args.mean, "enroll_map": args.enroll_map})
-    log.info("%d scores in %s", count, args.scores)
 
 
 if __name__ == "__main__":

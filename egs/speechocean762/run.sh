@@ -7,6 +7,7 @@
 #   bash egs/speechocean762/run.sh --stage 3 --loss aam  # another loss on the same features
 #
 # Stages: 1 data and trial lists   2 fbank to ark files   3 training   4 averaging and embeddings   5 cosine scores and results
+#         6 score normalization (AS-norm)   7 PLDA
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -15,7 +16,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 
 # Options
 stage=1               # first stage to run
-stop_stage=5          # last stage to run
+stop_stage=7          # last stage to run
 nj=2                  # parallel jobs
 cmd="run.pl"          # how jobs run; run.pl: on this machine
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
@@ -48,9 +49,13 @@ set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_g
 exp_dir=              # DIR: the system's folder (default: egs/speechocean762/exp/<model>-<loss>-m<margin>-seed<N>)
 checkpoint=           # FILE: start training from the weights of this model
 num_avg=              # checkpoints averaged in stage 4
+# Scoring
+score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: stage 6
+top_n=50              # nearest speakers of the cohort (training speakers that were not held out), for asnorm
+lda_dim=100           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA
 . tools/parse_options.sh
 
-check_stages 1 5
+check_stages 1 7
 fbank=${fbank:-$data/fbank}
 read -ra trial_lists <<<"$trials"
 train_set=train${speeds:+_sp}
@@ -108,5 +113,38 @@ if in_stage 5 "cosine scores"; then
       "$data/test/trials/$name" "$exp_dir/embeddings/test/xvector.scp" "$exp_dir/scores/$name.score"
   done
   steps/compute_metrics.py "$exp_dir" test_cos_result "$data/test/trials" "${trial_lists[@]}"
+  steps/summarize_results.py "$exp_dir"
+fi
+
+heldout=()
+if [ -s "$exp_dir/heldout_spk" ]; then # thresholds are measured on them: they are in no cohort and in no PLDA
+  heldout=(--exclude "$exp_dir/heldout_spk")
+fi
+test_vectors=$exp_dir/embeddings/test/xvector.scp
+train_vectors=$exp_dir/embeddings/train/xvector.scp
+
+if in_stage 6 "score normalization"; then
+  cohort=$exp_dir/embeddings/train/spk_xvector.scp
+  norm=$score_norm_method
+  if [ "$norm" = asnorm ]; then
+    norm=asnorm$top_n
+  fi
+  steps/compute_spk_means.py "${heldout[@]}" "$train_vectors" "$data/train" "$cohort"
+  for name in "${trial_lists[@]}"; do
+    steps/score_norm.py --method "$score_norm_method" --top-n "$top_n" --mean "$exp_dir/embeddings/train/mean_vec.npy" \
+      "$data/test/trials/$name" "$test_vectors" "$cohort" "$exp_dir/scores/train_${norm}_$name.score"
+  done
+  steps/compute_metrics.py --backend "$norm" --prefix "train_${norm}_" \
+    "$exp_dir" "test_${norm}_result" "$data/test/trials" "${trial_lists[@]}"
+  steps/summarize_results.py "$exp_dir"
+fi
+
+if in_stage 7 "PLDA"; then
+  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_vectors" "$data/train" "$exp_dir/plda"
+  for name in "${trial_lists[@]}"; do
+    steps/score_plda.py "$data/test/trials/$name" "$test_vectors" "$exp_dir/plda" "$exp_dir/scores/plda_$name.score"
+  done
+  steps/compute_metrics.py --backend plda --prefix plda_ \
+    "$exp_dir" test_plda_result "$data/test/trials" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi

@@ -7,6 +7,7 @@
 #
 # Stages: 0 download (only when asked)   1 data lists   2 fbank to ark files   3 training
 #         4 averaging and embeddings     5 cosine scores and results
+#         6 score normalization (AS-norm)     7 PLDA
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -15,7 +16,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 
 # Options
 stage=1               # first stage to run
-stop_stage=5          # last stage to run
+stop_stage=7          # last stage to run
 nj=16                 # parallel jobs
 cmd="run.pl"          # how jobs run; run.pl: on this machine
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
@@ -53,9 +54,13 @@ set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_g
 exp_dir=              # DIR: the system's folder (default: egs/voxceleb/exp/<model>-<loss>-m<margin>-seed<N>)
 checkpoint=           # FILE: start training from the weights of this model
 num_avg=              # checkpoints averaged in stage 4
+# Scoring
+score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: stage 6
+top_n=300             # nearest speakers of the cohort (training speakers that were not held out), for asnorm
+lda_dim=150           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA
 . tools/parse_options.sh
 
-check_stages 0 5
+check_stages 0 7
 fbank=${fbank:-$data/fbank}
 read -ra trial_lists <<<"$trials"
 if [ -d "$start_dir/$source" ]; then
@@ -118,19 +123,53 @@ if in_stage 4 "embeddings"; then
   steps/compute_mean.py "$exp_dir/embeddings/vox2_dev/xvector.scp" "$exp_dir/embeddings/vox2_dev/mean_vec.npy"
 fi
 
-if in_stage 5 "cosine scores"; then
-  if [ "${#trial_lists[@]}" -eq 0 ]; then
-    for name in vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi; do
-      if [ -e "$data/vox1/trials/$name" ]; then
-        trial_lists+=("$name")
-      fi
-    done
-  fi
+if ((stop_stage >= 5 && ${#trial_lists[@]} == 0)); then
+  for name in vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi; do
+    if [ -e "$data/vox1/trials/$name" ]; then
+      trial_lists+=("$name")
+    fi
+  done
   [ "${#trial_lists[@]}" -gt 0 ] || die "no trial list in $data/vox1/trials; make them (stage 1)"
+fi
+
+if in_stage 5 "cosine scores"; then
   for name in "${trial_lists[@]}"; do
     steps/score_cosine.py --mean "$exp_dir/embeddings/vox2_dev/mean_vec.npy" \
       "$data/vox1/trials/$name" "$exp_dir/embeddings/vox1/xvector.scp" "$exp_dir/scores/$name.score"
   done
   steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" "${trial_lists[@]}"
+  steps/summarize_results.py "$exp_dir"
+fi
+
+heldout=()
+if [ -s "$exp_dir/heldout_spk" ]; then # thresholds are measured on them: they are in no cohort and in no PLDA
+  heldout=(--exclude "$exp_dir/heldout_spk")
+fi
+test_vectors=$exp_dir/embeddings/vox1/xvector.scp
+train_vectors=$exp_dir/embeddings/vox2_dev/xvector.scp
+
+if in_stage 6 "score normalization"; then
+  cohort=$exp_dir/embeddings/vox2_dev/spk_xvector.scp
+  norm=$score_norm_method
+  if [ "$norm" = asnorm ]; then
+    norm=asnorm$top_n
+  fi
+  steps/compute_spk_means.py "${heldout[@]}" "$train_vectors" "$data/vox2_dev" "$cohort"
+  for name in "${trial_lists[@]}"; do
+    steps/score_norm.py --method "$score_norm_method" --top-n "$top_n" --mean "$exp_dir/embeddings/vox2_dev/mean_vec.npy" \
+      "$data/vox1/trials/$name" "$test_vectors" "$cohort" "$exp_dir/scores/vox2_dev_${norm}_$name.score"
+  done
+  steps/compute_metrics.py --backend "$norm" --prefix "vox2_dev_${norm}_" \
+    "$exp_dir" "vox1_${norm}_result" "$data/vox1/trials" "${trial_lists[@]}"
+  steps/summarize_results.py "$exp_dir"
+fi
+
+if in_stage 7 "PLDA"; then
+  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_vectors" "$data/vox2_dev" "$exp_dir/plda"
+  for name in "${trial_lists[@]}"; do
+    steps/score_plda.py "$data/vox1/trials/$name" "$test_vectors" "$exp_dir/plda" "$exp_dir/scores/plda_$name.score"
+  done
+  steps/compute_metrics.py --backend plda --prefix plda_ \
+    "$exp_dir" vox1_plda_result "$data/vox1/trials" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi

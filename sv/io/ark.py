@@ -287,7 +287,7 @@ class ArkWriter:
             what = "no values" if array.size == 0 else "NaN or infinite values"
             raise UserError(f"{key}: {what}, shape {array.shape}; not written to {self.ark}; check its audio")
         label = key.encode() + b" "
-        encoded = _encode(array, self.compress)
+        encoded = encode(array, compress=self.compress)
         self._scp_file.write(f"{key} {self.ark}:{self._offset + len(label)}\n")
         for part in (label, encoded):
             self._ark_file.write(part)
@@ -316,12 +316,26 @@ class ArkWriter:
                     file.close()
 
 
-def _encode(array: NDArray[np.floating[Any]], compress: bool) -> bytes:
+def encode(array: NDArray[np.floating[Any]], *, compress: bool = False, double: bool = False) -> bytes:
+    """Bytes of a vector or matrix as Kaldi writes it into a file of its own, or behind a key.
+
+    Args:
+        array: (dim,) or (rows, dim).
+        compress: a matrix as CM2.
+        double: as float64; else as float32.
+    """
+    letter, dtype = (b"D", "<f8") if double else (b"F", "<f4")
     if array.ndim == 1:
-        return b"\0BFV \4" + struct.pack("<i", len(array)) + array.astype("<f4").tobytes()
+        return b"\0B" + letter + b"V \4" + struct.pack("<i", len(array)) + array.astype(dtype).tobytes()
     assert array.ndim == 2, f"an archive holds matrices and vectors, not shape {array.shape}"
     if not compress:
-        return b"\0BFM " + struct.pack("<bibi", 4, array.shape[0], 4, array.shape[1]) + array.astype("<f4").tobytes()
+        return (
+            b"\0B"
+            + letter
+            + b"M "
+            + struct.pack("<bibi", 4, array.shape[0], 4, array.shape[1])
+            + array.astype(dtype).tobytes()
+        )
     values = array.astype(np.float32)
     low, high = values.min(), values.max()
     if high == low:

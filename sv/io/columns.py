@@ -22,11 +22,13 @@ class Columns:
         path: the file.
         first_line: number of the first line, from 1.
         words: one list for each column, all of the same length.
+        num_bytes: that the lines take in the file.
     """
 
     path: Path
     first_line: int
     words: list[list[bytes]]
+    num_bytes: int
 
     def where(self, row: int) -> str:
         """`file:line` of a row, for errors."""
@@ -60,7 +62,7 @@ def iter_columns(path: str | Path, layout: str, widths: Container[int]) -> Itera
                     f"{path}:{first_line + row}: expected '{layout}', found {found[row]} columns: {shown!r}"
                 )
             words = text.split()
-            yield Columns(path, first_line, [words[column::width] for column in range(width)])
+            yield Columns(path, first_line, [words[column::width] for column in range(width)], len(text))
             first_line += len(lines)
     if not width:
         raise UserError(f"{path} is empty; make it again")

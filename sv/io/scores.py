@@ -3,6 +3,7 @@
 Metrics are measured on these files, that is on rounded scores: two trials whose scores agree to five decimals are tied.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -30,13 +31,19 @@ class Scores:
     is_target: NDArray[np.bool_] | None
 
 
-def write_scores(file: IO[str], trials: Trials, scores: NDArray[np.floating[Any]]) -> None:
+def write_scores(
+    file: IO[str],
+    trials: Trials,
+    scores: NDArray[np.floating[Any]],
+    factors: Sequence[NDArray[np.floating[Any]]] = (),
+) -> None:
     """Append one line for each trial of a block.
 
     Args:
         file: open for text.
         trials: the block; its labels are written if it has them.
         scores: (trials,).
+        factors: each (trials,); further columns of four decimals behind the label, left out where there is none.
 
     Raises:
         UserError: a score is NaN or infinite.
@@ -47,7 +54,7 @@ def write_scores(file: IO[str], trials: Trials, scores: NDArray[np.floating[Any]
         row = int(np.argmin(finite))
         pair = f"{trials.enroll_ids[trials.enroll[row]]} and {trials.test_ids[trials.test[row]]}"
         raise UserError(f"{trials.path}:{trials.first_line + row}: the score of {pair} is {scores[row]}; extract again")
-    line = "%s %s %.5f\n" if trials.is_target is None else "%s %s %.5f %s\n"
+    line = "%s %s %.5f\n" if trials.is_target is None else f"%s %s %.5f %s{' %.4f' * len(factors)}\n"
     label = np.array(["nontarget", "target"], dtype=object)
     for start in range(0, len(trials), _LINES):
         rows = slice(start, start + _LINES)
@@ -58,25 +65,28 @@ def write_scores(file: IO[str], trials: Trials, scores: NDArray[np.floating[Any]
         ]
         if trials.is_target is not None:
             columns.append(label[trials.is_target[rows].astype(np.intp)])
-        words = np.stack(
-            columns, axis=1
-        )  # (lines, columns) of objects; one format for all is twice as fast as one a line
+            columns += [factor[rows].astype(object) for factor in factors]
+        words = np.stack(columns, axis=1)  # (lines, columns) of objects
+        # One format for all is twice as fast as one a line.
         file.write(line * len(words) % tuple(words.ravel().tolist()))
 
 
 def read_scores(path: str | Path) -> Scores:
-    """Read a score file; columns after the label are left alone (a normalized score file has eight).
+    """A whole score file; see `iter_scores`."""
+    blocks = list(iter_scores(path))
+    labels = [block.is_target for block in blocks if block.is_target is not None]
+    return Scores(np.concatenate([block.values for block in blocks]), np.concatenate(labels) if labels else None)
+
+
+def iter_scores(path: str | Path) -> Iterator[Scores]:
+    """Blocks of a score file; columns after the label are left alone (a normalized score file has eight).
 
     Raises:
         UserError: a missing or empty file, a wrong number of columns, a score that is no finite number, a wrong label.
     """
-    values: list[NDArray[np.float64]] = []
-    labels: list[NDArray[np.bool_]] = []
     for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
-        values.append(_numbers(columns.words[2], columns))
-        if len(columns.words) > 3:
-            labels.append(parse_labels(columns, 3))
-    return Scores(np.concatenate(values), np.concatenate(labels) if labels else None)
+        labels = parse_labels(columns, 3) if len(columns.words) > 3 else None
+        yield Scores(_numbers(columns.words[2], columns), labels)
 
 
 def _numbers(words: list[bytes], columns: Columns) -> NDArray[np.float64]:

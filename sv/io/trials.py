@@ -23,6 +23,7 @@ class Trials:
         enroll_ids, test_ids: the ids known, arrays of str: of models or utterances, and of utterances.
         enroll, test: (trials,) int32, rows of those.
         is_target: (trials,) bool; None for a list without labels.
+        num_bytes: that the block takes in the file.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class Trials:
     enroll: NDArray[np.int32]
     test: NDArray[np.int32]
     is_target: NDArray[np.bool_] | None
+    num_bytes: int
 
     def __len__(self) -> int:
         return len(self.enroll)
@@ -70,7 +72,9 @@ def read_trials(
         test = _rows(columns, 1, test_rows, unknown, source)
         is_target = parse_labels(columns, 2) if len(columns.words) == 3 else None
         if not unknown:
-            yield Trials(columns.path, columns.first_line, enroll_ids, test_ids, enroll, test, is_target)
+            yield Trials(
+                columns.path, columns.first_line, enroll_ids, test_ids, enroll, test, is_target, columns.num_bytes
+            )
     if unknown:
         others = f", nor are {len(unknown) - 1} other ids of the list" if len(unknown) > 1 else ""
         raise UserError(f"{next(iter(unknown.values()))}{others}; {remedy}")

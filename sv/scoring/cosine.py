@@ -30,6 +30,20 @@ def read_embeddings(scp: str | Path) -> Vectors:
     return read_vectors(scp)
 
 
+def read_mean(path: str | Path) -> Floats:
+    """The mean that steps/compute_mean.py leaves; (dim,).
+
+    Raises:
+        UserError: it does not exist, or is no numpy file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a numpy file; make it again with steps/compute_mean.py") from error
+
+
 def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | Path = "xvector.scp") -> Vectors:
     """Embeddings minus the mean, of length 1.
 
@@ -78,13 +92,28 @@ def enroll_models(
     Raises:
         UserError: an utterance without embedding; embeddings of a model that cancel out.
     """
-    models = np.empty((len(utts_of), unit.matrix.shape[1]), dtype=np.float32)
+    return unit_vectors(mean_of_each(unit, utts_of, source=source, where=where), source=where)
+
+
+def mean_of_each(
+    vectors: Vectors,
+    utts_of: Mapping[str, Sequence[str]],
+    *,
+    source: str | Path = "xvector.scp",
+    where: str | Path = "",
+) -> Vectors:
+    """Mean embedding of each enroll model; arguments as `enroll_models`.
+
+    Raises:
+        UserError: an utterance without embedding.
+    """
+    models = np.empty((len(utts_of), vectors.matrix.shape[1]), dtype=np.float32)
     for row, (model, utts) in enumerate(utts_of.items()):
-        missing = [utt for utt in utts if utt not in unit.index]
+        missing = [utt for utt in utts if utt not in vectors.index]
         if missing:
             raise UserError(f"{where}: {missing[0]} of model {model} is not in {source}; extract it (stage 4)")
-        models[row] = unit.matrix[[unit.index[utt] for utt in utts]].mean(axis=0)
-    return unit_vectors(Vectors(list(utts_of), models), source=where)
+        models[row] = vectors.matrix[[vectors.index[utt] for utt in utts]].mean(axis=0)
+    return Vectors(list(utts_of), models)
 
 
 def cosine_scores(trials: Trials, unit: Vectors, enroll: Vectors | None = None) -> Floats:

@@ -12,20 +12,28 @@ from sv.errors import UserError, log
 from sv.io import DoneMark, sha256_of
 
 
-def mark_scores(scores: Path, trials: Path, xvector_scp: Path, extras: Mapping[str, Path | None]) -> None:
+def mark_scores(
+    scores: Path,
+    trials: Path,
+    xvector_scp: Path,
+    extras: Mapping[str, Path | None],
+    settings: Mapping[str, Any] | None = None,
+) -> None:
     """Write the mark of a score file.
 
     Args:
         scores: just written.
         trials, xvector_scp: what was scored.
-        extras: other files that decide the scores, by name: {"mean": ...}.
+        extras: other files that decide the scores, by name: {"mean": ...}; None and missing ones are left out.
+        settings: options that decide them: {"top_n": 300}.
     """
     embeddings = _read(xvector_scp.parent / ".done")
     options = {
         "trials_sha256": sha256_of(trials),
         "model_sha256": embeddings.get("options", {}).get("model_sha256"),
         "embeddings_sha256": embeddings.get("outputs", {}).get("xvector.ark", {}).get("sha256"),
-        **{f"{name}_sha256": sha256_of(path) for name, path in extras.items() if path is not None},
+        **{f"{name}_sha256": sha256_of(path) for name, path in extras.items() if path and path.is_file()},
+        **(settings or {}),
     }
     DoneMark(_mark_path(scores), options).write([scores])
 

@@ -104,8 +104,8 @@ class Extraction:
 
 def clear(work: Extraction) -> None:
     """Remove earlier embeddings and what was computed from them: half old, half new is the worst of all."""
-    for path in (work.out_dir / ".done", work.scp, work.ark, work.out_dir / "mean_vec.npy"):
-        path.unlink(missing_ok=True)
+    for name in (".done", "xvector.scp", "xvector.ark", "mean_vec.npy", "spk_xvector.scp", "spk_xvector.ark"):
+        (work.out_dir / name).unlink(missing_ok=True)
 
 
 def join(work: Extraction, num_parts: int) -> int:

@@ -25,6 +25,8 @@ def test_ends_with_a_table(mini):
     folder, result = mini
     assert "vox1_O_cleaned" in result.stdout
     assert "minDCF" in result.stdout
+    for backend in ("cos", "asnorm20", "plda"):
+        assert f"| vox1_O_cleaned | {backend} |" in result.stdout
     assert (folder / "exp" / "results.md").exists()
 
 

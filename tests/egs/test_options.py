@@ -9,7 +9,7 @@ RECIPES = ["mini", "speechocean762", "voxceleb"]
 def test_help_prints_options_with_defaults(run, recipe):
     result = run(f"egs/{recipe}/run.sh", "--help")
     assert result.returncode == 0
-    assert "--stop-stage 5" in result.stdout and "--loss" in result.stdout and "--lambda" in result.stdout
+    assert "--stop-stage 7" in result.stdout and "--loss" in result.stdout and "--lambda" in result.stdout
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -17,7 +17,7 @@ def test_help_prints_options_with_defaults(run, recipe):
     ("options", "message"),
     [
         (["--los", "aam"], "unknown option --los; did you mean --loss?"),
-        (["--stage", "6"], "--stage 6: the stages are"),
+        (["--stage", "10"], "--stage 10: the stages are"),
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--stage", "five"], "--stage is a whole number, not 'five'"),
         (["--stage", "3", "--loss", "aamm"], "unknown loss 'aamm'; did you mean 'aam'?"),

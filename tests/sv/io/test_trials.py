@@ -148,3 +148,11 @@ def test_enroll_model_without_utterances_names_its_line(tmp_path: Path) -> None:
     path.write_text("m1 a/1.wav\nm2\n")
     with pytest.raises(UserError, match=r"map:2: "):
         read_enroll_map(path)
+
+
+def test_blocks_tell_how_much_of_the_file_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 30)
+    path = tmp_path / "list"
+    path.write_text("a b target\n" * 20 + "b a nontarget")
+    blocks = list(read_trials(path, ["a", "b"]))
+    assert len(blocks) > 1 and sum(block.num_bytes for block in blocks) == path.stat().st_size

@@ -1,0 +1,118 @@
+"""Adaptation of PLDA to another domain, of which there are embeddings but no speakers.
+
+All take W, B and the total covariance C of the new domain's embeddings, and give W and B anew.
+
+    kaldi   where C exceeds W + B, the excess goes to W and to B, by fixed shares (Kaldi's ivector-adapt-plda)
+    coral   W and B of embeddings that are whitened by W + B and coloured by C
+            Sun, Feng, Saenko, "Return of Frustratingly Easy Domain Adaptation", AAAI 2016, arXiv 1511.05547
+    coral+  of coral's W and B only what exceeds the old ones counts, by a factor
+            Lee, Wang, Koshinaka, "The CORAL+ Algorithm for Unsupervised Domain Adaptation of PLDA", ICASSP 2019,
+            arXiv 1812.10260
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from sv.errors import UserError
+from sv.registry import Registry
+from sv.scoring.plda import Plda, from_covariances
+from sv.scoring.speakers import Doubles, Floats
+
+Covariances = tuple[Doubles, Doubles]  # W, B
+
+adaptations: Registry[Covariances] = Registry("PLDA adaptation")
+
+_FLOOR = 1e-10  # of the largest eigenvalue: a covariance that is 0 in some direction
+
+
+def adapt_plda(plda: Plda, projected: Floats, method: str, options: Mapping[str, Any]) -> Plda:
+    """The model for another domain; its mean becomes that domain's.
+
+    Args:
+        plda: trained elsewhere.
+        projected: (utterances, dim) of the new domain, of `Projection.apply`.
+        method: of `adaptations`.
+        options: of the method.
+
+    Raises:
+        UserError: an unknown method or option; fewer than two utterances; too few for coral.
+    """
+    chosen = adaptations.resolve(method, options)
+    if len(projected) < 2:
+        raise UserError(f"{len(projected)} embedding to adapt the PLDA to; give many")
+    mean = projected.mean(axis=0, dtype=np.float64)
+    covariance = np.cov(projected, rowvar=False, bias=True, dtype=np.float64).reshape(plda.dim, plda.dim)
+    return from_covariances(mean, *adaptations.build(method, plda, mean, covariance, **chosen))
+
+
+@adaptations.register("kaldi")
+def kaldi(
+    plda: Plda,
+    mean: Doubles,
+    covariance: Doubles,
+    *,
+    within_scale: float = 0.3,
+    between_scale: float = 0.7,
+    mean_diff_scale: float = 1.0,
+) -> Covariances:
+    """As Kaldi's PldaUnsupervisedAdaptor.
+
+    Args:
+        plda: the model of the old domain.
+        mean, covariance: (dim,) and (dim, dim) of the new one.
+        within_scale, between_scale: shares of the excess that go to W and B.
+        mean_diff_scale: weight of the shift between the two means in the covariance.
+    """
+    shift = mean - plda.mean
+    within, between = plda.within, plda.between
+    excess = _excess(within + between, covariance + mean_diff_scale * np.outer(shift, shift))
+    return within + within_scale * excess, between + between_scale * excess
+
+
+@adaptations.register("coral")
+def coral(plda: Plda, mean: Doubles, covariance: Doubles) -> Covariances:
+    """Correlation alignment of the model; arguments as `kaldi`."""
+    values = scipy.linalg.eigvalsh(covariance)
+    if values[0] <= _FLOOR * values[-1]:
+        varying = int((values > _FLOOR * values[-1]).sum())
+        raise UserError(
+            f"the embeddings to adapt to vary in {varying} of {plda.dim} directions only; coral needs more of them "
+            "(kaldi and coral+ do not)"
+        )
+    return _align(plda, covariance)
+
+
+@adaptations.register("coral+")
+def coral_plus(
+    plda: Plda, mean: Doubles, covariance: Doubles, *, within_scale: float = 0.8, between_scale: float = 0.8
+) -> Covariances:
+    """CORAL+; arguments as `kaldi`, the scales are the paper's beta and gamma."""
+    within, between = _align(plda, covariance)
+    return (
+        plda.within + within_scale * _excess(plda.within, within),
+        plda.between + between_scale * _excess(plda.between, between),
+    )
+
+
+def _align(plda: Plda, covariance: Doubles) -> Covariances:
+    """A W A^T and A B A^T, A = C^1/2 (W + B)^-1/2."""
+    alignment = _power(covariance, 0.5) @ _power(plda.within + plda.between, -0.5)
+    return alignment @ plda.within @ alignment.T, alignment @ plda.between @ alignment.T
+
+
+def _excess(old: Doubles, new: Doubles) -> Doubles:
+    """How far `new` exceeds `old`, in the directions that diagonalize both; positive semidefinite."""
+    floor = _FLOOR * np.linalg.eigvalsh(old)[-1]
+    old = old + floor * np.eye(len(old))
+    ratio, directions = scipy.linalg.eigh(new, old)  # V^T old V = 1, V^T new V = diag(ratio)
+    back = old @ directions  # inverse of V^T
+    return (back * np.maximum(ratio - 1, 0)) @ back.T
+
+
+def _power(matrix: Doubles, exponent: float) -> Doubles:
+    """Power of a symmetric matrix."""
+    values, vectors = scipy.linalg.eigh(matrix)
+    return (vectors * np.maximum(values, 0) ** exponent) @ vectors.T
