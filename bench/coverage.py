@@ -72,13 +72,13 @@ def bench_coverage(truth: NDArray[np.float64], speakers: int, utts: int, nontarg
         start = time.perf_counter()
         found = intervals(trials, seed=seed)
         seconds += time.perf_counter() - start
-        held += [low <= value <= high for (low, high), value in zip([found.eer, *found.min_dcf.values()], truth)]
+        ends = [found.eer, *found.min_dcf.values()]
+        held += [low <= value <= high for (low, high), value in zip(ends, truth, strict=True)]
         rate = values(trials)[0] / 100
         reach = 1.96 * math.sqrt(rate * (1 - rate) / int(trials.is_target.sum()))
         naive += abs(rate - truth[0] / 100) <= reach
-    shares = dict(
-        zip(("coverage_eer", "coverage_min_dcf_0.01", "coverage_min_dcf_0.05"), (100 * held / lists).tolist())
-    )
+    names = ("coverage_eer", "coverage_min_dcf_0.01", "coverage_min_dcf_0.05")
+    shares = dict(zip(names, (100 * held / lists).tolist(), strict=True))
     case = f"{speakers} speakers of {utts} utterances, {nontargets} non-targets, {lists} lists"
     more = {"trial_coverage_eer": 100 * naive / lists, "called_different_eer": 100 * different / lists}
     report("coverage", case, seconds / lists, **shares, **more)

@@ -3,7 +3,7 @@
     actDCF = DCF(t) / min(c_miss p_target, c_fa (1 - p_target)), at Bayes' threshold t = ln c_fa (1 - p) / (c_miss p)
     Cllr   = 1/2 mean log2(1 + e^-llr) over targets + 1/2 mean log2(1 + e^llr) over non-targets
 
-actDCF less minDCF, and Cllr less minCllr, is what is lost by calibration. Cllr of a system that always says llr = 0 is 1.
+actDCF less minDCF, and Cllr less minCllr, is what calibration loses. Always saying llr = 0 has a Cllr of 1.
 Brummer and du Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language, 2006.
 """
 
