@@ -10,11 +10,10 @@ With --enroll-map, "enroll" is a model of one or more utterances: the mean of th
 import argparse
 from pathlib import Path
 
-import numpy as np
-
-from sv.errors import UserError, log, run_step
+from sv.errors import log, run_step
 from sv.io import atomic_write, read_enroll_map, read_trials, write_scores
 from sv.scoring import cosine_scores, enroll_models, read_embeddings, unit_vectors
+from sv.scoring.cosine import read_mean
 from sv.scoring.origin import mark_scores
 
 
@@ -26,15 +25,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--mean", type=Path, help="numpy file (dim,) to subtract first: see compute_mean.py")
     parser.add_argument("--enroll-map", type=Path, help='lines "model utt1 utt2 ...", as Kaldi\'s spk2utt')
     return parser.parse_args()
-
-
-def read_mean(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path} is not a numpy file; make it again with steps/compute_mean.py") from error
 
 
 def main() -> None:

@@ -30,6 +30,20 @@ def read_embeddings(scp: str | Path) -> Vectors:
     return read_vectors(scp)
 
 
+def read_mean(path: Path) -> Floats:
+    """A mean of embeddings, (dim,).
+
+    Raises:
+        UserError: it is missing or no numpy file.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
+    try:
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path} is not a numpy file; make it again with steps/compute_mean.py") from error
+
+
 def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | Path = "xvector.scp") -> Vectors:
     """Embeddings minus the mean, of length 1.
 
