@@ -22,7 +22,8 @@ h3 { font-size: 1rem; margin: 1rem 0 .3rem; overflow-wrap: anywhere; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
 th { font-weight: 600; vertical-align: bottom; } td.word, th.word { text-align: left; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
-figure { margin: 0; min-width: 0; max-width: 42rem; } figcaption, .dim { color: var(--dim); font-size: .85rem; overflow-wrap: anywhere; }
+figure { margin: 0; min-width: 0; max-width: 42rem; }
+figcaption, .dim { color: var(--dim); font-size: .85rem; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; display: block; } audio { height: 2rem; width: 9rem; vertical-align: middle; }
 pre { overflow-x: auto; font-size: .8rem; border: 1px solid var(--line); padding: .6rem; border-radius: 4px; }
 """
