@@ -7,7 +7,7 @@ Writes  <exp-dir>/scores/<result>        the printed lines; written anew, not ap
         <exp-dir>/results.md             the same as a table
 
 The numbers are those of the score files, that is of scores rounded to five decimals; tied scores are accepted or
-rejected together.
+rejected together. Where the speakers are known, results.json and results.md have 95 % intervals over speakers.
 e.g.: steps/compute_metrics.py exp/x vox1_cos_result data/vox1/trials vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi
 """
 
@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError, run_step
-from sv.io import atomic_write, read_scores, sha256_of
-from sv.scoring import Metrics, evaluate
+from sv.io import ScoredTrials, atomic_write, read_scored_trials, read_scores, read_table, sha256_of
+from sv.scoring.measures import Measures, measure
 from sv.scoring.origin import origin_of
 from sv.scoring.results import entry_of, git_commit, merge_results, printed_lines
+from sv.scoring.significance import Intervals, intervals
+from sv.scoring.trial_speakers import speaker_trials
 
 
 def parse() -> argparse.Namespace:
@@ -34,19 +36,38 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--backend", default="cos", help="what the results are filed under")
     parser.add_argument("--prefix", default="", help="of the score files' names, such as vox2_dev_asnorm300_")
     parser.add_argument("--p-target", type=float, nargs="+", default=[0.01, 0.05], help="priors of minDCF")
+    parser.add_argument(
+        "--llr", choices=["true", "false"], default="false", help="calibrated scores: actDCF, Cllr, too"
+    )
+    parser.add_argument("--utt2spk", type=Path, help="for the intervals; default: beside <trials-dir>, if it is there")
+    parser.add_argument("--replicates", type=int, default=200, help="draws of speakers for the intervals; 0: none")
     return parser.parse_args()
 
 
-def measure(path: Path, priors: list[float]) -> Metrics:
+def read_speakers(args: argparse.Namespace) -> dict[str, str]:
+    """Utterance -> speaker, of --utt2spk or of the data dir that the trial lists are in; empty: no intervals."""
+    path = args.utt2spk or args.trials_dir.parent / "utt2spk"
+    if args.replicates == 0 or not (args.utt2spk or path.is_file()):
+        return {}
+    return read_table(path)
+
+
+def measure_file(path: Path, utt2spk: dict[str, str], args: argparse.Namespace) -> tuple[Measures, Intervals | None]:
+    """Numbers of a score file, and their intervals if the speakers are known."""
     if not path.is_file():
         raise UserError(f"{path} does not exist; score it first (stage 5)")
-    scores = read_scores(path)
+    scores = read_scored_trials(path) if utt2spk else read_scores(path)
     if scores.is_target is None:
         raise UserError(f"{path}: scores without labels; score a trial list 'enroll test target|nontarget'")
+    target, nontarget = scores.values[scores.is_target], scores.values[~scores.is_target]
     try:
-        return evaluate(scores.values[scores.is_target], scores.values[~scores.is_target], priors)
+        found = measure(target, nontarget, args.p_target, llr=args.llr == "true")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+    if not isinstance(scores, ScoredTrials):
+        return found, None
+    trials = speaker_trials(scores, utt2spk, args.utt2spk or args.trials_dir.parent / "utt2spk")
+    return found, intervals(trials, args.p_target, replicates=args.replicates)
 
 
 def common_origin(exp_dir: Path) -> dict[str, Any]:
@@ -64,13 +85,13 @@ def main() -> None:
     args = parse()
     if not args.exp_dir.is_dir():
         raise UserError(f"{args.exp_dir} does not exist; train and score first (stages 3 to 5)")
-    origin = common_origin(args.exp_dir)
+    origin, utt2spk = common_origin(args.exp_dir), read_speakers(args)
     lines, entries = "", {}
     for name in args.trials:
         scores, trials = args.exp_dir / "scores" / f"{args.prefix}{name}.score", args.trials_dir / name
-        metrics = measure(scores, args.p_target)
+        metrics, interval = measure_file(scores, utt2spk, args)
         files = {"score_file": str(scores), "trials_file": str(trials)}
-        entries[name] = {args.backend: entry_of(metrics, {**files, **origin_of(scores, trials), **origin})}
+        entries[name] = {args.backend: entry_of(metrics, {**files, **origin_of(scores, trials), **origin}, interval)}
         lines += printed_lines(scores.name, metrics)
     with atomic_write(args.exp_dir / "scores" / args.result) as f:
         f.write(lines)

@@ -15,7 +15,7 @@ FOLDERS = ["bench", "egs", "local", "steps", "sv", "tests", "tools"]
 # Rows of sv, the bottom one first; may_use says what they mean.
 BOTTOM = {"audio", "augment", "config", "errors", "experiment", "feature_parts", "features", "io", "registry"}
 MIDDLE = {"data", "losses", "models"}
-TOP = ["inference", "scoring", "training", "report"]  # each may use those to its left
+TOP = ["inference", "scoring", "verifier", "training", "report"]  # each may use those to its left
 
 
 def read_imports(path: Path) -> set[str]:

@@ -6,7 +6,15 @@ All are read with checks, and written whole or not at all.
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.done import DoneMark
-from sv.io.scores import Scores, iter_scores, read_scores, write_scores
+from sv.io.scores import (
+    ScoredTrials,
+    Scores,
+    check_same_trials,
+    iter_scores,
+    read_scored_trials,
+    read_scores,
+    write_scores,
+)
 from sv.io.tables import DataDir, check_id, iter_table, read_table, write_table
 from sv.io.trials import Trials, read_enroll_map, read_trials
 
@@ -15,16 +23,19 @@ __all__ = [
     "ArkWriter",
     "DataDir",
     "DoneMark",
+    "ScoredTrials",
     "Scores",
     "Trials",
     "Vectors",
     "atomic_write",
     "check_id",
+    "check_same_trials",
     "iter_scores",
     "iter_table",
     "read_enroll_map",
     "read_header",
     "read_matrix",
+    "read_scored_trials",
     "read_scores",
     "read_table",
     "read_trials",

@@ -71,6 +71,91 @@ def write_scores(
         file.write(line * len(words) % tuple(words.ravel().tolist()))
 
 
+@dataclass(frozen=True)
+class ScoredTrials:
+    """A score file with its ids, and the further columns of normalized scores.
+
+    Attributes:
+        path: the file.
+        ids: of models and utterances, in the order in which they first come.
+        enroll, test: (trials,) int32, rows of `ids`.
+        values: (trials,) float64.
+        is_target: (trials,) bool; None where the file has no labels.
+        more: (trials, columns) float64, what stands behind the label: of a normalized score file the magnitude of
+            both embeddings and the mean of both sides' cohort scores.
+    """
+
+    path: Path
+    ids: list[str]
+    enroll: NDArray[np.int32]
+    test: NDArray[np.int32]
+    values: NDArray[np.float64]
+    is_target: NDArray[np.bool_] | None
+    more: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def labels(self) -> NDArray[np.bool_]:
+        """Whether each is a target trial.
+
+        Raises:
+            UserError: the file has no labels.
+        """
+        if self.is_target is None:
+            raise UserError(f"{self.path}: scores without labels; score a trial list 'enroll test target|nontarget'")
+        return self.is_target
+
+    def as_trials(self) -> Trials:
+        """One block with all of them, as `write_scores` takes it."""
+        ids = np.array(self.ids, dtype=object)
+        return Trials(self.path, 1, ids, ids, self.enroll, self.test, self.is_target)
+
+
+def read_scored_trials(path: str | Path) -> ScoredTrials:
+    """Read a score file with its ids.
+
+    Raises:
+        UserError: as `read_scores`.
+    """
+    rows: dict[bytes, int] = {}
+    parts: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]] = []
+    labels: list[NDArray[np.bool_]] = []
+    for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
+        enroll, test = (
+            np.fromiter((rows.setdefault(w, len(rows)) for w in columns.words[column]), np.int32) for column in (0, 1)
+        )
+        more = [_numbers(words, columns) for words in columns.words[4:]]
+        parts.append((enroll, test, _numbers(columns.words[2], columns), np.reshape(more, (len(more), len(enroll))).T))
+        if len(columns.words) > 3:
+            labels.append(parse_labels(columns, 3))
+    ids = [word.decode(errors="replace") for word in rows]
+    is_target = np.concatenate(labels) if labels else None
+    columns_of = [np.concatenate(blocks) for blocks in zip(*parts, strict=True)]  # enroll, test, values, more
+    return ScoredTrials(Path(path), ids, columns_of[0], columns_of[1], columns_of[2], is_target, columns_of[3])
+
+
+def check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
+    """Two score files must be over the same trials in the same order.
+
+    Raises:
+        UserError: they are not; the first line that differs is named.
+    """
+    if len(first) != len(second):
+        raise UserError(
+            f"{second.path} has {len(second)} trials, {first.path} has {len(first)}; score the same list with both"
+        )
+    one, other = (np.array(scores.ids, dtype=object) for scores in (first, second))
+    same = (one[first.enroll] == other[second.enroll]) & (one[first.test] == other[second.test])
+    same &= first.labels() == second.labels() if first.is_target is not None or second.is_target is not None else True
+    if not same.all():
+        row = int(np.argmin(same))
+        raise UserError(
+            f"{second.path}:{row + 1}: {other[second.enroll[row]]} and {other[second.test[row]]} is not the trial of "
+            f"{first.path}:{row + 1}; score the same list, in the same order and with the same labels, with both"
+        )
+
+
 def read_scores(path: str | Path) -> Scores:
     """A whole score file; see `iter_scores`."""
     blocks = list(iter_scores(path))

@@ -39,7 +39,7 @@ def read_mean(path: str | Path) -> Floats:
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
     try:
-        return np.load(path, allow_pickle=False)
+        return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
     except (ValueError, EOFError) as error:
         raise UserError(f"{path} is not a numpy file; make it again with steps/compute_mean.py") from error
 

@@ -121,7 +121,11 @@ def min_dcf(
 
 def evaluate(target: ArrayLike, nontarget: ArrayLike, p_targets: Sequence[float] = (0.01, 0.05)) -> Metrics:
     """EER, and minDCF at each prior, from one sort."""
-    scores = sort_scores(target, nontarget)
+    return evaluate_sorted(sort_scores(target, nontarget), p_targets)
+
+
+def evaluate_sorted(scores: SortedScores, p_targets: Sequence[float]) -> Metrics:
+    """As `evaluate`."""
     equal, equal_threshold = eer_of_sorted(scores)
     costs = {p: min_dcf_of_sorted(scores, p) for p in p_targets}
     return Metrics(
@@ -132,6 +136,18 @@ def evaluate(target: ArrayLike, nontarget: ArrayLike, p_targets: Sequence[float]
         num_target=len(scores.target),
         num_nontarget=len(scores.nontarget),
     )
+
+
+def check_costs(p_target: float, c_miss: float, c_fa: float) -> None:
+    """Refuse a prior that is no probability between 0 and 1, and costs that are not above 0.
+
+    Raises:
+        UserError: one of them is.
+    """
+    if not (0 < p_target < 1 and 0 < c_miss < np.inf and 0 < c_fa < np.inf):
+        raise UserError(
+            f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}: expected 0 < p_target < 1 and costs above 0"
+        )
 
 
 def eer_of_sorted(scores: SortedScores) -> tuple[float, float]:
@@ -174,10 +190,7 @@ def min_dcf_of_sorted(
 
     Raising a threshold up to the next target score misses no more targets and accepts no more non-targets.
     """
-    if not (0 < p_target < 1 and c_miss > 0 and c_fa > 0):
-        raise UserError(
-            f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}: expected 0 < p_target < 1 and costs above 0"
-        )
+    check_costs(p_target, c_miss, c_fa)
     miss_cost, accept_cost = c_miss * p_target, c_fa * (1 - p_target)
     total = len(scores.target)
     starts = np.arange(0, total, _BLOCK)  # of blocks of successive targets

@@ -4,7 +4,7 @@ scores/.done.vox1_O_cleaned.kaldi.score     checksums of scores, trial list, emb
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,22 @@ def mark_scores(
         **(settings or {}),
     }
     DoneMark(_mark_path(scores), options).write([scores])
+
+
+def mark_derived(scores: Path, sources: Sequence[Path], calibration: Path) -> None:
+    """Write the mark of scores that were made of other scores: theirs, with the checksum of the calibration.
+
+    Args:
+        scores: just written.
+        sources: score files that they were made of, all of one trial list.
+        calibration: that was applied.
+    """
+    known = [_read(_mark_path(source)).get("options", {}) for source in sources]
+    options = {name: value for name, value in known[0].items() if all(one.get(name) == value for one in known)}
+    if not all("trials_sha256" in one for one in known):
+        return  # a source of unknown origin: neither is that of the result known
+    inputs = {"sources_sha256": [sha256_of(source) for source in sources], "calibration_sha256": sha256_of(calibration)}
+    DoneMark(_mark_path(scores), {"trials_sha256": known[0]["trials_sha256"], **options, **inputs}).write([scores])
 
 
 def origin_of(scores: Path, trials: Path) -> dict[str, Any]:

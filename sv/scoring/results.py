@@ -3,44 +3,62 @@
     exp/results.json    {"results": {"vox1_O_cleaned.kaldi": {"cos": {"eer": 0.867, "min_dcf": {"0.01": 0.085}, ...}}}}
     exp/results.md      the same as a table, for people
 
-An entry replaces the one of the same list and back-end; the others stay.
+Beside EER and minDCF stand the EER on the convex hull (eer_rocch) and min_cllr; for log-likelihood ratios act_dcf and
+cllr; under "interval" the confidence intervals over speakers. An entry replaces the one of the same list and back-end;
+the others stay.
 """
 
 import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError
 from sv.io import atomic_write
-from sv.scoring.metrics import Metrics
+from sv.scoring.measures import Measures
+from sv.scoring.significance import Intervals
 
 Entry = dict[str, Any]
 Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
 
 
-def printed_lines(score_name: str, metrics: Metrics) -> str:
-    """What WeSpeaker prints for a score file, line for line."""
+def printed_lines(score_name: str, metrics: Measures) -> str:
+    """What WeSpeaker prints for a score file, line for line; behind it what log-likelihood ratios cost."""
     lines = [f"---- {score_name} -----", f"EER = {metrics.eer:.3f}"]
     lines += [f"minDCF (p_target:{p:g} c_miss:1 c_fa:1) = {value:.3f}" for p, value in metrics.min_dcf.items()]
+    lines += [f"actDCF (p_target:{p:g} c_miss:1 c_fa:1) = {value:.3f}" for p, value in metrics.act_dcf.items()]
+    if metrics.cllr is not None:
+        lines.append(f"Cllr = {metrics.cllr:.3f}, minCllr = {metrics.min_cllr:.3f}")
     return "".join(line + "\n" for line in lines)
 
 
-def entry_of(metrics: Metrics, provenance: Mapping[str, Any]) -> Entry:
+def entry_of(metrics: Measures, provenance: Mapping[str, Any], interval: Intervals | None = None) -> Entry:
     """Numbers and where they come from, as plain JSON values; EER in percent."""
-    return {
+    found = {
         "eer": metrics.eer,
+        "eer_rocch": metrics.eer_rocch,
         "eer_threshold": metrics.eer_threshold,
-        "min_dcf": {f"{p:g}": value for p, value in metrics.min_dcf.items()},
-        "min_dcf_threshold": {f"{p:g}": value for p, value in metrics.min_dcf_threshold.items()},
+        "min_dcf": _by_prior(metrics.min_dcf),
+        "min_dcf_threshold": _by_prior(metrics.min_dcf_threshold),
+        "min_cllr": metrics.min_cllr,
         "num_target": metrics.num_target,
         "num_nontarget": metrics.num_nontarget,
-        **provenance,
     }
+    if metrics.cllr is not None:
+        found |= {"act_dcf": _by_prior(metrics.act_dcf), "cllr": metrics.cllr}
+    if interval is not None:
+        found["interval"] = {**asdict(interval), "min_dcf": _by_prior(interval.min_dcf), "resampled": "speakers"}
+    return {**found, **provenance}
+
+
+def _by_prior(values: Mapping[float, Any]) -> dict[str, Any]:
+    return {f"{p:g}": value for p, value in values.items()}
 
 
 def read_results(path: str | Path) -> Results:
@@ -89,24 +107,53 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def markdown_table(systems: Mapping[str, Results]) -> str:
-    """A row for each system, trial list and back-end; no column of systems if there is one without a name."""
+    """A row for each system, trial list and back-end; no column of systems if there is one without a name.
+
+    In brackets stand the confidence intervals over speakers, where they were measured.
+    """
     rows = [
         (system, trials, backend, entry)
         for system, results in systems.items()
         for trials, entries in results.items()
         for backend, entry in entries.items()
     ]
-    priors = sorted({p for *_, entry in rows for p in entry["min_dcf"]}, key=float)
     named = list(systems) != [""]
-    head = ["system"] * named + ["trials", "back-end", "EER (%)", *(f"minDCF (p_target {p})" for p in priors)]
-    lines = [[*head, "targets", "non-targets"], [*("---" for _ in head[: 2 + named]), *["---:"] * (len(priors) + 3)]]
+    measures = table_measures([entry for *_, entry in rows])
+    head = ["system"] * named + ["trials", "back-end", *(title for title, _ in measures), "targets", "non-targets"]
+    lines = [head, [*("---" for _ in head[: 2 + named]), *["---:"] * (len(measures) + 2)]]
     for system, trials, backend, entry in rows:
-        costs = [f"{entry['min_dcf'][p]:.3f}" if p in entry["min_dcf"] else "" for p in priors]
+        cells = [measure(entry) for _, measure in measures]
         counts = [str(entry["num_target"]), str(entry["num_nontarget"])]
-        lines.append(
-            [system] * named + [trials.removesuffix(".kaldi"), backend, f"{entry['eer']:.3f}", *costs, *counts]
-        )
+        lines.append([system] * named + [trials.removesuffix(".kaldi"), backend, *cells, *counts])
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def table_measures(entries: Sequence[Entry]) -> list[tuple[str, Callable[[Entry], str]]]:
+    """Columns of a table of results, those that some entry has: title, and what stands in an entry's row."""
+    columns: list[tuple[str, Callable[[Entry], str]]] = [
+        ("EER (%)", lambda entry: f"{entry['eer']:.3f}" + _bracket(entry.get("interval", {}).get("eer"), 2))
+    ]
+    for key, title in (("min_dcf", "minDCF"), ("act_dcf", "actDCF")):
+        for p in sorted({p for entry in entries for p in entry.get(key, {})}, key=float):
+            columns.append((f"{title} (p_target {p})", partial(_cost, key=key, p=p)))
+    for key, title in (("cllr", "Cllr"), ("min_cllr", "minCllr")):
+        if any("cllr" in entry for entry in entries):
+            columns.append((title, partial(_number, key=key)))
+    return columns
+
+
+def _cost(entry: Entry, *, key: str, p: str) -> str:
+    if p not in entry.get(key, {}):
+        return ""
+    return f"{entry[key][p]:.3f}" + _bracket(entry.get("interval", {}).get(key, {}).get(p), 3)
+
+
+def _number(entry: Entry, *, key: str) -> str:
+    return f"{entry[key]:.3f}" if key in entry else ""
+
+
+def _bracket(interval: Sequence[float] | None, decimals: int) -> str:
+    return f" [{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]" if interval else ""
 
 
 def git_commit(folder: Path) -> str | None:

@@ -149,3 +149,37 @@ def test_damaged_results_are_named(run: Run, exp: Path) -> None:
     assert result.returncode == 1 and "results.json is damaged" in result.stderr
     result = run("steps/summarize_results.py", exp.parent)
     assert result.returncode == 1 and "results.json does not exist; score first (stage 5)" in result.stderr
+
+
+def write_speakers(exp: Path) -> None:
+    """Four speakers of two utterances, all pairs scored; a data dir above the trial lists."""
+    utts = [f"{spk}{n}" for spk in "ABCD" for n in (1, 2)]
+    pairs = [(a, b) for i, a in enumerate(utts) for b in utts[i + 1 :]]
+    rows = [(a, b, f"{(len(pairs) - i) % 7 / 7 + (a[0] == b[0]):.5f}") for i, (a, b) in enumerate(pairs)]
+    labels = ["target" if a[0] == b[0] else "nontarget" for a, b in pairs]
+    (exp.parent / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in utts))
+    lines = [(f"{a} {b}", score, label) for (a, b, score), label in zip(rows, labels, strict=True)]
+    (exp / "scores" / "S.kaldi.score").write_text("".join(f"{pair} {score} {label}\n" for pair, score, label in lines))
+    (exp.parent / "trials" / "S.kaldi").write_text("".join(f"{pair} {label}\n" for pair, _, label in lines))
+
+
+def test_intervals_stand_beside_the_numbers_where_speakers_are_known(run: Run, exp: Path) -> None:
+    write_speakers(exp)
+    result = compute(run, exp, "S.kaldi", options=("--llr", "true"))
+    assert result.returncode == 0, result.stderr
+    assert "actDCF (p_target:0.01 c_miss:1 c_fa:1) = " in result.stdout and "Cllr = " in result.stdout
+    entry = read_json(exp)["S.kaldi"]["cos"]
+    low, high = entry["interval"]["eer"]
+    assert low <= entry["eer"] <= high and entry["interval"]["num_speakers"] == 4
+    assert set(entry["interval"]["min_dcf"]) == {"0.01", "0.05"}
+    assert {"eer_rocch", "min_cllr", "cllr", "act_dcf"} <= set(entry)
+    assert f"| S | cos | {entry['eer']:.3f} [{low:.2f}, {high:.2f}] |" in (exp / "results.md").read_text()
+
+
+def test_label_that_contradicts_the_speakers_is_named(run: Run, exp: Path) -> None:
+    write_speakers(exp)
+    for path in (exp / "scores" / "S.kaldi.score", exp.parent / "trials" / "S.kaldi"):
+        path.write_text(path.read_text().replace("nontarget", "target", 1))
+    result = compute(run, exp, "S.kaldi")
+    assert result.returncode == 1
+    assert "S.kaldi.score:2: A1 and B1 is labelled target, but" in result.stderr

@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Fuse the scores of several systems into log-likelihood ratios: logistic regression on held-out training speakers.
+
+Reads   --heldout: score files of the held-out speakers' trials, one a system; --scores: those of the test trials, the
+        systems in the same order. All of --heldout are over the same trials, so are all of --scores.
+Writes  <out>             "enroll test llr target|nontarget", for compute_metrics.py --llr true
+        <out>.json        weights
+
+The systems must have the same held-out speakers: the same seed and number.
+e.g.: steps/fuse.py --heldout exp/{a,b}/scores/heldout.kaldi.score --scores exp/{a,b}/scores/O.kaldi.score \\
+        -- exp/fused/scores/O.kaldi.score
+"""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from sv.errors import UserError, log, run_step
+from sv.io import ScoredTrials, atomic_write, check_same_trials, read_scored_trials, write_scores
+from sv.scoring.calibration import fit
+from sv.scoring.origin import mark_derived
+
+
+def read_all(paths: list[Path]) -> tuple[ScoredTrials, np.ndarray]:
+    """The trials, and the scores of each system, (trials, systems)."""
+    files = [read_scored_trials(path) for path in paths]
+    for other in files[1:]:
+        check_same_trials(files[0], other)
+    return files[0], np.column_stack([scores.values for scores in files])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--heldout", type=Path, nargs="+", required=True, metavar="SCORES")
+    parser.add_argument("--scores", type=Path, nargs="+", required=True, metavar="SCORES")
+    parser.add_argument("out", type=Path, help="written whole or not at all")
+    parser.add_argument("--p-target", type=float, default=0.05, help="prior at which decisions matter most")
+    args = parser.parse_args()
+    if len(args.heldout) != len(args.scores):
+        raise UserError(f"--heldout has {len(args.heldout)} files, --scores {len(args.scores)}; give one a system each")
+    trials, features = read_all(args.heldout)
+    tests, test_features = read_all(args.scores)
+    names = [f"score of {path}" for path in args.scores]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"--scores: {twice[0].removeprefix('score of ')} comes twice; give each system once")
+    calibration = fit(features, trials.labels(), names, p_target=args.p_target)
+    weights = args.out.with_name(f"{args.out.name}.json")
+    with atomic_write(args.out) as f:
+        write_scores(f, tests.as_trials(), calibration.llrs(test_features))
+    calibration.save(weights)
+    mark_derived(args.out, args.scores, weights)
+    log.info("weights %s", ", ".join(f"{weight:.3f}" for weight in calibration.weights))
+
+
+if __name__ == "__main__":
+    run_step(main)

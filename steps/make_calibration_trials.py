@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+"""Trials among the training speakers that were set aside, for calibration and thresholds; the test set is not touched.
+
+Reads   <exp-dir>/heldout_spk, <data-dir>/utt2spk (of the training data).
+Writes  <exp-dir>/calibration/heldout.kaldi "enroll test target|nontarget": all pairs, or as many as asked for by seed.
+
+An utterance never meets itself; where ids are VoxCeleb's (speaker/video/utterance), target trials are of two videos.
+"""
+
+import argparse
+from pathlib import Path
+
+from sv.errors import UserError, log, run_step
+from sv.io import DataDir, atomic_write
+from sv.scoring.calibration_trials import draw_calibration_trials
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("--num-target", type=int, default=30_000)
+    parser.add_argument("--num-nontarget", type=int, default=60_000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    path = args.exp_dir / "heldout_spk"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; train with --heldout-speakers 2 or more (stage 3)")
+    heldout = set(path.read_text(encoding="utf-8").split())
+    utts = {utt: spk for utt, spk in DataDir(args.data_dir).utt2spk.items() if spk in heldout}
+    missing = sorted(heldout - set(utts.values()))
+    if not heldout or missing:
+        what = f"speaker {missing[0]} is not in {args.data_dir / 'utt2spk'}" if missing else "is empty"
+        raise UserError(f"{path}: {what}; give the data dir that the system was trained on")
+    sizes = {"num_target": args.num_target, "num_nontarget": args.num_nontarget}
+    trials = draw_calibration_trials(utts, seed=args.seed, **sizes)
+    out = args.exp_dir / "calibration" / "heldout.kaldi"
+    with atomic_write(out) as f:
+        f.writelines(f"{a} {b} {'target' if same else 'nontarget'}\n" for a, b, same in trials)
+    log.info("%d trials of %d held-out speakers in %s", len(trials), len(heldout), out)
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,150 @@
+"""What a report shows, read from experiment folders; what a folder lacks is left out."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError, log
+from sv.io import DataDir, ScoredTrials, read_scored_trials, read_vectors
+from sv.scoring.results import Results, read_results
+
+Doubles = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ScoreSet:
+    """Scores of one system, trial list and back-end, with the entry of results.json."""
+
+    system: str
+    trials: str
+    backend: str
+    scores: ScoredTrials
+    entry: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        return f"{self.system}, {self.trials.removesuffix('.kaldi')}, {self.backend}"
+
+    def sides(self) -> tuple[Doubles, Doubles]:
+        """Scores of target and of non-target trials."""
+        is_target = self.scores.labels()
+        return self.scores.values[is_target], self.scores.values[~is_target]
+
+
+@dataclass(frozen=True)
+class System:
+    """One experiment folder.
+
+    Attributes:
+        name: of the folder.
+        results: of results.json.
+        scores: of every score file that results.json names and that is there.
+        records: of metrics.jsonl, by kind: "step", "epoch".
+        config: the text of config.yaml.
+        embeddings: scp of the test set; None if there is none.
+    """
+
+    name: str
+    path: Path
+    results: Results
+    scores: list[ScoreSet]
+    records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    config: str = ""
+    embeddings: Path | None = None
+
+
+def read_system(exp_dir: Path, test_set: str = "") -> System:
+    """All that a report shows of a folder.
+
+    Args:
+        exp_dir: the folder.
+        test_set: name of the test set's folder in embeddings/.
+
+    Raises:
+        UserError: there is no results.json, or something is damaged.
+    """
+    results = read_results(exp_dir / "results.json")
+    config = exp_dir / "config.yaml"
+    scp = exp_dir / "embeddings" / test_set / "xvector.scp"
+    return System(
+        name=exp_dir.name,
+        path=exp_dir,
+        results=results,
+        scores=_read_scores(exp_dir, results),
+        records=_read_records(exp_dir / "metrics.jsonl"),
+        config=config.read_text(encoding="utf-8") if config.is_file() else "",
+        embeddings=scp if test_set and scp.is_file() else None,
+    )
+
+
+def _read_scores(exp_dir: Path, results: Results) -> list[ScoreSet]:
+    found = []
+    for trials, entries in results.items():
+        for backend, entry in entries.items():
+            path = exp_dir / "scores" / Path(entry["score_file"]).name
+            if path.is_file():
+                found.append(ScoreSet(exp_dir.name, trials, backend, read_scored_trials(path), entry))
+            else:
+                log.warning("%s is not there; its curves are left out", path)
+    return found
+
+
+def _read_records(path: Path) -> dict[str, list[dict[str, Any]]]:
+    records: dict[str, list[dict[str, Any]]] = {}
+    if path.is_file():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            try:
+                record = json.loads(line)
+                records.setdefault(record["kind"], []).append(record)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}:{number}: not a record of a training; train again, or remove it") from error
+    return records
+
+
+def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Doubles, list[str]] | None:
+    """Embeddings of the speakers with the most utterances in a plane, (utterances, 2), and their speakers.
+
+    The plane is that of the two directions in which the speakers' means differ most.
+    """
+    if system.embeddings is None:
+        return None
+    vectors = read_vectors(system.embeddings)
+    speakers = sorted(data.spk2utt, key=lambda spk: -len(data.spk2utt[spk]))[:num_speakers]
+    pairs = [(utt, spk) for spk in speakers for utt in data.spk2utt[spk] if utt in vectors.index]
+    if len({spk for _, spk in pairs}) < 3:
+        return None
+    unit = vectors.matrix[[vectors.index[utt] for utt, _ in pairs]].astype(np.float64)
+    unit -= vectors.matrix.mean(axis=0)
+    unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+    names = [spk for _, spk in pairs]
+    means = np.stack([unit[[n == spk for n in names]].mean(axis=0) for spk in dict.fromkeys(names)])
+    _, _, directions = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
+    return unit @ directions[:2].T, names
+
+
+def hardest_errors(scores: ScoreSet, count: int = 5) -> list[tuple[str, str, str, float]]:
+    """(kind, enroll, test, score) of the targets scored lowest and the non-targets scored highest."""
+    trials, is_target = scores.scores, scores.scores.labels()
+    rows = []
+    for kind, wanted, sign in (("target", is_target, 1), ("nontarget", ~is_target, -1)):
+        some = np.flatnonzero(wanted)
+        for row in some[np.argsort(sign * trials.values[some], kind="stable")[:count]].tolist():
+            pair = trials.ids[trials.enroll[row]], trials.ids[trials.test[row]]
+            rows.append((kind, *pair, float(trials.values[row])))
+    return rows
+
+
+def corpus_facts(data: DataDir) -> list[tuple[str, str]]:
+    """Speakers, utterances, hours, and where known sexes, of a data dir."""
+    facts = [("speakers", f"{len(data.spk2utt)}"), ("utterances", f"{len(data.utt2spk)}")]
+    if (data.path / "utt2dur").is_file():
+        seconds = np.array(list(data.utt2dur.values()))
+        facts += [("hours", f"{seconds.sum() / 3600:.2f}")]
+        facts += [
+            ("seconds an utterance", f"{seconds.min():.1f} to {seconds.max():.1f}, median {np.median(seconds):.1f}")
+        ]
+    return facts

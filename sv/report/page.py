@@ -1,0 +1,184 @@
+"""The page: tables and plots in one self-contained file; nothing is fetched when it is opened."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from sv.io import DataDir, atomic_write
+from sv.report import plots
+from sv.report.gather import System, corpus_facts, hardest_errors, read_map
+from sv.scoring.breakdown import Part, conditions_of, measure_parts
+from sv.scoring.results import table_measures
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --dim: #6b6b6b; }
+@media (prefers-color-scheme: dark) { :root { --dim: #a0a0a0; } }
+* { box-sizing: border-box; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
+h3 { font-size: 1rem; margin: 1rem 0 .3rem; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .87rem; }
+th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th { font-weight: 600; vertical-align: bottom; } td.word, th.word { text-align: left; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
+figure { margin: 0; min-width: 0; max-width: 42rem; }
+figcaption, .dim { color: var(--dim); font-size: .85rem; overflow-wrap: anywhere; }
+svg { width: 100%; height: auto; display: block; } audio { height: 2rem; width: 9rem; vertical-align: middle; }
+pre { overflow-x: auto; font-size: .8rem; border: 1px solid var(--line); padding: .6rem; border-radius: 4px; }
+"""
+
+_CURVES = {
+    "loss": "loss",
+    "heldout_eer": "held-out EER (%)",
+    "lr": "learning rate",
+    "margin": "margin",
+    "data_wait": "share of time waiting for data",
+}
+_AUDIO_BYTES = 400_000  # a longer file is not taken into the page
+
+
+def write_report(systems: Sequence[System], out: Path, test_data: Path | None = None, title: str = "") -> None:
+    """Write the page, and its plots as PNG into a folder beside it, NAME_plots.
+
+    Args:
+        systems: one or more.
+        out: report.html.
+        test_data: data dir of the test trials: corpus statistics, breakdown, map of embeddings, playable errors.
+        title: of the page.
+
+    Raises:
+        UserError: matplotlib is not installed; a table of the data dir is damaged.
+    """
+    data = DataDir(test_data) if test_data else None
+    folder = out.with_name(f"{out.stem}_plots")
+    title = title or ", ".join(system.name for system in systems)
+    body = [f"<h1>{escape(title)}</h1>", "<h2>Results</h2>", _results(systems), _curves(systems, folder)]
+    body += [_training(systems, folder)]
+    if data is not None:
+        body += [_map(systems, data, folder), _corpus(data)]
+    body += [_breakdown_and_errors(systems, data), _configs(systems)]
+    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+    page = f"<!doctype html><html lang=en><head>{head}<title>{escape(title)}</title><style>{_STYLE}</style></head>"
+    with atomic_write(out) as f:
+        f.write(f"{page}<body>{''.join(body)}</body></html>\n")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    """An HTML table; the first `words` columns are text. Cells are escaped, but for those that begin with <."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        texts = [cell if cell.startswith("<") else escape(cell) for cell in cells]
+        marks = [' class="word"' if column < words else "" for column in range(len(cells))]
+        return "<tr>" + "".join(f"<{tag}{m}>{t}</{tag}>" for m, t in zip(marks, texts, strict=True)) + "</tr>"
+
+    body = "".join(line(row, "td") for row in rows)
+    return f'<div class="wide"><table><thead>{line(head, "th")}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _figure(fig: object, folder: Path, name: str, caption: str) -> str:
+    return f"<figure>{plots.save(fig, folder / f'{name}.png')}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+def _results(systems: Sequence[System]) -> str:
+    rows = [
+        (system.name, trials, backend, entry)
+        for system in systems
+        for trials, entries in system.results.items()
+        for backend, entry in entries.items()
+    ]
+    measures = table_measures([entry for *_, entry in rows])
+    head = ["system", "trials", "back-end", *(name for name, _ in measures), "targets", "non-targets"]
+    cells = [
+        [system, trials.removesuffix(".kaldi"), backend, *(measure(entry) for _, measure in measures)]
+        + [str(entry["num_target"]), str(entry["num_nontarget"])]
+        for system, trials, backend, entry in rows
+    ]
+    note = '<p class="dim">In brackets: 95 % confidence intervals over speakers.</p>'
+    return table(head, cells, 3) + (note if any("interval" in entry for *_, entry in rows) else "")
+
+
+def _curves(systems: Sequence[System], folder: Path) -> str:
+    sets = [one for system in systems for one in system.scores]
+    parts = []
+    for trials in dict.fromkeys(one.trials for one in sets):
+        some = [one for one in sets if one.trials == trials]
+        name = trials.removesuffix(".kaldi")
+        caption = f"DET curves on {name}, with EER (o) and the points of minDCF (x, +)"
+        parts.append(_figure(plots.figure(plots.det(some), 6.4, 5.4), folder, f"det_{name}", caption))
+        for one in some:
+            fig = plots.figure(plots.histogram(one))
+            parts.append(_figure(fig, folder, f"scores_{one.system}_{name}_{one.backend}", f"Scores: {one.title}"))
+    return f'<h2>Curves</h2><div class="grid">{"".join(parts)}</div>' if parts else ""
+
+
+def _training(systems: Sequence[System], folder: Path) -> str:
+    drawn = {key: plots.training(systems, key, label) for key, label in _CURVES.items()}
+    parts = [
+        _figure(plots.figure(draw, 6.4, 3.4), folder, f"training_{key}", _CURVES[key])
+        for key, draw in drawn.items()
+        if draw is not None
+    ]
+    return f'<h2>Training</h2><div class="grid">{"".join(parts)}</div>' if parts else ""
+
+
+def _map(systems: Sequence[System], data: DataDir, folder: Path) -> str:
+    parts = []
+    for system in systems:
+        found = read_map(system, data)
+        if found is not None:
+            fig = plots.figure(plots.embedding_map(*found), 7.2, 4.4)
+            parts.append(_figure(fig, folder, f"map_{system.name}", f"Embeddings of {data.path.name}: {system.name}"))
+    return f'<h2>Embeddings by speaker</h2><div class="grid">{"".join(parts)}</div>' if parts else ""
+
+
+def _corpus(data: DataDir) -> str:
+    return f"<h2>Test set {escape(data.path.name)}</h2>" + table(["", ""], corpus_facts(data), 1)
+
+
+def _breakdown_and_errors(systems: Sequence[System], data: DataDir | None) -> str:
+    parts = []
+    for system in systems:
+        for one in system.scores:
+            rows = (
+                [_part_row(part) for part in measure_parts(one.scores, conditions_of(one.scores, data.path))]
+                if data
+                else []
+            )
+            head = ["by", "part", "EER (%)", "minDCF (p_target 0.05)", "targets", "non-targets"]
+            parts.append(f"<h3>{escape(one.title)}</h3>" + (table(head, rows, 2) if rows else ""))
+            errors = [
+                [kind, _utt(enroll, data), _utt(test, data), f"{score:.3f}"]
+                for kind, enroll, test, score in hardest_errors(one)
+            ]
+            parts.append(table(["hardest", "enroll", "test", "score"], errors, 3))
+    return "<h2>Breakdown and hardest errors</h2>" + "".join(parts) if parts else ""
+
+
+def _part_row(part: Part) -> list[str]:
+    cost = part.min_dcf.get(0.05)
+    numbers = [f"{part.eer:.3f}" if part.eer is not None else "", f"{cost:.3f}" if cost is not None else ""]
+    return [part.by, part.name, *numbers, str(part.num_target), str(part.num_nontarget)]
+
+
+def _utt(utt: str, data: DataDir | None) -> str:
+    """An utterance id, with a player where its audio is a small local file."""
+    spec = data.wav_scp.get(utt, "") if data and (data.path / "wav.scp").is_file() else ""
+    path = Path(spec)
+    kinds = {".wav": "wav", ".flac": "flac", ".mp3": "mpeg", ".ogg": "ogg"}
+    if not spec or spec.endswith("|") or path.suffix not in kinds or not path.is_file():
+        return utt
+    if path.stat().st_size > _AUDIO_BYTES:
+        return utt
+    content = base64.b64encode(path.read_bytes()).decode()
+    source = f"data:audio/{kinds[path.suffix]};base64,{content}"
+    return f'<span>{escape(utt)} <audio controls preload="none" src="{source}"></audio></span>'
+
+
+def _configs(systems: Sequence[System]) -> str:
+    parts = [
+        f"<details><summary>{escape(system.name)}</summary><pre>{escape(system.config)}</pre></details>"
+        for system in systems
+        if system.config
+    ]
+    return "<h2>Configuration</h2>" + "".join(parts) if parts else ""

@@ -1,0 +1,158 @@
+"""Plots of a report, as PNG and as SVG that follows the page's colours."""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from sv.errors import UserError
+from sv.io import atomic_write
+from sv.report.gather import ScoreSet, System
+from sv.scoring.metrics import sort_scores
+
+COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
+_TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4])
+_POINTS = 600  # of a curve; more can not be told apart
+_INK = "#777777"  # becomes the page's text colour in the SVG, and can be read on white in the PNG
+
+
+def figure(draw: Callable[[Any], None], width: float = 6.4, height: float = 4.4) -> Any:
+    """A matplotlib figure with one set of axes, drawn on.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise UserError("matplotlib is not installed; run pip install matplotlib") from error
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sv", "font.size": 9})
+    fig = Figure(figsize=(width, height), layout="constrained")
+    axes = fig.add_subplot()
+    for name in ("xaxis", "yaxis"):
+        getattr(axes, name).label.set_color(_INK)
+    axes.tick_params(colors=_INK, which="both")
+    for spine in axes.spines.values():
+        spine.set_color(_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=_INK, alpha=0.2, linewidth=0.5)
+    draw(axes)
+    legend = axes.get_legend()
+    if legend is not None:
+        legend.get_frame().set_alpha(0)
+        for text in legend.get_texts():
+            text.set_color(_INK)
+    return fig
+
+
+def save(fig: Any, png: Path) -> str:
+    """Write the PNG; returns the SVG, without size, its ink the colour of the text around it."""
+    with atomic_write(png, "wb") as f:
+        fig.savefig(f, format="png", dpi=150, facecolor="white")
+    buffer = io.StringIO()
+    fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    prefix = re.sub(r"\W", "-", png.stem)
+    text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)  # several SVGs share one page
+    return re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1).replace(' width="', ' data-width="', 1)
+
+
+def det(sets: Sequence[ScoreSet]) -> Callable[[Any], None]:
+    """DET curves on probit axes, their EER (o) and minDCF points (x at 0.01, + at 0.05)."""
+
+    def draw(axes: Any) -> None:
+        for number, one in enumerate(sets):
+            color = COLORS[number % len(COLORS)]
+            scores = sort_scores(*one.sides())
+            thresholds = np.quantile(np.concatenate([scores.target, scores.nontarget]), _spread(_POINTS))
+            accept, miss = scores.false_accept(thresholds), scores.miss(thresholds)
+            keep = (accept > 0) & (miss > 0) & (accept < 1) & (miss < 1)
+            label = f"{one.title}: {one.entry['eer']:.2f} %"
+            axes.plot(norm.ppf(accept[keep]), norm.ppf(miss[keep]), color=color, label=label, linewidth=1.4)
+            points = [(one.entry["eer_threshold"], "o")]
+            points += zip(one.entry["min_dcf_threshold"].values(), "x+*", strict=False)
+            for threshold, marker in points:
+                x, y = float(scores.false_accept(threshold)), float(scores.miss(threshold))
+                if 0 < x < 1 and 0 < y < 1:
+                    axes.plot(norm.ppf(x), norm.ppf(y), marker, color=color, markersize=6)
+        ticks = norm.ppf(_TICKS)
+        names = [f"{100 * tick:g}" for tick in _TICKS]
+        axes.set_xticks(ticks, names)
+        axes.set_yticks(ticks, names)
+        axes.set_xlim(norm.ppf(0.0001), norm.ppf(0.5))
+        axes.set_ylim(norm.ppf(0.001), norm.ppf(0.6))
+        axes.set_xlabel("false accepts (%)")
+        axes.set_ylabel("misses (%)")
+        axes.legend(fontsize=8, loc="upper right")
+
+    return draw
+
+
+def _spread(points: int) -> NDArray[np.float64]:
+    """Quantiles from 0 to 1, dense at both ends, where the errors are."""
+    return np.asarray(norm.cdf(np.linspace(-4.5, 4.5, points)))
+
+
+def histogram(one: ScoreSet) -> Callable[[Any], None]:
+    """Densities of target and non-target scores, with the thresholds of EER and minDCF."""
+
+    def draw(axes: Any) -> None:
+        target, nontarget = one.sides()
+        low, high = np.quantile(np.concatenate([target, nontarget]), [0.0005, 0.9995])
+        bins = np.linspace(low, high, 70)
+        for scores, label, color in ((nontarget, "non-targets", COLORS[1]), (target, "targets", COLORS[0])):
+            axes.hist(scores, bins=bins, density=True, alpha=0.55, color=color, label=label)
+        marks = {"EER": one.entry["eer_threshold"]}
+        marks |= {f"minDCF {p}": threshold for p, threshold in one.entry["min_dcf_threshold"].items()}
+        for (name, threshold), style in zip(marks.items(), ["-", "--", ":", "-."], strict=False):
+            axes.axvline(threshold, color=_INK, linestyle=style, linewidth=1.2, label=name)
+        axes.set_xlabel("score")
+        axes.set_ylabel("density")
+        axes.legend(fontsize=8)
+
+    return draw
+
+
+def training(systems: Sequence[System], key: str, label: str) -> Callable[[Any], None] | None:
+    """One value over the epochs of every system's training; None if none has it."""
+    lines = []
+    for system in systems:
+        points = [(r["epoch"], r[key]) for r in system.records.get("epoch", []) if r.get(key) is not None]
+        if points:
+            lines.append((system.name, np.array(points, dtype=np.float64)))
+    if not lines:
+        return None
+
+    def draw(axes: Any) -> None:
+        for number, (name, points) in enumerate(lines):
+            axes.plot(*points.T, "o-", color=COLORS[number % len(COLORS)], label=name, markersize=3, linewidth=1.3)
+        if key in ("loss", "lr"):
+            axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        if len(lines) > 1:
+            axes.legend(fontsize=7)
+
+    return draw
+
+
+def embedding_map(points: NDArray[np.float64], names: Sequence[str]) -> Callable[[Any], None]:
+    """Embeddings in a plane, a colour and marker for each speaker."""
+
+    def draw(axes: Any) -> None:
+        order = np.array(names)
+        for number, name in enumerate(dict.fromkeys(names)):
+            x, y = points[order == name].T
+            axes.scatter(x, y, s=22, color=COLORS[number % len(COLORS)], marker="os^D"[number // 8 % 4], label=name)
+        axes.set_xlabel("first direction between speakers")
+        axes.set_ylabel("second")
+        axes.legend(fontsize=7, ncols=2, loc="center left", bbox_to_anchor=(1, 0.5))
+
+    return draw

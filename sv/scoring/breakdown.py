@@ -1,0 +1,137 @@
+"""Error rates of parts of a trial list: by a column of a `trial2cond`, by duration, sex, age, or same video.
+
+Every part is measured on its own, EER and minDCF included; a part without trials of both kinds is listed without them.
+Durations, sex and age are of both sides of a trial: "f-m" is a trial of a woman and a man, in either order.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+from sv.io import DataDir, ScoredTrials, read_table
+from sv.scoring.metrics import evaluate
+from sv.scoring.quality import both_sides
+
+Words = NDArray[np.str_]  # (trials,)
+
+DURATIONS_S = (3.0, 6.0)  # shorter side of a trial: below, between, above
+AGES = (10, 18)  # years
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a list.
+
+    Attributes:
+        by: what the list was parted by: "sex".
+        name: of the part: "f-f".
+        num_target, num_nontarget: trials.
+        eer: percent; None without trials of both kinds.
+        min_dcf: by p_target; empty without trials of both kinds.
+    """
+
+    by: str
+    name: str
+    num_target: int
+    num_nontarget: int
+    eer: float | None
+    min_dcf: dict[float, float]
+
+
+def measure_parts(
+    scores: ScoredTrials, conditions: Mapping[str, Words], p_targets: Sequence[float] = (0.01, 0.05)
+) -> list[Part]:
+    """Every part of every condition, the parts in the order of their names.
+
+    Raises:
+        UserError: scores without labels.
+    """
+    is_target = scores.labels()
+    parts = []
+    for by, words in conditions.items():
+        for name in np.unique(words).tolist():
+            target, nontarget = (scores.values[(words == name) & kind] for kind in (is_target, ~is_target))
+            both = len(target) > 0 and len(nontarget) > 0
+            metrics = evaluate(target, nontarget, p_targets) if both else None
+            measured = (metrics.eer, metrics.min_dcf) if metrics else (None, {})
+            parts.append(Part(by, name, len(target), len(nontarget), *measured))
+    return parts
+
+
+def conditions_of(scores: ScoredTrials, data_dir: str | Path) -> dict[str, Words]:
+    """What a data dir tells about the trials: duration, sex, age and video, as far as it has the tables.
+
+    Raises:
+        UserError: a table that lacks an utterance or speaker of the list.
+    """
+    data = DataDir(data_dir)
+    found: dict[str, Words] = {}
+    if (data.path / "utt2dur").is_file():
+        shorter = np.minimum(*both_sides(scores, data.utt2dur, data.path / "utt2dur"))
+        found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
+    for by, table in (("sex", "spk2gender"), ("age", "spk2age")):
+        path = data.path / table
+        if path.is_file() and (data.path / "utt2spk").is_file():
+            of_spk: dict[str, Any] = dict(read_table(path))
+            if by == "age":
+                of_spk = {
+                    spk: str(_bands(np.array([_years(years, spk, path)]), AGES, "")[0]) for spk, years in of_spk.items()
+                }
+            of_utt = {utt: of_spk.get(spk) for utt, spk in data.utt2spk.items()}
+            found[by] = _pair_words(*both_sides(scores, of_utt, path))
+    videos = {name: name.rsplit("/", 1)[0] for name in scores.ids if name.count("/") == 2}
+    if len(videos) == len(scores.ids):  # VoxCeleb's layout: speaker/video/utterance
+        one, other = both_sides(scores, videos, scores.path)
+        found["video"] = np.where(one == other, "same video", "other video")
+    return found
+
+
+def read_trial2cond(path: str | Path, scores: ScoredTrials) -> dict[str, Words]:
+    """Conditions from lines `enroll test word ...`; a first line `enroll test NAME ...` names the columns.
+
+    Raises:
+        UserError: a missing file, lines of different widths, a trial of the list that it does not hold.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; give a file with lines 'enroll test condition ...'")
+    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    width = len(rows[0]) if rows else 0
+    wrong = next((number for number, row in enumerate(rows, 1) if len(row) != width), 0)
+    if width < 3 or wrong:
+        raise UserError(f"{path}:{wrong or 1}: expected 'enroll test condition ...', as many columns in every line")
+    names = rows.pop(0)[2:] if rows[0][:2] == ["enroll", "test"] else [f"column {n}" for n in range(3, width + 1)]
+    words_of = {(row[0], row[1]): row[2:] for row in rows}
+    found = []
+    for line, (enroll, test) in enumerate(zip(scores.enroll.tolist(), scores.test.tolist(), strict=True), 1):
+        pair = scores.ids[enroll], scores.ids[test]
+        if pair not in words_of:
+            raise UserError(f"{scores.path}:{line}: the trial of {pair[0]} and {pair[1]} is not in {path}; add it")
+        found.append(words_of[pair])
+    table = np.array(found)
+    return {name: table[:, column] for column, name in enumerate(names)}
+
+
+def _pair_words(one: Words, other: Words) -> Words:
+    """Both words of each trial, the lesser first."""
+    first, second = np.where(one <= other, one, other), np.where(one <= other, other, one)
+    return np.char.add(np.char.add(first, " and "), second)
+
+
+def _bands(values: NDArray[Any], borders: Sequence[float], unit: str) -> Words:
+    """Which band each value lies in: below the first border, ..., from the last one on; names sort by value."""
+    text = [f"{border:g}" for border in borders]
+    names = [f"below {text[0]}", *(f"{a} to {b}" for a, b in pairwise(text)), f"{text[-1]} and over"]
+    return np.array([f"{name} {unit}".strip() for name in names])[np.searchsorted(borders, values, side="right")]
+
+
+def _years(years: str, spk: str, path: Path) -> int:
+    if not years.isdecimal():
+        raise UserError(f"{path}: speaker {spk} has {years!r}; write a whole number of years")
+    return int(years)

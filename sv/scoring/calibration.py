@@ -1,0 +1,125 @@
+"""Log-likelihood ratios from scores: linear logistic regression, of one score, several (fusion), and quality measures.
+
+    llr = weights . features + offset
+
+minimizes, at the prior p of targets that matters, the cross-entropy
+
+    p mean_targets softplus(-(llr + logit p)) + (1 - p) mean_nontargets softplus(llr + logit p)
+
+so that the share of target trials in training does not matter; llr is a log-likelihood ratio, not a posterior.
+Brummer and de Villiers, "The BOSARIS Toolkit", 2011, arXiv 1304.2865.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit, logit
+
+from sv.errors import UserError
+from sv.io import atomic_write
+from sv.scoring.llr import bayes_threshold
+from sv.scoring.metrics import sort_scores
+
+Doubles = NDArray[np.float64]
+
+_RIDGE = 1e-5  # on the weights of features of deviation 1: keeps them finite where all trials can be told apart
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A map from features to log-likelihood ratios.
+
+    Attributes:
+        features: their names, in order: "score", "duration_min", ...
+        weights: one each.
+        offset: of the sum.
+        p_target: prior that it was trained for.
+        trained_on: files, counts and checksums.
+    """
+
+    features: list[str]
+    weights: list[float]
+    offset: float
+    p_target: float
+    trained_on: dict[str, Any] = field(default_factory=dict)
+
+    def llrs(self, features: Doubles) -> Doubles:
+        """Log-likelihood ratios, (trials,), of (trials, features)."""
+        return features @ np.array(self.weights) + self.offset
+
+    def save(self, path: Path) -> None:
+        with atomic_write(path) as f:
+            json.dump(asdict(self), f, indent=1)
+            f.write("\n")
+
+
+def load_calibration(path: str | Path) -> Calibration:
+    """What `Calibration.save` wrote.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; calibrate first (stage 7)")
+    try:
+        found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        numbers = np.array([*found.weights, found.offset], dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} is damaged; calibrate again (stage 7)") from error
+    if len(found.features) != len(found.weights) or not np.isfinite(numbers).all():
+        raise UserError(f"{path} is damaged; calibrate again (stage 7)")
+    return found
+
+
+def fit(
+    features: Doubles, is_target: NDArray[np.bool_], names: Sequence[str], *, p_target: float = 0.05
+) -> Calibration:
+    """Train a calibration.
+
+    Args:
+        features: (trials, features).
+        is_target: (trials,) bool.
+        names: of the features.
+        p_target: prior at which decisions matter.
+
+    Raises:
+        UserError: trials of one kind alone, features that are not finite, a prior out of its range.
+    """
+    bias = -bayes_threshold(p_target)  # logit p
+    for column in features.T:
+        sort_scores(column[is_target], column[~is_target])  # checks them
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    deviation[deviation == 0] = 1.0  # says nothing; the ridge gives it weight 0
+    x = np.column_stack([(features - mean) / deviation, np.ones(len(features))])  # (trials, features + 1)
+    share = np.where(is_target, p_target / is_target.sum(), (1 - p_target) / (~is_target).sum())
+    sign = np.where(is_target, 1.0, -1.0)
+
+    def loss(weights: Doubles) -> tuple[float, Doubles]:
+        margin = sign * (x @ weights + bias)
+        slope = -share * sign * expit(-margin)
+        penalty = _RIDGE * weights[:-1]
+        value = share @ np.logaddexp(0, -margin) + 0.5 * penalty @ weights[:-1]
+        return float(value), x.T @ slope + np.append(penalty, 0.0)
+
+    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-14})
+    weights = found.x[:-1] / deviation
+    counts = {"num_target": int(is_target.sum()), "num_nontarget": int((~is_target).sum())}
+    return Calibration(list(names), weights.tolist(), float(found.x[-1] - weights @ mean), p_target, counts)
+
+
+def posterior(llr: float, prior: float) -> float:
+    """Probability of a target, given the log-likelihood ratio and the probability before the trial was heard.
+
+    Raises:
+        UserError: a prior that is not between 0 and 1.
+    """
+    if not 0 < prior < 1:
+        raise UserError(f"prior {prior}: expected a probability between 0 and 1, such as 0.5")
+    return float(expit(llr + logit(prior)))

@@ -1,0 +1,102 @@
+"""Quality measures of a trial, for calibration: what tells how far its score can be trusted.
+
+Of each measure, of both sides of the trial: the lesser, the greater, their difference and their ratio, as WeSpeaker.
+
+    duration    seconds, no more than 20
+    magnitude   length of the embedding
+    cohort      mean of the side's scores with the cohort, columns 7 and 8 of a normalized score file
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+from sv.io import DataDir, ScoredTrials
+from sv.registry import suggest
+from sv.scoring.cosine import read_embeddings
+
+Doubles = NDArray[np.float64]
+
+MEASURES = ["duration", "magnitude", "cohort"]
+_LONGEST_S = 20.0
+_FACTORS = ("min", "max", "difference", "ratio")
+
+
+def feature_names(measures: Sequence[str]) -> list[str]:
+    """Names of the features of `features_of`.
+
+    Raises:
+        UserError: an unknown measure.
+    """
+    unknown = next((name for name in measures if name not in MEASURES), None)
+    if unknown is not None:
+        raise UserError(f"unknown quality measure {unknown!r}{suggest(unknown, MEASURES)}")
+    return ["score", *(f"{measure}_{factor}" for measure in measures for factor in _FACTORS)]
+
+
+def features_of(
+    scores: ScoredTrials, measures: Sequence[str], *, data_dir: Path | None = None, xvector_scp: Path | None = None
+) -> Doubles:
+    """Features of the trials of a score file, (trials, 1 + 4 measures).
+
+    Args:
+        scores: the file.
+        measures: some of MEASURES.
+        data_dir: with utt2dur, for durations.
+        xvector_scp: for magnitudes.
+
+    Raises:
+        UserError: an unknown measure; a file that is missing or lacks an utterance; scores that are not normalized.
+    """
+    feature_names(measures)
+    columns = [scores.values]
+    for measure in measures:
+        if measure == "cohort":
+            if scores.more.shape[1] < 4:
+                raise UserError(f"{scores.path}: no cohort means; they come with normalized scores (stage 6)")
+            columns += factors(scores.more[:, 2], scores.more[:, 3])
+        else:
+            table, source = _table(measure, data_dir, xvector_scp)
+            columns += factors(*both_sides(scores, table, source))
+    return np.column_stack(columns)
+
+
+def factors(one: Any, other: Any) -> list[Doubles]:
+    """Lesser, greater, difference and ratio of two values, or of two arrays of them."""
+    one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    return [low, high, high - low, low / np.where(high == 0, 1.0, high)]
+
+
+def clip_duration(seconds: Any) -> Doubles:
+    """Seconds, no more than count."""
+    return np.minimum(np.asarray(seconds, dtype=np.float64), _LONGEST_S)
+
+
+def _table(measure: str, data_dir: Path | None, xvector_scp: Path | None) -> tuple[dict[str, float], Path]:
+    if measure == "duration":
+        if data_dir is None:
+            raise UserError("quality measure duration: no data dir with utt2dur is given")
+        durations = DataDir(data_dir).utt2dur
+        return {utt: float(clip_duration(seconds)) for utt, seconds in durations.items()}, data_dir / "utt2dur"
+    if xvector_scp is None:
+        raise UserError("quality measure magnitude: no xvector.scp is given")
+    vectors = read_embeddings(xvector_scp)
+    return dict(zip(vectors.ids, np.linalg.norm(vectors.matrix, axis=1).tolist(), strict=True)), xvector_scp
+
+
+def both_sides(scores: ScoredTrials, table: Mapping[str, Any], source: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What a table holds of the enroll and of the test side of each trial.
+
+    Raises:
+        UserError: it lacks an id of the trials.
+    """
+    missing = next((name for name in scores.ids if table.get(name) is None), None)
+    if missing is not None:
+        raise UserError(f"{source} says nothing of {missing}, which is in {scores.path}; add it, or leave the file out")
+    values = np.array([table[name] for name in scores.ids])
+    return values[scores.enroll], values[scores.test]

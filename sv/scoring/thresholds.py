@@ -1,0 +1,99 @@
+"""Thresholds that come with a model: thresholds.json, measured on held-out training speakers.
+
+    {"cos": {"eer": {"llr": 1.2, "score": 0.31, "miss": 0.05, "false_accept": 0.05}, "fa_0.001": ..., ...,
+             "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, ...}}}
+
+llr: of calibrated scores; score: of the back-end's own, where the calibration uses nothing else.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sv.errors import UserError
+from sv.io import atomic_write
+from sv.registry import suggest
+from sv.scoring.calibration import Calibration
+from sv.scoring.metrics import SortedScores, evaluate_sorted
+
+FILE = "thresholds.json"
+FALSE_ACCEPTS = (0.01, 0.001)
+
+
+def find_thresholds(
+    scores: SortedScores,
+    calibration: Calibration,
+    *,
+    p_targets: Sequence[float] = (0.01, 0.05),
+    false_accepts: Sequence[float] = FALSE_ACCEPTS,
+) -> dict[str, dict[str, float]]:
+    """Thresholds of log-likelihood ratios, each with the error rates that were measured there.
+
+    Args:
+        scores: log-likelihood ratios.
+        calibration: that made them.
+        p_targets: priors of minDCF.
+        false_accepts: shares of non-targets that may be accepted.
+    """
+    metrics = evaluate_sorted(scores, p_targets)
+    found = {"eer": metrics.eer_threshold}
+    found |= {f"min_dcf_{p:g}": metrics.min_dcf_threshold[p] for p in p_targets}
+    found |= {f"fa_{rate:g}": threshold_at(scores, rate) for rate in false_accepts}
+    entries = {}
+    for name, llr in found.items():
+        entry = {"llr": llr, "miss": float(scores.miss(llr)), "false_accept": float(scores.false_accept(llr))}
+        if calibration.features == ["score"]:
+            entry["score"] = (llr - calibration.offset) / calibration.weights[0]
+        entries[name] = entry
+    return entries
+
+
+def threshold_at(scores: SortedScores, false_accept: float) -> float:
+    """The lowest threshold that accepts no more than this share of the non-targets."""
+    allowed = int(false_accept * len(scores.nontarget) + 1e-9)
+    if allowed >= len(scores.nontarget):
+        return float(scores.nontarget[0])
+    return float(np.nextafter(scores.nontarget[-1 - allowed], np.inf))
+
+
+def add_thresholds(exp_dir: Path, backend: str, entry: Mapping[str, Any]) -> None:
+    """Put a back-end's thresholds into thresholds.json; those of the others stay."""
+    handle = os.open(exp_dir, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        known = _read(exp_dir / FILE) if (exp_dir / FILE).exists() else {}
+        with atomic_write(exp_dir / FILE) as f:
+            json.dump({**known, backend: dict(entry)}, f, indent=1)
+            f.write("\n")
+    finally:
+        os.close(handle)
+
+
+def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
+    """A back-end's thresholds.
+
+    Raises:
+        UserError: there is no thresholds.json, it is damaged, or has nothing of this back-end.
+    """
+    path = exp_dir / FILE
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; calibrate the system first (stage 7)")
+    entries = _read(path)
+    if backend not in entries:
+        raise UserError(f"{path}: no back-end {backend!r}{suggest(backend, list(entries))}")
+    return dict(entries[backend])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        tree = None
+    if not isinstance(tree, dict) or not all(isinstance(entry, dict) for entry in tree.values()):
+        raise UserError(f"{path} is damaged; remove it and calibrate again (stage 7)")
+    return tree

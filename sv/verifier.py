@@ -1,0 +1,218 @@
+"""Are two recordings of the same speaker? A trained and calibrated system, from Python.
+
+verifier = Verifier.load("exp/ResNet34-sphereface2-C-m0.2-seed42")
+verifier.score("a.wav", "b.wav").decision  # "same", "different" or "cannot tell"
+verifier.score_batch([("a.wav", "b.wav"), ("a.wav", "c.wav")])
+verifier.embed("a.wav")  # (dim,) float32
+
+An answer is given where the evidence is clearly on one side of the threshold: at least `margin` away, in natural log.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sv.audio import Waveform, read_wav
+from sv.errors import UserError
+from sv.features import Fbank, energy_vad, log_energy
+from sv.inference import SpeakerEncoder, choose_device, load_encoder
+from sv.io import Vectors
+from sv.registry import suggest
+from sv.scoring.calibration import Calibration, load_calibration, posterior
+from sv.scoring.cosine import read_mean, unit_vectors
+from sv.scoring.quality import clip_duration, factors
+from sv.scoring.thresholds import read_thresholds
+
+Floats = NDArray[np.float32]
+
+MIN_DURATION_S, MIN_SPEECH_S = 1.0, 0.5
+MAX_CLIPPED = 0.005  # share of samples at the highest value that occurs
+_FULL_SCALE = 0.98
+_SILENCE_RMS = 1e-3  # -60 dB of full scale, over the loudest second
+BACKEND = "cos"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of two recordings.
+
+    Attributes:
+        decision: "same", "different" or "cannot tell".
+        llr: natural logarithm of the likelihood ratio, same speaker over different speakers.
+        probability: of the same speaker, at `prior`.
+        prior: probability before listening.
+        threshold: of the llr.
+        threshold_name: which of thresholds.json.
+        cosine: the score behind the llr.
+    """
+
+    decision: str
+    llr: float
+    probability: float
+    prior: float
+    threshold: float
+    threshold_name: str
+    cosine: float
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A checked recording: seconds of it, and its embedding."""
+
+    duration_s: float
+    embedding: Floats
+
+
+class Verifier:
+    """A system with its calibration and thresholds. Made by `load`.
+
+    Args:
+        encoder: of the experiment.
+        mean: (dim,), subtracted from embeddings.
+        calibration: of cosine scores.
+        thresholds: by name, of log-likelihood ratios.
+    """
+
+    def __init__(
+        self, encoder: SpeakerEncoder, mean: Floats | None, calibration: Calibration, thresholds: dict[str, float]
+    ) -> None:
+        self.encoder, self.mean, self.calibration, self.thresholds = encoder, mean, calibration, thresholds
+        self.fbank = Fbank(encoder.config.dataset_args.fbank_args).to(encoder.device)
+
+    @classmethod
+    def load(cls, exp_dir: str | Path, *, gpus: str = "auto") -> "Verifier":
+        """A system from its folder: config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json.
+
+        Args:
+            exp_dir: the folder.
+            gpus: "auto": the first GPU if there is one; "none": the CPU; "1": that one.
+
+        Raises:
+            UserError: something is missing or damaged; scores were calibrated with what two recordings do not tell.
+        """
+        exp_dir = Path(exp_dir)
+        entry = read_thresholds(exp_dir, BACKEND)
+        thresholds = {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
+        path = exp_dir / "calibration" / f"{BACKEND}.json"
+        calibration = load_calibration(path)
+        strange = next((name for name in calibration.features if name.startswith("cohort")), None)
+        if strange is not None:
+            raise UserError(f"{path} uses {strange}, which needs a cohort; calibrate without it (stage 7)")
+        mean = calibration.trained_on.get("mean")
+        encoder = load_encoder(exp_dir, device=choose_device(gpus, 1))
+        return cls(encoder, read_mean(exp_dir / mean) if mean else None, calibration, thresholds)
+
+    def embed(self, audio: str | Path | Waveform) -> Floats:
+        """Embedding of a file, or of a waveform at the model's sample rate, (samples,) in [-1, 1]: (dim,) float32.
+
+        Raises:
+            UserError: unreadable audio, silence, too little speech, clipping; the file is named.
+        """
+        return self.listen(audio).embedding
+
+    def listen(self, audio: str | Path | Waveform, name: str = "waveform") -> Recording:
+        """As `embed`, with the duration."""
+        config = self.encoder.config.dataset_args.fbank_args
+        if isinstance(audio, np.ndarray):
+            waveform = np.asarray(audio, dtype=np.float32)
+        else:
+            name, waveform = str(audio), read_wav(str(audio), config.sample_rate)
+        check_audio(waveform, config.sample_rate, name)
+        speech = energy_vad(log_energy(torch.from_numpy(waveform), config).numpy()).sum() * config.frame_shift / 1000
+        if speech < MIN_SPEECH_S:
+            raise UserError(f"{name}: too short, {speech:.2f} s of speech; give {MIN_SPEECH_S:g} s or more")
+        samples = torch.from_numpy(waveform)[None].to(self.encoder.device)
+        embedding = self.encoder.embed(self.fbank(samples)[0]).numpy()
+        return Recording(len(waveform) / config.sample_rate, embedding)
+
+    def score(
+        self,
+        first: str | Path | Waveform,
+        second: str | Path | Waveform,
+        *,
+        prior: float = 0.5,
+        threshold: str = "eer",
+        margin: float = math.log(3),
+    ) -> Verdict:
+        """Compare two recordings.
+
+        Args:
+            first, second: files or waveforms.
+            prior: probability of the same speaker before listening.
+            threshold: which of thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05", "fa_0.01", "fa_0.001".
+            margin: nearer to the threshold than this, "cannot tell".
+
+        Raises:
+            UserError: as `embed`; an unknown threshold; a prior that is not between 0 and 1.
+        """
+        self._check(threshold, margin)
+        return self.compare(self.listen(first), self.listen(second), prior=prior, threshold=threshold, margin=margin)
+
+    def score_batch(
+        self,
+        pairs: Sequence[tuple[str | Path, str | Path]],
+        *,
+        prior: float = 0.5,
+        threshold: str = "eer",
+        margin: float = math.log(3),
+    ) -> list[Verdict]:
+        """Compare many pairs of files; each file is read once. Arguments and errors as of `score`."""
+        self._check(threshold, margin)
+        heard = {path: self.listen(path) for path in dict.fromkeys(str(path) for pair in pairs for path in pair)}
+        return [
+            self.compare(heard[str(a)], heard[str(b)], prior=prior, threshold=threshold, margin=margin)
+            for a, b in pairs
+        ]
+
+    def compare(self, first: Recording, second: Recording, *, prior: float, threshold: str, margin: float) -> Verdict:
+        """Compare what `listen` made of two recordings. Other arguments and errors as of `score`."""
+        self._check(threshold, margin)
+        matrix = np.stack([first.embedding, second.embedding])
+        unit = unit_vectors(Vectors(["first", "second"], matrix), mean=self.mean).matrix
+        cosine = float(unit[0] @ unit[1])
+        measured = {
+            "duration": factors(clip_duration(first.duration_s), clip_duration(second.duration_s)),
+            "magnitude": factors(*np.linalg.norm(matrix, axis=1)),
+        }
+        columns = {"score": cosine}
+        for measure, values in measured.items():
+            columns |= {
+                f"{measure}_{factor}": float(value)
+                for factor, value in zip(("min", "max", "difference", "ratio"), values, strict=True)
+            }
+        llr = float(self.calibration.llrs(np.array([[columns[name] for name in self.calibration.features]]))[0])
+        limit = self.thresholds[threshold]
+        decision = "same" if llr >= limit + margin else "different" if llr < limit - margin else "cannot tell"
+        return Verdict(decision, llr, posterior(llr, prior), prior, limit, threshold, cosine)
+
+    def _check(self, threshold: str, margin: float) -> None:
+        if threshold not in self.thresholds:
+            raise UserError(f"unknown threshold {threshold!r}{suggest(threshold, list(self.thresholds))}")
+        if not 0 <= margin < math.inf:
+            raise UserError(f"margin {margin}: expected a number from 0 on")
+
+
+def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
+    """Refuse what no system should judge.
+
+    Raises:
+        UserError: silence, under a second, clipping, or no waveform of one channel; named.
+    """
+    if waveform.ndim != 1 or not np.isfinite(waveform).all():
+        raise UserError(f"{name}: expected finite samples of one channel, found shape {waveform.shape}")
+    seconds = len(waveform) / sample_rate
+    if seconds < MIN_DURATION_S:
+        raise UserError(f"{name}: too short, {seconds:.2f} s; give {MIN_DURATION_S:g} s or more")
+    frames = waveform[: len(waveform) // (sample_rate // 10) * (sample_rate // 10)].reshape(-1, sample_rate // 10)
+    loudest = np.sort(np.square(frames, dtype=np.float64).mean(axis=1))[-10:]  # tenths of a second
+    if math.sqrt(loudest.mean()) < _SILENCE_RMS:
+        raise UserError(f"{name}: silence; give a recording with speech")
+    peak = float(np.abs(waveform).max())
+    clipped = float((np.abs(waveform) >= 0.999 * peak).mean())
+    if peak >= _FULL_SCALE and clipped > MAX_CLIPPED:
+        raise UserError(f"{name}: clipped, {100 * clipped:.1f} % of its samples are at full scale; record it lower")

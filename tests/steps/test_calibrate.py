@@ -1,0 +1,87 @@
+"""steps/make_calibration_trials.py, calibrate.py and fuse.py on score files of known distribution."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.io import read_scores
+from sv.scoring.llr import act_dcf
+from sv.scoring.metrics import min_dcf
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def write_scores_file(path: Path, seed: int, name: str) -> None:
+    """200 target and 2,000 non-target trials, scores of two Gaussians."""
+    rng = np.random.default_rng(seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [("target", s) for s in rng.normal(0.6, 0.15, 200)] + [("nontarget", s) for s in rng.normal(0.1, 0.15, 2000)]
+    path.write_text("".join(f"{name}{i} {name}{i + 1} {s:.5f} {label}\n" for i, (label, s) in enumerate(rows)))
+
+
+@pytest.fixture
+def exp(tmp_path: Path) -> Path:
+    for seed, name in enumerate(("heldout.kaldi", "O.kaldi")):
+        write_scores_file(tmp_path / "exp" / "scores" / f"{name}.score", seed, name[0])
+    return tmp_path / "exp"
+
+
+def test_calibrated_scores_and_thresholds(run: Run, exp: Path) -> None:
+    result = run("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
+    assert result.returncode == 0, result.stderr
+    found = read_scores(exp / "scores" / "cali_O.kaldi.score")
+    target, nontarget = found.values[found.is_target], found.values[~found.is_target]
+    assert act_dcf(target, nontarget, 0.05) <= 1.2 * min_dcf(target, nontarget, 0.05)[0]  # of 200 targets
+    thresholds = json.loads((exp / "thresholds.json").read_text())["cos"]
+    assert thresholds["eer"]["score"] == pytest.approx(0.35, abs=0.05)
+    assert thresholds["measured_on"]["num_nontarget"] == 2000
+
+
+def test_bad_input_is_one_line_and_writes_nothing(run: Run, exp: Path) -> None:
+    result = run("steps/calibrate.py", exp, "heldout.kaldi", "H.kaldi")
+    assert result.returncode == 1 and "H.kaldi.score does not exist; score it first" in result.stderr
+    heldout = exp / "scores" / "heldout.kaldi.score"
+    heldout.write_text("".join(line for line in heldout.open() if "nontarget" not in line))
+    result = run("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
+    assert result.returncode == 1 and "heldout.kaldi.score: no nontarget trials" in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not (exp / "thresholds.json").exists() and not (exp / "calibration").exists()
+
+
+def test_fusion_has_a_weight_a_system_and_refuses_other_trials(run: Run, exp: Path) -> None:
+    other = exp.parent / "other" / "scores"
+    write_scores_file(other / "heldout.kaldi.score", 5, "h")
+    write_scores_file(other / "O.kaldi.score", 6, "O")
+    heldout, scores = ([folder / name for folder in (exp / "scores", other)] for name in
+                       ("heldout.kaldi.score", "O.kaldi.score"))  # fmt: skip
+    out = exp.parent / "fused" / "O.kaldi.score"
+    result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", out)
+    assert result.returncode == 0, result.stderr
+    assert len(json.loads((out.parent / "O.kaldi.score.json").read_text())["weights"]) == 2
+    fused, alone = read_scores(out), read_scores(scores[0])
+    costs = [min_dcf(s.values[s.is_target], s.values[~s.is_target], 0.05)[0] for s in (fused, alone)]
+    assert costs[0] < costs[1]
+    scores[1].write_text(scores[1].read_text().replace("O7 O8", "X7 O8", 1))
+    result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", out)
+    assert result.returncode == 1
+    assert "O.kaldi.score:8: X7 and O8 is not the trial of" in result.stderr
+
+
+def test_trials_are_of_the_held_out_speakers(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "utt2spk").write_text("".join(f"{s}{n} {s}\n" for s in "abc" for n in (1, 2)) + "sp0.9-a1 sp0.9-a\n")
+    result = run("steps/make_calibration_trials.py", tmp_path / "exp", tmp_path)
+    assert result.returncode == 1 and "heldout_spk does not exist; train with" in result.stderr
+    (tmp_path / "exp" / "heldout_spk").write_text("a\nb\n")
+    result = run("steps/make_calibration_trials.py", tmp_path / "exp", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "exp" / "calibration" / "heldout.kaldi").read_text() == (
+        "a1 a2 target\na1 b1 nontarget\na1 b2 nontarget\na2 b1 nontarget\na2 b2 nontarget\nb1 b2 target\n"
+    )
+    (tmp_path / "exp" / "heldout_spk").write_text("a\nz\n")
+    result = run("steps/make_calibration_trials.py", tmp_path / "exp", tmp_path)
+    assert result.returncode == 1 and "speaker z is not in" in result.stderr

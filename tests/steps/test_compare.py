@@ -1,0 +1,55 @@
+"""steps/make_report.py and compare.py on two small systems: the page is whole and fetches nothing."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def write_system(exp: Path, seed: int) -> None:
+    """Six speakers of four utterances, all pairs scored."""
+    rng = np.random.default_rng(seed)
+    utts = [f"{spk}{n}" for spk in "ABCDEF" for n in range(4)]
+    lines = []
+    for i, a in enumerate(utts):
+        for b in utts[i + 1 :]:
+            same = a[0] == b[0]
+            lines.append(f"{a} {b} {rng.normal(1.5 * same):.5f} {'target' if same else 'nontarget'}\n")
+    (exp / "scores").mkdir(parents=True)
+    (exp / "scores" / "O.kaldi.score").write_text("".join(lines))
+    trials = exp.parent / "data" / "trials"
+    trials.mkdir(parents=True, exist_ok=True)
+    (trials / "O.kaldi").write_text("".join(re.sub(r" \S+ (\S+)$", r" \1", line) for line in lines))
+    (exp.parent / "data" / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in utts))
+    (exp / "config.yaml").write_text("model: <b>x</b>\n")
+
+
+def test_page_of_two_systems_and_their_paired_test(
+    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    for seed, name in enumerate("ab"):
+        write_system(tmp_path / name, seed)
+        options = [tmp_path / name, "cos_result", tmp_path / "data" / "trials", "O.kaldi"]
+        assert run("steps/compute_metrics.py", *options).returncode == 0
+    pages = ["--test-data", tmp_path / "data", "--report", tmp_path / "all.html"]
+    result = run("steps/compare.py", *pages, tmp_path / "a", tmp_path / "b")
+    assert result.returncode == 0, result.stderr
+    assert "| a | O | cos | " in result.stdout and "| O | cos: a, b | EER (%) | " in result.stdout
+    page = (tmp_path / "all.html").read_text()
+    assert "&lt;b&gt;x&lt;/b&gt;" in page and page.count("<svg") == 3
+    assert not re.search(r"""(src|href)=["']?https?:|@import|url\(\s*["']?http""", page)
+    assert (tmp_path / "all_plots" / "det_O.png").read_bytes().startswith(b"\x89PNG")
+    scores = tmp_path / "b" / "scores" / "O.kaldi.score"
+    scores.write_text("".join(scores.read_text().splitlines(keepends=True)[:-1]))
+    result = run("steps/compare.py", *pages[:2], tmp_path / "a", tmp_path / "b")
+    assert result.returncode == 1 and "has 275 trials" in result.stderr
+    shutil.rmtree(tmp_path / "a" / "scores")
+    result = run("steps/make_report.py", tmp_path / "a")
+    assert result.returncode == 0, result.stderr
+    assert "its curves are left out" in result.stderr

@@ -1,0 +1,62 @@
+"""Parts of a trial list: by what a data dir tells, by a trial2cond, and what is missing."""
+
+from pathlib import Path
+
+import pytest
+
+from sv.errors import UserError
+from sv.io import ScoredTrials, read_scored_trials, write_table
+from sv.scoring.breakdown import conditions_of, measure_parts, read_trial2cond
+
+TRIALS = """\
+a/v/1 a/v/2 0.9 target
+a/v/1 a/w/1 0.4 target
+a/v/1 b/x/1 0.5 nontarget
+a/w/1 c/y/1 0.1 nontarget
+"""
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> ScoredTrials:
+    (tmp_path / "O.score").write_text(TRIALS)
+    utts = ["a/v/1", "a/v/2", "a/w/1", "b/x/1", "c/y/1"]
+    write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in utts})
+    write_table(tmp_path / "utt2dur", dict(zip(utts, (2.0, 3.0, 9.0, 7.0, 8.0), strict=True)))
+    write_table(tmp_path / "spk2gender", {"a": "f", "b": "m", "c": "f"})
+    write_table(tmp_path / "spk2age", {"a": 9, "b": 10, "c": 40})
+    return read_scored_trials(tmp_path / "O.score")
+
+
+def test_conditions_of_both_sides(scores: ScoredTrials, tmp_path: Path) -> None:
+    found = {by: words.tolist() for by, words in conditions_of(scores, tmp_path).items()}
+    assert found["duration of the shorter"] == ["below 3 s", "below 3 s", "below 3 s", "6 and over s"]
+    assert found["sex"] == ["f and f", "f and f", "f and m", "f and f"]
+    assert found["age"][2:] == ["10 to 18 and below 10", "18 and over and below 10"]
+    assert found["video"] == ["same video", "other video", "other video", "other video"]
+
+
+def test_each_part_is_measured_alone(scores: ScoredTrials, tmp_path: Path) -> None:
+    parts = {(part.by, part.name): part for part in measure_parts(scores, conditions_of(scores, tmp_path))}
+    other = parts["video", "other video"]  # target 0.4 against 0.5 and 0.1
+    assert (other.num_target, other.num_nontarget) == (1, 2) and other.eer == 50.0
+    same = parts["video", "same video"]
+    assert same.eer is None and same.min_dcf == {} and same.num_target == 1
+
+
+def test_trial2cond_names_its_columns_and_must_hold_all_trials(scores: ScoredTrials, tmp_path: Path) -> None:
+    path = tmp_path / "trial2cond"
+    rows = [" ".join(line.split()[:2]) for line in TRIALS.splitlines()]
+    path.write_text("enroll test noise\n" + "".join(f"{row} n{i % 2}\n" for i, row in enumerate(rows)))
+    assert read_trial2cond(path, scores)["noise"].tolist() == ["n0", "n1", "n0", "n1"]
+    path.write_text("".join(f"{row} x\n" for row in rows[:3]))
+    with pytest.raises(UserError, match=r"O\.score:4: the trial of a/w/1 and c/y/1 is not in"):
+        read_trial2cond(path, scores)
+    path.write_text(f"{rows[0]} x\n{rows[1]}\n")
+    with pytest.raises(UserError, match="trial2cond:2: expected 'enroll test condition"):
+        read_trial2cond(path, scores)
+
+
+def test_speaker_without_sex_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
+    write_table(tmp_path / "spk2gender", {"a": "f", "b": "m"})
+    with pytest.raises(UserError, match="spk2gender says nothing of c/y/1"):
+        conditions_of(scores, tmp_path)

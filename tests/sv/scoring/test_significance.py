@@ -1,0 +1,93 @@
+"""Intervals and paired tests: what must hold exactly, and a coverage that a wrong interval would miss."""
+
+import numpy as np
+import pytest
+from scipy.special import logit
+
+from sv.errors import UserError
+from sv.scoring.bootstrap import SpeakerTrials, replicate
+from sv.scoring.metrics import evaluate
+from sv.scoring.significance import compare, intervals, rate_interval
+
+
+def make_trials(rng: np.random.Generator, speakers: int = 30, utts: int = 5, systems: int = 1) -> list[SpeakerTrials]:
+    """Speakers that differ in how far their target scores lie from the others': what makes trials dependent."""
+    speaker = np.repeat(np.arange(speakers, dtype=np.int32), utts)
+    first, second = np.triu_indices(len(speaker), 1)
+    same = speaker[first] == speaker[second]
+    ease, drift = rng.normal(2, 1, speakers), rng.normal(0, 0.4, speakers)
+    mean = np.where(same, ease[speaker[first]], drift[speaker[first]] + drift[speaker[second]])
+    return [
+        SpeakerTrials(mean + rng.normal(0, 0.5, len(first)), same, speaker[first], speaker[second])
+        for _ in range(systems)
+    ]
+
+
+def test_interval_is_that_of_the_replicates_on_the_logit_scale() -> None:
+    trials = make_trials(np.random.default_rng(0))[0]
+    found = intervals(trials, (0.05,), replicates=100, seed=3)
+    rate = evaluate(trials.scores[trials.is_target], trials.scores[~trials.is_target]).eer / 100
+    deviation = replicate([trials], (0.05,), replicates=100, seed=3)[:, 0, 0].std(ddof=1) / 100
+    low, high = (end / 100 for end in found.eer)
+    assert (logit(low) + logit(high)) / 2 == pytest.approx(logit(rate))
+    assert logit(high) - logit(low) == pytest.approx(2 * 2.0452 * deviation / (rate * (1 - rate)), rel=1e-4)  # t of 29
+    assert found.num_speakers == 30 and list(found.min_dcf) == [0.05]
+    assert intervals(trials, (0.05,), replicates=100, seed=3) == found
+
+
+def test_wider_level_is_a_wider_interval() -> None:
+    narrow, wide = (rate_interval(0.1, 0.02, 40, level) for level in (0.68, 0.99))
+    assert wide[0] < narrow[0] < 0.1 < narrow[1] < wide[1]
+
+
+def test_no_errors_among_few_speakers_promise_little() -> None:
+    low, high = rate_interval(0.0, 0.0, 40, 0.95)
+    assert low == 0 and (1 - high) ** 40 == pytest.approx(0.025)
+    assert rate_interval(1.0, 0.0, 40, 0.95) == pytest.approx((1 - high, 1.0))
+
+
+@pytest.mark.slow
+def test_interval_holds_the_truth_and_one_that_forgets_speakers_does_not() -> None:
+    rng = np.random.default_rng(1)
+    many = [make_trials(rng, speakers=150)[0] for _ in range(20)]
+    scores, same = (np.concatenate([getattr(t, name) for t in many]) for name in ("scores", "is_target"))
+    truth = evaluate(scores[same], scores[~same]).eer
+    held = naive = 0
+    for seed in range(60):
+        trials = make_trials(rng)[0]
+        low, high = intervals(trials, (), replicates=60, seed=seed).eer
+        held += low <= truth <= high
+        rate = evaluate(trials.scores[trials.is_target], trials.scores[~trials.is_target]).eer / 100
+        naive += abs(100 * rate - truth) <= 196 * np.sqrt(rate * (1 - rate) / trials.is_target.sum())
+    assert held >= 51  # of 60: 57 expected, deviation 1.7
+    assert naive <= 45
+
+
+def test_a_system_does_not_differ_from_itself() -> None:
+    trials = make_trials(np.random.default_rng(0))[0]
+    for difference in compare(trials, trials, replicates=20):
+        assert difference.p_value == 1.0 and difference.interval == (0.0, 0.0)
+
+
+def test_a_clearly_better_system_is_called_so() -> None:
+    trials = make_trials(np.random.default_rng(0))[0]
+    better = trials.with_scores(trials.scores + 2 * trials.is_target)
+    difference = compare(trials, better, (0.05,), replicates=50)[0]
+    assert difference.second < difference.first
+    assert difference.interval[1] < 0 and difference.p_value < 1e-3
+
+
+@pytest.mark.slow
+def test_equally_good_systems_are_seldom_called_different() -> None:
+    rng = np.random.default_rng(2)
+    called = 0
+    for seed in range(40):
+        first, second = make_trials(rng, speakers=20, systems=2)
+        called += compare(first, second, (), replicates=40, seed=seed)[0].p_value < 0.05
+    assert called <= 7  # 2 expected
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
+def test_level_out_of_range_is_refused(level: float) -> None:
+    with pytest.raises(UserError, match="confidence level"):
+        intervals(make_trials(np.random.default_rng(0))[0], level=level)

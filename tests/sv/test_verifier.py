@@ -1,0 +1,132 @@
+"""Two recordings: what is said of them, and what is refused. The model is random, the audio is noise."""
+
+import dataclasses
+import json
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sv.config import parse_config, save_config
+from sv.errors import UserError
+from sv.models import build_model
+from sv.scoring.calibration import Calibration
+from sv.scoring.thresholds import add_thresholds
+from sv.verifier import Verifier
+
+RATE, MELS = 16000, 16
+ARGS = {"feat_dim": MELS, "embed_dim": 8}
+
+
+@pytest.fixture(scope="module")
+def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that a verifier needs: llr = 10 cosine - 5, threshold 0.5 at EER."""
+    exp = tmp_path_factory.mktemp("exp")
+    tree = {"model": "resnet_small", "model_args": ARGS, "dataset_args": {"fbank_args": {"num_mel_bins": MELS}}}
+    save_config(parse_config(tree, "test"), exp / "config.yaml")
+    torch.manual_seed(0)
+    (exp / "models").mkdir()
+    torch.save(build_model("resnet_small", ARGS).state_dict(), exp / "models" / "avg_model.pt")
+    np.save(exp / "mean.npy", np.zeros(8, dtype=np.float32))
+    (exp / "calibration").mkdir()
+    Calibration(["score"], [10.0], -5.0, 0.05, {"mean": "mean.npy"}).save(exp / "calibration" / "cos.json")
+    add_thresholds(exp, "cos", {"eer": {"llr": 0.5}, "fa_0.01": {"llr": 20.0}, "measured_on": {}})
+    return exp
+
+
+def noise(seed: int, seconds: float = 2.0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.05, int(RATE * seconds)).astype(np.float32)
+
+
+def write(path: Path, waveform: np.ndarray, rate: int = RATE) -> Path:
+    soundfile.write(path, waveform, rate)
+    return path
+
+
+def test_a_recording_is_of_the_same_speaker_as_itself(exp: Path, tmp_path: Path) -> None:
+    verifier, file = Verifier.load(exp, gpus="none"), write(tmp_path / "a.wav", noise(0))
+    verdict = verifier.score(file, file, prior=0.1)
+    assert verdict.decision == "same" and verdict.cosine == pytest.approx(1.0)
+    assert verdict.llr == pytest.approx(5.0, abs=1e-4)
+    odds = 0.1 / 0.9 * math.exp(verdict.llr)
+    assert verdict.probability == pytest.approx(odds / (1 + odds))
+    assert (verdict.threshold, verdict.threshold_name) == (0.5, "eer")
+
+
+def test_decision_depends_on_threshold_and_margin(exp: Path) -> None:
+    verifier, one = Verifier.load(exp, gpus="none"), noise(0)
+    assert verifier.score(one, one, threshold="fa_0.01").decision == "different"  # llr 5, threshold 20
+    assert verifier.score(one, one, margin=4.4).decision == "same"
+    assert verifier.score(one, one, margin=4.6).decision == "cannot tell"
+
+
+def test_embedding_is_that_of_fbank_and_encoder_and_batches_agree(exp: Path, tmp_path: Path) -> None:
+    verifier = Verifier.load(exp, gpus="none")
+    files = [write(tmp_path / f"{seed}.wav", noise(seed, 1.5 + seed)) for seed in range(3)]
+    assert verifier.embed(files[0]).shape == (8,)
+    pairs = [(files[0], files[1]), (files[0], files[2])]
+    assert verifier.score_batch(pairs) == [verifier.score(*pair) for pair in pairs]
+
+
+def test_quality_measures_of_two_recordings_are_used(exp: Path) -> None:
+    verifier, short, long = Verifier.load(exp, gpus="none"), noise(0, 2.0), noise(0, 3.0)
+    verifier.calibration = Calibration(["score", "duration_min", "duration_max"], [0.0, 1.0, 10.0], 0.5, 0.05)
+    assert verifier.score(long, short).llr == pytest.approx(2 + 30 + 0.5)
+
+
+@pytest.mark.parametrize(
+    ("waveform", "message"),
+    [
+        (np.zeros(2 * RATE, np.float32), "silence"),
+        (noise(0, 0.5), "too short, 0.50 s"),
+        (np.concatenate([noise(0, 0.2), np.zeros(2 * RATE, np.float32)]), "s of speech; give 0.5 s or more"),
+        (np.clip(100 * noise(0), -1, 1), "clipped, "),
+        (np.full(2 * RATE, np.nan, np.float32), "finite samples"),
+    ],
+)
+def test_what_no_system_should_judge_is_refused_by_name(exp: Path, waveform: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=f"waveform: .*{message}"):
+        Verifier.load(exp, gpus="none").score(noise(1), waveform)
+
+
+def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> None:
+    verifier = Verifier.load(exp, gpus="none")
+    with pytest.raises(UserError, match="unknown threshold 'err'; did you mean 'eer'"):
+        verifier.score(noise(0), noise(1), threshold="err")
+    with pytest.raises(UserError, match="prior 1"):
+        verifier.score(noise(0), noise(1), prior=1.0)
+    with pytest.raises(UserError, match=r"thresholds\.json does not exist; calibrate the system first"):
+        Verifier.load(tmp_path)
+    path = exp / "calibration" / "cos.json"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "features": ["cohort_min"]}))
+    with pytest.raises(UserError, match="needs a cohort"):
+        Verifier.load(exp)
+    path.write_text(before)
+
+
+@pytest.mark.slow
+def test_step_prints_a_line_a_pair_and_refuses_in_one_line(
+    run: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
+) -> None:
+    a, b = write(tmp_path / "a.wav", noise(0)), write(tmp_path / "b.wav", noise(1))
+    result = run("steps/verify.py", "--model", exp, a, a, b)
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.splitlines()
+    assert first == f"same: {a} {a}: LLR 5.00, probability 0.9933 at prior 0.5, threshold 0.50 (eer)"
+    assert f"{a} {b}: LLR " in second
+    for bad, message in (("text", "can not be read as audio"), ("", "empty file")):
+        b.write_text(bad)
+        result = run("steps/verify.py", "--model", exp, a, b)
+        assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1
+        assert f"{b}: {message}" in result.stderr
+
+
+def test_verdict_is_plain_values(exp: Path) -> None:
+    verdict = Verifier.load(exp, gpus="none").score(noise(0), noise(0))
+    json.dumps(dataclasses.asdict(verdict))
