@@ -4,13 +4,17 @@ The draws are a function of these numbers alone, so that any number of workers o
 after it was killed, apply the same.
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sv.audio import Waveform
+from sv.augment import add_noise, reverberate
 from sv.config import AugmentArgs
 from sv.data.noises import NOISE_TYPES, RIR_TYPE, Clips, around_peak, babble
 from sv.data.sampling import Longs, uniform
@@ -76,10 +80,11 @@ class Augmenter:
         self.rirs = Clips(reverb_data, (RIR_TYPE,), sample_rate) if reverb_data and prob else None
         weights = np.array([0.0] + [getattr(args, kind) if self._has(kind) else 0.0 for kind in KINDS[1:]])
         if prob and not weights.any():
+            wanted = [kind for kind in KINDS[1:] if getattr(args, kind)]
             raise UserError(
-                f"aug_prob is {prob}, but there is nothing of the types with a weight in augment_args in noise_data "
-                f"({noise_data or 'none'}) and reverb_data ({reverb_data or 'none'}); give such folders, or set "
-                "dataset_args.aug_prob=0"
+                f"nothing to augment with: the types that have a weight are {', '.join(wanted) or 'none'}, and none of "
+                f"them is in noise_data ({noise_data or 'none'}) or reverb_data ({reverb_data or 'none'}); "
+                "give such folders, or do without (in training: dataset_args.aug_prob=0)"
             )
         self.shares = weights * prob / max(weights.sum(), 1e-300)
         self.shares[CLEAN] = 1 - prob
@@ -91,6 +96,11 @@ class Augmenter:
         if kind == "reverb":
             return self.rirs is not None
         return self.noises is not None and _SOURCE[kind] in self.noises.of_type
+
+    @property
+    def kinds(self) -> list[str]:
+        """Those that may be drawn, but for clean."""
+        return [kind for kind, share in zip(KINDS[1:], self.shares[1:], strict=True) if share > 0]
 
     def draw(self, items: Longs, epoch: int, kind: int | None = None) -> Draws:
         """What some samples get; each depends on its own number alone.
@@ -154,6 +164,27 @@ class Augmenter:
         assert self.rirs is not None
         whole = self.rirs.whole(int(draws.file[sample, 0]), float(draws.channel[sample, 0]))
         return around_peak(whole, samples)
+
+    def augment(self, utt: str, waveform: Tensor, kind: str) -> tuple[Tensor, str]:
+        """A whole utterance with one kind of augmentation, drawn by its id alone, and that in words.
+
+        Args:
+            waveform: (1, samples).
+        """
+        samples = waveform.shape[1]
+        item = int.from_bytes(hashlib.sha256(utt.encode()).digest()[:8], "little", signed=True)
+        draws = self.draw(np.array([item]), 0, KINDS.index(kind))
+        if kind == "reverb":
+            rir, peak = self.rir(draws, 0, samples)
+            waveform = reverberate(waveform, torch.from_numpy(rir)[None], torch.tensor([peak]))
+        else:
+            noise = torch.from_numpy(self.noise(draws, 0, samples))[None]
+            waveform = add_noise(waveform, noise, torch.from_numpy(draws.snr_db).float())
+        return waveform, self.describe(draws, 0)
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the ids of noises and of impulse responses, one behind the other."""
+        return "".join(clips.fingerprint() for clips in (self.noises, self.rirs) if clips is not None)
 
     def describe(self, draws: Draws, sample: int) -> str:
         """One sample's augmentation in words: "noise 7.31 noise/free-sound/0000.wav"."""
