@@ -4,20 +4,29 @@
 begin  checks settings, data dir and free disk, prints how many parts to run: 0 if the features are there already
 part   writes <ark-dir>/fbank.PART.{ark,scp,utt2num_frames,utt2dur}
 join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of all parts
+
+With --augment also utt2augment, of what each utterance was given.
 """
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
 
 from sv.audio import Utterances
-from sv.config import FbankConfig, load_config
+from sv.config import Config, FbankConfig, load_config
 from sv.errors import UserError, log, run_step
 from sv.feature_parts import FeatureParts
 from sv.io import DataDir, atomic_write
+
+if TYPE_CHECKING:
+    from sv.data.augmenter import Augmenter
+
+
+KINDS = ("reverb", "noise", "music", "babble")
 
 
 def parse() -> argparse.Namespace:
@@ -29,6 +38,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--config", type=Path, help="YAML of a system, with dataset_args.fbank_args")
     parser.add_argument("--dither", choices=["true", "false"], default="false")
+    parser.add_argument("--augment", choices=KINDS, default="", help="add it to the audio")
+    parser.add_argument("--noise-data", default="", help="folder of noise for it")
+    parser.add_argument("--reverb-data", default="", help="folder of impulse responses for it")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     return parser.parse_args()
@@ -51,7 +63,7 @@ def begin(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> 
     return num_parts
 
 
-def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> None:
+def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace, augmenter: "Augmenter | None") -> None:
     import torch
 
     from sv.features import Fbank, dither_noise
@@ -63,8 +75,12 @@ def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace)
     fbank = Fbank(config)
     utterances = Utterances(DataDir(work.data_dir), config.sample_rate, args.allow_pipes == "true")
 
-    def compute(utt: str) -> tuple[NDArray[np.float32], tuple[int, str]]:
+    def compute(utt: str) -> tuple[NDArray[np.float32], tuple[object, ...]]:
         waveform = torch.from_numpy(utterances.read(utt))[None]  # (1, samples)
+        given: list[str] = []
+        if augmenter is not None:
+            waveform, what = augmenter.augment(utt, waveform, args.augment)
+            given = [what]
         samples = waveform.shape[1]
         frames = fbank.num_frames(samples)
         if frames == 0:
@@ -73,9 +89,29 @@ def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace)
                 f"remove it from {utterances.source} and run tools/fix_data_dir.sh {work.data_dir}"
             )
         noise = dither_noise(utt, samples)[None] if config.dither > 0 else None
-        return fbank(waveform, noise)[0].numpy(), (frames, f"{samples / config.sample_rate:.4f}")
+        return fbank(waveform, noise)[0].numpy(), (frames, f"{samples / config.sample_rate:.4f}", *given)
 
     work.make(args.part, args.num_parts, compute, compress=True)
+
+
+def make_augmenter(sample_rate: int, args: argparse.Namespace) -> "Augmenter":
+    """Of the one type that is wanted.
+
+    Raises:
+        UserError: no files of it.
+    """
+    from sv.data.augmenter import Augmenter  # imports torch, which takes seconds
+
+    system = load_config(args.config) if args.config else Config()
+    weights = {kind: float(kind == args.augment) for kind in KINDS}
+    return Augmenter(
+        system.dataset_args.augment_args.model_copy(update=weights),
+        prob=1.0,
+        seed=system.seed,
+        sample_rate=sample_rate,
+        noise_data="" if args.augment == "reverb" else args.noise_data,
+        reverb_data=args.reverb_data if args.augment == "reverb" else "",
+    )
 
 
 def join(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> None:
@@ -93,18 +129,23 @@ def main() -> None:
     config = load_config(args.config).dataset_args.fbank_args if args.config else FbankConfig()
     if args.dither == "false":
         config = config.model_copy(update={"dither": 0.0})
+    augmenter, settings = None, config.model_dump()
+    if args.augment:
+        augmenter = make_augmenter(config.sample_rate, args)
+        given = {"type": args.augment, "args": augmenter.args.model_dump(), "files": augmenter.fingerprint()}
+        settings["augment"] = {**given, "seed": augmenter.seed}
     work = FeatureParts(
         data_dir=args.data_dir,
         ark_dir=args.ark_dir.absolute(),
         name="fbank",
-        settings=config.model_dump(),
+        settings=settings,
         scp="feats.scp",
-        tables=("utt2num_frames", "utt2dur"),
+        tables=("utt2num_frames", "utt2dur", *(["utt2augment"] if args.augment else [])),
     )
     if args.action == "begin":
         print(begin(work, config, args))
     elif args.action == "part":
-        make_part(work, config, args)
+        make_part(work, config, args, augmenter)
     else:
         join(work, config, args)
 

@@ -3,8 +3,9 @@
 #
 # Reads   <data-dir>/wav.scp, segments if there are (16-bit scale, hamming window, 80 bins; --config sets others)
 # Leaves  <data-dir>/{feats.scp,utt2num_frames,utt2dur,fbank.yaml}, <ark-dir>/fbank.JOB.{ark,scp}, log/make_fbank.JOB.log
+#         with --augment also <data-dir>/utt2augment: what each utterance was given ("noise 7.31 noise/0012.wav")
 #
-# fbank.yaml holds the settings. Any nj gives the same features, dither included: it is seeded by utterance. Killed and
+# fbank.yaml holds the settings. Any nj gives the same features: dither and augmentation are seeded by utterance. Killed and
 # started again with the same nj, whole parts are kept. A data dir that is complete is left alone; after a change of
 # settings, of wav.scp or of segments it is made again.
 #
@@ -23,6 +24,9 @@ nj=4                  # parallel jobs
 cmd="run.pl"          # how jobs run; run.pl: on this machine
 config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: theirs)
 dither=false          # true|false: add fbank_args.dither of noise; for training features only
+augment=              # reverb, noise, music or babble: add it to the audio (of a copy by tools/augment_data_dir.sh)
+noise_data=           # DIR: noise for it, as local/prepare_musan.py or local/make_noises.py leave it
+reverb_data=          # DIR: impulse responses for it, as local/prepare_rirs.py or local/make_rirs.py leave them
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 verify=false          # true|false: look at archives that are there already by content, not by size alone
 . tools/parse_options.sh
@@ -38,6 +42,9 @@ fi
 args=("$data" "$ark_dir" --dither "$dither" --allow-pipes "$allow_pipes")
 if [ -n "$config" ]; then
   args+=(--config "$config")
+fi
+if [ -n "$augment" ]; then
+  args+=(--augment "$augment" --noise-data "$noise_data" --reverb-data "$reverb_data")
 fi
 num_parts=$(steps/make_fbank.py begin "${args[@]}" --num-parts "$nj" --verify "$verify")
 if [ "$num_parts" -eq 0 ]; then

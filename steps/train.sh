@@ -4,7 +4,8 @@
 # Usage: steps/train.sh [options] <data-dir> <exp-dir>
 # e.g.: steps/train.sh --config egs/voxceleb/conf/resnet34.yaml --loss sphereface2 --gpus 0,1 data/vox2_dev exp/resnet34
 #
-# Reads   <data-dir>/{feats.scp,utt2spk,utt2num_frames,fbank.yaml}
+# Reads   <data-dir>/{feats.scp,utt2spk,utt2num_frames,fbank.yaml}, with --train-feats online also wav.scp (the features are
+#         then for the held-out speakers)
 # Leaves  <exp-dir>/{config.yaml,spk2id,heldout_spk,train.log,metrics.jsonl,tensorboard/}, models/{model_N,best}.pt and
 #         checkpoints/; the same command goes on where a killed one was, and does nothing when training is complete.
 set -euo pipefail
@@ -17,6 +18,11 @@ gpus=auto             # "0,1": those, a process each; auto: one if there is one;
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads of each training process on the CPU; 0: all cores, shared
 checkpoint=           # FILE: start from the weights of this model
+# Data; an empty option leaves what the configuration file says
+train_feats=          # ark: features of <data-dir>; online: its waveforms, augmented on the way; shard: so, from shards
+data_type=            # WeSpeaker's names of the same: feat, raw, shard
+noise_data=           # DIR: noise for online and shard, as local/prepare_augmentation.sh leaves it
+reverb_data=          # DIR: impulse responses for online and shard
 # System; an empty option leaves what the configuration file says
 config=               # FILE: YAML of encoder, loss and schedules (must be given)
 model=                # encoder
@@ -42,7 +48,7 @@ data_dir=$1
 exp_dir=$2
 options=()
 for name in config model loss margin_type margin scale lambda t seed num_epochs num_avg batch_size lr precision \
-  shard_head heldout_speakers gpus num_procs num_threads checkpoint; do
+  shard_head heldout_speakers train_feats data_type noise_data reverb_data gpus num_procs num_threads checkpoint; do
   if [ -n "${!name}" ]; then
     options+=("--$name" "${!name}")
   fi

@@ -16,6 +16,7 @@ import re
 import shlex
 import struct
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -88,7 +89,7 @@ def info(spec: str, allow_pipes: bool = False) -> AudioInfo:
     source = parse_source(spec)
     with _open(source, allow_pipes) as f:
         header = AudioInfo(f.frames, f.samplerate, f.channels)
-    old, new = _resample_rates(header.sample_rate, source.speed)
+    old, new = resample_rates(header.sample_rate, source.speed)
     return replace(header, samples=-(-header.samples * new // old))
 
 
@@ -120,16 +121,42 @@ def read_wav(
         return _decode(f, name, start, stop)
 
 
+def read_channel(
+    spec: str, choose: Callable[[AudioInfo], tuple[int, int, int]], allow_pipes: bool = False
+) -> tuple[Waveform, int]:
+    """A part of one channel of a file of any rate: noise and impulse responses come as they come.
+
+    Args:
+        spec: a file, not a speed copy.
+        choose: from the header the channel, the first sample and the one behind the last.
+        allow_pipes: run commands.
+
+    Returns:
+        (samples,) float32 in [-1, 1], and the rate in Hz.
+
+    Raises:
+        UserError: as `read_wav`, but any number of channels and any rate will do.
+    """
+    source = parse_source(spec)
+    with _open(source, allow_pipes) as f:
+        name = source.path or f"{source.command} |"
+        if f.frames == 0:
+            raise UserError(f"{name}: no samples; leave it out")
+        channel, start, stop = choose(AudioInfo(f.frames, f.samplerate, f.channels))
+        samples = _decode(f, name, start, stop)
+        return samples if samples.ndim == 1 else np.ascontiguousarray(samples[:, channel]), f.samplerate
+
+
 def change_speed(waveform: Waveform, sample_rate: int, speed: float) -> Waveform:
     """What sox's `speed` does: faster and higher above 1, slower and lower below; (samples / speed,) float32."""
     import torch  # takes seconds to load, and few need it
     from torchaudio.functional import resample
 
-    old, new = _resample_rates(sample_rate, speed)
+    old, new = resample_rates(sample_rate, speed)
     return resample(torch.from_numpy(waveform), old, new).numpy()
 
 
-def _resample_rates(sample_rate: int, speed: float) -> tuple[int, int]:
+def resample_rates(sample_rate: int, speed: float) -> tuple[int, int]:
     """Rates to resample from and to, without their common factor; played at the old rate, it is the other speed."""
     old, new = round(sample_rate * speed), sample_rate
     common = math.gcd(old, new)

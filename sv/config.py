@@ -6,10 +6,10 @@ by name. The options of encoders and losses (`model_args`, `loss_args`) are chec
 
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sv.errors import UserError
 from sv.io.atomic import atomic_write
@@ -35,6 +35,32 @@ class FbankConfig(Section):
     dither: float = Field(1.0, ge=0)  # standard deviation in 16-bit steps; in training features only
 
 
+class SpecAugArgs(Section):
+    """Bands of the features set to their mean, others for each sample."""
+
+    num_t_mask: int = Field(1, ge=0)  # over time
+    num_f_mask: int = Field(1, ge=0)  # over frequency
+    max_t: int = Field(10, gt=0)  # frames of a mask, at most
+    max_f: int = Field(8, gt=0)  # mels of a mask, at most
+    prob: float = Field(0.6, ge=0, le=1)  # that a sample gets masks
+
+
+Range = Annotated[list[float], Field(min_length=2, max_length=2)]  # lowest and highest, drawn uniformly
+
+
+class AugmentArgs(Section):
+    """What a sample that is augmented gets: one of four types, drawn by their weights."""
+
+    reverb: float = Field(3.0, ge=0)  # weights; as WeSpeaker, half of all are reverberation
+    noise: float = Field(1.0, ge=0)
+    music: float = Field(1.0, ge=0)
+    babble: float = Field(1.0, ge=0)
+    noise_snr: Range = [0.0, 15.0]  # dB
+    music_snr: Range = [5.0, 15.0]
+    babble_snr: Range = [13.0, 20.0]
+    babble_speakers: Annotated[list[int], Field(min_length=2, max_length=2)] = [3, 7]
+
+
 class DatasetArgs(Section):
     """What the network sees of the features."""
 
@@ -43,6 +69,12 @@ class DatasetArgs(Section):
     sample_num_per_epoch: int = Field(0, ge=0)  # 0: every utterance once
     cmvn: bool = True  # subtract the mean over the frames the network sees
     fbank_args: FbankConfig = FbankConfig()
+    spec_aug: bool = False
+    spec_aug_args: SpecAugArgs = SpecAugArgs()
+    # Of waveforms: with train_feats online or shard
+    speeds: list[float] = []  # drawn beside 1.0, each with speakers of its own
+    aug_prob: float = Field(0.6, ge=0, le=1)  # that a sample gets reverberation, noise, music or babble
+    augment_args: AugmentArgs = AugmentArgs()
 
 
 class DataloaderArgs(Section):
@@ -76,6 +108,11 @@ class SchedulerArgs(Section):
     scale_with_batch: bool = True  # times global batch / 64, as WeSpeaker does
 
 
+def _from_wespeaker(data_type: Any) -> Any:
+    """The value of train_feats for one of WeSpeaker's data_type."""
+    return {"feat": "ark", "raw": "online"}.get(data_type, data_type)
+
+
 class Config(Section):
     """All that decides a system, its data apart."""
 
@@ -90,6 +127,9 @@ class Config(Section):
     num_speakers: int | None = None  # classes; filled in when training begins
     margin_update: MarginUpdate = MarginUpdate()
 
+    train_feats: Annotated[Literal["ark", "online", "shard"], BeforeValidator(_from_wespeaker)] = "ark"
+    noise_data: str = ""  # data dir of noise, music and speech (local/prepare_musan.py); "" for none
+    reverb_data: str = ""  # data dir of impulse responses (local/prepare_rirs.py); "" for none
     dataset_args: DatasetArgs = DatasetArgs()
     dataloader_args: DataloaderArgs = DataloaderArgs()
 
@@ -141,6 +181,8 @@ def parse_config(tree: Mapping[str, Any], where: str) -> Config:
 FREE_KEYS = frozenset(
     {
         "num_avg",
+        "noise_data",  # what they hold is compared by itself
+        "reverb_data",
         "dataloader_args.num_workers",
         "dataloader_args.prefetch_factor",
         "heldout_utts",

@@ -5,7 +5,7 @@
 tools=$(dirname "${BASH_SOURCE[0]}")
 
 # Made from the audio of the utterances that the other files list.
-derived_files=' feats.scp vad.scp utt2num_frames utt2dur reco2dur fbank.yaml frame_shift '
+derived_files=' feats.scp vad.scp utt2num_frames utt2dur reco2dur fbank.yaml frame_shift utt2augment '
 
 check_source() { # <data-dir>: stop unless its lists are right; features and audio may be missing
   if [ ! -d "$1" ]; then

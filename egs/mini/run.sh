@@ -23,6 +23,12 @@ corpora=egs/mini/corpora # DIR: the synthetic corpus
 data=egs/mini/data    # DIR: data lists
 fbank=                # DIR: feature archives (default: <data>/fbank)
 speeds=""             # speed-perturbed copies of the training data, each with speakers of its own, for instance "0.9 1.1"
+train_feats=ark       # ark: from the arks of stage 2; online: waveforms, augmented on the way; shard: from shards
+data_type=            # WeSpeaker's names of the same: feat, raw, shard
+augment=""            # with ark: augmented copies of the training data, of "reverb noise music babble"
+musan=                # DIR: MUSAN, to augment with
+rirs=                 # DIR: RIRS_NOISES, to augment with
+builtin_noise=true    # true|false: made-up noise and rooms instead of these
 # System; an empty option leaves what the configuration file says
 config=egs/mini/conf/resnet_small.yaml # FILE: encoder, loss, schedules
 loss=                 # softmax, am, aam, sphereface2
@@ -50,7 +56,8 @@ lda_dim=30            # dimensions that LDA keeps before PLDA, below 34; 0: no L
 check_stages 0 7
 
 name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
-  --scale "$scale" --lambda "$lambda" --t "$t" --seed "$seed" --print-name)
+  --scale "$scale" --lambda "$lambda" --t "$t" --seed "$seed" \
+  --train-feats "$train_feats" --data-type "$data_type" --print-name)
 exp_dir=${exp_dir:-egs/mini/exp/$name}
 
 if in_stage 0 "synthetic corpus"; then

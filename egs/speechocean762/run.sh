@@ -28,6 +28,11 @@ download=false        # true|false: fetch the corpus into that folder first
 data=egs/speechocean762/data # DIR: data lists
 fbank=                # DIR: feature archives (default: <data>/fbank)
 speeds=""             # speed-perturbed copies of the training data, each with speakers of its own, for instance "0.9 1.1"
+train_feats=ark       # ark: from the arks of stage 2; online: waveforms, augmented on the way; shard: from shards
+data_type=            # WeSpeaker's names of the same: feat, raw, shard
+augment=""            # with ark: augmented copies of the training data, of "reverb noise music babble"
+musan=                # DIR: MUSAN, to augment with (default: made-up noise)
+rirs=                 # DIR: RIRS_NOISES, to augment with (default: made-up rooms)
 check_audio=true      # decode every file before stage 2
 trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and age band
 # System; an empty option leaves what the configuration file says
@@ -58,11 +63,25 @@ lda_dim=100           # dimensions that LDA keeps before PLDA, below the number 
 check_stages 1 7
 fbank=${fbank:-$data/fbank}
 read -ra trial_lists <<<"$trials"
-train_set=train${speeds:+_sp}
+case ${data_type:-$train_feats} in
+  ark | feat) train_feats=ark ;;
+  online | raw) train_feats=online ;;
+  *) train_feats=${data_type:-$train_feats} ;; # shard, or what make_config.py refuses
+esac
+train_set=train
+noises=() # folders that training and features augment from
+if [ "$train_feats" = ark ]; then
+  train_set=train${speeds:+_sp}${augment:+_aug}
+else
+  set="dataset_args.speeds=[${speeds// /,}] $set"
+fi
+if [ "$train_feats" != ark ] || [ -n "$augment" ]; then
+  noises=(--noise-data "$data/noises" --reverb-data "$data/rirs")
+fi
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
-  --heldout-speakers "$heldout_speakers")
+  --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" "${noises[@]}")
 name=$(steps/make_config.py "${system[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/speechocean762/exp/$name}
 
@@ -71,27 +90,42 @@ if in_stage 1 "data and trial lists"; then
     local/download_speechocean762.py "$corpus"
   fi
   local/prepare_speechocean762.py "$corpus" "$data"
+  if [ "${#noises[@]}" -gt 0 ]; then
+    local/prepare_augmentation.sh --musan "$musan" --rirs "$rirs" "$data/train" "$data/noises" "$data/rirs"
+  fi
 fi
 
 if in_stage 2 "fbank to ark files"; then
   if [ "$check_audio" = true ]; then
     steps/check_data.sh --nj "$nj" --cmd "$cmd" "$data/train" "$data/test"
   fi
+  fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config")
   parts=("$data/train")
-  for speed in $speeds; do
-    tools/perturb_data_dir_speed.sh "$speed" "$data/train" "$data/train_sp$speed"
-    parts+=("$data/train_sp$speed")
-  done
-  if [ -n "$speeds" ]; then
+  if [ "$train_feats" = ark ]; then
+    for speed in $speeds; do
+      tools/perturb_data_dir_speed.sh "$speed" "$data/train" "$data/train_sp$speed"
+      parts+=("$data/train_sp$speed")
+    done
+  fi
+  if [ "$train_set" != train ]; then
     rm -f "$data/$train_set/feats.scp" # it points into archives that may be made anew
   fi
   for part in "${parts[@]}"; do
-    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank/$(basename "$part")"
+    steps/make_fbank.sh "${fbank_options[@]}" --dither true "$part" "$fbank/$(basename "$part")"
   done
-  if [ -n "$speeds" ]; then
+  if [ "$train_feats" = ark ]; then
+    for type in $augment; do
+      part=train_$type
+      tools/augment_data_dir.sh "$type" "$data/train" "$data/$part"
+      steps/make_fbank.sh "${fbank_options[@]}" --dither true --augment "$type" "${noises[@]}" \
+        "$data/$part" "$fbank/$part"
+      parts+=("$data/$part")
+    done
+  fi
+  if [ "$train_set" != train ]; then
     tools/combine_data.sh "$data/$train_set" "${parts[@]}"
   fi
-  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither false "$data/test" "$fbank/test"
+  steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/test" "$fbank/test"
 fi
 
 if in_stage 3 "training into $exp_dir"; then

@@ -33,6 +33,12 @@ audio_dir=            # DIR: where those go (default: beside the m4a files, in <
 data=egs/voxceleb/data # DIR: data lists
 fbank=                # DIR: feature archives (default: <data>/fbank)
 speeds="0.9 1.1"      # speed-perturbed copies of the training data, each with speakers of its own; "" for none
+train_feats=ark       # ark: from the arks of stage 2; online: waveforms, augmented on the way; shard: from shards
+data_type=            # WeSpeaker's names of the same: feat, raw, shard
+augment=""            # with ark: augmented copies of the training data, of "reverb noise music babble"
+musan=                # DIR: MUSAN, to augment with (default: <corpora>/musan)
+rirs=                 # DIR: RIRS_NOISES, to augment with (default: <corpora>/RIRS_NOISES)
+builtin_noise=false   # true|false: made-up noise and rooms instead of these
 check_audio=false     # decode every file before stage 2
 trials=               # trial lists (default: vox1_{O,E,H}_cleaned.kaldi, as far as stage 1 could make them)
 # System; an empty option leaves what the configuration file says
@@ -68,16 +74,38 @@ if [ -d "$start_dir/$source" ]; then
 fi
 vox1=${vox1:-$corpora/voxceleb1}
 vox2=${vox2:-$corpora/voxceleb2}
-train_set=vox2_dev${speeds:+_sp}
+case ${data_type:-$train_feats} in
+  ark | feat) train_feats=ark ;;
+  online | raw) train_feats=online ;;
+  *) train_feats=${data_type:-$train_feats} ;; # shard, or what make_config.py refuses
+esac
+train_set=vox2_dev
+noises=() # folders that training and features augment from
+if [ "$train_feats" = ark ]; then
+  train_set=vox2_dev${speeds:+_sp}${augment:+_aug}
+else
+  set="dataset_args.speeds=[${speeds// /,}] $set"
+fi
+if [ "$train_feats" != ark ] || [ -n "$augment" ]; then
+  noises=(--noise-data "$data/noises" --reverb-data "$data/rirs")
+fi
+if [ "$builtin_noise" = false ]; then
+  musan=${musan:-$corpora/musan}
+  rirs=${rirs:-$corpora/RIRS_NOISES}
+fi
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
-  --heldout-speakers "$heldout_speakers")
+  --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" "${noises[@]}")
 name=$(steps/make_config.py "${system[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/voxceleb/exp/$name}
 
 if in_stage 0 "download"; then
   local/download_voxceleb.py --source "$source" "$corpora"
+  if [ "${#noises[@]}" -gt 0 ] && [ "$builtin_noise" = false ]; then
+    local/prepare_musan.py --download true --musan "$musan" "$data/noises"
+    local/prepare_rirs.py --download true --rirs "$rirs" "$data/rirs"
+  fi
 fi
 
 if in_stage 1 "data lists"; then
@@ -87,27 +115,42 @@ if in_stage 1 "data lists"; then
     converted=(--vox2 "$audio_dir")
   fi
   local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" "${converted[@]}" ${lists:+--lists "$lists"} "$data"
+  if [ "${#noises[@]}" -gt 0 ]; then
+    local/prepare_augmentation.sh --musan "$musan" --rirs "$rirs" "$data/vox2_dev" "$data/noises" "$data/rirs"
+  fi
 fi
 
 if in_stage 2 "fbank to ark files"; then
   if [ "$check_audio" = true ]; then
     steps/check_data.sh --nj "$nj" --cmd "$cmd" "$data/vox2_dev" "$data/vox1"
   fi
+  fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config")
   parts=("$data/vox2_dev")
-  for speed in $speeds; do
-    tools/perturb_data_dir_speed.sh "$speed" "$data/vox2_dev" "$data/vox2_dev_sp$speed"
-    parts+=("$data/vox2_dev_sp$speed")
-  done
-  if [ -n "$speeds" ]; then
+  if [ "$train_feats" = ark ]; then
+    for speed in $speeds; do
+      tools/perturb_data_dir_speed.sh "$speed" "$data/vox2_dev" "$data/vox2_dev_sp$speed"
+      parts+=("$data/vox2_dev_sp$speed")
+    done
+  fi
+  if [ "$train_set" != vox2_dev ]; then
     rm -f "$data/$train_set/feats.scp" # it points into archives that may be made anew
   fi
   for part in "${parts[@]}"; do
-    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither true "$part" "$fbank/$(basename "$part")"
+    steps/make_fbank.sh "${fbank_options[@]}" --dither true "$part" "$fbank/$(basename "$part")"
   done
-  if [ -n "$speeds" ]; then
+  if [ "$train_feats" = ark ]; then
+    for type in $augment; do
+      part=vox2_dev_$type
+      tools/augment_data_dir.sh "$type" "$data/vox2_dev" "$data/$part"
+      steps/make_fbank.sh "${fbank_options[@]}" --dither true --augment "$type" "${noises[@]}" \
+        "$data/$part" "$fbank/$part"
+      parts+=("$data/$part")
+    done
+  fi
+  if [ "$train_set" != vox2_dev ]; then
     tools/combine_data.sh "$data/$train_set" "${parts[@]}"
   fi
-  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$config" --dither false "$data/vox1" "$fbank/vox1"
+  steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/vox1" "$fbank/vox1"
 fi
 
 if in_stage 3 "training into $exp_dir"; then

@@ -171,7 +171,7 @@ def _mean_over_frames(crops: Floats) -> Floats:
     return (sums / np.float32(frames))[:, None]
 
 
-def crop_starts(num_frames: NDArray[np.int32], num: int, draws: NDArray[np.float64]) -> Longs:
+def crop_starts(num_frames: NDArray[np.integer[Any]], num: int, draws: NDArray[np.float64]) -> Longs:
     """First frames of crops of `num` frames, uniform over all that fit; 0 for shorter utterances.
 
     Args:

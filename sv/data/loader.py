@@ -11,11 +11,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from sv.config import SpecAugArgs
 from sv.data.crops import CropReader, crop_starts
 from sv.data.sampling import Longs, UtteranceSampler, uniform
+from sv.data.spec_augment import draw_bands, hide
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,28 @@ class Batch:
     speaker: Tensor
     utts: Longs
 
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on a device, as features."""
+        features = self.features.to(device, non_blocking=True)
+        return Batch(features, self.speaker.to(device, non_blocking=True), self.utts)
+
+    def pin(self) -> "Batch":
+        """The batch in page-locked memory, for copies to a GPU."""
+        return Batch(self.features.pin_memory(), self.speaker.pin_memory(), self.utts)
+
 
 class Dataset(Protocol):
     """Makes the batch of given utterances."""
 
     def batch(self, utts: Longs, epoch: int) -> Batch: ...
+
+    def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
+        """What is done to these utterances in an epoch, by name."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Of all that decides the batches beside the index and the configuration; "" for nothing."""
+        ...
 
 
 class ArkDataset:
@@ -47,16 +67,35 @@ class ArkDataset:
         num_frms: frames of a crop.
         seed: of the places.
         center: subtract the mean over the crop.
+        spec_aug: SpecAugment, if any.
     """
 
-    def __init__(self, reader: CropReader, *, num_frms: int, seed: int, center: bool = True) -> None:
+    def __init__(
+        self,
+        reader: CropReader,
+        *,
+        num_frms: int,
+        seed: int,
+        center: bool = True,
+        spec_aug: SpecAugArgs | None = None,
+    ) -> None:
         self.reader, self.num_frms, self.seed, self.center = reader, num_frms, seed, center
+        self.spec_aug = spec_aug
 
     def batch(self, utts: Longs, epoch: int) -> Batch:
         index = self.reader.index
         starts = crop_starts(index.num_frames[utts], self.num_frms, uniform(self.seed, epoch, utts))
         features = self.reader.crops(utts, starts, self.num_frms, center=self.center)
-        return Batch(torch.from_numpy(features), torch.from_numpy(index.speaker[utts].astype("int64")), utts)
+        shape = (self.num_frms, self.reader.num_mels)
+        bands = draw_bands(self.spec_aug, *shape, seed=self.seed, epoch=epoch, items=utts)
+        speaker = torch.from_numpy(index.speaker[utts].astype("int64"))
+        return Batch(hide(torch.from_numpy(features), bands), speaker, utts)
+
+    def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
+        return {}
+
+    def fingerprint(self) -> str:
+        return ""
 
 
 class Loader:
@@ -105,12 +144,15 @@ class Loader:
             for future in ahead:
                 future.cancel()
 
+    def statistics(self, epoch: int) -> dict[str, float]:
+        """What is done to the utterances of an epoch, over all processes, by name."""
+        steps = [self.sampler.step(epoch, step) for step in range(self.sampler.steps)]
+        return self.dataset.statistics(np.concatenate(steps), epoch)
+
     def close(self) -> None:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
     def _make(self, utts: Longs, epoch: int) -> Batch:
         batch = self.dataset.batch(utts, epoch)
-        if self.pin:
-            return Batch(batch.features.pin_memory(), batch.speaker.pin_memory(), batch.utts)
-        return batch
+        return batch.pin() if self.pin else batch

@@ -21,11 +21,12 @@ import torch
 import yaml
 
 from sv.config import Config, first_difference, load_config, parse_config, save_config
-from sv.data import ArkDataset, CropReader, FeatsIndex, Loader, UtteranceSampler, read_index
+from sv.data import CropReader, FeatsIndex, Loader, UtteranceSampler, read_index
 from sv.errors import UserError, log
 from sv.io import atomic_write, write_table
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors
+from sv.training.dataset import build_dataset, with_speed_copies
 from sv.training.distributed import World
 from sv.training.guard import NonFiniteGuard
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts, training_speakers
@@ -68,11 +69,13 @@ class Experiment:
     def __init__(self, config: Config, index: FeatsIndex, exp_dir: Path, world: World, init: Path | None) -> None:
         self.exp_dir, self.world, self.init = exp_dir, world, init
         self.heldout = choose_heldout(index, config.heldout_speakers, config.seed)
-        self.speakers = training_speakers(index, self.heldout)
+        self.speakers = with_speed_copies(training_speakers(index, self.heldout), config)
         self.config = config.model_copy(update={"num_speakers": len(self.speakers)})
-        self.fingerprint = index.fingerprint()
         self.all_speakers = index  # with every speaker, for the held-out test
         self.index = index.with_speakers(self.speakers)
+        self.reader = CropReader(self.index, config.dataset_args.fbank_args.num_mel_bins)
+        self.dataset = build_dataset(config, self.index, self.reader, on_gpu=world.device.type == "cuda")
+        self.fingerprint = index.fingerprint() + self.dataset.fingerprint()
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
 
     def run(self) -> None:
@@ -166,11 +169,9 @@ class Experiment:
 
     def _trainer(self, global_batch: int, net: SpeakerNet) -> Trainer:
         config, args = self.config, self.config.dataset_args
-        reader = CropReader(self.index, args.fbank_args.num_mel_bins)
-        dataset = ArkDataset(reader, num_frms=args.num_frms, seed=config.seed, center=args.cmvn)
         sampler = UtteranceSampler(self._training_utts(), global_batch, config.seed, args.sample_num_per_epoch)
         loader = Loader(
-            dataset,
+            self.dataset,
             sampler,
             num_workers=config.dataloader_args.num_workers,
             prefetch=config.dataloader_args.prefetch_factor,
@@ -189,8 +190,11 @@ class Experiment:
                 config.scheduler, config.scheduler_args, sampler.steps, config.num_epochs, global_batch
             ),
             margin=Margin(config.margin_update, final_margin, sampler.steps),
-            heldout=self._heldout_test(reader),
-            guard=NonFiniteGuard(self.index.utts.__getitem__, lambda utts, epoch: dataset.batch(utts, epoch).features),
+            heldout=self._heldout_test(),
+            guard=NonFiniteGuard(
+                self.index.utts.__getitem__,
+                lambda utts, epoch: self.dataset.batch(utts, epoch).to(self.world.device).features,
+            ),
             exp_dir=self.exp_dir,
             facts={
                 "config": config.model_dump(),
@@ -232,11 +236,11 @@ class Experiment:
         rng.seed_all(self.config.seed + self.world.rank)
         return net.to(self.world.device)
 
-    def _heldout_test(self, reader: CropReader) -> HeldoutTest | None:
+    def _heldout_test(self) -> HeldoutTest | None:
         if not self.heldout:
             return None
         utts = heldout_utts(self.all_speakers, self.heldout, self.config.heldout_utts, self.config.seed)
-        return HeldoutTest(reader, utts, self.all_speakers.speaker[utts], self.config.dataset_args.cmvn)
+        return HeldoutTest(self.reader, utts, self.all_speakers.speaker[utts], self.config.dataset_args.cmvn)
 
     def _write_facts(self) -> None:
         save_config(self.config, self.exp_dir / "config.yaml")

@@ -30,6 +30,10 @@ FLAGS: Mapping[str, Flag] = {
     "scale": Flag("loss_args.scale", "s"),
     "lambda": Flag("loss_args.target_weight", "weight of the target pair in sphereface2"),
     "t": Flag("loss_args.t", "exponent of sphereface2's g"),
+    "train_feats": Flag("train_feats", "ark, online or shard"),
+    "data_type": Flag("train_feats", "WeSpeaker's name of the same: feat, raw or shard"),
+    "noise_data": Flag("noise_data", "data dir of noise, for online and shard"),
+    "reverb_data": Flag("reverb_data", "data dir of impulse responses, for online and shard"),
     "seed": Flag("seed", "of initialization, held-out speakers, order and crops"),
     "num_epochs": Flag("num_epochs", "length of training"),
     "num_avg": Flag("num_avg", "models averaged in stage 4"),
@@ -99,11 +103,13 @@ def _check_sizes(model: str, model_args: dict[str, Any], where: str) -> None:
 
 
 def system_name(config: Config) -> str:
-    """Name of a resolved system's folder: ResNet34-sphereface2-A-m0.15-seed42, ResNet34-softmax-seed42."""
+    """Name of a resolved system's folder: ResNet34-sphereface2-A-m0.15-seed42, ResNet34-softmax-online-seed42."""
     parts: list[Any] = [config.model, config.loss]
     if "margin_type" in config.loss_args:
         parts.append(config.loss_args["margin_type"])
     low, high = build_head(config.loss, 1, 2, config.loss_args).margin_range
     if high > low:
         parts.append(f"m{config.margin_update.final_margin:g}")
+    if config.train_feats != "ark":
+        parts.append(config.train_feats)
     return "-".join([*parts, f"seed{config.seed}"])

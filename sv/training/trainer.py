@@ -128,15 +128,14 @@ class Trainer:
                 self._check()
 
     def _step(self, batch: Batch) -> None:
-        place, device = self.place, self.world.device
+        place = self.place
         lr, margin = self.learning_rate(place.step), self.margin(place.step)
+        batch = batch.to(self.world.device)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        features = batch.features.to(device, non_blocking=True)
-        speaker = batch.speaker.to(device, non_blocking=True)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            loss, losses, correct = self._parallel(features, speaker, margin)
+            loss, losses, correct = self._parallel(batch.features, batch.speaker, margin)
         self.scaler.scale(loss).backward()
         norm = self._clip()
         self.scaler.step(self.optimizer)
@@ -197,7 +196,10 @@ class Trainer:
             place.best_eer, place.best_epoch = heldout_eer, place.epoch
             self._save_model("best.pt")
         extra = {} if heldout_eer is None else {"heldout_eer": heldout_eer, "best_epoch": place.best_epoch}
-        self._record("epoch", {**self.meter.read(), **rates, **extra})
+        drawn = self.loader.statistics(place.epoch)
+        if drawn:
+            log.info("drawn: %s", ", ".join(f"{name} {value:.4g}" for name, value in drawn.items()))
+        self._record("epoch", {**self.meter.read(), **rates, **extra, **drawn})
         self.meter.reset()
         place.epoch, place.step_in_epoch = place.epoch + 1, 0
         self._save()

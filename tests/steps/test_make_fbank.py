@@ -352,3 +352,33 @@ def test_an_ark_folder_serves_one_data_dir(run: Run, data: Path, tmp_path: Path)
     assert result.returncode == 1
     assert f"arks holds the fbank archives of {data}; give {other} an ark folder of its own" in result.stderr
     assert sha256_of(tmp_path / "arks" / "fbank.1.ark") == before
+
+
+@pytest.mark.slow
+def test_augmented_features_are_the_same_for_any_split_and_of_the_audio_that_is_told(
+    step: Step, data: Path, tmp_path: Path
+) -> None:
+    noise, rng = tmp_path / "noise", np.random.default_rng(0)
+    noise.mkdir()
+    for name in ("a", "b"):
+        soundfile.write(noise / f"{name}.wav", rng.normal(0, 0.1, 2 * RATE), RATE)
+    write_table(noise / "wav.scp", {f"noise/{name}": noise / f"{name}.wav" for name in ("a", "b")})
+    options = ("--augment", "noise", "--noise-data", noise)
+    step(data, 3, *options)
+    three = read_index_features(data)
+    told = read_table(data / "utt2augment")
+    step(data, 1, *options)
+    assert read_table(data / "utt2augment") == told and set(told) == set(read_table(data / "wav.scp"))
+    for utt, features in read_index_features(data).items():
+        np.testing.assert_array_equal(features, three[utt])
+        kind, snr_db, name = told[utt].split()
+        assert kind == "noise" and 0 <= float(snr_db) <= 15 and name in ("noise/a", "noise/b")
+    step(data, 1, "--augment", "noise", "--noise-data", noise, actions="begin")  # nothing to do
+    clean = {utt: expected(utt, spec, False) for utt, spec in read_table(data / "wav.scp").items()}
+    assert all(three[utt].mean() > clean[utt].mean() for utt in clean)  # noise fills the gaps
+    with pytest.raises(UserError, match=r"the types that have a weight are music, and none of them is in noise_data"):
+        step(data, 1, "--augment", "music", "--noise-data", noise)
+
+
+def read_index_features(data: Path) -> dict[str, np.ndarray]:
+    return {utt: read_matrix(location) for utt, location in read_table(data / "feats.scp").items()}

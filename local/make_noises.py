@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Noise where MUSAN is not at hand: coloured noise by seed, and speech of the training data to mix babble of.
+
+Reads   <speech-data>/wav.scp, if --speech is given: utterances drawn by seed, which babble is mixed of
+Leaves  <data>/wav/NNNN.wav (16 bit): 60 files of 10 s; the power falls with frequency to the power of 0 (white) to 2
+        (brown), under a random equalizer, and swells and ebbs; <data>/wav.scp (noise/NNNN.wav, speech/UTT) as
+        local/prepare_musan.py writes it; <data>/.done
+
+There is no music, and noise that never rings or clatters is less than the world has: MUSAN is better where it can be
+had. Speakers that a training sets aside may be heard among the babble, 13 to 20 dB below the speech.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.random import Generator
+from numpy.typing import NDArray
+from scipy.fft import irfft, rfft
+
+from sv.audio import parse_source
+from sv.errors import UserError, log, run_step
+from sv.io import DataDir, DoneMark, write_table
+
+VERSION = 1  # of the noise: a change of what is made
+SECONDS = 10
+PEAK = 0.5
+
+
+def coloured_noise(rng: Generator, samples: int, sample_rate: int) -> NDArray[np.float32]:
+    """One noise, (samples,) float32 with a peak of PEAK."""
+    hz = np.fft.rfftfreq(samples, 1 / sample_rate)
+    slope = rng.uniform(0, 2)
+    gain = np.maximum(hz, 50.0) ** (-slope / 2)  # of the amplitude: half the exponent of the power
+    position = np.log1p(hz / 200) / np.log1p(hz[-1] / 200)  # 0 to 1
+    curve_db = sum(rng.normal(0, 4) * np.cos(np.pi * k * position) for k in range(1, 6))
+    shaped = irfft(rfft(rng.standard_normal(samples)) * gain * 10 ** (curve_db / 20), samples)
+    seconds = samples / sample_rate
+    knots = rng.normal(0, rng.uniform(0, 6), int(2 * seconds) + 2)  # dB, two a second
+    swell_db = np.interp(np.linspace(0, len(knots) - 1, samples), np.arange(len(knots)), knots)
+    noise = shaped * 10 ** (swell_db / 20)
+    return (noise * (PEAK / np.abs(noise).max())).astype(np.float32)
+
+
+def draw_speech(data_dir: Path, count: int, seed: int) -> dict[str, str]:
+    """Up to `count` recordings of a data dir, by id.
+
+    Raises:
+        UserError: none that is a file.
+    """
+    files = [(name, spec) for name, spec in DataDir(data_dir).wav_scp.items() if not spec.endswith("|")]
+    if not files:
+        raise UserError(f"{data_dir / 'wav.scp'}: only commands, no files, to mix babble of; leave --speech out")
+    order = np.random.default_rng([seed, 0]).permutation(len(files))[:count]
+    return {f"speech/{files[i][0]}": str(Path(parse_source(files[i][1]).path).absolute()) for i in order.tolist()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the list and the files")
+    parser.add_argument("--speech", type=Path, help="data dir to mix babble of; the training data")
+    parser.add_argument("--num-speech", type=int, default=1000, help="its recordings that are used, at most")
+    parser.add_argument("--count", type=int, default=60, help="noises")
+    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    if args.count < 1 or args.num_speech < 1 or args.sample_rate < 1000 or args.seed < 0:
+        raise UserError("--count and --num-speech must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
+    speech = draw_speech(args.speech, args.num_speech, args.seed) if args.speech else {}
+    options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}
+    mark = DoneMark(args.data / ".done", {**options, "speech": speech})
+    if not mark.stale():
+        log.info("%s is there already", args.data)
+        return
+    folder: Path = args.data.absolute() / "wav"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number:04d}.wav" for number in range(1, args.count + 1)]
+    for number, path in enumerate(files, start=1):
+        noise = coloured_noise(np.random.default_rng([args.seed, number]), SECONDS * args.sample_rate, args.sample_rate)
+        soundfile.write(path, noise, args.sample_rate, subtype="PCM_16")
+    write_table(args.data / "wav.scp", {**{f"noise/{path.name}": path for path in files}, **speech})
+    mark.write([args.data / "wav.scp", *files])
+    log.info("%s: %d noises, %d recordings of speech", args.data, len(files), len(speech))
+
+
+if __name__ == "__main__":
+    run_step(main)

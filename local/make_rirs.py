@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Impulse responses of rooms that do not exist, where RIRS_NOISES is not at hand: local/rooms.py, by seed.
+
+Leaves  <data>/wav/NNNN.wav (16 bit), 200 of rooms of 2.5 x 2 x 2.3 to 10 x 8 x 4 m with reverberation times of 0.15 to
+        0.8 s, <data>/wav.scp (rir/NNNN.wav) as local/prepare_rirs.py writes it, <data>/.done
+
+Empty rooms with straight walls are less than the world has: RIRS_NOISES is better where it can be had.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from local.rooms import draw_room, impulse_response
+from sv.errors import UserError, log, run_step
+from sv.io import DoneMark, write_table
+
+VERSION = 1  # of the rooms: a change of what is made
+PEAK = 0.9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="folder of the list and the files")
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    if args.count < 1 or args.sample_rate < 1000 or args.seed < 0:
+        raise UserError("--count must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
+    options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}
+    mark = DoneMark(args.data / ".done", options)
+    if not mark.stale():
+        log.info("%s is there already", args.data)
+        return
+    folder: Path = args.data.absolute() / "wav"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number:04d}.wav" for number in range(1, args.count + 1)]
+    for number, path in enumerate(files, start=1):
+        rir = impulse_response(draw_room(np.random.default_rng([args.seed, number])), args.sample_rate)
+        soundfile.write(path, rir * (PEAK / np.abs(rir).max()), args.sample_rate, subtype="PCM_16")
+    write_table(args.data / "wav.scp", {f"rir/{path.name}": path for path in files})
+    mark.write([args.data / "wav.scp", *files])
+    log.info("%s: %d rooms", args.data, len(files))
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+"""Draw one utterance as it is and with each kind of augmentation, to see and hear what training gets.
+
+Reads   <data-dir>/wav.scp; folders of noise and of impulse responses, as for training
+Writes  <out>.png, log-mel features of each kind one below the other; with --wav true also <out>-<kind>.wav
+
+e.g.: steps/plot_augmentation.py --noise-data data/noises --reverb-data data/rirs data/train 000010011 augmented
+"""
+
+import argparse
+from pathlib import Path
+
+import soundfile
+import torch
+from torch import Tensor
+
+from sv.audio import Utterances
+from sv.config import AugmentArgs, FbankConfig
+from sv.data import Augmenter
+from sv.errors import UserError, run_step
+from sv.features import Fbank
+from sv.io import DataDir
+
+
+def draw(sounds: dict[str, Tensor], config: FbankConfig, path: Path) -> None:
+    """Features of (1, samples) waveforms by title, one below the other."""
+    from matplotlib.figure import Figure
+    from PIL import Image
+
+    figure = Figure(figsize=(7, 1.3 * len(sounds)), layout="constrained", dpi=72)
+    axes = figure.subplots(len(sounds), 1, sharex=True, squeeze=False)[:, 0]
+    fbank = Fbank(config)
+    images = {title: fbank(waveform)[0].T.numpy() for title, waveform in sounds.items()}
+    low, high = (float(f(image.max() for image in images.values())) for f in (min, max))
+    for axis, (title, image) in zip(axes, images.items(), strict=True):
+        end = image.shape[1] * config.frame_shift / 1000
+        extent = (0, end, 0, config.num_mel_bins)
+        axis.imshow(image, aspect="auto", origin="lower", extent=extent, vmin=low - 14, vmax=high, cmap="magma")
+        axis.set_title(title, fontsize=8, loc="left", pad=2)
+        axis.tick_params(labelsize=7)
+    axes[-1].set_xlabel("s", fontsize=8)
+    axes[len(axes) // 2].set_ylabel("mel bin", fontsize=8)
+    figure.savefig(path)
+    Image.open(path).convert("RGB").quantize(32).save(path, optimize=True)  # a third of the bytes, and as clear
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("utt")
+    parser.add_argument("out", type=Path, help="without .png")
+    parser.add_argument("--noise-data", default="")
+    parser.add_argument("--reverb-data", default="")
+    parser.add_argument("--wav", choices=["true", "false"], default="false", help="write the waveforms, too")
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    args = parser.parse_args()
+    config = FbankConfig()
+    utterances = Utterances(DataDir(args.data_dir), config.sample_rate)
+    if args.utt not in utterances.ids:
+        raise UserError(f"{args.utt} is not in {utterances.source}; give one of its ids, such as {utterances.ids[0]}")
+    augmenter = Augmenter(
+        AugmentArgs(),
+        prob=1.0,
+        seed=args.seed,
+        sample_rate=config.sample_rate,
+        noise_data=args.noise_data,
+        reverb_data=args.reverb_data,
+    )
+    clean = torch.from_numpy(utterances.read(args.utt))[None]
+    sounds = {"clean": clean}
+    for kind in augmenter.kinds:
+        waveform, what = augmenter.augment(args.utt, clean, kind)
+        sounds[what if len(what) < 90 else f"{what[:87]}..."] = waveform
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(sounds, config, args.out.with_suffix(".png"))
+    if args.wav == "true":
+        for title, waveform in sounds.items():
+            path = args.out.with_name(f"{args.out.name}-{title.split()[0]}.wav")
+            soundfile.write(path, waveform[0].numpy(), config.sample_rate, subtype="FLOAT")
+
+
+if __name__ == "__main__":
+    run_step(main)

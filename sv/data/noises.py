@@ -1,0 +1,116 @@
+"""Noise and impulse responses to augment speech with: files of any rate and number of channels, by type.
+
+A folder of them holds a `wav.scp` whose ids begin with the type, as WeSpeaker's: `noise/free-sound/0000.wav`,
+`music/...`, `speech/...` (of which babble is mixed), `rir/...`. local/prepare_musan.py, prepare_rirs.py write it.
+
+Another rate is resampled. Of several channels one is taken, by a draw: any microphone of an array is as good.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchaudio.functional import resample
+
+from sv.audio import AudioInfo, Waveform, read_channel
+from sv.errors import UserError
+from sv.io import read_table
+
+NOISE_TYPES = ("noise", "music", "speech")
+RIR_TYPE = "rir"
+
+
+class Clips:
+    """Files of given types; may be used by several threads.
+
+    Args:
+        data_dir: with wav.scp.
+        types: those that may come.
+        sample_rate: Hz of what is read.
+
+    Attributes:
+        ids: in the order of wav.scp.
+        of_type: type -> rows of `ids`; only types that come.
+
+    Raises:
+        UserError: no wav.scp, an empty one, an id of another type.
+    """
+
+    def __init__(self, data_dir: str | Path, types: tuple[str, ...], sample_rate: int) -> None:
+        self.path, self.sample_rate = Path(data_dir) / "wav.scp", sample_rate
+        if not self.path.is_file():
+            raise UserError(f"{self.path} does not exist; make it with local/prepare_musan.py or local/prepare_rirs.py")
+        table = read_table(self.path)
+        self.ids, self._specs = list(table), list(table.values())
+        rows: dict[str, list[int]] = {}
+        for row, name in enumerate(self.ids):
+            kind = name.partition("/")[0]
+            if kind not in types:
+                raise UserError(
+                    f"{self.path}:{row + 1}: {name}: type {kind!r} is not one of {', '.join(types)}; "
+                    "begin the id with its type, as in noise/0001.wav"
+                )
+            rows.setdefault(kind, []).append(row)
+        self.of_type = {kind: np.array(numbers, dtype=np.int64) for kind, numbers in rows.items()}
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the ids: the same draws then mean the same files."""
+        return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
+
+    def read(self, row: int, samples: int, place: float, channel: float) -> Waveform:
+        """A part of a file, which is repeated if it is shorter; never silent.
+
+        Args:
+            row: which file.
+            samples: how many are wanted.
+            place: in [0, 1), where it begins, among all places that fit.
+            channel: in [0, 1), which channel, among all.
+
+        Raises:
+            UserError: of the file; or all of the channel is silent.
+        """
+
+        def choose(header: AudioInfo) -> tuple[int, int, int]:
+            wanted = -(-samples * header.sample_rate // self.sample_rate)
+            room = max(0, header.samples - wanted)
+            start = int(place * (room + 1))
+            return int(channel * header.channels), start, min(header.samples, start + wanted)
+
+        part = self._at_our_rate(*read_channel(self._specs[row], choose))
+        if not part.any():
+            whole = self.whole(row, channel)
+            part = whole[int(whole.nonzero()[0][0]) :][:samples]
+        return np.resize(part, samples)
+
+    def whole(self, row: int, channel: float) -> Waveform:
+        """All samples of one channel.
+
+        Raises:
+            UserError: of the file; or all of the channel is silent.
+        """
+        samples, rate = read_channel(self._specs[row], lambda h: (int(channel * h.channels), 0, h.samples))
+        if not samples.any():
+            raise UserError(f"{self.path}: {self.ids[row]}: {self._specs[row]} is silent; leave it out")
+        return self._at_our_rate(samples, rate)
+
+    def _at_our_rate(self, samples: Waveform, rate: int) -> Waveform:
+        if rate == self.sample_rate:
+            return samples
+        resampled: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, self.sample_rate).numpy()
+        return resampled
+
+
+def babble(talkers: list[Waveform]) -> Waveform:
+    """Several voices at once, each of the same power; (samples,)."""
+    mixed = np.zeros_like(talkers[0])
+    for talker in talkers:
+        mixed += talker / np.sqrt(np.mean(np.square(talker)))
+    return mixed
+
+
+def around_peak(rir: Waveform, samples: int) -> tuple[Waveform, int]:
+    """An impulse response up to `samples` behind its strongest tap, and the place of that; no more would be heard."""
+    peak = int(np.abs(rir).argmax())
+    return rir[: peak + samples], peak

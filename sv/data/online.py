@@ -1,0 +1,231 @@
+"""Training samples from waveforms: a crop of each is read, augmented, and turned into features, by the batch.
+
+    read the crop, noise and impulse response  ->  speed  ->  room or noise  ->  fbank  ->  mean  ->  SpecAugment
+
+Threads of the loader read. All else is arithmetic on batches, done by the same threads where training is on the CPU,
+and by the GPU where there is one: a batch then holds waveforms until it is moved there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from sv.audio import Waveform
+from sv.augment import add_noise, change_speed, reverberate, samples_needed
+from sv.config import DatasetArgs
+from sv.data.augmenter import REVERB, Augmenter
+from sv.data.crops import crop_starts
+from sv.data.loader import Batch
+from sv.data.sampling import Longs, uniform
+from sv.data.spec_augment import Bands, draw_bands, hide
+from sv.data.waves import WaveSource
+from sv.features import Fbank, subtract_mean
+
+_SPEED, _DITHER = 21, 22  # streams of random numbers
+_DITHER_PLACES = 1 << 18
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Waveforms of a batch and what is done to them, on any device.
+
+    Attributes:
+        speech: speed -> (rows of the batch (n,), waveforms (n, samples)).
+        rir: rows (n,), impulse responses (n, taps), their peaks (n,).
+        noise: rows (n,), noise (n, samples), SNR in dB (n,) float32.
+        dither: (batch,) int64 places in the table of dither.
+        bands: of SpecAugment.
+    """
+
+    speech: Mapping[float, tuple[Tensor, Tensor]]
+    rir: tuple[Tensor, Tensor, Tensor]
+    noise: tuple[Tensor, Tensor, Tensor]
+    dither: Tensor
+    bands: Bands
+
+    def to(self, device: torch.device) -> "Sounds":
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin(self) -> "Sounds":
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Sounds":
+        speech = {speed: (change(rows), change(waves)) for speed, (rows, waves) in self.speech.items()}
+        rir, noise = ((change(a), change(b), change(c)) for a, b, c in (self.rir, self.noise))
+        return Sounds(speech, rir, noise, change(self.dither), (change(self.bands[0]), change(self.bands[1])))
+
+
+class FrontEnd(nn.Module):
+    """Sounds to features (batch, frames, mels), all augmentation included.
+
+    Args:
+        args: of the data; num_frms frames come out.
+        seed: of the dither.
+    """
+
+    dither: Tensor
+
+    def __init__(self, args: DatasetArgs, seed: int) -> None:
+        super().__init__()
+        self.args = args
+        self.fbank = Fbank(args.fbank_args)
+        self.samples = self.fbank.frame_length + (args.num_frms - 1) * self.fbank.frame_shift
+        generator = torch.Generator().manual_seed(seed)
+        length = _DITHER_PLACES + self.samples if args.fbank_args.dither else 0
+        self.register_buffer("dither", torch.randn(length, generator=generator), persistent=False)
+
+    @torch.no_grad()
+    def forward(self, sounds: Sounds) -> Tensor:
+        speech = self.waveforms(sounds)
+        noise = self.dither.unfold(0, self.samples, 1)[sounds.dither] if len(self.dither) else None
+        features = self.fbank(speech, noise)
+        if self.args.cmvn:
+            features = subtract_mean(features)
+        return hide(features, sounds.bands)
+
+    @torch.no_grad()
+    def waveforms(self, sounds: Sounds) -> Tensor:
+        """The augmented speech, (batch, samples)."""
+        rate = self.args.fbank_args.sample_rate
+        batch = sum(len(rows) for rows, _ in sounds.speech.values())
+        speech = sounds.dither.new_empty((batch, self.samples), dtype=torch.float32)
+        for speed, (rows, waves) in sounds.speech.items():
+            speech[rows] = change_speed(waves, rate, speed)[:, : self.samples]
+        rows, rir, peak = sounds.rir
+        if len(rows):
+            speech[rows] = reverberate(speech[rows], rir, peak)
+        rows, noise, snr_db = sounds.noise
+        if len(rows):
+            speech[rows] = add_noise(speech[rows], noise, snr_db)
+        return speech
+
+
+@dataclass(frozen=True)
+class SoundBatch(Batch):
+    """A batch that becomes features on the device that it is moved to.
+
+    Attributes:
+        features: empty, until then.
+        sounds: what they are made of.
+        front_end: what makes them.
+    """
+
+    sounds: Sounds = field(kw_only=True)
+    front_end: FrontEnd = field(kw_only=True)
+
+    def to(self, device: torch.device) -> Batch:
+        features = self.front_end.to(device)(self.sounds.to(device))
+        return Batch(features, self.speaker.to(device, non_blocking=True), self.utts)
+
+    def pin(self) -> Batch:
+        return SoundBatch(
+            self.features, self.speaker.pin_memory(), self.utts, sounds=self.sounds.pin(), front_end=self.front_end
+        )
+
+
+class OnlineDataset:
+    """Augmented crops of waveforms, all drawn from (seed, epoch, utterance).
+
+    Args:
+        source: of the waveforms.
+        rows: (utts,) number within `source` of each utterance of the index.
+        speaker: (speeds, utts) class of each utterance at 1.0 and at each speed of `args`.
+        augmenter: what else is done.
+        args: of the data.
+        seed: of the crops and speeds.
+        on_device: leave the arithmetic to the device that a batch is moved to.
+    """
+
+    def __init__(
+        self,
+        source: WaveSource,
+        rows: Longs,
+        speaker: Longs,
+        augmenter: Augmenter,
+        args: DatasetArgs,
+        *,
+        seed: int,
+        on_device: bool = False,
+    ) -> None:
+        self.source, self.rows, self.speaker, self.augmenter, self.args = source, rows, speaker, augmenter, args
+        self.seed, self.on_device = seed, on_device
+        self.front_end = FrontEnd(args, seed)
+        self._speeds = np.array([1.0, *args.speeds])
+
+    def batch(self, utts: Longs, epoch: int) -> Batch:
+        speed = self._draw_speeds(utts, epoch)
+        speaker = torch.from_numpy(self.speaker[speed, utts].astype(np.int64))
+        sounds = self.sounds(utts, epoch)
+        if self.on_device:
+            return SoundBatch(torch.empty(0), speaker, utts, sounds=sounds, front_end=self.front_end)
+        return Batch(self.front_end(sounds), speaker, utts)
+
+    def sounds(self, utts: Longs, epoch: int) -> Sounds:
+        """All that is read for a batch."""
+        samples, draws = self.front_end.samples, self.augmenter.draw(utts, epoch)
+        wet, noisy = np.flatnonzero(draws.kind == REVERB), np.flatnonzero(draws.kind > REVERB)
+        rirs = [self.augmenter.rir(draws, row, samples) for row in wet.tolist()]
+        noises = [self.augmenter.noise(draws, row, samples) for row in noisy.tolist()]
+        return Sounds(
+            speech=self._read_speech(utts, epoch),
+            rir=(torch.from_numpy(wet), _padded([rir for rir, _ in rirs]), torch.tensor([peak for _, peak in rirs])),
+            noise=(torch.from_numpy(noisy), _padded(noises), torch.from_numpy(draws.snr_db[noisy]).float()),
+            dither=torch.from_numpy((uniform(self.seed, epoch, utts, _DITHER) * _DITHER_PLACES).astype(np.int64)),
+            bands=draw_bands(
+                self.args.spec_aug_args if self.args.spec_aug else None,
+                self.args.num_frms,
+                self.args.fbank_args.num_mel_bins,
+                seed=self.seed,
+                epoch=epoch,
+                items=utts,
+            ),
+        )
+
+    def fingerprint(self) -> str:
+        return self.augmenter.fingerprint()
+
+    def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
+        """What these utterances get in an epoch: share of each kind in percent, mean SNR in dB, share of each speed."""
+        found = self.augmenter.statistics(self.augmenter.draw(utts, epoch))
+        drawn = self._draw_speeds(utts, epoch)
+        speeds = {f"speed_{speed:g}_percent": 100 * float(np.mean(drawn == n)) for n, speed in enumerate(self._speeds)}
+        return found | (speeds if len(speeds) > 1 else {})
+
+    def _draw_speeds(self, utts: Longs, epoch: int) -> Longs:
+        return (uniform(self.seed, epoch, utts, _SPEED) * len(self._speeds)).astype(np.int64)
+
+    def _read_speech(self, utts: Longs, epoch: int) -> dict[float, tuple[Tensor, Tensor]]:
+        rate = self.args.fbank_args.sample_rate
+        drawn, places = self._draw_speeds(utts, epoch), uniform(self.seed, epoch, utts)
+        speech = {}
+        for number in np.unique(drawn).tolist():
+            speed = float(self._speeds[number])
+            rows = np.flatnonzero(drawn == number)
+            samples = samples_needed(self.front_end.samples, rate, speed)
+            sources = self.rows[utts[rows]]
+            starts = crop_starts(self.source.num_samples[sources], samples, places[rows])
+            waves = np.empty((len(rows), samples), dtype=np.float32)
+            for wave, source, start in zip(waves, sources.tolist(), starts.tolist(), strict=True):
+                there = min(samples, int(self.source.num_samples[source]) - start)
+                _fill(wave, self.source.read(source, start, there))
+            speech[speed] = torch.from_numpy(rows), torch.from_numpy(waves)
+        return speech
+
+
+def _fill(wave: Waveform, part: Waveform) -> None:
+    """Copy a part, which is repeated if it is shorter."""
+    wave[: len(part)] = part
+    if len(part) < len(wave):
+        wave[:] = np.resize(part, len(wave))
+
+
+def _padded(arrays: list[NDArray[np.float32]]) -> Tensor:
+    """(arrays, longest), zeros behind the end of each."""
+    out = np.zeros((len(arrays), max(map(len, arrays), default=0)), dtype=np.float32)
+    for row, array in zip(out, arrays, strict=True):
+        row[: len(array)] = array
+    return torch.from_numpy(out)

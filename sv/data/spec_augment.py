@@ -1,0 +1,43 @@
+"""Which bands of a sample's features SpecAugment hides: other ones for each sample, drawn by (seed, epoch, item)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sv.augment import mask
+from sv.config import SpecAugArgs
+from sv.data.sampling import Longs, uniform
+
+_STREAM = 23  # of random numbers; two more for each band
+
+Bands = tuple[Tensor, Tensor]  # over time and over frequency: (batch, 2, masks) int64, start and length
+
+
+def draw_bands(args: SpecAugArgs | None, frames: int, mels: int, *, seed: int, epoch: int, items: Longs) -> Bands:
+    """Bands of 1 to `max_t` frames and 1 to `max_f` mels, anywhere; none if `args` is None.
+
+    Args:
+        items: (batch,) numbers of the samples.
+    """
+    if args is None:
+        none = torch.zeros(len(items), 2, 0, dtype=torch.int64)
+        return none, none
+    chosen = uniform(seed, epoch, items, _STREAM) < args.prob
+    stream, bands = _STREAM, []
+    for count, most, positions in ((args.num_t_mask, args.max_t, frames), (args.num_f_mask, args.max_f, mels)):
+        band = np.zeros((len(items), 2, count), dtype=np.int64)
+        for n in range(count):
+            length = 1 + (uniform(seed, epoch, items, stream + 1) * min(most, positions)).astype(np.int64)
+            band[:, 0, n] = uniform(seed, epoch, items, stream + 2) * (positions - length + 1)
+            band[:, 1, n] = np.where(chosen, length, 0)
+            stream += 2
+        bands.append(torch.from_numpy(band))
+    return bands[0], bands[1]
+
+
+def hide(features: Tensor, bands: Bands) -> Tensor:
+    """Features (batch, frames, mels) with zeros in the bands."""
+    for dim, band in enumerate(bands, start=1):
+        if band.shape[2]:
+            features = mask(features, band[:, 0], band[:, 1], dim=dim)
+    return features

@@ -1,0 +1,127 @@
+"""Where the waveforms of training utterances come from: parts of them, read without decoding the rest."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.audio import MAX_OVERSHOOT_S, Waveform, info, parse_source, read_wav
+from sv.errors import UserError
+from sv.io import DataDir, read_table
+
+Longs = NDArray[np.int64]
+
+_HEADER_THREADS = 16  # a file's header on a network disk takes milliseconds, nearly all of them waiting
+
+
+class WaveSource(Protocol):
+    """Waveforms of one rate, of which parts can be read; may be used by several threads.
+
+    Attributes:
+        utts: ids, in LC_ALL=C order.
+        speaker: (utts,) index into `speakers`.
+        speakers: sorted by their bytes.
+        num_samples: (utts,) at `sample_rate`; all of them can be read.
+        sample_rate: Hz.
+    """
+
+    utts: Sequence[str]
+    speaker: Longs
+    speakers: list[str]
+    num_samples: Longs
+    sample_rate: int
+
+    def read(self, utt: int, start: int, num_samples: int) -> Waveform:
+        """Samples `start` to `start + num_samples` of one utterance, (num_samples,) float32 in [-1, 1).
+
+        Args:
+            utt: its number.
+
+        Raises:
+            UserError: with the utterance, its file and what is wrong with it.
+        """
+        ...
+
+
+class WavSource:
+    """The files that the `wav.scp` of a data dir names, whole or by `segments`; WAV and FLAC are decoded in part.
+
+    Lengths come from `utt2dur` where there is one, rounded down to what surely is there; else from all headers.
+
+    Args:
+        data_dir: with wav.scp and utt2spk.
+        sample_rate: Hz, of all files.
+
+    Raises:
+        UserError: a missing table, an utterance without speaker or recording, a command in wav.scp, and, where there is
+            no utt2dur, a file whose header can not be read.
+    """
+
+    def __init__(self, data_dir: str | Path, *, sample_rate: int = 16000) -> None:
+        data = DataDir(data_dir)
+        self.sample_rate = sample_rate
+        self._where = data.path / ("segments" if data.segments else "wav.scp")
+        self.utts: Sequence[str] = sorted(data.segments or data.wav_scp, key=str.encode)
+        self._specs = [self._spec_of(data, utt) for utt in self.utts]
+        spans = [data.segments[utt][1:] if data.segments else (0.0, 0.0) for utt in self.utts]
+        self._first, self._end = (np.array(spans) * sample_rate).astype(np.int64).T  # an end of 0: the file's
+        self.speakers = sorted(set(data.utt2spk.values()), key=str.encode)
+        number = {name: i for i, name in enumerate(self.speakers)}
+        self.speaker: Longs = np.array([number[self._speaker_of(data, utt)] for utt in self.utts], dtype=np.int64)
+        self.num_samples = self._lengths(data)
+
+    def read(self, utt: int, start: int, num_samples: int) -> Waveform:
+        first = int(self._first[utt]) + start
+        try:
+            return read_wav(self._specs[utt], self.sample_rate, False, first, first + num_samples)
+        except UserError as error:
+            raise UserError(f"{self.utts[utt]}: {error}") from error
+
+    def _spec_of(self, data: DataDir, utt: str) -> str:
+        recording = data.segments[utt][0] if data.segments else utt
+        if recording not in data.wav_scp:
+            raise UserError(f"{self._where}: {utt}: recording {recording} is not in wav.scp; run tools/fix_data_dir.sh")
+        spec = data.wav_scp[recording]
+        if parse_source(spec).command:
+            raise UserError(
+                f"{data.path / 'wav.scp'}: {recording} is a command, of which no part can be read; "
+                "write its output to files, or train from arks (--train-feats ark)"
+            )
+        return spec
+
+    def _speaker_of(self, data: DataDir, utt: str) -> str:
+        if utt not in data.utt2spk:
+            raise UserError(f"{self._where}: {utt} is not in utt2spk; run tools/fix_data_dir.sh {data.path}")
+        return data.utt2spk[utt]
+
+    def _lengths(self, data: DataDir) -> Longs:
+        table = data.path / "utt2dur"
+        if table.is_file():
+            durations = read_table(table)
+            return np.array([self._surely(durations.get(utt, ""), f"{table}: {utt}") for utt in self.utts], np.int64)
+        with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+            return np.fromiter(pool.map(self._length_by_header, range(len(self.utts))), np.int64, len(self.utts))
+
+    def _surely(self, duration: str, where: str) -> int:
+        """Samples that a duration, rounded to the decimals it is written with, stands for at least."""
+        try:
+            seconds = float(duration) - 0.5 * 10.0 ** -len(duration.partition(".")[2])
+        except ValueError:
+            raise UserError(f"{where} has {duration!r}, not a number; run tools/get_utt2dur.sh") from None
+        return max(1, int(seconds * self.sample_rate))
+
+    def _length_by_header(self, utt: int) -> int:
+        first, end = int(self._first[utt]), int(self._end[utt])
+        try:
+            samples = info(self._specs[utt]).samples
+        except UserError as error:
+            raise UserError(f"{self.utts[utt]}: {error}") from error
+        if first >= samples or end > samples + MAX_OVERSHOOT_S * self.sample_rate:
+            raise UserError(
+                f"{self._where}: {self.utts[utt]}: samples {first} to {end} wanted, {self._specs[utt]} has {samples}; "
+                "mend segments (times are in seconds)"
+            )
+        return min(end or samples, samples) - first

@@ -1,0 +1,164 @@
+"""Trainings from waveforms: classes of speeds, statistics in the log, and going on after any end."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sv.config import parse_config
+from sv.errors import UserError
+from sv.features import Fbank
+from sv.io import ArkWriter, read_table, write_table
+from sv.training.dataset import with_speed_copies
+from sv.training.distributed import World
+from sv.training.experiment import train
+from sv.training.system import resolve
+from sv.training.trainer import Trainer
+
+WORLD = World(0, 1, torch.device("cpu"))
+RATE, SPEAKERS, UTTS = 16000, 6, 6
+ARGS = {"num_frms": 20, "min_num_frames": 10, "fbank_args": {"num_mel_bins": 16}}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory, make_config):
+    """A data dir of WAV files and their features; beside it noise and rooms."""
+    folder = tmp_path_factory.mktemp("speech")
+    fbank = Fbank(make_config(dataset_args=ARGS).dataset_args.fbank_args)
+    rng = np.random.default_rng(0)
+    wavs, frames = {}, {}
+    with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
+        for n in range(SPEAKERS * UTTS):
+            utt = f"s{n // UTTS}-{n:02d}"
+            wavs[utt] = folder / f"{utt}.wav"
+            waveform = rng.normal(0, 0.1, int(rng.uniform(0.3, 0.6) * RATE)).astype(np.float32)
+            waveform = np.convolve(waveform, np.random.default_rng(n // UTTS).normal(0, 1, 16), "same") / 4
+            soundfile.write(wavs[utt], waveform, RATE)
+            features = fbank(torch.from_numpy(waveform).float()[None])[0].numpy()
+            frames[utt] = len(features)
+            writer.write(utt, features)
+    write_table(folder / "wav.scp", wavs)
+    write_table(folder / "utt2spk", {utt: utt[:2] for utt in wavs})
+    write_table(folder / "utt2num_frames", frames)
+    (folder / "noise").mkdir()
+    soundfile.write(folder / "noise/n.wav", rng.normal(0, 0.1, RATE), RATE)
+    soundfile.write(folder / "noise/r.wav", np.exp(-np.arange(900) / 100) * rng.normal(0, 0.1, 900), RATE)
+    write_table(folder / "noise/wav.scp", {"noise/n": folder / "noise/n.wav"})
+    (folder / "rir").mkdir()
+    write_table(folder / "rir/wav.scp", {"rir/r": folder / "noise/r.wav"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def make_config():
+    """A resolved configuration of a training from waveforms; any key may be given."""
+
+    def make(**changes):
+        tree = {
+            "model": "resnet_small",
+            "model_args": {"m_channels": 2, "embed_dim": 8},
+            "num_epochs": 2,
+            "margin_update": {"increase_start_epoch": 1, "fix_start_epoch": 2},
+            "dataset_args": {**ARGS, "speeds": [0.9, 1.1], "spec_aug": True},
+            "dataloader_args": {"batch_size": 4, "num_workers": 2},
+            "scheduler_args": {"initial_lr": 0.4, "final_lr": 0.1, "warm_up_epoch": 1},
+            "heldout_speakers": 2,
+            "train_feats": "online",
+            "tensorboard": False,
+        }
+        return resolve(parse_config({**tree, **changes}, "test"), "test")
+
+    return make
+
+
+def with_noise(speech):
+    return {"noise_data": str(speech / "noise"), "reverb_data": str(speech / "rir")}
+
+
+@pytest.mark.slow
+def test_a_training_from_waveforms_goes_on_bit_by_bit_and_says_what_it_drew(
+    speech, make_config, tmp_path, monkeypatch, caplog
+):
+    caplog.set_level("INFO")
+    config = make_config(**with_noise(speech))
+    train(config, speech, tmp_path / "whole", WORLD)
+    step = Trainer._step
+
+    def stop_in_mid_epoch(self, batch):
+        step(self, batch)
+        if self.place.step == 8:
+            self._save()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_step", stop_in_mid_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, speech, tmp_path / "parts", WORLD)
+    monkeypatch.undo()
+    workers = make_config(**with_noise(speech), dataloader_args={"batch_size": 4, "num_workers": 0})
+    train(workers, speech, tmp_path / "parts", WORLD)
+    for name in ("model_0.pt", "model_1.pt", "model_2.pt"):
+        assert (tmp_path / "whole/models" / name).read_bytes() == (tmp_path / "parts/models" / name).read_bytes()
+    speakers = read_table(tmp_path / "whole" / "spk2id")
+    heldout = (tmp_path / "whole/heldout_spk").read_text().split()
+    assert len(speakers) == 3 * (SPEAKERS - 2) and list(speakers) == sorted(speakers)
+    assert not any(name.endswith(tuple(heldout)) for name in speakers)
+    epoch = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").read_text().splitlines()][-1]
+    shares = [epoch[f"{kind}_percent"] for kind in ("clean", "reverb", "noise", "music", "babble")]
+    assert sum(shares) == pytest.approx(100) and shares[1] > 0 and shares[3] == shares[4] == 0
+    assert sum(epoch[f"speed_{speed}_percent"] for speed in (0.9, 1, 1.1)) == pytest.approx(100)
+    assert 0 <= epoch["noise_snr"] <= 15
+    assert "drawn: clean_percent " in (tmp_path / "whole/train.log").read_text()
+
+
+def test_other_noise_is_refused_when_a_training_goes_on(speech, make_config, tmp_path):
+    config = make_config(**with_noise(speech), num_epochs=1)
+    train(config, speech, tmp_path / "exp", WORLD)
+    other = tmp_path / "noise"
+    other.mkdir()
+    write_table(other / "wav.scp", {"noise/other": speech / "noise/n.wav"})
+    with pytest.raises(UserError, match="was begun with other data"):
+        train(make_config(noise_data=str(other), num_epochs=1), speech, tmp_path / "exp", WORLD)
+
+
+def test_wespeaker_names_of_the_same_are_understood(make_config):
+    assert make_config(train_feats="raw").train_feats == "online"
+    assert make_config(train_feats="feat").train_feats == "ark"
+
+
+@pytest.mark.parametrize(
+    ("speeds", "speakers", "message"),
+    [
+        ([1.0], ["a", "b"], "dataset_args.speeds: 1.0; give each once, from 0.1 to 10; 1.0 is there anyway"),
+        ([0.9, 0.9], ["a", "b"], "dataset_args.speeds: 0.9; give each once"),
+        ([0.9], ["a", "sp0.9-a"], "sp0.9-a is a speed copy"),
+    ],
+)
+def test_speeds_that_make_no_sense_are_refused(make_config, speeds, speakers, message):
+    config = make_config(dataset_args={**ARGS, "speeds": speeds})
+    with pytest.raises(UserError, match=message):
+        with_speed_copies(speakers, config)
+
+
+def test_a_data_dir_without_waveforms_or_noise_is_refused(speech, make_config, tmp_path):
+    with pytest.raises(UserError, match="nothing to augment with"):
+        train(make_config(), speech, tmp_path / "exp", WORLD)
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("feats.scp", "utt2spk", "utt2num_frames"):
+        (bare / name).write_text((speech / name).read_text())
+    with pytest.raises(UserError, match=r"wav.scp does not exist; prepare the data"):
+        train(make_config(**with_noise(speech)), bare, tmp_path / "exp", WORLD)
+    lines = (speech / "wav.scp").read_text().splitlines(keepends=True)
+    (bare / "wav.scp").write_text("".join(lines[:-1]))
+    with pytest.raises(UserError, match=r"s5-35 has no waveform in wav.scp"):
+        train(make_config(**with_noise(speech)), bare, tmp_path / "exp", WORLD)
