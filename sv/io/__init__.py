@@ -5,7 +5,7 @@ All are read with checks, and written whole or not at all.
 
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of
-from sv.io.done import DoneMark
+from sv.io.done import DoneMark, claim_folder
 from sv.io.scores import Scores, read_scores, write_scores
 from sv.io.tables import DataDir, check_id, iter_table, read_table, write_table
 from sv.io.trials import Trials, read_enroll_map, read_trials
@@ -20,6 +20,7 @@ __all__ = [
     "Vectors",
     "atomic_write",
     "check_id",
+    "claim_folder",
     "iter_table",
     "read_enroll_map",
     "read_header",
