@@ -130,6 +130,7 @@ class Config(Section):
     train_feats: Annotated[Literal["ark", "online", "shard"], BeforeValidator(_from_wespeaker)] = "ark"
     noise_data: str = ""  # data dir of noise, music and speech (local/prepare_musan.py); "" for none
     reverb_data: str = ""  # data dir of impulse responses (local/prepare_rirs.py); "" for none
+    max_bad_share: float = Field(0.01, ge=0, le=1)  # of the utterances that may be unreadable: they are replaced
     dataset_args: DatasetArgs = DatasetArgs()
     dataloader_args: DataloaderArgs = DataloaderArgs()
 
@@ -182,6 +183,7 @@ FREE_KEYS = frozenset(
         "num_avg",
         "noise_data",  # what they hold is compared by itself
         "reverb_data",
+        "max_bad_share",
         "dataloader_args.num_workers",
         "dataloader_args.prefetch_factor",
         "heldout_utts",
