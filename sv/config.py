@@ -75,6 +75,7 @@ class DatasetArgs(Section):
     speeds: list[float] = []  # drawn beside 1.0, each with speakers of its own
     aug_prob: float = Field(0.6, ge=0, le=1)  # that a sample gets reverberation, noise, music or babble
     augment_args: AugmentArgs = AugmentArgs()
+    telephone_prob: float = Field(0.0, ge=0, le=1)  # that it goes through a telephone line after that: band and mu-law
 
 
 class DataloaderArgs(Section):
