@@ -37,7 +37,7 @@ from sv.errors import UserError, log, run_step
 from sv.io import check_id, write_table
 from sv.io.tables import FORBIDDEN_IN_IDS
 
-ENDINGS = {"wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64", "caf"}
+ENDINGS = {"wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64"}
 UNREADABLE = {"m4a", "mp4", "aac", "wma", "amr", "webm"}  # audio that libsndfile does not read
 MIN_DURATION_S = 0.025  # a frame of features
 SHOWN = 20  # faults
