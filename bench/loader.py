@@ -3,6 +3,7 @@
 
 Both make the same: crops of 200 frames at random places of utterances in random order, mean subtracted, stacked to
 batches of 64. The floor is the bare reads of the crops' bytes. Files are in the page cache.
+Then the same from waveforms, with augmentation (bench/loader_waves.py), where the floor is the time of arks.
 """
 
 import random
@@ -16,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from bench.common import best_seconds, parse_quick, report
+from bench.loader_waves import compare_waveforms
 from sv.data import ArkDataset, CropReader, FeatsIndex, Loader, UtteranceSampler, read_index
 from sv.data.crops import crop_starts
 from sv.data.sampling import uniform
@@ -46,6 +48,8 @@ def main() -> None:
         processes = partial(exhaust, DataLoader(Steps(reader), batch_size=None, num_workers=1, persistent_workers=True))
         times = [seconds / samples for seconds in best_seconds(threads, processes, budget=budget)]
         report("loader", "one thread, against the same work in one worker process", times[0], times[1])
+    with tempfile.TemporaryDirectory() as folder:
+        compare_waveforms(Path(folder), quick=quick)
 
 
 def make_dir(folder: Path, utts: int) -> Path:

@@ -147,6 +147,31 @@ def read_channel(
         return samples if samples.ndim == 1 else np.ascontiguousarray(samples[:, channel]), f.samplerate
 
 
+def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int) -> Waveform:
+    """As `read_wav`, from an open file.
+
+    Args:
+        file: at its beginning, able to seek.
+        name: of it, for errors.
+    """
+    with _open_sound(file, name) as f:
+        _check_format(f, name, sample_rate)
+        if not 0 <= start < end <= f.frames:
+            raise _outside(name, start, end, f.frames)
+        return _decode(f, name, start, end)
+
+
+def sound_length(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Samples and Hz of an open file, by its header.
+
+    Raises:
+        UserError: it can not be read, is empty or has several channels.
+    """
+    with _open_sound(file, name) as f:
+        _check_format(f, name, f.samplerate)
+        return f.frames, f.samplerate
+
+
 def change_speed(waveform: Waveform, sample_rate: int, speed: float) -> Waveform:
     """What sox's `speed` does: faster and higher above 1, slower and lower below; (samples / speed,) float32."""
     import torch  # takes seconds to load, and few need it
@@ -295,6 +320,11 @@ class Utterances:
             return self._read_segment(*self.data.segments[utt])
         except UserError as error:
             raise UserError(f"{utt}: {error}") from error
+
+    def plain_file(self, utt: str) -> str:
+        """The file that is an utterance as it stands; "" where it is a segment, a speed copy or a command's output."""
+        source = Source() if self.data.segments else parse_source(self.data.wav_scp[utt])
+        return source.path if source.speed == 1.0 else ""
 
     def duration(self, utt: str) -> float:
         """Seconds of an utterance, by `segments` or else by the header of its file.

@@ -75,6 +75,7 @@ class DatasetArgs(Section):
     speeds: list[float] = []  # drawn beside 1.0, each with speakers of its own
     aug_prob: float = Field(0.6, ge=0, le=1)  # that a sample gets reverberation, noise, music or babble
     augment_args: AugmentArgs = AugmentArgs()
+    telephone_prob: float = Field(0.0, ge=0, le=1)  # that it goes through a telephone line after that: band and mu-law
 
 
 class DataloaderArgs(Section):
@@ -130,6 +131,7 @@ class Config(Section):
     train_feats: Annotated[Literal["ark", "online", "shard"], BeforeValidator(_from_wespeaker)] = "ark"
     noise_data: str = ""  # data dir of noise, music and speech (local/prepare_musan.py); "" for none
     reverb_data: str = ""  # data dir of impulse responses (local/prepare_rirs.py); "" for none
+    max_bad_share: float = Field(0.01, ge=0, le=1)  # of the utterances that may be unreadable: they are replaced
     dataset_args: DatasetArgs = DatasetArgs()
     dataloader_args: DataloaderArgs = DataloaderArgs()
 
@@ -183,6 +185,7 @@ FREE_KEYS = frozenset(
         "num_avg",
         "noise_data",  # what they hold is compared by itself
         "reverb_data",
+        "max_bad_share",
         "dataloader_args.num_workers",
         "dataloader_args.prefetch_factor",
         "heldout_utts",

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
-from sv.io import ArkWriter, DataDir, DoneMark, atomic_write
+from sv.io import ArkWriter, DataDir, DoneMark, atomic_write, claim_folder
 
 Compute = Callable[[str], tuple[NDArray[np.float32], tuple[object, ...]]]
 
@@ -105,7 +105,7 @@ class FeatureParts:
         Raises:
             UserError: the ark folder holds the archives of another data dir.
         """
-        self._claim()
+        claim_folder(self.ark_dir, f"{self.name} archives", f".owner.{self.name}", self.mark().path)
         missing = [part for part in range(1, num_parts + 1) if self.part_mark(part, num_parts).stale(verify=verify)]
         if missing:
             self._set_aside()
@@ -115,18 +115,6 @@ class FeatureParts:
             if match and (int(match[1]) in missing or int(match[1]) > num_parts or path.name.endswith(".tmp")):
                 path.unlink()
         return missing
-
-    def _claim(self) -> None:
-        """Make the ark folder ours; archives of two data dirs in one folder would overwrite each other."""
-        owner_file, ours = self.ark_dir / f".owner.{self.name}", self.data_dir.resolve()
-        owner = Path(owner_file.read_text().strip()) if owner_file.is_file() else ours
-        if owner != ours and (owner / self.mark().path.name).exists():
-            raise UserError(
-                f"{self.ark_dir} holds the {self.name} archives of {owner}; "
-                f"give {self.data_dir} an ark folder of its own"
-            )
-        with atomic_write(owner_file) as f:
-            f.write(f"{ours}\n")
 
     def _set_aside(self) -> None:
         """Remove our tables from the data dir; an scp that we did not make goes to .backup, as with Kaldi."""

@@ -126,6 +126,9 @@ if in_stage 2 "fbank to ark files"; then
     tools/combine_data.sh "$data/$train_set" "${parts[@]}"
   fi
   steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/test" "$fbank/test"
+  if [ "$train_feats" = shard ]; then
+    steps/make_shards.sh --nj "$nj" --cmd "$cmd" "$data/train"
+  fi
 fi
 
 if in_stage 3 "training into $exp_dir"; then

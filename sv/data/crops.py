@@ -43,7 +43,7 @@ class CropReader:
         self._files = [-1] * len(index.arks)
         self._sizes = [0] * len(index.arks)
         self._lock = threading.Lock()
-        _allow_open_files(len(index.arks) + 128)
+        allow_open_files(len(index.arks) + 128)
 
     def crops(self, utts: Longs, starts: Longs, num: int, *, center: bool) -> Floats:
         """Crops of one length.
@@ -183,7 +183,7 @@ def crop_starts(num_frames: NDArray[np.integer[Any]], num: int, draws: NDArray[n
     return (draws * room).astype(np.int64)
 
 
-def _allow_open_files(count: int) -> None:
+def allow_open_files(count: int) -> None:
     """Raise the soft limit of open files, as far as the system lets us."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)

@@ -1,6 +1,6 @@
 """Training samples from waveforms: a crop of each is read, augmented, and turned into features, by the batch.
 
-    read the crop, noise and impulse response  ->  speed  ->  room or noise  ->  fbank  ->  mean  ->  SpecAugment
+    read crop, noise, impulse response -> speed -> room or noise -> telephone -> fbank -> mean -> SpecAugment
 
 Threads of the loader read. All else is arithmetic on batches, done by the same threads where training is on the CPU,
 and by the GPU where there is one: a batch then holds waveforms until it is moved there.
@@ -24,8 +24,9 @@ from sv.data.sampling import Longs, uniform
 from sv.data.spec_augment import Bands, draw_bands, hide
 from sv.data.waves import WaveSource
 from sv.features import Fbank, subtract_mean
+from sv.telephone import telephone
 
-_SPEED, _DITHER = 21, 22  # streams of random numbers
+_SPEED, _DITHER, _TELEPHONE = 21, 22, 29  # streams of random numbers
 _DITHER_PLACES = 1 << 18
 
 
@@ -37,6 +38,7 @@ class Sounds:
         speech: speed -> (rows of the batch (n,), waveforms (n, samples)).
         rir: rows (n,), impulse responses (n, taps), their peaks (n,).
         noise: rows (n,), noise (n, samples), SNR in dB (n,) float32.
+        telephone: rows (n,) that go through a telephone line.
         dither: (batch,) int64 places in the table of dither.
         bands: of SpecAugment.
     """
@@ -44,6 +46,7 @@ class Sounds:
     speech: Mapping[float, tuple[Tensor, Tensor]]
     rir: tuple[Tensor, Tensor, Tensor]
     noise: tuple[Tensor, Tensor, Tensor]
+    telephone: Tensor
     dither: Tensor
     bands: Bands
 
@@ -56,7 +59,8 @@ class Sounds:
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Sounds":
         speech = {speed: (change(rows), change(waves)) for speed, (rows, waves) in self.speech.items()}
         rir, noise = ((change(a), change(b), change(c)) for a, b, c in (self.rir, self.noise))
-        return Sounds(speech, rir, noise, change(self.dither), (change(self.bands[0]), change(self.bands[1])))
+        bands = change(self.bands[0]), change(self.bands[1])
+        return Sounds(speech, rir, noise, change(self.telephone), change(self.dither), bands)
 
 
 class FrontEnd(nn.Module):
@@ -101,6 +105,8 @@ class FrontEnd(nn.Module):
         rows, noise, snr_db = sounds.noise
         if len(rows):
             speech[rows] = add_noise(speech[rows], noise, snr_db)
+        if len(sounds.telephone):
+            speech[sounds.telephone] = telephone(speech[sounds.telephone], rate)
         return speech
 
 
@@ -174,6 +180,7 @@ class OnlineDataset:
             speech=self._read_speech(utts, epoch),
             rir=(torch.from_numpy(wet), _padded([rir for rir, _ in rirs]), torch.tensor([peak for _, peak in rirs])),
             noise=(torch.from_numpy(noisy), _padded(noises), torch.from_numpy(draws.snr_db[noisy]).float()),
+            telephone=torch.from_numpy(np.flatnonzero(self._draw_telephone(utts, epoch))),
             dither=torch.from_numpy((uniform(self.seed, epoch, utts, _DITHER) * _DITHER_PLACES).astype(np.int64)),
             bands=draw_bands(
                 self.args.spec_aug_args if self.args.spec_aug else None,
@@ -193,7 +200,12 @@ class OnlineDataset:
         found = self.augmenter.statistics(self.augmenter.draw(utts, epoch))
         drawn = self._draw_speeds(utts, epoch)
         speeds = {f"speed_{speed:g}_percent": 100 * float(np.mean(drawn == n)) for n, speed in enumerate(self._speeds)}
-        return found | (speeds if len(speeds) > 1 else {})
+        on_line = 100 * float(self._draw_telephone(utts, epoch).mean())
+        lines = {"telephone_percent": on_line} if self.args.telephone_prob else {}
+        return found | lines | (speeds if len(speeds) > 1 else {})
+
+    def _draw_telephone(self, utts: Longs, epoch: int) -> NDArray[np.bool_]:
+        return uniform(self.seed, epoch, utts, _TELEPHONE) < self.args.telephone_prob
 
     def _draw_speeds(self, utts: Longs, epoch: int) -> Longs:
         return (uniform(self.seed, epoch, utts, _SPEED) * len(self._speeds)).astype(np.int64)

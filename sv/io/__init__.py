@@ -5,7 +5,7 @@ All are read with checks, and written whole or not at all.
 
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of
-from sv.io.done import DoneMark
+from sv.io.done import DoneMark, claim_folder
 from sv.io.scores import (
     ScoredTrials,
     Scores,
@@ -30,6 +30,7 @@ __all__ = [
     "atomic_write",
     "check_id",
     "check_same_trials",
+    "claim_folder",
     "iter_scores",
     "iter_table",
     "read_enroll_map",

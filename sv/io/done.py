@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sv.errors import UserError
 from sv.io.atomic import atomic_write, sha256_of
 
 
@@ -80,3 +81,23 @@ class DoneMark:
         with atomic_write(self.path) as f:
             json.dump(mark, f, indent=1, sort_keys=True)
             f.write("\n")
+
+
+def claim_folder(folder: Path, what: str, note: str, proof: Path) -> None:
+    """Make a folder that of one data dir: the work of two in one folder would overwrite each other.
+
+    Args:
+        folder: to be claimed.
+        what: is made there, for the error: "fbank archives".
+        note: name of the file in it that holds its data dir.
+        proof: what the data dir has while its work there is whole, or will have.
+
+    Raises:
+        UserError: it is that of another data dir.
+    """
+    ours, noted = proof.parent.resolve(), folder / note
+    owner = Path(noted.read_text().strip()) if noted.is_file() else ours
+    if owner != ours and (owner / proof.name).exists():
+        raise UserError(f"{folder} holds the {what} of {owner}; give {proof.parent} a folder of its own")
+    with atomic_write(noted) as f:
+        f.write(f"{ours}\n")

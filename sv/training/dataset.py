@@ -3,7 +3,17 @@
 import numpy as np
 
 from sv.config import Config
-from sv.data import ArkDataset, Augmenter, CropReader, Dataset, FeatsIndex, OnlineDataset, WaveSource, WavSource
+from sv.data import (
+    ArkDataset,
+    Augmenter,
+    CropReader,
+    Dataset,
+    FeatsIndex,
+    OnlineDataset,
+    ShardSource,
+    WaveSource,
+    WavSource,
+)
 from sv.data.sampling import Longs
 from sv.errors import UserError
 from sv.training.heldout import base_speaker
@@ -40,9 +50,10 @@ def build_dataset(config: Config, index: FeatsIndex, reader: CropReader, *, on_g
 
 
 def _wave_source(config: Config, index: FeatsIndex) -> WaveSource:
+    sample_rate = config.dataset_args.fbank_args.sample_rate
     if config.train_feats == "shard":
-        raise UserError("train_feats shard: shards are not read yet; use ark or online")
-    return WavSource(index.path, sample_rate=config.dataset_args.fbank_args.sample_rate)
+        return ShardSource(index.path / "shard.list", sample_rate=sample_rate)
+    return WavSource(index.path, sample_rate=sample_rate)
 
 
 def with_speed_copies(speakers: list[str], config: Config) -> list[str]:
@@ -82,5 +93,7 @@ def _rows_in(source: WaveSource, index: FeatsIndex) -> Longs:
     rows = np.array([number.get(index.utts[i], -1) for i in range(len(index))], dtype=np.int64)
     if (rows < 0).any():
         missing = index.utts[int((rows < 0).argmax())]
-        raise UserError(f"{index.path / 'feats.scp'}: {missing} has no waveform in wav.scp; make the features again")
+        raise UserError(
+            f"{index.path / 'feats.scp'}: {missing} has no waveform; make features and shards again (stage 2)"
+        )
     return rows

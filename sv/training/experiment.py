@@ -3,6 +3,7 @@
 exp_dir/config.yaml      the resolved configuration, which alone rebuilds the network
         spk2id           speaker -> class, in the order of the classes
         heldout_spk      speakers set aside
+        bad_utts         utterances that could not be read, and why; none: no such file
         train.log, metrics.jsonl, tensorboard/
         models/model_N.pt, best.pt     flat state dicts (network.py); model_0.pt is the untrained network
         checkpoints/step_XXXXXXXX.pt   whole states (trainer.py)
@@ -21,7 +22,7 @@ import torch
 import yaml
 
 from sv.config import Config, first_difference, load_config, parse_config, save_config
-from sv.data import CropReader, FeatsIndex, Loader, UtteranceSampler, read_index
+from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, UtteranceSampler, read_index
 from sv.errors import UserError, log
 from sv.io import atomic_write, write_table
 from sv.training import rng
@@ -107,8 +108,14 @@ class Experiment:
             steps_per_epoch=trainer.steps_per_epoch,
             tensorboard=self.config.tensorboard,
         )
-        with monitor:
-            trainer.fit(monitor)
+        bad, bad_list = trainer.bad, self.exp_dir / "bad_utts"
+        try:
+            with monitor:
+                trainer.fit(monitor)
+        finally:
+            bad.write(bad_list)
+        if bad.why:
+            log.warning("%d utterances could not be read and were replaced; see %s", len(bad.why), bad_list)
         best = trainer.place
         measured = f"; best held-out EER {best.best_eer:.2f} % (epoch {best.best_epoch})" if best.best_epoch else ""
         log.info("training is complete: %d epochs%s", self.config.num_epochs, measured)
@@ -169,9 +176,11 @@ class Experiment:
 
     def _trainer(self, global_batch: int, net: SpeakerNet) -> Trainer:
         config, args = self.config, self.config.dataset_args
-        sampler = UtteranceSampler(self._training_utts(), global_batch, config.seed, args.sample_num_per_epoch)
+        utts = self._training_utts()
+        sampler = UtteranceSampler(utts, global_batch, config.seed, args.sample_num_per_epoch)
+        mended = MendedDataset(self.dataset, utts, self.index, seed=config.seed, max_share=config.max_bad_share)
         loader = Loader(
-            self.dataset,
+            mended,
             sampler,
             num_workers=config.dataloader_args.num_workers,
             prefetch=config.dataloader_args.prefetch_factor,
@@ -195,6 +204,7 @@ class Experiment:
                 self.index.utts.__getitem__,
                 lambda utts, epoch: self.dataset.batch(utts, epoch).to(self.world.device).features,
             ),
+            bad=mended.bad,
             exp_dir=self.exp_dir,
             facts={
                 "config": config.model_dump(),

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from sv.config import Config
-from sv.data import Batch, Loader
+from sv.data import BadUtts, Batch, Loader
 from sv.errors import UserError, log
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, save_tensors
@@ -61,6 +61,7 @@ class Trainer:
         learning_rate, margin: of each step.
         heldout: the test on held-out speakers, if there are any.
         guard: against a loss that is not finite.
+        bad: what the loader's threads could not read.
         exp_dir: gets models/ and checkpoints/.
         facts: what a checkpoint holds beside the state: configuration, fingerprint of the data, threads, ...
     """
@@ -76,11 +77,13 @@ class Trainer:
         margin: Margin,
         heldout: HeldoutTest | None,
         guard: NonFiniteGuard,
+        bad: BadUtts,
         exp_dir: Path,
         facts: dict[str, Any],
     ) -> None:
         self.config, self.net, self.loader, self.world = config, net, loader, world
         self.learning_rate, self.margin, self.heldout, self.guard = learning_rate, margin, heldout, guard
+        self.bad, self.bad_list = bad, exp_dir / "bad_utts"
         self.models, self.facts = exp_dir / "models", facts
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
         self.place = Place()
@@ -242,6 +245,9 @@ class Trainer:
                 self.monitor.flush()
             self.checkpoints.save(self.place.step, state)
         self._saved_at = time.monotonic()
+        self.bad.add(state["bad_utts"])
+        if self.world.is_main:
+            self.bad.write(self.bad_list)
 
     def state(self) -> dict[str, Any]:
         """All that decides the rest of the training, as tensors and plain values."""
@@ -252,6 +258,7 @@ class Trainer:
             "rng": self.world.gather(rng.get_state()),
             "place": asdict(self.place),
             "meter": self.meter.state(),
+            "bad_utts": {utt: why for found in self.world.gather(dict(self.bad.why)) for utt, why in found.items()},
             "schedules": {"lr": self.learning_rate(self.place.step), "margin": self.margin(self.place.step)},
             **self.facts,
         }
@@ -265,6 +272,7 @@ class Trainer:
         if self.world.rank < len(state["rng"]):
             rng.set_state(state["rng"][self.world.rank])
         self.place = Place(**state["place"])
+        self.bad.why |= state["bad_utts"]
         if self.world.is_main:  # it holds the sums of all processes
             self.meter.load_state(state["meter"])
         log.info("continuing at epoch %d, step %d (%s)", self.place.epoch, self.place.step, where)

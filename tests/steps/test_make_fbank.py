@@ -350,7 +350,7 @@ def test_an_ark_folder_serves_one_data_dir(run: Run, data: Path, tmp_path: Path)
     before = sha256_of(tmp_path / "arks" / "fbank.1.ark")
     result = run("steps/make_fbank.sh", "--nj", 1, other, tmp_path / "arks")
     assert result.returncode == 1
-    assert f"arks holds the fbank archives of {data}; give {other} an ark folder of its own" in result.stderr
+    assert f"arks holds the fbank archives of {data}; give {other} a folder of its own" in result.stderr
     assert sha256_of(tmp_path / "arks" / "fbank.1.ark") == before
 
 

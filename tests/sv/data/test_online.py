@@ -12,6 +12,7 @@ from sv.data.augmenter import CLEAN, NOISE, REVERB
 from sv.errors import UserError
 from sv.features import Fbank
 from sv.io import write_table
+from sv.telephone import telephone
 
 RATE, UTTS = 16000, 40
 SPEEDS = [0.9, 1.1]
@@ -102,6 +103,20 @@ def test_what_is_clean_is_not_touched(data_dir, noise_dir, rir_dir):
     features, expected = dirty.batch(utts, 1).features, clean.batch(utts, 1).features
     assert features[same].equal(expected[same])
     assert all(not a.allclose(b, atol=0.1) for a, b in zip(features[~same], expected[~same], strict=True))
+
+
+def test_some_samples_go_through_a_telephone_line(data_dir):
+    dataset, utts = make(data_dir, prob=0.0, telephone_prob=0.3), np.arange(UTTS)
+    sounds = dataset.sounds(utts, 1)
+    rows = sounds.telephone
+    assert 3 < len(rows) < 25
+    assert dataset.statistics(utts, 1)["telephone_percent"] == pytest.approx(100 * len(rows) / UTTS)
+    through, clean = dataset.front_end.waveforms(sounds), make(data_dir, prob=0.0)
+    plain = clean.front_end.waveforms(clean.sounds(utts, 1))
+    torch.testing.assert_close(through[rows], telephone(plain[rows], RATE))
+    others = np.setdiff1d(utts, rows.numpy())
+    assert through[others].equal(plain[others])
+    assert "telephone_percent" not in clean.statistics(utts, 1)
 
 
 def test_batches_are_the_same_with_any_workers_and_from_any_step(data_dir, noise_dir, rir_dir):

@@ -16,6 +16,7 @@ from sv.training.checkpoint import load_tensors
 from sv.training.distributed import World
 from sv.training.experiment import train
 from sv.training.network import build_network
+from sv.training.trainer import Trainer
 
 WORLD = World(0, 1, torch.device("cpu"))
 
@@ -393,3 +394,45 @@ def test_a_model_to_start_from_is_needed_only_at_the_start(data_dir, make_config
     train(make_config(**quick), data_dir, tmp_path / "second", WORLD, init=tmp_path / "gone.pt")
     with pytest.raises(UserError, match=r"gone.pt does not exist"):
         train(make_config(**quick), data_dir, tmp_path / "third", WORLD, init=tmp_path / "gone.pt")
+
+
+@pytest.fixture
+def damaged_dir(make_data, tmp_path):
+    """A data dir with one utterance whose header says another length than the tables."""
+    folder = make_data(tmp_path / "damaged")
+    lines = [line.split() for line in (folder / "feats.scp").read_text().splitlines()]
+    ark, offset = lines[20][1].rsplit(":", 1)
+    with open(ark, "r+b") as f:
+        f.seek(int(offset) + 15)
+        f.write(struct.pack("<i", 7))
+    return folder, lines[20][0]
+
+
+def test_a_bad_file_is_replaced_listed_and_the_same_after_a_break(damaged_dir, make_config, tmp_path, monkeypatch):
+    folder, utt = damaged_dir
+    config = make_config(max_bad_share=0.1, heldout_speakers=0)
+    train(config, folder, tmp_path / "exp", WORLD)
+    assert read_table(tmp_path / "exp" / "bad_utts").keys() == {utt}
+    assert "feats.scp:21" in (tmp_path / "exp" / "bad_utts").read_text()
+    assert "1 utterances could not be read and were replaced" in (tmp_path / "exp" / "train.log").read_text()
+
+    def stop(trainer, batch, step=Trainer._step):
+        step(trainer, batch)
+        if trainer.place.step == 11:
+            trainer._save()
+            raise UserError("stopped")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", stop)
+        with pytest.raises(UserError, match="stopped"):
+            train(config, folder, tmp_path / "broken_off", WORLD)
+    train(config, folder, tmp_path / "broken_off", WORLD)
+    same_result(tmp_path / "exp", tmp_path / "broken_off")
+    assert read_table(tmp_path / "broken_off" / "bad_utts").keys() == {utt}
+
+
+def test_more_bad_files_than_their_share_end_the_training(damaged_dir, make_config, tmp_path):
+    folder, utt = damaged_dir
+    with pytest.raises(UserError, match=rf"1 of 64 utterances can not be read, more than max_bad_share 0\.01 .*{utt}"):
+        train(make_config(heldout_speakers=0), folder, tmp_path / "exp", WORLD)
+    assert read_table(tmp_path / "exp" / "bad_utts").keys() == {utt}

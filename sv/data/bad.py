@@ -1,0 +1,126 @@
+"""Utterances that can not be read in mid-training: replaced, counted and listed, up to a share of all."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.data.feats import FeatsIndex
+from sv.data.loader import Batch, Dataset
+from sv.data.sampling import Longs, uniform
+from sv.errors import UserError, log
+from sv.io import write_table
+
+_STREAM = 61  # of random numbers, and the following ones
+_OF_SPEAKER, _OF_ANYBODY = 4, 4  # tries for a substitute
+
+
+@dataclass
+class BadUtts:
+    """What could not be read so far; shared by threads.
+
+    Args:
+        num_utts: utterances that are trained on.
+        max_share: of them may be bad.
+
+    Attributes:
+        why: utterance -> what is wrong with it.
+    """
+
+    num_utts: int
+    max_share: float
+    why: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, found: Mapping[str, str]) -> None:
+        """Note utterances, and tell of those that are new.
+
+        Raises:
+            UserError: they are too many.
+        """
+        with self._lock:
+            new = {utt: why for utt, why in found.items() if utt not in self.why}
+            self.why |= new
+        for why in new.values():
+            log.warning("can not be read, and is replaced by another: %s", why)
+        if len(self.why) > self.max_share * self.num_utts:
+            some = next(iter(new.values()), "") or next(iter(self.why.values()))
+            raise UserError(
+                f"{len(self.why)} of {self.num_utts} utterances can not be read, more than max_bad_share "
+                f"{self.max_share:g} allows; one of them: {some}"
+            )
+
+    def write(self, path: Path) -> None:
+        """List them, "utt what is wrong", if there are any."""
+        if self.why:
+            write_table(path, {utt: " ".join(why.split()) for utt, why in dict(self.why).items()})
+
+
+class MendedDataset:
+    """A dataset in whose batches an utterance that can not be read is replaced by another of its speaker, or else any.
+
+    The substitute is drawn from (seed, epoch, utterance) and tried anew each time, so that a training that goes on
+    after a break sees what it would have seen without one, and a batch is the same in any thread.
+
+    Args:
+        dataset: makes batches, and raises UserError for what it can not read.
+        utts: rows of the index to take substitutes from: those that are trained on.
+        index: names utterances and speakers.
+        seed: of the draws.
+        max_share: of `utts` that may be bad.
+    """
+
+    def __init__(self, dataset: Dataset, utts: Longs, index: FeatsIndex, *, seed: int, max_share: float) -> None:
+        self.dataset, self.utts, self.index, self.seed = dataset, utts, index, seed
+        self.bad = BadUtts(len(utts), max_share)
+
+    def batch(self, utts: Longs, epoch: int) -> Batch:
+        """Of the utterances, or what replaces them: they are those of the result.
+
+        Raises:
+            UserError: too many are bad, or no substitute can be read either.
+        """
+        try:
+            return self.dataset.batch(utts, epoch)
+        except UserError:
+            return self.dataset.batch(self._mended(utts, epoch), epoch)
+
+    def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
+        return self.dataset.statistics(utts, epoch)
+
+    def fingerprint(self) -> str:
+        return self.dataset.fingerprint()
+
+    def _mended(self, utts: Longs, epoch: int) -> Longs:
+        mended = utts.copy()
+        for place, utt in enumerate(utts.tolist()):
+            if why := self._why_bad(utt, epoch):
+                self.bad.add({self.index.utts[utt]: why})
+                mended[place] = self._substitute(utt, epoch, why)
+        return mended
+
+    def _why_bad(self, utt: int, epoch: int) -> str:
+        """What is wrong with an utterance, or ""."""
+        try:
+            self.dataset.batch(np.array([utt]), epoch)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def _substitute(self, utt: int, epoch: int, why: str) -> int:
+        for candidate in self._candidates(utt, epoch):
+            if not (fault := self._why_bad(candidate, epoch)):
+                return candidate
+            self.bad.add({self.index.utts[candidate]: fault})
+        raise UserError(f"{why}; {_OF_SPEAKER + _OF_ANYBODY} others drawn instead of it can not be read either")
+
+    def _candidates(self, utt: int, epoch: int) -> Iterator[int]:
+        speakers: NDArray[np.int32] = self.index.speaker
+        of_speaker = self.utts[(speakers[self.utts] == speakers[utt]) & (self.utts != utt)]
+        for number in range(_OF_SPEAKER + _OF_ANYBODY):
+            pool = of_speaker if number < _OF_SPEAKER and len(of_speaker) else self.utts
+            draw = uniform(self.seed, epoch, np.array([utt]), _STREAM + number)[0]
+            yield int(pool[int(draw * len(pool))])

@@ -1,0 +1,214 @@
+"""A corpus of one's own: folders of speakers or a list, to data dirs that the other steps take."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from local.prepare_folder import choose_test_speakers, main, speaker_ids
+from sv.audio import Utterances
+from sv.errors import UserError
+from sv.io import DataDir, read_table
+
+RATE = 16000
+
+
+def write_audio(path: Path, seconds: float = 0.5, rate: int = RATE, channels: int = 1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = np.random.default_rng(len(str(path))).normal(0, 0.1, (int(seconds * rate), channels))
+    soundfile.write(path, samples, rate)
+    return path
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Three speakers of two utterances, in three depths and formats."""
+    root = tmp_path / "calls"
+    for name in ("ann/a.wav", "ann/b.flac", "bob/2020/a.wav", "bob/2021/a.wav", "cy/x.ogg", "cy/y.wav"):
+        write_audio(root / name)
+    (root / "ann" / "notes.txt").touch()
+    write_audio(root / "bob" / ".hidden" / "z.wav")
+    return root
+
+
+@pytest.fixture
+def prepare(monkeypatch, caplog):
+    """Call the script within this process; what it says on stderr, or in its error."""
+
+    def prepare_corpus(*args, fails=False):
+        caplog.clear()
+        monkeypatch.setattr(sys, "argv", ["prepare_folder.py", *map(str, args)])
+        with caplog.at_level("INFO", "sv"):
+            if not fails:
+                main()
+                return caplog.text
+            with pytest.raises(UserError) as error:
+                main()
+        return f"{caplog.text}\n{error.value}"
+
+    return prepare_corpus
+
+
+def test_folders_of_speakers(corpus, tmp_path, prepare):
+    said = prepare(corpus, tmp_path / "data")
+    data = DataDir(tmp_path / "data")
+    assert data.utt2spk == {
+        "ann/a.wav": "ann",
+        "ann/b.wav": "ann",
+        "bob/2020/a.wav": "bob",
+        "bob/2021/a.wav": "bob",
+        "cy/x.wav": "cy",
+        "cy/y.wav": "cy",
+    }
+    assert data.wav_scp["ann/b.wav"] == str(corpus / "ann" / "b.flac")
+    assert data.utt2dur["bob/2020/a.wav"] == 0.5
+    assert read_table(data.path / "spk2utt")["cy"] == "cy/x.wav cy/y.wav"
+    assert "3 speakers, 6 utterances" in said
+
+
+def test_a_list_with_parts_of_files(corpus, tmp_path, prepare):
+    (tmp_path / "list.csv").write_text(
+        "speaker;path;end;note;start\ndave;calls/ann/a.wav;0.2;;0.05\nann;calls/ann/a.wav;0.49;x;.25\n"
+        "ann;calls/ann/b.flac;;;\n"
+    )
+    prepare("--csv", tmp_path / "list.csv", tmp_path / "data")
+    data = DataDir(tmp_path / "data")
+    assert data.segments == {
+        "ann/calls/ann/a-00000250-00000490": ("calls/ann/a.wav", 0.25, 0.49),
+        "ann/calls/ann/b.wav": ("calls/ann/b.wav", 0.0, 0.5),
+        "dave/calls/ann/a-00000050-00000200": ("calls/ann/a.wav", 0.05, 0.2),
+    }
+    assert set(data.wav_scp) == {"calls/ann/a.wav", "calls/ann/b.wav"}
+    whole, _ = soundfile.read(corpus / "ann" / "a.wav", dtype="float32")
+    part = Utterances(data, RATE).read("dave/calls/ann/a-00000050-00000200")
+    np.testing.assert_array_equal(part, whole[800:3200])
+    assert data.utt2dur["dave/calls/ann/a-00000050-00000200"] == 0.15
+
+
+def test_a_list_without_a_first_line_of_names(corpus, tmp_path, prepare, monkeypatch):
+    (tmp_path / "list.csv").write_text("ann/a.wav,ann\nbob/2020/a.wav,bob\n")
+    prepare("--csv", tmp_path / "list.csv", corpus, tmp_path / "data")
+    assert read_table(tmp_path / "data" / "utt2spk") == {"ann/a.wav": "ann", "bob/2020/a.wav": "bob"}
+    (tmp_path / "list.csv").write_text(f"{corpus}/ann/a.wav\tann\n{corpus}/bob/2020/a.wav\tbob\n")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "list.csv").rename(tmp_path / "elsewhere" / "list.csv")
+    monkeypatch.chdir(tmp_path)
+    prepare("--csv", "elsewhere/list.csv", "again")
+    assert read_table(tmp_path / "again" / "utt2spk") == {"ann/a.wav": "ann", "bob/2020/a.wav": "bob"}
+
+
+def test_speakers_to_test_on_and_trials(corpus, tmp_path, prepare):
+    write_audio(corpus / "dora" / "single.wav")
+    prepare("--test-speakers", 2, "--trials", "true", corpus, tmp_path / "data")
+    train, test = (DataDir(tmp_path / "data" / name) for name in ("train", "test"))
+    assert len(test.spk2utt) == 2 and "dora" in train.spk2utt
+    assert not train.utt2spk.keys() & test.utt2spk.keys() and len(train.utt2spk) + len(test.utt2spk) == 7
+    lines = (test.path / "trials" / "O.kaldi").read_text().splitlines()
+    assert len(lines) == 2 + 4
+    assert not (train.path / "trials").exists()
+
+
+def test_test_speakers_depend_on_seed_and_names_alone():
+    utt2spk = {f"s{spk}/{utt}": f"s{spk}" for spk in range(30) for utt in range(2)}
+    chosen = choose_test_speakers(utt2spk, 10, 1)
+    assert len(chosen) == 10
+    assert choose_test_speakers(dict(reversed(utt2spk.items())), 10, 1) == chosen
+    assert choose_test_speakers(utt2spk, 10, 2) != chosen
+    with pytest.raises(UserError, match="of 30 speakers 30 have two"):
+        choose_test_speakers(utt2spk, 29, 1)
+
+
+def test_names_that_no_table_can_hold_are_mended(tmp_path, prepare):
+    for name in ("Ann Lee/take (1).wav", "bob/a.wav", "bob-2/b.wav"):
+        write_audio(tmp_path / "corpus" / name)
+    prepare(tmp_path / "corpus", tmp_path / "data")
+    data = DataDir(tmp_path / "data")
+    assert data.utt2spk == {"Ann_Lee/take__1_.wav": "Ann_Lee", "bob/a.wav": "bob", "bob_2/b.wav": "bob_2"}
+    assert data.wav_scp["Ann_Lee/take__1_.wav"].endswith("Ann Lee/take (1).wav")
+
+
+def test_speakers_that_sort_as_their_utterances_keep_their_names():
+    assert speaker_ids({"a.b", "b-1", "c d"}) == {"a.b": "a.b", "b-1": "b-1", "c d": "c_d"}
+    assert speaker_ids({"a", "a.b"}) == {"a": "a", "a.b": "a_b"}
+    with pytest.raises(UserError, match="'a b' and 'a_b' would both be a_b"):
+        speaker_ids({"a b", "a_b"})
+
+
+def test_segments_of_an_earlier_run_go_away(corpus, tmp_path, prepare):
+    (tmp_path / "list.csv").write_text("calls/ann/a.wav,ann,0.1,0.4\n")
+    prepare("--csv", tmp_path / "list.csv", tmp_path / "data")
+    assert (tmp_path / "data" / "segments").is_file()
+    prepare(corpus, tmp_path / "data")
+    assert not (tmp_path / "data" / "segments").exists()
+
+
+def test_a_folder_that_links_lead_back_to_is_read_once(corpus, tmp_path, prepare):
+    (corpus / "ann" / "loop").symlink_to(corpus)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "ann").symlink_to(corpus / "ann")
+    prepare(tmp_path / "linked", tmp_path / "data")
+    assert "ann/a.wav" in read_table(tmp_path / "data" / "utt2spk")
+
+
+def test_bad_files_are_all_told_and_may_be_left_out(corpus, tmp_path, prepare):
+    write_audio(corpus / "ann" / "stereo.wav", channels=2)
+    write_audio(corpus / "ann" / "phone.wav", rate=8000)
+    (corpus / "bob" / "text.wav").write_text("no audio")
+    write_audio(corpus / "cy" / "short.wav", seconds=0.01)
+    said = prepare(corpus, tmp_path / "data", fails=True)
+    for message in ("2 channels, 1 expected", "8000 Hz, 16000 Hz expected", "text.wav: can not be read", "0.010 s of"):
+        assert message in said
+    assert "4 of 10 utterances can not be used" in said
+    assert not (tmp_path / "data").exists()
+    assert "4 of 10 utterances are left out" in prepare("--leave-out-bad", "true", corpus, tmp_path / "data")
+    assert len(read_table(tmp_path / "data" / "utt2spk")) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "list.csv lists no file"),
+        ("path,speaker\n", "list.csv lists no file"),
+        ("calls/ann/a.wav\n", "list.csv:1: no speaker"),
+        ("path,speaker\n,ann\n", "list.csv:2: no path"),
+        ("calls/ann/a.wav,ann,x,2\n", "list.csv:1: start is 'x'"),
+        ("calls/ann/a.wav,ann,2,1\n", "list.csv:1: start 2 and end 1; the end must come after"),
+        ("calls/ann/a.wav,ann,0,9\n", "list.csv:1: the file ends at 0.50 s, the utterance at 9.00 s"),
+        ("calls/ann/a.wav,ann,0.5\n", "list.csv:1: 0.000 s of audio"),
+        ("calls/ann/none.wav,ann\n", "list.csv:1: "),
+        ("calls/ann/a.wav,ann\ncalls/ann/a.wav,ann\n", "would both be utterance ann/calls/ann/a.wav"),
+        (b"calls/\xff.wav,ann\n", "list.csv: not UTF-8"),
+    ],
+)
+def test_bad_lists_get_one_line_and_write_nothing(corpus, tmp_path, prepare, text, message):
+    (tmp_path / "list.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    said = prepare("--csv", tmp_path / "list.csv", tmp_path / "data", fails=True)
+    assert message in said.splitlines()[-1]
+    assert not (tmp_path / "data").exists()
+
+
+def test_folders_without_audio_say_what_is_expected(tmp_path, prepare):
+    assert "is not a folder" in prepare(tmp_path / "none", tmp_path / "data", fails=True)
+    (tmp_path / "empty").mkdir()
+    assert "holds no <speaker>/<file> that is audio" in prepare(tmp_path / "empty", tmp_path / "data", fails=True)
+    (tmp_path / "m4a" / "ann").mkdir(parents=True)
+    (tmp_path / "m4a" / "ann" / "a.m4a").touch()
+    assert "must be converted: ffmpeg" in prepare(tmp_path / "m4a", tmp_path / "data", fails=True)
+
+
+@pytest.mark.slow
+def test_usage_and_error_on_the_command_line(run, tmp_path):
+    result = run("local/prepare_folder.py", "data")
+    assert result.returncode == 2 and "give the corpus' folder" in result.stderr
+    result = run("local/prepare_folder.py", tmp_path / "none", "data")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("prepare_folder.py: error: ")
+
+
+@pytest.mark.slow
+def test_real_speech(corpora, tmp_path, prepare):
+    said = prepare("--test-speakers", 40, "--trials", "true", corpora / "speechocean762" / "WAVE", tmp_path)
+    total = len(list((corpora / "speechocean762" / "WAVE").iterdir()))
+    assert f"train: {total - 40} speakers" in said and "test: 40 speakers" in said

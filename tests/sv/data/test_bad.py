@@ -1,0 +1,117 @@
+"""Utterances that can not be read in mid-training."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sv.data import Batch, Loader, MendedDataset, UtteranceSampler
+from sv.data.feats import FeatsIndex, Names
+from sv.errors import UserError
+from sv.io import read_table
+
+SPEAKERS, EACH = 5, 6
+
+
+def make_index() -> FeatsIndex:
+    names = [f"s{n // EACH}-{n}" for n in range(SPEAKERS * EACH)]
+    text = "".join(names).encode()
+    count = len(names)
+    return FeatsIndex(
+        path=Path("data"),
+        utts=Names(np.frombuffer(text, np.uint8), np.cumsum([0, *map(len, names)])),
+        arks=["a.ark"],
+        ark=np.zeros(count, np.int32),
+        offset=np.zeros(count, np.int64),
+        num_frames=np.full(count, 9, np.int32),
+        speaker=np.arange(count, dtype=np.int32) // EACH,
+        speakers=[f"s{n}" for n in range(SPEAKERS)],
+    )
+
+
+class Broken:
+    """Features that name their utterance and epoch, apart from some that can not be read."""
+
+    def __init__(self, bad: set[int]) -> None:
+        self.bad = bad
+
+    def batch(self, utts: np.ndarray, epoch: int) -> Batch:
+        if found := self.bad & set(utts.tolist()):
+            raise UserError(f"utterance {min(found)} is damaged")
+        values = torch.from_numpy(100.0 * epoch + utts)
+        return Batch(values, torch.from_numpy(utts // EACH), utts)
+
+    def statistics(self, utts: np.ndarray, epoch: int) -> dict[str, float]:
+        return {"mean": float(utts.mean())}
+
+    def fingerprint(self) -> str:
+        return "x"
+
+
+def mended(bad: set[int], max_share: float = 0.5) -> MendedDataset:
+    index = make_index()
+    return MendedDataset(Broken(bad), np.arange(len(index)), index, seed=3, max_share=max_share)
+
+
+def test_a_bad_utterance_is_replaced_by_one_of_its_speaker_and_the_others_stay() -> None:
+    dataset, utts = mended({7}), np.array([3, 7, 20])
+    batch = dataset.batch(utts, 1)
+    assert batch.utts[[0, 2]].tolist() == [3, 20]
+    assert batch.utts[1] in {6, 8, 9, 10, 11}
+    assert batch.speaker.tolist() == [0, 1, 3]
+    assert batch.features.tolist() == [100.0 + utt for utt in batch.utts]
+    assert dataset.bad.why == {"s1-7": "utterance 7 is damaged"}
+    assert utts.tolist() == [3, 7, 20]
+
+
+def test_the_substitute_is_the_same_in_any_order_and_changes_with_the_epoch() -> None:
+    first = [mended({7}).batch(np.array([7]), epoch).utts[0] for epoch in range(20)]
+    dataset = mended({7})
+    again = [dataset.batch(np.array([1, 7]), epoch).utts[1] for epoch in reversed(range(20))]
+    assert first == again[::-1]
+    assert len(set(first)) > 2
+
+
+def test_a_speaker_without_other_utterances_is_replaced_by_anybody() -> None:
+    dataset = mended(set(range(6, 12)))
+    (utt,) = dataset.batch(np.array([7]), 1).utts
+    assert not 6 <= utt < 12
+    assert dataset.bad.why.keys() >= {"s1-7"}
+
+
+def test_batches_are_the_same_with_any_number_of_workers_and_from_any_step() -> None:
+    def batches(workers: int, first: int = 0) -> list[list[float]]:
+        sampler = UtteranceSampler(np.arange(SPEAKERS * EACH), global_batch=4, seed=1)
+        loader = Loader(mended({2, 11, 12, 29}), sampler, num_workers=workers)
+        return [batch.features.tolist() for batch in loader.epoch(2, first)]
+
+    plain = batches(0)
+    assert all(len(batch) == 4 for batch in plain)
+    assert batches(2) == plain and batches(1, first=3) == plain[3:]
+
+
+def test_more_than_the_share_stop_the_run_and_are_listed(tmp_path: Path) -> None:
+    dataset = mended({0, 6, 12}, max_share=2 / 30)
+    dataset.batch(np.array([0, 6, 7]), 1)
+    dataset.batch(np.array([0, 6, 7]), 2)
+    with pytest.raises(UserError, match=r"3 of 30 utterances can not be read, more than max_bad_share 0\.06\d+ allows"):
+        dataset.batch(np.array([12]), 2)
+    dataset.bad.write(tmp_path / "bad_utts")
+    assert read_table(tmp_path / "bad_utts")["s2-12"] == "utterance 12 is damaged"
+    assert len(read_table(tmp_path / "bad_utts")) == 3
+    with pytest.raises(UserError, match="1 of 30"):
+        mended({7}, max_share=0.0).batch(np.array([7]), 1)
+
+
+def test_when_nothing_can_be_read_it_ends_at_once() -> None:
+    with pytest.raises(UserError, match=r"utterance 7 is damaged; 8 others drawn instead of it can not be read either"):
+        mended(set(range(30)), max_share=1.0).batch(np.array([7]), 1)
+
+
+def test_no_file_where_nothing_is_bad(tmp_path: Path) -> None:
+    dataset = mended(set())
+    dataset.batch(np.arange(4), 1)
+    dataset.bad.write(tmp_path / "bad_utts")
+    assert not (tmp_path / "bad_utts").exists()
+    assert dataset.statistics(np.arange(3), 1) == {"mean": 1.0} and dataset.fingerprint() == "x"
