@@ -20,7 +20,7 @@ fi
 
 # Options
 nj=4                  # parallel jobs
-cmd="run.pl"          # how jobs run; run.pl: on this machine
+cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: theirs)
 dither=false          # true|false: add fbank_args.dither of noise; for training features only
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)

@@ -12,7 +12,7 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-cmd="run.pl"          # how the job runs; run.pl: here, with a progress bar
+cmd="${SV_CMD:-run.pl}" # how the job runs; run.pl: here, with a progress bar (docs/cluster.md)
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads of each training process on the CPU; 0: all cores, shared
