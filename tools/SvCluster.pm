@@ -30,8 +30,8 @@ my $longest_silence = 15;    # between two questions to the scheduler
 # What the node, the scheduler or the terminal sets; all other variables are the submitter's.
 my $not_carried = qr/^(?:
     SLURM.* | SGE_.* | PE(?:_HOSTFILE)? | NSLOTS | NQUEUES | NHOSTS | JOB_.* | QUEUE | RESTARTED | REQUEST | REQNAME
-    | ARC | TMPDIR | TMP | TEMP | HOSTNAME | HOST | HOSTTYPE | PWD | OLDPWD | SHLVL | _ | TERM | DISPLAY | XAUTHORITY | XDG_.*
-    | SSH_.* | (?:CUDA|HIP|ROCR|NVIDIA)_VISIBLE_DEVICES | GPU_DEVICE_ORDINAL | ZE_AFFINITY_MASK
+    | ARC | TMPDIR | TMP | TEMP | HOSTNAME | HOST | HOSTTYPE | PWD | OLDPWD | SHLVL | _ | TERM | DISPLAY | XAUTHORITY
+    | XDG_.* | SSH_.* | (?:CUDA|HIP|ROCR|NVIDIA)_VISIBLE_DEVICES | GPU_DEVICE_ORDINAL | ZE_AFFINITY_MASK
 )$/x;
 
 my ($caught, $watchdog);
