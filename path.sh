@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # The environment of every recipe and job; sourced from the repository root: `. ./path.sh`. It never installs anything.
 #
-# Reads   SV_PYTHON  an existing environment's python to use instead of .venv, which tools/setup.sh makes
+# Reads   conf/site.sh  what a site or user sets for all jobs, if it is there: SV_CMD, modules to load (docs/cluster.md)
+#         SV_PYTHON  an existing environment's python to use instead of .venv, which tools/setup.sh makes
 # Sets    PATH (that environment's bin, then tools/), PYTHONPATH (the repository root), LC_ALL=C (Kaldi's sort order)
 
 sv_root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P) || return 1
+if [ -e "$sv_root/conf/site.sh" ]; then
+  # shellcheck source=/dev/null
+  . "$sv_root/conf/site.sh"
+fi
 if [ -n "${SV_PYTHON:-}" ]; then
   case $SV_PYTHON in
     /*) ;;

@@ -19,7 +19,7 @@ fi
 
 # Options
 nj=8                  # parts, each a job
-cmd="run.pl"          # how jobs run; run.pl: on this machine
+cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 format=flac           # flac|wav: FLAC takes about half of the disk
 out_dir=              # DIR: where to (default: the corpus's own folder)
 . tools/parse_options.sh

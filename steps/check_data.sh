@@ -19,7 +19,7 @@ fi
 
 # Options
 nj=4                  # parts, each a job
-cmd="run.pl"          # how jobs run; run.pl: on this machine
+cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 sample_rate=16000     # Hz, of all files
 min_duration=0.025    # seconds; what is shorter is a fault
 find_duplicates=false # true|false: compare the samples of all utterances, too

@@ -21,7 +21,7 @@ fi
 
 # Options (the defaults are those of Kaldi's compute-vad; its VoxCeleb recipe has 5.5, 0.5, 2 and 0.12)
 nj=4                            # parallel jobs
-cmd="run.pl"                    # how jobs run; run.pl: on this machine
+cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 vad_energy_threshold=5.0        # a frame is loud if its log energy is above this,
 vad_energy_mean_scale=0.5       #   plus this times the utterance's mean log energy
 vad_frames_context=0            # so many frames to either side vote on a frame

@@ -19,7 +19,7 @@ fi
 
 # Options
 nj=4                  # parts, each a job
-cmd="run.pl"          # how jobs run; run.pl: on this machine
+cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 gpus=none             # "0,1": part N takes the N-th of them, and round again; auto: one if there is one; none: CPU
 model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
 num_threads=1         # threads of a job on the CPU

@@ -21,7 +21,7 @@ fi
 
 # Options
 nj=4                  # parallel jobs
-cmd="run.pl"          # how jobs run; run.pl: on this machine
+cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: theirs)
 dither=false          # true|false: add fbank_args.dither of noise; for training features only
 augment=              # reverb, noise, music or babble: add it to the audio (of a copy by tools/augment_data_dir.sh)

@@ -13,10 +13,10 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-cmd="run.pl"          # how the job runs; run.pl: here, with a progress bar
+cmd="${SV_CMD:-run.pl}" # how the job runs; run.pl: here, with a progress bar (docs/cluster.md)
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
 num_procs=1           # training processes on the CPU, where no GPU is used
-num_threads=0         # threads of each training process on the CPU; 0: all cores, shared
+num_threads=0         # threads of each training process on the CPU; 0: all cores, shared (through a scheduler: 1)
 checkpoint=           # FILE: start from the weights of this model
 # Data; an empty option leaves what the configuration file says
 train_feats=          # ark: features of <data-dir>; online: its waveforms, augmented on the way; shard: so, from shards
@@ -46,6 +46,17 @@ set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_g
 [ -n "$config" ] || usage_error "--config must be given"
 data_dir=$1
 exp_dir=$2
+if [ "${cmd%% *}" != run.pl ]; then
+  if [ "$gpus" = auto ]; then
+    die "--gpus auto: a scheduler must be told how many; give 0 for one, 0,1 for two and so on, or none"
+  elif [ "$gpus" = none ]; then
+    num_threads=$((num_threads > 0 ? num_threads : 1))
+    resources=(--num-threads "$((num_procs * num_threads))")
+  else
+    IFS=, read -ra numbers <<<"$gpus"
+    resources=(--gpu "${#numbers[@]}")
+  fi
+fi
 options=()
 for name in config model loss margin_type margin scale lambda t seed num_epochs num_avg batch_size lr precision \
   shard_head heldout_speakers train_feats data_type noise_data reverb_data gpus num_procs num_threads checkpoint; do
@@ -59,11 +70,5 @@ done
 
 if [ "${cmd%% *}" = run.pl ]; then # a job of this machine: its progress is worth seeing
   exec steps/train.py "${options[@]}" "$data_dir" "$exp_dir"
-fi
-if [ "$gpus" = none ] || [ "$gpus" = auto ]; then
-  resources=(--num-threads "$((num_procs * (num_threads > 0 ? num_threads : 1)))")
-else
-  IFS=, read -ra numbers <<<"$gpus"
-  resources=(--gpu "${#numbers[@]}")
 fi
 $cmd "${resources[@]}" "$exp_dir/log/train.log" steps/train.py "${options[@]}" "$data_dir" "$exp_dir"

@@ -4,7 +4,8 @@ package SvJobs;
 #
 #   run.pl [options] [JOB=1:40] log-file command [arguments]
 #
-# the quoting of the command, the first and last lines of a log, and the report on failed jobs.
+# the quoting of the command, its execution, the first and last lines of a log, the report on failed jobs, and the
+# process that cleans up after a submitter that was killed. SvCluster.pm has what only queue.pl and slurm.pl share.
 
 use strict;
 use warnings;
@@ -12,19 +13,21 @@ use Exporter 'import';
 use Config;
 use File::Basename qw(basename dirname);
 use File::Path qw(make_path);
-use POSIX qw(strftime);
+use IO::Handle;
+use List::Util qw(max);
+use POSIX qw(setpgid strftime);
 use Sys::Hostname qw(hostname);
 
-our @EXPORT_OK =
-    qw(parse_command_line refuse needs_shell shell_line log_header log_footer describe_status report_failures);
+our @EXPORT_OK = qw(parse_command_line refuse needs_shell shell_quote shell_line become_command log_header log_footer
+    exit_code describe_status report_failures worst_status watch);
 
 my $me = basename($0);
 my $tail_lines = 10;
 
-# Values taken by each option; Grid Engine's others (such as -hold_jid 12) take one.
-my @with_value = qw(--mem --gpu --num-threads --time --max-jobs-run --config --queue --partition --account --qos
-    --nodelist --exclude --hostname);
-my %num_values = ((map { $_ => 1 } @with_value), '-V' => 0, '-cwd' => 0, '-pe' => 2);
+# Options that all three know, each with a value; sites define others in the configuration of queue.pl and slurm.pl.
+my @common = qw(--mem --gpu --num-threads --time --max-jobs-run --max-retries --config --queue --partition
+    --account --qos --nodelist --exclude --hostname);
+my %num_values = ('-V' => 0, '-cwd' => 0, '-pe' => 2);    # the scheduler's own, such as -hold_jid 12, take one value
 
 # Arguments that are the shell's when they stand alone, as with Kaldi: run.pl x.log cat a \| sort \> b
 my %operators = map { $_ => 1 } ('|', '|&', '||', '&&', ';', qw(> >> < 2> 2>> 2>&1 >&2 1>&2 &> &>>));
@@ -44,24 +47,27 @@ Usage: $me [options] [JOB=1:<n>] <log-file> <command> [<argument> ...]
 e.g.: $me --max-jobs-run 4 JOB=1:40 exp/log/x.JOB.log copy.py --in data/split40/JOB/feats.scp --out exp/x.JOB.ark
 JOB (any name will do) becomes the number of the job in the log's name and in the command. Arguments reach the command
 as they are, except that one which is just | |& || && ; > >> < 2> 2>> 2>&1 (quoted for your shell) is an operator.
-Options: --max-jobs-run <n> (jobs at a time), --num-threads <n>, --mem <size>, --gpu <n>, --time <time>,
---config <file>, and Grid Engine's (-l, -q, -pe ...).
+Options: --max-jobs-run <n> (jobs at a time), --max-retries <n> (runs of a job that failed, after the first),
+--num-threads <n>, --mem <size>, --gpu <n>, --time <time>, --config <file>, and the scheduler's own (-l, -q, -pe ...).
 END
     exit $status;
 }
 
-# Take the options off @$argv and into %$options (name without dashes => value).
+# Take the options off @$argv: --name into options (name => value), the scheduler's own, as they are, into pass.
 sub take_options {
-    my ($argv, $options) = @_;
+    my ($argv, $call) = @_;
     while (@$argv && $argv->[0] =~ /^-./) {
         my ($name, @values) = split /=/, shift @$argv, 2;
         print_usage(*STDOUT, 0) if $name =~ /^(--help|-h)$/;
-        $name =~ s/(?<=\w)_/-/g if $name =~ /^--/;
-        my $num = $num_values{$name} // ($name =~ /^--/ ? undef : 1);
-        defined $num or refuse("unknown option $name; known are " . join(' ', @with_value));
+        my $num = $num_values{$name} // 1;
         push @values, shift @$argv while @values < $num && @$argv;
         @values == $num && !grep { /^--/ } @values or refuse("$name needs a value");
-        $options->{$name =~ s/^-+//r} = "@values";
+        $name = '--max-jobs-run' if $name eq '-tc';
+        if ($name =~ /^--(.+)/) {
+            $call->{options}{$1 =~ tr/_/-/r} = $values[0];
+        } else {
+            push @{$call->{pass}}, $name, @values;
+        }
     }
 }
 
@@ -76,20 +82,30 @@ sub take_range {
     shift @$argv;
 }
 
-# The call as a hash: options (name => value), job_name (undef: one job without a number), first, last, and log and
-# command (a list of words), in which job_name is not yet replaced: see job_of.
+# The call as a hash: options (name => value), pass (the scheduler's own options, as words), job_name (undef: one job
+# without a number), first, last, and log and command (a list of words), in which job_name is not yet replaced: see
+# job_of. $configure, if given, is called with the options and returns names of further ones that are known.
 sub parse_command_line {
-    my @argv = @_;
-    my %call = (options => {}, first => 1, last => 1);
-    take_options(\@argv, $call{options});
+    my ($argv, $configure) = @_;
+    my @argv = @$argv;
+    my %call = (options => {}, pass => [], first => 1, last => 1);
+    my $options = $call{options};
+    take_options(\@argv, \%call);
     take_range(\@argv, \%call);
-    take_options(\@argv, $call{options});
+    take_options(\@argv, \%call);
     take_range(\@argv, \%call) unless defined $call{job_name};
+    my @known = (@common, map { "--$_" } $configure ? $configure->($options) : ());
+    my %known = map { $_ => 1 } @known;
+    for my $name (sort map { "--$_" } keys %$options) {
+        $known{$name} or refuse("unknown option $name; known are @known");
+    }
     print_usage(*STDERR, 2) if @argv < 2;
     @call{qw(log command)} = (shift @argv, [@argv]);
-    for my $name (qw(max-jobs-run num-threads)) {
-        my $value = $call{options}{$name} // 1;
-        $value =~ /^[1-9]\d{0,8}$/ or refuse("--$name is a whole number from 1, not '$value'");
+    my %least = ('max-jobs-run' => 1, 'num-threads' => 1, 'max-retries' => 0);
+    for my $name (sort grep { defined $options->{$_} } keys %least) {
+        my $value = $options->{$name};
+        $value =~ /^\d{1,9}$/ && $value >= $least{$name}
+            or refuse("--$name is a whole number from $least{$name}, not '$value'");
     }
     if ($call{last} > $call{first} && index($call{log}, $call{job_name}) < 0) {
         refuse("$call{log}: several jobs cannot share one log; put $call{job_name} into its name");
@@ -144,11 +160,28 @@ sub needs_shell {
 
 sub now { return strftime('%a %b %e %H:%M:%S %Z %Y', localtime) }
 
-# Begin the log of a job; dies with a message if it cannot be written.
+# Replace this process by a job's command, with its log for output and nothing to read.
+sub become_command {
+    my ($job) = @_;
+    $SIG{$_} = 'DEFAULT' for grep { ref $SIG{$_} } qw(INT TERM HUP USR1 USR2 XCPU CHLD PIPE);
+    open STDIN, '<', '/dev/null' or POSIX::_exit(126);
+    open STDOUT, '>>', $job->{log} or POSIX::_exit(126);
+    open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
+    my @command = @{$job->{command}};
+    @command = ('bash', '-c', 'set -o pipefail; ' . shell_line(@command)) if needs_shell(@command);
+    no warnings 'exec';
+    exec {$command[0]} @command;
+    my ($error, $code) = ($!, $!{ENOENT} ? 127 : 126);
+    syswrite STDERR, "$me: error: cannot run $command[0]: $error\n";
+    POSIX::_exit($code);
+}
+
+# Begin the log of a job, or ($again) go on in that of an earlier run; dies with a message if it cannot be written.
 sub log_header {
-    my ($log, $line) = @_;
+    my ($log, $command, $again) = @_;
     make_path(dirname($log), {error => \my $failed});
-    open my $out, '>', $log or die "$log: cannot write: $!\n";
+    my $line = shell_line(@$command);
+    open my $out, $again ? '>>' : '>', $log or die "$log: cannot write: $!\n";
     print $out "# $line\n# Running on ", hostname(), "\n# Started at ", now(), "\n#\n";
     close $out or die "$log: cannot write: $!\n";
 }
@@ -207,6 +240,37 @@ sub report_failures {
         : 'the job failed';
     print STDERR "$me: error: $what ($why); see $first->{log}", ($first->{reason} ? '' : ', which ends:'), "\n";
     print STDERR "  $_\n" for $first->{reason} ? () : log_tail($first->{log});
+}
+
+# The highest exit status of failed jobs; 1 for one that has none.
+sub worst_status {
+    return max map { $_->{status} ? exit_code($_->{status}) : 1 } @_;
+}
+
+# Start a process that outlives this one. Print "+name\n" and "-name\n" to the handle returned: should this process end,
+# even by SIGKILL, $clean_up is called with the names that were added and not taken away.
+sub watch {
+    my ($clean_up) = @_;
+    pipe my $in, my $out or die "cannot make a pipe: $!\n";
+    my $pid = fork // die "cannot fork: $!\n";
+    if ($pid) {
+        close $in;
+        $out->autoflush(1);
+        return $out;
+    }
+    close $out;
+    setpgid(0, 0);
+    $SIG{$_} = 'IGNORE' for qw(INT TERM HUP);
+    open STDIN, '<', '/dev/null';
+    open STDOUT, '>', '/dev/null';
+    open STDERR, '>', '/dev/null';
+    my %names;
+    while (my $line = <$in>) {
+        my ($added, $name) = $line =~ /^([+-])(.+)$/;
+        $added eq '+' ? ($names{$name} = 1) : delete $names{$name};
+    }
+    $clean_up->(sort keys %names) if %names;
+    POSIX::_exit(0);
 }
 
 1;

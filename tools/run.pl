@@ -4,7 +4,8 @@
 #   run.pl [options] [JOB=1:40] log-file command [arguments]       (run.pl --help tells more)
 #
 # As many run at a time as there are CPUs, or as --max-jobs-run says; options for clusters are accepted and ignored.
-# Exit status: 0 if all ended with 0; else 1, with the first failing log and its last lines on stderr.
+# Exit status: 0 if all ended with 0; else the highest of theirs, with the first failing log and its last lines on
+# stderr. With --max-retries N, a job that failed is run up to N times more.
 # A job has its own process group, and that ends when run.pl does: by SIGINT, SIGTERM or SIGHUP, or even by SIGKILL.
 
 use strict;
@@ -12,12 +13,11 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use IO::Handle;
-use List::Util qw(first min);
 use POSIX qw(WNOHANG setpgid);
 use SvJobs;
 
 my $grace_seconds = 5;    # from SIGTERM to SIGKILL
-my ($caught, $watchdog_pid, $watchdog, %running);    # %running: process id => job
+my ($caught, $watchdog, $retries, @waiting, %running);    # %running: process id => job
 pipe my $news, my $signalled or die "cannot make a pipe: $!\n";    # a byte for each signal
 $_->blocking(0) for $news, $signalled;
 
@@ -45,51 +45,10 @@ sub end_groups {
     kill 'KILL', map { -$_ } @groups;
 }
 
-# A process that is told of each job's start and end, and that ends what is left should run.pl be killed.
-sub start_watchdog {
-    pipe my $in, my $out or die "cannot make a pipe: $!\n";
-    $watchdog_pid = fork // die "cannot fork: $!\n";
-    if ($watchdog_pid) {
-        $watchdog = $out;
-        $watchdog->autoflush(1);
-        return;
-    }
-    close $out;
-    setpgid(0, 0);
-    $SIG{$_} = 'IGNORE' for qw(INT TERM HUP);
-    open STDIN, '<', '/dev/null';
-    open STDOUT, '>', '/dev/null';
-    open STDERR, '>', '/dev/null';
-    my %groups;
-    while (my $line = <$in>) {
-        my ($started, $group) = $line =~ /^([+-])(\d+)$/;
-        $started eq '+' ? ($groups{$group} = 1) : delete $groups{$group};
-    }
-    end_groups(keys %groups);
-    POSIX::_exit(0);
-}
-
-sub become_command {
-    my ($job) = @_;
-    setpgid(0, 0);
-    $SIG{$_} = 'DEFAULT' for grep { ref $SIG{$_} } qw(INT TERM HUP CHLD PIPE);
-    open STDIN, '<', '/dev/null' or POSIX::_exit(126);
-    open STDOUT, '>>', $job->{log} or POSIX::_exit(126);
-    open STDERR, '>&', \*STDOUT or POSIX::_exit(126);
-    my @command = @{$job->{command}};
-    @command = ('bash', '-c', "set -o pipefail; $job->{line}") if SvJobs::needs_shell(@command);
-    no warnings 'exec';
-    exec {$command[0]} @command;
-    my ($error, $code) = ($!, $!{ENOENT} ? 127 : 126);
-    syswrite STDERR, "run.pl: error: cannot run $command[0]: $error\n";
-    POSIX::_exit($code);
-}
-
 sub start {
     my ($job) = @_;
-    $job->{line} = SvJobs::shell_line(@{$job->{command}});
     $job->{started} = time;
-    eval { SvJobs::log_header($job->{log}, $job->{line}); 1 } or do {
+    eval { SvJobs::log_header($job->{log}, $job->{command}, $job->{runs}++); 1 } or do {
         $job->{reason} = $@ =~ s/\s+$//r;
         return;
     };
@@ -98,7 +57,10 @@ sub start {
         $job->{reason} = "cannot fork: $!";
         return;
     }
-    become_command($job) if !$pid;
+    if (!$pid) {
+        setpgid(0, 0);
+        SvJobs::become_command($job);
+    }
     setpgid($pid, $pid);    # here too: whoever comes first
     print $watchdog "+$pid\n";
     $running{$pid} = $job;
@@ -115,6 +77,7 @@ sub reap {
         my $seconds = time - $job->{started};
         SvJobs::log_footer($job->{log}, $job->{status}, $seconds, $job->{threads})
             or $job->{reason} = "cannot write its log: $!";
+        push @waiting, $job if $job->{status} && $job->{runs} <= $retries && !$caught;
         $count++;
     }
     return $count;
@@ -138,8 +101,9 @@ sub stop_all {
     kill $caught, $$;
 }
 
-my $call = SvJobs::parse_command_line(@ARGV);
-my $at_a_time = $call->{options}{'max-jobs-run'} // $call->{options}{tc} // num_cpus();
+my $call = SvJobs::parse_command_line(\@ARGV);
+my $at_a_time = $call->{options}{'max-jobs-run'} // num_cpus();
+$retries = $call->{options}{'max-retries'} // 0;
 my $threads = $call->{options}{'num-threads'} // 1;
 for my $signal (qw(INT TERM HUP)) {
     next if $signal eq 'HUP' && ($SIG{HUP} // '') eq 'IGNORE';    # nohup; SIGINT is ignored after any "&" in a script
@@ -147,10 +111,10 @@ for my $signal (qw(INT TERM HUP)) {
 }
 $SIG{CHLD} = sub { syswrite $signalled, '.' };
 $SIG{PIPE} = sub { };    # not IGNORE, which the jobs would inherit
-start_watchdog();
+$watchdog = SvJobs::watch(\&end_groups);
 
 my @jobs = map { {%{SvJobs::job_of($call, $_)}, threads => $threads} } $call->{first} .. $call->{last};
-my @waiting = @jobs;
+@waiting = @jobs;
 while (!$caught && (@waiting || %running)) {
     start(shift @waiting) while @waiting && keys %running < $at_a_time && !$caught;
     reap() or !%running or wait_for_news(1);
@@ -159,4 +123,4 @@ stop_all() if $caught;
 close $watchdog;
 my @failed = grep { $_->{reason} || $_->{status} } @jobs;
 SvJobs::report_failures($call, @failed) if @failed;
-exit(@failed ? 1 : 0);
+exit(@failed ? SvJobs::worst_status(@failed) : 0);

@@ -37,6 +37,18 @@ may_apt() {
 }
 
 install_test_packages() {
+  local name
+  install_ffmpeg
+  for name in gridengine slurm; do
+    if ! may_apt; then
+      say "tests of $name are skipped where it does not run; type: sudo tests/cluster/$name.sh install"
+    elif ! tests/cluster/$name.sh install >&2; then
+      say "$name can not be installed (above): its tests are skipped"
+    fi
+  done
+}
+
+install_ffmpeg() {
   if command -v ffmpeg >/dev/null; then
     return 0
   elif may_apt; then

@@ -132,6 +132,25 @@ def test_a_mistake_is_one_line(run, config, data_dir, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_scheduler_is_told_how_many_gpus(run, config, data_dir, tmp_path):
+    words = ["steps/train.sh", "--config", config, "--cmd", "slurm.pl", "--gpus", "auto", data_dir, tmp_path / "exp"]
+    done = run(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("train.sh: error: --gpus auto: a scheduler must be told how many; give 0 for one")
+
+
+def test_gpus_and_threads_are_asked_for_from_the_scheduler(run, config, data_dir, tmp_path):
+    show = tmp_path / "show.pl"
+    show.write_text('#!/bin/sh\necho "$@"\n')
+    show.chmod(0o755)
+    words = ["steps/train.sh", "--config", config, "--cmd", f"{show} --mem 1G"]
+    done = run(*words, "--gpus", "0,1", data_dir, tmp_path / "exp")
+    assert done.stdout.startswith(f"--mem 1G --gpu 2 {tmp_path}/exp/log/train.log steps/train.py ")
+    done = run(*words, "--gpus", "none", "--num-procs", 3, data_dir, tmp_path / "exp")
+    assert done.stdout.startswith("--mem 1G --num-threads 3 ")
+    assert "--num_threads 1 " in done.stdout
+
+
 def test_a_model_to_start_from_that_is_not_there_is_named(run, config, data_dir, tmp_path):
     done = run(*command(config, data_dir, tmp_path / "exp", "--checkpoint", "none.pt"))
     assert "train.py: error: none.pt does not exist" in done.stderr

@@ -73,7 +73,7 @@ def test_arguments_arrive_unchanged(tmp_path: Path, argument: str) -> None:
 
 def test_the_shells_operators_as_arguments(tmp_path: Path) -> None:
     done = run(tmp_path, "x.log", "printf", r"b\na\n", "|", "sort", ">", "two words", "&&", "ls", "nowhere", "2>&1")
-    assert done.returncode == 1
+    assert done.returncode == 2  # of ls
     assert (tmp_path / "two words").read_text() == "a\nb\n"
     assert "nowhere" in output(tmp_path / "x.log")
     assert run(tmp_path, "x.log", "false", "|", "cat").returncode == 1  # pipefail
@@ -103,7 +103,7 @@ def test_no_more_jobs_at_a_time_than_asked_for(tmp_path: Path) -> None:
 def test_failed_jobs_are_counted_and_the_first_log_is_shown(tmp_path: Path) -> None:
     script = 'for i in {1..20}; do echo "JOB line $i"; done; [ JOB -lt 3 ] || exit 7'
     done = run(tmp_path, "JOB=1:4", "log/x.JOB.log", "bash", "-c", script)
-    assert done.returncode == 1
+    assert done.returncode == 7
     lines = done.stderr.splitlines()
     assert lines[0] == ("run.pl: error: 2 of 4 jobs failed, the first is job 3 (code 7); see log/x.3.log, which ends:")
     assert lines[1:] == [f"  3 line {i}" for i in range(11, 21)]
@@ -112,11 +112,22 @@ def test_failed_jobs_are_counted_and_the_first_log_is_shown(tmp_path: Path) -> N
 
 def test_job_killed_by_a_signal(tmp_path: Path) -> None:
     done = run(tmp_path, "x.log", "bash", "-c", "kill -KILL $$")
-    assert done.returncode == 1
+    assert done.returncode == 137
     assert "the job failed (code 137: killed by signal 9 (SIGKILL; as when memory runs out)); see x.log" in done.stderr
     log = (tmp_path / "x.log").read_text()
     assert "# Killed by signal 9 (SIGKILL" in log
     assert "# Ended (code 137)" in log
+
+
+def test_failed_jobs_run_again_when_asked_to(tmp_path: Path) -> None:
+    script = "echo run >> runs.JOB; [ JOB = 1 ] || [ $(wc -l < runs.JOB) = 3 ]"
+    done = run(tmp_path, "--max-retries", "2", "JOB=1:2", "JOB.log", "bash", "-c", script)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "runs.1").read_text() == "run\n"
+    assert (tmp_path / "2.log").read_text().count("# Started at") == 3
+    done = run(tmp_path, "--max-retries", "1", "x.log", "bash", "-c", "exit 3")
+    assert done.returncode == 3
+    assert (tmp_path / "x.log").read_text().count("# Ended (code 3)") == 2
 
 
 def test_missing_command(tmp_path: Path) -> None:

@@ -1,0 +1,406 @@
+package SvCluster;
+
+# What queue.pl and slurm.pl have in common: the submission of jobs as arrays, the wait for the marks that tasks leave
+# (run_task.pl), retries, and the end of the tasks with the submitter. SvClusterConfig.pm reads the configuration.
+#
+# A task's mark alone says how it ended. The scheduler is asked now and then which tasks it still knows: one that it
+# does not know and that has left no mark was killed.
+
+use strict;
+use warnings;
+use Config;
+use Cwd qw(getcwd);
+use File::Basename qw(basename dirname);
+use File::Path qw(make_path remove_tree);
+use FindBin;
+use List::Util qw(min max);
+use POSIX qw(WNOHANG setpgid);
+use Sys::Hostname qw(hostname);
+use SvClusterConfig;
+use SvJobs;
+use SvSpool;
+
+my $me = basename($0);
+my $answer_seconds = 60;     # the longest wait for an answer of the scheduler
+my $dead_seconds = 900;      # without a sign of life, the submitter on another machine is taken for dead
+my $killed_seconds = 2;      # from a task's end to its mark, where the scheduler says that it was killed
+my $longest_nap = 1;
+my $longest_silence = 15;    # between two questions to the scheduler
+
+# What the node, the scheduler or the terminal sets; all other variables are the submitter's.
+my $not_carried = qr/^(?:
+    SLURM.* | SGE_.* | PE(?:_HOSTFILE)? | NSLOTS | NQUEUES | NHOSTS | JOB_.* | QUEUE | RESTARTED | REQUEST | REQNAME
+    | ARC | TMPDIR | TMP | TEMP | HOSTNAME | HOST | HOSTTYPE | PWD | OLDPWD | SHLVL | _ | TERM | DISPLAY | XAUTHORITY
+    | XDG_.* | SSH_.* | (?:CUDA|HIP|ROCR|NVIDIA)_VISIBLE_DEVICES | GPU_DEVICE_ORDINAL | ZE_AFFINITY_MASK
+)$/x;
+
+my ($caught, $watchdog);
+
+sub note {
+    my ($kind, $what) = @_;
+    print STDERR "$me: $kind: $what\n";
+}
+
+# Run a command; its exit status (-1: no answer in time) and all that it says.
+sub ask {
+    my @command = @_;
+    pipe my $in, my $out or die "cannot make a pipe: $!\n";
+    my $pid = fork // die "cannot fork: $!\n";
+    if (!$pid) {
+        setpgid(0, 0);    # Ctrl-C is for the submitter
+        open STDIN, '<', '/dev/null';
+        open STDOUT, '>&', $out;
+        open STDERR, '>&', $out;
+        no warnings 'exec';
+        exec {$command[0]} @command;
+        syswrite STDERR, "cannot run $command[0]: $!";
+        POSIX::_exit(127);
+    }
+    close $out;
+    my ($said, $give_up) = ('', time + $answer_seconds);
+    while (time < $give_up) {
+        vec(my $files = '', fileno $in, 1) = 1;
+        select($files, undef, undef, 1) > 0 or next;
+        my $count = sysread $in, $said, 65536, length $said;
+        last if defined $count && !$count;
+    }
+    my $late = time >= $give_up;
+    kill 'KILL', $pid if $late;
+    1 while waitpid($pid, 0) < 0 && $!{EINTR};
+    return $late ? (-1, "no answer in $answer_seconds seconds") : ($? & 127 ? 128 : $? >> 8, $said);
+}
+
+# What a command said, as one line.
+sub one_line {
+    my ($said) = @_;
+    $said = join ' ', split ' ', $said;
+    return length $said ? substr($said, 0, 500) : 'it says nothing';
+}
+
+# Make the folder of a call, the only one of its name; what a dead submitter has left there is ended and removed.
+sub make_spool {
+    my ($scheduler, $call) = @_;
+    my $name = basename($call->{log}) =~ s/\.log$//r;
+    my $spool = dirname($call->{log}) . "/q/$name";
+    if (defined(my $job_name = $call->{job_name})) {
+        $spool =~ s/\Q$job_name\E/JOB/g;
+    }
+    make_path(dirname($spool), {error => \my $failed});
+    $spool = SvSpool::absolute(dirname($spool)) . '/' . basename($spool);
+    for my $try (1, 2) {
+        if (mkdir $spool, 0700) {
+            SvSpool::must_write("$spool/owner", SvSpool::write_words(hostname(), $$, SvSpool::start_time($$)));
+            return $spool;
+        }
+        $!{EEXIST} or die "$spool: cannot make: $!\n";
+        remove_stale($scheduler, $spool) if $try == 1;
+    }
+    die "$spool: cannot be removed; remove it\n";
+}
+
+sub remove_stale {
+    my ($scheduler, $spool) = @_;
+    my ($line) = SvSpool::read_lines("$spool/owner");
+    my ($host, $pid, $started) = $line ? SvSpool::read_words($line) : ('?', 0, '');
+    my $age = time - ((stat($line ? "$spool/owner" : $spool))[9] // 0);
+    my $here = $host eq hostname();
+    if ($here ? SvSpool::start_time($pid) eq $started : $age < ($line ? $dead_seconds : 10)) {
+        die "$spool: process $pid on $host runs the jobs of this log; wait for its end, or end it\n";
+    }
+    my @job_ids = map { SvSpool::read_lines($_) } SvSpool::glob_files($spool, qr{^\d+$}, 'job_id');
+    chomp @job_ids;
+    note('warning', "process $pid on $host has left jobs behind (@job_ids); ending them") if @job_ids;
+    cancel($scheduler, @job_ids) or die "$spool: cannot end the jobs @job_ids; end them, and remove this folder\n";
+    remove_tree($spool);
+}
+
+sub write_call {
+    my ($spool, $call, $jobs) = @_;
+    my $threads = $call->{options}{'num-threads'} // 1;
+    SvSpool::must_write("$spool/call", SvSpool::write_words(SvSpool::absolute('.'), umask, $threads));
+    my @carried = grep { $_ !~ $not_carried } sort keys %ENV;
+    SvSpool::must_write("$spool/environment", map { SvSpool::write_words($_, $ENV{$_}) } @carried);
+    SvSpool::must_write("$spool/jobs", map { SvSpool::write_words($_->{id}, $_->{log}, @{$_->{command}}) } @$jobs);
+}
+
+# Are the jobs no more in the queue? They are taken out of it, and waited for.
+sub cancel {
+    my ($scheduler, @job_ids) = @_;
+    return 1 if !@job_ids;
+    my $give_up = time + $answer_seconds;
+    ask($scheduler->{cancel}->(@job_ids));
+    while (time < $give_up) {
+        my ($known) = $scheduler->{list}->(@job_ids);
+        return 1 if $known && !%$known;
+        select undef, undef, undef, 0.3;
+    }
+    return 0;
+}
+
+# The state of a call.
+#   jobs      all of them, in order: {id, log, command, runs, status ($?), reason}
+#   waiting   those to be submitted
+#   arrays    submitted and not yet ended: {job_id, folder, tasks => {index => job}, missing => {index => since when}}
+sub new_state {
+    my ($scheduler, $call, $config) = @_;
+    my @jobs = map { SvJobs::job_of($call, $_) } $call->{first} .. $call->{last};
+    my %state = (scheduler => $scheduler, call => $call, options => $call->{options}, jobs => \@jobs,
+        waiting => [@jobs], arrays => [], num_arrays => 0, words => [SvClusterConfig::submit_words($config, $call)]);
+    return \%state;
+}
+
+# Submit what waits, as arrays of the size that the scheduler takes; with --max-jobs-run, one array at a time.
+sub submit_waiting {
+    my ($state) = @_;
+    my $limit = $state->{options}{'max-jobs-run'};
+    while (@{$state->{waiting}} && !$caught && !(defined $limit && @{$state->{arrays}})) {
+        my @jobs = splice @{$state->{waiting}}, 0, $state->{scheduler}{largest_array};
+        my $folder = "$state->{spool}/" . ++$state->{num_arrays};
+        mkdir $folder, 0700 or die "$folder: cannot make: $!\n";
+        SvSpool::must_write("$folder/tasks", map { SvSpool::write_words($_->{id}) } @jobs);
+        SvSpool::must_write("$folder/run.sh", job_script($state->{spool}, $folder));
+        my $job_id = submit($state, $folder, scalar @jobs);
+        SvSpool::must_write("$folder/job_id", "$job_id\n");
+        print $watchdog "+$job_id\n";
+        $_->{runs}++ for @jobs;
+        my %tasks = map { $_ + 1 => $jobs[$_] } 0 .. $#jobs;
+        push @{$state->{arrays}}, {job_id => $job_id, folder => $folder, tasks => \%tasks, missing => {}};
+    }
+}
+
+sub job_script {
+    my ($spool, $folder) = @_;
+    my $words = join ' ', map { SvJobs::shell_quote($_) } "$FindBin::RealBin/run_task.pl", $spool, $folder;
+    my $perl = SvJobs::shell_quote($Config{perlpath});
+    return "#!/bin/bash\n[ -x $perl ] && exec $perl $words\nexec perl $words\n";
+}
+
+# The id that the scheduler gives an array; waits for a scheduler that does not answer.
+sub submit {
+    my ($state, $folder, $count) = @_;
+    my ($scheduler, $options) = @$state{qw(scheduler options)};
+    my $name = basename($state->{spool}) =~ s/[^\w.-]/_/gr =~ s/^(?![A-Za-z])/j/r;
+    my @command = $scheduler->{submit}->($state->{words}, $name, $count, $options->{'max-jobs-run'});
+    my $give_up = time + $options->{'scheduler-timeout'};
+    while (1) {
+        my ($status, $said) = ask_in($folder, @command);
+        return $1 if $status == 0 && $said =~ /^(\d+)(?:[.;]\S*)?\s*$/m;
+        my ($known, $why) = $status == 127 ? ({}) : $scheduler->{list}->(1);
+        if ($known && $said !~ /timed out|try again/i) {
+            die "$command[0] refuses the job: " . one_line($said) . " (it was: @command)\n";
+        }
+        die "$command[0] can not submit: " . one_line($said) . "\n" if time >= $give_up || $caught;
+        complain($state, $why // one_line($said));
+        nap(min(10, $options->{'scheduler-timeout'}));
+    }
+}
+
+# Ask from within a folder, which becomes the scheduler's working folder: any name will do for it.
+sub ask_in {
+    my ($folder, @command) = @_;
+    my $cwd = getcwd();
+    chdir $folder or die "$folder: cannot enter: $!\n";
+    local $ENV{PWD} = $folder;
+    my @answer = ask(@command);
+    chdir $cwd or die "$cwd: cannot enter: $!\n";
+    return @answer;
+}
+
+# Say that the scheduler does not answer, at once and then every ten minutes.
+sub complain {
+    my ($state, $why) = @_;
+    return if ($state->{complained} // 0) > time - 600;
+    $state->{complained} = time;
+    note('warning', 'the scheduler does not answer (' . one_line($why)
+            . '); running jobs go on, and it is asked again for ' . $state->{options}{'scheduler-timeout'} . ' s');
+}
+
+# Sleep; a signal ends it.
+sub nap {
+    my ($seconds) = @_;
+    select undef, undef, undef, $seconds if !$caught;
+}
+
+# Take up the marks of tasks that have ended; how many.
+sub read_marks {
+    my ($state) = @_;
+    my $count = 0;
+    for my $array (@{$state->{arrays}}) {
+        opendir my $dir, $array->{folder} or next;
+        for my $index (map { /^mark\.(\d+)$/ ? $1 : () } readdir $dir) {
+            next if !$array->{tasks}{$index};
+            my ($line) = SvSpool::read_lines("$array->{folder}/mark.$index");
+            my ($status, $size, $reason) = SvSpool::read_words($line // next);
+            my $job = $array->{tasks}{$index};
+            next if !length $reason && !has_log($state, $array, $index, $job, $size);
+            end_task($state, $array, $index, $status, $reason);
+            $count++;
+        }
+    }
+    return $count;
+}
+
+# Is all that a task wrote into its log to be seen here? A shared filesystem may be late.
+sub has_log {
+    my ($state, $array, $index, $job, $size) = @_;
+    return 1 if (-s $job->{log} // -1) >= $size;
+    my $since = $array->{missing}{"log $index"} //= time;
+    return 0 if time < $since + $state->{options}{'fs-delay'};
+    end_task($state, $array, $index, 256, "its log did not appear in $state->{options}{'fs-delay'} s; "
+            . 'is it on a filesystem that all machines share?');
+    return 0;
+}
+
+# Note how a task has ended: $status is $? of its command, or, where that is not known, undef and $reason says why.
+sub end_task {
+    my ($state, $array, $index, $status, $reason) = @_;
+    my $job = delete $array->{tasks}{$index};
+    $job->{status} = $status;
+    $job->{reason} = length($reason // '') ? $reason : undef;
+    my $failed = $job->{status} || $job->{reason};
+    push @{$state->{waiting}}, $job if $failed && $job->{runs} <= $state->{options}{'max-retries'} && !$caught;
+}
+
+# Ask the scheduler for its tasks, and give up those that it does not know.
+sub find_lost {
+    my ($state) = @_;
+    my ($scheduler, $options) = @$state{qw(scheduler options)};
+    touch($state);
+    my ($known, $why) = $scheduler->{list}->(map { $_->{job_id} } @{$state->{arrays}});
+    if (!$known) {
+        $state->{silent_since} //= time;
+        die "the scheduler has not answered for $options->{'scheduler-timeout'} s (" . one_line($why) . ")\n"
+            if time >= $state->{silent_since} + $options->{'scheduler-timeout'};
+        complain($state, $why);
+        return;
+    }
+    note('warning', 'the scheduler answers again') if $state->{complained};
+    delete @$state{qw(silent_since complained)};
+    read_marks($state);    # of tasks that ended just before the answer
+    for my $array (@{$state->{arrays}}) {
+        for my $index (sort { $a <=> $b } keys %{$array->{tasks}}) {
+            my $task = $known->{"$array->{job_id}.$index"};
+            $task ? look_at($state, $array, $index, $task) : miss($state, $array, $index);
+        }
+    }
+}
+
+# This machine's cache of a shared folder is renewed, and others see that the submitter lives.
+sub touch {
+    my ($state) = @_;
+    utime undef, undef, "$state->{spool}/owner";
+    for my $array (@{$state->{arrays}}) {
+        SvSpool::write_file("$array->{folder}/kick");
+        unlink "$array->{folder}/kick";
+    }
+}
+
+# A task that is known, with {hopeless => why, or '?'} or {waits => why} if the scheduler says so.
+sub look_at {
+    my ($state, $array, $index, $task) = @_;
+    delete $array->{missing}{$index};
+    if ($task->{hopeless}) {
+        my $why = $task->{hopeless} eq '?' ? $state->{scheduler}{explain}->($array->{job_id}) : $task->{hopeless};
+        ask($state->{scheduler}{cancel_task}->($array->{job_id}, $index));
+        end_task($state, $array, $index, undef, "the scheduler will not run it: $why");
+    } elsif ($task->{waits} && !$state->{told}{$task->{waits}}++) {
+        note('warning', "job $array->{tasks}{$index}{id} waits: $task->{waits}");
+    }
+}
+
+# A task that is not known has been killed if its mark does not come.
+sub miss {
+    my ($state, $array, $index) = @_;
+    my $since = $array->{missing}{$index} //= time;
+    return if time < $since + $killed_seconds;
+    my ($killed, $why) = $state->{scheduler}{fate}->($array->{job_id}, $index);
+    return if !$killed && time < $since + $state->{options}{'fs-delay'};
+    my $said = join ' ', map { /\S/ ? s/\s+$//r : () } SvSpool::read_lines("$array->{folder}/out.$index");
+    my $what = $killed ? 'killed' : -e "$array->{folder}/claim.$index" ? 'ended without a mark' : 'never started';
+    my $reason = join '; ', "$what: $why", length $said ? substr($said, 0, 500) : ();
+    end_task($state, $array, $index, $killed ? 9 : undef, $reason);
+}
+
+# Run a call to its end; the exit status.
+sub run {
+    my ($scheduler, @argv) = @_;
+    if (@argv && $argv[0] eq '--print-config') {
+        print $scheduler->{config};
+        return 0;
+    }
+    my $config;
+    my $call = SvJobs::parse_command_line(\@argv, sub {
+        $config = SvClusterConfig::find_config($scheduler, $_[0]{config});
+        return SvClusterConfig::apply_defaults($config, $_[0]);
+    });
+    my $state = new_state($scheduler, $call, $config);
+    for my $signal (qw(INT TERM HUP)) {
+        next if ($SIG{$signal} // '') eq 'IGNORE' && $signal eq 'HUP';    # nohup
+        $SIG{$signal} = sub { $caught //= $signal };
+    }
+    $SIG{PIPE} = sub { };
+    my $finished = eval { $state->{spool} = make_spool($scheduler, $call); wait_for_all($state); 1 };
+    my $error = $@;
+    stop($state) if $caught;
+    if (!$finished) {
+        note('error', $error =~ s/\s+$//r);
+        give_up($state);
+        return 1;
+    }
+    remove_tree($state->{spool});
+    rmdir dirname($state->{spool});    # if it is empty
+    my @failed = grep { $_->{reason} || $_->{status} } @{$state->{jobs}};
+    SvJobs::report_failures($call, @failed) if @failed;
+    return @failed ? SvJobs::worst_status(@failed) : 0;
+}
+
+sub wait_for_all {
+    my ($state) = @_;
+    my $spool = $state->{spool};
+    write_call($spool, $state->{call}, $state->{jobs});
+    $watchdog = SvJobs::watch(sub { cancel($state->{scheduler}, @_) and remove_tree($spool) });
+    my ($begin, $asked) = (time, time);
+    while (!$caught) {
+        submit_waiting($state);
+        last if !@{$state->{arrays}};
+        my $elapsed = time - $begin;
+        read_marks($state) or nap(min($longest_nap, max(0.1, $elapsed / 50)));
+        if (time - $asked >= max(2, min($longest_silence, $elapsed / 10))) {
+            find_lost($state);
+            $asked = time;
+        }
+        for my $array (grep { !%{$_->{tasks}} } @{$state->{arrays}}) {
+            print $watchdog "-$array->{job_id}\n";
+        }
+        @{$state->{arrays}} = grep { %{$_->{tasks}} } @{$state->{arrays}};
+    }
+}
+
+# After an error: end what was submitted, if the scheduler answers.
+sub give_up {
+    my ($state) = @_;
+    my @job_ids = map { $_->{job_id} } @{$state->{arrays}};
+    if ($state->{silent_since} || !cancel($state->{scheduler}, @job_ids)) {
+        note('error', "the jobs @job_ids are left as they are, with $state->{spool}");
+    } elsif ($state->{spool}) {
+        remove_tree($state->{spool});
+    }
+    print $watchdog map { "-$_\n" } @job_ids if $watchdog;
+}
+
+# After a signal: take the jobs away, and die of it.
+sub stop {
+    my ($state) = @_;
+    my @job_ids = map { $_->{job_id} } @{$state->{arrays}};
+    note('error', "stopped by SIG$caught, ending the submitted jobs (@job_ids)");
+    if (cancel($state->{scheduler}, @job_ids)) {
+        remove_tree($state->{spool}) if $state->{spool};
+        print $watchdog map { "-$_\n" } @job_ids if $watchdog;
+    } else {
+        note('error', "they could not be ended; type: " . join ' ', $state->{scheduler}{cancel}->(@job_ids));
+    }
+    $SIG{$caught} = 'DEFAULT';
+    kill $caught, $$;
+}
+
+1;
