@@ -109,7 +109,7 @@ class ScoredTrials:
     def as_trials(self) -> Trials:
         """One block with all of them, as `write_scores` takes it."""
         ids = np.array(self.ids, dtype=object)
-        return Trials(self.path, 1, ids, ids, self.enroll, self.test, self.is_target)
+        return Trials(self.path, 1, ids, ids, self.enroll, self.test, self.is_target, self.path.stat().st_size)
 
 
 def read_scored_trials(path: str | Path) -> ScoredTrials:
