@@ -13,7 +13,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 
 # Options
 stage=0               # first stage to run (0 makes the corpus; the others are those of egs/voxceleb/run.sh)
-stop_stage=7          # last stage to run
+stop_stage=8          # last stage to run
 nj=2                  # parallel jobs
 cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 gpus=none             # "0,1": those, a process each; auto: one if there is one; none: CPU
@@ -53,7 +53,7 @@ score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: stage 6
 top_n=20              # nearest speakers of the cohort, for asnorm; 34 are in it
 lda_dim=30            # dimensions that LDA keeps before PLDA, below 34; 0: no LDA
 . tools/parse_options.sh
-check_stages 0 7
+check_stages 0 8
 
 name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
   --scale "$scale" --lambda "$lambda" --t "$t" --seed "$seed" \

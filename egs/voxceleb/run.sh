@@ -7,7 +7,7 @@
 #
 # Stages: 0 download (only when asked)   1 data lists   2 fbank to ark files   3 training
 #         4 averaging and embeddings     5 cosine scores and results
-#         6 score normalization (AS-norm)     7 PLDA
+#         6 score normalization (AS-norm)     7 PLDA and calibration   8 report
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -16,7 +16,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 
 # Options
 stage=1               # first stage to run
-stop_stage=7          # last stage to run
+stop_stage=8          # last stage to run
 nj=16                 # parallel jobs
 cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
@@ -66,7 +66,7 @@ top_n=300             # nearest speakers of the cohort (training speakers that w
 lda_dim=150           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA
 . tools/parse_options.sh
 
-check_stages 0 7
+check_stages 0 8
 fbank=${fbank:-$data/fbank}
 read -ra trial_lists <<<"$trials"
 if [ -d "$start_dir/$source" ]; then
@@ -210,12 +210,25 @@ if in_stage 6 "score normalization"; then
   steps/summarize_results.py "$exp_dir"
 fi
 
-if in_stage 7 "PLDA"; then
+if in_stage 7 "PLDA and calibration"; then
   steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_vectors" "$data/vox2_dev" "$exp_dir/plda"
   for name in "${trial_lists[@]}"; do
     steps/score_plda.py "$data/vox1/trials/$name" "$test_vectors" "$exp_dir/plda" "$exp_dir/scores/plda_$name.score"
   done
   steps/compute_metrics.py --backend plda --prefix plda_ \
     "$exp_dir" vox1_plda_result "$data/vox1/trials" "${trial_lists[@]}"
+  if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside
+    mean=$exp_dir/embeddings/vox2_dev/mean_vec.npy
+    steps/make_calibration_trials.py "$exp_dir" "$data/vox2_dev"
+    steps/score_cosine.py --mean "$mean" \
+      "$exp_dir/calibration/heldout.kaldi" "$train_vectors" "$exp_dir/scores/heldout.kaldi.score"
+    steps/calibrate.py --mean "$mean" "$exp_dir" heldout.kaldi "${trial_lists[@]}"
+    steps/compute_metrics.py --backend cos_cali --prefix cali_ --llr true \
+      "$exp_dir" vox1_cali_cos_result "$data/vox1/trials" "${trial_lists[@]}"
+  fi
   steps/summarize_results.py "$exp_dir"
+fi
+
+if in_stage 8 "report"; then
+  steps/make_report.py --test-data "$data/vox1" "$exp_dir"
 fi
