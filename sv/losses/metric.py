@@ -1,7 +1,7 @@
 """What the metric losses share: they have no class weights and compare the utterances of a batch with one another.
 
-A batch holds P speakers x K utterances, those of a speaker side by side (`sv.data.GroupSampler` makes such). With
-several processes each compares the speakers of its own share among themselves.
+A batch holds P speakers x K utterances, those of a speaker side by side, as `sv.data.sampling.GroupSampler` makes it.
+With several processes each compares the speakers of its own share among themselves.
 """
 
 from typing import ClassVar
