@@ -26,7 +26,7 @@ reverb_data=          # DIR: impulse responses for online and shard
 # System; an empty option leaves what the configuration file says
 config=               # FILE: YAML of encoder, loss and schedules (must be given)
 model=                # encoder
-loss=                 # softmax, am, aam, sphereface2
+loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, ...; an unknown name lists them all
 margin_type=          # C, A or M, of sphereface2
 margin=               # final margin
 scale=                # s

@@ -82,6 +82,10 @@ class DataloaderArgs(Section):
     batch_size: int = Field(128, gt=0)  # per process
     num_workers: int = Field(4, ge=0)  # threads that read ahead; 0: read when needed
     prefetch_factor: int = Field(4, gt=0)  # batches read ahead by each
+    sampler: Literal["auto", "utterance", "speaker", "pxk", "length"] = (
+        "auto"  # what makes a batch; auto: as the loss needs
+    )
+    utts_per_speaker: int = Field(2, gt=1)  # K of the sampler pxk; P is batch_size / K
 
 
 class MarginUpdate(Section):

@@ -31,7 +31,7 @@ rirs=                 # DIR: RIRS_NOISES, to augment with
 builtin_noise=true    # true|false: made-up noise and rooms instead of these
 # System; an empty option leaves what the configuration file says
 config=egs/mini/conf/resnet_small.yaml # FILE: encoder, loss, schedules
-loss=                 # softmax, am, aam, sphereface2
+loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, ...; an unknown name lists them all
 margin_type=          # C, A or M, of sphereface2
 margin=               # final margin
 scale=                # s

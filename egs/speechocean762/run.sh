@@ -37,7 +37,7 @@ check_audio=true      # decode every file before stage 2
 trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and age band
 # System; an empty option leaves what the configuration file says
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: encoder, loss, schedules
-loss=                 # softmax, am, aam, sphereface2
+loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, ...; an unknown name lists them all
 margin_type=          # C, A or M, of sphereface2
 margin=               # final margin
 scale=                # s

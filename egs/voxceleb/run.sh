@@ -43,7 +43,7 @@ check_audio=false     # decode every file before stage 2
 trials=               # trial lists (default: vox1_{O,E,H}_cleaned.kaldi, as far as stage 1 could make them)
 # System; an empty option leaves what the configuration file says
 config=egs/voxceleb/conf/resnet34.yaml # FILE: encoder, loss, schedules
-loss=                 # softmax, am, aam, sphereface2
+loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, ...; an unknown name lists them all
 margin_type=          # C, A or M, of sphereface2
 margin=               # final margin
 scale=                # s

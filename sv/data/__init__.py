@@ -6,7 +6,7 @@ from sv.data.crops import CropReader
 from sv.data.feats import FeatsIndex, read_index
 from sv.data.loader import ArkDataset, Batch, Dataset, Loader
 from sv.data.online import OnlineDataset
-from sv.data.sampling import UtteranceSampler, uniform
+from sv.data.sampling import Sampler, UtteranceSampler, build_sampler, rows_of, uniform
 from sv.data.shards import ShardSource
 from sv.data.waves import WaveSource, WavSource
 
@@ -21,10 +21,13 @@ __all__ = [
     "Loader",
     "MendedDataset",
     "OnlineDataset",
+    "Sampler",
     "ShardSource",
     "UtteranceSampler",
     "WavSource",
     "WaveSource",
+    "build_sampler",
     "read_index",
+    "rows_of",
     "uniform",
 ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sv.data.feats import FeatsIndex
 from sv.data.loader import Batch, Dataset
-from sv.data.sampling import Longs, uniform
+from sv.data.sampling import Longs, rows_of, uniform
 from sv.errors import UserError, log
 from sv.io import write_table
 
@@ -98,7 +98,7 @@ class MendedDataset:
         mended = utts.copy()
         for place, utt in enumerate(utts.tolist()):
             if why := self._why_bad(utt, epoch):
-                self.bad.add({self.index.utts[utt]: why})
+                self.bad.add({self.index.utts[rows_of(utt)]: why})
                 mended[place] = self._substitute(utt, epoch, why)
         return mended
 
@@ -114,13 +114,14 @@ class MendedDataset:
         for candidate in self._candidates(utt, epoch):
             if not (fault := self._why_bad(candidate, epoch)):
                 return candidate
-            self.bad.add({self.index.utts[candidate]: fault})
+            self.bad.add({self.index.utts[rows_of(candidate)]: fault})
         raise UserError(f"{why}; {_OF_SPEAKER + _OF_ANYBODY} others drawn instead of it can not be read either")
 
     def _candidates(self, utt: int, epoch: int) -> Iterator[int]:
         speakers: NDArray[np.int32] = self.index.speaker
-        of_speaker = self.utts[(speakers[self.utts] == speakers[utt]) & (self.utts != utt)]
+        row = rows_of(utt)
+        of_speaker = self.utts[(speakers[self.utts] == speakers[row]) & (self.utts != row)]
         for number in range(_OF_SPEAKER + _OF_ANYBODY):
             pool = of_speaker if number < _OF_SPEAKER and len(of_speaker) else self.utts
             draw = uniform(self.seed, epoch, np.array([utt]), _STREAM + number)[0]
-            yield int(pool[int(draw * len(pool))])
+            yield int(pool[int(draw * len(pool))]) + utt - row  # another crop of it than a plain draw's, as of `utt`

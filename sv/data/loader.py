@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sv.config import SpecAugArgs
 from sv.data.crops import CropReader, crop_starts
-from sv.data.sampling import Longs, UtteranceSampler, uniform
+from sv.data.sampling import Longs, Sampler, rows_of, uniform
 from sv.data.spec_augment import draw_bands, hide
 
 
@@ -28,7 +28,7 @@ class Batch:
     Attributes:
         features: (batch, frames, mels) float32.
         speaker: (batch,) int64.
-        utts: (batch,) rows of the index, to name an utterance.
+        utts: (batch,) draws of the sampler, from which `rows_of` gives the rows of the index.
     """
 
     features: Tensor
@@ -46,7 +46,7 @@ class Batch:
 
 
 class Dataset(Protocol):
-    """Makes the batch of given utterances."""
+    """Makes the batch of given draws (`sv.data.sampling`)."""
 
     def batch(self, utts: Longs, epoch: int) -> Batch: ...
 
@@ -60,7 +60,7 @@ class Dataset(Protocol):
 
 
 class ArkDataset:
-    """Crops from arks, at a random place of each utterance drawn from (seed, epoch, utterance).
+    """Crops from arks, at a random place of each utterance drawn from (seed, epoch, draw of the utterance).
 
     Args:
         reader: of the frames.
@@ -84,11 +84,12 @@ class ArkDataset:
 
     def batch(self, utts: Longs, epoch: int) -> Batch:
         index = self.reader.index
-        starts = crop_starts(index.num_frames[utts], self.num_frms, uniform(self.seed, epoch, utts))
-        features = self.reader.crops(utts, starts, self.num_frms, center=self.center)
+        rows = rows_of(utts)
+        starts = crop_starts(index.num_frames[rows], self.num_frms, uniform(self.seed, epoch, utts))
+        features = self.reader.crops(rows, starts, self.num_frms, center=self.center)
         shape = (self.num_frms, self.reader.num_mels)
         bands = draw_bands(self.spec_aug, *shape, seed=self.seed, epoch=epoch, items=utts)
-        speaker = torch.from_numpy(index.speaker[utts].astype("int64"))
+        speaker = torch.from_numpy(index.speaker[rows].astype("int64"))
         return Batch(hide(torch.from_numpy(features), bands), speaker, utts)
 
     def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
@@ -113,7 +114,7 @@ class Loader:
     def __init__(
         self,
         dataset: Dataset,
-        sampler: UtteranceSampler,
+        sampler: Sampler,
         *,
         num_workers: int = 1,
         prefetch: int = 4,
@@ -121,6 +122,7 @@ class Loader:
         world: int = 1,
         pin: bool = False,
     ) -> None:
+        sampler.check_processes(world)
         self.dataset, self.sampler, self.rank, self.world, self.pin = dataset, sampler, rank, world, pin
         self._depth = num_workers * prefetch
         self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="loader") if num_workers else None

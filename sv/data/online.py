@@ -20,7 +20,7 @@ from sv.config import DatasetArgs
 from sv.data.augmenter import REVERB, Augmenter
 from sv.data.crops import crop_starts
 from sv.data.loader import Batch
-from sv.data.sampling import Longs, uniform
+from sv.data.sampling import Longs, rows_of, uniform
 from sv.data.spec_augment import Bands, draw_bands, hide
 from sv.data.waves import WaveSource
 from sv.features import Fbank, subtract_mean
@@ -164,7 +164,7 @@ class OnlineDataset:
 
     def batch(self, utts: Longs, epoch: int) -> Batch:
         speed = self._draw_speeds(utts, epoch)
-        speaker = torch.from_numpy(self.speaker[speed, utts].astype(np.int64))
+        speaker = torch.from_numpy(self.speaker[speed, rows_of(utts)].astype(np.int64))
         sounds = self.sounds(utts, epoch)
         if self.on_device:
             return SoundBatch(torch.empty(0), speaker, utts, sounds=sounds, front_end=self.front_end)
@@ -218,7 +218,7 @@ class OnlineDataset:
             speed = float(self._speeds[number])
             rows = np.flatnonzero(drawn == number)
             samples = samples_needed(self.front_end.samples, rate, speed)
-            sources = self.rows[utts[rows]]
+            sources = self.rows[rows_of(utts[rows])]
             starts = crop_starts(self.source.num_samples[sources], samples, places[rows])
             waves = np.empty((len(rows), samples), dtype=np.float32)
             for wave, source, start in zip(waves, sources.tolist(), starts.tolist(), strict=True):

@@ -18,12 +18,12 @@ def cosine_matrix(embedding: Tensor, weight: Tensor) -> Tensor:
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Rows (n, dim) brought to norm 1.
+    """Rows (..., dim) brought to norm 1.
 
     A row of norm 1e-6 or less has no direction: it becomes 0, and so does its gradient, which 1 / norm would otherwise
     raise to where one dead utterance outweighs the rest of the batch.
     """
-    norm = torch.linalg.vector_norm(rows, dim=1, keepdim=True)  # (n, 1)
+    norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)  # (..., 1)
     return rows * ((norm > NORM_FLOOR) / norm.clamp_min(NORM_FLOOR))
 
 

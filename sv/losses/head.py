@@ -42,10 +42,12 @@ class Head(nn.Module):
         shard: this process's rows, if the head is split.
         default_margin: the margin to train with at the end of the schedule.
         margin_range: the smallest margin, which changes nothing, and the largest that makes sense.
+        margin_from_start: the margin does not grow, it is the same from the first step on.
     """
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset()
     row_parameters: ClassVar[tuple[str, ...]] = ()
+    margin_from_start: ClassVar[bool] = False
     default_margin: float
     margin_range: tuple[float, float]
 

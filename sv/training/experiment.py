@@ -22,7 +22,7 @@ import torch
 import yaml
 
 from sv.config import Config, first_difference, load_config, parse_config, save_config
-from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, UtteranceSampler, read_index
+from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, build_sampler, read_index, rows_of
 from sv.errors import UserError, log
 from sv.io import atomic_write, write_table
 from sv.training import rng
@@ -177,7 +177,17 @@ class Experiment:
     def _trainer(self, global_batch: int, net: SpeakerNet) -> Trainer:
         config, args = self.config, self.config.dataset_args
         utts = self._training_utts()
-        sampler = UtteranceSampler(utts, global_batch, config.seed, args.sample_num_per_epoch)
+        sampler_name = config.dataloader_args.sampler
+        assert sampler_name != "auto", "a resolved configuration names its sampler"
+        sampler = build_sampler(
+            sampler_name,
+            self.index,
+            utts,
+            global_batch,
+            config.seed,
+            per_epoch=args.sample_num_per_epoch,
+            utts_per_speaker=config.dataloader_args.utts_per_speaker,
+        )
         mended = MendedDataset(self.dataset, utts, self.index, seed=config.seed, max_share=config.max_bad_share)
         loader = Loader(
             mended,
@@ -201,7 +211,7 @@ class Experiment:
             margin=Margin(config.margin_update, final_margin, sampler.steps),
             heldout=self._heldout_test(),
             guard=NonFiniteGuard(
-                self.index.utts.__getitem__,
+                lambda draw: self.index.utts[rows_of(draw)],
                 lambda utts, epoch: self.dataset.batch(utts, epoch).to(self.world.device).features,
             ),
             bad=mended.bad,

@@ -24,7 +24,7 @@ class NonFiniteGuard:
     """Looks at the losses of several steps at once: on a GPU each look waits for the device.
 
     Args:
-        name: id of an utterance, by its row of the index.
+        name: id of an utterance, by its draw (`sv.data.sampling`).
         features: (batch, frames, mels) that a step saw, from its utterances and epoch.
     """
 

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
-from sv.config import Config, load_config
+from sv.config import Config, DataloaderArgs, load_config
 from sv.errors import UserError
 from sv.losses import LOSSES, build_head
 from sv.models import MODELS, build_model
+
+GROUP_OPTION = "utts_per_speaker"  # of the losses that compare the utterances of a batch
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def make_system(path: str | Path, flags: Mapping[str, str | None], overrides: Se
     if given.get("model", in_file.model) != in_file.model:
         words.append("model_args={}")
     if given.get("loss", in_file.loss) != in_file.loss:
-        words += ["loss_args={}", "margin_update.final_margin=null"]
+        words += ["loss_args={}", "margin_update.final_margin=null", "dataloader_args.sampler=auto"]
     words += [f"{FLAGS[name].key}={value}" for name, value in given.items()]
     return resolve(load_config(path, [*words, *overrides]), str(path))
 
@@ -82,14 +84,59 @@ def resolve(config: Config, where: str) -> Config:
     model_args = MODELS.resolve(config.model, {**config.model_args, "feat_dim": mels})
     _check_sizes(config.model, model_args, where)
     loss_args = LOSSES.resolve(config.loss, config.loss_args)
+    loader_args = _resolve_sampler(config, compares=GROUP_OPTION in loss_args, where=where)
+    if GROUP_OPTION in loss_args:
+        loss_args[GROUP_OPTION] = loader_args.utts_per_speaker
     head = build_head(config.loss, 1, 2, loss_args)  # a tiny one, to ask it about its margin
     final = config.margin_update.final_margin
     final = head.default_margin if final is None else final
     initial = min(max(config.margin_update.initial_margin, head.margin_range[0]), final)
+    initial = final if head.margin_from_start else initial
     for margin in (initial, final):
         head.check_margin(margin)
     update = config.margin_update.model_copy(update={"final_margin": final, "initial_margin": initial})
-    return config.model_copy(update={"model_args": model_args, "loss_args": loss_args, "margin_update": update})
+    return config.model_copy(
+        update={
+            "model_args": model_args,
+            "loss_args": loss_args,
+            "margin_update": update,
+            "dataloader_args": loader_args,
+        }
+    )
+
+
+def _resolve_sampler(config: Config, *, compares: bool, where: str) -> DataloaderArgs:
+    """The sampler that the loss needs, if the file leaves it open, and a check of what it says.
+
+    Args:
+        compares: the loss is a metric loss, which compares the utterances of a batch.
+    """
+    args, group = config.dataloader_args, config.dataloader_args.utts_per_speaker
+    name = args.sampler
+    if name == "auto":
+        name = "pxk" if compares else "utterance"
+    if compares and name != "pxk":
+        raise UserError(
+            f"{where}: dataloader_args.sampler is {name}, but loss {config.loss} compares the utterances of a batch, "
+            "which takes pxk; leave it out"
+        )
+    given = config.loss_args.get(GROUP_OPTION, group)
+    if compares and given != group:
+        raise UserError(
+            f"{where}: loss_args.{GROUP_OPTION} is {given}, but dataloader_args.utts_per_speaker is {group}; "
+            "leave the first out"
+        )
+    if name == "pxk" and config.train_feats != "ark" and config.dataset_args.speeds:
+        raise UserError(
+            f"{where}: dataset_args.speeds makes another speaker of a sample, and the sampler pxk needs those of a group "
+            "to be of one; set dataset_args.speeds=[]"
+        )
+    if name == "pxk" and (args.batch_size % group or args.batch_size < 2 * group):
+        raise UserError(
+            f"{where}: dataloader_args.batch_size is {args.batch_size}, which is not two or more speakers x {group} "
+            "utterances (dataloader_args.utts_per_speaker)"
+        )
+    return args.model_copy(update={"sampler": name})
 
 
 def _check_sizes(model: str, model_args: dict[str, Any], where: str) -> None:
@@ -105,8 +152,7 @@ def _check_sizes(model: str, model_args: dict[str, Any], where: str) -> None:
 def system_name(config: Config) -> str:
     """Name of a resolved system's folder: ResNet34-sphereface2-A-m0.15-seed42, ResNet34-softmax-online-seed42."""
     parts: list[Any] = [config.model, config.loss]
-    if "margin_type" in config.loss_args:
-        parts.append(config.loss_args["margin_type"])
+    parts += [config.loss_args[option] for option in ("margin_type", "mining") if option in config.loss_args]
     low, high = build_head(config.loss, 1, 2, config.loss_args).margin_range
     if high > low:
         parts.append(f"m{config.margin_update.final_margin:g}")

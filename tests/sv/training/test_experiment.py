@@ -155,6 +155,26 @@ def test_killed_while_it_writes_a_checkpoint_it_ends_with_the_same_weights(
     same_result(exp, undisturbed(make_config()))
 
 
+@pytest.mark.parametrize("loss", ["ge2e", "sphere"])
+def test_metric_losses_and_annealing_go_on_in_mid_epoch(data_dir, make_config, tmp_path, monkeypatch, loss):
+    """What a step draws, and the margin that is the annealing, depend on the step alone."""
+    config = make_config(loss=loss, save_minutes=1e-9, num_epochs=2)
+    train(config, data_dir, tmp_path / "whole", WORLD)
+    step = Trainer._step
+
+    def until_the_ninth(trainer, batch):
+        if trainer.place.step == 8:
+            raise KeyboardInterrupt
+        step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "_step", until_the_ninth)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, data_dir, tmp_path / "ended", WORLD)
+    monkeypatch.setattr(Trainer, "_step", step)
+    train(config, data_dir, tmp_path / "ended", WORLD)
+    same_result(tmp_path / "ended", tmp_path / "whole")
+
+
 @pytest.mark.slow
 def test_sigterm_saves_and_ends(start_training, undisturbed, data_dir, make_config, tmp_path):
     exp = tmp_path / "exp"
@@ -280,6 +300,10 @@ def test_a_loss_that_overflows_stops_the_training(data_dir, make_config, tmp_pat
             "dimension 16 .CM2., the configuration says 20 mel bins",
         ),
         ({"heldout_speakers": 7}, "heldout_speakers is 7, but .* has 8 speakers"),
+        (
+            {"loss": "ge2e", "dataloader_args": {"batch_size": 14}},
+            "a batch of 14 is 7 speakers x 2 utterances, and there are 6 speakers; set a smaller",
+        ),
     ],
 )
 def test_data_that_do_not_fit_get_one_line(data_dir, make_config, tmp_path, changes, message):

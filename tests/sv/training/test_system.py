@@ -2,6 +2,7 @@
 
 import pytest
 
+from sv.config import save_config
 from sv.errors import UserError
 from sv.training.system import FLAGS, make_system, system_name
 
@@ -27,6 +28,8 @@ def path(tmp_path):
         ({"margin_type": "A", "margin": "0.15"}, "resnet_small-sphereface2-A-m0.15-seed42"),
         ({"loss": "aam", "seed": "7"}, "resnet_small-aam-m0.2-seed7"),
         ({"loss": "softmax", "model": "XVEC"}, "XVEC-softmax-seed42"),
+        ({"loss": "triplet"}, "resnet_small-triplet-semihard-m0.3-seed42"),
+        ({"loss": "ge2e"}, "resnet_small-ge2e-seed42"),
         ({"loss": "", "margin": None}, "resnet_small-sphereface2-C-m0.25-seed42"),
     ],
 )
@@ -48,6 +51,28 @@ def test_another_loss_drops_options_and_margin_of_the_files_loss(path):
     assert config.loss_args["scale"] == 32.0
     assert config.margin_update.final_margin == 0.2
     assert make_system(path, {"loss": "sphereface2"}).loss_args["scale"] == 30.0
+
+
+def test_a_metric_loss_takes_groups_and_the_others_do_not(path):
+    for loss, sampler in (("ge2e", "pxk"), ("triplet", "pxk"), ("aam", "utterance"), ("", "utterance")):
+        config = make_system(path, {"loss": loss})
+        assert config.dataloader_args.sampler == sampler
+        assert config.loss_args.get("utts_per_speaker", 2) == 2
+    config = make_system(path, {"loss": "ge2e"}, ["dataloader_args.utts_per_speaker=4"])
+    assert (config.dataloader_args.utts_per_speaker, config.loss_args["utts_per_speaker"]) == (4, 4)
+    assert make_system(path, {}, ["dataloader_args.sampler=speaker"]).dataloader_args.sampler == "speaker"
+    assert make_system(path, {"loss": "aam"}, ["dataloader_args.sampler=pxk"]).dataloader_args.sampler == "pxk"
+
+
+def test_another_loss_drops_the_sampler_of_the_files_loss(tmp_path, path):
+    save_config(make_system(path, {"loss": "ge2e"}), tmp_path / "ge2e.yaml")
+    assert make_system(tmp_path / "ge2e.yaml", {"loss": "aam"}).dataloader_args.sampler == "utterance"
+    assert make_system(tmp_path / "ge2e.yaml", {}).loss == "ge2e"
+
+
+def test_the_margin_of_triplets_does_not_grow(path):
+    update = make_system(path, {"loss": "triplet"}).margin_update
+    assert (update.initial_margin, update.final_margin) == (0.3, 0.3)
 
 
 def test_another_model_drops_options_of_the_files_model(path):
@@ -73,6 +98,30 @@ def test_overrides_come_last(path):
         ({}, ["loss_argz.t=3"], "unknown key 'loss_argz'; did you mean 'loss_args'"),
         ({}, ["model_args.feat_dim=40"], "model_args.feat_dim is 40, but dataset_args.fbank_args.num_mel_bins is 80"),
         ({}, ["margin_update.fix_start_epoch=3"], "fix_start_epoch is before"),
+        ({}, ["dataloader_args.sampler=pk"], "dataloader_args.sampler is 'pk'"),
+        (
+            {"loss": "ge2e"},
+            ["dataloader_args.sampler=speaker"],
+            "dataloader_args.sampler is speaker, but loss ge2e compares the utterances of a batch, which takes pxk",
+        ),
+        ({"loss": "ge2e"}, ["dataloader_args.utts_per_speaker=1"], "dataloader_args.utts_per_speaker is 1"),
+        (
+            {"loss": "ge2e"},
+            ["loss_args.utts_per_speaker=3"],
+            "loss_args.utts_per_speaker is 3, but dataloader_args.utts_per_speaker is 2; leave the first out",
+        ),
+        (
+            {"loss": "ge2e", "batch_size": "9"},
+            [],
+            "dataloader_args.batch_size is 9, which is not two or more speakers x 2 utterances",
+        ),
+        (
+            {"loss": "aam", "batch_size": "4"},
+            ["dataloader_args.sampler=pxk", "dataloader_args.utts_per_speaker=4"],
+            "dataloader_args.batch_size is 4, which is not two or more speakers x 4 utterances",
+        ),
+        ({"loss": "triplet", "margin": "3"}, [], "margin 3 does not fit: Triplet takes 0 to 2"),
+        ({"loss": "aam_subcenter", "scale": "-1"}, [], "scale is -1; it must be positive"),
     ],
 )
 def test_mistakes_get_one_line(path, flags, overrides, message):

@@ -1,0 +1,39 @@
+"""Inter-top-k AAM-softmax of the nearest of K sub-centers: WeSpeaker's `arc_margin_intertopk_subcenter`.
+
+Its K, mp and k_top are num_subcenters, top_margin and top_k here. The formulas are those of aam_subcenter.py and
+aam_intertopk.py.
+"""
+
+from torch import Tensor
+
+from sv.losses.aam_intertopk import AamIntertopk
+from sv.losses.aam_subcenter import subcenter_cosines, subcenter_weight
+from sv.losses.head import HeadOutput
+
+
+class AamIntertopkSubcenter(AamIntertopk):
+    """AAM-softmax with sub-centers and the inter-top-k penalty.
+
+    Args: as of `AamIntertopk`, and
+        num_subcenters: K.
+    """
+
+    def __init__(
+        self,
+        embedding_dim: int,
+        num_speakers: int,
+        *,
+        scale: float = 32.0,
+        easy_margin: bool = False,
+        num_subcenters: int = 3,
+        top_margin: float = 0.06,
+        top_k: int = 5,
+    ) -> None:
+        super().__init__(
+            embedding_dim, num_speakers, scale=scale, easy_margin=easy_margin, top_margin=top_margin, top_k=top_k
+        )
+        self.weight = subcenter_weight(embedding_dim, num_speakers, num_subcenters)
+
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+        cosine = subcenter_cosines(embedding, self.weight.to(embedding.dtype))
+        return HeadOutput.of(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)

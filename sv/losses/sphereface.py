@@ -1,0 +1,73 @@
+"""A-softmax (SphereFace): softmax over the speakers, the angle to the true one multiplied by an integer n.
+
+    loss = -log( e^{|x| phi(theta_y)} / (e^{|x| phi(theta_y)} + sum_{j != y} e^{|x| cos_j}) )
+    phi(theta) = (lambda cos(theta) + psi(theta)) / (1 + lambda)
+    psi(theta) = (-1)^k cos(n theta) - 2k,    k pi / n <= theta <= (k + 1) pi / n
+
+psi falls from 1 at theta = 0 to 1 - 2n at pi. The embedding keeps its norm |x| and the weight vectors have norm 1;
+there is no scale. Alone psi hardly trains, so it comes in by annealing: lambda falls from 1,000 to 5. Here the margin
+of a call is the weight of psi, 1 / (1 + lambda), and the margin schedule is the annealing, a function of the step
+like any margin: from 0 to 1 / 6. The original's lambda = max(5, 1000 / (1 + 0.12 step)) is within 0.01 of a linear
+schedule that ends after 1,658 steps.
+
+Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", CVPR 2017, arXiv 1704.08063 (n: its m).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from sv.errors import UserError
+from sv.losses.cosine import cosine_matrix
+from sv.losses.head import Head, HeadOutput, speaker_weight
+
+
+def a_softmax(cosine: Tensor, norm: Tensor, speaker: Tensor, *, angle_factor: int, margin: float) -> Tensor:
+    """Losses (batch,) of a batch.
+
+    Args:
+        cosine: (batch, speakers) float32, each embedding with each speaker's weight vector.
+        norm: (batch,) |x| of the embeddings.
+        speaker: (batch,) int64, index of the true speaker.
+        angle_factor: n.
+        margin: weight of psi against the cosine, 1 / (1 + lambda).
+    """
+    index = speaker.unsqueeze(1)  # (batch, 1)
+    target = cosine.gather(1, index)
+    moved = target + margin * (multiplied_angle(target, angle_factor) - target)
+    return cross_entropy(norm.unsqueeze(1) * cosine.scatter(1, index, moved), speaker, reduction="none")
+
+
+def multiplied_angle(cosine: Tensor, factor: int) -> Tensor:
+    """psi(theta), which grows with the cosine over all of [-1, 1].
+
+    cos(n theta) is the Chebyshev polynomial T_n of the cosine; the gradient does not pass through acos, whose slope
+    has no bound at +-1.
+    """
+    before, polynomial = torch.ones_like(cosine), cosine
+    for _ in range(factor - 1):
+        before, polynomial = polynomial, 2 * cosine * polynomial - before
+    folds = (cosine.detach().clamp(-1, 1).acos() * (factor / math.pi)).floor().clamp_max(factor - 1)  # k
+    return (1 - 2 * (folds % 2)) * polynomial - 2 * folds
+
+
+class SphereFace(Head):
+    """A-softmax over the speakers; the margin is 1 / (1 + lambda)."""
+
+    default_margin = 1 / 6
+    margin_range = (0.0, 1.0)
+
+    def __init__(self, embedding_dim: int, num_speakers: int, *, angle_factor: int = 4) -> None:
+        super().__init__(embedding_dim, num_speakers)
+        if angle_factor < 1:
+            raise UserError(f"angle_factor is {angle_factor}; it must be 1 or more, as 4 is")
+        self.angle_factor = angle_factor
+        self.weight = speaker_weight(embedding_dim, num_speakers)
+
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+        cosine = cosine_matrix(embedding, self.weight.to(embedding.dtype))  # (batch, speakers)
+        norm = torch.linalg.vector_norm(embedding, dim=1)  # (batch,)
+        losses = a_softmax(cosine, norm, speaker, angle_factor=self.angle_factor, margin=margin)
+        return HeadOutput.of(losses, cosine.argmax(dim=1) == speaker)

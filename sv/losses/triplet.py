@@ -1,0 +1,73 @@
+"""Triplet loss: an utterance must lie nearer to its speaker's others than to those of other speakers, by a margin.
+
+    loss of anchor a = mean over pairs (a, p) of [ m + d(a, p) - d(a, n) ]_+,    d(x, y) = |x - y|^2 = 2 - 2 cos(x, y)
+
+p is another utterance of the speaker of a, n one of another speaker, both at norm 1. What n (and p) is, `mining` says:
+
+    semihard  every p; n the nearest that is farther than p, else (all are nearer) the farthest
+    hardest   p the farthest alone, n the nearest
+
+The margin is the same from the first step on: at margin 0, embeddings that are all alike have no loss.
+
+Schroff, Kalenichenko, Philbin, "FaceNet: A Unified Embedding for Face Recognition and Clustering", CVPR 2015, arXiv
+1503.03832 (semi-hard); Hermans, Beyer, Leibe, "In Defense of the Triplet Loss for Person Re-Identification", 2017,
+arXiv 1703.07737 (batch hard).
+"""
+
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from sv.losses.cosine import unit
+from sv.losses.metric import MetricHead
+
+Mining = Literal["semihard", "hardest"]
+
+
+class Triplet(MetricHead):
+    """Triplet loss on cosines."""
+
+    margin_from_start: ClassVar[bool] = True
+    default_margin = 0.3
+    margin_range = (0.0, 2.0)
+
+    def __init__(
+        self, embedding_dim: int, num_speakers: int, *, utts_per_speaker: int = 2, mining: Mining = "semihard"
+    ) -> None:
+        super().__init__(embedding_dim, num_speakers, utts_per_speaker=utts_per_speaker)
+        self.mining = mining
+
+    def compare(self, groups: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+        speakers, size, _ = groups.shape
+        utts = unit(groups.flatten(0, 1))
+        distance = 2 - 2 * utts @ utts.T  # (batch, batch)
+        of_own, of_others = compared(speakers, size, groups.device)
+        positive, negative = distance.gather(1, of_own), distance.gather(1, of_others)
+        mine = {"semihard": semihard, "hardest": hardest}[self.mining]
+        losses = mine(positive, negative, margin).unflatten(0, (speakers, size))
+        correct = positive.amin(dim=1) < negative.amin(dim=1)
+        return losses, correct.unflatten(0, (speakers, size))
+
+
+def compared(speakers: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Places of each anchor's positives (batch, K - 1) and negatives (batch, batch - K) in a batch of P x K."""
+    batch = speakers * size
+    place = torch.arange(batch, device=device).unsqueeze(1)
+    first = place - place % size  # of the anchor's speaker
+    of_own = first + (place + torch.arange(1, size, device=device)) % size
+    of_others = (first + torch.arange(size, batch, device=device)) % batch
+    return of_own, of_others
+
+
+def semihard(positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """Losses (batch,), from each anchor's distances to positives (batch, K - 1) and negatives (batch, batch - K)."""
+    each, others = positive.unsqueeze(2), negative.unsqueeze(1)
+    farther = torch.where(others > each, others, torch.inf).amin(dim=2)  # (batch, K - 1)
+    negative = torch.where(farther.isinf(), negative.amax(dim=1, keepdim=True), farther)
+    return (margin + positive - negative).clamp_min(0).mean(dim=1)
+
+
+def hardest(positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """Losses (batch,), from the same."""
+    return (margin + positive.amax(dim=1) - negative.amin(dim=1)).clamp_min(0)

@@ -1,0 +1,108 @@
+"""Inter-top-k AAM-softmax, alone and with sub-centers, against a loop, WeSpeaker's formula, and by hand."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear, normalize, one_hot
+
+from sv.errors import UserError
+from sv.losses import build_head
+from sv.losses.aam_intertopk import AamIntertopk
+
+
+def moved(cosine: float, angle: float) -> float:
+    """cos(theta + angle), continued as AAM-softmax is."""
+    theta = math.acos(cosine) + angle
+    if theta < 0:
+        return cosine + (1 - math.cos(angle))
+    return math.cos(theta) if theta <= math.pi else cosine - (1 - math.cos(angle))
+
+
+def slow_loss(cosine: list[float], speaker: int, scale: float, margin: float, top_margin: float, top_k: int) -> float:
+    others = sorted((j for j in range(len(cosine)) if j != speaker), key=lambda j: -cosine[j])
+    logits = [scale * c for c in cosine]
+    for j in others[:top_k]:
+        logits[j] = scale * moved(cosine[j], -top_margin * margin / 0.2)
+    logits[speaker] = scale * moved(cosine[speaker], margin)
+    return math.log(sum(math.exp(z) for z in logits)) - logits[speaker]
+
+
+@pytest.mark.parametrize(("margin", "top_k"), [(0.0, 2), (0.2, 1), (0.2, 3), (0.5, 3), (0.2, 50)])
+def test_loss_equals_a_slow_loop(margin: float, top_k: int) -> None:
+    generator = torch.Generator().manual_seed(4)
+    cosine = torch.rand(60, 7, generator=generator, dtype=torch.float64) * 2 - 1
+    cosine[0, 1:] = 0.9999  # nearer than the margin
+    speaker = torch.arange(60) % 7
+    expected = [
+        slow_loss(row.tolist(), int(y), 12.0, margin, 0.1, top_k) for row, y in zip(cosine, speaker, strict=True)
+    ]
+    losses = AamIntertopk(4, 7, scale=12.0, top_margin=0.1, top_k=top_k).losses(cosine, speaker, margin)
+    torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64))
+
+
+def wespeaker_loss(embedding: Tensor, weight: Tensor, speaker: Tensor, margin: float) -> Tensor:
+    """WeSpeaker's arc_margin_intertopk_subcenter with K 3, mp 0.06, k_top 5, from its formula."""
+    cosine = linear(normalize(embedding), normalize(weight)).reshape(len(embedding), -1, 3).max(2).values
+    sine, penalty = (1 - cosine**2).sqrt(), 0.06 * margin / 0.2
+    target = cosine * math.cos(margin) - sine * math.sin(margin)
+    target = target.where(cosine > math.cos(math.pi - margin), cosine - 1 - math.cos(math.pi - margin))
+    harder = cosine * math.cos(penalty) + sine * math.sin(penalty)
+    is_target = one_hot(speaker, cosine.shape[1])
+    is_top = one_hot((cosine - 2 * is_target).topk(5).indices, cosine.shape[1]).sum(1)
+    return cross_entropy(32 * (is_target * target + is_top * harder + (1 - is_target - is_top) * cosine), speaker)
+
+
+@pytest.mark.parametrize("margin", [0.1, 0.2, 0.5])
+def test_with_subcenters_loss_and_gradients_equal_wespeakers(margin: float) -> None:
+    torch.manual_seed(5)
+    head = build_head("aam_intertopk_subcenter", 6, 20, {}).double()
+    embedding = torch.randn(64, 6, dtype=torch.float64, requires_grad=True)
+    weight, speaker = head.get_parameter("weight"), torch.randint(20, (64,))
+    loss = head(embedding, speaker, margin).loss
+    expected = wespeaker_loss(embedding, weight.flatten(0, 1), speaker, margin)
+    torch.testing.assert_close(loss, expected)
+    ours, theirs = (torch.autograd.grad(value, [embedding, weight]) for value in (loss, expected))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_without_a_penalty_it_is_aam() -> None:
+    torch.manual_seed(6)
+    plain, ours = build_head("aam", 4, 9, {}), build_head("aam_intertopk", 4, 9, {"top_margin": 0.0})
+    ours.load_state_dict(plain.state_dict())
+    embedding, speaker = torch.randn(8, 4), torch.arange(8) % 5
+    torch.testing.assert_close(ours(embedding, speaker, 0.2), plain(embedding, speaker, 0.2))
+
+
+def test_three_speakers_by_hand() -> None:
+    head = build_head("aam_intertopk", 2, 3, {"scale": 10.0, "top_k": 1, "top_margin": 0.2})
+    angles = torch.tensor([0.0, 90.0, 180.0]).deg2rad()
+    head.load_state_dict({"weight": torch.stack([angles.cos(), angles.sin()], dim=1)})
+    utt = torch.tensor([math.radians(60)])  # 60 degrees from speaker 0, 30 from 1, 120 from 2
+    _, losses, correct = head(torch.stack([utt.cos(), utt.sin()], dim=1), torch.tensor([0]), math.pi / 6)
+    assert correct.tolist() == [False]
+    # target cos(60 + 30) = 0, the nearest other cos(30 - 30) = 1, the last cos(120) = -0.5
+    torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(10) + math.exp(-5))]))
+
+
+@pytest.mark.parametrize("name", ["aam_intertopk", "aam_intertopk_subcenter"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"top_margin": -0.1}, r"top_margin \(mp\) is -0.1; it must lie in 0 to 0.2"),
+        ({"top_margin": 0.3}, r"top_margin \(mp\) is 0.3"),
+        ({"top_k": 0}, "top_k is 0; it must be 1 or more"),
+        ({"scale": 0.0}, "scale is 0; it must be positive"),
+        ({"k_top": 3}, "no option 'k_top'; did you mean 'top_k'"),
+    ],
+)
+def test_option_out_of_range_is_refused(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_head(name, 4, 3, options)
+
+
+@pytest.mark.parametrize("name", ["sphere", "aam_intertopk", "aam_subcenter", "ge2e"])
+def test_heads_that_need_all_speakers_are_not_split(name: str) -> None:
+    with pytest.raises(UserError, match=r"the head of \w+ can not be split; leave out shard_head"):
+        build_head(name, 4, 9, {}).split(0, 2)
