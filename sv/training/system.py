@@ -128,8 +128,8 @@ def _resolve_sampler(config: Config, *, compares: bool, where: str) -> Dataloade
         )
     if name == "pxk" and config.train_feats != "ark" and config.dataset_args.speeds:
         raise UserError(
-            f"{where}: dataset_args.speeds makes another speaker of a sample, and the sampler pxk needs those of a group "
-            "to be of one; set dataset_args.speeds=[]"
+            f"{where}: dataset_args.speeds makes another speaker of a sample, which the sampler pxk does not allow; "
+            "set dataset_args.speeds=[]"
         )
     if name == "pxk" and (args.batch_size % group or args.batch_size < 2 * group):
         raise UserError(

@@ -104,6 +104,11 @@ def test_overrides_come_last(path):
             ["dataloader_args.sampler=speaker"],
             "dataloader_args.sampler is speaker, but loss ge2e compares the utterances of a batch, which takes pxk",
         ),
+        (
+            {"loss": "ge2e"},
+            ["train_feats=online", "dataset_args.speeds=[0.9, 1.1]"],
+            "dataset_args.speeds makes another speaker of a sample, which the sampler pxk does not allow",
+        ),
         ({"loss": "ge2e"}, ["dataloader_args.utts_per_speaker=1"], "dataloader_args.utts_per_speaker is 1"),
         (
             {"loss": "ge2e"},
