@@ -7,7 +7,7 @@ from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, r
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.done import DoneMark
 from sv.io.scores import Scores, read_scores, write_scores
-from sv.io.tables import DataDir, check_id, iter_table, read_table, write_table
+from sv.io.tables import DataDir, base_speaker, check_id, iter_table, read_table, write_table
 from sv.io.trials import Trials, read_enroll_map, read_trials
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Trials",
     "Vectors",
     "atomic_write",
+    "base_speaker",
     "check_id",
     "iter_table",
     "read_enroll_map",

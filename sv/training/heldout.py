@@ -1,6 +1,5 @@
 """Training speakers set aside by seed: never trained on, so that an EER can be watched without touching a test set."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,16 +9,11 @@ from torch import nn
 
 from sv.data import CropReader, FeatsIndex, uniform
 from sv.errors import UserError
+from sv.io import base_speaker
 from sv.scoring import eer
 from sv.training.distributed import World
 
-_SPEED_COPY = re.compile(r"sp\d+(\.\d+)?-")
 _SPEAKER_STREAM, _UTT_STREAM = 101, 102  # of random numbers, apart from those of the crops
-
-
-def base_speaker(speaker: str) -> str:
-    """The speaker whose speed-perturbed copy this one is: sp0.9-id10001 -> id10001."""
-    return _SPEED_COPY.sub("", speaker, count=1) if _SPEED_COPY.match(speaker) else speaker
 
 
 def choose_heldout(index: FeatsIndex, count: int, seed: int) -> list[str]:
