@@ -17,6 +17,7 @@ gpus=auto             # "0,1": those, a process each; auto: one if there is one;
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads of each training process on the CPU; 0: all cores, shared
 checkpoint=           # FILE: start from the weights of this model
+head_init=            # head where training starts from another's model: auto, load, class_means or random
 # System; an empty option leaves what the configuration file says
 config=               # FILE: YAML of encoder, loss and schedules (must be given)
 model=                # encoder
@@ -41,7 +42,7 @@ data_dir=$1
 exp_dir=$2
 options=()
 for name in config model loss margin_type margin scale lambda t seed num_epochs num_avg batch_size lr precision \
-  heldout_speakers gpus num_procs num_threads checkpoint; do
+  heldout_speakers head_init gpus num_procs num_threads checkpoint; do
   if [ -n "${!name}" ]; then
     options+=("--$name" "${!name}")
   fi

@@ -37,12 +37,16 @@ batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
 heldout_speakers=     # training speakers set aside to measure the EER
+head_init=            # head where training starts from another's model: auto, load, class_means or random
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/mini/exp/<model>-<loss>-m<margin>-seed<N>)
 checkpoint=           # FILE: start training from the weights of this model
 num_avg=              # checkpoints averaged in stage 4
+# Large-margin fine-tuning
+lm_config=egs/mini/conf/any_lm.yaml # FILE: what differs from the trained system
+lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
 . tools/parse_options.sh
-check_stages 0 5
+check_stages 0 5 9
 
 name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
   --scale "$scale" --lambda "$lambda" --t "$t" --seed "$seed" --print-name)

@@ -39,6 +39,7 @@ class AamSoftmax(CosineHead):
     """AAM-softmax over the speakers."""
 
     default_margin = 0.2
+    finetune_margin = 0.5
     margin_range = (0.0, 1.5)
 
     def __init__(

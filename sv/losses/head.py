@@ -38,11 +38,13 @@ class Head(nn.Module):
     Attributes:
         no_weight_decay: names of the parameters that must not be decayed.
         default_margin: the margin to train with at the end of the schedule.
+        finetune_margin: the margin of large-margin fine-tuning; None: the default one.
         margin_range: the smallest margin, which changes nothing, and the largest that makes sense.
     """
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset()
     default_margin: float
+    finetune_margin: float | None = None
     margin_range: tuple[float, float]
 
     def __init__(self, embedding_dim: int, num_speakers: int) -> None:
