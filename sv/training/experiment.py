@@ -113,7 +113,6 @@ class Experiment:
             self.speakers,
             head_init=config.head_init,
             means=lambda: class_means(net.backbone, trainer.loader.epoch(0), len(self.speakers), self.world),
-            margin=trainer.margin(0),
         )
         warn_of_known(self.heldout, read_speakers(self.init.parent.parent / "spk2id"), self.init)
 

@@ -100,20 +100,18 @@ def start_from(
     *,
     head_init: str = "auto",
     means: Callable[[], Tensor],
-    margin: float = 0.0,
 ) -> None:
     """Load the weights of another training: the encoder whole, the head as `head_init` says, and tell what was done.
 
     load         from the file; where a `spk2id` stands with it (exp/NAME/spk2id beside exp/NAME/models/), rows are
                  matched by speaker, else the head must have the same shape
-    class_means  each speaker's row from the mean of their embeddings, and the bias that suits it
+    class_means  each speaker's row from the mean of their embeddings, and a bias of 0
     auto         `load` as far as it goes, `class_means` for the rows that the file has not
     random       as it was drawn
 
     Args:
         speakers: of the classes, in their order.
         means: gives the classes' mean directions by the encoder that was loaded; (speakers, dim), see `class_means`.
-        margin: of the first step, for the bias.
 
     Raises:
         UserError: the encoder is another one; `load` or `class_means` does not go with this head.
@@ -128,7 +126,7 @@ def start_from(
     if missing and head_init == "load":
         raise UserError(f"{path}: head_init is load, but {told}; give the model of the same speakers and loss, or auto")
     if missing and head_init != "random" and (head_init == "class_means" or _rows(net.head) is not None):
-        told = f"{_set_rows(net.head, missing, means, margin)} ({told})"
+        told = f"{_set_rows(net.head, missing, means)} ({told})"
     elif len(missing) == len(speakers):
         told = f"initialized anew ({told})"
     log.info("%s: encoder loaded; head: %s", path, told)
@@ -200,8 +198,8 @@ def _rows(head: Head) -> Tensor | None:
 
 
 @torch.no_grad()
-def _set_rows(head: Head, rows: list[int], means: Callable[[], Tensor], margin: float) -> str:
-    """Turn rows of the weight to class means, and solve the bias anew if these are all rows; what was done.
+def _set_rows(head: Head, rows: list[int], means: Callable[[], Tensor]) -> str:
+    """Set rows of the weight to class means, and the bias to 0 if these are all rows; what was done.
 
     They get the length of the other rows, or the one they were drawn with, on which the pace of learning depends.
     """
@@ -220,9 +218,10 @@ def _set_rows(head: Head, rows: list[int], means: Callable[[], Tensor], margin: 
     told = f"{len(chosen)} rows set to class means"
     if len(chosen) < len(rows):
         told += f", {len(rows) - len(chosen)} without an utterance initialized anew"
-    if all_rows and hasattr(head, "reset_bias"):
-        head.reset_bias(margin)  # type: ignore[operator]
-        told += f", bias solved for margin {margin:g}"
+    bias = getattr(head, "bias", None)
+    if all_rows and isinstance(bias, Tensor):  # the balanced one is solved for cosines of 0, which these are not
+        nn.init.zeros_(bias)
+        told += ", bias 0"
     return told
 
 

@@ -9,7 +9,7 @@ from sv.errors import UserError
 from sv.io import write_table
 from sv.training.checkpoint import save_tensors
 from sv.training.distributed import World
-from sv.training.network import build_network, class_means, start_from
+from sv.training.network import _set_rows, build_network, class_means, start_from
 
 WORLD = World(0, 1, torch.device("cpu"))
 
@@ -89,8 +89,8 @@ def test_head_of_other_speakers_is_matched_by_name_and_the_others_get_their_clas
     ("changes", "told"),
     [
         ({"loss": "aam"}, "head: {} rows set to class means (the file's is of another loss)"),
-        ({"num_speakers": 5}, "head: {} rows set to class means (the file's weight is (4, 8), here (5, 8))"),
-        ({"head_init": "class_means"}, "head: {} rows set to class means (head_init is class_means)"),
+        ({"num_speakers": 5}, "head: {} rows set to class means, bias 0 (the file's weight is (4, 8), here (5, 8))"),
+        ({"head_init": "class_means"}, "head: {} rows set to class means, bias 0 (head_init is class_means)"),
     ],
 )
 def test_a_head_that_the_file_has_not_gets_class_means(build, tmp_path, caplog, changes, told):
@@ -114,14 +114,21 @@ def test_a_class_without_an_utterance_keeps_its_row(build, tmp_path, caplog):
     assert "head: 3 rows set to class means, 1 without an utterance initialized anew" in caplog.text
 
 
-def test_the_bias_is_solved_for_the_first_margin_where_the_head_can(build, tmp_path, caplog, monkeypatch):
-    caplog.set_level("INFO")
-    other, given = build(1), []
-    monkeypatch.setattr(type(other.head), "reset_bias", lambda head, margin: given.append(margin), raising=False)
-    path = saved(build(0, loss="aam"), tmp_path)
-    start_from(other, path, list("abcd"), means=some_means, margin=0.1)
-    assert given == [0.1]
-    assert "bias solved for margin 0.1" in caplog.text
+def test_embeddings_that_are_apart_start_far_better_from_class_means_than_from_a_random_or_balanced_head(build):
+    torch.manual_seed(0)
+    speaker = torch.arange(20) % 4
+    embedding = 4 * torch.eye(8)[speaker] + 0.5 * torch.randn(20, 8) + 0.5  # and something that all have in common
+    net = build(1, loss_args={"bias_init": "balanced"})
+    batch, identity = Batch(embedding, speaker, None), torch.nn.Identity()
+    identity.embedding_dim = 8
+    random = net.head(embedding, speaker, 0.2)
+    _set_rows(net.head, [0, 1, 2, 3], lambda: class_means(identity, [batch], 4, WORLD))
+    started = net.head(embedding, speaker, 0.2)
+    assert not net.head.bias.any()
+    assert started.correct.all()
+    assert started.losses.mean() < random.losses.mean() / 2
+    net.head.reset_bias(0.2)
+    assert started.losses.mean() < net.head(embedding, speaker, 0.2).losses.mean() / 2
 
 
 def test_a_random_head_is_left_alone(build, tmp_path, caplog):
