@@ -6,7 +6,7 @@ Writes  --output FILE with every key, or with --print-name the name of the syste
         <model>-<loss>[-<type>][-m<margin>]-seed<N>, as in ResNet34-sphereface2-A-m0.15-seed42.
 
 An empty option leaves what the file says. A --loss (or --model) other than the file's drops the file's loss_args and
-margin (or model_args) for its own.
+margin (or model_args) for its own. With --fine-tune EXP_DIR the file states differences of that trained system.
 
 e.g.: steps/make_config.py --config egs/voxceleb/conf/resnet34.yaml --loss aam --margin 0.2 --print-name
 """
@@ -17,17 +17,18 @@ from pathlib import Path
 
 from sv.config import Config, save_config
 from sv.errors import run_step
-from sv.training.system import FLAGS, make_system, system_name
+from sv.training.system import FLAGS, make_fine_tuning, make_system, system_name
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_system_options(parser)
+    parser.add_argument("--fine-tune", type=Path, metavar="EXP_DIR", help="a trained system, which --config changes")
     wanted = parser.add_mutually_exclusive_group(required=True)
     wanted.add_argument("--print-name", action="store_true", help="print the name of the system's folder")
     wanted.add_argument("--output", type=Path, help="write the resolved configuration here")
     args = parser.parse_args()
-    config = system_from(args)
+    config = fine_tuning_from(args) if args.fine_tune else system_from(args)
     if args.print_name:
         print(system_name(config))
     else:
@@ -45,8 +46,16 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
 
 def system_from(args: argparse.Namespace) -> Config:
     """The resolved configuration that the options ask for."""
-    overrides: Sequence[str] = [word for word in args.set if word]
-    return make_system(args.config, {name: getattr(args, f"flag_{name}") for name in FLAGS}, overrides)
+    return make_system(args.config, *_given(args))
+
+
+def fine_tuning_from(args: argparse.Namespace) -> Config:
+    """The resolved configuration that fine-tunes a trained system."""
+    return make_fine_tuning(args.config, args.fine_tune, *_given(args))
+
+
+def _given(args: argparse.Namespace) -> tuple[dict[str, str], Sequence[str]]:
+    return {name: getattr(args, f"flag_{name}") for name in FLAGS}, [word for word in args.set if word]
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ gpus=auto             # "0,1": those, a process each; auto: one if there is one;
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads of each training process on the CPU; 0: all cores, shared (through a scheduler: 1)
 checkpoint=           # FILE: start from the weights of this model
+head_init=            # head where training starts from another's model: auto, load, class_means or random
 # Data; an empty option leaves what the configuration file says
 train_feats=          # ark: features of <data-dir>; online: its waveforms, augmented on the way; shard: so, from shards
 data_type=            # WeSpeaker's names of the same: feat, raw, shard
@@ -59,7 +60,8 @@ if [ "${cmd%% *}" != run.pl ]; then
 fi
 options=()
 for name in config model loss margin_type margin scale lambda t seed num_epochs num_avg batch_size lr precision \
-  shard_head heldout_speakers train_feats data_type noise_data reverb_data gpus num_procs num_threads checkpoint; do
+  shard_head heldout_speakers train_feats data_type noise_data reverb_data head_init gpus num_procs num_threads \
+  checkpoint; do
   if [ -n "${!name}" ]; then
     options+=("--$name" "${!name}")
   fi

@@ -131,6 +131,8 @@ class Config(Section):
     loss_args: dict[str, Any] = {}
     num_speakers: int | None = None  # classes; filled in when training begins
     margin_update: MarginUpdate = MarginUpdate()
+    head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # where training starts from another's model
+    do_lm: bool = False  # large-margin fine-tuning: no speed copies in the data, the loss's margin for it
 
     train_feats: Annotated[Literal["ark", "online", "shard"], BeforeValidator(_from_wespeaker)] = "ark"
     noise_data: str = ""  # data dir of noise, music and speech (local/prepare_musan.py); "" for none
@@ -159,17 +161,18 @@ class Config(Section):
     tensorboard: bool = True
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, overrides: Sequence[str] = (), *, over: Config | None = None) -> Config:
     """Read a YAML file with its bases, and set what the command line says.
 
     Args:
         path: the file.
         overrides: "key=value" or "block.key=value"; the value is YAML.
+        over: what the file states differences of, in place of the defaults.
 
     Raises:
         UserError: a missing or malformed file, an unknown key, a value of another type or out of its range.
     """
-    tree = _read_tree(Path(path))
+    tree = _merge(over.model_dump() if over else {}, _read_tree(Path(path)))
     for override in overrides:
         _set(tree, override)
     return parse_config(tree, str(path))

@@ -20,7 +20,7 @@
 # DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it.
 # Wrong calls exit with 2. For the script's own use it leaves
 #   in_stage N "title"     true if stage <= N <= stop_stage, and says so on stderr
-#   check_stages 0 5       refuses a --stage outside of these, or after --stop-stage
+#   check_stages 0 5 [9]   refuses a --stage outside of these, or after --stop-stage; --stage 9 runs that one alone
 #   say "what"             one line on stderr, with the script's name
 #   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
@@ -63,7 +63,9 @@ in_stage() {
 }
 
 check_stages() {
-  if ((${stage:?} < $1 || stage > $2)); then
+  if [[ ${stage:?} == "${3:-}" ]]; then
+    stop_stage=$stage
+  elif ((stage < $1 || stage > $2)); then
     die "--stage $stage: the stages are $1 to $2"
   elif ((stage > ${stop_stage:?})); then
     die "--stage $stage comes after --stop-stage $stop_stage: nothing to do"

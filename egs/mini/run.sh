@@ -13,7 +13,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 
 # Options
 stage=0               # first stage to run (0 makes the corpus; the others are those of egs/voxceleb/run.sh)
-stop_stage=8          # last stage to run
+stop_stage=8          # last stage to run (9, large-margin fine-tuning, only when asked)
 nj=2                  # parallel jobs
 cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 gpus=none             # "0,1": those, a process each; auto: one if there is one; none: CPU
@@ -44,6 +44,7 @@ lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
 shard_head=           # true: each training process owns the weight vectors of some speakers
 heldout_speakers=     # training speakers set aside to measure the EER
+head_init=            # head where training starts from another's model: auto, load, class_means or random
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/mini/exp/<model>-<loss>-m<margin>-seed<N>)
 checkpoint=           # FILE: start training from the weights of this model
@@ -52,8 +53,11 @@ num_avg=              # checkpoints averaged in stage 4
 score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: stage 6
 top_n=20              # nearest speakers of the cohort, for asnorm; 34 are in it
 lda_dim=30            # dimensions that LDA keeps before PLDA, below 34; 0: no LDA
+# Large-margin fine-tuning
+lm_config=egs/mini/conf/any_lm.yaml # FILE: what differs from the trained system
+lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
 . tools/parse_options.sh
-check_stages 0 8
+check_stages 0 8 9
 
 name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
   --scale "$scale" --lambda "$lambda" --t "$t" --seed "$seed" \

@@ -8,6 +8,7 @@
 # Stages: 0 download (only when asked)   1 data lists   2 fbank to ark files   3 training
 #         4 averaging and embeddings     5 cosine scores and results
 #         6 score normalization (AS-norm)     7 PLDA and calibration   8 report
+#         9 large-margin fine-tuning of the trained system, with all stages from 3 on (only when asked)
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -16,7 +17,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 
 # Options
 stage=1               # first stage to run
-stop_stage=8          # last stage to run
+stop_stage=8          # last stage to run (9, large-margin fine-tuning, only when asked)
 nj=16                 # parallel jobs
 cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
@@ -56,6 +57,7 @@ lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
 shard_head=           # true: each training process owns the weight vectors of some speakers
 heldout_speakers=     # training speakers set aside to measure the EER
+head_init=            # head where training starts from another's model: auto, load, class_means or random
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 exp_dir=              # DIR: the system's folder (default: egs/voxceleb/exp/<model>-<loss>-m<margin>-seed<N>)
 checkpoint=           # FILE: start training from the weights of this model
@@ -64,11 +66,15 @@ num_avg=              # checkpoints averaged in stage 4
 score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: stage 6
 top_n=300             # nearest speakers of the cohort (training speakers that were not held out), for asnorm
 lda_dim=150           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA
+# Large-margin fine-tuning
+lm_config=egs/voxceleb/conf/any_lm.yaml # FILE: what differs from the trained system
+lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
 . tools/parse_options.sh
 
-check_stages 0 8
+check_stages 0 8 9
 fbank=${fbank:-$data/fbank}
 read -ra trial_lists <<<"$trials"
+given_set=$set
 if [ -d "$start_dir/$source" ]; then
   source=$start_dir/$source
 fi
@@ -96,7 +102,7 @@ fi
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
-  --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" "${noises[@]}")
+  --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init" "${noises[@]}")
 name=$(steps/make_config.py "${system[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/voxceleb/exp/$name}
 
@@ -231,4 +237,22 @@ fi
 
 if in_stage 8 "report"; then
   steps/make_report.py --test-data "$data/vox1" "$exp_dir"
+fi
+
+if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
+  if [ "$stage" -eq 9 ] && [ -n "$given_set" ]; then
+    die "--set changes the training of stage 3; what changes in stage 9 goes into --lm-set"
+  fi
+  changes=()
+  for word in $lm_set; do
+    changes+=(--set "$word")
+  done
+  steps/make_config.py "${system[@]}" --config "$lm_config" --fine-tune "$exp_dir" "${changes[@]}" \
+    --output "$exp_dir-LM/finetune.yaml"
+  in_config=() # the options of the system are in that file now
+  for ((i = 0; i < ${#system[@]}; i += 2)); do
+    in_config+=("${system[i]}" "")
+  done
+  egs/voxceleb/run.sh "${option_args[@]}" "${in_config[@]}" --set "" --config "$exp_dir-LM/finetune.yaml" \
+    --stage 3 --stop-stage 8 --checkpoint "$exp_dir/models/avg_model.pt" --exp-dir "$exp_dir-LM"
 fi

@@ -15,7 +15,7 @@ from sv.io.scores import (
     read_scores,
     write_scores,
 )
-from sv.io.tables import DataDir, check_id, iter_table, read_table, write_table
+from sv.io.tables import DataDir, base_speaker, check_id, iter_table, read_table, write_table
 from sv.io.trials import Trials, read_enroll_map, read_trials
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "Trials",
     "Vectors",
     "atomic_write",
+    "base_speaker",
     "check_id",
     "check_same_trials",
     "claim_folder",

@@ -1,5 +1,6 @@
 """Kaldi's text tables: `key value` lines sorted by the bytes of the key (LC_ALL=C), and the data dir made of them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -8,6 +9,7 @@ from sv.errors import UserError
 from sv.io.atomic import atomic_write
 
 FORBIDDEN_IN_IDS = set("'\"`;|<>&$\\*?(){}[]!")
+_SPEED_COPY = re.compile(r"sp\d+(\.\d+)?-")
 
 
 def check_id(name: str, where: str) -> str:
@@ -24,6 +26,11 @@ def check_id(name: str, where: str) -> str:
     if ".." in name.split("/"):
         raise UserError(f"{where}: id {name[:80]!r} holds '..'; rename it")
     return name
+
+
+def base_speaker(speaker: str) -> str:
+    """The speaker whose speed-perturbed copy this one is: sp0.9-id10001 -> id10001."""
+    return _SPEED_COPY.sub("", speaker, count=1) if _SPEED_COPY.match(speaker) else speaker
 
 
 def iter_table(path: str | Path) -> Iterator[tuple[int, str, str]]:

@@ -24,6 +24,7 @@ class AamSoftmax(MarginSoftmax):
     """
 
     default_margin = 0.2
+    finetune_margin = 0.5
     margin_range = (0.0, 1.5)
 
     def __init__(

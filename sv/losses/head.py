@@ -41,6 +41,7 @@ class Head(nn.Module):
         row_parameters: names of those with a row a speaker, which `split` shares out; empty where that is not possible.
         shard: this process's rows, if the head is split.
         default_margin: the margin to train with at the end of the schedule.
+        finetune_margin: the margin of large-margin fine-tuning; None: the default one.
         margin_range: the smallest margin, which changes nothing, and the largest that makes sense.
         margin_from_start: the margin does not grow, it is the same from the first step on.
     """
@@ -49,6 +50,7 @@ class Head(nn.Module):
     row_parameters: ClassVar[tuple[str, ...]] = ()
     margin_from_start: ClassVar[bool] = False
     default_margin: float
+    finetune_margin: float | None = None
     margin_range: tuple[float, float]
 
     def __init__(self, embedding_dim: int, num_speakers: int) -> None:

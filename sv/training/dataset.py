@@ -16,7 +16,7 @@ from sv.data import (
 )
 from sv.data.sampling import Longs
 from sv.errors import UserError
-from sv.training.heldout import base_speaker
+from sv.io import base_speaker
 
 
 def build_dataset(config: Config, index: FeatsIndex, reader: CropReader, *, on_gpu: bool) -> Dataset:

@@ -24,17 +24,19 @@ import yaml
 from sv.config import Config, first_difference, load_config, parse_config, save_config
 from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, build_sampler, read_index, rows_of
 from sv.errors import UserError, log
-from sv.io import atomic_write, write_table
+from sv.io import atomic_write, base_speaker, write_table
+from sv.losses import Head
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors
 from sv.training.dataset import build_dataset, with_speed_copies
 from sv.training.distributed import World
 from sv.training.guard import NonFiniteGuard
-from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts, training_speakers
+from sv.training.heldout import HeldoutTest, choose_heldout, heldout_of, heldout_utts, training_speakers, warn_of_known
 from sv.training.lock import folder_lock
 from sv.training.monitor import Monitor, logged_to
-from sv.training.network import SpeakerNet, build_network, start_from
+from sv.training.network import SpeakerNet, build_network, class_means, read_speakers, start_from
 from sv.training.schedules import LearningRate, Margin
+from sv.training.shards import own_head
 from sv.training.trainer import Trainer
 
 
@@ -46,7 +48,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
         data_dir: with feats.scp, utt2spk, utt2num_frames and, as steps/make_fbank.sh leaves it, fbank.yaml.
         exp_dir: the training's folder.
         world: the processes; all of them call this.
-        init: a model to start from.
+        init: a model to start from; the speakers that its training held out are held out again.
 
     Raises:
         UserError: see each step; and a configuration or data other than those that `exp_dir` was begun with.
@@ -69,7 +71,7 @@ class Experiment:
 
     def __init__(self, config: Config, index: FeatsIndex, exp_dir: Path, world: World, init: Path | None) -> None:
         self.exp_dir, self.world, self.init = exp_dir, world, init
-        self.heldout = choose_heldout(index, config.heldout_speakers, config.seed)
+        self.heldout = self._choose_heldout(config, index)
         self.speakers = with_speed_copies(training_speakers(index, self.heldout), config)
         self.config = config.model_copy(update={"num_speakers": len(self.speakers)})
         self.all_speakers = index  # with every speaker, for the held-out test
@@ -90,13 +92,38 @@ class Experiment:
         if state is not None and state["place"]["epoch"] > self.config.num_epochs:
             self._say_complete(state)
             return
-        trainer = self._trainer(self._global_batch(state), self._network(self.init if state is None else None))
+        trainer = self._trainer(self._global_batch(state), self._network())
         if state is not None:
             trainer.load_state(state, str(self.exp_dir))
+        else:
+            self._start(trainer)
         if self.world.is_main:
             self._write_facts()
             self._announce(trainer)
         self._fit(trainer)
+
+    def _choose_heldout(self, config: Config, index: FeatsIndex) -> list[str]:
+        inherited = heldout_of(self.init, index) if self.init and config.heldout_speakers else []
+        return inherited or choose_heldout(index, config.heldout_speakers, config.seed)
+
+    def _start(self, trainer: Trainer) -> None:
+        """Give a new training the weights of the model to start from, if there is one."""
+        config, net = self.config, trainer.net
+        if self.init is None:
+            if config.head_init in ("load", "class_means"):
+                raise UserError(f"head_init is {config.head_init}, but there is no model to start from: --checkpoint")
+            return
+        whole = net if net.head.shard is None else SpeakerNet(net.backbone, self._whole_head())
+        start_from(
+            whole,
+            self.init,
+            self.speakers,
+            head_init=config.head_init,
+            means=lambda: class_means(net.backbone, trainer.loader.epoch(0), len(self.speakers), self.world),
+        )
+        if net.head.shard is not None:
+            net.head.load_state_dict(own_head(net.head, whole.head.state_dict()))
+        warn_of_known(self.heldout, read_speakers(self.init.parent.parent / "spk2id"), self.init)
 
     def _fit(self, trainer: Trainer) -> None:
         if not self.world.is_main:
@@ -133,6 +160,8 @@ class Experiment:
                 f"{self.exp_dir} was begun with other data than {self.index.path} (utterances, lengths or speakers "
                 "differ); give the same data dir, or another exp dir (or remove this one)"
             )
+        if state["heldout"] != self.heldout:
+            raise UserError(f"{self.exp_dir} holds out other speakers; give the --checkpoint of then")
         self._warn_of_changes(state)
         return state
 
@@ -219,6 +248,7 @@ class Experiment:
             facts={
                 "config": config.model_dump(),
                 "fingerprint": self.fingerprint,
+                "heldout": self.heldout,
                 "global_batch": global_batch,
                 "processes": self.world.size,
                 "threads": torch.get_num_threads(),
@@ -230,6 +260,9 @@ class Experiment:
     def _training_utts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Rows of the index to train on: of the classes' speakers, and not too short."""
         ours = self.index.speaker >= 0
+        if self.config.do_lm:
+            original = np.array([base_speaker(name) == name for name in self.speakers])
+            ours &= original[self.index.speaker]
         shortest = self.config.dataset_args.min_num_frames
         enough = self.index.num_frames >= shortest
         utts = np.flatnonzero(ours & enough)
@@ -243,12 +276,17 @@ class Experiment:
             log.info("%d of %d utterances are shorter than %d frames and left out", short, short + len(utts), shortest)
         return utts
 
-    def _network(self, init: Path | None) -> SpeakerNet:
+    def _whole_head(self) -> Head:
+        """The head as one process would have it at the start, the same in all of them."""
+        rng.seed_all(self.config.seed)
+        head = build_network(self.config).head.to(self.world.device)
+        rng.seed_all(self.config.seed + self.world.rank)
+        return head
+
+    def _network(self) -> SpeakerNet:
         """The same weights in every process; random numbers of their own from here on."""
         rng.seed_all(self.config.seed)
         net = build_network(self.config)
-        if init is not None:
-            start_from(net, init, self.speakers)
         if self.config.channels_last and self.world.device.type == "cuda":  # on CPUs, 1x1 strided convolutions crash
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.shard_head and self.world.size > 1:

@@ -1,7 +1,7 @@
 """Training speakers set aside by seed: never trained on, so that an EER can be watched without touching a test set."""
 
-import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,17 +9,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sv.data import CropReader, FeatsIndex, uniform
-from sv.errors import UserError
+from sv.errors import UserError, log
+from sv.io import base_speaker
 from sv.scoring import eer
 from sv.training.distributed import World
 
-_SPEED_COPY = re.compile(r"sp\d+(\.\d+)?-")
 _SPEAKER_STREAM, _UTT_STREAM = 101, 102  # of random numbers, apart from those of the crops
-
-
-def base_speaker(speaker: str) -> str:
-    """The speaker whose speed-perturbed copy this one is: sp0.9-id10001 -> id10001."""
-    return _SPEED_COPY.sub("", speaker, count=1) if _SPEED_COPY.match(speaker) else speaker
 
 
 def choose_heldout(index: FeatsIndex, count: int, seed: int) -> list[str]:
@@ -42,6 +37,25 @@ def choose_heldout(index: FeatsIndex, count: int, seed: int) -> list[str]:
         )
     order = np.argsort(uniform(seed, 0, np.arange(len(fit)), _SPEAKER_STREAM), kind="stable")
     return sorted((fit[i] for i in order[:count]), key=str.encode)
+
+
+def heldout_of(model: Path, index: FeatsIndex) -> list[str]:
+    """Speakers that the training of a model held out, by the heldout_spk of its folder.
+
+    None if that is not known, or if this data lacks some of them: it is another corpus then.
+    """
+    path = model.parent.parent / "heldout_spk"
+    if not path.is_file():
+        return []
+    names = path.read_text(encoding="utf-8").split()
+    return names if set(names) <= set(index.speakers) else []
+
+
+def warn_of_known(heldout: list[str], known: list[str], model: Path) -> None:
+    """Say so if speakers held out now were trained on by the model that training starts from."""
+    count = len(set(heldout) & set(known))
+    if count:
+        log.warning("%d held-out speakers were trained on in %s: the EER on them will flatter", count, model)
 
 
 def training_speakers(index: FeatsIndex, heldout: list[str]) -> list[str]:

@@ -4,20 +4,23 @@ In the file the encoder's tensors carry their own names and the head's begin wit
 avg_model.pt and the "model" of a checkpoint look alike.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sv.config import Config
+from sv.data import Batch
 from sv.errors import UserError, log
 from sv.inference import load_state
 from sv.io import read_table
 from sv.losses import Head, HeadOutput, build_head
 from sv.models import build_model, load_backbone
 from sv.models.loading import HEAD_PREFIX
+from sv.training.distributed import World
 from sv.training.schedules import Margin
 from sv.training.shards import own_head, whole_head
 
@@ -101,36 +104,86 @@ def read_model(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def start_from(net: SpeakerNet, path: Path, speakers: list[str]) -> None:
-    """Load the weights of another training: the encoder whole, the head as far as it fits.
+def start_from(
+    net: SpeakerNet,
+    path: Path,
+    speakers: list[str],
+    *,
+    head_init: str = "auto",
+    means: Callable[[], Tensor],
+) -> None:
+    """Load the weights of another training: the encoder whole, the head as `head_init` says, and tell what was done.
 
-    Where a `spk2id` stands with the file (exp/NAME/spk2id beside exp/NAME/models/), the head's rows are matched by
-    speaker; else the head is taken if it has the same shape.
+    load         from the file; where a `spk2id` stands with it (exp/NAME/spk2id beside exp/NAME/models/), rows are
+                 matched by speaker, else the head must have the same shape
+    class_means  each speaker's row from the mean of their embeddings, and a bias of 0
+    auto         `load` as far as it goes, `class_means` for the rows that the file has not
+    random       as it was drawn
+
+    Args:
+        speakers: of the classes, in their order.
+        means: gives the classes' mean directions by the encoder that was loaded; (speakers, dim), see `class_means`.
 
     Raises:
-        UserError: the encoder is another one.
+        UserError: the encoder is another one; `load` or `class_means` does not go with this head.
     """
     state = read_model(path)
     load_backbone(net.backbone, state, str(path))
     theirs = {key.removeprefix(HEAD_PREFIX): value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
-    log.info("%s: encoder loaded; head: %s", path, _start_head(net.head, theirs, path, speakers))
-
-
-def _start_head(head: nn.Module, theirs: dict[str, Tensor], path: Path, speakers: list[str]) -> str:
-    """Load what fits, and say what was done."""
-    own = head.state_dict()
-    if theirs.keys() != own.keys():
-        return "initialized anew, the file's is of another loss" if theirs else "initialized anew, the file has none"
-    rows = read_speakers(path.parent.parent / "spk2id")
-    if rows and rows != speakers:
-        theirs, matched = _by_speaker(own, theirs, rows, speakers), True
+    if head_init in ("auto", "load"):
+        missing, told = _load_head(net.head, theirs, path, speakers)
     else:
-        matched = False
+        missing, told = list(range(len(speakers))), f"head_init is {head_init}"
+    if missing and head_init == "load":
+        raise UserError(f"{path}: head_init is load, but {told}; give the model of the same speakers and loss, or auto")
+    if missing and head_init != "random" and (head_init == "class_means" or _rows(net.head) is not None):
+        told = f"{_set_rows(net.head, missing, means)} ({told})"
+    elif len(missing) == len(speakers):
+        told = f"initialized anew ({told})"
+    log.info("%s: encoder loaded; head: %s", path, told)
+
+
+@torch.no_grad()
+def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int, world: World) -> Tensor:
+    """Direction of each class from the mean of all; (speakers, dim), unit rows, 0 for a class without an utterance.
+
+    A class's mean is the unit mean of its unit embeddings. What all classes have in common is subtracted: a row with
+    that part would have a high cosine with every utterance, which costs SphereFace2 dearly in all non-target pairs.
+    The processes share the batches; all get the result.
+
+    Args:
+        backbone: the encoder, which is left in eval mode.
+        batches: each process's own.
+    """
+    backbone.eval()
+    sums = torch.zeros(num_speakers, backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
+    for batch in batches:
+        embedding = backbone(batch.features.to(world.device)).float()
+        sums.index_add_(0, batch.speaker.to(world.device), functional.normalize(embedding))
+    means = functional.normalize(world.sum(sums))
+    seen = means.norm(dim=1, keepdim=True) > 0  # (speakers, 1)
+    return functional.normalize((means - means.sum(dim=0) / seen.sum()) * seen)
+
+
+def _load_head(head: nn.Module, theirs: dict[str, Tensor], path: Path, speakers: list[str]) -> tuple[list[int], str]:
+    """Load what fits; the rows that the file has not, and what was found."""
+    own, rows = head.state_dict(), read_speakers(path.parent.parent / "spk2id")
+    every = list(range(len(speakers)))
+    if theirs.keys() != own.keys():
+        return every, "the file's is of another loss" if theirs else "the file has none"
+    known = set(rows)
+    missing = [row for row, speaker in enumerate(speakers) if speaker not in known] if rows else []
+    if rows and len(missing) == len(speakers):
+        return every, "the file's is of other speakers"
+    if rows and rows != speakers:
+        theirs = _by_speaker(own, theirs, rows, speakers)
     for key, tensor in own.items():
         if theirs[key].shape != tensor.shape:
-            return f"initialized anew, the file's {key} is {tuple(theirs[key].shape)}, here {tuple(tensor.shape)}"
+            return every, f"the file's {key} is {tuple(theirs[key].shape)}, here {tuple(tensor.shape)}"
     head.load_state_dict(theirs)
-    return f"{len(set(rows) & set(speakers))} of {len(speakers)} speakers matched by name" if matched else "loaded"
+    if rows and rows != speakers:
+        return missing, f"{len(speakers) - len(missing)} of {len(speakers)} speakers matched by name"
+    return [], "loaded"
 
 
 def _by_speaker(
@@ -145,8 +198,42 @@ def _by_speaker(
         shapes = (len(speakers), *tensor.shape[1:]), (len(rows), *tensor.shape[1:])
         if (tensor.shape, theirs[key].shape) == shapes:
             matched[key] = tensor.clone()
-            matched[key][known] = theirs[key][source].to(tensor.dtype)
+            matched[key][known] = theirs[key][source].to(tensor.device, tensor.dtype)
     return matched
+
+
+def _rows(head: Head) -> Tensor | None:
+    """The weight (speakers, dim) of a head that has one vector a speaker, which a mean embedding can stand for."""
+    weight = getattr(head, "weight", None)
+    return weight if isinstance(weight, Tensor) and weight.shape == (head.num_speakers, head.embedding_dim) else None
+
+
+@torch.no_grad()
+def _set_rows(head: Head, rows: list[int], means: Callable[[], Tensor]) -> str:
+    """Set rows of the weight to class means, and the bias to 0 if these are all rows; what was done.
+
+    They get the length of the other rows, or the one they were drawn with, on which the pace of learning depends.
+    """
+    weight = _rows(head)
+    if weight is None:
+        name = type(head).__name__
+        raise UserError(f"head_init is class_means, but {name} has no weight vector a speaker; give auto or random")
+    direction = means()[rows]  # (rows, dim)
+    seen = direction.norm(dim=1) > 0
+    chosen = torch.tensor(rows, device=weight.device)[seen]
+    all_rows = len(rows) == len(weight)
+    measured = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
+    if not all_rows:
+        measured[rows] = False
+    weight[chosen] = direction[seen] * weight[measured].norm(dim=1).mean()
+    told = f"{len(chosen)} rows set to class means"
+    if len(chosen) < len(rows):
+        told += f", {len(rows) - len(chosen)} without an utterance initialized anew"
+    bias = getattr(head, "bias", None)
+    if all_rows and isinstance(bias, Tensor):  # the balanced one is solved for cosines of 0, which these are not
+        nn.init.zeros_(bias)
+        told += ", bias 0"
+    return told
 
 
 def read_speakers(spk2id: Path) -> list[str]:

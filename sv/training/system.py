@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from sv.config import Config, DataloaderArgs, load_config
+from sv.config import Config, DataloaderArgs, first_difference, load_config
 from sv.errors import UserError
+from sv.experiment import find_model, read_config
 from sv.losses import LOSSES, build_head
 from sv.models import MODELS, build_model
 
@@ -41,6 +42,7 @@ FLAGS: Mapping[str, Flag] = {
     "num_avg": Flag("num_avg", "models averaged in stage 4"),
     "batch_size": Flag("dataloader_args.batch_size", "utterances a step and process"),
     "lr": Flag("scheduler_args.initial_lr", "learning rate, before it is scaled with the batch"),
+    "head_init": Flag("head_init", "the head's start from another's model: auto, load, class_means or random"),
     "precision": Flag("precision", "fp32, bf16 or fp16"),
     "shard_head": Flag("shard_head", "true: each training process owns the weight vectors of some speakers"),
     "heldout_speakers": Flag("heldout_speakers", "training speakers set aside to measure the EER"),
@@ -71,6 +73,36 @@ def make_system(path: str | Path, flags: Mapping[str, str | None], overrides: Se
     return resolve(load_config(path, [*words, *overrides]), str(path))
 
 
+def make_fine_tuning(
+    path: str | Path, exp_dir: Path, flags: Mapping[str, str | None], overrides: Sequence[str] = ()
+) -> Config:
+    """The configuration that fine-tunes a trained system: its own, changed by a file, then by overrides.
+
+    Args:
+        path: YAML, conf/*_lm.yaml.
+        exp_dir: of the trained system.
+        flags: as of `make_system`, with which the system must have been trained.
+        overrides: "key=value".
+
+    Raises:
+        UserError: no trained system; a flag that is not of it; a file for another model or loss; and as `make_system`.
+    """
+    find_model(exp_dir)
+    trained, stated = read_config(exp_dir), load_config(path)
+    given = [f"{FLAGS[name].key}={value}" for name, value in flags.items() if value]
+    difference = first_difference(trained.model_dump(), load_config(exp_dir / "config.yaml", given).model_dump())
+    if difference:
+        key, was, wanted = difference
+        raise UserError(f"{exp_dir} was trained with {key} {was}, not {wanted}; what fine-tuning changes is in {path}")
+    for key in sorted({"model", "loss"} & stated.model_fields_set):
+        if getattr(stated, key) != getattr(trained, key):
+            raise UserError(
+                f"{path}: {key} is {getattr(stated, key)}, but {exp_dir} was trained with {getattr(trained, key)}; "
+                f"give the file for that one, or one that leaves {key} out"
+            )
+    return resolve(load_config(path, overrides, over=trained), str(path))
+
+
 def resolve(config: Config, where: str) -> Config:
     """Fill in what a file may leave open: the options of encoder and loss, the final margin, the input dimension."""
     mels = config.dataset_args.fbank_args.num_mel_bins
@@ -89,7 +121,8 @@ def resolve(config: Config, where: str) -> Config:
         loss_args[GROUP_OPTION] = loader_args.utts_per_speaker
     head = build_head(config.loss, 1, 2, loss_args)  # a tiny one, to ask it about its margin
     final = config.margin_update.final_margin
-    final = head.default_margin if final is None else final
+    if final is None:
+        final = head.finetune_margin if config.do_lm and head.finetune_margin is not None else head.default_margin
     initial = min(max(config.margin_update.initial_margin, head.margin_range[0]), final)
     initial = final if head.margin_from_start else initial
     for margin in (initial, final):

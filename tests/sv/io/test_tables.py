@@ -3,7 +3,7 @@
 import pytest
 
 from sv.errors import UserError
-from sv.io import DataDir, check_id, read_table, write_table
+from sv.io import DataDir, base_speaker, check_id, read_table, write_table
 
 
 def test_table_is_sorted_by_bytes_and_read_back(tmp_path):
@@ -80,3 +80,8 @@ def test_missing_files_say_which_stage_makes_them(tmp_path):
         _ = DataDir(tmp_path).feats_scp
     with pytest.raises(UserError, match=r"not a data directory; prepare it first \(stage 1\)"):
         DataDir(tmp_path / "nowhere")
+
+
+def test_speed_copies_are_known_by_their_prefix():
+    names = ["id1", "sp0.9-id1", "sp1.1-id1", "sp-x", "spk3", "sp2-id1"]
+    assert [base_speaker(name) for name in names] == ["id1", "id1", "id1", "sp-x", "spk3", "id1"]

@@ -4,7 +4,7 @@ import pytest
 
 from sv.config import save_config
 from sv.errors import UserError
-from sv.training.system import FLAGS, make_system, system_name
+from sv.training.system import FLAGS, make_fine_tuning, make_system, system_name
 
 FILE = """
 model: resnet_small
@@ -144,6 +144,7 @@ def test_every_flag_names_a_key_that_exists(path):
         "precision": "bf16",
         "t": "2.0",
         "lambda": "0.6",
+        "head_init": "load",
     }
     config = make_system(path, {name: values.get(name, "1") for name in FLAGS if name not in ("scale", "margin")})
     assert config.loss_args["target_weight"] == 0.6
@@ -156,3 +157,76 @@ def test_an_encoder_that_can_not_be_built_is_refused_at_once(tmp_path, args):
     path.write_text(f"model: resnet_small\nmodel_args: {args}\n")
     with pytest.raises(UserError):
         make_system(path, {})
+
+
+LM = """
+do_lm: true
+num_epochs: 2
+margin_update: {final_margin: null, increase_type: fixed}
+dataset_args: {num_frms: 300}
+"""
+
+
+@pytest.fixture
+def trained(path, tmp_path):
+    """Leave what a training leaves; gives its folder."""
+
+    def make(flags, overrides=()):
+        save_config(make_system(path, flags, overrides), tmp_path / "exp" / "config.yaml")
+        (tmp_path / "exp" / "models").mkdir(exist_ok=True)
+        (tmp_path / "exp" / "models" / "avg_model.pt").touch()
+        (tmp_path / "lm.yaml").write_text(LM)
+        return tmp_path / "exp"
+
+    (tmp_path / "exp").mkdir()
+    return make
+
+
+@pytest.mark.parametrize(
+    ("flags", "margin"),
+    [
+        ({"loss": "aam"}, 0.5),
+        ({}, 0.3),
+        ({"margin_type": "A"}, 0.25),
+        ({"loss": "am"}, 0.2),
+        ({"loss": "softmax"}, 0.0),
+    ],
+)
+def test_fine_tuning_keeps_the_trained_system_and_takes_the_margin_of_its_loss(trained, tmp_path, flags, margin):
+    overrides = ["dataset_args.cmvn=false", "heldout_speakers=7"]
+    exp = trained({**flags, "seed": "5", "scale": "" if "softmax" in flags.values() else "20"}, overrides)
+    config = make_fine_tuning(tmp_path / "lm.yaml", exp, {"loss": flags.get("loss"), "seed": "5"})
+    assert config.margin_update.final_margin == margin
+    assert config.num_epochs == 2 and config.dataset_args.num_frms == 300 and config.do_lm
+    before = make_system(exp / "config.yaml", {})
+    for key in ("model", "model_args", "loss", "loss_args", "seed", "heldout_speakers"):
+        assert getattr(config, key) == getattr(before, key)
+    assert not config.dataset_args.cmvn
+
+
+def test_fine_tunings_own_margin_comes_first(trained, tmp_path):
+    changes = ["margin_update.final_margin=0.35"]
+    assert make_fine_tuning(tmp_path / "lm.yaml", trained({}), {}, changes).margin_update.final_margin == 0.35
+
+
+def test_fine_tuning_of_what_is_not_trained_or_otherwise_is_refused(trained, tmp_path):
+    exp, lm = trained({"loss": "aam"}), tmp_path / "lm.yaml"
+    with pytest.raises(
+        UserError, match=r"exp was trained with scheduler_args.initial_lr 0.1, not 0.2; what fine-tuning"
+    ):
+        make_fine_tuning(lm, exp, {"lr": "0.2"})
+    with pytest.raises(UserError, match=r"exp was trained with loss aam, not sphereface2"):
+        make_fine_tuning(lm, exp, {"loss": "sphereface2"})
+    lm.write_text("model: XVEC\n")
+    with pytest.raises(
+        UserError, match=r"lm.yaml: model is XVEC, but .*exp was trained with resnet_small; give the file"
+    ):
+        make_fine_tuning(lm, exp, {})
+    lm.write_text("loss: am\n")
+    with pytest.raises(UserError, match=r"lm.yaml: loss is am, but .*exp was trained with aam"):
+        make_fine_tuning(lm, exp, {})
+    (exp / "models" / "avg_model.pt").unlink()
+    with pytest.raises(
+        UserError, match=r"avg_model.pt does not exist; train \(stage 3\) and average \(stage 4\) first"
+    ):
+        make_fine_tuning(lm, exp, {})

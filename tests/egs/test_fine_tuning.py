@@ -1,0 +1,92 @@
+"""Stage 9 of the recipes on features of a few seconds: from a trained system to the results of its fine-tuning."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from sv.io import ArkWriter, read_table, write_table
+
+SYSTEM = """
+model: resnet_small
+model_args: {m_channels: 2, embed_dim: 8}
+loss: aam
+num_epochs: 1
+num_avg: 1
+margin_update: {increase_type: fixed}
+dataset_args: {num_frms: 24, min_num_frames: 10, fbank_args: {num_mel_bins: 16}}
+dataloader_args: {batch_size: 8, num_workers: 1}
+scheduler_args: {warm_up_epoch: 0}
+heldout_speakers: 2
+tensorboard: false
+"""
+TRIALS = "vox1_O_cleaned.kaldi"
+
+
+def make_set(folder: Path, speakers: int) -> None:
+    """A data dir of random features, as stage 2 leaves it."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(speakers)
+    num_frames = {f"spk{s}-{u}": 25 + u for s in range(speakers) for u in range(8)}
+    with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
+        for utt, frames in num_frames.items():
+            writer.write(utt, rng.normal(size=(frames, 16)))
+    write_table(folder / "utt2num_frames", num_frames)
+    labels = {utt: utt[:4] for utt in num_frames}
+    write_table(folder / "utt2spk", labels)
+    write_table(folder / "spk2utt", {spk: " ".join(u for u in labels if labels[u] == spk) for spk in labels.values()})
+
+
+@pytest.fixture
+def recipe(run, tmp_path):
+    """Run egs/voxceleb/run.sh on tmp_path/data, into tmp_path/exp."""
+    for name, speakers in (("vox2_dev", 6), ("vox1", 3)):
+        make_set(tmp_path / "data" / name, speakers)
+    trials = tmp_path / "data" / "vox1" / "trials" / TRIALS
+    trials.parent.mkdir()
+    trials.write_text("spk0-0 spk0-1 target\nspk1-2 spk1-3 target\nspk0-0 spk1-1 nontarget\nspk1-0 spk2-0 nontarget\n")
+    (tmp_path / "c.yaml").write_text(SYSTEM)
+
+    def run_it(*words):
+        where = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--config", tmp_path / "c.yaml"]
+        quick = ["--speeds", "", "--gpus", "none", "--num-threads", 1, "--nj", 1]
+        return run("egs/voxceleb/run.sh", *where, *quick, *words, timeout=900)
+
+    return run_it
+
+
+@pytest.mark.slow
+def test_stage_9_fine_tunes_what_stage_3_trained_and_scores_it(recipe, tmp_path):
+    done = recipe("--stage", 3, "--stop-stage", 4, "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    done = recipe("--stage", 9, "--lm-set", "num_epochs=2 dataset_args.num_frms=40 dataloader_args.batch_size=8")
+    assert done.returncode == 0, done.stderr
+    exp, tuned = tmp_path / "exp", tmp_path / "exp-LM"
+    config = yaml.safe_load((tuned / "config.yaml").read_text())
+    assert (config["loss"], config["seed"], config["num_epochs"], config["num_avg"]) == ("aam", 3, 2, 1)
+    assert config["margin_update"]["final_margin"] == 0.5
+    assert config["dataset_args"]["num_frms"] == 40
+    assert read_table(tuned / "spk2id") == read_table(exp / "spk2id")
+    assert (tuned / "heldout_spk").read_text() == (exp / "heldout_spk").read_text()
+    assert "encoder loaded; head: loaded" in done.stderr
+    assert "effective learning rate" in done.stderr
+    assert json.loads((tuned / "results.json").read_text())["results"][TRIALS]
+    again = recipe("--stage", 9, "--lm-set", "num_epochs=2 dataset_args.num_frms=40 dataloader_args.batch_size=8")
+    assert "training is complete (2 epochs); nothing to do" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "exp/models/avg_model.pt does not exist; train (stage 3) and average (stage 4) first"),
+        (["--set", "seed=1"], "--set changes the training of stage 3; what changes in stage 9 goes into --lm-set"),
+    ],
+)
+def test_stage_9_without_a_trained_system_or_with_its_options_is_one_line(recipe, tmp_path, words, message):
+    done = recipe("--stage", 9, *words)
+    assert done.returncode == 1
+    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "exp-LM").exists()

@@ -1,0 +1,153 @@
+"""tools/corrupt_labels.py: how many labels become wrong, whose, and that the data dir stays valid."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sv.io import read_table, write_table
+
+
+def make(folder: Path, *, speakers=5, utts=7, prefix="s") -> Path:
+    """A valid data dir of features that are not there."""
+    names = {f"{prefix}{s}-u{u}": f"{prefix}{s}" for s in range(speakers) for u in range(utts)}
+    folder.mkdir()
+    (folder / "feats.ark").write_bytes(bytes(1000))
+    write_table(folder / "utt2spk", names)
+    spk2utt = {spk: " ".join(utt for utt in names if names[utt] == spk) for spk in names.values()}
+    write_table(folder / "spk2utt", spk2utt)
+    write_table(folder / "feats.scp", {utt: f"{folder}/feats.ark:{n}" for n, utt in enumerate(names)})
+    write_table(folder / "utt2num_frames", dict.fromkeys(names, 100))
+    write_table(folder / "spk2gender", dict.fromkeys(spk2utt, "f"))
+    (folder / "fbank.yaml").write_text("num_mel_bins: 80\n")
+    return folder
+
+
+@pytest.fixture
+def corrupt(run, tmp_path):
+    """Corrupt tmp_path/data into tmp_path/new, check the result, and return its tables of labels, wrong and true."""
+
+    def corrupt_it(*words, dest="new"):
+        done = run("tools/corrupt_labels.py", *words, tmp_path / "data", tmp_path / dest)
+        assert done.returncode == 0, done.stderr
+        assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
+        check = run("tools/validate_data_dir.sh", "--no-wav", "--no-spk-sort", tmp_path / dest)
+        assert check.returncode == 0, check.stderr
+        return read_table(tmp_path / dest / "utt2spk"), read_table(tmp_path / dest / "utt2spk_true")
+
+    return corrupt_it
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["symmetric", "classwise"])
+def test_the_share_is_exact_and_all_else_is_kept(corrupt, tmp_path, kind):
+    data = make(tmp_path / "data")
+    for ratio, count in ((0, 0), (0.1, 4), (0.99, 35)):
+        labels, true = corrupt("--kind", kind, "--ratio", ratio)
+        assert true == read_table(data / "utt2spk")
+        assert sum(labels[utt] != true[utt] for utt in true) == count
+        assert labels.keys() == true.keys()
+        assert set(labels.values()) <= set(true.values())
+    for name in ("feats.scp", "utt2num_frames", "fbank.yaml"):
+        assert (tmp_path / "new" / name).read_bytes() == (data / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_classwise_noise_goes_to_one_other_speaker_each(corrupt, tmp_path):
+    make(tmp_path / "data")
+    labels, true = corrupt("--kind", "classwise", "--ratio", 0.3)
+    flows = Counter((true[utt], labels[utt]) for utt in true if labels[utt] != true[utt])
+    assert len({source for source, _ in flows}) == len({target for _, target in flows}) == len(flows) == 5
+    assert set(flows.values()) <= {2, 3}  # 0.3 x 7 = 2.1, within one
+
+
+@pytest.mark.slow
+def test_symmetric_noise_goes_to_all_others(corrupt, tmp_path):
+    make(tmp_path / "data", speakers=4, utts=60)
+    labels, true = corrupt("--ratio", 0.5)
+    flows = Counter((true[utt], labels[utt]) for utt in true if labels[utt] != true[utt])
+    assert len(flows) == 12
+    assert min(flows.values()) >= 3  # 120 utterances on 12 pairs, 10 each on average
+
+
+@pytest.mark.slow
+def test_openset_noise_replaces_utterances_and_keeps_the_sizes_of_the_speakers(corrupt, tmp_path):
+    data, outside = make(tmp_path / "data"), make(tmp_path / "outside", prefix="x")
+    labels, true = corrupt("--kind", "openset", "--outside", outside, "--ratio", 0.4)
+    before = read_table(data / "utt2spk")
+    assert Counter(labels.values()) == Counter(before.values())
+    foreign = {utt for utt in labels if utt.startswith("x")}
+    assert len(foreign) == 14 and len(labels) == 35
+    assert {utt: true[utt] for utt in foreign} == {utt: utt[:2] for utt in foreign}
+    assert {utt: labels[utt] for utt in labels.keys() - foreign} == {u: before[u] for u in labels.keys() - foreign}
+    assert set(read_table(tmp_path / "new/spk2gender")) == set(before.values())
+
+
+@pytest.mark.slow
+def test_the_seed_decides(corrupt, tmp_path):
+    make(tmp_path / "data")
+    one, other = (corrupt("--ratio", 0.3, "--seed", 5, dest=dest) for dest in ("one", "other"))
+    assert one == other != corrupt("--ratio", 0.3, "--seed", 6, dest="third")
+
+
+@pytest.mark.slow
+def test_a_speaker_who_lost_all_utterances_is_gone_from_all_tables(corrupt, tmp_path):
+    make(tmp_path / "data", speakers=3, utts=1)
+    labels, _ = corrupt("--kind", "symmetric", "--ratio", 0.34)
+    assert len(set(labels.values())) == 2
+    for name in ("spk2utt", "spk2gender"):
+        assert set(read_table(tmp_path / "new" / name)) == set(labels.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ratio", "1"], "--ratio 1: a share from 0 on and below 1"),
+        (["--ratio", "-0.1"], "--ratio -0.1: a share from 0 on and below 1"),
+        (["--ratio", "nan"], "--ratio nan: a share from 0 on and below 1"),
+        (["--kind", "openset", "--ratio", "0.1"], "--kind openset: --outside DIR belongs to openset"),
+        (["--outside", "data", "--ratio", "0.1"], "--kind symmetric: --outside DIR belongs to openset"),
+    ],
+)
+def test_wrong_options_are_one_line(run, tmp_path, words, message):
+    make(tmp_path / "data")
+    done = run("tools/corrupt_labels.py", *words, tmp_path / "data", tmp_path / "new")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"corrupt_labels.py: error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def renamed(data: Path, name: str, old: str, new: str) -> None:
+    (data / name).write_text((data / name).read_text().replace(old, new))
+
+
+@pytest.mark.slow
+def test_data_dirs_that_can_not_be_corrupted_are_refused(run, tmp_path):
+    def refused(*words):
+        done = run("tools/corrupt_labels.py", "--ratio", 0.4, *words)
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+    data, lone = make(tmp_path / "data"), make(tmp_path / "lone", speakers=1)
+    new = tmp_path / "new"
+    assert "lone has 1 speaker; a wrong label takes two or more" in refused(lone, new)
+    assert "none is not a data directory" in refused(tmp_path / "none", new)
+    assert "is both source and destination" in refused(data, data)
+    assert "outside: speaker s0 is in the source as well" in refused(
+        "--kind", "openset", "--outside", make(tmp_path / "outside"), data, new
+    )
+    small = make(tmp_path / "small", utts=1, prefix="x")
+    openset = ("--kind", "openset", "--outside", small, data, new)
+    assert "14 utterances are to be replaced, the outside has 5" in refused(*openset)
+    (small / "fbank.yaml").write_text("num_mel_bins: 40\n")
+    assert "small/fbank.yaml differ: features of different front-ends" in refused(*openset)
+    (data / "spk2utt").write_text("s0 s0-u0\n")
+    assert "spk2utt" in refused(data, new)
+    renamed(data, "utt2spk", "s1", "sp0.9-s1")
+    assert "7 utterances are speed copies, first sp0.9-s1-u0" in refused(data, new)
+    write_table(data / "utt2spk_true", read_table(data / "utt2spk"))
+    assert "its labels are corrupted already" in refused(data, new)
+    assert not new.exists()

@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+"""Make a data dir with wrong speaker labels of one's choice, to measure what a training stands.
+
+Reads   <src-dir>; with --kind openset also --outside DIR, whose speakers are not in <src-dir>.
+Writes  <dest-dir>: the same tables and utterance ids, a share of the labels in utt2spk and spk2utt wrong, and
+        utt2spk_true with the true ones. Nothing is left there if the result is not valid.
+
+symmetric   round(ratio x utterances) of all, drawn alike, go to any other speaker
+classwise   of each speaker's utterances that share goes to one other speaker, who passes on some in turn, in a circle
+openset     that share of utterances is replaced by as many of the outside, each with the label of the one it replaces
+
+The numbers are exact: of all utterances always round(ratio x utterances), of a speaker in classwise within one.
+Utterance ids keep the speaker's name that they may begin with, so utt2spk is sorted by utterance and not by speaker:
+validate such a data dir with --no-spk-sort. Training takes it as it is, features included.
+e.g.: tools/corrupt_labels.py --kind classwise --ratio 0.3 --seed 1 data/train data_noisy/train
+"""
+
+import argparse
+import subprocess
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from sv.errors import UserError, log, run_step
+from sv.io import DataDir, base_speaker, read_table, write_table
+
+TOOLS = Path(__file__).resolve().parent
+KINDS = ("symmetric", "classwise", "openset")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("src_dir", type=Path)
+    parser.add_argument("dest_dir", type=Path)
+    parser.add_argument("--kind", choices=KINDS, default="symmetric")
+    parser.add_argument("--ratio", type=float, required=True, help="share of wrong labels, from 0 on and below 1")
+    parser.add_argument("--seed", type=int, default=0, help="another seed, other utterances")
+    parser.add_argument("--outside", type=Path, help="data dir that openset takes utterances from")
+    args = parser.parse_args()
+    if not 0 <= args.ratio < 1:
+        raise UserError(f"--ratio {args.ratio:g}: a share from 0 on and below 1, as in 0.3")
+    if (args.kind == "openset") != (args.outside is not None):
+        raise UserError(f"--kind {args.kind}: --outside DIR belongs to openset, and to it alone")
+    if args.dest_dir.exists() and args.dest_dir.samefile(args.src_dir):
+        raise UserError(f"{args.dest_dir} is both source and destination; name another destination")
+    labels = read_labels(args.src_dir)
+    args.dest_dir.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.Generator(np.random.Philox(key=[args.seed, KINDS.index(args.kind)]))
+    with tempfile.TemporaryDirectory(dir=args.dest_dir.parent, prefix=f".{args.dest_dir.name}.") as folder:
+        work = Path(folder) / "data"
+        if args.kind == "openset":
+            check_features(args.src_dir, args.outside)
+            replaced = replace(labels, read_outside(args.outside, labels), args.ratio, rng)
+            wrong = take_from_outside(labels, replaced, args.src_dir, args.outside, work)
+        else:
+            wrong = {"symmetric": symmetric, "classwise": classwise}[args.kind](labels, args.ratio, rng)
+            tool("copy_data_dir.sh", "--validate-opts", "--no-spk-sort", args.src_dir, work)
+        relabel(work, wrong)
+        tool("copy_data_dir.sh", "--validate-opts", "--no-spk-sort", work, args.dest_dir)
+    log.info("%s: %d of %d labels are wrong (%s)", args.dest_dir, len(wrong), len(labels), args.kind)
+
+
+def read_labels(data_dir: Path) -> dict[str, str]:
+    """utt2spk of a data dir whose labels can be corrupted."""
+    data = DataDir(data_dir)
+    if (data.path / "utt2spk_true").exists():
+        raise UserError(f"{data.path} has utt2spk_true: its labels are corrupted already; take the original")
+    copies = [utt for utt, spk in data.utt2spk.items() if base_speaker(spk) != spk]
+    if copies:
+        raise UserError(
+            f"{data.path}: {len(copies)} utterances are speed copies, first {copies[0]}; corrupt the original and make "
+            "copies of that (tools/perturb_data_dir_speed.sh), so that they share its labels"
+        )
+    speakers = set(data.utt2spk.values())
+    if len(speakers) < 2:
+        raise UserError(f"{data.path} has {len(speakers)} speaker; a wrong label takes two or more")
+    return data.utt2spk
+
+
+def read_outside(data_dir: Path, labels: dict[str, str]) -> dict[str, str]:
+    """utt2spk of the outside, which has neither speaker nor utterance in common with the training data."""
+    outside = DataDir(data_dir).utt2spk
+    for what, ours, theirs in (
+        ("speaker", set(labels.values()), set(outside.values())),
+        ("utterance", set(labels), set(outside)),
+    ):
+        if common := sorted(ours & theirs):
+            raise UserError(f"{data_dir}: {what} {common[0]} is in the source as well; open-set noise is of others")
+    return outside
+
+
+def check_features(src_dir: Path, outside: Path) -> None:
+    """Features of both must be of one front-end; combine_data.sh would say so of folders that no one knows."""
+    ours, theirs = src_dir / "fbank.yaml", outside / "fbank.yaml"
+    if ours.is_file() and theirs.is_file() and ours.read_bytes() != theirs.read_bytes():
+        raise UserError(f"{ours} and {theirs} differ: features of different front-ends; make those of one again")
+
+
+def symmetric(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
+    """Utterance -> wrong speaker, any other one alike."""
+    utts, speakers = list(labels), sorted(set(labels.values()))
+    wrong: dict[str, str] = {}
+    for row in draw(len(utts), round(ratio * len(utts)), rng):
+        others = [spk for spk in speakers if spk != labels[utts[row]]]
+        wrong[utts[row]] = others[int(rng.random() * len(others))]
+    return wrong
+
+
+def classwise(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
+    """Utterance -> wrong speaker, the same for all of a speaker: the next one in a circle drawn at random."""
+    by_speaker: dict[str, list[str]] = {}
+    for utt, spk in labels.items():
+        by_speaker.setdefault(spk, []).append(utt)
+    circle = [sorted(by_speaker)[i] for i in draw(len(by_speaker), len(by_speaker), rng)]
+    wrong: dict[str, str] = {}
+    seen = 0
+    for spk, other in zip(circle, [*circle[1:], circle[0]], strict=True):
+        utts = by_speaker[spk]
+        count = round(ratio * (seen + len(utts))) - round(ratio * seen)  # adds up to that of all
+        seen += len(utts)
+        wrong |= {utts[i]: other for i in draw(len(utts), count, rng)}
+    return wrong
+
+
+def replace(labels: dict[str, str], outside: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
+    """Utterance of the outside -> utterance that it replaces."""
+    utts, others = list(labels), list(outside)
+    count = round(ratio * len(utts))
+    if count > len(others):
+        raise UserError(f"{count} utterances are to be replaced, the outside has {len(others)}; set --ratio lower")
+    return {
+        others[new]: utts[old]
+        for new, old in zip(draw(len(others), count, rng), draw(len(utts), count, rng), strict=True)
+    }
+
+
+def draw(total: int, count: int, rng: np.random.Generator) -> list[int]:
+    """`count` different numbers below `total`, in random order."""
+    order: list[int] = np.argsort(rng.random(total), kind="stable")[:count].tolist()
+    return order
+
+
+def take_from_outside(
+    labels: dict[str, str], replaced: dict[str, str], src_dir: Path, outside: Path, work: Path
+) -> dict[str, str]:
+    """Make the data dir `work` with the utterances replaced; returns the labels that the new ones get."""
+    kept = work.with_name("kept")
+    old = set(replaced.values())
+    keep_utts(src_dir, [utt for utt in labels if utt not in old], kept)
+    if not replaced:
+        kept.rename(work)
+        return {}
+    new = work.with_name("new")
+    keep_utts(outside, list(replaced), new)
+    tool("combine_data.sh", work, kept, new)
+    return {utt: labels[gone] for utt, gone in replaced.items()}
+
+
+def keep_utts(source: Path, utts: list[str], dest: Path) -> None:
+    listed = dest.with_name(f"{dest.name}.utts")
+    listed.write_text("".join(f"{utt}\n" for utt in utts), encoding="utf-8")
+    tool("subset_data_dir.sh", "--utt-list", listed, source, dest)
+
+
+def relabel(data_dir: Path, wrong: dict[str, str]) -> None:
+    """Put wrong labels into a data dir, and the true ones beside them."""
+    true = read_table(data_dir / "utt2spk")
+    write_table(data_dir / "utt2spk_true", true)
+    labels = {utt: wrong.get(utt, spk) for utt, spk in true.items()}
+    write_table(data_dir / "utt2spk", labels)
+    spk2utt: dict[str, list[str]] = {}
+    for utt, spk in labels.items():
+        spk2utt.setdefault(spk, []).append(utt)
+    write_table(data_dir / "spk2utt", {spk: " ".join(utts) for spk, utts in spk2utt.items()})
+    for path in data_dir.glob("spk2*"):
+        if path.name != "spk2utt":  # one who has lost all utterances is no speaker any more
+            write_table(path, {spk: value for spk, value in read_table(path).items() if spk in spk2utt})
+
+
+def tool(name: str, *words: object) -> None:
+    """Run a data-dir tool; what it says is of interest only if it fails."""
+    done = subprocess.run([TOOLS / name, *map(str, words)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(last.partition("error: ")[2] or last)
+
+
+if __name__ == "__main__":
+    run_step(main)
