@@ -147,6 +147,7 @@ def test_every_flag_names_a_key_that_exists(path):
         "head_init": "load",
         "shard_head": "true",
         "train_feats": "ark",
+        "data_type": "feat",
     }
     config = make_system(path, {name: values.get(name, "1") for name in FLAGS if name not in ("scale", "margin")})
     assert config.loss_args["target_weight"] == 0.6
