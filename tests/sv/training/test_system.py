@@ -148,6 +148,8 @@ def test_every_flag_names_a_key_that_exists(path):
         "shard_head": "true",
         "train_feats": "ark",
         "data_type": "feat",
+        "noise_data": "data/noises",
+        "reverb_data": "data/rirs",
     }
     config = make_system(path, {name: values.get(name, "1") for name in FLAGS if name not in ("scale", "margin")})
     assert config.loss_args["target_weight"] == 0.6
