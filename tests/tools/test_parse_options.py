@@ -231,3 +231,20 @@ def test_a_line_that_is_not_an_option_is_the_authors_mistake(tmp_path: Path) -> 
     done = script("data")
     assert done.returncode == 1
     assert "not an option line: export nj=4" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--stage", "9"], 0, "9 to 9"),
+        (["--stage", "9", "--stop-stage", "5"], 0, "9 to 9"),
+        (["--stage", "3", "--stop-stage", "9"], 0, "3 to 9"),
+        (["--stage", "6"], 1, "--stage 6: the stages are 0 to 5"),
+        (["--stage", "4", "--stop-stage", "3"], 1, "--stage 4 comes after --stop-stage 3"),
+    ],
+)
+def test_a_stage_that_is_run_only_when_asked(tmp_path: Path, words: list[str], status: int, said: str) -> None:
+    script = Script(tmp_path, after='check_stages 0 5 9\necho "$stage to $stop_stage"')
+    done = script(*words, "data")
+    assert done.returncode == status
+    assert said in done.stdout + done.stderr
