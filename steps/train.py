@@ -22,7 +22,7 @@ from sv.training.distributed import World, is_started, join, launch, visible_gpu
 from sv.training.experiment import train
 from sv.training.memory import keep_freed_memory
 
-_OTHERS_FIRST_S = 3  # a process other than the main one lets that one speak first: both often fail for one reason
+_OTHERS_FIRST_S = 10  # a process other than the main one lets that one speak first: both often fail for one reason
 
 
 def main() -> None:

@@ -55,6 +55,7 @@ top_n=20              # nearest speakers of the cohort, for asnorm; 34 are in it
 lda_dim=30            # dimensions that LDA keeps before PLDA, below 34; 0: no LDA
 # Large-margin fine-tuning
 lm_config=egs/mini/conf/any_lm.yaml # FILE: what differs from the trained system
+lm_stop_stage=8       # last stage that the fine-tuned system goes through
 lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
 . tools/parse_options.sh
 check_stages 0 8 9

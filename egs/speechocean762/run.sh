@@ -62,6 +62,7 @@ top_n=50              # nearest speakers of the cohort (training speakers that w
 lda_dim=100           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA
 # Large-margin fine-tuning
 lm_config=egs/speechocean762/conf/any_lm.yaml # FILE: what differs from the trained system
+lm_stop_stage=8       # last stage that the fine-tuned system goes through
 lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
 . tools/parse_options.sh
 
@@ -87,8 +88,8 @@ fi
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
-  --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init" "${noises[@]}")
-name=$(steps/make_config.py "${system[@]}" --print-name) # wrong options end here, not in stage 3
+  --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init")
+name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/speechocean762/exp/$name}
 
 if in_stage 1 "data and trial lists"; then
@@ -139,7 +140,7 @@ fi
 
 if in_stage 3 "training into $exp_dir"; then
   steps/train.sh --cmd "$cmd" --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads" \
-    --checkpoint "$checkpoint" --set "$set" "${system[@]}" "$data/$train_set" "$exp_dir"
+    --checkpoint "$checkpoint" --set "$set" "${system[@]}" "${noises[@]}" "$data/$train_set" "$exp_dir"
 fi
 
 if in_stage 4 "embeddings"; then
@@ -213,12 +214,12 @@ if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
   for word in $lm_set; do
     changes+=(--set "$word")
   done
-  steps/make_config.py "${system[@]}" --config "$lm_config" --fine-tune "$exp_dir" "${changes[@]}" \
+  steps/make_config.py "${system[@]}" "${noises[@]}" --config "$lm_config" --fine-tune "$exp_dir" "${changes[@]}" \
     --output "$exp_dir-LM/finetune.yaml"
   in_config=() # the options of the system are in that file now
   for ((i = 0; i < ${#system[@]}; i += 2)); do
     in_config+=("${system[i]}" "")
   done
   egs/speechocean762/run.sh "${option_args[@]}" "${in_config[@]}" --set "" --config "$exp_dir-LM/finetune.yaml" \
-    --stage 3 --stop-stage 8 --checkpoint "$exp_dir/models/avg_model.pt" --exp-dir "$exp_dir-LM"
+    --stage 3 --stop-stage "$lm_stop_stage" --train-feats "$train_feats" --checkpoint "$exp_dir/models/avg_model.pt" --exp-dir "$exp_dir-LM"
 fi

@@ -52,7 +52,7 @@ def class_cosines(embeddings: Floats, speaker: Longs) -> tuple[Floats, Longs]:
     sums = np.zeros((int(speaker.max()) + 1, unit.shape[1]), dtype=np.float32)
     np.add.at(sums, speaker, unit)
     alone = np.bincount(speaker)[speaker] == 1
-    cosines = np.einsum("nd,nd->n", unit, _unit(sums[speaker] - unit))
+    cosines = np.einsum("ij,ij->i", unit, _unit(sums[speaker] - unit))
     cosines[alone] = np.nan
     means, nearest = _unit(sums), np.empty(len(unit), dtype=np.int64)
     for first in range(0, len(unit), _BLOCK):

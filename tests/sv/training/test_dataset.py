@@ -160,5 +160,5 @@ def test_a_data_dir_without_waveforms_or_noise_is_refused(speech, make_config, t
         train(make_config(**with_noise(speech)), bare, tmp_path / "exp", WORLD)
     lines = (speech / "wav.scp").read_text().splitlines(keepends=True)
     (bare / "wav.scp").write_text("".join(lines[:-1]))
-    with pytest.raises(UserError, match=r"s5-35 has no waveform in wav.scp"):
+    with pytest.raises(UserError, match=r"s5-35 has no waveform"):
         train(make_config(**with_noise(speech)), bare, tmp_path / "exp", WORLD)
