@@ -44,6 +44,8 @@ def build_dataset(config: Config, index: FeatsIndex, reader: CropReader, *, on_g
         noise_data=config.noise_data,
         reverb_data=config.reverb_data,
     )
+    if config.do_lm:  # the copies keep their classes, and have no utterance
+        args = args.model_copy(update={"speeds": []})
     speaker = _speaker_at_speeds(index, args.speeds)
     rows = _rows_in(source, index)
     return OnlineDataset(source, rows, speaker, augmenter, args, seed=config.seed, on_device=on_gpu)

@@ -8,10 +8,11 @@ import soundfile
 import torch
 
 from sv.config import parse_config
+from sv.data import CropReader, read_index
 from sv.errors import UserError
 from sv.features import Fbank
 from sv.io import ArkWriter, read_table, write_table
-from sv.training.dataset import with_speed_copies
+from sv.training.dataset import build_dataset, with_speed_copies
 from sv.training.distributed import World
 from sv.training.experiment import train
 from sv.training.system import resolve
@@ -162,3 +163,17 @@ def test_a_data_dir_without_waveforms_or_noise_is_refused(speech, make_config, t
     (bare / "wav.scp").write_text("".join(lines[:-1]))
     with pytest.raises(UserError, match=r"s5-35 has no waveform"):
         train(make_config(**with_noise(speech)), bare, tmp_path / "exp", WORLD)
+
+
+def test_large_margin_fine_tuning_has_the_classes_of_the_speeds_and_draws_none(speech, make_config):
+    index = read_index(speech)
+    drawn = {}
+    for do_lm in (False, True):
+        config = make_config(do_lm=do_lm, **with_noise(speech))
+        classes = with_speed_copies(index.speakers, config)
+        numbered = index.with_speakers(classes)
+        dataset = build_dataset(config, numbered, CropReader(numbered, 16), on_gpu=False)
+        drawn[do_lm] = {classes[n][:2] for n in dataset.batch(np.arange(len(index)), 1).speaker.tolist()}
+        assert len(classes) == 3 * SPEAKERS
+    assert drawn[False] >= {"sp", "s0"}
+    assert drawn[True] == {f"s{n}" for n in range(SPEAKERS)}
