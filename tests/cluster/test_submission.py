@@ -158,11 +158,14 @@ def test_a_scheduler_that_is_lost_and_comes_back(cluster: Cluster, tmp_path: Pat
     (tmp_path / "go").touch()
     assert process.wait(timeout=60) == 0  # marks are enough
     path = f"{wrapper.parent}:{os.environ['PATH']}"
-    done = cluster.submit(tmp_path, "--scheduler-timeout", 1, "y.log", "sleep", 300, PATH=path)
+    done = cluster.submit(
+        tmp_path, "--scheduler-timeout", 1, "y.log", "bash", "-c", "touch began; sleep 300", PATH=path
+    )
     assert done.returncode == 1
     assert "error: the scheduler has not answered for 1 s (unable to contact)" in done.stderr
     (job_id,) = job_ids(tmp_path)
     assert f"error: the jobs {job_id} are left as they are, with {tmp_path}/q/y" in done.stderr
+    wait_until((tmp_path / "began").exists)
     cancel(cluster, job_id)
 
 
@@ -184,7 +187,9 @@ def test_the_jobs_end_with_the_submitter(cluster: Cluster, tmp_path: Path, name:
         text=True,
         start_new_session=True,
     )
-    wait_until((tmp_path / "pid.1").exists)
+    # All that run at once have begun: a login shell that is killed may leave a lock, on which those after it wait.
+    at_once = {"gridengine": 3, "slurm": 2}[cluster.name]
+    wait_until(lambda: len(list(tmp_path.glob("pid.*"))) == at_once)
     (job_id,) = job_ids(tmp_path)
     process.send_signal(signal.Signals[name])
     _, stderr = process.communicate(timeout=60)
