@@ -5,6 +5,7 @@ by name. The options of encoders and losses (`model_args`, `loss_args`) are chec
 """
 
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -161,12 +162,33 @@ class Config(Section):
     tensorboard: bool = True
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = (), *, over: Config | None = None) -> Config:
+@dataclass(frozen=True)
+class Override:
+    """A key that the command line sets."""
+
+    key: str  # with its blocks: "num_epochs", "dataloader_args.batch_size"
+    value: str  # YAML
+    said: str  # the option as the user gave it, for errors
+
+    @classmethod
+    def of(cls, word: str) -> "Override":
+        """From "key=value", the value of --set.
+
+        Raises:
+            UserError: no key, or no "=".
+        """
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise UserError(f"--set {word!r}: expected key=value, as in --set dataloader_args.batch_size=64")
+        return cls(key, value, f"--set {word}")
+
+
+def load_config(path: str | Path, overrides: Sequence[Override] = (), *, over: Config | None = None) -> Config:
     """Read a YAML file with its bases, and set what the command line says.
 
     Args:
         path: the file.
-        overrides: "key=value" or "block.key=value"; the value is YAML.
+        overrides: later ones win.
         over: what the file states differences of, in place of the defaults.
 
     Raises:
@@ -175,15 +197,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = (), *, over: Config
     tree = _merge(over.model_dump() if over else {}, _read_tree(Path(path)))
     for override in overrides:
         _set(tree, override)
-    return parse_config(tree, str(path))
+    return parse_config(tree, str(path), overrides)
 
 
-def parse_config(tree: Mapping[str, Any], where: str) -> Config:
-    """A checked configuration from plain values; `where` stands in errors."""
+def parse_config(tree: Mapping[str, Any], where: str, overrides: Sequence[Override] = ()) -> Config:
+    """A checked configuration from plain values; `where` stands in errors, or the override that is at fault."""
     try:
         return Config.model_validate(_numbers_as_float(dict(tree)))
     except ValidationError as error:
-        raise UserError(f"{where}: {_explain(error.errors()[0])}") from error
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        said = [override.said for override in overrides if _one_holds_other(override.key, name)]
+        raise UserError(f"{[where, *said][-1]}: {_explain(first)}") from error
+
+
+def _one_holds_other(key: str, other: str) -> bool:
+    short, long = sorted((key.split("."), other.split(".")), key=len)
+    return long[: len(short)] == short
 
 
 # Keys that change what is kept, shown or how fast it goes, but not the weights: free to change when training continues.
@@ -263,19 +293,16 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _set(tree: dict[str, Any], override: str) -> None:
-    name, equals, text = override.partition("=")
-    if not equals or not name:
-        raise UserError(f"--set {override!r}: expected key=value, as in --set dataloader_args.batch_size=64")
+def _set(tree: dict[str, Any], override: Override) -> None:
     try:
-        value = yaml.safe_load(text)
+        value = yaml.safe_load(override.value)
     except yaml.YAMLError as error:
-        raise UserError(f"--set {override!r}: {text!r} is not YAML") from error
-    *blocks, key = name.split(".")
+        raise UserError(f"{override.said}: {override.value!r} is not YAML") from error
+    *blocks, key = override.key.split(".")
     for block in blocks:
         tree = tree.setdefault(block, {})
         if not isinstance(tree, dict):
-            raise UserError(f"--set {override!r}: {block} is a value, not a block of keys")
+            raise UserError(f"{override.said}: {block} is a value, not a block of keys")
     tree[key] = value
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from sv.config import Config, DataloaderArgs, first_difference, load_config
+from sv.config import Config, DataloaderArgs, Override, first_difference, load_config
 from sv.errors import UserError
 from sv.experiment import find_model, read_config
 from sv.losses import LOSSES, build_head
@@ -69,8 +69,8 @@ def make_system(path: str | Path, flags: Mapping[str, str | None], overrides: Se
         words.append("model_args={}")
     if given.get("loss", in_file.loss) != in_file.loss:
         words += ["loss_args={}", "margin_update.final_margin=null", "dataloader_args.sampler=auto"]
-    words += [f"{FLAGS[name].key}={value}" for name, value in given.items()]
-    return resolve(load_config(path, [*words, *overrides]), str(path))
+    changes = [*map(Override.of, words), *map(_override, given, given.values()), *map(Override.of, overrides)]
+    return resolve(load_config(path, changes), str(path))
 
 
 def make_fine_tuning(
@@ -89,7 +89,7 @@ def make_fine_tuning(
     """
     find_model(exp_dir)
     trained, stated = read_config(exp_dir), load_config(path)
-    given = [f"{FLAGS[name].key}={value}" for name, value in flags.items() if value]
+    given = [_override(name, value) for name, value in flags.items() if value]
     difference = first_difference(trained.model_dump(), load_config(exp_dir / "config.yaml", given).model_dump())
     if difference:
         key, was, wanted = difference
@@ -100,7 +100,11 @@ def make_fine_tuning(
                 f"{path}: {key} is {getattr(stated, key)}, but {exp_dir} was trained with {getattr(trained, key)}; "
                 f"give the file for that one, or one that leaves {key} out"
             )
-    return resolve(load_config(path, overrides, over=trained), str(path))
+    return resolve(load_config(path, [*map(Override.of, overrides)], over=trained), str(path))
+
+
+def _override(flag: str, value: str) -> Override:
+    return Override(FLAGS[flag].key, value, f"--{flag.replace('_', '-')} {value}")
 
 
 def resolve(config: Config, where: str) -> Config:

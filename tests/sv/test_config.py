@@ -2,7 +2,7 @@
 
 import pytest
 
-from sv.config import Config, load_config, save_config
+from sv.config import Config, Override, load_config, save_config
 from sv.errors import UserError
 
 
@@ -26,7 +26,8 @@ def test_base_gives_what_the_file_does_not_say(tmp_path):
 
 def test_overrides_win_and_take_yaml_values(tmp_path):
     path = write(tmp_path / "c.yaml", "num_epochs: 3\n")
-    config = load_config(path, ["num_epochs=5", "dataset_args.fbank_args.window=povey", "model_args={embed_dim: 64}"])
+    words = ["num_epochs=5", "dataset_args.fbank_args.window=povey", "model_args={embed_dim: 64}"]
+    config = load_config(path, [Override.of(word) for word in words])
     assert config.num_epochs == 5
     assert config.dataset_args.fbank_args.window == "povey"
     assert config.model_args == {"embed_dim": 64}
@@ -59,4 +60,21 @@ def test_a_bad_file_gets_one_line_with_its_path(tmp_path, text, message):
 def test_a_bad_override_is_quoted(tmp_path, override):
     path = write(tmp_path / "c.yaml", "seed: 1\n")
     with pytest.raises(UserError, match="--set"):
-        load_config(path, [override])
+        load_config(path, [Override.of(override)])
+
+
+@pytest.mark.parametrize(
+    "word", ["sead=3", "seed=abc", "dataset_args.num_frms=0", "dataset_args={num_frms: 0}", "no.key=1"]
+)
+def test_a_wrong_override_is_named_in_place_of_the_file(tmp_path, word):
+    path = write(tmp_path / "c.yaml", "seed: 1\n")
+    with pytest.raises(UserError) as error:
+        load_config(path, [Override.of("seed=2"), Override.of(word), Override.of("num_avg=2")])
+    assert str(error.value).startswith(f"--set {word}: ")
+
+
+def test_a_mistake_in_the_file_is_not_laid_on_an_override(tmp_path):
+    path = write(tmp_path / "c.yaml", "dataset_args: {num_frms: 0}\n")
+    with pytest.raises(UserError) as error:
+        load_config(path, [Override.of("dataset_args.speeds=[]"), Override.of("seed=2")])
+    assert str(error.value).startswith(str(path))

@@ -98,7 +98,8 @@ def test_overrides_come_last(path):
         ({}, ["loss_argz.t=3"], "unknown key 'loss_argz'; did you mean 'loss_args'"),
         ({}, ["model_args.feat_dim=40"], "model_args.feat_dim is 40, but dataset_args.fbank_args.num_mel_bins is 80"),
         ({}, ["margin_update.fix_start_epoch=3"], "fix_start_epoch is before"),
-        ({}, ["dataloader_args.sampler=pk"], "dataloader_args.sampler is 'pk'"),
+        ({}, ["dataloader_args.sampler=pk"], "--set dataloader_args.sampler=pk: dataloader_args.sampler is 'pk'"),
+        ({"batch_size": "x"}, [], "--batch-size x: dataloader_args.batch_size is 'x'"),
         (
             {"loss": "ge2e"},
             ["dataloader_args.sampler=speaker"],
