@@ -217,13 +217,14 @@ sub describe_status {
     return "code $code: killed by signal " . describe_signal($code - 128);
 }
 
-# The last lines of a log that say something, without those of log_header and log_footer.
+# The last lines that the command itself has written to a log, in its last run.
 sub log_tail {
     my ($log) = @_;
     open my $in, '<', $log or return "(cannot be read: $!)";
     my $size = -s $in;
     seek $in, $size - 65536, 0 if $size > 65536;
-    my @lines = grep { !/^# (Running on|Started at|Accounting|Ended|Killed)|^#?\s*$/ } <$in>;
+    my $said = join('', <$in>) =~ s/.*^# Started at [^\n]*\n//msr;
+    my @lines = grep { !/^# (Accounting|Ended|Killed)|^#?\s*$/ } split /^/m, $said;
     s/[\x00-\x08\x0b-\x1f\x7f]//g, s/\s+$//, $_ = length > 1000 ? substr($_, 0, 1000) . ' ...' : $_ for @lines;
     return @lines > $tail_lines ? @lines[-$tail_lines .. -1] : @lines;
 }
@@ -238,8 +239,9 @@ sub report_failures {
     my $what = defined $call->{job_name}
         ? @failed . " of $total job" . ($total > 1 ? 's' : '') . " failed, the first is job $first->{id}"
         : 'the job failed';
-    print STDERR "$me: error: $what ($why); see $first->{log}", ($first->{reason} ? '' : ', which ends:'), "\n";
-    print STDERR "  $_\n" for $first->{reason} ? () : log_tail($first->{log});
+    my @tail = $first->{reason} ? () : log_tail($first->{log});
+    print STDERR "$me: error: $what ($why); see $first->{log}", (@tail ? ', which ends:' : ''), "\n";
+    print STDERR "  $_\n" for @tail;
 }
 
 # The highest exit status of failed jobs; 1 for one that has none.
