@@ -42,7 +42,7 @@ install_test_packages() {
   for name in gridengine slurm; do
     if ! may_apt; then
       say "tests of $name are skipped where it does not run; type: sudo tests/cluster/$name.sh install"
-    elif ! tests/cluster/$name.sh install >&2; then
+    elif ! tests/cluster/"$name".sh install >&2; then
       say "$name can not be installed (above): its tests are skipped"
     fi
   done

@@ -84,6 +84,7 @@ def test_stage_9_fine_tunes_what_stage_3_trained_and_scores_it(recipe, tmp_path)
     assert "training is complete (2 epochs); nothing to do" in again.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "message"),
     [

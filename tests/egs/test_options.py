@@ -20,9 +20,13 @@ def test_help_prints_options_with_defaults(run, recipe):
         (["--stage", "10"], "--stage 10: the stages are"),
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--stage", "five"], "--stage is a whole number, not 'five'"),
-        (["--stage", "3", "--loss", "aamm"], "unknown loss 'aamm'; did you mean 'aam'?"),
-        (["--stage", "3", "--loss", "aam", "--t", "3"], "loss aam has no option 't'"),
-        (["--stage", "3", "--config", "none.yaml"], "none.yaml does not exist"),
+        pytest.param(
+            ["--stage", "3", "--loss", "aamm"], "unknown loss 'aamm'; did you mean 'aam'?", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ["--stage", "3", "--loss", "aam", "--t", "3"], "loss aam has no option 't'", marks=pytest.mark.slow
+        ),
+        pytest.param(["--stage", "3", "--config", "none.yaml"], "none.yaml does not exist", marks=pytest.mark.slow),
     ],
 )
 def test_a_wrong_option_is_one_line(run, recipe, options, message):
@@ -32,12 +36,14 @@ def test_a_wrong_option_is_one_line(run, recipe, options, message):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_training_before_the_features_says_which_stage_makes_them(run, tmp_path):
     result = run("egs/voxceleb/run.sh", "--stage", 3, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp")
     assert result.returncode == 1
     assert "prepare it first (stage 1)" in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_paths_are_relative_to_where_the_user_stands(run, root, tmp_path):
     result = run(root / "egs/voxceleb/run.sh", "--stage", 3, "--data", "mine", "--exp-dir", "exp", cwd=tmp_path)
     assert f"{tmp_path}/mine/vox2_dev_sp" in result.stderr

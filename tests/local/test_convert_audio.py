@@ -35,6 +35,7 @@ def files(root, ending):
     return sorted(str(path.relative_to(root)) for path in root.rglob(f"*.{ending}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ending", ["flac", "wav"])
 def test_the_tree_is_kept_and_the_audio_is_16_khz_mono(corpus, run, ending):
     result = run("local/convert_audio.sh", "--nj", 2, "--format", ending, corpus)
@@ -69,6 +70,7 @@ def test_another_folder(corpus, tmp_path, run):
     assert "no m4a left" in run("local/convert_audio.sh", "--out-dir", tmp_path / "out", corpus).stderr
 
 
+@pytest.mark.slow
 def test_a_truncated_file_fails_the_script_and_is_named(corpus, m4a, run):
     bad = corpus / "dev" / "aac" / "id00015" / "-x y" / "00001.m4a"
     bad.write_bytes(m4a[: len(m4a) * 2 // 3])

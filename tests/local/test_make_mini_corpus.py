@@ -23,6 +23,7 @@ def content(root):
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_layout_is_voxceleb_s(corpus):
     train = sorted((corpus / "voxceleb2" / "dev" / "wav").glob("id0*/*/*.wav"))
     test = sorted((corpus / "voxceleb1" / "wav").glob("id1*/*/*.wav"))
@@ -54,6 +55,7 @@ def test_any_nj_gives_the_same_bytes(corpus, tmp_path, run):
     assert content(tmp_path / "corpus") == content(corpus)
 
 
+@pytest.mark.slow
 def test_a_second_run_writes_nothing_and_a_damaged_file_is_made_again(corpus, run):
     before = content(corpus)
     times = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
@@ -89,6 +91,7 @@ def test_another_seed_makes_it_again(tmp_path, run):
     assert fresh.returncode == 0 and content(tmp_path / "c") == content(tmp_path / "d")
 
 
+@pytest.mark.slow
 def test_a_disk_that_takes_no_more(tmp_path, run):
     command = 'ulimit -f 100; exec local/make_mini_corpus.py --nj 1 --num-train 1 --num-test 3 "$0"'  # 100 KiB a file
     result = run("bash", "-c", command, tmp_path / "c")

@@ -30,6 +30,7 @@ def exp(tmp_path: Path) -> Path:
     return tmp_path / "exp"
 
 
+@pytest.mark.slow
 def test_calibrated_scores_and_thresholds(run: Run, exp: Path) -> None:
     result = run("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
     assert result.returncode == 0, result.stderr
@@ -41,6 +42,7 @@ def test_calibrated_scores_and_thresholds(run: Run, exp: Path) -> None:
     assert thresholds["measured_on"]["num_nontarget"] == 2000
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line_and_writes_nothing(run: Run, exp: Path) -> None:
     result = run("steps/calibrate.py", exp, "heldout.kaldi", "H.kaldi")
     assert result.returncode == 1 and "H.kaldi.score does not exist; score it first" in result.stderr
@@ -52,6 +54,7 @@ def test_bad_input_is_one_line_and_writes_nothing(run: Run, exp: Path) -> None:
     assert not (exp / "thresholds.json").exists() and not (exp / "calibration").exists()
 
 
+@pytest.mark.slow
 def test_fusion_has_a_weight_a_system_and_refuses_other_trials(run: Run, exp: Path) -> None:
     other = exp.parent / "other" / "scores"
     write_scores_file(other / "heldout.kaldi.score", 5, "h")

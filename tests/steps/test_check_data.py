@@ -28,6 +28,7 @@ def test_set(tmp_path):
     return write_set(tmp_path / "test", {"c-1": ("c", noise(2, 4), 16000)})
 
 
+@pytest.mark.slow
 def test_a_table_of_hours_speakers_and_utterances(train, test_set, run):
     result = run("steps/check_data.sh", "--nj", 2, train, test_set)
     assert result.returncode == 0, result.stderr
@@ -52,6 +53,7 @@ FAULTS = {  # utterance: (how it comes, what is said)
 }
 
 
+@pytest.mark.slow
 def test_each_fault_is_named_and_the_rest_is_checked(tmp_path, test_set, run):
     train = write_set(tmp_path / "train", {utt: ("x", noise(1, n), 16000) for n, utt in enumerate(FAULTS)})
     for utt, (break_it, _) in FAULTS.items():
@@ -67,12 +69,14 @@ def test_each_fault_is_named_and_the_rest_is_checked(tmp_path, test_set, run):
     assert "| test | 1 | 1 |" in result.stdout
 
 
+@pytest.mark.slow
 def test_an_utterance_without_a_speaker(train, run):
     (train / "utt2spk").write_text("a-1 a\nb-1 b\n")
     result = run("steps/check_data.sh", train)
     assert result.returncode == 1 and "utt2spk: a-2 is missing; run tools/fix_data_dir.sh" in result.stderr
 
 
+@pytest.mark.slow
 def test_speakers_on_both_sides(train, tmp_path, run):
     other = write_set(tmp_path / "test", {"b-9": ("b", noise(1, 9), 16000)})
     result = run("steps/check_data.sh", train, other)
@@ -88,6 +92,7 @@ def test_an_id_that_comes_twice(train, run):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_same_samples_twice(train, tmp_path, run):
     other = write_set(tmp_path / "test", {"c-1": ("c", noise(1, 1), 16000)})  # as a-1
     assert run("steps/check_data.sh", train, other).returncode == 0

@@ -9,6 +9,7 @@ import pytest
 
 from sv.io import sha256_of
 
+pytestmark = pytest.mark.slow  # each test starts processes
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 SCORES = {

@@ -18,6 +18,7 @@ def call(run, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_name_is_printed_alone(call):
     done = call("--print-name", "--loss", "sphereface2", "--margin-type", "A", "--seed", "7", "--margin", "", "--t", "")
     assert (done.stdout, done.stderr) == ("resnet_small-sphereface2-A-m0.15-seed7\n", "")
@@ -45,6 +46,7 @@ def test_resolved_configuration_is_written_and_resolves_to_itself(call, run, tmp
     assert (tmp_path / "again.yaml").read_text() == (tmp_path / "out.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line(call):
     """The mistakes themselves are in tests/sv/training/test_system.py."""
     done = call("--print-name", "--loss", "aam", "--t", "3")

@@ -344,6 +344,7 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(root: Path, tmp_path: Pa
     assert (data / "fbank" / "fbank.1.ark").stat().st_mtime_ns == kept  # the part that was whole
 
 
+@pytest.mark.slow
 def test_an_ark_folder_serves_one_data_dir(run: Run, data: Path, tmp_path: Path) -> None:
     other = make_data(tmp_path / "other", count=3)
     assert run("steps/make_fbank.sh", "--nj", 1, data, tmp_path / "arks").returncode == 0

@@ -123,6 +123,7 @@ def test_a_mistake_in_several_processes_is_one_line(run, config, data_dir, tmp_p
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_mistake_is_one_line(run, config, data_dir, tmp_path):
     done = run(*command(config, data_dir, tmp_path / "exp", "--loss", "aan"))
     assert done.returncode == 1
@@ -151,6 +152,7 @@ def test_gpus_and_threads_are_asked_for_from_the_scheduler(run, config, data_dir
     assert "--num_threads 1 " in done.stdout
 
 
+@pytest.mark.slow
 def test_a_model_to_start_from_that_is_not_there_is_named(run, config, data_dir, tmp_path):
     done = run(*command(config, data_dir, tmp_path / "exp", "--checkpoint", "none.pt"))
     assert "train.py: error: none.pt does not exist" in done.stderr

@@ -45,6 +45,7 @@ def test_subset(
     assert (new / "fbank.yaml").read_bytes() == (data_dir / "fbank.yaml").read_bytes()
 
 
+@pytest.mark.slow
 def test_subset_of_whole_speakers(data_dir: Path, ok: Say, read: Read, snapshot: Snapshot) -> None:
     ok("subset_data_dir.sh", "--speakers", "data", 4, "new")
     assert len(read(data_dir.parent / "new/spk2utt")) == 2

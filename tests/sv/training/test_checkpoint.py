@@ -86,6 +86,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert not (tmp_path / ".x.tmp").exists()
 
 
+@pytest.mark.slow
 def test_full_disk_is_said_as_the_system_says_it_and_leaves_nothing(tmp_path):
     script = f"""
 import resource, torch
