@@ -12,12 +12,12 @@ import pytest
 import soundfile
 import torch
 
+from sv import Verifier
 from sv.config import parse_config, save_config
 from sv.errors import UserError
 from sv.models import build_model
 from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds
-from sv.verifier import Verifier
 
 RATE, MELS = 16000, 16
 ARGS = {"feat_dim": MELS, "embed_dim": 8}
