@@ -57,9 +57,8 @@ def begin(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> 
     log.info("%s: %s", work.data_dir, why)
     mel_banks(config)
     hours = Utterances(DataDir(work.data_dir), config.sample_rate).estimate_hours()
-    missing = work.begin(num_parts, verify)
     frames = 3.6e6 * hours / config.frame_shift
-    work.check_disk(2 * config.num_mel_bins * frames * len(missing) / num_parts)
+    work.begin(num_parts, 2 * config.num_mel_bins * frames, verify=verify)
     return num_parts
 
 

@@ -93,28 +93,43 @@ class FeatureParts:
         )
         return {"settings": dict(self.settings), "first": rows.start, "utts": len(rows), "sha256": digest.hexdigest()}
 
-    def begin(self, num_parts: int, verify: bool = False) -> Sequence[int]:
+    def begin(self, num_parts: int, needed_bytes: float = 0.0, *, verify: bool = False) -> None:
         """Clear away what is out of date, that no reader meets old tables beside new archives.
 
         Args:
+            needed_bytes: size of the archives of all parts, about.
             verify: also what is damaged, by the checksums.
 
-        Returns:
-            the parts to be made, empty if all are whole (they may still have to be joined).
-
         Raises:
-            UserError: the ark folder holds the archives of another data dir.
+            UserError: the ark folder holds the archives of another data dir, or its disk has not room for the parts
+                that are missing; nothing has been cleared away then.
         """
         claim_folder(self.ark_dir, f"{self.name} archives", f".owner.{self.name}", self.mark().path)
         missing = [part for part in range(1, num_parts + 1) if self.part_mark(part, num_parts).stale(verify=verify)]
+        out_of_date = self._out_of_date(missing, num_parts)
+        self._check_disk(needed_bytes * len(missing) / num_parts - sum(path.stat().st_size for path in out_of_date))
         if missing:
             self._set_aside()
+        for path in out_of_date:
+            path.unlink()
+
+    def _out_of_date(self, missing: Sequence[int], num_parts: int) -> list[Path]:
+        """Files in the ark folder, of parts that are missing or no longer wanted, or left by a job that was killed."""
         ours = re.compile(rf"\.{{0,2}}(?:done\.)?{re.escape(self.name)}\.(\d+)(\..+)?")
+        found = []
         for path in self.ark_dir.iterdir():
             match = ours.fullmatch(path.name)
             if match and (int(match[1]) in missing or int(match[1]) > num_parts or path.name.endswith(".tmp")):
-                path.unlink()
-        return missing
+                found.append(path)
+        return found
+
+    def _check_disk(self, needed_bytes: float) -> None:
+        free = shutil.disk_usage(self.ark_dir).free
+        if needed_bytes > free:
+            raise UserError(
+                f"{self.ark_dir}: about {needed_bytes / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free; "
+                "free some, or name a folder on another disk"
+            )
 
     def _set_aside(self) -> None:
         """Remove our tables from the data dir; an scp that we did not make goes to .backup, as with Kaldi."""
@@ -169,19 +184,6 @@ class FeatureParts:
                 f.writelines(lines)
         self.part_mark(part, num_parts).write(self.files(part), {self.file(part, "ark"): writer.sha256})
         log.info("%d utterances in %.0f s", len(utts), time.monotonic() - begun)
-
-    def check_disk(self, needed_bytes: float) -> None:
-        """Refuse to begin what can not end.
-
-        Raises:
-            UserError: the archives' disk has less free space.
-        """
-        free = shutil.disk_usage(self.ark_dir).free
-        if needed_bytes > free:
-            raise UserError(
-                f"{self.ark_dir}: about {needed_bytes / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free; "
-                "free some, or name a folder on another disk"
-            )
 
     def join(self, num_parts: int, more: Iterable[Path] = ()) -> None:
         """Write the data dir's tables out of those of the parts, the scp last, and the mark.

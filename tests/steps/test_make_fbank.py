@@ -276,6 +276,16 @@ def test_full_disk_is_seen_before_anything_is_written(step: Step, data: Path) ->
     assert not list((data / "fbank").glob("fbank.*"))
 
 
+def test_a_full_disk_leaves_the_features_that_are_there(step: Step, data: Path) -> None:
+    step(data)
+    before = (data / "feats.scp").read_text()
+    write_table(data / "utt2dur", dict.fromkeys(read_table(data / "wav.scp"), 1e10))
+    with pytest.raises(UserError, match="GB are free"):
+        step(data, 2, "--dither", "true")
+    assert (data / "feats.scp").read_text() == before
+    assert len(list((data / "fbank").glob("fbank.*.ark"))) == 2
+
+
 def test_join_refuses_a_missing_part(step: Step, data: Path) -> None:
     step(data, actions="begin part")
     (data / "fbank" / "fbank.2.utt2dur").unlink()
