@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from sv.audio import Utterances
-from sv.config import FbankConfig, load_config
+from sv.config import FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log, run_step
 from sv.feature_parts import FeatureParts
 from sv.io import DataDir
@@ -77,9 +76,8 @@ def read_kaldi_config(path: Path) -> dict[str, str]:
 
 def frame_settings(args: argparse.Namespace) -> FbankConfig:
     """The front-end of the data dir's features, else that of --config, else the default one."""
-    path = args.data_dir / "fbank.yaml"
-    if path.is_file():
-        return FbankConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    if found := read_front_end(args.data_dir):
+        return found
     return load_config(args.config).dataset_args.fbank_args if args.config else FbankConfig()
 
 

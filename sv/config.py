@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sv.errors import UserError
-from sv.io.atomic import atomic_write
+from sv.io import atomic_write, parse_yaml, read_yaml
 from sv.registry import suggest
 
 
@@ -216,6 +216,24 @@ def _one_holds_other(key: str, other: str) -> bool:
     return long[: len(short)] == short
 
 
+def read_front_end(data_dir: str | Path) -> FbankConfig | None:
+    """The settings of a data dir's features, which stage 2 leaves beside them in fbank.yaml; None if it has not.
+
+    Raises:
+        UserError: the file is damaged, or has unknown keys.
+    """
+    path = Path(data_dir) / "fbank.yaml"
+    if not path.is_file():
+        return None
+    try:
+        tree = read_yaml(path)
+    except ValueError:
+        tree = None
+    if not isinstance(tree, dict):
+        raise UserError(f"{path}: not 'key: value' lines; make the features again (stage 2)")
+    return parse_config({"dataset_args": {"fbank_args": tree}}, str(path)).dataset_args.fbank_args
+
+
 # Keys that change what is kept, shown or how fast it goes, but not the weights: free to change when training continues.
 FREE_KEYS = frozenset(
     {
@@ -267,8 +285,8 @@ def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if path.resolve() in seen:
         raise UserError(f"{path}: names itself as its base, by way of others; remove one 'base:'")
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        tree = read_yaml(path) or {}
+    except ValueError as error:
         raise UserError(f"{path}: not YAML: {error}") from error
     if not isinstance(tree, dict):
         raise UserError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
@@ -295,8 +313,8 @@ def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
 
 def _set(tree: dict[str, Any], override: Override) -> None:
     try:
-        value = yaml.safe_load(override.value)
-    except yaml.YAMLError as error:
+        value = parse_yaml(override.value)
+    except ValueError as error:
         raise UserError(f"{override.said}: {override.value!r} is not YAML") from error
     *blocks, key = override.key.split(".")
     for block in blocks:

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import yaml
-
-from sv.config import Config, FbankConfig, load_config
+from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
 
 
@@ -40,19 +38,14 @@ def check_front_end(exp_dir: str | Path, fbank: FbankConfig, data_dir: str | Pat
         UserError: another window, number of mels, sample rate, ...
     """
     path = Path(data_dir) / "fbank.yaml"
-    if not path.is_file():
+    found = read_front_end(data_dir)
+    if found is None:
         log.warning("%s does not exist: no way to tell whether these features are those that the model takes", path)
         return
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
-        tree = None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected 'key: value' lines; make the features again (stage 2)")
     for key, value in fbank.model_dump(exclude={"dither"}).items():
-        if tree.get(key, value) != value:
+        if getattr(found, key) != value:
             config = Path(exp_dir) / "config.yaml"
             raise UserError(
-                f"{path}: features with {key} {tree[key]}, but the model was trained with {key} {value}; "
+                f"{path}: features with {key} {getattr(found, key)}, but the model was trained with {key} {value}; "
                 f"make them again with steps/make_fbank.sh --config {config} {data_dir}"
             )

@@ -9,9 +9,8 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import yaml
-
 from sv.audio import Utterances
+from sv.config import read_front_end
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table
 from sv.io.ark import read_header, split_location
@@ -26,9 +25,8 @@ def from_audio(data: DataDir, nj: int, allow_pipes: bool) -> dict[str, float]:
 
 def from_feats(data: DataDir, frame_shift: float) -> dict[str, float]:
     """Seconds by utterance, as Kaldi counts them: frames times shift."""
-    settings = data.path / "fbank.yaml"
-    if settings.is_file():
-        frame_shift = yaml.safe_load(settings.read_text(encoding="utf-8"))["frame_shift"] / 1000
+    if settings := read_front_end(data.path):
+        frame_shift = settings.frame_shift / 1000
     locations = {utt: split_location(value, str(data.path / "feats.scp")) for utt, value in data.feats_scp.items()}
     return {utt: read_header(*location).rows * frame_shift for utt, location in locations.items()}
 

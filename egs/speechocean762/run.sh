@@ -85,6 +85,13 @@ fi
 if [ "$train_feats" != ark ] || [ -n "$augment" ]; then
   noises=(--noise-data "$data/noises" --reverb-data "$data/rirs")
 fi
+for type in $augment; do
+  case $type in
+    reverb | noise | babble) ;;
+    music) [ -n "$musan" ] || die "--augment music takes MUSAN (--musan DIR), there is no made-up music; leave it out" ;;
+    *) die "--augment $type: the types are reverb, noise, music and babble" ;;
+  esac
+done
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"

@@ -6,6 +6,7 @@ All are read with checks, and written whole or not at all.
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.done import DoneMark, claim_folder
+from sv.io.plain import parse_yaml, read_json, read_yaml
 from sv.io.scores import (
     ScoredTrials,
     Scores,
@@ -34,8 +35,10 @@ __all__ = [
     "claim_folder",
     "iter_scores",
     "iter_table",
+    "parse_yaml",
     "read_enroll_map",
     "read_header",
+    "read_json",
     "read_matrix",
     "read_scored_trials",
     "read_scores",
@@ -43,6 +46,7 @@ __all__ = [
     "read_trials",
     "read_vector",
     "read_vectors",
+    "read_yaml",
     "sha256_of",
     "write_scores",
     "write_table",

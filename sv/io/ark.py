@@ -114,6 +114,8 @@ def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHe
         raise UserError(f"{where}: beyond the archive's {file_bytes} bytes; it is truncated, make it again")
     if header is None:
         raise UserError(f"{where}: no binary Kaldi matrix or vector stands here; make the archive and its scp again")
+    if header.rows == 0 or header.cols == 0:
+        raise UserError(f"{where}: a matrix or vector of nothing; leave it out, and make the archive and its scp again")
     if header.rows < 0 or header.cols < 0 or header.data_offset + header.data_bytes > file_bytes:
         raise UserError(
             f"{where}: a matrix of {header.rows} x {header.cols} does not fit into the archive's {file_bytes} bytes; "

@@ -13,6 +13,7 @@ from typing import Any
 
 from sv.errors import UserError
 from sv.io.atomic import atomic_write, sha256_of
+from sv.io.plain import read_json
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class DoneMark:
             verify: compare the outputs' content with their checksums, not only their sizes.
         """
         try:
-            mark = json.loads(self.path.read_text())
+            mark = read_json(self.path)
         except FileNotFoundError:
             return "not done yet"
         except ValueError:

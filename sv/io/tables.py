@@ -50,6 +50,8 @@ def iter_table(path: str | Path) -> Iterator[tuple[int, str, str]]:
                     key, _, value = line.strip().partition("\t")
                 if not key or not value.strip():
                     raise UserError(f"{path}:{number}: expected 'key value', found {line.rstrip()[:80]!r}")
+                if "\0" in value:
+                    raise UserError(f"{path}:{number}: a NUL character; the file is damaged, make it again")
                 yield number, key, value.strip()
         except UnicodeDecodeError as error:
             raise UserError(f"{path}: not UTF-8 text ({error.reason}); write it again as UTF-8") from error

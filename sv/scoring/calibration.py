@@ -22,7 +22,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from sv.errors import UserError
-from sv.io import atomic_write
+from sv.io import atomic_write, read_json
 from sv.scoring.llr import bayes_threshold
 from sv.scoring.metrics import sort_scores
 
@@ -69,7 +69,7 @@ def load_calibration(path: str | Path) -> Calibration:
     if not path.is_file():
         raise UserError(f"{path} does not exist; calibrate first (stage 7)")
     try:
-        found = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        found = Calibration(**read_json(path))
         numbers = np.array([*found.weights, found.offset], dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged; calibrate again (stage 7)") from error

@@ -3,13 +3,12 @@
 scores/.done.vox1_O_cleaned.kaldi.score     checksums of scores, trial list, embeddings, and of the model behind them
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError, log
-from sv.io import DoneMark, sha256_of
+from sv.io import DoneMark, read_json, sha256_of
 
 
 def mark_scores(
@@ -76,7 +75,7 @@ def _mark_path(scores: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        mark = json.loads(path.read_text(encoding="utf-8"))
+        mark = read_json(path)
     except (FileNotFoundError, ValueError):
         return {}
     return mark if isinstance(mark, dict) else {}

@@ -6,7 +6,6 @@ plda             <Plda> mean (projected,) transform (projected, projected) psi (
 .done            how it was made; absent where Kaldi made it
 """
 
-import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from sv.errors import UserError
-from sv.io import DoneMark, atomic_write, read_matrix, read_vector
+from sv.io import DoneMark, atomic_write, read_json, read_matrix, read_vector
 from sv.io.ark import encode
 from sv.scoring.plda import Plda
 from sv.scoring.projection import Projection
@@ -86,7 +85,7 @@ def _told_length_norm(folder: Path, otherwise: bool) -> bool:
     if not path.exists():
         return otherwise
     try:
-        options = json.loads(path.read_text(encoding="utf-8"))["options"]
+        options = read_json(path)["options"]
         why = DoneMark(path, options).stale(verify=True)
         length_norm = bool(options["length_norm"])
     except (ValueError, KeyError, TypeError) as error:

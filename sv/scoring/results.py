@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError
-from sv.io import atomic_write
+from sv.io import atomic_write, read_json
 from sv.scoring.measures import Measures
 from sv.scoring.significance import Intervals
 
@@ -71,7 +71,7 @@ def read_results(path: str | Path) -> Results:
     if not path.is_file():
         raise UserError(f"{path} does not exist; score first (stage 5)")
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = read_json(path)
         return {trials: dict(entries) for trials, entries in tree["results"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged; remove it and run the metrics again (stage 5)") from error

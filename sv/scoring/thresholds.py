@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from sv.errors import UserError
-from sv.io import atomic_write
+from sv.io import atomic_write, read_json
 from sv.registry import suggest
 from sv.scoring.calibration import Calibration
 from sv.scoring.metrics import SortedScores, evaluate_sorted
@@ -91,7 +91,7 @@ def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
+        tree = read_json(path)
     except ValueError:
         tree = None
     if not isinstance(tree, dict) or not all(isinstance(entry, dict) for entry in tree.values()):

@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
-from sv.config import Config, first_difference, load_config, parse_config, save_config
+from sv.config import Config, first_difference, load_config, read_front_end, save_config
 from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, build_sampler, read_index, rows_of
 from sv.errors import UserError, log
 from sv.io import atomic_write, base_speaker, write_table
@@ -335,17 +334,11 @@ def _name(world: World) -> str:
 def _check_front_end(config: Config, data_dir: Path) -> None:
     """The features must be those that the configuration speaks of; dither apart, which only blurs them."""
     path = data_dir / "fbank.yaml"
-    if not path.is_file():
+    found = read_front_end(data_dir)
+    if found is None:
         log.info("%s does not exist: taking the features for those of dataset_args.fbank_args", path)
         return
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
-        found = None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: not 'key: value' lines; make the features again (stage 2)")
-    found_args = parse_config({"dataset_args": {"fbank_args": found}}, str(path)).dataset_args.fbank_args
-    difference = first_difference(found_args.model_dump(), config.dataset_args.fbank_args.model_dump(), {"dither"})
+    difference = first_difference(found.model_dump(), config.dataset_args.fbank_args.model_dump(), {"dither"})
     if difference:
         key, there, here = difference
         raise UserError(

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sv.errors import UserError
+from sv.io import read_json
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def folder_lock(folder: Path, doing: str) -> Iterator[None]:
 
 def _holder(path: Path) -> str:
     try:
-        who = json.loads(path.read_text(encoding="utf-8"))
+        who = read_json(path)
         return f"by process {who['pid']} on {who['host']} since {who['since']} ({path})"
     except (OSError, ValueError, KeyError):
         return f"by another process ({path})"

@@ -20,6 +20,10 @@ def test_help_prints_options_with_defaults(run, recipe):
         (["--stage", "10"], "--stage 10: the stages are"),
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--stage", "five"], "--stage is a whole number, not 'five'"),
+        (
+            ["--stage", "2", "--augment", "reverb nosie"],
+            "--augment nosie: the types are reverb, noise, music and babble",
+        ),
         pytest.param(
             ["--stage", "3", "--loss", "aamm"], "unknown loss 'aamm'; did you mean 'aam'?", marks=pytest.mark.slow
         ),
@@ -34,6 +38,15 @@ def test_a_wrong_option_is_one_line(run, recipe, options, message):
     assert result.returncode in (1, 2)
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("recipe", ["mini", "speechocean762"])
+def test_made_up_noise_has_no_music(run, recipe):
+    result = run(f"egs/{recipe}/run.sh", "--stage", "2", "--augment", "noise music")
+    assert result.returncode == 1
+    assert result.stderr == (
+        "run.sh: error: --augment music takes MUSAN (--musan DIR), there is no made-up music; leave it out\n"
+    )
 
 
 @pytest.mark.slow
