@@ -2,8 +2,8 @@
 """Data lists of up to ten million utterances: time and memory of checking, splitting, indexing and sampling them.
 
 The lists are made up, with 200 utterances a speaker; all entries of feats.scp are one real matrix, since nothing here
-reads features. Every measurement is of a process of its own: seconds, and the most memory it held (MiB); `us` is
-microseconds an utterance.
+reads features. Every measurement is of a process of its own with its children: seconds of CPU time, and the most memory
+that one of them held (MiB); `us` is microseconds an utterance.
 
 Usage: bench/lists.py [--quick]
 """
@@ -89,15 +89,15 @@ def epoch(data: str, sampler_name: SamplerName) -> None:
 
 
 _CHILD = """
-import resource, subprocess, sys, time
-begin = time.perf_counter()
+import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL)
-print(time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 """
 
 
 def measure(command: Sequence[object]) -> tuple[float, float]:
-    """Seconds of a command, and peak MiB of the largest of its processes.
+    """Seconds of CPU time of a command, and peak MiB of the largest of its processes.
 
     A small process starts it, since a process counts what the one that forked it held as its own.
     """
