@@ -6,7 +6,7 @@ Each kill is a SIGKILL at a seeded random moment of a stage: of all processes of
 kills are used up, and a last time to its end. The undisturbed run and the disturbed one have to be equal, bit by bit,
 in their archives, weights, embeddings, scores and results.
 
-Usage: tests/faults/kills.py [--kills-per-stage 8] [--seed 1] [--stages 0,1,2] <folder>
+Usage: tests/faults/kills.py [--kills-per-stage 8] [--seed 1] <folder>
 """
 
 import argparse
@@ -20,7 +20,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -206,24 +206,36 @@ def differences(one: Path, other: Path) -> list[str]:
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
 
 
+def run_both(folder: Path, kills: Callable[[int], int], seed: int) -> tuple[Counter[str], int, list[str]]:
+    """An undisturbed run and one that is killed.
+
+    Args:
+        folder: new.
+        kills: of a stage.
+
+    Returns:
+        what the kills met, how many files and results were compared, the names of those that differ.
+    """
+    draw, calm, disturbed = random.Random(seed), folder / "calm", folder / "disturbed"
+    total: Counter[str] = Counter()
+    for path in (calm, disturbed):
+        path.mkdir(parents=True)
+    for stage in STAGES:
+        seconds = run_whole(calm, stage)
+        counts = disturb(disturbed, stage, kills(stage), seconds, draw)
+        print(f"stage {stage}: {seconds:.1f} s undisturbed; {dict(counts)}", flush=True)
+        total += counts
+    return total, len(fingerprint(calm)), differences(calm, disturbed)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="new, for both runs")
     parser.add_argument("--kills-per-stage", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    draw = random.Random(args.seed)
-    calm, disturbed = args.folder.absolute() / "calm", args.folder.absolute() / "disturbed"
-    total: Counter[str] = Counter()
-    for folder in (calm, disturbed):
-        folder.mkdir(parents=True)
-    for stage in STAGES:
-        seconds = run_whole(calm, stage)
-        counts = disturb(disturbed, stage, args.kills_per_stage, seconds, draw)
-        print(f"stage {stage}: {seconds:.1f} s undisturbed; {dict(counts)}", flush=True)
-        total += counts
-    different = differences(calm, disturbed)
-    print(f"in all: {dict(total)}; {len(fingerprint(calm))} files and results compared, {len(different)} differ")
+    total, compared, different = run_both(args.folder.absolute(), lambda _: args.kills_per_stage, args.seed)
+    print(f"in all: {dict(total)}; {compared} files and results compared, {len(different)} differ")
     if different:
         sys.exit("kills.py: error: they differ: " + ", ".join(different[:10]))
 
