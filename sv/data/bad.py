@@ -1,20 +1,19 @@
 """Utterances that can not be read in mid-training: replaced, counted and listed, up to a share of all."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sv.data.feats import FeatsIndex
 from sv.data.loader import Batch, Dataset
-from sv.data.sampling import Longs, rows_of, uniform
+from sv.data.sampling import Longs, another_visit, rows_of
 from sv.errors import UserError, log
 from sv.io import write_table
 
-_STREAM = 61  # of random numbers, and the following ones
+_STREAM = 61  # of random numbers
 _OF_SPEAKER, _OF_ANYBODY = 4, 4  # tries for a substitute
 
 
@@ -62,6 +61,9 @@ class BadUtts:
 class MendedDataset:
     """A dataset in whose batches an utterance that can not be read is replaced by another of its speaker, or else any.
 
+    A loss that compares the utterances of a batch must keep its speakers. There one of the speaker's other utterances
+    takes the place, with another crop where it is in the batch already; if none can be read, the training ends.
+
     The substitute is drawn from (seed, epoch, utterance) and tried anew each time, so that a training that goes on
     after a break sees what it would have seen without one, and a batch is the same in any thread.
 
@@ -71,10 +73,21 @@ class MendedDataset:
         index: names utterances and speakers.
         seed: of the draws.
         max_share: of `utts` that may be bad.
+        keep_speakers: a substitute must be of the same speaker.
     """
 
-    def __init__(self, dataset: Dataset, utts: Longs, index: FeatsIndex, *, seed: int, max_share: float) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        utts: Longs,
+        index: FeatsIndex,
+        *,
+        seed: int,
+        max_share: float,
+        keep_speakers: bool = False,
+    ) -> None:
         self.dataset, self.utts, self.index, self.seed = dataset, utts, index, seed
+        self.keep_speakers = keep_speakers
         self.bad = BadUtts(len(utts), max_share)
 
     def batch(self, utts: Longs, epoch: int) -> Batch:
@@ -99,7 +112,7 @@ class MendedDataset:
         for place, utt in enumerate(utts.tolist()):
             if why := self._why_bad(utt, epoch):
                 self.bad.add({self.index.utts[rows_of(utt)]: why})
-                mended[place] = self._substitute(utt, epoch, why)
+                mended[place] = self._substitute(utt, epoch, why, mended)
         return mended
 
     def _why_bad(self, utt: int, epoch: int) -> str:
@@ -110,18 +123,33 @@ class MendedDataset:
             return str(error)
         return ""
 
-    def _substitute(self, utt: int, epoch: int, why: str) -> int:
-        for candidate in self._candidates(utt, epoch):
+    def _substitute(self, utt: int, epoch: int, why: str, batch: Longs) -> int:
+        candidates = self._candidates(utt, epoch, batch)
+        for candidate in candidates:
             if not (fault := self._why_bad(candidate, epoch)):
                 return candidate
             self.bad.add({self.index.utts[rows_of(candidate)]: fault})
-        raise UserError(f"{why}; {_OF_SPEAKER + _OF_ANYBODY} others drawn instead of it can not be read either")
+        if self.keep_speakers:
+            raise UserError(
+                f"{why}; {self._speaker_of(utt)} has no other utterance that can be read, and the loss compares "
+                "utterances of a speaker; mend the file or leave the speaker out (tools/subset_data_dir.sh)"
+            )
+        raise UserError(f"{why}; {len(candidates)} others drawn instead of it can not be read either")
 
-    def _candidates(self, utt: int, epoch: int) -> Iterator[int]:
-        speakers: NDArray[np.int32] = self.index.speaker
-        row = rows_of(utt)
-        of_speaker = self.utts[(speakers[self.utts] == speakers[row]) & (self.utts != row)]
-        for number in range(_OF_SPEAKER + _OF_ANYBODY):
-            pool = of_speaker if number < _OF_SPEAKER and len(of_speaker) else self.utts
-            draw = uniform(self.seed, epoch, np.array([utt]), _STREAM + number)[0]
-            yield int(pool[int(draw * len(pool))]) + utt - row  # another crop of it than a plain draw's, as of `utt`
+    def _candidates(self, utt: int, epoch: int, batch: Longs) -> list[int]:
+        """Draws to try in place of one, none of them in the batch already."""
+        speaker, row = self.index.speaker[self.utts], rows_of(utt)
+        rng = np.random.Generator(
+            np.random.Philox(key=np.array([self.seed, epoch]).astype(np.uint64), counter=[0, 0, utt, _STREAM])
+        )
+        of_speaker = rng.permutation(self.utts[(speaker == self.index.speaker[row]) & (self.utts != row)])
+        of_speaker = of_speaker[np.argsort(np.isin(of_speaker, rows_of(batch)), kind="stable")]
+        if self.keep_speakers:
+            rows = of_speaker
+        else:
+            of_anybody = rng.choice(self.utts, _OF_SPEAKER + _OF_ANYBODY)
+            rows = np.concatenate([of_speaker[:_OF_SPEAKER], of_anybody])[: len(of_anybody)]
+        return [another_visit(candidate + utt - row, batch) for candidate in rows.tolist()]
+
+    def _speaker_of(self, utt: int) -> str:
+        return self.index.speakers[int(self.index.speaker[rows_of(utt)])]

@@ -97,6 +97,13 @@ def rows_of(draws: Draws) -> Draws:
     return draws % _VISIT
 
 
+def another_visit(draw: int, batch: Longs) -> int:
+    """A draw of the same row that is not among those of the batch: itself, or a later visit."""
+    while draw in batch:
+        draw += _VISIT
+    return draw
+
+
 @dataclass
 class UtteranceSampler(Sampler):
     """Every utterance once an epoch, in any order; a last part of a batch is left out."""

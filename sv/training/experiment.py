@@ -216,7 +216,14 @@ class Experiment:
             per_epoch=args.sample_num_per_epoch,
             utts_per_speaker=config.dataloader_args.utts_per_speaker,
         )
-        mended = MendedDataset(self.dataset, utts, self.index, seed=config.seed, max_share=config.max_bad_share)
+        mended = MendedDataset(
+            self.dataset,
+            utts,
+            self.index,
+            seed=config.seed,
+            max_share=config.max_bad_share,
+            keep_speakers=sampler_name == "pxk",
+        )
         loader = Loader(
             mended,
             sampler,

@@ -8,6 +8,7 @@ import torch
 
 from sv.data import Batch, Loader, MendedDataset, UtteranceSampler
 from sv.data.feats import FeatsIndex, Names
+from sv.data.sampling import GroupSampler, rows_of
 from sv.errors import UserError
 from sv.io import read_table
 
@@ -37,10 +38,11 @@ class Broken:
         self.bad = bad
 
     def batch(self, utts: np.ndarray, epoch: int) -> Batch:
-        if found := self.bad & set(utts.tolist()):
+        rows = rows_of(utts)
+        if found := self.bad & set(rows.tolist()):
             raise UserError(f"utterance {min(found)} is damaged")
-        values = torch.from_numpy(100.0 * epoch + utts)
-        return Batch(values, torch.from_numpy(utts // EACH), utts)
+        values = torch.from_numpy(100.0 * epoch + rows)
+        return Batch(values, torch.from_numpy(rows // EACH), utts)
 
     def statistics(self, utts: np.ndarray, epoch: int) -> dict[str, float]:
         return {"mean": float(utts.mean())}
@@ -49,9 +51,10 @@ class Broken:
         return "x"
 
 
-def mended(bad: set[int], max_share: float = 0.5) -> MendedDataset:
+def mended(bad: set[int], max_share: float = 0.5, *, keep_speakers: bool = False) -> MendedDataset:
     index = make_index()
-    return MendedDataset(Broken(bad), np.arange(len(index)), index, seed=3, max_share=max_share)
+    utts = np.arange(len(index))
+    return MendedDataset(Broken(bad), utts, index, seed=3, max_share=max_share, keep_speakers=keep_speakers)
 
 
 def test_a_bad_utterance_is_replaced_by_one_of_its_speaker_and_the_others_stay() -> None:
@@ -78,6 +81,30 @@ def test_a_speaker_without_other_utterances_is_replaced_by_anybody() -> None:
     (utt,) = dataset.batch(np.array([7]), 1).utts
     assert not 6 <= utt < 12
     assert dataset.bad.why.keys() >= {"s1-7"}
+
+
+def test_speakers_and_distinct_draws_stay_where_a_loss_compares_them() -> None:
+    dataset = mended({7, 8, 9, 10, 11, 29}, keep_speakers=True)  # of speaker 1, utterance 6 alone can be read
+    speaker = np.arange(SPEAKERS * EACH, dtype=np.int32) // EACH
+    sampler = GroupSampler(np.arange(SPEAKERS * EACH), global_batch=6, seed=1, speaker=speaker, group=3)
+    for epoch in range(10):
+        for step in range(sampler.steps):
+            utts = sampler.step(epoch, step)
+            batch = dataset.batch(utts, epoch)
+            assert batch.speaker.tolist() == (rows_of(utts) // EACH).tolist()
+            assert len(set(batch.utts.tolist())) == 6
+    assert dataset.bad.why.keys() == {"s1-7", "s1-8", "s1-9", "s1-10", "s1-11", "s4-29"}
+
+
+def test_a_substitute_is_not_in_the_batch_as_long_as_there_are_others() -> None:
+    dataset = mended({7}, keep_speakers=True)
+    assert {dataset.batch(np.array([6, 7, 8, 9, 11]), epoch).utts[1] for epoch in range(20)} == {10}
+
+
+def test_where_a_loss_compares_a_speaker_without_other_utterances_ends_the_run() -> None:
+    dataset = mended(set(range(6, 12)), keep_speakers=True)
+    with pytest.raises(UserError, match=r"utterance 7 is damaged; s1 has no other utterance that can be read, and the"):
+        dataset.batch(np.array([0, 1, 7, 8]), 1)
 
 
 def test_batches_are_the_same_with_any_number_of_workers_and_from_any_step() -> None:

@@ -425,12 +425,17 @@ def test_a_model_to_start_from_is_needed_only_at_the_start(data_dir, make_config
 def damaged_dir(make_data, tmp_path):
     """A data dir with one utterance whose header says another length than the tables."""
     folder = make_data(tmp_path / "damaged")
-    lines = [line.split() for line in (folder / "feats.scp").read_text().splitlines()]
-    ark, offset = lines[20][1].rsplit(":", 1)
+    return folder, damage(folder, 20)
+
+
+def damage(folder, row):
+    """Change the length in the header of an utterance, which is returned."""
+    utt, location = (folder / "feats.scp").read_text().splitlines()[row].split()
+    ark, offset = location.rsplit(":", 1)
     with open(ark, "r+b") as f:
         f.seek(int(offset) + 15)
         f.write(struct.pack("<i", 7))
-    return folder, lines[20][0]
+    return utt
 
 
 def test_a_bad_file_is_replaced_listed_and_the_same_after_a_break(damaged_dir, make_config, tmp_path, monkeypatch):
@@ -454,6 +459,16 @@ def test_a_bad_file_is_replaced_listed_and_the_same_after_a_break(damaged_dir, m
     train(config, folder, tmp_path / "broken_off", WORLD)
     same_result(tmp_path / "exp", tmp_path / "broken_off")
     assert read_table(tmp_path / "broken_off" / "bad_utts").keys() == {utt}
+
+
+def test_a_metric_loss_ends_when_a_speaker_can_not_be_read(make_data, make_config, tmp_path):
+    folder = make_data(tmp_path / "data", utts=2)
+    for row in (6, 7):
+        damage(folder, row)
+    compares = {"sampler": "pxk", "batch_size": 8}
+    config = make_config(max_bad_share=0.5, heldout_speakers=0, loss="triplet", dataloader_args=compares)
+    with pytest.raises(UserError, match=r"feats.scp:[78]: .*; spk03 has no other utterance that can be read"):
+        train(config, folder, tmp_path / "exp", WORLD)
 
 
 def test_more_bad_files_than_their_share_end_the_training(damaged_dir, make_config, tmp_path):
