@@ -258,7 +258,7 @@ def first_difference(
     one: Mapping[str, Any], other: Mapping[str, Any], free: Set[str] = FREE_KEYS
 ) -> tuple[str, Any, Any] | None:
     """The first key, apart from the `free` ones, that differs between two configurations, and its two values."""
-    flat, flat_other = _flatten(one), _flatten(other)
+    flat, flat_other = flatten(one), flatten(other)
     for key in (*flat, *flat_other):
         value, other_value = flat.get(key, "absent"), flat_other.get(key, "absent")
         if key not in free and value != other_value:
@@ -266,11 +266,24 @@ def first_difference(
     return None
 
 
-def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Blocks of keys as dotted keys, {"a": {"b": 1}} as {"a.b": 1}; an empty block leaves nothing."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """What `flatten` was given, empty blocks apart."""
+    tree: dict[str, Any] = {}
+    for name, value in flat.items():
+        *blocks, key = name.split(".")
+        block = tree
+        for part in blocks:
+            block = block.setdefault(part, {})
+        block[key] = value
+    return tree
 
 
 def save_config(config: Config, path: str | Path) -> None:

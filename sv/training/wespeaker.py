@@ -1,0 +1,220 @@
+"""WeSpeaker's configuration as ours: what means the same stays, other keys get our names, what is left out is told.
+
+What their training fills in or takes for granted where a key is missing is written out, so that it stays the same here.
+A key that is unknown, or that asks for what there is not, is refused with the reason; all of them in one error.
+
+WeSpeaker: wespeaker/bin/train.py, wespeaker/models/projections.py and examples/voxceleb/v2/conf of 2026-07.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sv.config import Config, flatten, parse_config, unflatten
+from sv.errors import UserError
+from sv.models import MODELS
+from sv.training.system import resolve
+
+_SAME = {
+    *("seed", "num_epochs", "num_avg", "save_epoch_interval", "log_batch_interval", "do_lm"),
+    *(f"dataloader_args.{key}" for key in ("batch_size", "num_workers", "prefetch_factor")),
+    *(f"dataset_args.{key}" for key in ("num_frms", "sample_num_per_epoch", "aug_prob", "cmvn", "spec_aug")),
+    *(f"dataset_args.spec_aug_args.{key}" for key in ("num_t_mask", "num_f_mask", "max_t", "max_f", "prob")),
+    *(f"dataset_args.fbank_args.{key}" for key in ("num_mel_bins", "frame_length", "frame_shift", "dither")),
+    *(f"margin_update.{key}" for key in ("initial_margin", "final_margin", "increase_start_epoch", "fix_start_epoch")),
+    *(f"margin_update.{key}" for key in ("update_margin", "increase_type")),
+    *(f"optimizer_args.{key}" for key in ("momentum", "nesterov", "weight_decay")),
+    *(f"scheduler_args.{key}" for key in ("initial_lr", "final_lr", "warm_up_epoch", "warm_from_zero")),
+}
+_RENAMED = {
+    "data_type": "train_feats",
+    "dataset_args.resample_rate": "dataset_args.fbank_args.sample_rate",
+    "dataset_args.filter_args.min_num_frames": "dataset_args.min_num_frames",
+}
+_IN_TRAINING = "filled in when training begins"
+_RECIPE_OPTION = "an option of the recipe"
+_LEFT_OUT = {
+    "exp_dir": f"{_RECIPE_OPTION}, --exp-dir",
+    "gpus": f"{_RECIPE_OPTION}, --gpus",
+    "checkpoint": f"{_RECIPE_OPTION}, --checkpoint",
+    "model_init": f"{_RECIPE_OPTION}, --checkpoint",
+    "train_data": "the recipe finds the data",
+    "train_label": "the recipe finds the data",
+    "noise_data": "an LMDB of theirs; local/prepare_musan.py makes the data dir that is read here",
+    "reverb_data": "an LMDB of theirs; local/prepare_rirs.py makes the data dir that is read here",
+    "dataloader_args.pin_memory": "done where there is a GPU",
+    "dataloader_args.drop_last": "the last part of a batch is always left out",
+    "dataset_args.shuffle": "all utterances come in any order",
+    "dataset_args.shuffle_args.shuffle_size": "all utterances come in any order",
+    "dataset_args.filter": "utterances that are too short are always left out",
+    "dataset_args.filter_args.max_num_frames": "a crop is drawn from the whole utterance",
+    "margin_update.epoch_iter": _IN_TRAINING,
+    "optimizer_args.lr": "scheduler_args.initial_lr says it",
+    "scheduler_args.num_epochs": "num_epochs says it",
+    "scheduler_args.epoch_iter": _IN_TRAINING,
+    "scheduler_args.scale_ratio": "made of batch size and processes, as there",
+    "projection_args.embed_dim": "model_args.embed_dim says it",
+    "projection_args.num_class": _IN_TRAINING,
+    "projection_args.do_lm": "do_lm says it",
+}
+_ONLY = {  # key -> the one value that there is here, and what of the others
+    "loss": ("CrossEntropyLoss", "other criteria there are not"),
+    "margin_scheduler": ("MarginScheduler", "other schedules there are not"),
+    "scheduler": ("ExponentialDecrease", "our WarmupCosine follows another curve than theirs: set it by hand"),
+    "dataset_args.frontend": ("fbank", "networks in front of the encoder there are not"),
+    "dataset_args.speed_perturb_mode": ("random", "use --train-feats ark, where all copies are in each epoch"),
+    "dataset_args.cmvn_args.norm_mean": (True, "see dataset_args.cmvn"),
+    "dataset_args.cmvn_args.norm_var": (False, "features are not divided by their deviation"),
+}
+_THEIR_DEFAULTS: dict[str, Any] = {
+    "dataset_args.aug_prob": 0.0,
+    "scheduler_args.warm_from_zero": False,
+}
+_OPTIMIZER_DEFAULTS = {  # torch's own; SGD's momentum is no option of AdamW
+    "SGD": {"optimizer_args.momentum": 0.0, "optimizer_args.nesterov": False, "optimizer_args.weight_decay": 0.0},
+    "AdamW": {"optimizer_args.weight_decay": 0.01},
+}
+_LOSSES = {  # project_type -> our name, and their options by our names
+    "softmax": ("softmax", {}),
+    "add_margin": ("am", {"scale": "scale"}),
+    "arc_margin": ("aam", {"scale": "scale", "easy_margin": "easy_margin"}),
+    "arc_margin_intertopk_subcenter": (
+        "aam_intertopk_subcenter",
+        {
+            "scale": "scale",
+            "easy_margin": "easy_margin",
+            "K": "num_subcenters",
+            "mp": "top_margin",
+            "k_top": "top_k",
+        },
+    ),
+    "sphere": ("sphere", {}),
+    "sphereface2": (
+        "sphereface2",
+        {"scale": "scale", "t": "t", "lanbuda": "target_weight", "margin_type": "margin_type"},
+    ),
+}
+_OPTIONS_OF_LOSSES = {option for _, options in _LOSSES.values() for option in options}
+_SPEEDS = [0.9, 1.1]
+_ANNEALING_STEPS = 1658  # of A-softmax, see sv/losses/sphereface.py
+
+
+@dataclass
+class Imported:
+    """What became of a configuration.
+
+    Attributes:
+        keys: dotted, of ours.
+        left_out: key of theirs -> why it is not needed, or what to mind.
+        refused: key of theirs -> why it can not be followed.
+    """
+
+    keys: dict[str, Any] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def tree(self) -> dict[str, Any]:
+        """Blocks of our keys."""
+        return unflatten(self.keys)
+
+
+def import_config(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported]:
+    """Our configuration, resolved, and how it came about.
+
+    Args:
+        tree: of a WeSpeaker YAML file, as it was written or as their training left it in exp/NAME/config.yaml.
+        where: the file, for errors.
+
+    Raises:
+        UserError: keys that can not be followed, or values that are out of range here.
+    """
+    theirs, found = flatten(tree), Imported()
+    found.keys |= _THEIR_DEFAULTS
+    for key, value in theirs.items():
+        _import_key(key, value, found)
+    _import_model(theirs, found)
+    _import_loss(theirs, found)
+    _import_optimizer(theirs, found)
+    if found.refused:
+        reasons = "; ".join(f"{key}: {why}" for key, why in found.refused.items())
+        raise UserError(f"{where}: can not be imported: {reasons}")
+    return resolve(parse_config(found.tree(), where), where), found
+
+
+def _import_key(key: str, value: Any, found: Imported) -> None:
+    """A key that can be read by itself."""
+    only, others = _ONLY.get(key, (None, ""))
+    if key in _SAME or key in _RENAMED:
+        found.keys[_RENAMED.get(key, key)] = value
+    elif key in _LEFT_OUT:
+        found.left_out[key] = _LEFT_OUT[key]
+    elif only is not None:
+        if value != only:
+            found.refused[key] = f"{value} is not {only}, {others}"
+    elif key == "enable_amp":
+        found.keys["precision"] = "fp16" if value else "fp32"
+    elif key == "dataset_args.speed_perturb":
+        found.keys["dataset_args.speeds"] = _SPEEDS if value else []
+        if value:
+            found.left_out[key] = (
+                "dataset_args.speeds says it; with --train-feats ark copies are made in stage 2, --speeds"
+            )
+    elif key.startswith("model_args."):
+        found.keys[key] = value
+    elif key not in ("model", "optimizer") and not key.startswith("projection_args."):
+        found.refused[key] = "unknown; remove it if it is of no account"
+
+
+def _import_model(theirs: Mapping[str, Any], found: Imported) -> None:
+    model = theirs.get("model")
+    if model in MODELS.names():
+        found.keys["model"] = model
+    else:
+        found.refused["model"] = f"{model} is none of {', '.join(MODELS.names())}"
+
+
+def _import_loss(theirs: Mapping[str, Any], found: Imported) -> None:
+    project_type = theirs.get("projection_args.project_type")
+    if project_type not in _LOSSES:
+        found.refused["projection_args.project_type"] = f"{project_type} is none of {', '.join(_LOSSES)}"
+        return
+    found.keys["loss"], options = _LOSSES[project_type]
+    given = {key.removeprefix("projection_args."): key for key in theirs if key.startswith("projection_args.")}
+    for option, key in given.items():
+        if option in options:
+            found.keys[f"loss_args.{options[option]}"] = theirs[key]
+        elif option in _OPTIONS_OF_LOSSES:
+            found.left_out[key] = f"{project_type} has no such option"
+        elif option != "project_type" and key not in _LEFT_OUT:
+            found.refused[key] = "unknown; remove it if it is of no account"
+    if theirs.get("do_lm") and "mp" in options:
+        found.keys["loss_args.top_margin"] = 0.0
+        found.left_out["projection_args.mp"] = "do_lm leaves the penalty out, as there"
+    _import_margin(project_type, theirs, found)
+
+
+def _import_margin(project_type: str, theirs: Mapping[str, Any], found: Imported) -> None:
+    """The margins of a loss whose schedule means something else here, or that has none."""
+    if project_type not in ("softmax", "sphere"):
+        return
+    for key in [key for key in found.keys if key.startswith("margin_update.")]:
+        del found.keys[key]
+        found.left_out[key] = f"{project_type} has no margin there"
+    if project_type == "softmax":
+        found.left_out["projection_args.project_type"] = "here without their batch norm and ReLU before the layer"
+        return
+    steps = theirs.get("margin_update.epoch_iter")
+    epochs = -(-_ANNEALING_STEPS // steps) if steps else 1
+    annealing = {"increase_type": "linear", "increase_start_epoch": 1, "fix_start_epoch": 1 + epochs}
+    found.keys |= {f"margin_update.{key}": value for key, value in annealing.items()}
+    found.left_out["projection_args.project_type"] = (
+        f"annealed over {epochs} epochs; theirs takes {_ANNEALING_STEPS} steps: see margin_update.fix_start_epoch"
+    )
+
+
+def _import_optimizer(theirs: Mapping[str, Any], found: Imported) -> None:
+    optimizer = theirs.get("optimizer")
+    if optimizer not in _OPTIMIZER_DEFAULTS:
+        found.refused["optimizer"] = f"{optimizer} is none of {', '.join(_OPTIMIZER_DEFAULTS)}"
+        return
+    found.keys = {"optimizer": optimizer, **_OPTIMIZER_DEFAULTS[optimizer], **found.keys}
