@@ -68,7 +68,7 @@ def pair_sums(
         gradients: False leaves them 0.
     """
     batch, rows = len(embedding), len(weight)
-    block = block or max(64, _BLOCK_BYTES.get(weight.device.type, 1 << 20) // (batch * weight.element_size()))
+    block = block or block_rows(batch, weight)
     sums = PairSums(
         losses=embedding.new_zeros(batch),
         target=embedding.new_zeros(batch),
@@ -83,6 +83,11 @@ def pair_sums(
         rows_of_block = weight[start : start + block]
         _block(sums, embedding, rows_of_block, bias, row - start, slope, pairs, margin, start, gradients)
     return sums
+
+
+def block_rows(batch: int, weight: Tensor) -> int:
+    """How many rows of `weight` are taken together: as many as make a (batch, block) matrix that fits a cache."""
+    return max(64, _BLOCK_BYTES.get(weight.device.type, 1 << 20) // (batch * weight.element_size()))
 
 
 def _targets(

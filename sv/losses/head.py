@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sv.errors import UserError
 from sv.losses.cosine import cosine_matrix
-from sv.losses.shard import Shard, take
+from sv.losses.shard import Shard, cross_entropy_of_shards, take
 
 
 class HeadOutput(NamedTuple):
@@ -138,16 +138,19 @@ class CosineHead(Head):
         raise NotImplementedError
 
 
-def split_output(losses: Tensor, logits: Tensor, row: Tensor, shard: Shard) -> HeadOutput:
-    """The output of a head that holds some speakers' logits.
+def split_softmax(moved: Tensor, logits: Tensor, row: Tensor, shard: Shard) -> HeadOutput:
+    """The output of a softmax of which each process has some speakers' logits.
 
     Args:
-        losses: (batch,) of the utterances of all processes, the same in each.
-        logits: (batch, rows) without margin.
+        moved: (batch, rows) logits with margin, for the utterances of all processes.
+        logits: (batch, rows) without margin, whatever their scale.
         row: (batch,) of the true speaker, counted from the first here.
     """
     found = torch.stack([take(logits.detach(), row), logits.detach().amax(dim=1)])  # (2, batch)
-    target, highest = shard.gather(found.unsqueeze(0)).unbind(dim=1)  # (size, batch) each
+    of_all, arriving = shard.start_gather(found.unsqueeze(0))  # while the losses are exchanged
+    losses = cross_entropy_of_shards(moved, row)
+    arriving.wait()
+    target, highest = of_all.unbind(dim=1)  # (size, batch) each
     correct = target.sum(dim=0) >= highest.amax(dim=0)
     own = shard.own(len(losses) // shard.size)
     return HeadOutput(losses.mean(), losses.detach()[own], correct[own])

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sv.losses.cosine import cosine_matrix
-from sv.losses.head import CosineHead, HeadOutput, check_scale, split_output
-from sv.losses.shard import Shard, cross_entropy_of_shards, entries, take
+from sv.losses.head import CosineHead, HeadOutput, check_scale, split_softmax
+from sv.losses.shard import Shard, entries, take
 
 
 class MarginSoftmax(CosineHead):
@@ -35,7 +35,8 @@ class MarginSoftmax(CosineHead):
         return cross_entropy(self.scale * moved, speaker, reduction="none")
 
     def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
-        row = shard.gather(speaker) - shard.first
-        cosine = cosine_matrix(shard.gather_embeddings(embedding), self.weight.to(embedding.dtype))
+        everyone, speakers = shard.gather_batch(embedding, speaker)
+        row = speakers - shard.first
+        cosine = cosine_matrix(everyone, self.weight.to(embedding.dtype))
         moved = cosine.scatter(1, *entries(cosine, row, self.moved(take(cosine, row), margin)))
-        return split_output(cross_entropy_of_shards(self.scale * moved, row), cosine, row, shard)
+        return split_softmax(self.scale * moved, cosine, row, shard)

@@ -46,15 +46,24 @@ class Shard:
         """This process's utterances among those of all; `batch` of each process."""
         return slice(self.rank * batch, (self.rank + 1) * batch)
 
-    def gather(self, rows: Tensor) -> Tensor:
-        """(n, ...) of each process -> (size * n, ...), in the order of ranks; without gradients."""
+    def start_gather(self, rows: Tensor) -> tuple[Tensor, dist.Work]:
+        """Begin to bring (n, ...) of each process together: (size * n, ...), in the order of ranks; no gradients."""
         everyone = rows.new_empty(self.size * len(rows), *rows.shape[1:])
-        dist.all_gather_into_tensor(everyone, rows.contiguous())
+        return everyone, dist.all_gather_into_tensor(everyone, rows.contiguous(), async_op=True)
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """`start_gather`, waited for."""
+        everyone, arriving = self.start_gather(rows)
+        arriving.wait()
         return everyone
 
-    def gather_embeddings(self, embedding: Tensor) -> Tensor:
-        """`gather` with gradients: those of all processes are added up and given to the owner of the row."""
-        return _Gather.apply(embedding, self)
+    def gather_batch(self, embedding: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (size * batch, dim) and speakers of all processes, both under way at the same time.
+
+        The gradients of all processes are added up and given to the owner of the embedding.
+        """
+        everyone, speakers = _Gather.apply(embedding, speaker, self)
+        return everyone, speakers
 
     def start_sum(self, rows: Tensor) -> tuple[Tensor, dist.Work]:
         """Begin to add up (size * n, ...) over the processes; n rows arrive here, when the work has been waited for."""
@@ -64,16 +73,20 @@ class Shard:
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, embedding: Tensor, shard: Shard) -> Tensor:
+    def forward(ctx: Any, embedding: Tensor, speaker: Tensor, shard: Shard) -> tuple[Tensor, Tensor]:
         ctx.shard = shard
-        return shard.gather(embedding)
+        everyone, arriving = shard.start_gather(embedding)
+        speakers = shard.gather(speaker)
+        arriving.wait()
+        ctx.mark_non_differentiable(speakers)
+        return everyone, speakers
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
-        mine, work = ctx.shard.start_sum(upstream)
-        work.wait()
-        return mine * ctx.shard.size, None
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+        mine, arriving = ctx.shard.start_sum(upstream)
+        arriving.wait()
+        return mine * ctx.shard.size, None, None
 
 
 def cross_entropy_of_shards(logits: Tensor, row: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from sv.losses.head import Head, HeadOutput, speaker_weight, split_output
-from sv.losses.shard import Shard, cross_entropy_of_shards
+from sv.losses.head import Head, HeadOutput, speaker_weight, split_softmax
+from sv.losses.shard import Shard
 
 
 class Softmax(Head):
@@ -33,8 +33,9 @@ class Softmax(Head):
         return HeadOutput.of(cross_entropy(logits, speaker, reduction="none"), logits.argmax(dim=1) == speaker)
 
     def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
-        logits, row = self._logits(shard.gather_embeddings(embedding)), shard.gather(speaker) - shard.first
-        return split_output(cross_entropy_of_shards(logits, row), logits, row, shard)
+        everyone, speakers = shard.gather_batch(embedding, speaker)
+        logits = self._logits(everyone)
+        return split_softmax(logits, logits, speakers - shard.first, shard)
 
     def _logits(self, embedding: Tensor) -> Tensor:
         return linear(embedding, self.weight.to(embedding.dtype), self.bias.to(embedding.dtype))  # (batch, speakers)

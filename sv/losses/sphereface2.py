@@ -100,7 +100,7 @@ class SphereFace2(Head):
 
     def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
         x, weight, bias = self._inputs(embedding)
-        everyone, speakers = shard.gather(x.detach()), shard.gather(speaker)
+        everyone, speakers = shard.gather_batch(x.detach(), speaker)
         sums = pair_sums(everyone, weight, bias, speakers, self.pairs, margin, first=shard.first)
         embedding_grad, arriving = shard.start_sum(sums.embedding_grad)
         found = torch.cat([sums.losses, sums.target, sums.bias_grad.expand(1), sums.hardest])
