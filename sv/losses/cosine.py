@@ -53,21 +53,27 @@ def add_angle(cosine: Tensor, angle: float) -> Tensor:
 
 def add_angle_with_slope(cosine: Tensor, angle: float) -> tuple[Tensor, Tensor]:
     """`add_angle`, and its derivative with respect to the cosine in closed form; without autograd."""
-    if angle < 0:
-        value, slope = add_angle_with_slope(-cosine, -angle)
-        return value.neg_(), slope
     square = ((1 - cosine) * (1 + cosine)).clamp_min_(0)
     eps = torch.finfo(cosine.dtype).eps
     inverse_sine = square.clamp_min(eps).rsqrt_()
-    cotangent = inverse_sine * cosine
-    if square.device.type != "cpu" or float(square.min()) <= eps:
-        cotangent.mul_(1 + (square <= eps).to(cosine.dtype)).mul_(square > 0)  # the chord of `sine`
+    slope, largest = inverse_sine * cosine, _largest(cosine)  # the cotangent, to begin with
+    if largest > 1 - eps:
+        slope.mul_(1 + (square <= eps).to(cosine.dtype)).mul_(square > 0)  # the chord of `sine`
     value = square.mul_(inverse_sine).mul_(-math.sin(angle)).add_(cosine, alpha=math.cos(angle))
-    slope = cotangent.mul_(math.sin(angle)).add_(math.cos(angle))
-    if cosine.device.type != "cpu" or float(cosine.min()) <= -math.cos(angle):
-        beyond = cosine <= -math.cos(angle)
-        return torch.where(beyond, cosine - (1 - math.cos(angle)), value), slope.masked_fill_(beyond, 1)
+    slope.mul_(math.sin(angle)).add_(math.cos(angle))
+    if largest >= math.cos(angle):
+        side = math.copysign(1, angle)
+        beyond = side * cosine <= -math.cos(angle)
+        return torch.where(beyond, cosine - side * (1 - math.cos(angle)), value), slope.masked_fill_(beyond, 1)
     return value, slope
+
+
+def _largest(cosine: Tensor) -> float:
+    """The largest |cosine|; on a GPU, which is not waited for, the 1 that it may be."""
+    if cosine.device.type != "cpu":
+        return 1.0
+    lowest, highest = cosine.aminmax()
+    return max(-float(lowest), float(highest))
 
 
 def multiply_angle(cosine: Tensor, factor: float) -> Tensor:

@@ -31,4 +31,6 @@ class _Known(torch.autograd.Function):
         if ctx.gradients is None:
             raise RuntimeError("this loss was differentiated already; its gradients are not kept")
         gradients, ctx.gradients = ctx.gradients, None
+        if upstream.device.type == "cpu" and float(upstream) == 1:  # the whole weight's gradient need not be read
+            return (None, None, *gradients)
         return (None, None, *(gradient.mul_(upstream) for gradient in gradients))

@@ -3,7 +3,8 @@
     loss = lambda softplus(-z_y) + (1 - lambda) sum_{j != y} softplus(z_j)
 
 The logits z of the target pair and of the others, with margin types C, A and M, are in `pairs.py`. `sphereface2` is the
-plain form; the head computes the same in one pass over blocks of speakers (`fused.py`).
+plain form; the head computes the same in one pass over blocks of speakers (`fused.py`), which torch.compile leaves as
+it is and compiles what stands around it.
 
 Wen et al., "SphereFace2: Binary Classification is All You Need for Deep Face Recognition", 2021, arXiv 2108.01513.
 Han, Chen, Qian, "Exploring Binary Classification Loss for Speaker Verification", ICASSP 2023, arXiv 2307.08205.
@@ -13,6 +14,7 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch._compile import _disable_dynamo  # torch.compiler.disable, which imports the compiler when it is called
 
 from sv.errors import UserError
 from sv.losses.cosine import unit
@@ -90,6 +92,7 @@ class SphereFace2(Head):
         """Set the bias to the balanced one at this margin."""
         nn.init.constant_(self.bias, self.pairs.balanced_bias(self.num_speakers, margin))
 
+    @_disable_dynamo
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         x, weight, bias = self._inputs(embedding)
         sums = pair_sums(x, weight, bias, speaker, self.pairs, margin, gradients=torch.is_grad_enabled())
@@ -98,6 +101,7 @@ class SphereFace2(Head):
             loss = with_gradients(loss, (x, sums.embedding_grad), (weight, sums.weight_grad), (bias, sums.bias_grad))
         return HeadOutput(loss, sums.losses, sums.target >= sums.hardest)
 
+    @_disable_dynamo
     def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
         x, weight, bias = self._inputs(embedding)
         everyone, speakers = shard.gather_batch(x.detach(), speaker)

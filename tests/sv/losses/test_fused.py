@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -133,3 +134,23 @@ def test_memory_beside_weights_and_gradient_does_not_grow_with_the_speakers() ->
     done = subprocess.run([sys.executable, "-c", MEASURE, str(speakers)], capture_output=True, text=True, check=True)
     gradient = 4 * dim * speakers  # 102 MB; a (batch, speakers) matrix would be 205 MB
     assert int(done.stdout) - gradient < 64 << 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("margin_type", ["C", "A"])
+def test_a_compiled_network_has_the_same_loss_and_gradients(margin_type: str) -> None:
+    """What stands before the head becomes a graph, and the head runs as it is."""
+    embedding, _, speaker = problem(torch.float32)
+    head = build_head("sphereface2", 9, 37, {"margin_type": margin_type})
+    encoder = torch.nn.Linear(9, 9)
+
+    def loss_and_gradients(network: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        loss = network(embedding)
+        return [loss.detach(), *torch.autograd.grad(loss, [*encoder.parameters(), *head.parameters()])]
+
+    def network(batch: Tensor) -> Tensor:
+        return head(encoder(batch).relu(), speaker, 0.2).loss
+
+    torch._dynamo.reset()
+    compiled = loss_and_gradients(torch.compile(network, backend="aot_eager"))  # inductor's graphs, not its C++
+    torch.testing.assert_close(compiled, loss_and_gradients(network))
