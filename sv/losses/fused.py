@@ -10,14 +10,16 @@ memory does not grow with the speakers. For a block of rows of W, with embedding
 That is three products of matrices, and in between work on (batch, block), which the caches hold.
 """
 
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sv.losses.cosine import NORM_FLOOR, unit
+from sv.losses.pair_block import BlockSums, pair_block
 from sv.losses.pairs import Pairs, softplus
-from sv.losses.shard import entries
 
 _BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 23}  # of a (batch, block) matrix, so that a few of them fit a cache
 
@@ -121,21 +123,25 @@ def _block(
     """Add the pairs of a block of rows, of which `row` (batch,) is the true speaker's where it is among them."""
     norm = torch.linalg.vector_norm(weight, dim=1)
     inverse = (norm > NORM_FLOOR) / norm.clamp_min(NORM_FLOOR)  # as in `unit`
-    cosine = (embedding @ weight.T).mul_(inverse)  # (batch, block)
     share = 1 - pairs.target_weight
-    logit, slope = pairs.nontarget_logit_and_slope(cosine, bias, margin, share / len(embedding))
-    logit.scatter_(1, *entries(logit, row, torch.full_like(target_slope, -torch.inf)))  # that weighs nothing
-    sums.losses.add_(softplus(logit).sum(dim=1), alpha=share)
-    torch.maximum(sums.hardest, logit.amax(dim=1), out=sums.hardest)
+    block = _pair_block(weight.dtype)(
+        embedding @ weight.T, inverse, bias, row, target_slope, pairs, margin, share / len(embedding)
+    )
+    sums.losses.add_(block.losses, alpha=share)
+    torch.maximum(sums.hardest, block.hardest, out=sums.hardest)
     if not gradients:
         return
-    probability = logit.sigmoid_()
-    sums.bias_grad.add_(probability.sum(), alpha=share / len(embedding))
-    grad = probability.mul_(slope)
-    grad.scatter_(1, *entries(grad, row, target_slope))
-    along = (grad * cosine).sum(dim=0).mul_(inverse.square())  # (block,)
-    grad.mul_(inverse)
-    sums.embedding_grad.addmm_(grad, weight)
+    sums.bias_grad.add_(block.probability, alpha=share / len(embedding))
+    sums.embedding_grad.addmm_(block.grad, weight)
     weight_grad = sums.weight_grad[start : start + len(weight)]
-    torch.mul(weight, along.neg_().unsqueeze(1), out=weight_grad)
-    weight_grad.addmm_(grad.T, embedding)
+    torch.mul(weight, block.along.mul_(inverse.square()).neg_().unsqueeze(1), out=weight_grad)
+    weight_grad.addmm_(block.grad.T, embedding)
+
+
+def _pair_block(dtype: torch.dtype) -> Callable[..., BlockSums]:
+    """What works between the products: torch, or the Triton kernel where SV_TRITON=1 asks for it."""
+    if dtype != torch.float32 or os.environ.get("SV_TRITON", "") != "1":
+        return pair_block
+    from sv.losses import triton_pairs
+
+    return triton_pairs.pair_block
