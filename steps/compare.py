@@ -18,13 +18,13 @@ from sv.report import write_report
 from sv.report.gather import ScoreSet, System, read_system
 from sv.scoring.results import markdown_table
 from sv.scoring.significance import Difference, compare
-from sv.scoring.trial_speakers import speaker_trials
+from sv.scoring.trial_speakers import Speakers
 
 
 def differences(first: ScoreSet, second: ScoreSet, data: DataDir) -> list[Difference]:
     check_same_trials(first.scores, second.scores)
-    one, other = (speaker_trials(s.scores, data.utt2spk, data.path / "utt2spk") for s in (first, second))
-    return compare(one, other)
+    speakers = Speakers(data.utt2spk, data.path / "utt2spk")
+    return compare(speakers.trials(first.scores), speakers.trials(second.scores))
 
 
 def print_tests(systems: list[System], data: DataDir) -> None:

@@ -7,7 +7,8 @@ Writes  <exp-dir>/scores/<result>        the printed lines; written anew, not ap
         <exp-dir>/results.md             the same as a table
 
 The numbers are those of the score files, that is of scores rounded to five decimals; tied scores are accepted or
-rejected together. Where the speakers are known, results.json and results.md have 95 % intervals over speakers.
+rejected together. Where the speakers are known, results.json and results.md have 95 % intervals over speakers. A file
+is read once, and not held: memory does not grow with its length.
 e.g.: steps/compute_metrics.py exp/x vox1_cos_result data/vox1/trials vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi
 """
 
@@ -19,12 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError, run_step
-from sv.io import ScoredTrials, atomic_write, read_scored_trials, read_scores, read_table, sha256_of
-from sv.scoring.measures import Measures, measure
+from sv.io import atomic_write, read_table, sha256_of
 from sv.scoring.origin import origin_of
 from sv.scoring.results import entry_of, git_commit, merge_results, printed_lines
-from sv.scoring.significance import Intervals, intervals
-from sv.scoring.trial_speakers import speaker_trials
+from sv.scoring.streaming import measure_file
+from sv.scoring.trial_speakers import Speakers
 
 
 def parse() -> argparse.Namespace:
@@ -44,30 +44,12 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def read_speakers(args: argparse.Namespace) -> dict[str, str]:
-    """Utterance -> speaker, of --utt2spk or of the data dir that the trial lists are in; empty: no intervals."""
+def read_speakers(args: argparse.Namespace) -> Speakers | None:
+    """Of --utt2spk or of the data dir that the trial lists are in; None: no intervals."""
     path = args.utt2spk or args.trials_dir.parent / "utt2spk"
     if args.replicates == 0 or not (args.utt2spk or path.is_file()):
-        return {}
-    return read_table(path)
-
-
-def measure_file(path: Path, utt2spk: dict[str, str], args: argparse.Namespace) -> tuple[Measures, Intervals | None]:
-    """Numbers of a score file, and their intervals if the speakers are known."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; score it first (stage 5)")
-    scores = read_scored_trials(path) if utt2spk else read_scores(path)
-    if scores.is_target is None:
-        raise UserError(f"{path}: scores without labels; score a trial list 'enroll test target|nontarget'")
-    target, nontarget = scores.values[scores.is_target], scores.values[~scores.is_target]
-    try:
-        found = measure(target, nontarget, args.p_target, llr=args.llr == "true")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
-    if not isinstance(scores, ScoredTrials):
-        return found, None
-    trials = speaker_trials(scores, utt2spk, args.utt2spk or args.trials_dir.parent / "utt2spk")
-    return found, intervals(trials, args.p_target, replicates=args.replicates)
+        return None
+    return Speakers(read_table(path), path)
 
 
 def common_origin(exp_dir: Path) -> dict[str, Any]:
@@ -85,11 +67,14 @@ def main() -> None:
     args = parse()
     if not args.exp_dir.is_dir():
         raise UserError(f"{args.exp_dir} does not exist; train and score first (stages 3 to 5)")
-    origin, utt2spk = common_origin(args.exp_dir), read_speakers(args)
+    origin, speakers = common_origin(args.exp_dir), read_speakers(args)
     lines, entries = "", {}
     for name in args.trials:
         scores, trials = args.exp_dir / "scores" / f"{args.prefix}{name}.score", args.trials_dir / name
-        metrics, interval = measure_file(scores, utt2spk, args)
+        if not scores.is_file():
+            raise UserError(f"{scores} does not exist; score it first (stage 5)")
+        options = {"llr": args.llr == "true", "speakers": speakers, "replicates": args.replicates}
+        metrics, interval = measure_file(scores, args.p_target, **options)
         files = {"score_file": str(scores), "trials_file": str(trials)}
         entries[name] = {args.backend: entry_of(metrics, {**files, **origin_of(scores, trials), **origin}, interval)}
         lines += printed_lines(scores.name, metrics)

@@ -9,15 +9,13 @@ from sv.io.done import DoneMark, claim_folder
 from sv.io.plain import parse_yaml, read_json, read_yaml
 from sv.io.scores import (
     ScoredTrials,
-    Scores,
     check_same_trials,
-    iter_scores,
+    iter_scored_trials,
     read_scored_trials,
-    read_scores,
     write_scores,
 )
 from sv.io.tables import DataDir, base_speaker, check_id, iter_table, read_table, write_table
-from sv.io.trials import Trials, read_enroll_map, read_trials
+from sv.io.trials import Trials, check_both_kinds, read_enroll_map, read_trials
 
 __all__ = [
     "ArkHeader",
@@ -25,15 +23,15 @@ __all__ = [
     "DataDir",
     "DoneMark",
     "ScoredTrials",
-    "Scores",
     "Trials",
     "Vectors",
     "atomic_write",
     "base_speaker",
+    "check_both_kinds",
     "check_id",
     "check_same_trials",
     "claim_folder",
-    "iter_scores",
+    "iter_scored_trials",
     "iter_table",
     "parse_yaml",
     "read_enroll_map",
@@ -41,7 +39,6 @@ __all__ = [
     "read_json",
     "read_matrix",
     "read_scored_trials",
-    "read_scores",
     "read_table",
     "read_trials",
     "read_vector",

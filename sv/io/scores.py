@@ -18,19 +18,6 @@ from sv.io.trials import Trials
 _LINES = 1 << 12  # formatted at a time
 
 
-@dataclass(frozen=True)
-class Scores:
-    """A score file without its ids.
-
-    Attributes:
-        values: (trials,) float64.
-        is_target: (trials,) bool; None where the file has no labels.
-    """
-
-    values: NDArray[np.float64]
-    is_target: NDArray[np.bool_] | None
-
-
 def write_scores(
     file: IO[str],
     trials: Trials,
@@ -73,25 +60,29 @@ def write_scores(
 
 @dataclass(frozen=True)
 class ScoredTrials:
-    """A score file with its ids, and the further columns of normalized scores.
+    """Successive lines of a score file, or all: ids, scores, and the further columns of normalized scores.
 
     Attributes:
         path: the file.
+        first_line: number of the first line, from 1.
         ids: of models and utterances, in the order in which they first come.
         enroll, test: (trials,) int32, rows of `ids`.
         values: (trials,) float64.
         is_target: (trials,) bool; None where the file has no labels.
         more: (trials, columns) float64, what stands behind the label: of a normalized score file the magnitude of
             both embeddings and the mean of both sides' cohort scores.
+        num_bytes: that the lines take in the file.
     """
 
     path: Path
+    first_line: int
     ids: list[str]
     enroll: NDArray[np.int32]
     test: NDArray[np.int32]
     values: NDArray[np.float64]
     is_target: NDArray[np.bool_] | None
     more: NDArray[np.float64]
+    num_bytes: int
 
     def __len__(self) -> int:
         return len(self.values)
@@ -107,32 +98,60 @@ class ScoredTrials:
         return self.is_target
 
     def as_trials(self) -> Trials:
-        """One block with all of them, as `write_scores` takes it."""
+        """The same as a block that `write_scores` takes."""
         ids = np.array(self.ids, dtype=object)
-        return Trials(self.path, 1, ids, ids, self.enroll, self.test, self.is_target, self.path.stat().st_size)
+        return Trials(self.path, self.first_line, ids, ids, self.enroll, self.test, self.is_target, self.num_bytes)
+
+
+def iter_scored_trials(path: str | Path) -> Iterator[ScoredTrials]:
+    """A score file in blocks of some 10,000 trials, each with the ids that come in it; the whole file is never held.
+
+    Raises:
+        UserError: a missing or empty file, a wrong number of columns, a score that is no finite number, a wrong label.
+    """
+    for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
+        rows: dict[bytes, int] = {}
+        enroll, test = (_id_rows(columns.words[column], rows) for column in (0, 1))
+        more = [_numbers(words, columns) for words in columns.words[4:]]
+        yield ScoredTrials(
+            path=columns.path,
+            first_line=columns.first_line,
+            ids=[word.decode(errors="replace") for word in rows],
+            enroll=enroll,
+            test=test,
+            values=_numbers(columns.words[2], columns),
+            is_target=parse_labels(columns, 3) if len(columns.words) > 3 else None,
+            more=np.reshape(more, (len(more), len(enroll))).T,
+            num_bytes=columns.num_bytes,
+        )
+
+
+def _id_rows(words: list[bytes], rows: dict[bytes, int]) -> NDArray[np.int32]:
+    """Row of each id; those that were not known get the next ones."""
+    return np.fromiter((rows.setdefault(word, len(rows)) for word in words), np.int32, len(words))
 
 
 def read_scored_trials(path: str | Path) -> ScoredTrials:
-    """Read a score file with its ids.
-
-    Raises:
-        UserError: as `read_scores`.
-    """
-    rows: dict[bytes, int] = {}
-    parts: list[tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]] = []
-    labels: list[NDArray[np.bool_]] = []
-    for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
-        enroll, test = (
-            np.fromiter((rows.setdefault(w, len(rows)) for w in columns.words[column]), np.int32) for column in (0, 1)
-        )
-        more = [_numbers(words, columns) for words in columns.words[4:]]
-        parts.append((enroll, test, _numbers(columns.words[2], columns), np.reshape(more, (len(more), len(enroll))).T))
-        if len(columns.words) > 3:
-            labels.append(parse_labels(columns, 3))
-    ids = [word.decode(errors="replace") for word in rows]
-    is_target = np.concatenate(labels) if labels else None
-    columns_of = [np.concatenate(blocks) for blocks in zip(*parts, strict=True)]  # enroll, test, values, more
-    return ScoredTrials(Path(path), ids, columns_of[0], columns_of[1], columns_of[2], is_target, columns_of[3])
+    """A whole score file; errors as of `iter_scored_trials`."""
+    rows: dict[str, int] = {}
+    blocks, sides = [], []
+    for block in iter_scored_trials(path):
+        row_of = np.array([rows.setdefault(name, len(rows)) for name in block.ids], dtype=np.int32)
+        sides.append((row_of[block.enroll], row_of[block.test]))
+        blocks.append(block)
+    enroll, test = (np.concatenate(side) for side in zip(*sides, strict=True))
+    labels = [block.is_target for block in blocks if block.is_target is not None]
+    return ScoredTrials(
+        path=Path(path),
+        first_line=1,
+        ids=list(rows),
+        enroll=enroll,
+        test=test,
+        values=np.concatenate([block.values for block in blocks]),
+        is_target=np.concatenate(labels) if labels else None,
+        more=np.concatenate([block.more for block in blocks]),
+        num_bytes=sum(block.num_bytes for block in blocks),
+    )
 
 
 def check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
@@ -154,24 +173,6 @@ def check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
             f"{second.path}:{row + 1}: {other[second.enroll[row]]} and {other[second.test[row]]} is not the trial of "
             f"{first.path}:{row + 1}; score the same list, in the same order and with the same labels, with both"
         )
-
-
-def read_scores(path: str | Path) -> Scores:
-    """A whole score file; see `iter_scores`."""
-    blocks = list(iter_scores(path))
-    labels = [block.is_target for block in blocks if block.is_target is not None]
-    return Scores(np.concatenate([block.values for block in blocks]), np.concatenate(labels) if labels else None)
-
-
-def iter_scores(path: str | Path) -> Iterator[Scores]:
-    """Blocks of a score file; columns after the label are left alone (a normalized score file has eight).
-
-    Raises:
-        UserError: a missing or empty file, a wrong number of columns, a score that is no finite number, a wrong label.
-    """
-    for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
-        labels = parse_labels(columns, 3) if len(columns.words) > 3 else None
-        yield Scores(_numbers(columns.words[2], columns), labels)
 
 
 def _numbers(words: list[bytes], columns: Columns) -> NDArray[np.float64]:

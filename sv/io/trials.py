@@ -39,6 +39,26 @@ class Trials:
         return len(self.enroll)
 
 
+_LAYOUT = "enroll test target|nontarget"
+
+
+def check_both_kinds(path: str | Path) -> None:
+    """Refuse a list whose labels are all the same: nothing can be measured on it. Read until both kinds were seen.
+
+    Raises:
+        UserError: it is such a list; see `read_trials`.
+    """
+    kinds: set[bool] = set()
+    for columns in iter_columns(path, _LAYOUT, (2, 3)):
+        if len(columns.words) == 2:
+            return
+        kinds.update(np.unique(parse_labels(columns, 2)).tolist())
+        if len(kinds) == 2:
+            return
+    there, lacking = ("target", "nontarget") if True in kinds else ("nontarget", "target")
+    raise UserError(f"{path}: all trials are {there}; EER and minDCF need {lacking} trials too, so add some")
+
+
 def read_trials(
     path: str | Path,
     known: Sequence[str],
@@ -67,7 +87,7 @@ def read_trials(
     test_rows = {name.encode(): row for row, name in enumerate(test_ids)}
     enroll_rows = test_rows if known_enroll is None else {name.encode(): row for row, name in enumerate(enroll_ids)}
     unknown: dict[bytes, str] = {}  # id -> where it was first seen, and where it is not
-    for columns in iter_columns(path, "enroll test target|nontarget", (2, 3)):
+    for columns in iter_columns(path, _LAYOUT, (2, 3)):
         enroll = _rows(columns, 0, enroll_rows, unknown, enroll_source or source)
         test = _rows(columns, 1, test_rows, unknown, source)
         is_target = parse_labels(columns, 2) if len(columns.words) == 3 else None

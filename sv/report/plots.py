@@ -71,7 +71,7 @@ def det(sets: Sequence[ScoreSet]) -> Callable[[Any], None]:
         for number, one in enumerate(sets):
             color = COLORS[number % len(COLORS)]
             scores = sort_scores(*one.sides())
-            thresholds = np.quantile(np.concatenate([scores.target, scores.nontarget]), _spread(_POINTS))
+            thresholds = np.quantile(np.concatenate([scores.target.values, scores.nontarget.values]), _spread(_POINTS))
             accept, miss = scores.false_accept(thresholds), scores.miss(thresholds)
             keep = (accept > 0) & (miss > 0) & (accept < 1) & (miss < 1)
             label = f"{one.title}: {one.entry['eer']:.2f} %"

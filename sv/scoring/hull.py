@@ -72,16 +72,14 @@ def _runs(scores: SortedScores) -> tuple[Counts, Counts]:
 
     PAV gives neighbours of equal share the same value: so the non-targets between two targets are one run.
     """
-    distinct = np.unique(scores.target)  # (targets,) at most
-    begin = np.searchsorted(scores.target, distinct)
-    target = np.diff(begin, append=len(scores.target))
-    below = np.searchsorted(scores.nontarget, distinct, side="left")
-    through = np.searchsorted(scores.nontarget, distinct, side="right")
+    distinct = np.unique(scores.target.values)  # (targets,) at most
+    target = np.diff(scores.target.below(distinct), append=scores.target.total)
+    below, through = scores.nontarget.below(distinct), scores.nontarget.through(distinct)
     # Runs in turn: non-targets below the first target score, trials at it, non-targets up to the second one, ...
     targets, nontargets = np.zeros(2 * len(distinct) + 1, np.int64), np.empty(2 * len(distinct) + 1, np.int64)
     targets[1::2] = target
     nontargets[1::2] = through - below
-    nontargets[0::2] = np.append(below, len(scores.nontarget)) - np.insert(through, 0, 0)
+    nontargets[0::2] = np.append(below, scores.nontarget.total) - np.insert(through, 0, 0)
     filled = targets + nontargets > 0
     return targets[filled], nontargets[filled]
 

@@ -52,6 +52,6 @@ def cllr(target: ArrayLike, nontarget: ArrayLike) -> float:
 
 def cllr_of_sorted(scores: SortedScores) -> float:
     """As `cllr`."""
-    target, nontarget = scores.target.astype(np.float64), scores.nontarget.astype(np.float64)
-    nats = np.logaddexp(0, -target).mean() + np.logaddexp(0, nontarget).mean()
-    return float(nats / (2 * math.log(2)))
+    target, nontarget = scores.target.values.astype(np.float64), scores.nontarget.values.astype(np.float64)
+    nats = scores.target.mean(np.logaddexp(0, -target)) + scores.nontarget.mean(np.logaddexp(0, nontarget))
+    return nats / (2 * math.log(2))

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from numpy.typing import ArrayLike
-
 from sv.scoring.hull import hull_of_sorted
 from sv.scoring.llr import act_dcf_of_sorted, cllr_of_sorted
-from sv.scoring.metrics import Metrics, evaluate_sorted, sort_scores
+from sv.scoring.metrics import Metrics, SortedScores, evaluate_sorted
 
 
 @dataclass(frozen=True)
@@ -27,21 +25,17 @@ class Measures(Metrics):
     cllr: float | None = None
 
 
-def measure(
-    target: ArrayLike, nontarget: ArrayLike, p_targets: Sequence[float] = (0.01, 0.05), *, llr: bool = False
-) -> Measures:
+def measure(scores: SortedScores, p_targets: Sequence[float] = (0.01, 0.05), *, llr: bool = False) -> Measures:
     """Everything about the scores of one list.
 
     Args:
-        target: scores of target trials, in any order and shape.
-        nontarget: scores of non-target trials.
+        scores: of all trials.
         p_targets: priors of minDCF and actDCF.
         llr: the scores are natural logarithms of likelihood ratios.
 
     Raises:
-        UserError: a list is empty, or holds NaN or an infinite value; a prior out of its range.
+        UserError: a prior out of its range.
     """
-    scores = sort_scores(target, nontarget)
     hull = hull_of_sorted(scores)
     return Measures(
         **vars(evaluate_sorted(scores, p_targets)),

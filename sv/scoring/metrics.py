@@ -45,25 +45,64 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class SortedScores:
-    """Scores of the targets and of the non-targets, each ascending and finite, of one type."""
+class Ranked:
+    """Scores of one kind of trials.
 
-    target: NDArray[np.floating[Any]]
-    nontarget: NDArray[np.floating[Any]]
+    Attributes:
+        values: ascending and finite; a score may come more than once.
+        before: (values + 1,) int64, trials that come before each value, and all of them; None: each value is one trial.
+    """
+
+    values: NDArray[np.floating[Any]]
+    before: NDArray[np.int64] | None = None
+
+    @property
+    def total(self) -> int:
+        """Trials."""
+        return len(self.values) if self.before is None else int(self.before[-1])
+
+    def trials_before(self, rows: Any) -> Any:
+        """Trials before each of these rows of `values`."""
+        return rows if self.before is None else self.before[rows]
+
+    def below(self, threshold: ArrayLike) -> Any:
+        """Trials whose score is below each threshold."""
+        return self.trials_before(np.searchsorted(self.values, threshold, side="left"))
+
+    def through(self, threshold: ArrayLike) -> Any:
+        """Trials whose score is each threshold or below."""
+        return self.trials_before(np.searchsorted(self.values, threshold, side="right"))
+
+    def at(self, rank: int) -> float:
+        """Score of the trial that comes after `rank` others."""
+        row = rank if self.before is None else int(np.searchsorted(self.before, rank, side="right")) - 1
+        return float(self.values[row])
+
+    def mean(self, costs: NDArray[np.float64]) -> float:
+        """Mean over the trials of what each value costs, (values,)."""
+        return float(costs.mean() if self.before is None else np.diff(self.before) @ costs / self.total)
+
+
+@dataclass(frozen=True)
+class SortedScores:
+    """Scores of the targets and of the non-targets, of one type, one trial and more of each."""
+
+    target: Ranked
+    nontarget: Ranked
 
     def miss(self, threshold: ArrayLike) -> Any:
         """Share of targets below each threshold."""
-        return np.searchsorted(self.target, threshold, side="left") / len(self.target)
+        return self.target.below(threshold) / self.target.total
 
     def false_accept(self, threshold: ArrayLike) -> Any:
         """Share of non-targets at or above each threshold."""
-        count = len(self.nontarget)
-        return (count - np.searchsorted(self.nontarget, threshold, side="left")) / count
+        count = self.nontarget.total
+        return (count - self.nontarget.below(threshold)) / count
 
     @property
     def above_all(self) -> np.floating[Any]:
         """The lowest threshold that rejects every trial."""
-        highest = max(self.target[-1], self.nontarget[-1])
+        highest = max(self.target.values[-1], self.nontarget.values[-1])
         return np.nextafter(highest, highest.dtype.type(np.inf))
 
 
@@ -78,14 +117,23 @@ def sort_scores(target: ArrayLike, nontarget: ArrayLike) -> SortedScores:
     return SortedScores(_sorted(target, dtype, "target"), _sorted(nontarget, dtype, "nontarget"))
 
 
-def _sorted(scores: ArrayLike, dtype: type[np.floating[Any]], kind: str) -> NDArray[np.floating[Any]]:
+def _sorted(scores: ArrayLike, dtype: type[np.floating[Any]], kind: str) -> Ranked:
     ascending = np.sort(np.asarray(scores, dtype=dtype), axis=None)
-    if len(ascending) == 0:
-        raise UserError(f"no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
+    check_any(len(ascending), kind)
     if not np.isfinite(ascending[[0, -1]]).all():  # the sort puts NaN last
         count = int((~np.isfinite(ascending)).sum())
         raise UserError(f"{count} of {len(ascending)} {kind} scores are NaN or infinite; score these trials again")
-    return ascending
+    return Ranked(ascending)
+
+
+def check_any(count: int, kind: str) -> None:
+    """Refuse a list without trials of a kind.
+
+    Raises:
+        UserError: there is none.
+    """
+    if count == 0:
+        raise UserError(f"no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
 
 
 def eer(target: ArrayLike, nontarget: ArrayLike) -> tuple[float, float]:
@@ -133,8 +181,8 @@ def evaluate_sorted(scores: SortedScores, p_targets: Sequence[float]) -> Metrics
         eer_threshold=equal_threshold,
         min_dcf={p: cost for p, (cost, _) in costs.items()},
         min_dcf_threshold={p: threshold for p, (_, threshold) in costs.items()},
-        num_target=len(scores.target),
-        num_nontarget=len(scores.nontarget),
+        num_target=scores.target.total,
+        num_nontarget=scores.nontarget.total,
     )
 
 
@@ -154,13 +202,13 @@ def eer_of_sorted(scores: SortedScores) -> tuple[float, float]:
     """As `eer`. Miss grows and false accept falls with the threshold: bisection finds where they cross."""
     crossings = [
         values[i]
-        for values in (scores.target, scores.nontarget)
+        for values in (scores.target.values, scores.nontarget.values)
         if (i := _first_crossing(values, scores)) < len(values)
     ]
     after = min(crossings) if crossings else scores.above_all
     before = max(
         values[i - 1]
-        for values in (scores.target, scores.nontarget)
+        for values in (scores.target.values, scores.nontarget.values)
         if (i := int(np.searchsorted(values, after, side="left"))) > 0
     )
     miss_before, accept_before = float(scores.miss(before)), float(scores.false_accept(before))
@@ -192,16 +240,18 @@ def min_dcf_of_sorted(
     """
     check_costs(p_target, c_miss, c_fa)
     miss_cost, accept_cost = c_miss * p_target, c_fa * (1 - p_target)
-    total = len(scores.target)
-    starts = np.arange(0, total, _BLOCK)  # of blocks of successive targets
-    ends = np.minimum(starts + _BLOCK, total)
+    values, total = scores.target.values, scores.target.total
+    starts = np.arange(0, len(values), _BLOCK)  # of blocks of successive target scores
+    ends = np.minimum(starts + _BLOCK, len(values))
+    missed = miss_cost * (scores.target.trials_before(starts) / total)
     # Within a block no cost is below its first miss with its last false accept: most blocks are out of the question.
-    bound = miss_cost * (starts / total) + accept_cost * scores.false_accept(scores.target[ends - 1])
-    reached = miss_cost * (starts / total) + accept_cost * scores.false_accept(scores.target[starts])
+    bound = missed + accept_cost * scores.false_accept(values[ends - 1])
+    reached = missed + accept_cost * scores.false_accept(values[starts])
     best, threshold = miss_cost, float(scores.above_all)
     for block in np.flatnonzero(bound <= min(reached.min(), best)).tolist():
-        candidates = scores.target[starts[block] : ends[block]]
-        miss = np.arange(starts[block], ends[block]) / total  # too high within a tie, but right at its first target
+        rows = np.arange(starts[block], ends[block])
+        candidates = values[rows]
+        miss = scores.target.trials_before(rows) / total  # too high within a tie, but right at its first target
         cost = miss_cost * miss + accept_cost * scores.false_accept(candidates)
         lowest = int(np.argmin(cost))
         if (cost[lowest], candidates[lowest]) < (best, threshold):

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sv.errors import log
-from sv.io import Trials, atomic_write, read_trials, write_scores
+from sv.io import Trials, atomic_write, check_both_kinds, read_trials, write_scores
 
 Column = NDArray[np.floating[Any]]
 
@@ -33,11 +33,14 @@ def score_list(
         scores: the file to write.
         score_block: gives the scores of a block, and the factors that go behind the label, if any; each (trials,).
         known, known_enroll, source, enroll_source: see `read_trials`.
+
+    Raises:
+        UserError: see `read_trials`; a list with labels all of which are the same.
     """
+    check_both_kinds(trials)
     blocks = read_trials(trials, known, known_enroll=known_enroll, source=source, enroll_source=enroll_source or "")
-    count, size = 0, trials.stat().st_size if trials.is_file() else None
-    bar = tqdm(total=size, desc=scores.name, unit="B", unit_scale=True, disable=None)
-    with atomic_write(scores) as f, bar:
+    count = 0
+    with atomic_write(scores) as f, byte_bar(trials, scores.name) as bar:
         for block in blocks:
             values, *factors = score_block(block)
             write_scores(f, block, values, factors)
@@ -45,3 +48,9 @@ def score_list(
             bar.update(block.num_bytes)
     log.info("%d scores in %s", count, scores)
     return count
+
+
+def byte_bar(path: Path, name: str = "") -> "tqdm[NoReturn]":
+    """Bar, on a terminal alone, of how much of a file has been read; under its own name or another."""
+    size = path.stat().st_size if path.is_file() else None
+    return tqdm(total=size, desc=name or path.name, unit="B", unit_scale=True, disable=None)

@@ -69,17 +69,26 @@ def intervals(
     trials: SpeakerTrials,
     p_targets: Sequence[float] = (0.01, 0.05),
     *,
+    metrics: Metrics | None = None,
     level: float = 0.95,
     replicates: int = 200,
     seed: int = 0,
 ) -> Intervals:
     """Confidence intervals of EER and minDCF over speakers.
 
+    Args:
+        trials: all trials, or a sample of them.
+        p_targets: priors of minDCF.
+        metrics: of all trials; None: measure them on `trials`.
+        level: how often the interval is to hold the truth.
+        replicates: how often speakers are drawn.
+        seed: decides the draws.
+
     Raises:
         UserError: see `replicate`; a level that is not between 0 and 1.
     """
     _check_level(level)
-    metrics = metrics_of(trials, p_targets)
+    metrics = metrics or metrics_of(trials, p_targets)
     found = replicate([trials], p_targets, replicates=replicates, seed=seed)[:, 0]  # (replicates, 1 + priors)
     deviation, speakers = found.std(axis=0, ddof=1), len(trials.speakers)
     low, high = rate_interval(metrics.eer / 100, float(deviation[0]) / 100, speakers, level)

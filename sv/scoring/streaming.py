@@ -1,128 +1,142 @@
-"""EER and minDCF of score files of any length, exact, from counts of the distinct scores.
+"""A score file of any length, measured in one pass and in little memory.
 
-A score file holds five decimals: cosines take at most 200,001 values, and 50 million of them need no more memory than
-half a million. The counts are all that EER and minDCF depend on, since tied trials are accepted or rejected together.
+EER, minDCF and what else is measured depend on nothing but how often each score occurs among targets and among
+non-targets, since tied trials are accepted or rejected together. A score file holds five decimals: cosines take at most
+200,001 values, and 50 million of them need no more memory than half a million. Intervals, which depend on the speakers
+as well, are taken from a sample where there are more than a million trials of a kind.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
-from sv.io import Scores, iter_scores
-from sv.scoring.metrics import Metrics
+from sv.errors import UserError, log
+from sv.io import iter_scored_trials
+from sv.scoring.bootstrap import SpeakerTrials
+from sv.scoring.measures import Measures, measure
+from sv.scoring.metrics import Ranked, SortedScores, check_any
+from sv.scoring.score_list import byte_bar
+from sv.scoring.significance import Intervals, intervals
+from sv.scoring.trial_speakers import Speakers
+
+Doubles = NDArray[np.float64]
 
 _CHUNK = 1 << 20  # scores gathered before they are counted
+_MOST = 1_000_000  # trials of a kind that intervals are taken from
+_ROW = np.dtype([("score", np.float64), ("enroll", np.int32), ("test", np.int32), ("draw", np.float32)])
 
 
-@dataclass(frozen=True)
-class ScoreCounts:
-    """How often each score occurs.
+def measure_file(
+    path: Path,
+    p_targets: Sequence[float] = (0.01, 0.05),
+    *,
+    llr: bool = False,
+    speakers: Speakers | None = None,
+    replicates: int = 200,
+) -> tuple[Measures, Intervals | None]:
+    """Numbers of a score file, and their intervals if its speakers are known. On a terminal a bar shows how far it is.
 
-    Attributes:
-        values: (distinct,) float64, rising.
-        target, nontarget: (distinct,) int64, trials that have it.
-    """
-
-    values: NDArray[np.float64]
-    target: NDArray[np.int64]
-    nontarget: NDArray[np.int64]
-
-    def merge(self, values: NDArray[np.float64], is_target: NDArray[np.bool_]) -> "ScoreCounts":
-        """These counts and those of further trials; each (trials,)."""
-        distinct, row = np.unique(np.concatenate([self.values, values]), return_inverse=True)
-        old, new = row[: len(self.values)], row[len(self.values) :]
-        target = np.bincount(new[is_target], minlength=len(distinct))
-        nontarget = np.bincount(new[~is_target], minlength=len(distinct))
-        target[old] += self.target
-        nontarget[old] += self.nontarget
-        return ScoreCounts(distinct, target, nontarget)
-
-
-def count_scores(blocks: Iterable[Scores]) -> ScoreCounts:
-    """Counts of the scores of labelled blocks, such as `iter_scores` gives.
+    Args:
+        path: with labels.
+        p_targets: priors of minDCF and actDCF.
+        llr: the scores are natural logarithms of likelihood ratios.
+        speakers: of the utterances.
+        replicates: draws of speakers for the intervals.
 
     Raises:
-        UserError: scores without labels.
+        UserError: a file that can not be read; without labels; without targets or non-targets; see `Speakers.trials`.
     """
-    none = np.empty(0, dtype=np.int64)
-    counts, waiting, size = ScoreCounts(np.empty(0), none, none), [], 0
-    for block in blocks:
-        if block.is_target is None:
-            raise UserError("scores without labels; score a trial list 'enroll test target|nontarget'")
-        waiting.append((block.values, block.is_target))
-        size += len(block.values)
-        if size >= _CHUNK:
-            counts, waiting, size = _count(counts, waiting), [], 0
-    return _count(counts, waiting)
-
-
-def _count(counts: ScoreCounts, waiting: list[tuple[NDArray[Any], NDArray[np.bool_]]]) -> ScoreCounts:
-    if not waiting:
-        return counts
-    values, labels = zip(*waiting, strict=True)
-    return counts.merge(np.concatenate(values), np.concatenate(labels))
-
-
-def evaluate_file(path: str | Path, p_targets: Sequence[float] = (0.01, 0.05)) -> Metrics:
-    """`evaluate` of a score file that need not fit into memory; the same numbers.
-
-    Raises:
-        UserError: a file that can not be read; without labels; without targets or non-targets.
-    """
+    target, nontarget, sample = ScoreCounter(), ScoreCounter(), TrialSample()
+    with byte_bar(path) as bar:
+        for block in iter_scored_trials(path):
+            is_target = block.labels()
+            target.add(block.values[is_target])
+            nontarget.add(block.values[~is_target])
+            if speakers is not None:
+                sample.add(speakers.trials(block))
+            bar.update(block.num_bytes)
     try:
-        return evaluate_counts(count_scores(iter_scores(path)), p_targets)
+        found = measure(SortedScores(target.ranked("target"), nontarget.ranked("nontarget")), p_targets, llr=llr)
     except UserError as error:
-        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
+    if speakers is None:
+        return found, None
+    return found, intervals(sample.trials(path), p_targets, metrics=found, replicates=replicates)
 
 
-def evaluate_counts(counts: ScoreCounts, p_targets: Sequence[float] = (0.01, 0.05)) -> Metrics:
-    """`evaluate` of counted scores: EER in percent, minDCF at each prior, and their thresholds.
+class ScoreCounter:
+    """How often each score occurs among scores that come by and by."""
 
-    Raises:
-        UserError: no targets or no non-targets; a prior out of its range.
+    def __init__(self) -> None:
+        self._values, self._counts = np.empty(0), np.empty(0, dtype=np.int64)
+        self._waiting: list[Doubles] = []
+        self._num_waiting = 0
+
+    def add(self, scores: Doubles) -> None:
+        """Count these, (trials,) and finite, too."""
+        self._waiting.append(scores)
+        self._num_waiting += len(scores)
+        if self._num_waiting >= max(_CHUNK, len(self._values)):
+            self._merge()
+
+    def _merge(self) -> None:
+        values, counts = np.unique(np.concatenate([*self._waiting, np.empty(0)]), return_counts=True)
+        both = np.concatenate([self._values, values])
+        order = np.argsort(both, kind="stable")  # of two sorted runs: merges them
+        first = np.flatnonzero(np.diff(both[order], prepend=-np.inf))
+        if len(both):
+            self._counts = np.add.reduceat(np.concatenate([self._counts, counts])[order], first)
+        self._values = both[order[first]]
+        self._waiting, self._num_waiting = [], 0
+
+    def ranked(self, kind: str) -> Ranked:
+        """All scores so far.
+
+        Args:
+            kind: of the trials, for errors.
+
+        Raises:
+            UserError: there is none.
+        """
+        self._merge()
+        check_any(len(self._values), kind)
+        return Ranked(self._values, np.concatenate([[0], np.cumsum(self._counts)]))
+
+
+class TrialSample:
+    """Trials with their speakers, thinned by chance wherever more of a kind than wanted would be held.
+
+    Args:
+        most: trials of a kind.
+        seed: decides which.
     """
-    num_target, num_nontarget = int(counts.target.sum()), int(counts.nontarget.sum())
-    for number, kind in ((num_target, "target"), (num_nontarget, "nontarget")):
-        if number == 0:
-            raise UserError(f"no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
-    thresholds = np.append(counts.values, np.nextafter(counts.values[-1], np.inf))
-    missed = np.append(0, np.cumsum(counts.target))  # below each threshold
-    rejected = np.append(0, np.cumsum(counts.nontarget))
-    miss, accept = missed / num_target, (num_nontarget - rejected) / num_nontarget
-    equal, equal_threshold = _eer(thresholds, miss, accept)
-    costs = {p: _min_dcf(thresholds, miss, accept, p) for p in p_targets}
-    return Metrics(
-        eer=equal,
-        eer_threshold=equal_threshold,
-        min_dcf={p: cost for p, (cost, _) in costs.items()},
-        min_dcf_threshold={p: threshold for p, (_, threshold) in costs.items()},
-        num_target=num_target,
-        num_nontarget=num_nontarget,
-    )
 
+    def __init__(self, most: int = _MOST, seed: int = 0) -> None:
+        self._most, self._rng = most, np.random.default_rng(seed)
+        self._kept = {kind: [np.empty(0, dtype=_ROW)] for kind in (True, False)}
+        self._share = {True: 1.0, False: 1.0}  # of the trials that are kept
+        self._seen = 0
 
-def _eer(
-    thresholds: NDArray[np.float64], miss: NDArray[np.float64], accept: NDArray[np.float64]
-) -> tuple[float, float]:
-    """On the straight line between the two operating points where miss overtakes false accept."""
-    after = int(np.argmax(miss >= accept))  # never the first: there all are accepted
-    before = after - 1
-    gap_before, gap_after = accept[before] - miss[before], miss[after] - accept[after]
-    share = gap_before / (gap_before + gap_after)
-    nearer = before if gap_before <= gap_after else after
-    return float(100 * (miss[before] + share * (miss[after] - miss[before]))), float(thresholds[nearer])
+    def add(self, trials: SpeakerTrials) -> None:
+        """Take in further trials."""
+        rows = np.empty(len(trials.scores), dtype=_ROW)
+        rows["score"], rows["enroll"], rows["test"] = trials.scores, trials.enroll, trials.test
+        rows["draw"] = self._rng.random(len(rows), dtype=np.float32)
+        for kind in (True, False):
+            self._kept[kind].append(rows[(trials.is_target == kind) & (rows["draw"] < self._share[kind])])
+            while sum(map(len, self._kept[kind])) > self._most:
+                self._share[kind] /= 2
+                whole = np.concatenate(self._kept[kind])
+                self._kept[kind] = [whole[whole["draw"] < self._share[kind]]]
+        self._seen += len(rows)
 
-
-def _min_dcf(
-    thresholds: NDArray[np.float64], miss: NDArray[np.float64], accept: NDArray[np.float64], p_target: float
-) -> tuple[float, float]:
-    if not 0 < p_target < 1:
-        raise UserError(f"p_target {p_target}: expected 0 < p_target < 1")
-    cost = p_target * miss + (1 - p_target) * accept
-    lowest = int(np.argmin(cost))
-    return float(cost[lowest]) / min(p_target, 1 - p_target), float(thresholds[lowest])
+    def trials(self, source: Path) -> SpeakerTrials:
+        """Those that were kept; a line in the log if these are not all of `source`."""
+        target, nontarget = (np.concatenate(self._kept[kind]) for kind in (True, False))
+        rows = np.concatenate([target, nontarget])
+        if len(rows) < self._seen:
+            log.info("%s: intervals from %d of %d trials, drawn at random", source, len(rows), self._seen)
+        is_target = np.arange(len(rows)) < len(target)
+        return SpeakerTrials(rows["score"].copy(), is_target, rows["enroll"].copy(), rows["test"].copy())

@@ -55,10 +55,11 @@ def find_thresholds(
 
 def threshold_at(scores: SortedScores, false_accept: float) -> float:
     """The lowest threshold that accepts no more than this share of the non-targets."""
-    allowed = int(false_accept * len(scores.nontarget) + 1e-9)
-    if allowed >= len(scores.nontarget):
-        return float(scores.nontarget[0])
-    return float(np.nextafter(scores.nontarget[-1 - allowed], np.inf))
+    count = scores.nontarget.total
+    allowed = int(false_accept * count + 1e-9)
+    if allowed >= count:
+        return scores.nontarget.at(0)
+    return float(np.nextafter(scores.nontarget.at(count - 1 - allowed), np.inf))
 
 
 def add_thresholds(exp_dir: Path, backend: str, entry: Mapping[str, Any]) -> None:

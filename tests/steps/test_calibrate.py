@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sv.io import read_scores
+from sv.io import read_scored_trials
 from sv.scoring.llr import act_dcf
 from sv.scoring.metrics import min_dcf
 
@@ -34,7 +34,7 @@ def exp(tmp_path: Path) -> Path:
 def test_calibrated_scores_and_thresholds(run: Run, exp: Path) -> None:
     result = run("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
     assert result.returncode == 0, result.stderr
-    found = read_scores(exp / "scores" / "cali_O.kaldi.score")
+    found = read_scored_trials(exp / "scores" / "cali_O.kaldi.score")
     target, nontarget = found.values[found.is_target], found.values[~found.is_target]
     assert act_dcf(target, nontarget, 0.05) <= 1.2 * min_dcf(target, nontarget, 0.05)[0]  # of 200 targets
     thresholds = json.loads((exp / "thresholds.json").read_text())["cos"]
@@ -65,7 +65,7 @@ def test_fusion_has_a_weight_a_system_and_refuses_other_trials(run: Run, exp: Pa
     result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", out)
     assert result.returncode == 0, result.stderr
     assert len(json.loads((out.parent / "O.kaldi.score.json").read_text())["weights"]) == 2
-    fused, alone = read_scores(out), read_scores(scores[0])
+    fused, alone = read_scored_trials(out), read_scored_trials(scores[0])
     costs = [min_dcf(s.values[s.is_target], s.values[~s.is_target], 0.05)[0] for s in (fused, alone)]
     assert costs[0] < costs[1]
     scores[1].write_text(scores[1].read_text().replace("O7 O8", "X7 O8", 1))

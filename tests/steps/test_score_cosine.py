@@ -66,12 +66,12 @@ def test_mean_is_subtracted(run_from_root: Run, folder: Path) -> None:
 
 def test_models_of_several_utterances(run_from_root: Run, folder: Path) -> None:
     (folder / "map").write_text("both a/1.wav a/2.wav\none b/1.wav\n")
-    (folder / "list.kaldi").write_text("both a/1.wav target\none b/2.wav target\n")
+    (folder / "list.kaldi").write_text("both a/1.wav target\none b/2.wav nontarget\n")
     result = score(run_from_root, folder, "--enroll-map", "map")
     assert result.returncode == 0, result.stderr
     assert (folder / "out" / "x.score").read_text() == (
         "both a/1.wav 0.85749 target\n"  # 5 / sqrt(2 * 17): their mean points along (1, 1)
-        "one b/2.wav -0.80000 target\n"
+        "one b/2.wav -0.80000 nontarget\n"
     )
 
 
@@ -92,7 +92,7 @@ def test_list_without_labels_is_scored(run_from_root: Run, folder: Path) -> None
 
 
 def unknown_utterance(folder: Path) -> str:
-    (folder / "list.kaldi").write_text("a/1.wav a/2.wav target\na/1.wav c/1.wav target\n")
+    (folder / "list.kaldi").write_text("a/1.wav a/2.wav target\na/1.wav c/1.wav nontarget\n")
     return "list.kaldi:2: c/1.wav is not in xvector.scp; extract it (stage 4)"
 
 
@@ -127,7 +127,24 @@ def missing_mean(folder: Path) -> str:
     return "mean_vec.npy does not exist; make it with steps/compute_mean.py (stage 4)"
 
 
-BAD = [unknown_utterance, zero_embedding, no_embeddings, truncated_ark, mean_of_other_dimension]
+def targets_alone(folder: Path) -> str:
+    (folder / "list.kaldi").write_text("a/1.wav a/2.wav target\n")
+    return "list.kaldi: all trials are target; EER and minDCF need nontarget trials too"
+
+
+def nontargets_alone(folder: Path) -> str:
+    (folder / "list.kaldi").write_text("a/1.wav b/2.wav nontarget\n" * 3)
+    return "list.kaldi: all trials are nontarget; EER and minDCF need target trials too"
+
+
+def embedding_with_nan(folder: Path) -> str:
+    ark = folder / "xvector.ark"
+    ark.write_bytes(ark.read_bytes()[:-4] + np.array([np.nan], "<f4").tobytes())
+    return "b/2.wav has NaN or infinite values"
+
+
+BAD = [targets_alone, nontargets_alone, embedding_with_nan, unknown_utterance, zero_embedding]
+BAD += [no_embeddings, truncated_ark, mean_of_other_dimension]
 BAD += [mean_that_is_no_numpy_file, missing_mean]
 
 

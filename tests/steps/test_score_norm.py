@@ -27,7 +27,7 @@ def folder(tmp_path: Path, run: Run) -> Path:
     write_vectors(tmp_path / "train", TRAIN)
     write_vectors(tmp_path / "test", TEST)
     (tmp_path / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in TRAIN))
-    (tmp_path / "list").write_text("x y target\n")
+    (tmp_path / "list").write_text("x y target\ny x nontarget\n")
     (tmp_path / "heldout_spk").write_text("d\n")
     result = compute_means(run, tmp_path, "--exclude", tmp_path / "heldout_spk")
     assert result.returncode == 0, result.stderr
@@ -57,7 +57,10 @@ def test_scores_are_normalized(run: Run, folder: Path) -> None:
     result = score(run, folder, "--top-n", 2)
     assert result.returncode == 0, result.stderr
     expected = ((0.6 - 0.5) / 0.5 + (0.6 - 0.7) / 0.1) / 2
-    assert (folder / "out" / "x.score").read_text() == f"x y {expected:.5f} target 2.0000 1.0000 0.5000 0.7000\n"
+    assert (folder / "out" / "x.score").read_text() == (
+        f"x y {expected:.5f} target 2.0000 1.0000 0.5000 0.7000\n"
+        f"y x {expected:.5f} nontarget 1.0000 2.0000 0.7000 0.5000\n"
+    )
     options = json.loads((folder / "out" / ".done.x.score").read_text())["options"]
     assert options["method"] == "asnorm" and options["top_n"] == 2 and len(options["cohort_sha256"]) == 64
 
@@ -71,12 +74,12 @@ def test_list_without_labels_gives_three_columns(run: Run, folder: Path) -> None
 
 def test_models_of_several_utterances(run: Run, folder: Path) -> None:
     (folder / "map").write_text("m x y\n")
-    (folder / "list").write_text("m y target\n")
+    (folder / "list").write_text("m y target\nm x nontarget\n")
     result = score(run, folder, "--top-n", 2, "--enroll-map", folder / "map")
     assert result.returncode == 0, result.stderr
     model, y = np.array([1.6, 0.8]) / np.sqrt(3.2), np.array([0.6, 0.8])
     expected = ((model @ y - model.mean()) / model.std() + (model @ y - 0.7) / 0.1) / 2
-    text = (folder / "out" / "x.score").read_text().split()
+    text = (folder / "out" / "x.score").read_text().splitlines()[0].split()
     assert float(text[2]) == pytest.approx(expected, abs=1e-4)
     assert text[4:] == ["1.5000", "1.0000", f"{model.mean():.4f}", "0.7000"]
 
@@ -102,20 +105,34 @@ def zero_mean_speaker(folder: Path) -> str:
     return "spk_xvector.scp: the embedding of b is zero"
 
 
+def cohort_of_other_dimension(folder: Path) -> str:
+    with ArkWriter(folder / "train" / "spk_xvector.ark", folder / "train" / "spk_xvector.scp") as writer:
+        for speaker in "abc":
+            writer.write(speaker, np.arange(1, 4, dtype=np.float32))
+    return "spk_xvector.scp: vectors of dimension 3, the embeddings have 2"
+
+
 def cohort_with_nan(folder: Path) -> str:
     ark = folder / "train" / "spk_xvector.ark"
     ark.write_bytes(ark.read_bytes()[:-4] + np.array([np.nan], "<f4").tobytes())
     return "c has NaN or infinite values"
 
 
+def targets_alone(folder: Path) -> str:
+    (folder / "list").write_text("x y target\n")
+    return "list: all trials are target; EER and minDCF need nontarget trials too"
+
+
 def unknown_utterance(folder: Path) -> str:
-    (folder / "list").write_text("x z target\n")
+    (folder / "list").write_text("x z target\nx y nontarget\n")
     return "list:1: z is not in"
 
 
-@pytest.mark.parametrize(
-    "spoil", [top_n_above_cohort, empty_cohort, missing_cohort, zero_mean_speaker, cohort_with_nan, unknown_utterance]
-)
+BAD = [top_n_above_cohort, empty_cohort, missing_cohort, zero_mean_speaker, cohort_with_nan, cohort_of_other_dimension]
+BAD += [targets_alone, unknown_utterance]
+
+
+@pytest.mark.parametrize("spoil", BAD)
 def test_bad_input_is_one_line_and_leaves_no_scores(run: Run, folder: Path, spoil: Callable[[Path], str]) -> None:
     message = spoil(folder)
     result = score(run, folder, "--top-n", 4 if spoil is top_n_above_cohort else 2)

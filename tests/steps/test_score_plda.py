@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sv.io import ArkWriter, Vectors, read_scores, read_vectors
+from sv.io import ArkWriter, Vectors, read_scored_trials, read_vectors
 from sv.scoring import eer
 from sv.scoring.plda_files import read_backend
 
@@ -59,12 +59,12 @@ def score(run: Run, folder: Path, plda: Path, name: str, *options: object) -> su
 
 def test_speakers_are_told_apart_where_the_cosine_fails(run: Run, folder: Path) -> None:
     assert score(run, folder, folder / "plda", "x.score").returncode == 0
-    scores = read_scores(folder / "out" / "x.score")
+    scores = read_scored_trials(folder / "out" / "x.score")
     assert scores.is_target is not None
     plda_eer, _ = eer(scores.values[scores.is_target], scores.values[~scores.is_target])
     cosines = folder / "out" / "cos.score"
     run("steps/score_cosine.py", folder / "list", folder / "test" / "xvector.scp", cosines)
-    cosine = read_scores(cosines)
+    cosine = read_scored_trials(cosines)
     cosine_eer, _ = eer(cosine.values[scores.is_target], cosine.values[~scores.is_target])
     assert plda_eer < 0.6 * cosine_eer
 
@@ -83,7 +83,7 @@ def test_score_equals_kaldis_steps_one_by_one(run: Run, folder: Path) -> None:
         kaldi_ratio(backend, vectors, ["s00-0", "s00-1"], "s00-2"),
         kaldi_ratio(backend, vectors, ["s01-0"], "s00-2"),
     ]
-    np.testing.assert_allclose(read_scores(scores).values, expected, atol=5e-5)
+    np.testing.assert_allclose(read_scored_trials(scores).values, expected, atol=5e-5)
 
 
 def kaldi_ratio(backend, vectors: Vectors, enroll: list[str], test: str) -> float:

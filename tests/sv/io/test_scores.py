@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import Trials, read_scores, read_trials, write_scores
+from sv.io import Trials, read_scored_trials, read_trials, write_scores
 
 KNOWN = ["a/1.wav", "a/2.wav", "b/1.wav"]
 
@@ -43,7 +43,7 @@ def test_scores_come_back_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "x.score"
     path.write_text(written(block, scores.tolist(), np.float64))
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
-    back = read_scores(path)
+    back = read_scored_trials(path)
     assert back.values.tolist() == [float(f"{score:.5f}") for score in scores]
     assert back.is_target is not None and block.is_target is not None
     assert back.is_target.tolist() == block.is_target.tolist()
@@ -52,14 +52,14 @@ def test_scores_come_back_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_file_without_labels(tmp_path: Path) -> None:
     path = tmp_path / "x.score"
     path.write_text("a b 0.5\nc d -1e-3\n")
-    back = read_scores(path)
+    back = read_scored_trials(path)
     assert back.values.tolist() == [0.5, -0.001] and back.is_target is None
 
 
 def test_eight_columns_of_a_normalized_file_are_read(tmp_path: Path) -> None:
     path = tmp_path / "x.score"
     path.write_text("a b 0.50000 target 12.1 13.5 0.1 0.2\n")
-    back = read_scores(path)
+    back = read_scored_trials(path)
     assert back.values.tolist() == [0.5] and back.is_target is not None and back.is_target.tolist() == [True]
 
 
@@ -86,4 +86,4 @@ def test_wrong_line_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "x.score"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        read_scores(path)
+        read_scored_trials(path)

@@ -205,5 +205,5 @@ def test_prior_out_of_range_is_refused(p_target: float) -> None:
 
 def test_mixed_types_are_compared_as_float64() -> None:
     single = np.array([0.1], dtype=np.float32)  # a little above 0.1
-    assert sort_scores(single, np.array([0.1])).target.dtype == np.float64
+    assert sort_scores(single, np.array([0.1])).target.values.dtype == np.float64
     assert eer(single, np.array([0.1]))[0] == 0.0

@@ -1,72 +1,144 @@
-"""Counted scores give the very numbers of the sorted ones."""
+"""A score file read in blocks gives the very numbers of all its scores sorted at once."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import Scores
-from sv.scoring import evaluate
-from sv.scoring.streaming import count_scores, evaluate_counts, evaluate_file
+from sv.io import read_scored_trials
+from sv.scoring.bootstrap import SpeakerTrials
+from sv.scoring.measures import measure
+from sv.scoring.metrics import sort_scores
+from sv.scoring.significance import intervals
+from sv.scoring.streaming import ScoreCounter, TrialSample, measure_file
+from sv.scoring.thresholds import threshold_at
+from sv.scoring.trial_speakers import Speakers
+
+PRIORS = (0.01, 0.05, 0.5, 0.9)
+UTT2SPK = {f"{speaker}{number}": speaker for speaker in "abcdefgh" for number in range(6)}
 
 
-def blocks_of(values: np.ndarray, is_target: np.ndarray, size: int) -> list[Scores]:
-    return [Scores(values[i : i + size], is_target[i : i + size]) for i in range(0, len(values), size)]
+def write_scores(path: Path, decimals: int = 5, target_share: float = 0.5) -> None:
+    """All pairs of the utterances, the targets thinned out to a share of the list."""
+    rng = np.random.default_rng(decimals)
+    lines = []
+    for first in UTT2SPK:
+        for second in UTT2SPK:
+            same = UTT2SPK[first] == UTT2SPK[second]
+            if first < second and (not same or rng.random() < target_share):
+                lines.append(
+                    f"{first} {second} {rng.normal(2 * same):.{decimals}f} {'target' if same else 'nontarget'}\n"
+                )
+    path.write_text("".join(lines))
 
 
 @pytest.mark.parametrize("decimals", [0, 1, 5])
-@pytest.mark.parametrize("targets", [0.01, 0.5, 0.97])
+@pytest.mark.parametrize("target_share", [0.05, 1.0])
 @pytest.mark.parametrize("chunk", [1, 300, 1 << 20])
 def test_numbers_are_those_of_sorted_scores(
-    decimals: int, targets: float, chunk: int, monkeypatch: pytest.MonkeyPatch
+    decimals: int, target_share: float, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sv.scoring.streaming._CHUNK", chunk)
-    rng = np.random.default_rng(int(100 * targets) + decimals)
-    is_target = rng.random(1000) < targets
-    is_target[:2] = True, False
-    values = np.round(rng.normal(2 * is_target), decimals)
-    counted = evaluate_counts(count_scores(blocks_of(values, is_target, 70)), (0.01, 0.05, 0.5, 0.9))
-    assert counted == evaluate(values[is_target], values[~is_target], (0.01, 0.05, 0.5, 0.9))
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
+    monkeypatch.setattr("sv.scoring.metrics._BLOCK", 8)
+    write_scores(tmp_path / "x.score", decimals, target_share)
+    scores = read_scored_trials(tmp_path / "x.score")
+    expected = measure(sort_scores(scores.values[scores.labels()], scores.values[~scores.labels()]), PRIORS, llr=True)
+    found, interval = measure_file(tmp_path / "x.score", PRIORS, llr=True)
+    assert interval is None
+    for name, value in vars(expected).items():
+        assert getattr(found, name) == pytest.approx(value, rel=1e-12), name
 
 
-@pytest.mark.parametrize(("target", "nontarget"), [([1.0], [0.0]), ([0.0], [1.0]), ([1.0], [1.0]), ([0, 2], [1, 1])])
-def test_smallest_lists(target: list[float], nontarget: list[float]) -> None:
-    values, labels = np.array([*target, *nontarget], float), np.arange(len(target) + len(nontarget)) < len(target)
-    assert evaluate_counts(count_scores(blocks_of(values, labels, 1))) == evaluate(target, nontarget)
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_intervals_are_those_of_the_whole_list(
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
+    write_scores(tmp_path / "x.score")
+    speakers = Speakers(UTT2SPK, "utt2spk")
+    _, found = measure_file(tmp_path / "x.score", speakers=speakers, replicates=20)
+    assert found == intervals(speakers.trials(read_scored_trials(tmp_path / "x.score")), replicates=20)
+    assert not caplog.records
 
 
-def test_counts_do_not_grow_with_the_trials() -> None:
-    values, labels = np.tile([0.1, 0.2, 0.3], 1000), np.tile([True, False], 1500)
-    counts = count_scores(blocks_of(values, labels, 10))
-    assert counts.values.tolist() == [0.1, 0.2, 0.3]
-    assert counts.target.tolist() == counts.nontarget.tolist() == [500, 500, 500]
+def test_intervals_of_a_long_list_are_taken_from_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sv.scoring.streaming.TrialSample.__init__.__defaults__", (400, 0))
+    write_scores(tmp_path / "x.score")
+    with caplog.at_level(logging.INFO):
+        metrics, found = measure_file(tmp_path / "x.score", speakers=Speakers(UTT2SPK, "utt2spk"))
+    assert "x.score: intervals from " in caplog.text and " trials, drawn at random" in caplog.text
+    assert found is not None and found.eer[0] < metrics.eer < found.eer[1]
+    whole = intervals(Speakers(UTT2SPK, "utt2spk").trials(read_scored_trials(tmp_path / "x.score")))
+    widths = [high - low for low, high in (found.eer, whole.eer)]
+    assert widths[0] == pytest.approx(widths[1], rel=0.25)
 
 
-def test_file_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "x.score"
-    path.write_text("a b 0.5 target\na c 0.25 nontarget\nb c 0.75 nontarget\n")
-    assert evaluate_file(path) == evaluate([0.5], [0.25, 0.75])
+def test_sample_has_every_trial_with_the_same_chance() -> None:
+    trials = 400
+    often = np.zeros(trials)
+    for seed in range(200):
+        sample = TrialSample(most=100, seed=seed)
+        for start in range(0, trials, 50):
+            rows = np.arange(start, start + 50)
+            numbers = rows.astype(np.int32)
+            sample.add(SpeakerTrials(rows.astype(float), rows % 40 == 0, numbers, numbers + 1))
+        kept = sample.trials(Path("x.score"))
+        assert kept.is_target.sum() == 10 and (~kept.is_target).sum() <= 100
+        assert (kept.enroll == kept.scores).all() and (kept.test == kept.scores + 1).all()
+        often[kept.enroll] += 1
+    nontarget = np.arange(trials) % 40 != 0
+    assert often[~nontarget].tolist() == [200] * 10
+    halves = often[nontarget][:195].mean(), often[nontarget][195:].mean()
+    assert halves[0] == pytest.approx(halves[1], rel=0.05)
+
+
+def test_counts_do_not_grow_with_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sv.scoring.streaming._CHUNK", 100)
+    counter = ScoreCounter()
+    for _ in range(1000):
+        counter.add(np.array([0.1, 0.3, 0.2]))
+    ranked = counter.ranked("target")
+    assert ranked.values.tolist() == [0.1, 0.2, 0.3]
+    assert ranked.before is not None and ranked.before.tolist() == [0, 1000, 2000, 3000]
+    assert [ranked.at(rank) for rank in (0, 999, 1000, 2999)] == [0.1, 0.1, 0.2, 0.3]
+
+
+def test_threshold_of_counted_scores_is_that_of_sorted_ones() -> None:
+    scores = [3.0, 1.0, 3.0, 2.0, 3.0]
+    counter = ScoreCounter()
+    counter.add(np.array(scores))
+    counted, alone = counter.ranked("nontarget"), sort_scores([1.0], scores)
+    both = type(alone)(alone.target, counted)
+    for rate in (0.0, 0.2, 0.6, 0.8, 1.0):
+        assert threshold_at(both, rate) == threshold_at(alone, rate)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a b 0.5\n", "x.score: scores without labels; score a trial list"),
-        ("a b 0.5 target\n", "x.score: no nontarget trials"),
-        ("a b 0.5 nontarget\n", "x.score: no target trials"),
-        ("a b nan target\n", r"x\.score:1: score 'nan' is not a finite number"),
+        ("a0 b0 0.5\n", "x.score: scores without labels; score a trial list"),
+        ("a0 a1 0.5 target\n", "x.score: no nontarget trials"),
+        ("a0 b0 0.5 nontarget\n", "x.score: no target trials"),
+        ("a0 a1 nan target\n", r"x\.score:1: score 'nan' is not a finite number"),
+        ("a0 a1 0.5 target\na0 b0 0.5 target\n", r"x\.score:2: a0 and b0 is labelled target, but utt2spk says"),
         ("", "x.score is empty"),
     ],
 )
-def test_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_bad_file_is_named(tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 10)
     path = tmp_path / "x.score"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        evaluate_file(path)
+        measure_file(path, speakers=Speakers(UTT2SPK, "utt2spk"))
 
 
 @pytest.mark.parametrize("prior", [0.0, 1.0, -1.0])
-def test_prior_out_of_range_is_refused(prior: float) -> None:
+def test_prior_out_of_range_is_refused(prior: float, tmp_path: Path) -> None:
+    write_scores(tmp_path / "x.score")
     with pytest.raises(UserError, match="expected 0 < p_target < 1"):
-        evaluate_counts(count_scores([Scores(np.array([0.0, 1.0]), np.array([True, False]))]), [prior])
+        measure_file(tmp_path / "x.score", [prior])
