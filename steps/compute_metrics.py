@@ -3,7 +3,8 @@
 
 Reads   <exp-dir>/scores/<prefix><trials>.score for each trial list of <trials-dir>
 Writes  <exp-dir>/scores/<result>        the printed lines; written anew, not appended
-        <exp-dir>/results.json           numbers, thresholds and origin, an entry for each trial list and back-end
+        <exp-dir>/results.json           numbers, thresholds and origin, an entry for each trial list and back-end;
+                                         with --trial2cond those of each condition, which the report shows too
         <exp-dir>/results.md             the same as a table
 
 The numbers are those of the score files, that is of scores rounded to five decimals; tied scores are accepted or
@@ -21,6 +22,7 @@ from typing import Any
 
 from sv.errors import UserError, run_step
 from sv.io import atomic_write, read_table, sha256_of
+from sv.scoring.breakdown import measure_conditions
 from sv.scoring.origin import origin_of
 from sv.scoring.results import entry_of, git_commit, merge_results, printed_lines
 from sv.scoring.streaming import measure_file
@@ -38,6 +40,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--p-target", type=float, nargs="+", default=[0.01, 0.05], help="priors of minDCF")
     parser.add_argument(
         "--llr", choices=["true", "false"], default="false", help="calibrated scores: actDCF, Cllr, too"
+    )
+    parser.add_argument(
+        "--trial2cond", type=Path, help='also measured by condition, of lines "enroll test condition ..." (held whole)'
     )
     parser.add_argument("--utt2spk", type=Path, help="for the intervals; default: beside <trials-dir>, if it is there")
     parser.add_argument("--replicates", type=int, default=200, help="draws of speakers for the intervals; 0: none")
@@ -76,8 +81,10 @@ def main() -> None:
         options = {"llr": args.llr == "true", "speakers": speakers, "replicates": args.replicates}
         metrics, interval = measure_file(scores, args.p_target, **options)
         files = {"score_file": str(scores), "trials_file": str(trials)}
-        entries[name] = {args.backend: entry_of(metrics, {**files, **origin_of(scores, trials), **origin}, interval)}
-        lines += printed_lines(scores.name, metrics)
+        parts = measure_conditions(scores, args.trial2cond, args.p_target) if args.trial2cond else []
+        about = {**files, **origin_of(scores, trials), **origin}
+        entries[name] = {args.backend: entry_of(metrics, about, interval, parts)}
+        lines += printed_lines(scores.name, metrics, parts)
     with atomic_write(args.exp_dir / "scores" / args.result) as f:
         f.write(lines)
     merge_results(args.exp_dir, entries)

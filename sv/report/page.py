@@ -1,6 +1,7 @@
 """The page: tables and plots in one self-contained file; nothing is fetched when it is opened."""
 
 import base64
+import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -9,23 +10,47 @@ from sv.io import DataDir, atomic_write
 from sv.report import plots
 from sv.report.gather import System, corpus_facts, hardest_errors, read_map
 from sv.scoring.breakdown import Part, conditions_of, measure_parts
-from sv.scoring.results import table_measures
+from sv.scoring.results import part_of_json, table_measures
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #6b6b6b; }
 @media (prefers-color-scheme: dark) { :root { --dim: #a0a0a0; } }
 * { box-sizing: border-box; }
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 0 auto; padding: 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; }
-h3 { font-size: 1rem; margin: 1rem 0 .3rem; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .87rem; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th { font-weight: 600; vertical-align: bottom; } td.word, th.word { text-align: left; }
-.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1rem; }
-figure { margin: 0; min-width: 0; max-width: 42rem; }
+summary { cursor: pointer; font-weight: 600; margin: 1rem 0 .3rem; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; margin-bottom: .8rem; /* a shadow at the right edge while there is more to scroll to */
+  background: linear-gradient(to left, Canvas 40%, transparent) right / 2.5rem 100% no-repeat local,
+    linear-gradient(to left, #8887, transparent) right / .9rem 100% no-repeat scroll; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .87rem; }
+th, td { padding: .25rem .55rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: baseline; }
+td { white-space: nowrap; } th { font-weight: 600; vertical-align: bottom; } td.word, th.word { text-align: left; }
+th.word { white-space: nowrap; } table .dim { font-size: .92em; }
+.grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
+figure { margin: 0; min-width: 0; max-width: 36rem; }
 figcaption, .dim { color: var(--dim); font-size: .85rem; overflow-wrap: anywhere; }
-svg { width: 100%; height: auto; display: block; } audio { height: 2rem; width: 9rem; vertical-align: middle; }
+svg { width: 100%; height: auto; display: block; }
+td > span { white-space: nowrap; } button { font: inherit; width: 1.5rem; padding: 0; margin-left: .3rem; }
 pre { overflow-x: auto; font-size: .8rem; border: 1px solid var(--line); padding: .6rem; border-radius: 4px; }
+@media (max-width: 40rem) { th, td { padding: .2rem .35rem; } table { font-size: .8rem; }
+  td.word { white-space: normal; } }
+"""
+
+_PLAYER = """
+const player = new Audio();
+let playing = null;
+const show = button => { if (playing) playing.textContent = "\u25b6"; playing = button;
+  if (button) button.textContent = "\u25a0"; };
+player.onended = () => show(null);
+document.addEventListener("click", event => {
+  const button = event.target.closest("button[data-sound]");
+  if (!button) return;
+  player.pause();
+  if (button === playing) return show(null);
+  player.src = sounds[button.dataset.sound];
+  player.play();
+  show(button);
+});
 """
 
 _CURVES = {
@@ -57,7 +82,8 @@ def write_report(systems: Sequence[System], out: Path, test_data: Path | None = 
     body += [_training(systems, folder)]
     if data is not None:
         body += [_map(systems, data, folder), _corpus(data)]
-    body += [_breakdown_and_errors(systems, data), _configs(systems)]
+    sounds = Sounds(data)
+    body += [_breakdown_and_errors(systems, data, sounds), _configs(systems), sounds.script()]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     page = f"<!doctype html><html lang=en><head>{head}<title>{escape(title)}</title><style>{_STYLE}</style></head>"
     with atomic_write(out) as f:
@@ -88,38 +114,51 @@ def _results(systems: Sequence[System]) -> str:
         for backend, entry in entries.items()
     ]
     measures = table_measures([entry for *_, entry in rows])
-    head = ["system", "trials", "back-end", *(name for name, _ in measures), "targets", "non-targets"]
+    named = len(systems) > 1  # else the page's title says it
+    names = [name.replace("p_target ", "p_target\u00a0") for name, _ in measures]
+    head = ["system"] * named + ["trials", "back-end", *names, "targets", "non-targets"]
     cells = [
-        [system, trials.removesuffix(".kaldi"), backend, *(measure(entry) for _, measure in measures)]
+        [system] * named
+        + [trials.removesuffix(".kaldi"), backend, *(_in_two_lines(measure(entry)) for _, measure in measures)]
         + [str(entry["num_target"]), str(entry["num_nontarget"])]
         for system, trials, backend, entry in rows
     ]
     note = '<p class="dim">In brackets: 95 % confidence intervals over speakers.</p>'
-    return table(head, cells, 3) + (note if any("interval" in entry for *_, entry in rows) else "")
+    return table(head, cells, 2 + named) + (note if any("interval" in entry for *_, entry in rows) else "")
+
+
+def _in_two_lines(measured: str) -> str:
+    """The number, and below it its interval."""
+    number, bracket, interval = measured.partition(" [")
+    return f'<span>{number}<br><span class="dim">[{interval}</span></span>' if bracket else number
 
 
 def _curves(systems: Sequence[System], folder: Path) -> str:
     sets = [one for system in systems for one in system.scores]
-    parts = []
+    curves, histograms = [], []
     for trials in dict.fromkeys(one.trials for one in sets):
         some = [one for one in sets if one.trials == trials]
         name = trials.removesuffix(".kaldi")
         caption = f"DET curves on {name}, with EER (o) and the points of minDCF (x, +)"
-        parts.append(_figure(plots.figure(plots.det(some), 6.4, 5.4), folder, f"det_{name}", caption))
+        curves.append(_figure(plots.figure(plots.det(some), 5.0, 4.6), folder, f"det_{name}", caption))
         for one in some:
             fig = plots.figure(plots.histogram(one))
-            parts.append(_figure(fig, folder, f"scores_{one.system}_{name}_{one.backend}", f"Scores: {one.title}"))
-    return f'<h2>Curves</h2><div class="grid">{"".join(parts)}</div>' if parts else ""
+            histograms.append(_figure(fig, folder, f"scores_{one.system}_{name}_{one.backend}", one.title))
+    return _section("Curves", curves) + _section("Scores", histograms)
+
+
+def _section(title: str, figures: Sequence[str]) -> str:
+    return f'<h2>{title}</h2><div class="grid">{"".join(figures)}</div>' if figures else ""
 
 
 def _training(systems: Sequence[System], folder: Path) -> str:
     drawn = {key: plots.training(systems, key, label) for key, label in _CURVES.items()}
     parts = [
-        _figure(plots.figure(draw, 6.4, 3.4), folder, f"training_{key}", _CURVES[key])
+        _figure(plots.figure(draw, 4.8, 2.8), folder, f"training_{key}", _CURVES[key])
         for key, draw in drawn.items()
         if draw is not None
     ]
-    return f'<h2>Training</h2><div class="grid">{"".join(parts)}</div>' if parts else ""
+    return _section("Training", parts)
 
 
 def _map(systems: Sequence[System], data: DataDir, folder: Path) -> str:
@@ -127,52 +166,74 @@ def _map(systems: Sequence[System], data: DataDir, folder: Path) -> str:
     for system in systems:
         found = read_map(system, data)
         if found is not None:
-            fig = plots.figure(plots.embedding_map(*found), 7.2, 4.4)
+            fig = plots.figure(plots.embedding_map(*found), 5.0, 5.0)
             parts.append(_figure(fig, folder, f"map_{system.name}", f"Embeddings of {data.path.name}: {system.name}"))
-    return f'<h2>Embeddings by speaker</h2><div class="grid">{"".join(parts)}</div>' if parts else ""
+    return _section("Embeddings by speaker", parts)
 
 
 def _corpus(data: DataDir) -> str:
     return f"<h2>Test set {escape(data.path.name)}</h2>" + table(["", ""], corpus_facts(data), 1)
 
 
-def _breakdown_and_errors(systems: Sequence[System], data: DataDir | None) -> str:
-    parts = []
-    for system in systems:
-        for one in system.scores:
-            rows = (
-                [_part_row(part) for part in measure_parts(one.scores, conditions_of(one.scores, data.path))]
-                if data
-                else []
-            )
-            head = ["by", "part", "EER (%)", "minDCF (p_target 0.05)", "targets", "non-targets"]
-            parts.append(f"<h3>{escape(one.title)}</h3>" + (table(head, rows, 2) if rows else ""))
-            errors = [
-                [kind, _utt(enroll, data), _utt(test, data), f"{score:.3f}"]
-                for kind, enroll, test, score in hardest_errors(one)
-            ]
-            parts.append(table(["hardest", "enroll", "test", "score"], errors, 3))
+def _breakdown_and_errors(systems: Sequence[System], data: DataDir | None, sounds: "Sounds") -> str:
+    """For each list and back-end, to be unfolded; the first is open."""
+    parts: list[str] = []
+    for one in (one for system in systems for one in system.scores):
+        found = [part_of_json(part) for part in one.entry.get("breakdown", [])]
+        if data is not None:
+            found += measure_parts(one.scores, conditions_of(one.scores, data.path))
+        head = ["by", "part", "EER (%)", "minDCF (p_target 0.05)", "targets", "non-targets"]
+        breakdown = table(head, [_part_row(part) for part in found], 2) if found else ""
+        errors = [
+            [kind, sounds.button(enroll), sounds.button(test), f"{score:.3f}"]
+            for kind, enroll, test, score in hardest_errors(one)
+        ]
+        inner = breakdown + table(["hardest", "enroll", "test", "score"], errors, 3)
+        parts.append(f"<details{' open' * (not parts)}><summary>{escape(one.title)}</summary>{inner}</details>")
     return "<h2>Breakdown and hardest errors</h2>" + "".join(parts) if parts else ""
 
 
 def _part_row(part: Part) -> list[str]:
     cost = part.min_dcf.get(0.05)
     numbers = [f"{part.eer:.3f}" if part.eer is not None else "", f"{cost:.3f}" if cost is not None else ""]
-    return [part.by, part.name, *numbers, str(part.num_target), str(part.num_nontarget)]
+    name = part.name.replace(" ", "\u00a0").replace("/\u00a0", "/ ")  # a narrow page breaks it between the sides alone
+    return [part.by, name, *numbers, str(part.num_target), str(part.num_nontarget)]
 
 
-def _utt(utt: str, data: DataDir | None) -> str:
-    """An utterance id, with a player where its audio is a small local file."""
-    spec = data.wav_scp.get(utt, "") if data and (data.path / "wav.scp").is_file() else ""
-    path = Path(spec)
-    kinds = {".wav": "wav", ".flac": "flac", ".mp3": "mpeg", ".ogg": "ogg"}
-    if not spec or spec.endswith("|") or path.suffix not in kinds or not path.is_file():
-        return utt
-    if path.stat().st_size > _AUDIO_BYTES:
-        return utt
-    content = base64.b64encode(path.read_bytes()).decode()
-    source = f"data:audio/{kinds[path.suffix]};base64,{content}"
-    return f'<span>{escape(utt)} <audio controls preload="none" src="{source}"></audio></span>'
+class Sounds:
+    """The audio of a page: each utterance is taken in once, however often it can be played.
+
+    Args:
+        data: with wav.scp; None: no audio.
+    """
+
+    def __init__(self, data: DataDir | None) -> None:
+        self._specs = data.wav_scp if data and (data.path / "wav.scp").is_file() else {}
+        self._found: dict[str, str] = {}  # utterance -> data URL; empty where it can not be played
+
+    def button(self, utt: str) -> str:
+        """The utterance's id, with a button where its audio is a small local file."""
+        if utt not in self._found:
+            self._found[utt] = self._read(self._specs.get(utt, ""))
+        if not self._found[utt]:
+            return utt
+        return f'<span>{escape(utt)}<button data-sound="{escape(utt)}" aria-label="play">&#9654;</button></span>'
+
+    @staticmethod
+    def _read(spec: str) -> str:
+        path = Path(spec)
+        kinds = {".wav": "wav", ".flac": "flac", ".mp3": "mpeg", ".ogg": "ogg"}
+        if not spec or spec.endswith("|") or path.suffix not in kinds or not path.is_file():
+            return ""
+        if path.stat().st_size > _AUDIO_BYTES:
+            return ""
+        return f"data:audio/{kinds[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+    def script(self) -> str:
+        """What makes the buttons play; nothing if there are none."""
+        sounds = {utt: url for utt, url in self._found.items() if url}
+        text = json.dumps(sounds).replace("<", "\\u003c")
+        return f"<script>const sounds = {text};{_PLAYER}</script>" if sounds else ""
 
 
 def _configs(systems: Sequence[System]) -> str:

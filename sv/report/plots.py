@@ -21,7 +21,7 @@ _POINTS = 600  # of a curve; more can not be told apart
 _INK = "#777777"  # becomes the page's text colour in the SVG, and can be read on white in the PNG
 
 
-def figure(draw: Callable[[Any], None], width: float = 6.4, height: float = 4.4) -> Any:
+def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3) -> Any:
     """A matplotlib figure with one set of axes, drawn on.
 
     Raises:
@@ -54,7 +54,7 @@ def figure(draw: Callable[[Any], None], width: float = 6.4, height: float = 4.4)
 def save(fig: Any, png: Path) -> str:
     """Write the PNG; returns the SVG, without size, its ink the colour of the text around it."""
     with atomic_write(png, "wb") as f:
-        fig.savefig(f, format="png", dpi=150, facecolor="white")
+        fig.savefig(f, format="png", dpi=200, facecolor="white")
     buffer = io.StringIO()
     fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
@@ -69,13 +69,15 @@ def det(sets: Sequence[ScoreSet]) -> Callable[[Any], None]:
 
     def draw(axes: Any) -> None:
         for number, one in enumerate(sets):
-            color = COLORS[number % len(COLORS)]
+            color, style = COLORS[number % len(COLORS)], ["-", "--", "-.", ":"][number % 4]  # some curves coincide
             scores = sort_scores(*one.sides())
             thresholds = np.quantile(np.concatenate([scores.target.values, scores.nontarget.values]), _spread(_POINTS))
             accept, miss = scores.false_accept(thresholds), scores.miss(thresholds)
             keep = (accept > 0) & (miss > 0) & (accept < 1) & (miss < 1)
             label = f"{one.title}: {one.entry['eer']:.2f} %"
-            axes.plot(norm.ppf(accept[keep]), norm.ppf(miss[keep]), color=color, label=label, linewidth=1.4)
+            axes.plot(
+                norm.ppf(accept[keep]), norm.ppf(miss[keep]), color=color, linestyle=style, label=label, linewidth=1.4
+            )
             points = [(one.entry["eer_threshold"], "o")]
             points += zip(one.entry["min_dcf_threshold"].values(), "x+*", strict=False)
             for threshold, marker in points:
@@ -153,6 +155,8 @@ def embedding_map(points: NDArray[np.float64], names: Sequence[str]) -> Callable
             axes.scatter(x, y, s=22, color=COLORS[number % len(COLORS)], marker="os^D"[number // 8 % 4], label=name)
         axes.set_xlabel("first direction between speakers")
         axes.set_ylabel("second")
-        axes.legend(fontsize=7, ncols=2, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(
+            fontsize=7, ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.13), handletextpad=0, columnspacing=1
+        )
 
     return draw

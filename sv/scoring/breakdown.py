@@ -1,7 +1,7 @@
 """Error rates of parts of a trial list: by a column of a `trial2cond`, by duration, sex, age, or same video.
 
 Every part is measured on its own, EER and minDCF included; a part without trials of both kinds is listed without them.
-Durations, sex and age are of both sides of a trial: "f-m" is a trial of a woman and a man, in either order.
+Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a man, in either order.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import DataDir, ScoredTrials, read_table
+from sv.io import DataDir, ScoredTrials, read_scored_trials, read_table
 from sv.scoring.metrics import evaluate
 from sv.scoring.quality import both_sides
 
@@ -30,7 +30,7 @@ class Part:
 
     Attributes:
         by: what the list was parted by: "sex".
-        name: of the part: "f-f".
+        name: of the part: "f / f".
         num_target, num_nontarget: trials.
         eer: percent; None without trials of both kinds.
         min_dcf: by p_target; empty without trials of both kinds.
@@ -62,6 +62,12 @@ def measure_parts(
             measured = (metrics.eer, metrics.min_dcf) if metrics else (None, {})
             parts.append(Part(by, name, len(target), len(nontarget), *measured))
     return parts
+
+
+def measure_conditions(scores: Path, trial2cond: Path, p_targets: Sequence[float]) -> list[Part]:
+    """Every part of a score file by the columns of a trial2cond; errors as of `read_trial2cond`."""
+    trials = read_scored_trials(scores)
+    return measure_parts(trials, read_trial2cond(trial2cond, trials), p_targets)
 
 
 def conditions_of(scores: ScoredTrials, data_dir: str | Path) -> dict[str, Words]:
@@ -121,14 +127,14 @@ def read_trial2cond(path: str | Path, scores: ScoredTrials) -> dict[str, Words]:
 def _pair_words(one: Words, other: Words) -> Words:
     """Both words of each trial, the lesser first."""
     first, second = np.where(one <= other, one, other), np.where(one <= other, other, one)
-    return np.char.add(np.char.add(first, " and "), second)
+    return np.char.add(np.char.add(first, " / "), second)
 
 
 def _bands(values: NDArray[Any], borders: Sequence[float], unit: str) -> Words:
-    """Which band each value lies in: below the first border, ..., from the last one on; names sort by value."""
-    text = [f"{border:g}" for border in borders]
-    names = [f"below {text[0]}", *(f"{a} to {b}" for a, b in pairwise(text)), f"{text[-1]} and over"]
-    return np.array([f"{name} {unit}".strip() for name in names])[np.searchsorted(borders, values, side="right")]
+    """Which band each value lies in: from 0 to the first border, ..., from the last one on; names sort by value."""
+    text = [f"{border:g}" for border in (0, *borders)]
+    names = [*(f"{a} to {b} {unit}" for a, b in pairwise(text)), f"{text[-1]} {unit} and over"]
+    return np.array([" ".join(name.split()) for name in names])[np.searchsorted(borders, values, side="right")]
 
 
 def _years(years: str, spk: str, path: Path) -> int:

@@ -4,8 +4,8 @@
     exp/results.md      the same as a table, for people
 
 Beside EER and minDCF stand the EER on the convex hull (eer_rocch) and min_cllr; for log-likelihood ratios act_dcf and
-cllr; under "interval" the confidence intervals over speakers. An entry replaces the one of the same list and back-end;
-the others stay.
+cllr; under "interval" the confidence intervals over speakers, under "breakdown" the conditions of the list. An entry
+replaces the one of the same list and back-end; the others stay.
 """
 
 import fcntl
@@ -21,6 +21,7 @@ from typing import Any
 
 from sv.errors import UserError
 from sv.io import atomic_write, read_json
+from sv.scoring.breakdown import Part
 from sv.scoring.measures import Measures
 from sv.scoring.significance import Intervals
 
@@ -28,17 +29,26 @@ Entry = dict[str, Any]
 Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
 
 
-def printed_lines(score_name: str, metrics: Measures) -> str:
-    """What WeSpeaker prints for a score file, line for line; behind it what log-likelihood ratios cost."""
+def printed_lines(score_name: str, metrics: Measures, parts: Sequence[Part] = ()) -> str:
+    """What WeSpeaker prints for a score file; behind it what log-likelihood ratios cost, and a line for each part."""
     lines = [f"---- {score_name} -----", f"EER = {metrics.eer:.3f}"]
     lines += [f"minDCF (p_target:{p:g} c_miss:1 c_fa:1) = {value:.3f}" for p, value in metrics.min_dcf.items()]
     lines += [f"actDCF (p_target:{p:g} c_miss:1 c_fa:1) = {value:.3f}" for p, value in metrics.act_dcf.items()]
     if metrics.cllr is not None:
         lines.append(f"Cllr = {metrics.cllr:.3f}, minCllr = {metrics.min_cllr:.3f}")
+    for part in parts:
+        costs = "".join(f", minDCF (p_target:{p:g}) = {cost:.3f}" for p, cost in part.min_dcf.items())
+        equal = f"EER = {part.eer:.3f}{costs}, " if part.eer is not None else ""
+        lines.append(f"{part.by} {part.name}: {equal}{part.num_target} targets, {part.num_nontarget} non-targets")
     return "".join(line + "\n" for line in lines)
 
 
-def entry_of(metrics: Measures, provenance: Mapping[str, Any], interval: Intervals | None = None) -> Entry:
+def entry_of(
+    metrics: Measures,
+    provenance: Mapping[str, Any],
+    interval: Intervals | None = None,
+    parts: Sequence[Part] = (),
+) -> Entry:
     """Numbers and where they come from, as plain JSON values; EER in percent."""
     found = {
         "eer": metrics.eer,
@@ -54,7 +64,14 @@ def entry_of(metrics: Measures, provenance: Mapping[str, Any], interval: Interva
         found |= {"act_dcf": _by_prior(metrics.act_dcf), "cllr": metrics.cllr}
     if interval is not None:
         found["interval"] = {**asdict(interval), "min_dcf": _by_prior(interval.min_dcf), "resampled": "speakers"}
+    if parts:
+        found["breakdown"] = [{**asdict(part), "min_dcf": _by_prior(part.min_dcf)} for part in parts]
     return {**found, **provenance}
+
+
+def part_of_json(values: Mapping[str, Any]) -> Part:
+    """A part as `entry_of` wrote it."""
+    return Part(**{**values, "min_dcf": {float(p): cost for p, cost in values["min_dcf"].items()}})
 
 
 def _by_prior(values: Mapping[float, Any]) -> dict[str, Any]:

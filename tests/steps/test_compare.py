@@ -1,5 +1,6 @@
 """steps/make_report.py and compare.py on two small systems: the page is whole and fetches nothing."""
 
+import base64
 import re
 import shutil
 import subprocess
@@ -27,6 +28,10 @@ def write_system(exp: Path, seed: int) -> None:
     trials.mkdir(parents=True, exist_ok=True)
     (trials / "O.kaldi").write_text("".join(re.sub(r" \S+ (\S+)$", r" \1", line) for line in lines))
     (exp.parent / "data" / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in utts))
+    (exp.parent / "data" / "wav.scp").write_text("".join(f"{utt} {exp.parent / 'wav' / utt}.wav\n" for utt in utts))
+    (exp.parent / "wav").mkdir(exist_ok=True)
+    for utt in utts:
+        (exp.parent / "wav" / f"{utt}.wav").write_bytes(f"sound of {utt}".encode())
     (exp / "config.yaml").write_text("model: <b>x</b>\n")
 
 
@@ -35,8 +40,11 @@ def test_page_of_two_systems_and_their_paired_test(
 ) -> None:
     for seed, name in enumerate("ab"):
         write_system(tmp_path / name, seed)
+        pairs = [line.split()[:2] for line in (tmp_path / name / "scores" / "O.kaldi.score").open()]
+        lines = [f"{a} {b} {'near' if a[1] == b[1] else 'far'}\n" for a, b in pairs]
+        (tmp_path / "trial2cond").write_text("enroll test place\n" + "".join(lines))
         options = [tmp_path / name, "cos_result", tmp_path / "data" / "trials", "O.kaldi"]
-        assert run("steps/compute_metrics.py", *options).returncode == 0
+        assert run("steps/compute_metrics.py", *options, "--trial2cond", tmp_path / "trial2cond").returncode == 0
     pages = ["--test-data", tmp_path / "data", "--report", tmp_path / "all.html"]
     result = run("steps/compare.py", *pages, tmp_path / "a", tmp_path / "b")
     assert result.returncode == 0, result.stderr
@@ -44,6 +52,11 @@ def test_page_of_two_systems_and_their_paired_test(
     page = (tmp_path / "all.html").read_text()
     assert "&lt;b&gt;x&lt;/b&gt;" in page and page.count("<svg") == 3
     assert not re.search(r"""(src|href)=["']?https?:|@import|url\(\s*["']?http""", page)
+    assert page.count('<td class="word">place</td><td class="word">near</td>') == 2
+    sounds = re.findall(r'data-sound="(\w+)"', page)
+    assert len(sounds) == 40 > len(set(sounds))
+    for utt in set(sounds):
+        assert page.count(base64.b64encode(f"sound of {utt}".encode()).decode()) == 1
     assert (tmp_path / "all_plots" / "det_O.png").read_bytes().startswith(b"\x89PNG")
     scores = tmp_path / "b" / "scores" / "O.kaldi.score"
     scores.write_text("".join(scores.read_text().splitlines(keepends=True)[:-1]))

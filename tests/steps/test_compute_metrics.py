@@ -177,6 +177,27 @@ def test_intervals_stand_beside_the_numbers_where_speakers_are_known(run: Run, e
     assert f"| S | cos | {entry['eer']:.3f} [{low:.2f}, {high:.2f}] |" in (exp / "results.md").read_text()
 
 
+def test_conditions_are_printed_and_kept(run: Run, exp: Path) -> None:
+    (exp / "scores" / "O.kaldi.score").write_text(
+        "a b 0.9 target\na c 0.4 target\na d 0.5 nontarget\na e 0.1 nontarget\n"
+    )
+    cond = exp.parent / "trial2cond"
+    cond.write_text("enroll test noise\na b quiet\na c babble\na d babble\na e babble\n")
+    result = compute(run, exp, "O.kaldi", options=("--p-target", 0.05, "--trial2cond", cond))
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[3:] == [
+        "noise babble: EER = 50.000, minDCF (p_target:0.05) = 1.000, 1 targets, 2 non-targets",
+        "noise quiet: 1 targets, 0 non-targets",
+    ]
+    babble, quiet = read_json(exp)["O.kaldi"]["cos"]["breakdown"]
+    assert (babble["by"], babble["name"], babble["eer"], babble["min_dcf"]) == ("noise", "babble", 50.0, {"0.05": 1.0})
+    assert quiet["eer"] is None and quiet["num_target"] == 1
+    cond.write_text("a b quiet\n")
+    result = compute(run, exp, "O.kaldi", options=("--trial2cond", cond))
+    (line,) = result.stderr.splitlines()
+    assert result.returncode == 1 and "O.kaldi.score:2: the trial of a and c is not in" in line
+
+
 def test_label_that_contradicts_the_speakers_is_named(run: Run, exp: Path) -> None:
     write_speakers(exp)
     for path in (exp / "scores" / "S.kaldi.score", exp.parent / "trials" / "S.kaldi"):

@@ -29,9 +29,9 @@ def scores(tmp_path: Path) -> ScoredTrials:
 
 def test_conditions_of_both_sides(scores: ScoredTrials, tmp_path: Path) -> None:
     found = {by: words.tolist() for by, words in conditions_of(scores, tmp_path).items()}
-    assert found["duration of the shorter"] == ["below 3 s", "below 3 s", "below 3 s", "6 and over s"]
-    assert found["sex"] == ["f and f", "f and f", "f and m", "f and f"]
-    assert found["age"][2:] == ["10 to 18 and below 10", "18 and over and below 10"]
+    assert found["duration of the shorter"] == ["0 to 3 s", "0 to 3 s", "0 to 3 s", "6 s and over"]
+    assert found["sex"] == ["f / f", "f / f", "f / m", "f / f"]
+    assert found["age"][2:] == ["0 to 10 / 10 to 18", "0 to 10 / 18 and over"]
     assert found["video"] == ["same video", "other video", "other video", "other video"]
 
 
