@@ -199,10 +199,15 @@ if in_stage 7 "PLDA and calibration"; then
     "$exp_dir" test_plda_result "$data/test/trials" "${trial_lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside
     mean=$exp_dir/embeddings/train/mean_vec.npy
-    steps/make_calibration_trials.py "$exp_dir" "$data/train"
-    steps/score_cosine.py --mean "$mean" \
-      "$exp_dir/calibration/heldout.kaldi" "$train_vectors" "$exp_dir/scores/heldout.kaldi.score"
-    steps/calibrate.py --mean "$mean" "$exp_dir" heldout.kaldi "${trial_lists[@]}"
+    for name in "${trial_lists[@]}"; do
+      backend=cos list=heldout.kaldi same="" # what non-target trials share, in calibration as in the test list
+      if [ "$name" = H.kaldi ]; then
+        backend=cos_H list=heldout_H.kaldi same="spk2gender spk2age"
+      fi
+      steps/make_calibration_trials.py --same "$same" --name "$list" "$exp_dir" "$data/train"
+      steps/score_cosine.py --mean "$mean" "$exp_dir/calibration/$list" "$train_vectors" "$exp_dir/scores/$list.score"
+      steps/calibrate.py --backend "$backend" --mean "$mean" "$exp_dir" "$list" "$name"
+    done
     steps/compute_metrics.py --backend cos_cali --prefix cali_ --llr true \
       "$exp_dir" test_cali_cos_result "$data/test/trials" "${trial_lists[@]}"
   fi

@@ -84,11 +84,7 @@ def conditions_of(scores: ScoredTrials, data_dir: str | Path) -> dict[str, Words
     for by, table in (("sex", "spk2gender"), ("age", "spk2age")):
         path = data.path / table
         if path.is_file() and (data.path / "utt2spk").is_file():
-            of_spk: dict[str, Any] = dict(read_table(path))
-            if by == "age":
-                of_spk = {
-                    spk: str(_bands(np.array([_years(years, spk, path)]), AGES, "")[0]) for spk, years in of_spk.items()
-                }
+            of_spk = speaker_words(path)
             of_utt = {utt: of_spk.get(spk) for utt, spk in data.utt2spk.items()}
             found[by] = _pair_words(*both_sides(scores, of_utt, path))
     videos = {name: name.rsplit("/", 1)[0] for name in scores.ids if name.count("/") == 2}
@@ -96,6 +92,18 @@ def conditions_of(scores: ScoredTrials, data_dir: str | Path) -> dict[str, Words
         one, other = both_sides(scores, videos, scores.path)
         found["video"] = np.where(one == other, "same video", "other video")
     return found
+
+
+def speaker_words(path: Path) -> dict[str, str]:
+    """What a table such as spk2gender says of each speaker; of spk2age the band that the years lie in.
+
+    Raises:
+        UserError: the table is missing; an age that is no whole number.
+    """
+    words = dict(read_table(path))
+    if path.name != "spk2age":
+        return words
+    return {spk: str(_bands(np.array([_years(years, spk, path)]), AGES, "")[0]) for spk, years in words.items()}
 
 
 def read_trial2cond(path: str | Path, scores: ScoredTrials) -> dict[str, Words]:

@@ -2,21 +2,45 @@
 
 No utterance meets itself, no pair comes twice. Where ids tell the video (speaker/video/utterance, VoxCeleb's layout),
 target trials are of two videos, as those of its test lists are: one video would be far too easy.
+
+A calibration holds for trials as hard as those that it was trained on: where the non-target trials of a test list share
+sex or age, so must these.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
+from sv.scoring.breakdown import speaker_words
 
 Pair = tuple[str, str]
 _ENUMERATE = 2000  # up to so many utterances all pairs are listed
 
 
+def read_groups(data_dir: Path, tables: Sequence[str], speakers: Collection[str]) -> dict[str, str]:
+    """Group of each speaker: what the tables of a data dir say of it; of spk2age the band.
+
+    Raises:
+        UserError: a table is missing, or says nothing of a speaker.
+    """
+    of_spk = [(data_dir / table, speaker_words(data_dir / table)) for table in tables]
+    for path, words in of_spk:
+        unknown = sorted(set(speakers) - set(words))
+        if unknown:
+            raise UserError(f"{path} says nothing of speaker {unknown[0]}; add it")
+    return {spk: ", ".join(words[spk] for _, words in of_spk) for spk in speakers}
+
+
 def draw_calibration_trials(
-    utt2spk: Mapping[str, str], *, num_target: int = 30_000, num_nontarget: int = 60_000, seed: int = 0
+    utt2spk: Mapping[str, str],
+    *,
+    num_target: int = 30_000,
+    num_nontarget: int = 60_000,
+    seed: int = 0,
+    group: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str, bool]]:
     """(enroll, test, is target), sorted; all pairs, or as many as asked for, drawn by seed.
 
@@ -24,6 +48,7 @@ def draw_calibration_trials(
         utt2spk: utterances of the held-out speakers.
         num_target, num_nontarget: at most.
         seed: decides which.
+        group: of each speaker; both speakers of a non-target trial are of the same one. None: any two speakers.
 
     Raises:
         UserError: no target or no non-target trial can be made.
@@ -31,10 +56,11 @@ def draw_calibration_trials(
     utts = sorted(utt2spk, key=str.encode)
     rng = np.random.default_rng(seed)
     targets = _choose(_target_pairs(utts, utt2spk), num_target, rng)
-    nontargets = _choose(_nontarget_pairs(utts, utt2spk, num_nontarget, rng), num_nontarget, rng)
-    for pairs, kind, what in ((targets, "target", "utterances of one"), (nontargets, "non-target", "two")):
+    nontargets = _choose(_nontarget_pairs(utts, utt2spk, group, num_nontarget, rng), num_nontarget, rng)
+    others = "two speakers" if group is None else "two speakers of one group"
+    for pairs, kind, what in ((targets, "target", "utterances of one speaker"), (nontargets, "non-target", others)):
         if not len(pairs):
-            raise UserError(f"no {kind} trial among the held-out speakers; set aside {what} speaker or more")
+            raise UserError(f"no {kind} trial among the held-out speakers; set aside {what} or more")
     rows = [(first, second, True) for first, second in targets.tolist()]
     rows += [(first, second, False) for first, second in nontargets.tolist()]
     return [(utts[first], utts[second], label) for first, second, label in sorted(rows)]
@@ -61,12 +87,18 @@ def _video(utt: str) -> str:
 
 
 def _nontarget_pairs(
-    utts: list[str], utt2spk: Mapping[str, str], wanted: int, rng: np.random.Generator
+    utts: list[str],
+    utt2spk: Mapping[str, str],
+    group: Mapping[str, str] | None,
+    wanted: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    _, speaker = np.unique([utt2spk[utt] for utt in utts], return_inverse=True)
+    speakers, speaker = np.unique([utt2spk[utt] for utt in utts], return_inverse=True)
+    groups, of_speaker = np.unique([group[spk] if group else "" for spk in speakers.tolist()], return_inverse=True)
     if len(utts) <= _ENUMERATE:
         pairs = np.column_stack(np.triu_indices(len(utts), 1))
     else:
-        drawn = np.sort(rng.integers(0, len(utts), (4 * wanted, 2)), axis=1)
+        drawn = np.sort(rng.integers(0, len(utts), (4 * wanted * len(groups), 2)), axis=1)
         pairs = np.unique(drawn, axis=0)
-    return pairs[speaker[pairs[:, 0]] != speaker[pairs[:, 1]]]
+    one, other = speaker[pairs[:, 0]], speaker[pairs[:, 1]]
+    return pairs[(one != other) & (of_speaker[one] == of_speaker[other])]

@@ -85,6 +85,13 @@ def test_trials_are_of_the_held_out_speakers(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "exp" / "calibration" / "heldout.kaldi").read_text() == (
         "a1 a2 target\na1 b1 nontarget\na1 b2 nontarget\na2 b1 nontarget\na2 b2 nontarget\nb1 b2 target\n"
     )
+    (tmp_path / "spk2gender").write_text("a f\nb m\nc f\n")
+    (tmp_path / "exp" / "heldout_spk").write_text("a\nb\nc\n")
+    options = ["--same", "spk2gender", "--name", "hard.kaldi"]
+    result = run("steps/make_calibration_trials.py", *options, tmp_path / "exp", tmp_path)
+    assert result.returncode == 0, result.stderr
+    trials = (tmp_path / "exp" / "calibration" / "hard.kaldi").read_text().splitlines()
+    assert [line for line in trials if "nontarget" in line] == [f"a{i} c{j} nontarget" for i in (1, 2) for j in (1, 2)]
     (tmp_path / "exp" / "heldout_spk").write_text("a\nz\n")
     result = run("steps/make_calibration_trials.py", tmp_path / "exp", tmp_path)
     assert result.returncode == 1 and "speaker z is not in" in result.stderr

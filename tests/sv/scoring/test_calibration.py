@@ -8,7 +8,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.scoring.calibration import fit, load_calibration, posterior
-from sv.scoring.calibration_trials import draw_calibration_trials
+from sv.scoring.calibration_trials import draw_calibration_trials, read_groups
 from sv.scoring.llr import act_dcf
 from sv.scoring.metrics import min_dcf, sort_scores
 from sv.scoring.thresholds import add_thresholds, find_thresholds, read_thresholds, threshold_at
@@ -145,6 +145,31 @@ def test_drawn_calibration_trials_depend_on_the_seed_alone() -> None:
     assert few == draw_calibration_trials(dict(reversed(utts.items())), num_target=50, num_nontarget=300, seed=1)
     assert few != draw_calibration_trials(utts, num_target=50, num_nontarget=300, seed=2)
     assert [same for *_, same in few].count(True) == 50 and len(few) == 350
+
+
+@pytest.mark.parametrize(("size", "expected"), [((6, 2, 3), 2 * 3 * 36), ((20, 11, 10), 400)])  # all pairs, drawn ones
+def test_non_target_trials_are_of_one_group(size: tuple[int, int, int], expected: int) -> None:
+    utts = make_utts(*size)
+    group = {spk: "even" if int(spk[1:]) % 2 else "odd" for spk in utts.values()}
+    trials = draw_calibration_trials(utts, num_nontarget=400, group=group)
+    both = [(utts[a], utts[b]) for a, b, same in trials if not same]
+    assert len(both) == expected
+    assert all(a != b and group[a] == group[b] for a, b in both)
+    assert {group[a] for a, _ in both} == {"even", "odd"}
+    with pytest.raises(UserError, match="set aside two speakers of one group or more"):
+        draw_calibration_trials(make_utts(2, 2, 2), group={"s0": "x", "s1": "y"})
+
+
+def test_groups_are_what_the_tables_say(tmp_path: Path) -> None:
+    (tmp_path / "spk2gender").write_text("a f\nb f\nc m\n")
+    (tmp_path / "spk2age").write_text("a 9\nb 10\nc 9\n")
+    assert read_groups(tmp_path, ["spk2gender", "spk2age"], ["a", "b", "c"]) == {
+        "a": "f, 0 to 10",
+        "b": "f, 10 to 18",
+        "c": "m, 0 to 10",
+    }
+    with pytest.raises(UserError, match="spk2gender says nothing of speaker d; add it"):
+        read_groups(tmp_path, ["spk2gender"], ["a", "d"])
 
 
 def test_one_speaker_makes_no_calibration_trials() -> None:
