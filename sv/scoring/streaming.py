@@ -78,18 +78,17 @@ class ScoreCounter:
         """Count these, (trials,) and finite, too."""
         self._waiting.append(scores)
         self._num_waiting += len(scores)
-        if self._num_waiting >= max(_CHUNK, len(self._values)):
+        if self._num_waiting >= max(_CHUNK, len(self._values) // 4):
             self._merge()
 
     def _merge(self) -> None:
         values, counts = np.unique(np.concatenate([*self._waiting, np.empty(0)]), return_counts=True)
-        both = np.concatenate([self._values, values])
-        order = np.argsort(both, kind="stable")  # of two sorted runs: merges them
-        first = np.flatnonzero(np.diff(both[order], prepend=-np.inf))
-        if len(both):
-            self._counts = np.add.reduceat(np.concatenate([self._counts, counts])[order], first)
-        self._values = both[order[first]]
         self._waiting, self._num_waiting = [], 0
+        row = np.searchsorted(self._values, values)
+        known = np.append(self._values, np.nan)[row] == values
+        self._counts[row[known]] += counts[known]
+        self._values = np.insert(self._values, row[~known], values[~known])
+        self._counts = np.insert(self._counts, row[~known], counts[~known])
 
     def ranked(self, kind: str) -> Ranked:
         """All scores so far.
