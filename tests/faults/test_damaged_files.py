@@ -23,9 +23,8 @@ from sv.audio import read_wav
 from sv.config import load_config
 from sv.data import read_index
 from sv.errors import UserError
-from sv.io import DataDir, read_enroll_map, read_matrix, read_scores, read_table, read_trials, read_vectors
+from sv.io import DataDir, read_enroll_map, read_matrix, read_scored_trials, read_table, read_trials, read_vectors
 from sv.io.ark import ArkWriter
-from sv.io.scores import read_scored_trials
 from sv.scoring.calibration import load_calibration
 from sv.scoring.plda import Plda
 from sv.scoring.plda_files import decode_plda, encode_plda
@@ -100,7 +99,6 @@ KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
     "segments": (lambda _: b"a r 0.5 1.5\nb r 2 3\n", lambda path: DataDir(path.parent).segments),
     "trials": (lambda _: b"a b target\nb c nontarget\n", lambda path: list(read_trials(path, ["a", "b", "c"]))),
     "enroll": (lambda _: b"m a b\nn c\n", read_enroll_map),
-    "scores": (lambda _: TEXT, read_scores),
     "trials.score": (lambda _: TEXT, read_scored_trials),
     "a.wav": (wav("WAV", "PCM_16"), lambda path: read_wav(str(path), 16000)),
     "a.flac": (wav("FLAC", "PCM_16"), lambda path: read_wav(str(path), 16000, start=100, end=300)),
