@@ -40,6 +40,11 @@ def main() -> None:
         raise UserError(f"{path}: {what}; give the data dir that the system was trained on")
     sizes = {"num_target": args.num_target, "num_nontarget": args.num_nontarget}
     group = read_groups(args.data_dir, args.same.split(), heldout) if args.same else None
+    if group and len(set(group.values())) == len(heldout):
+        log.warning(
+            "no two of %d held-out speakers have the same %s: non-target trials of any two", len(heldout), args.same
+        )
+        group = None
     trials = draw_calibration_trials(utts, seed=args.seed, group=group, **sizes)
     out = args.exp_dir / "calibration" / args.name
     with atomic_write(out) as f:

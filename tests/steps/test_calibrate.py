@@ -92,6 +92,10 @@ def test_trials_are_of_the_held_out_speakers(run: Run, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     trials = (tmp_path / "exp" / "calibration" / "hard.kaldi").read_text().splitlines()
     assert [line for line in trials if "nontarget" in line] == [f"a{i} c{j} nontarget" for i in (1, 2) for j in (1, 2)]
+    (tmp_path / "exp" / "heldout_spk").write_text("a\nb\n")
+    result = run("steps/make_calibration_trials.py", *options, tmp_path / "exp", tmp_path)
+    assert "no two of 2 held-out speakers have the same spk2gender: non-target trials of any two" in result.stderr
+    assert "a1 b1 nontarget" in (tmp_path / "exp" / "calibration" / "hard.kaldi").read_text()
     (tmp_path / "exp" / "heldout_spk").write_text("a\nz\n")
     result = run("steps/make_calibration_trials.py", tmp_path / "exp", tmp_path)
     assert result.returncode == 1 and "speaker z is not in" in result.stderr
