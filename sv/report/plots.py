@@ -18,6 +18,7 @@ from sv.scoring.metrics import sort_scores
 COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
 _TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4])
 _POINTS = 600  # of a curve; more can not be told apart
+_INSIDE = 6  # names of curves that have room above them
 _INK = "#777777"  # becomes the page's text colour in the SVG, and can be read on white in the PNG
 
 
@@ -69,7 +70,8 @@ def det(sets: Sequence[ScoreSet]) -> Callable[[Any], None]:
 
     def draw(axes: Any) -> None:
         for number, one in enumerate(sets):
-            color, style = COLORS[number % len(COLORS)], ["-", "--", "-.", ":"][number % 4]  # some curves coincide
+            color = COLORS[number % len(COLORS)]
+            style = ["-", "--", "-.", ":"][(number + number // len(COLORS)) % 4]  # some curves coincide
             scores = sort_scores(*one.sides())
             thresholds = np.quantile(np.concatenate([scores.target.values, scores.nontarget.values]), _spread(_POINTS))
             accept, miss = scores.false_accept(thresholds), scores.miss(thresholds)
@@ -92,7 +94,10 @@ def det(sets: Sequence[ScoreSet]) -> Callable[[Any], None]:
         axes.set_ylim(norm.ppf(0.001), norm.ppf(0.6))
         axes.set_xlabel("false accepts (%)")
         axes.set_ylabel("misses (%)")
-        axes.legend(fontsize=8, loc="upper right")
+        if len(sets) <= _INSIDE:
+            axes.legend(fontsize=8, loc="upper right")
+        else:
+            axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
 
     return draw
 
@@ -110,14 +115,14 @@ def histogram(one: ScoreSet) -> Callable[[Any], None]:
         low, high = np.quantile(np.concatenate([target, nontarget]), [0.0005, 0.9995])
         bins = np.linspace(low, high, 70)
         for scores, label, color in ((nontarget, "non-targets", COLORS[1]), (target, "targets", COLORS[0])):
-            axes.hist(scores, bins=bins, density=True, alpha=0.55, color=color, label=label)
+            axes.hist(scores, bins=bins, density=True, histtype="stepfilled", alpha=0.55, color=color, label=label)
         marks = {"EER": one.entry["eer_threshold"]}
         marks |= {f"minDCF {p}": threshold for p, threshold in one.entry["min_dcf_threshold"].items()}
         for (name, threshold), style in zip(marks.items(), ["-", "--", ":", "-."], strict=False):
             axes.axvline(threshold, color=_INK, linestyle=style, linewidth=1.2, label=name)
         axes.set_xlabel("score")
         axes.set_ylabel("density")
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, loc="upper left")
 
     return draw
 
