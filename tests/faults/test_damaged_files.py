@@ -119,7 +119,12 @@ KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
     "a.tar": (shard, lambda path: (read_entries(path), list(check_shard(path)))),
     "model.pt": (checkpoint, read_model),
 }
-FOUND: dict[str, list[bytes]] = {}
+FOUND: dict[str, list[bytes]] = {
+    "CM3": [b"\0BCM3 " + bytes(16)],  # a matrix of 0 x 0
+    "x.scp": [b"a \0x.ark:2\n", b"a " + b"x" * 5000 + b".ark:2\n"],
+    "c.yaml": [b"[" * 2000],
+    "results.json": [b"[" * 100_000],
+}
 
 
 @st.composite
