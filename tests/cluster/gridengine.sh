@@ -33,8 +33,6 @@ GE_SLOTS=${GE_SLOTS:-4}
 GE_GPUS=${GE_GPUS:-2}
 GE_RAM_FREE=${GE_RAM_FREE:-16G}
 GE_SHELL=${GE_SHELL:-/bin/sh}
-CLUSTER_USER=${CLUSTER_USER:-clusteruser}
-CLUSTER_TIMEOUT=${CLUSTER_TIMEOUT:-60}
 
 # The package's own places: with these, qsub and friends need no environment.
 export SGE_ROOT=/var/lib/gridengine SGE_CELL=default
@@ -47,28 +45,20 @@ LOG=$STATE/daemons.log
 HOST=$(hostname)
 ADDR=''                            # what that name means, see fix_names
 
-say() { printf 'gridengine: %s\n' "$*"; }
-die() { printf 'gridengine: ERROR: %s\n' "$*" >&2; exit 1; }
+CLUSTER=gridengine
+PACKAGES=(gridengine-master gridengine-exec gridengine-client)
+STOP_SECONDS=30
+# shellcheck source=tests/cluster/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 # --- packages ---------------------------------------------------------------
 
 # The packages, and the means to make the shim further down.
 installed() {
-  local p
-  [ -s "$SHIM" ] || command -v gcc >/dev/null || return 1
-  for p in gridengine-master gridengine-exec gridengine-client; do
-    dpkg-query -W -f='${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || return 1
-  done
+  { [ -s "$SHIM" ] || command -v gcc >/dev/null; } && have_packages
 }
 
-do_install() {
-  if installed; then
-    say "packages already installed"
-    return
-  fi
-  command -v apt-get >/dev/null || die "no apt-get here: this is for Debian and Ubuntu"
-  local extra=() policy=/usr/sbin/policy-rc.d made_policy=''
-  export DEBIAN_FRONTEND=noninteractive
+prepare_install() {
   debconf-set-selections <<PRESEED
 gridengine-common shared/gridengineconfig boolean true
 gridengine-common shared/gridenginecell string $SGE_CELL
@@ -87,32 +77,11 @@ dma dma/relayhost string
 PRESEED
   # gridengine-common wants mailx, which wants a mail server: dma has no daemon
   # (the default choice, exim4, has). The shim below is one page of C.
-  command -v sendmail >/dev/null || extra+=(dma)
-  command -v gcc >/dev/null || extra+=(gcc libc6-dev)
-  # Keep the packages from starting daemons on their own.
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made_policy=yes
-  fi
-  local rc=0
-  {
-    apt-get update -q &&
-      apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold \
-        gridengine-master gridengine-exec gridengine-client "${extra[@]}"
-  } >"$STATE/install.log" 2>&1 </dev/null || rc=$?
-  [ -z "$made_policy" ] || rm -f "$policy"
-  [ "$rc" = 0 ] || die "apt-get failed ($rc), see $STATE/install.log: $(tail -n 2 "$STATE/install.log" | tr '\n' ' ')"
-  say "packages installed ($(dpkg-query -W -f='${Version}' gridengine-master))"
+  command -v sendmail >/dev/null || PACKAGES+=(dma)
+  command -v gcc >/dev/null || PACKAGES+=(gcc libc6-dev)
 }
 
 # --- host name and loopback ---------------------------------------------------
-
-# The IPv4 address that the host's own name stands for, if any: gethostbyname(), as
-# Grid Engine asks. (getent ahostsv4 says nothing on a machine without a network.)
-own_addr() {
-  perl -MSocket -e '$a = gethostbyname(shift); print inet_ntoa($a) if $a' "$HOST"
-}
 
 # Grid Engine knows machines by name: a client connects from an address, the
 # address is turned back into a name, and that must be the client's own name.
@@ -123,17 +92,7 @@ own_addr() {
 # only when it does not is /etc/hosts changed - and (2) host_aliases tells Grid
 # Engine that the names are one host.
 fix_names() {
-  ADDR=$(own_addr)
-  if [ "$ADDR" != 127.0.0.1 ]; then
-    local rest
-    rest=$(cat /etc/hosts)
-    # Written in place (a container's /etc/hosts cannot be replaced), and first
-    # (the first line with the name wins).
-    printf '127.0.0.1 %s # added by gridengine.sh\n%s\n' "$HOST" "$rest" >/etc/hosts
-    ADDR=$(own_addr)
-    [ "$ADDR" = 127.0.0.1 ] || die "the name $HOST still means '$ADDR', not 127.0.0.1, after a line in /etc/hosts"
-    say "/etc/hosts: added 127.0.0.1 $HOST"
-  fi
+  name_loopback
   local names
   names=$(getent hosts 127.0.0.1 | cut -d' ' -f2- | tr -s ' ' '\n' |
     grep -vxF -e "$HOST" -e '' | sort -u | tr '\n' ' ') || true
@@ -187,11 +146,10 @@ C
 # The daemons write their own pid files, in their spool directories. A pid is
 # believed only when it is that program's, and no zombie's.
 daemon_pid() { # daemon_pid sge_qmaster|sge_execd
-  local f pid comm state
+  local f pid
   for f in /var/spool/gridengine/"${1#sge_}"/{,*/}"${1#sge_}".pid; do
     { read -r pid <"$f"; } 2>/dev/null || continue
-    { read -r _ comm state _ <"/proc/$pid/stat"; } 2>/dev/null || continue
-    if [ "$comm" = "($1)" ] && [ "$state" != Z ]; then
+    if runs_as "$pid" "$1"; then
       echo "$pid"
       return 0
     fi
@@ -199,28 +157,12 @@ daemon_pid() { # daemon_pid sge_qmaster|sge_execd
   return 1
 }
 
-wait_for() { # wait_for SECONDS COMMAND... : until the command succeeds
-  local end=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    [ "$SECONDS" -lt "$end" ] || return 1
-    sleep 0.1
-  done
-}
-
-gone() { ! daemon_pid "$1" >/dev/null; }
-
-# Is a port open on every interface? (/proc/net/tcp: local address, state 0A)
-wide_open() {
-  awk -v p="$(printf '00000000:%04X' "$1")" '$2 == p && $4 == "0A" { f = 1 } END { exit !f }' /proc/net/tcp
-}
 answers() { timeout 10 qconf -sm >/dev/null 2>&1; }
 
 # LD_PRELOAD goes on the daemon alone (env execs it): the shim takes it out of
-# the environment of the first program that loads it. Descriptor 9 is the lock.
-launch() {
-  setsid env LD_PRELOAD="$SHIM" GE_LOOPBACK_ADDR="$ADDR" "$BIN/$1" \
-    </dev/null >>"$LOG" 2>&1 9>&- || die "$1 did not start: $(tail -n 3 "$LOG")"
+# the environment of the first program that loads it.
+launch_daemon() {
+  launch env LD_PRELOAD="$SHIM" GE_LOOPBACK_ADDR="$ADDR" "$BIN/$1"
 }
 
 # --- configuration ------------------------------------------------------------
@@ -329,11 +271,6 @@ OBJ
 
 # --- the four commands ----------------------------------------------------------
 
-ensure_user() {
-  id "$CLUSTER_USER" >/dev/null 2>&1 || useradd -m -s /bin/bash "$CLUSTER_USER" ||
-    die "cannot make the user $CLUSTER_USER"
-}
-
 # This script rewrites the configuration: not that of a cluster with other hosts.
 refuse_foreign() {
   [ ! -e "$STATE/ours" ] && ! gone sge_qmaster || return 0
@@ -364,7 +301,7 @@ do_start() {
   if wide_open "$SGE_EXECD_PORT"; then stop_daemon sge_execd; fi
 
   if ! daemon_pid sge_qmaster >/dev/null; then
-    launch sge_qmaster
+    launch_daemon sge_qmaster
     rm -f "$STATE/configured"
   fi
   wait_for "$CLUSTER_TIMEOUT" answers ||
@@ -382,7 +319,7 @@ do_start() {
     configure
     printf '%s\n' "$want" >"$STATE/configured"
   fi
-  daemon_pid sge_execd >/dev/null || launch sge_execd
+  daemon_pid sge_execd >/dev/null || launch_daemon sge_execd
   qmod -cq '*' >/dev/null 2>&1 || true
 
   for u in root "$CLUSTER_USER"; do
@@ -394,15 +331,6 @@ do_start() {
   fi
   say "running on $ADDR: all.q with $GE_SLOTS slots, g.q with $GE_GPUS, gpu=$GE_GPUS;" \
     "jobs of root and $CLUSTER_USER ran (took $((SECONDS - t0)) s)"
-}
-
-# End a daemon by its own pid: TERM, then KILL when it does not heed.
-stop_daemon() {
-  local pid
-  pid=$(daemon_pid "$1") || return 0
-  kill "$pid" 2>/dev/null || true
-  wait_for 30 gone "$1" || kill -KILL "$pid" 2>/dev/null || true
-  wait_for 5 gone "$1" || die "$1 (pid $pid) does not end"
 }
 
 do_stop() {
@@ -429,25 +357,6 @@ do_status() {
   e=$(daemon_pid sge_execd) || { say "sge_qmaster runs (pid $m), sge_execd does not"; return 3; }
   answers || { say "sge_qmaster (pid $m) does not answer"; return 3; }
   say "up: sge_qmaster pid $m, sge_execd pid $e, $(qstat -u '*' | awk 'NR > 2' | wc -l) job lines in qstat"
-}
-
-main() {
-  case ${1:-} in
-    install | start | stop | status) ;;
-    *)
-      echo "usage: ${0##*/} install|start|stop|status" >&2
-      exit 2
-      ;;
-  esac
-  # status is for everybody; the others work one at a time (two tests may both
-  # call start).
-  if [ "$1" != status ]; then
-    [ "$(id -u)" = 0 ] || die "must be run as root"
-    mkdir -p "$STATE"
-    exec 9>"$STATE/lock"
-    flock -w 300 9 || die "another ${0##*/} has been at work for 5 minutes"
-  fi
-  "do_$1"
 }
 
 main "$@"

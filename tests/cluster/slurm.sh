@@ -33,8 +33,6 @@ set -euo pipefail
 SLURM_CPUS=${SLURM_CPUS:-2}
 SLURM_MEM=${SLURM_MEM:-16000}
 SLURM_GPUS=${SLURM_GPUS:-2}
-CLUSTER_USER=${CLUSTER_USER:-clusteruser}
-CLUSTER_TIMEOUT=${CLUSTER_TIMEOUT:-60}
 
 CONF=/etc/slurm                 # where every Slurm command looks by itself
 STATE=/var/lib/slurm-loopback   # what this script makes for itself
@@ -49,48 +47,16 @@ ADDR=''                         # what that name means, see fix_names
 # A caller's own Slurm settings must not lead the commands elsewhere.
 unset SLURM_CONF SBATCH_PARTITION SLURM_PARTITION SLURM_JOB_ID
 
-say() { printf 'slurm: %s\n' "$*"; }
-die() { printf 'slurm: ERROR: %s\n' "$*" >&2; exit 1; }
+CLUSTER=slurm
+PACKAGES=(slurmctld slurmd slurm-client munge)
+STOP_SECONDS=20
+# shellcheck source=tests/cluster/common.sh
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# --- packages ---------------------------------------------------------------
-
-installed() {
-  local p
-  for p in slurmctld slurmd slurm-client munge; do
-    dpkg-query -W -f='${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || return 1
-  done
-}
-
-do_install() {
-  if installed; then
-    say "packages already installed"
-    return
-  fi
-  command -v apt-get >/dev/null || die "no apt-get here: this is for Debian and Ubuntu"
-  local policy=/usr/sbin/policy-rc.d made_policy='' rc=0
-  export DEBIAN_FRONTEND=noninteractive
-  # Keep the packages from starting daemons on their own.
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' >"$policy"
-    chmod 755 "$policy"
-    made_policy=yes
-  fi
-  {
-    apt-get update -q &&
-      apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold \
-        slurm-wlm munge
-  } >"$STATE/install.log" 2>&1 </dev/null || rc=$?
-  [ -z "$made_policy" ] || rm -f "$policy"
-  [ "$rc" = 0 ] || die "apt-get failed ($rc), see $STATE/install.log: $(tail -n 2 "$STATE/install.log" | tr '\n' ' ')"
-  say "packages installed ($(dpkg-query -W -f='${Version}' slurmctld))"
-}
+installed() { have_packages; }
+prepare_install() { :; }
 
 # --- host name ----------------------------------------------------------------
-
-# The IPv4 address that the host's own name stands for, if any: gethostbyname().
-own_addr() {
-  perl -MSocket -e '$a = gethostbyname(shift); print inet_ntoa($a) if $a' "$HOST"
-}
 
 # With No(Ctld)InAddrAny the daemons, and srun, open their ports on the address
 # that the host's own name stands for: that must be a loopback address, and as
@@ -107,16 +73,7 @@ fix_names() {
         "and \`ip addr add 127.0.0.2/8 dev lo\` did not help: $(tail -n 1 "$LOG")"
     say "added 127.0.0.2 to lo (there was no IPv4 address but 127.0.0.1)"
   fi
-  ADDR=$(own_addr)
-  [ "$ADDR" != 127.0.0.1 ] || return 0
-  local rest
-  rest=$(cat /etc/hosts)
-  # Written in place (a container's /etc/hosts cannot be replaced), and first (the
-  # first line with the name wins).
-  printf '127.0.0.1 %s # added by slurm.sh\n%s\n' "$HOST" "$rest" >/etc/hosts
-  ADDR=$(own_addr)
-  [ "$ADDR" = 127.0.0.1 ] || die "the name $HOST still means '$ADDR', not 127.0.0.1, after a line in /etc/hosts"
-  say "/etc/hosts: added 127.0.0.1 $HOST"
+  name_loopback
 }
 
 # --- configuration ------------------------------------------------------------
@@ -212,43 +169,17 @@ configure() {
 # --- daemons ------------------------------------------------------------------
 
 # The daemons write their own pid files. A pid is believed only when it is that
-# program's, and no zombie's.
-pid_file() {
-  case $1 in
-    munged) echo "$STATE/munged.pid" ;;
-    *) echo "$STATE/$1.pid" ;;
-  esac
-}
+# program's.
 daemon_pid() { # daemon_pid munged|slurmctld|slurmd
-  local pid comm state
-  { read -r pid <"$(pid_file "$1")"; } 2>/dev/null || return 1
-  { read -r _ comm state _ <"/proc/$pid/stat"; } 2>/dev/null || return 1
-  case $comm in
-    "($1)" | "($1-wlm)") ;;
-    *) return 1 ;;
-  esac
-  [ "$state" != Z ] || return 1
+  local pid
+  { read -r pid <"$STATE/$1.pid"; } 2>/dev/null || return 1
+  runs_as "$pid" "$1" "$1-wlm" || return 1
   echo "$pid"
 }
 
-wait_for() { # wait_for SECONDS COMMAND... : until the command succeeds
-  local end=$((SECONDS + $1))
-  shift
-  until "$@"; do
-    [ "$SECONDS" -lt "$end" ] || return 1
-    sleep 0.1
-  done
-}
-
-gone() { ! daemon_pid "$1" >/dev/null; }
 munge_works() { munge -n 2>/dev/null | unmunge >/dev/null 2>&1; }
 answers() { timeout 10 scontrol ping 2>/dev/null | grep -q ' is UP'; }
 node_up() { timeout 10 sinfo -h -N -o %T 2>/dev/null | grep -qxE 'idle|mixed|allocated|completing'; }
-
-# Is a port open on every interface? (/proc/net/tcp: local address, state 0A)
-wide_open() {
-  awk -v p="$(printf '00000000:%04X' "$1")" '$2 == p && $4 == "0A" { f = 1 } END { exit !f }' /proc/net/tcp
-}
 
 start_munge() {
   munge_works && return
@@ -265,28 +196,10 @@ start_munge() {
   launch runuser -u munge -- munged --force --pid-file=/run/munge/munged.pid
   wait_for 10 munge_works || die "munged does not answer: $(tail -n 3 "$LOG")"
   # Ours, so stop may end it.
-  cp /run/munge/munged.pid "$(pid_file munged)"
-}
-
-launch() { # descriptor 9 is the lock
-  setsid "$@" </dev/null >>"$LOG" 2>&1 9>&- || die "$* failed: $(tail -n 3 "$LOG")"
-}
-
-# End a daemon by its own pid: TERM, then KILL when it does not heed.
-stop_daemon() {
-  local pid
-  pid=$(daemon_pid "$1") || return 0
-  kill "$pid" 2>/dev/null || true
-  wait_for 20 gone "$1" || kill -KILL "$pid" 2>/dev/null || true
-  wait_for 5 gone "$1" || die "$1 (pid $pid) does not end"
+  cp /run/munge/munged.pid "$STATE/munged.pid"
 }
 
 # --- the four commands ----------------------------------------------------------
-
-ensure_user() {
-  id "$CLUSTER_USER" >/dev/null 2>&1 || useradd -m -s /bin/bash "$CLUSTER_USER" ||
-    die "cannot make the user $CLUSTER_USER"
-}
 
 trivial_jobs() { # trivial_jobs USER : one with srun, three with sbatch
   (
@@ -362,25 +275,6 @@ do_status() {
   answers || { say "slurmctld (pid $c) does not answer"; return 3; }
   node_up || { say "the node is $(sinfo -h -N -o '%T (%E)' | head -n 1)"; return 3; }
   say "up: slurmctld pid $c, slurmd pid $d, $(squeue -h | wc -l) job lines in squeue"
-}
-
-main() {
-  case ${1:-} in
-    install | start | stop | status) ;;
-    *)
-      echo "usage: ${0##*/} install|start|stop|status" >&2
-      exit 2
-      ;;
-  esac
-  # status is for everybody; the others work one at a time (two tests may both
-  # call start).
-  if [ "$1" != status ]; then
-    [ "$(id -u)" = 0 ] || die "must be run as root"
-    mkdir -p "$STATE"
-    exec 9>"$STATE/lock"
-    flock -w 300 9 || die "another ${0##*/} has been at work for 5 minutes"
-  fi
-  "do_$1"
 }
 
 main "$@"
