@@ -1,7 +1,8 @@
 package SvCluster;
 
 # What queue.pl and slurm.pl have in common: the submission of jobs as arrays, the wait for the marks that tasks leave
-# (run_task.pl), retries, and the end of the tasks with the submitter. SvClusterConfig.pm reads the configuration.
+# (run_task.pl), retries, and the end of the tasks with the submitter. SvClusterConfig.pm reads the configuration,
+# SvScheduler.pm asks the scheduler.
 #
 # A task's mark alone says how it ended. The scheduler is asked now and then which tasks it still knows: one that it
 # does not know and that has left no mark was killed.
@@ -9,19 +10,17 @@ package SvCluster;
 use strict;
 use warnings;
 use Config;
-use Cwd qw(getcwd);
 use File::Basename qw(basename dirname);
 use File::Path qw(make_path remove_tree);
 use FindBin;
-use List::Util qw(min max);
-use POSIX qw(WNOHANG setpgid);
+use List::Util qw(min max sum);
 use Sys::Hostname qw(hostname);
 use SvClusterConfig;
 use SvJobs;
+use SvScheduler;
 use SvSpool;
 
 my $me = basename($0);
-my $answer_seconds = 60;     # the longest wait for an answer of the scheduler
 my $dead_seconds = 900;      # without a sign of life, the submitter on another machine is taken for dead
 my $killed_seconds = 2;      # from a task's end to its mark, where the scheduler says that it was killed
 my $longest_nap = 1;
@@ -39,42 +38,6 @@ my ($caught, $watchdog);
 sub note {
     my ($kind, $what) = @_;
     print STDERR "$me: $kind: $what\n";
-}
-
-# Run a command; its exit status (-1: no answer in time) and all that it says.
-sub ask {
-    my @command = @_;
-    pipe my $in, my $out or die "cannot make a pipe: $!\n";
-    my $pid = fork // die "cannot fork: $!\n";
-    if (!$pid) {
-        setpgid(0, 0);    # Ctrl-C is for the submitter
-        open STDIN, '<', '/dev/null';
-        open STDOUT, '>&', $out;
-        open STDERR, '>&', $out;
-        no warnings 'exec';
-        exec {$command[0]} @command;
-        syswrite STDERR, "cannot run $command[0]: $!";
-        POSIX::_exit(127);
-    }
-    close $out;
-    my ($said, $give_up) = ('', time + $answer_seconds);
-    while (time < $give_up) {
-        vec(my $files = '', fileno $in, 1) = 1;
-        select($files, undef, undef, 1) > 0 or next;
-        my $count = sysread $in, $said, 65536, length $said;
-        last if defined $count && !$count;
-    }
-    my $late = time >= $give_up;
-    kill 'KILL', $pid if $late;
-    1 while waitpid($pid, 0) < 0 && $!{EINTR};
-    return $late ? (-1, "no answer in $answer_seconds seconds") : ($? & 127 ? 128 : $? >> 8, $said);
-}
-
-# What a command said, as one line.
-sub one_line {
-    my ($said) = @_;
-    $said = join ' ', split ' ', $said;
-    return length $said ? substr($said, 0, 500) : 'it says nothing';
 }
 
 # Make the folder of a call, the only one of its name; what a dead submitter has left there is ended and removed.
@@ -110,7 +73,8 @@ sub remove_stale {
     my @job_ids = map { SvSpool::read_lines($_) } SvSpool::glob_files($spool, qr{^\d+$}, 'job_id');
     chomp @job_ids;
     note('warning', "process $pid on $host has left jobs behind (@job_ids); ending them") if @job_ids;
-    cancel($scheduler, @job_ids) or die "$spool: cannot end the jobs @job_ids; end them, and remove this folder\n";
+    SvScheduler::cancel($scheduler, @job_ids)
+        or die "$spool: cannot end the jobs @job_ids; end them, and remove this folder\n";
     remove_tree($spool);
 }
 
@@ -121,20 +85,6 @@ sub write_call {
     my @carried = grep { $_ !~ $not_carried } sort keys %ENV;
     SvSpool::must_write("$spool/environment", map { SvSpool::write_words($_, $ENV{$_}) } @carried);
     SvSpool::must_write("$spool/jobs", map { SvSpool::write_words($_->{id}, $_->{log}, @{$_->{command}}) } @$jobs);
-}
-
-# Are the jobs no more in the queue? They are taken out of it, and waited for.
-sub cancel {
-    my ($scheduler, @job_ids) = @_;
-    return 1 if !@job_ids;
-    my $give_up = time + $answer_seconds;
-    ask($scheduler->{cancel}->(@job_ids));
-    while (time < $give_up) {
-        my ($known) = $scheduler->{list}->(@job_ids);
-        return 1 if $known && !%$known;
-        select undef, undef, undef, 0.3;
-    }
-    return 0;
 }
 
 # The state of a call.
@@ -149,12 +99,18 @@ sub new_state {
     return \%state;
 }
 
-# Submit what waits, as arrays of the size that the scheduler takes; with --max-jobs-run, one array at a time.
+# Submit what waits, as arrays of the size that the scheduler takes; with --max-jobs-run, as many as there is room for
+# beside an array that is not at its end.
 sub submit_waiting {
     my ($state) = @_;
     my $limit = $state->{options}{'max-jobs-run'};
-    while (@{$state->{waiting}} && !$caught && !(defined $limit && @{$state->{arrays}})) {
-        my @jobs = splice @{$state->{waiting}}, 0, $state->{scheduler}{largest_array};
+    while (@{$state->{waiting}} && !$caught) {
+        my $largest = $state->{scheduler}{largest_array};
+        if (defined $limit && @{$state->{arrays}}) {
+            $largest = min($largest, $limit - sum(map { scalar keys %{$_->{tasks}} } @{$state->{arrays}}));
+            return if $largest < 1;
+        }
+        my @jobs = splice @{$state->{waiting}}, 0, $largest;
         my $folder = "$state->{spool}/" . ++$state->{num_arrays};
         mkdir $folder, 0700 or die "$folder: cannot make: $!\n";
         SvSpool::must_write("$folder/tasks", map { SvSpool::write_words($_->{id}) } @jobs);
@@ -183,27 +139,16 @@ sub submit {
     my @command = $scheduler->{submit}->($state->{words}, $name, $count, $options->{'max-jobs-run'});
     my $give_up = time + $options->{'scheduler-timeout'};
     while (1) {
-        my ($status, $said) = ask_in($folder, @command);
+        my ($status, $said) = SvScheduler::ask_in($folder, @command);
         return $1 if $status == 0 && $said =~ /^(\d+)(?:[.;]\S*)?\s*$/m;
         my ($known, $why) = $status == 127 ? ({}) : $scheduler->{list}->(1);
         if ($known && $said !~ /timed out|try again/i) {
-            die "$command[0] refuses the job: " . one_line($said) . " (it was: @command)\n";
+            die "$command[0] refuses the job: " . SvScheduler::one_line($said) . " (it was: @command)\n";
         }
-        die "$command[0] can not submit: " . one_line($said) . "\n" if time >= $give_up || $caught;
-        complain($state, $why // one_line($said));
+        die "$command[0] can not submit: " . SvScheduler::one_line($said) . "\n" if time >= $give_up || $caught;
+        complain($state, $why // SvScheduler::one_line($said));
         nap(min(10, $options->{'scheduler-timeout'}));
     }
-}
-
-# Ask from within a folder, which becomes the scheduler's working folder: any name will do for it.
-sub ask_in {
-    my ($folder, @command) = @_;
-    my $cwd = getcwd();
-    chdir $folder or die "$folder: cannot enter: $!\n";
-    local $ENV{PWD} = $folder;
-    my @answer = ask(@command);
-    chdir $cwd or die "$cwd: cannot enter: $!\n";
-    return @answer;
 }
 
 # Say that the scheduler does not answer, at once and then every ten minutes.
@@ -211,7 +156,7 @@ sub complain {
     my ($state, $why) = @_;
     return if ($state->{complained} // 0) > time - 600;
     $state->{complained} = time;
-    note('warning', 'the scheduler does not answer (' . one_line($why)
+    note('warning', 'the scheduler does not answer (' . SvScheduler::one_line($why)
             . '); running jobs go on, and it is asked again for ' . $state->{options}{'scheduler-timeout'} . ' s');
 }
 
@@ -258,7 +203,11 @@ sub end_task {
     $job->{status} = $status;
     $job->{reason} = length($reason // '') ? $reason : undef;
     my $failed = $job->{status} || $job->{reason};
-    push @{$state->{waiting}}, $job if $failed && $job->{runs} <= $state->{options}{'max-retries'} && !$caught;
+    if ($failed && $job->{runs} <= $state->{options}{'max-retries'} && !$caught) {
+        push @{$state->{waiting}}, $job;
+    } elsif ($failed && ($state->{options}{together} // '') eq 'true') {
+        $state->{given_up} = 1;
+    }
 }
 
 # Ask the scheduler for its tasks, and give up those that it does not know.
@@ -269,7 +218,7 @@ sub find_lost {
     my ($known, $why) = $scheduler->{list}->(map { $_->{job_id} } @{$state->{arrays}});
     if (!$known) {
         $state->{silent_since} //= time;
-        die "the scheduler has not answered for $options->{'scheduler-timeout'} s (" . one_line($why) . ")\n"
+        die "the scheduler has not answered for $options->{'scheduler-timeout'} s (" . SvScheduler::one_line($why) . ")\n"
             if time >= $state->{silent_since} + $options->{'scheduler-timeout'};
         complain($state, $why);
         return;
@@ -301,7 +250,7 @@ sub look_at {
     delete $array->{missing}{$index};
     if ($task->{hopeless}) {
         my $why = $task->{hopeless} eq '?' ? $state->{scheduler}{explain}->($array->{job_id}) : $task->{hopeless};
-        ask($state->{scheduler}{cancel_task}->($array->{job_id}, $index));
+        SvScheduler::ask($state->{scheduler}{cancel_task}->($array->{job_id}, $index));
         end_task($state, $array, $index, undef, "the scheduler will not run it: $why");
     } elsif ($task->{waits} && !$state->{told}{$task->{waits}}++) {
         note('warning', "job $array->{tasks}{$index}{id} waits: $task->{waits}");
@@ -358,7 +307,7 @@ sub wait_for_all {
     my ($state) = @_;
     my $spool = $state->{spool};
     write_call($spool, $state->{call}, $state->{jobs});
-    $watchdog = SvJobs::watch(sub { cancel($state->{scheduler}, @_) and remove_tree($spool) });
+    $watchdog = SvJobs::watch(sub { SvScheduler::cancel($state->{scheduler}, @_) and remove_tree($spool) });
     my ($begin, $asked) = (time, time);
     while (!$caught) {
         submit_waiting($state);
@@ -369,6 +318,7 @@ sub wait_for_all {
             find_lost($state);
             $asked = time;
         }
+        end_all($state) if $state->{given_up};
         for my $array (grep { !%{$_->{tasks}} } @{$state->{arrays}}) {
             print $watchdog "-$array->{job_id}\n";
         }
@@ -376,11 +326,21 @@ sub wait_for_all {
     }
 }
 
+# End the jobs that one which has failed was to run together with.
+sub end_all {
+    my ($state) = @_;
+    my @job_ids = map { $_->{job_id} } @{$state->{arrays}};
+    SvScheduler::cancel($state->{scheduler}, @job_ids)
+        or die "cannot end the jobs @job_ids, which need one that has failed\n";
+    $_->{tasks} = {} for @{$state->{arrays}};
+    $state->{waiting} = [];
+}
+
 # After an error: end what was submitted, if the scheduler answers.
 sub give_up {
     my ($state) = @_;
     my @job_ids = map { $_->{job_id} } @{$state->{arrays}};
-    if ($state->{silent_since} || !cancel($state->{scheduler}, @job_ids)) {
+    if ($state->{silent_since} || !SvScheduler::cancel($state->{scheduler}, @job_ids)) {
         note('error', "the jobs @job_ids are left as they are, with $state->{spool}");
     } elsif ($state->{spool}) {
         remove_tree($state->{spool});
@@ -393,7 +353,7 @@ sub stop {
     my ($state) = @_;
     my @job_ids = map { $_->{job_id} } @{$state->{arrays}};
     note('error', "stopped by SIG$caught, ending the submitted jobs (@job_ids)");
-    if (cancel($state->{scheduler}, @job_ids)) {
+    if (SvScheduler::cancel($state->{scheduler}, @job_ids)) {
         remove_tree($state->{spool}) if $state->{spool};
         print $watchdog map { "-$_\n" } @job_ids if $watchdog;
     } else {

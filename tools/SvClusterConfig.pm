@@ -69,7 +69,7 @@ sub submit_words {
     my ($config, $call) = @_;
     my ($options, @words) = ($call->{options}, @{$config->{command}});
     for my $name (sort keys %$options) {
-        next if exists $own{$name} || $name eq 'config';
+        next if exists $own{$name} || $name =~ /^(config|together)$/;
         my $value = $options->{$name};
         my $known = $config->{options}{$name} // {};
         my $found = $known->{$value} // $known->{'*'};

@@ -25,8 +25,8 @@ my $me = basename($0);
 my $tail_lines = 10;
 
 # Options that all three know, each with a value; sites define others in the configuration of queue.pl and slurm.pl.
-my @common = qw(--mem --gpu --num-threads --time --max-jobs-run --max-retries --config --queue --partition
-    --account --qos --nodelist --exclude --hostname);
+my @common = qw(--mem --gpu --num-threads --time --max-jobs-run --max-retries --together --config --queue
+    --partition --account --qos --nodelist --exclude --hostname);
 my %num_values = ('-V' => 0, '-cwd' => 0, '-pe' => 2);    # the scheduler's own, such as -hold_jid 12, take one value
 
 # Arguments that are the shell's when they stand alone, as with Kaldi: run.pl x.log cat a \| sort \> b
@@ -48,6 +48,7 @@ e.g.: $me --max-jobs-run 4 JOB=1:40 exp/log/x.JOB.log copy.py --in data/split40/
 JOB (any name will do) becomes the number of the job in the log's name and in the command. Arguments reach the command
 as they are, except that one which is just | |& || && ; > >> < 2> 2>> 2>&1 (quoted for your shell) is an operator.
 Options: --max-jobs-run <n> (jobs at a time), --max-retries <n> (runs of a job that failed, after the first),
+--together true (when a job has failed for good, the others are ended, as they need it),
 --num-threads <n>, --mem <size>, --gpu <n>, --time <time>, --config <file>, and the scheduler's own (-l, -q, -pe ...).
 END
     exit $status;
@@ -107,6 +108,8 @@ sub parse_command_line {
         $value =~ /^\d{1,9}$/ && $value >= $least{$name}
             or refuse("--$name is a whole number from $least{$name}, not '$value'");
     }
+    my $together = $options->{together} // 'false';
+    $together =~ /^(true|false)$/ or refuse("--together is true or false, not '$together'");
     if ($call{last} > $call{first} && index($call{log}, $call{job_name}) < 0) {
         refuse("$call{log}: several jobs cannot share one log; put $call{job_name} into its name");
     }

@@ -12,6 +12,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use SvCluster;
+use SvScheduler;
 
 my $config = <<'END';
 # What queue.pl does with its options; copy this to conf/queue.conf and change it there.
@@ -36,7 +37,7 @@ sub submit {
 # Tasks that the queue knows: {"<job>.<index>" => {...}}; or undef and why there is no answer.
 sub list {
     my %wanted = map { $_ => 1 } @_;
-    my ($status, $said) = SvCluster::ask('qstat', '-xml');
+    my ($status, $said) = SvScheduler::ask('qstat', '-xml');
     return (undef, $said) if $status || $said !~ m{</job_info>\s*$};
     my %known;
     for my $entry ($said =~ m{<job_list\b.*?</job_list>}sg) {
@@ -56,14 +57,14 @@ sub list {
 
 sub explain {
     my ($job_id) = @_;
-    my (undef, $said) = SvCluster::ask('qstat', '-j', $job_id);
+    my (undef, $said) = SvScheduler::ask('qstat', '-j', $job_id);
     return $said =~ /error reason\s+\d+:\s*(.*?)\s*$/m ? $1 : "it is in an error state (qstat -j $job_id)";
 }
 
 # Of a task that the queue does not know any more: was it killed, and what does the record say?
 sub fate {
     my ($job_id, $index) = @_;
-    my ($status, $said) = SvCluster::ask('qacct', '-j', $job_id, '-t', $index);
+    my ($status, $said) = SvScheduler::ask('qacct', '-j', $job_id, '-t', $index);
     return (0, 'qacct does not know it') if $status;
     my ($failed) = $said =~ /^failed\s+(.*?)\s*$/m;
     my ($exit) = $said =~ /^exit_status\s+(.*?)\s*$/m;

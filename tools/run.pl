@@ -17,7 +17,7 @@ use POSIX qw(WNOHANG setpgid);
 use SvJobs;
 
 my $grace_seconds = 5;    # from SIGTERM to SIGKILL
-my ($caught, $watchdog, $retries, @waiting, %running);    # %running: process id => job
+my ($caught, $watchdog, $retries, $together, @waiting, %running);    # %running: process id => job
 pipe my $news, my $signalled or die "cannot make a pipe: $!\n";    # a byte for each signal
 $_->blocking(0) for $news, $signalled;
 
@@ -77,7 +77,13 @@ sub reap {
         my $seconds = time - $job->{started};
         SvJobs::log_footer($job->{log}, $job->{status}, $seconds, $job->{threads})
             or $job->{reason} = "cannot write its log: $!";
-        push @waiting, $job if $job->{status} && $job->{runs} <= $retries && !$caught;
+        if ($job->{status} && !$job->{ended} && $job->{runs} <= $retries && !$caught) {
+            push @waiting, $job;
+        } elsif ($job->{status} && $together) {
+            @waiting = ();
+            $_->{ended} = 1 for values %running;
+            kill 'TERM', map { -$_ } keys %running;
+        }
         $count++;
     }
     return $count;
@@ -104,6 +110,7 @@ sub stop_all {
 my $call = SvJobs::parse_command_line(\@ARGV);
 my $at_a_time = $call->{options}{'max-jobs-run'} // num_cpus();
 $retries = $call->{options}{'max-retries'} // 0;
+$together = ($call->{options}{together} // 'false') eq 'true';
 my $threads = $call->{options}{'num-threads'} // 1;
 for my $signal (qw(INT TERM HUP)) {
     next if $signal eq 'HUP' && ($SIG{HUP} // '') eq 'IGNORE';    # nohup; SIGINT is ignored after any "&" in a script
@@ -121,6 +128,6 @@ while (!$caught && (@waiting || %running)) {
 }
 stop_all() if $caught;
 close $watchdog;
-my @failed = grep { $_->{reason} || $_->{status} } @jobs;
+my @failed = grep { !$_->{ended} && ($_->{reason} || $_->{status}) } @jobs;
 SvJobs::report_failures($call, @failed) if @failed;
 exit(@failed ? SvJobs::worst_status(@failed) : 0);

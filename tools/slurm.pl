@@ -12,6 +12,7 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 use SvCluster;
+use SvScheduler;
 
 my $config = <<'END';
 # What slurm.pl does with its options; copy this to conf/slurm.conf and change it there.
@@ -47,7 +48,7 @@ sub submit {
 
 # Tasks that the queue knows: {"<job>.<index>" => {...}}; or undef and why there is no answer.
 sub list {
-    my ($status, $said) = SvCluster::ask('squeue', '-h', '-r', '-j', join(',', @_), '-o', '%F|%K|%T|%r');
+    my ($status, $said) = SvScheduler::ask('squeue', '-h', '-r', '-j', join(',', @_), '-o', '%F|%K|%T|%r');
     return {} if $status && $said =~ /Invalid job id/;
     return (undef, $said) if $status;
     my %known;
@@ -62,7 +63,7 @@ sub list {
 # Of a task that the queue does not know any more: was it killed, and what does the record say?
 sub fate {
     my ($job_id, $index) = @_;
-    my ($status, $said) = SvCluster::ask('scontrol', '-o', 'show', 'job', "${job_id}_$index");
+    my ($status, $said) = SvScheduler::ask('scontrol', '-o', 'show', 'job', "${job_id}_$index");
     my ($state, $code, $signal) = $said =~ /\bJobState=(\w+).*?\bExitCode=(\d+):(\d+)/;
     return (0, 'scontrol does not know it') if $status || !defined $state;
     my $killed = $signal || $state !~ /^(COMPLETED|FAILED|COMPLETING)$/;

@@ -224,3 +224,11 @@ def test_what_a_dead_submitter_has_left_is_ended(cluster: Cluster, tmp_path: Pat
     assert done.returncode == 0
     assert f"process {process.pid} on {os.uname().nodename} has left jobs behind ({job_id}); ending them" in done.stderr
     assert output(tmp_path / "x.log") == "ok\n"
+
+
+def test_jobs_that_need_each_other_end_when_one_has_failed(cluster: Cluster, tmp_path: Path) -> None:
+    script = "touch began.JOB; [ JOB = 1 ] && sleep 300; until [ -e began.1 ]; do sleep 0.1; done; exit 3"
+    done = cluster.submit(tmp_path, "--together", "true", "JOB=1:2", "x.JOB.log", "bash", "-c", script)
+    assert done.returncode == 3
+    assert "error: 1 of 2 jobs failed, the first is job 2 (code 3); see x.2.log" in done.stderr
+    wait_until(lambda: not cluster.jobs())

@@ -269,3 +269,12 @@ def test_nohup_stays_in_force(tmp_path: Path) -> None:
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=30) == 0
     assert (tmp_path / "ended").exists()
+
+
+def test_jobs_that_need_each_other_end_when_one_has_failed_for_good(tmp_path: Path) -> None:
+    script = "echo run >> runs.JOB; [ JOB = 1 ] && exec sleep 300; until [ -e runs.1 ]; do sleep 0.1; done; exit 3"
+    options = ["--together", "true", "--max-retries", "1", "--max-jobs-run", "2"]
+    done = run(tmp_path, *options, "JOB=1:2", "x.JOB.log", "bash", "-c", script)
+    assert done.returncode == 3
+    assert "error: 1 of 2 jobs failed, the first is job 2 (code 3); see x.2.log" in done.stderr
+    assert (tmp_path / "runs.2").read_text() == "run\nrun\n"
