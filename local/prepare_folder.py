@@ -34,7 +34,7 @@ from pathlib import Path
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
 from sv.audio import MAX_OVERSHOOT_S, info
 from sv.errors import UserError, log, run_step
-from sv.io import check_id, write_table
+from sv.io import check_id, folder_lock, write_table
 from sv.io.tables import FORBIDDEN_IN_IDS
 
 ENDINGS = {"wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64"}
@@ -357,9 +357,10 @@ def main() -> None:
         sets = {args.data / "train": part_of(tables, others), test: part_of(tables, chosen)}
     sizes = {"num_target": args.num_target, "num_nontarget": args.num_nontarget}
     trials = draw_trials(sets[test]["utt2spk"], None, seed=args.seed, **sizes) if args.trials == "true" else {}
-    for folder, part in sets.items():
-        write_data_dir(folder, part)
-    write_trials(test / "trials", trials)
+    with folder_lock(args.data, "prepared"):
+        for folder, part in sets.items():
+            write_data_dir(folder, part)
+        write_trials(test / "trials", trials)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, draw_trials, speaker_groups, write_trials
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, read_table, write_table
+from sv.io import DataDir, folder_lock, read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,10 @@ def main() -> None:
     groups = speaker_groups(speakers, test.spk2gender, test.spk2age, corpus / "test")
     sizes = {"num_target": args.num_target, "num_nontarget": args.num_nontarget}
     trials = draw_trials(test.utt2spk, groups, seed=args.seed, **sizes)
-    train.write(args.data / "train")
-    test.write(args.data / "test")
-    write_trials(args.data / "test" / "trials", trials)
+    with folder_lock(args.data, "prepared"):
+        train.write(args.data / "train")
+        test.write(args.data / "test")
+        write_trials(args.data / "test" / "trials", trials)
 
 
 if __name__ == "__main__":

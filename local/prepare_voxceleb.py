@@ -22,7 +22,7 @@ from pathlib import Path
 
 from local.voxceleb import TRIAL_LISTS, choose_files, find_speaker_folders, read_listing, scan
 from sv.errors import UserError, log, run_step
-from sv.io import atomic_write, check_id
+from sv.io import atomic_write, check_id, folder_lock
 
 WHERE_LISTS = "get it with local/download_voxceleb.py --parts lists, or give its folder with --lists"
 
@@ -229,14 +229,15 @@ def main() -> None:
     check_disjoint(train, test)
     trials = make_trials(find_lists(args.lists, args.vox1), wanted, test)
 
-    write_data_dir(args.data / "vox2_dev", train)
-    write_data_dir(args.data / "vox1", test)
-    for trial_list in TRIAL_LISTS.values():
-        path = args.data / "vox1" / "trials" / trial_list.name
-        if trial_list.name in trials:
-            write_if_other(path, trials[trial_list.name])
-        else:
-            path.unlink(missing_ok=True)  # of a corpus that stood here before
+    with folder_lock(args.data, "prepared"):
+        write_data_dir(args.data / "vox2_dev", train)
+        write_data_dir(args.data / "vox1", test)
+        for trial_list in TRIAL_LISTS.values():
+            path = args.data / "vox1" / "trials" / trial_list.name
+            if trial_list.name in trials:
+                write_if_other(path, trials[trial_list.name])
+            else:
+                path.unlink(missing_ok=True)  # of a corpus that stood here before
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ min_duration=0.025    # seconds; what is shorter is a fault
 find_duplicates=false # true|false: compare the samples of all utterances, too
 allow_pipes=false     # true|false: run commands in wav.scp
 . tools/parse_options.sh
+. tools/guard.sh
 
 num_parts=$(steps/check_data.py begin --num-parts "$nj" "$@")
 $cmd JOB=1:"$num_parts" "$1/check_data/log/check.JOB.log" \

@@ -30,15 +30,13 @@ vad_config=                     # FILE: Kaldi's conf/vad.conf; its lines go befo
 config=                         # FILE: YAML of a system, for frame length and shift where there is no fbank.yaml
 allow_pipes=false               # true|false: run the commands in wav.scp (speed copies need none)
 . tools/parse_options.sh
+. tools/guard.sh
 
 data=$1
 ark_dir=${2:-$data/fbank}
 
 mkdir -p "$ark_dir/log"
-exec 9>"$ark_dir/.lock"
-if ! flock -w 10 9; then
-  die "$ark_dir: another job is at work there; wait for its end"
-fi
+hold_lock "$ark_dir/.lock" "$ark_dir is being filled"
 args=("$data" "$ark_dir" --allow-pipes "$allow_pipes" --energy-threshold "$vad_energy_threshold"
   --energy-mean-scale "$vad_energy_mean_scale" --frames-context "$vad_frames_context"
   --proportion-threshold "$vad_proportion_threshold")

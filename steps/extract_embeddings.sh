@@ -26,17 +26,14 @@ num_threads=1         # threads of a job on the CPU
 max_frames=20000      # longer utterances (200 s) are cut into equal chunks and their embeddings averaged; 0: never
 batch_frames=0        # on a GPU: utterances of equal length together, up to so many frames; 0: one by one
 . tools/parse_options.sh
+. tools/guard.sh
 
 exp_dir=$1
 data=$2
 out=${3:-$exp_dir/embeddings/$(basename "$data")}
 
 if [ -d "$exp_dir" ]; then # else the first step says what is missing
-  mkdir -p "$out"
-  exec 9>"$out/.lock"
-  if ! flock -w 10 9; then
-    die "$out: another extract_embeddings.sh is at work there; wait for its end"
-  fi
+  hold_lock "$out/.lock" "$out is being filled"
 fi
 args=("$exp_dir" "$data" "$out" --max-frames "$max_frames")
 if [ -n "$model" ]; then

@@ -30,15 +30,13 @@ reverb_data=          # DIR: impulse responses for it, as local/prepare_rirs.py 
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 verify=false          # true|false: look at archives that are there already by content, not by size alone
 . tools/parse_options.sh
+. tools/guard.sh
 
 data=$1
 ark_dir=${2:-$data/fbank}
 
 mkdir -p "$ark_dir/log"
-exec 9>"$ark_dir/.lock"
-if ! flock -w 10 9; then
-  die "$ark_dir: another make_fbank.sh is at work there; wait for its end"
-fi
+hold_lock "$ark_dir/.lock" "$ark_dir is being filled"
 args=("$data" "$ark_dir" --dither "$dither" --allow-pipes "$allow_pipes")
 if [ -n "$config" ]; then
   args+=(--config "$config")

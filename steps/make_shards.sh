@@ -28,15 +28,13 @@ format=same           # same|flac|wav: same takes WAV and FLAC files as they are
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 verify=false          # true|false: look at shards that are there already by content, not by size alone
 . tools/parse_options.sh
+. tools/guard.sh
 
 data=$1
 shard_dir=${2:-$data/shards}
 
 mkdir -p "$shard_dir/log"
-exec 9>"$shard_dir/.lock"
-if ! flock -w 10 9; then
-  die "$shard_dir: another make_shards.sh is at work there; wait for its end"
-fi
+hold_lock "$shard_dir/.lock" "$shard_dir is being filled"
 args=("$data" "$shard_dir" --sample-rate "$sample_rate" --utts-per-shard "$utts_per_shard" --format "$format"
   --allow-pipes "$allow_pipes" --verify "$verify")
 num_parts=$(steps/make_shards.py begin "${args[@]}" --num-parts "$nj")

@@ -43,6 +43,7 @@ shard_head=           # true: each training process owns the weight vectors of s
 heldout_speakers=     # training speakers set aside to measure the EER
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 . tools/parse_options.sh
+. tools/guard.sh
 
 [ -n "$config" ] || usage_error "--config must be given"
 data_dir=$1

@@ -218,11 +218,8 @@ remove_unfinished() { # and tell of finished ones that are no longer linked to
 
 set_up() {
   refuse_in_job
-  exec 9>>.venv.lock # the kernel lets go of it when this process and pip are gone
-  if ! flock -n 9; then
-    say "another set-up is at work in $PWD; waiting for it"
-    flock 9
-  fi
+  . tools/guard.sh
+  hold_lock .venv.lock "an environment is being made in $PWD" wait
   if is_done; then
     return
   elif [ -e .venv ] && ! [ -L .venv ]; then

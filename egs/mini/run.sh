@@ -58,6 +58,7 @@ lm_config=egs/mini/conf/any_lm.yaml # FILE: what differs from the trained system
 lm_stop_stage=8       # last stage that the fine-tuned system goes through
 lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
 . tools/parse_options.sh
+. tools/guard.sh
 check_stages 0 8 9
 
 name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \

@@ -65,6 +65,7 @@ lm_config=egs/speechocean762/conf/any_lm.yaml # FILE: what differs from the trai
 lm_stop_stage=8       # last stage that the fine-tuned system goes through
 lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
 . tools/parse_options.sh
+. tools/guard.sh
 
 check_stages 1 8 9
 fbank=${fbank:-$data/fbank}
@@ -98,6 +99,10 @@ system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin 
   --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init")
 name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/speechocean762/exp/$name}
+
+if ((stage <= 2)); then
+  hold_lock "$data/.run.lock" "$data is being prepared"
+fi
 
 if in_stage 1 "data and trial lists"; then
   if [ "$download" = true ]; then
@@ -143,6 +148,11 @@ if in_stage 2 "fbank to ark files"; then
   if [ "$train_feats" = shard ]; then
     steps/make_shards.sh --nj "$nj" --cmd "$cmd" "$data/train"
   fi
+fi
+
+release_lock "$data/.run.lock"
+if ((stop_stage >= 3)) && { ((stage <= 3)) || [ -d "$exp_dir" ]; }; then
+  hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
 fi
 
 if in_stage 3 "training into $exp_dir"; then

@@ -71,6 +71,7 @@ lm_config=egs/voxceleb/conf/any_lm.yaml # FILE: what differs from the trained sy
 lm_stop_stage=8       # last stage that the fine-tuned system goes through
 lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
 . tools/parse_options.sh
+. tools/guard.sh
 
 check_stages 0 8 9
 fbank=${fbank:-$data/fbank}
@@ -122,6 +123,10 @@ if in_stage 0 "download"; then
   fi
 fi
 
+if ((stage <= 2)); then
+  hold_lock "$data/.run.lock" "$data is being prepared"
+fi
+
 if in_stage 1 "data lists"; then
   local/convert_audio.sh --nj "$nj" --cmd "$cmd" --format "$audio_format" --out-dir "$audio_dir" "$vox2"
   converted=()
@@ -168,6 +173,11 @@ if in_stage 2 "fbank to ark files"; then
   if [ "$train_feats" = shard ]; then
     steps/make_shards.sh --nj "$nj" --cmd "$cmd" "$data/vox2_dev"
   fi
+fi
+
+release_lock "$data/.run.lock"
+if ((stop_stage >= 3)) && { ((stage <= 3)) || [ -d "$exp_dir" ]; }; then
+  hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
 fi
 
 if in_stage 3 "training into $exp_dir"; then

@@ -6,6 +6,7 @@ All are read with checks, and written whole or not at all.
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.done import DoneMark, claim_folder
+from sv.io.lock import folder_lock
 from sv.io.plain import parse_yaml, read_json, read_yaml
 from sv.io.scores import (
     ScoredTrials,
@@ -31,6 +32,7 @@ __all__ = [
     "check_id",
     "check_same_trials",
     "claim_folder",
+    "folder_lock",
     "iter_scored_trials",
     "iter_table",
     "parse_yaml",

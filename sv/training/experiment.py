@@ -23,7 +23,7 @@ import torch
 from sv.config import Config, first_difference, load_config, read_front_end, save_config
 from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, build_sampler, read_index, rows_of
 from sv.errors import UserError, log
-from sv.io import atomic_write, base_speaker, write_table
+from sv.io import atomic_write, base_speaker, folder_lock, write_table
 from sv.losses import Head
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors
@@ -31,7 +31,6 @@ from sv.training.dataset import build_dataset, with_speed_copies
 from sv.training.distributed import World
 from sv.training.guard import NonFiniteGuard
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_of, heldout_utts, training_speakers, warn_of_known
-from sv.training.lock import folder_lock
 from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, class_means, read_speakers, start_from
 from sv.training.schedules import LearningRate, Margin

@@ -226,6 +226,22 @@ def test_what_a_dead_submitter_has_left_is_ended(cluster: Cluster, tmp_path: Pat
     assert output(tmp_path / "x.log") == "ok\n"
 
 
+def test_the_jobs_end_with_the_script_that_submitted_them(cluster: Cluster, root: Path, tmp_path: Path) -> None:
+    """A recipe ended by SIGKILL, which its submitter does not see; tools/guard.sh does."""
+    script = tmp_path / "recipe.sh"
+    script.write_text(
+        "set -euo pipefail\n. ./path.sh\n# Options\n. tools/parse_options.sh\n. tools/guard.sh\n"
+        f"{cluster.submitter.name} {tmp_path}/x.log bash -c 'touch {tmp_path}/began; sleep 300; :'\n"
+    )
+    process = subprocess.Popen(["bash", script], cwd=root)
+    wait_until((tmp_path / "began").exists)
+    (job_id,) = job_ids(tmp_path)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(re.match(rf"\s*{job_id}\b", line) for line in cluster.jobs()))
+    wait_until(lambda: not list(tmp_path.glob("q/*")))
+
+
 def test_jobs_that_need_each_other_end_when_one_has_failed(cluster: Cluster, tmp_path: Path) -> None:
     script = "touch began.JOB; [ JOB = 1 ] && sleep 300; until [ -e began.1 ]; do sleep 0.1; done; exit 3"
     done = cluster.submit(tmp_path, "--together", "true", "JOB=1:2", "x.JOB.log", "bash", "-c", script)

@@ -212,7 +212,7 @@ def test_second_of_two_set_ups_waits(fresh: Clone) -> None:
     both = [fresh.start(), fresh.start()]
     said = [process.communicate(timeout=200)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    assert sum("another set-up is at work" in text for text in said) == 1
+    assert sum("; waiting for its end" in text for text in said) == 1
     assert sum("making .venv-py3" in text for text in said) == 1
 
 
