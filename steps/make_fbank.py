@@ -9,6 +9,7 @@ With --augment also utt2augment, of what each utterance was given.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 KINDS = ("reverb", "noise", "music", "babble")
 
 
-def parse() -> argparse.Namespace:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of these words, or of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["begin", "part", "join"])
     parser.add_argument("data_dir", type=Path)
@@ -43,7 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--reverb-data", default="", help="folder of impulse responses for it")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def begin(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> int:
@@ -56,10 +58,14 @@ def begin(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> 
 
     log.info("%s: %s", work.data_dir, why)
     mel_banks(config)
-    hours = Utterances(DataDir(work.data_dir), config.sample_rate).estimate_hours()
-    frames = 3.6e6 * hours / config.frame_shift
-    work.begin(num_parts, 2 * config.num_mel_bins * frames, verify=verify)
+    work.begin(num_parts, estimate_bytes(work.data_dir, config), verify=verify)
     return num_parts
+
+
+def estimate_bytes(data_dir: Path, config: FbankConfig) -> float:
+    """Of all archives of a data dir: two bytes a value."""
+    hours = Utterances(DataDir(data_dir), config.sample_rate).estimate_hours()
+    return 2 * config.num_mel_bins * 3.6e6 * hours / config.frame_shift
 
 
 def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace, augmenter: "Augmenter | None") -> None:
@@ -121,10 +127,8 @@ def join(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> N
     work.join(args.num_parts, [settings])
 
 
-def main() -> None:
-    args = parse()
-    if not 1 <= args.part <= args.num_parts:
-        raise UserError(f"--part {args.part} of --num-parts {args.num_parts}; parts count from 1")
+def read_task(args: argparse.Namespace) -> tuple[FeatureParts, FbankConfig, "Augmenter | None"]:
+    """What the options ask for."""
     config = load_config(args.config).dataset_args.fbank_args if args.config else FbankConfig()
     if args.dither == "false":
         config = config.model_copy(update={"dither": 0.0})
@@ -141,6 +145,14 @@ def main() -> None:
         scp="feats.scp",
         tables=("utt2num_frames", "utt2dur", *(["utt2augment"] if args.augment else [])),
     )
+    return work, config, augmenter
+
+
+def main() -> None:
+    args = parse()
+    if not 1 <= args.part <= args.num_parts:
+        raise UserError(f"--part {args.part} of --num-parts {args.num_parts}; parts count from 1")
+    work, config, augmenter = read_task(args)
     if args.action == "begin":
         print(begin(work, config, args))
     elif args.action == "part":

@@ -18,7 +18,7 @@ import torch
 from steps.make_config import add_system_options, system_from
 from sv.config import Config
 from sv.errors import UserError, run_step
-from sv.training.distributed import World, is_started, join, launch, visible_gpus
+from sv.training.distributed import PeersLost, World, is_started, join, visible_gpus
 from sv.training.experiment import train
 from sv.training.memory import keep_freed_memory
 
@@ -37,20 +37,32 @@ def main() -> None:
     parser.add_argument(
         "--num-threads", "--num_threads", type=int, default=0, help="threads of each on the CPU; 0: all cores, shared"
     )
+    parser.add_argument(
+        "--num-nodes", "--num_nodes", type=int, default=1, help="machines that train together, each by this command"
+    )
+    parser.add_argument("--node", type=int, default=1, help="which of them this is, from 1")
+    parser.add_argument("--dry-run", choices=["true", "false"], default="false", help="tell what it would do, no more")
     parser.add_argument("--checkpoint", default="", help="start from the weights of this model")
     args = parser.parse_args()
     if args.num_procs < 1 or args.num_threads < 0:
         raise UserError(f"--num-procs {args.num_procs} --num-threads {args.num_threads}: 1 and 0 are the least")
+    if not 1 <= args.node <= args.num_nodes:
+        raise UserError(f"--node {args.node} is not one of --num-nodes {args.num_nodes}, which count from 1")
     config = system_from(args)  # a mistake in the options is found before anything is started
+    if args.dry_run == "true":
+        _show_plan(config, args)
+        return
     if is_started():
-        num_procs, use_gpu = int(os.environ["WORLD_SIZE"]), _wants_gpu(args.gpus)
+        num_procs, use_gpu = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), _wants_gpu(args.gpus)
     else:
         gpus = visible_gpus(args.gpus)
         num_procs, use_gpu = len(gpus) or args.num_procs, bool(gpus)
         if gpus:
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus)
-        if num_procs > 1:
-            launch(sys.argv, num_procs)
+        if num_procs > 1 or args.num_nodes > 1:
+            from sv.training.launcher import Nodes, launch  # takes half a second to import
+
+            launch(sys.argv, num_procs, Nodes(args.num_nodes, args.node, args.exp_dir / "rendezvous"))
             return
     _set_threads(args.num_threads, num_procs)
     keep_freed_memory()
@@ -69,9 +81,25 @@ def _train(config: Config, args: argparse.Namespace, world: World) -> None:
     except RuntimeError as error:
         if world.size == 1 or not re.search("(?i)gloo|nccl|connection|peer|socket|store", str(error)):
             raise
-        time.sleep(2 * _OTHERS_FIRST_S)  # the process that failed speaks first, and its end usually ends this one
-        raise UserError(f"process {world.rank} lost the other training processes ({str(error)[:200]})") from error
+        if os.environ.get("GROUP_WORLD_SIZE", "1") == "1":  # one node:
+            time.sleep(2 * _OTHERS_FIRST_S)  # the process that failed speaks first, and its end usually ends this one
+        raise PeersLost(f"process {world.rank} lost the other training processes ({str(error)[:200]})") from error
     world.leave()
+
+
+def _show_plan(config: Config, args: argparse.Namespace) -> None:
+    from sv.training.plan import plan_training
+
+    init = Path(args.checkpoint) if args.checkpoint else None
+    plan = plan_training(config, args.data_dir, args.exp_dir, num_procs=count_procs(args), init=init)
+    print("\n".join(plan.lines()))
+
+
+def count_procs(args: argparse.Namespace) -> int:
+    """Processes on all nodes; GPUs are not looked for, since another machine may have them."""
+    gpus = args.gpus.strip("[]")
+    on_node: int = args.num_procs if gpus in ("", "none", "cpu", "auto") else len(gpus.split(","))
+    return on_node * int(args.num_nodes)
 
 
 def _wants_gpu(gpus: str) -> bool:

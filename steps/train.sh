@@ -17,6 +17,7 @@ cmd="${SV_CMD:-run.pl}" # how the job runs; run.pl: here, with a progress bar (d
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads of each training process on the CPU; 0: all cores, shared (through a scheduler: 1)
+num_nodes=1           # jobs of the scheduler that train together, each with these GPUs or processes (docs/cluster.md)
 checkpoint=           # FILE: start from the weights of this model
 head_init=            # head where training starts from another's model: auto, load, class_means or random
 # Data; an empty option leaves what the configuration file says
@@ -40,6 +41,7 @@ batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
 shard_head=           # true: each training process owns the weight vectors of some speakers
+sync_bn=              # true: batch norm over the batches of all training processes (GPUs)
 heldout_speakers=     # training speakers set aside to measure the EER
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
 . tools/parse_options.sh
@@ -48,6 +50,7 @@ set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_g
 [ -n "$config" ] || usage_error "--config must be given"
 data_dir=$1
 exp_dir=$2
+resources=()
 if [ "${cmd%% *}" != run.pl ]; then
   if [ "$gpus" = auto ]; then
     die "--gpus auto: a scheduler must be told how many; give 0 for one, 0,1 for two and so on, or none"
@@ -61,8 +64,8 @@ if [ "${cmd%% *}" != run.pl ]; then
 fi
 options=()
 for name in config model loss margin_type margin scale lambda t seed num_epochs num_avg batch_size lr precision \
-  shard_head heldout_speakers train_feats data_type noise_data reverb_data head_init gpus num_procs num_threads \
-  checkpoint; do
+  shard_head sync_bn heldout_speakers train_feats data_type noise_data reverb_data head_init gpus num_procs \
+  num_threads checkpoint; do
   if [ -n "${!name}" ]; then
     options+=("--$name" "${!name}")
   fi
@@ -71,7 +74,24 @@ for word in $set; do
   options+=(--set "$word")
 done
 
-if [ "${cmd%% *}" = run.pl ]; then # a job of this machine: its progress is worth seeing
-  exec steps/train.py "${options[@]}" "$data_dir" "$exp_dir"
+train=(steps/train.py "${options[@]}")
+if [ "${cmd%% *}" != run.pl ]; then # what the job would stop for is better known before it waits in the queue
+  plan=$("${train[@]}" --num-nodes "$num_nodes" --dry-run true "$data_dir" "$exp_dir")
+  if [[ $plan == "$exp_dir: complete"* ]]; then
+    say "${plan%%$'\n'*}; nothing to do"
+    exit 0
+  fi
 fi
-$cmd "${resources[@]}" "$exp_dir/log/train.log" steps/train.py "${options[@]}" "$data_dir" "$exp_dir"
+if [ "$num_nodes" -gt 1 ]; then
+  if [ "${cmd%% *}" = run.pl ] && [ "$gpus" != none ]; then
+    die "--num-nodes $num_nodes: run.pl knows one machine; give --gpus 0,1 alone, or a --cmd that knows more"
+  elif [[ $cmd != *--max-retries* ]]; then
+    resources+=(--max-retries 3) # brings back a node that was lost
+  fi
+  $cmd "${resources[@]}" --together true --max-jobs-run "$num_nodes" NODE=1:"$num_nodes" "$exp_dir/log/train.NODE.log" \
+    "${train[@]}" --num-nodes "$num_nodes" --node NODE "$data_dir" "$exp_dir"
+elif [ "${cmd%% *}" = run.pl ]; then # a job of this machine: its progress is worth seeing
+  exec "${train[@]}" "$data_dir" "$exp_dir"
+else
+  $cmd "${resources[@]}" "$exp_dir/log/train.log" "${train[@]}" "$data_dir" "$exp_dir"
+fi

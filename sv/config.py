@@ -151,6 +151,7 @@ class Config(Section):
     shard_head: bool = False  # each process owns the weight vectors of some speakers, in place of all of them
     channels_last: bool = True  # memory layout of 2-d encoders on a GPU
     freeze_batch_norm: bool = False  # use and keep the running statistics
+    sync_bn: bool = False  # batch norm over the batches of all processes, which have to be on GPUs
 
     heldout_speakers: int = Field(15, ge=0)  # training speakers set aside to measure the EER; 0: none
     heldout_utts: int = Field(10, gt=1)  # utterances of each of them that are used

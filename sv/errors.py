@@ -18,6 +18,8 @@ log = logging.getLogger("sv")
 class UserError(Exception):
     """Something that the user can mend; the message is one line: what, where, what to do."""
 
+    exit_status = 1
+
 
 def run_step(main: Callable[[], None]) -> None:
     """Run a step's `main` and turn what goes wrong into one line on stderr and an exit status.
@@ -34,7 +36,7 @@ def run_step(main: Callable[[], None]) -> None:
         main()
         sys.stdout.flush()
     except UserError as error:
-        _fail(script, str(error), verbose)
+        _fail(script, str(error), verbose, error.exit_status)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -45,11 +47,11 @@ def run_step(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
-def _fail(script: str, message: str, verbose: bool) -> None:
+def _fail(script: str, message: str, verbose: bool, status: int = 1) -> None:
     print(f"{script}: error: {' '.join(message.split())}", file=sys.stderr)
     if verbose:
         traceback.print_exc()
-    sys.exit(1)
+    sys.exit(status)
 
 
 def _describe(error: OSError) -> str:

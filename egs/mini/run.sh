@@ -19,6 +19,8 @@ cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md
 gpus=none             # "0,1": those, a process each; auto: one if there is one; none: CPU
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads a training process on the CPU; 0: all cores
+dry_run=false         # true|false: print what each stage would do and why, and do nothing
+num_nodes=1           # jobs that train together, each with these GPUs or processes (docs/cluster.md)
 corpora=egs/mini/corpora # DIR: the synthetic corpus
 data=egs/mini/data    # DIR: data lists
 fbank=                # DIR: feature archives (default: <data>/fbank)
@@ -43,6 +45,7 @@ batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
 shard_head=           # true: each training process owns the weight vectors of some speakers
+sync_bn=              # true: batch norm over the batches of all training processes (GPUs)
 heldout_speakers=     # training speakers set aside to measure the EER
 head_init=            # head where training starts from another's model: auto, load, class_means or random
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
@@ -66,7 +69,7 @@ name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$ma
   --train-feats "$train_feats" --data-type "$data_type" --print-name)
 exp_dir=${exp_dir:-egs/mini/exp/$name}
 
-if in_stage 0 "synthetic corpus"; then
+if [ "$dry_run" = false ] && in_stage 0 "synthetic corpus"; then
   local/make_mini_corpus.py --nj "$nj" "$corpora"
 fi
 

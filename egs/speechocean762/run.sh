@@ -23,6 +23,8 @@ cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md
 gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
 num_procs=1           # training processes on the CPU, where no GPU is used
 num_threads=0         # threads a training process on the CPU; 0: all cores
+dry_run=false         # true|false: print what each stage would do and why, and do nothing
+num_nodes=1           # jobs that train together, each with these GPUs or processes (docs/cluster.md)
 # Data
 corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
 download=false        # true|false: fetch the corpus into that folder first
@@ -50,6 +52,7 @@ batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
 shard_head=           # true: each training process owns the weight vectors of some speakers
+sync_bn=              # true: batch norm over the batches of all training processes (GPUs)
 heldout_speakers=     # training speakers set aside to measure the EER
 head_init=            # head where training starts from another's model: auto, load, class_means or random
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
@@ -96,9 +99,26 @@ done
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
-  --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init")
+  --sync-bn "$sync_bn" --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init")
 name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/speechocean762/exp/$name}
+
+if [ "$dry_run" = true ]; then
+  changes=()
+  for word in $set; do
+    changes+=(--set "$word")
+  done
+  parts=("$data/train")
+  if [ "$train_feats" = ark ]; then
+    for kind in ${speeds:+sp${speeds// / sp}} $augment; do
+      parts+=("$data/train_$kind")
+    done
+  fi
+  steps/show_plan.py "${system[@]}" "${noises[@]}" --stage "$stage" --stop-stage "$stop_stage" --fbank "$fbank" \
+    --features "${parts[@]}" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
+    --checkpoint "$checkpoint" "${changes[@]}" "$exp_dir" "$data/$train_set" "$data/test"
+  exit
+fi
 
 if ((stage <= 2)); then
   hold_lock "$data/.run.lock" "$data is being prepared"
@@ -157,7 +177,8 @@ fi
 
 if in_stage 3 "training into $exp_dir"; then
   steps/train.sh --cmd "$cmd" --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads" \
-    --checkpoint "$checkpoint" --set "$set" "${system[@]}" "${noises[@]}" "$data/$train_set" "$exp_dir"
+    --num-nodes "$num_nodes" --checkpoint "$checkpoint" --set "$set" "${system[@]}" "${noises[@]}" \
+    "$data/$train_set" "$exp_dir"
 fi
 
 if in_stage 4 "embeddings"; then

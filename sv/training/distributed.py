@@ -1,16 +1,12 @@
-"""One training in several processes: who is who, what they share, and how they are started.
+"""One training in several processes: who is who, and what they share.
 
-A process started by torchrun (or by `launch`, which is torchrun without its banners) finds RANK, WORLD_SIZE, LOCAL_RANK
-and the address in its environment. One without them is a world of one.
+A process started by torchrun (or by `sv.training.launcher`, which is torchrun without its banners) finds RANK,
+WORLD_SIZE, LOCAL_RANK and the address in its environment. One without them is a world of one.
 """
 
 import ctypes
-import logging
 import os
 import signal
-import sys
-import uuid
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -23,6 +19,12 @@ from sv.errors import UserError
 from sv.inference import parse_gpus
 
 TIMEOUT = timedelta(minutes=30)  # the first process may read a long list while the others wait
+
+
+class PeersLost(UserError):
+    """Other processes of the training are gone: this one can only begin again, together with them."""
+
+    exit_status = 75  # EX_TEMPFAIL
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,19 @@ class World:
             for buffer in module.buffers():
                 dist.broadcast(buffer, src=0)
 
+    def sync_batch_norm(self, module: nn.Module) -> None:
+        """Have its batch norms take the statistics of all processes' batches together.
+
+        Raises:
+            UserError: on CPUs, where torch does not have this.
+        """
+        if self.device.type == "cpu":
+            raise UserError(
+                "sync_bn: torch synchronizes batch norm between GPUs alone; leave it out (each process then "
+                "normalizes by its own batch), or set freeze_batch_norm=true"
+            )
+        nn.SyncBatchNorm.convert_sync_batchnorm(module)
+
     def leave(self) -> None:
         if self.size > 1:
             dist.destroy_process_group()
@@ -95,34 +110,6 @@ def join(*, use_gpu: bool) -> World:
 def is_started() -> bool:
     """Whether this process is already one of several."""
     return "WORLD_SIZE" in os.environ
-
-
-def launch(command: Sequence[str], num_procs: int) -> None:
-    """Run a Python command in several processes of this machine, through torch's elastic agent.
-
-    Ends this process with status 1 if one of them fails; that one has said why.
-    """
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
-
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=num_procs,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        run_id=uuid.uuid4().hex,
-        max_restarts=0,
-    )
-    try:
-        elastic_launch(config, sys.executable)("-u", *command)
-    except ChildFailedError as error:
-        rank, failure = error.get_first_failure()
-        if failure.exitcode < 0:
-            name = signal.Signals(-failure.exitcode).name
-            raise UserError(f"training process {rank} was ended by {name}; the same command continues") from None
-        sys.exit(1)
 
 
 def visible_gpus(gpus: str) -> list[str]:

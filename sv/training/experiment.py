@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from sv.config import Config, first_difference, load_config, read_front_end, save_config
-from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, build_sampler, read_index, rows_of
+from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, Sampler, build_sampler, read_index, rows_of
 from sv.errors import UserError, log
 from sv.io import atomic_write, base_speaker, folder_lock, write_table
 from sv.losses import Head
@@ -57,7 +57,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
             stack.enter_context(logged_to(exp_dir / "train.log"))
             log.info("%s, torch %s: %s", platform.node(), torch.__version__, shlex.join(sys.argv))
         world.barrier()
-        _check_front_end(config, data_dir)
+        check_front_end(config, data_dir)
         Experiment(config, read_index(data_dir), exp_dir, world, init).run()
 
 
@@ -80,7 +80,9 @@ class Experiment:
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
 
     def run(self) -> None:
-        state = self._last_state()
+        state = self.last_state()
+        if state is not None:
+            self._warn_of_changes(state)
         self.world.barrier()
         if self.world.is_main:
             self.checkpoints.clean(state["place"]["step"] if state else -1)
@@ -90,7 +92,7 @@ class Experiment:
         if state is not None and state["place"]["epoch"] > self.config.num_epochs:
             self._say_complete(state)
             return
-        trainer = self._trainer(self._global_batch(state), self._network())
+        trainer = self._trainer(self.global_batch(state), self._network())
         if state is not None:
             trainer.load_state(state, str(self.exp_dir))
         else:
@@ -145,7 +147,7 @@ class Experiment:
         measured = f"; best held-out EER {best.best_eer:.2f} % (epoch {best.best_epoch})" if best.best_epoch else ""
         log.info("training is complete: %d epochs%s", self.config.num_epochs, measured)
 
-    def _last_state(self) -> dict[str, Any] | None:
+    def last_state(self) -> dict[str, Any] | None:
         """The state to go on from, if there is one, after a check that it is of this training."""
         state = self.checkpoints.load_last()
         if state is None:
@@ -160,7 +162,6 @@ class Experiment:
             )
         if state["heldout"] != self.heldout:
             raise UserError(f"{self.exp_dir} holds out other speakers; give the --checkpoint of then")
-        self._warn_of_changes(state)
         return state
 
     def _check_same(self, begun_with: dict[str, Any]) -> None:
@@ -180,7 +181,7 @@ class Experiment:
             if state[name] != value:
                 log.warning("%s were %s, now %s: the result will not be bit-identical", name, state[name], value)
 
-    def _global_batch(self, state: dict[str, Any] | None) -> int:
+    def global_batch(self, state: dict[str, Any] | None) -> int:
         """That of the training so far, whatever the number of processes now."""
         if state is None:
             return self.config.dataloader_args.batch_size * self.world.size
@@ -202,26 +203,16 @@ class Experiment:
             log.info("%s: training is complete (%d epochs); nothing to do", self.exp_dir, self.config.num_epochs)
 
     def _trainer(self, global_batch: int, net: SpeakerNet) -> Trainer:
-        config, args = self.config, self.config.dataset_args
-        utts = self._training_utts()
-        sampler_name = config.dataloader_args.sampler
-        assert sampler_name != "auto", "a resolved configuration names its sampler"
-        sampler = build_sampler(
-            sampler_name,
-            self.index,
-            utts,
-            global_batch,
-            config.seed,
-            per_epoch=args.sample_num_per_epoch,
-            utts_per_speaker=config.dataloader_args.utts_per_speaker,
-        )
+        config = self.config
+        sampler = self.sampler(global_batch)
+        learning_rate, margin = self.schedules(global_batch, sampler.steps)
         mended = MendedDataset(
             self.dataset,
-            utts,
+            sampler.utts,
             self.index,
             seed=config.seed,
             max_share=config.max_bad_share,
-            keep_speakers=sampler_name == "pxk",
+            keep_speakers=config.dataloader_args.sampler == "pxk",
         )
         loader = Loader(
             mended,
@@ -232,17 +223,13 @@ class Experiment:
             world=self.world.size,
             pin=self.world.device.type == "cuda",
         )
-        final_margin = config.margin_update.final_margin
-        assert final_margin is not None, "a resolved configuration has a final margin"
         return Trainer(
             config,
             net,
             loader,
             self.world,
-            learning_rate=LearningRate(
-                config.scheduler, config.scheduler_args, sampler.steps, config.num_epochs, global_batch
-            ),
-            margin=Margin(config.margin_update, final_margin, sampler.steps),
+            learning_rate=learning_rate,
+            margin=margin,
             heldout=self._heldout_test(),
             guard=NonFiniteGuard(
                 lambda draw: self.index.utts[rows_of(draw)],
@@ -260,6 +247,29 @@ class Experiment:
                 "device": self.world.device.type,
                 "torch": str(torch.__version__),
             },
+        )
+
+    def sampler(self, global_batch: int) -> Sampler:
+        config = self.config
+        name = config.dataloader_args.sampler
+        assert name != "auto", "a resolved configuration names its sampler"
+        return build_sampler(
+            name,
+            self.index,
+            self._training_utts(),
+            global_batch,
+            config.seed,
+            per_epoch=config.dataset_args.sample_num_per_epoch,
+            utts_per_speaker=config.dataloader_args.utts_per_speaker,
+        )
+
+    def schedules(self, global_batch: int, steps_per_epoch: int) -> tuple[LearningRate, Margin]:
+        config = self.config
+        final_margin = config.margin_update.final_margin
+        assert final_margin is not None, "a resolved configuration has a final margin"
+        return (
+            LearningRate(config.scheduler, config.scheduler_args, steps_per_epoch, config.num_epochs, global_batch),
+            Margin(config.margin_update, final_margin, steps_per_epoch),
         )
 
     def _training_utts(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -296,6 +306,8 @@ class Experiment:
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.shard_head and self.world.size > 1:
             net.head.split(self.world.rank, self.world.size)
+        if self.config.sync_bn and self.world.size > 1:
+            self.world.sync_batch_norm(net.backbone)
         rng.seed_all(self.config.seed + self.world.rank)
         return net.to(self.world.device)
 
@@ -337,7 +349,7 @@ def _name(world: World) -> str:
     return f"CPU ({torch.get_num_threads()} threads each, {os.cpu_count()} cores)"
 
 
-def _check_front_end(config: Config, data_dir: Path) -> None:
+def check_front_end(config: Config, data_dir: Path) -> None:
     """The features must be those that the configuration speaks of; dither apart, which only blurs them."""
     path = data_dir / "fbank.yaml"
     found = read_front_end(data_dir)

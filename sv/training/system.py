@@ -45,6 +45,7 @@ FLAGS: Mapping[str, Flag] = {
     "head_init": Flag("head_init", "the head's start from another's model: auto, load, class_means or random"),
     "precision": Flag("precision", "fp32, bf16 or fp16"),
     "shard_head": Flag("shard_head", "true: each training process owns the weight vectors of some speakers"),
+    "sync_bn": Flag("sync_bn", "true: batch norm over the batches of all training processes (GPUs)"),
     "heldout_speakers": Flag("heldout_speakers", "training speakers set aside to measure the EER"),
 }
 

@@ -193,7 +193,7 @@ class Trainer:
         self._check()
         rates = self.clock.rates("epoch")
         heldout_eer = self._measure()
-        if self._is_model_due():
+        if is_model_due(self.config, place.epoch):
             self._save_model(f"model_{place.epoch}.pt")
         if heldout_eer is not None and heldout_eer < place.best_eer:
             place.best_eer, place.best_epoch = heldout_eer, place.epoch
@@ -219,11 +219,6 @@ class Trainer:
         self.world.broadcast_buffers(self.net)
         self.net.eval()
         return self.heldout.eer(self.net.backbone, self.world)
-
-    def _is_model_due(self) -> bool:
-        """As WeSpeaker: every few epochs, and each of the last ones, which are averaged."""
-        epoch, config = self.place.epoch, self.config
-        return epoch % config.save_epoch_interval == 0 or epoch > config.num_epochs - config.num_avg
 
     def _save_model(self, name: str) -> None:
         if self.world.is_main or self.net.head.shard is not None:
@@ -276,6 +271,11 @@ class Trainer:
         if self.world.is_main:  # it holds the sums of all processes
             self.meter.load_state(state["meter"])
         log.info("continuing at epoch %d, step %d (%s)", self.place.epoch, self.place.step, where)
+
+
+def is_model_due(config: Config, epoch: int) -> bool:
+    """Whether an epoch's model is kept, as WeSpeaker does: every few epochs, and the last ones, which are averaged."""
+    return epoch % config.save_epoch_interval == 0 or epoch > config.num_epochs - config.num_avg
 
 
 def _make_scaler(world: World, split_head: bool, *, enabled: bool) -> torch.GradScaler:

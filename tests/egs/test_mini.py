@@ -84,6 +84,20 @@ def test_a_second_run_does_nothing_again_and_ends_alike(mini, run):
     assert last_table(second.stdout) == last_table(first.stdout)
 
 
+def test_a_dry_run_of_it_says_that_all_is_done_and_what_a_longer_training_would_be(mini, run):
+    folder, _ = mini
+    result = run("egs/mini/run.sh", "--dry-run", "true", *options(folder))
+    assert result.returncode == 0, result.stderr
+    for name, state in {"data/vox2_dev": "done", "data/vox1": "done", "exp": "complete (6 epochs)"}.items():
+        assert f"{folder / name}: {state}\n" in result.stdout
+    assert f"{folder}/exp/embeddings/vox1: done\n" in result.stdout
+    words = ["--num-epochs", "40", "--num-nodes", "2", "--exp-dir", folder / "other"]
+    longer = run("egs/mini/run.sh", "--dry-run", "true", *options(folder), *words)
+    assert "40 epochs of 6 iterations, batch 64 in all" in longer.stdout
+    assert f"{folder}/other/embeddings/vox1: to do, " in longer.stdout
+    assert not (folder / "other").exists()
+
+
 def last_table(printed):
     """The table at the end, with all back-ends; the first run prints those before it with fewer."""
     return printed[printed.rindex("| system |") :]

@@ -60,3 +60,17 @@ def test_training_before_the_features_says_which_stage_makes_them(run, tmp_path)
 def test_paths_are_relative_to_where_the_user_stands(run, root, tmp_path):
     result = run(root / "egs/voxceleb/run.sh", "--stage", 3, "--data", "mine", "--exp-dir", "exp", cwd=tmp_path)
     assert f"{tmp_path}/mine/vox2_dev_sp" in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_path):
+    folders = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp"]
+    result = run(f"egs/{recipe}/run.sh", "--dry-run", "true", "--speeds", "0.9", *folders)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines if line.startswith("stage")] == [f"stage {n}" for n in range(1, 9)]
+    assert sum("to do, there is no utt2spk" in line for line in lines) == 2
+    assert sum("to do, its lists are not made yet" in line for line in lines) == 3
+    assert any("has no features yet" in line for line in lines)
+    assert not list(tmp_path.iterdir())

@@ -183,3 +183,34 @@ def test_wrong_calls_print_usage(run, config):
     assert done.returncode == 2
     assert "--config must be given" in done.stderr
     assert "los" in run("steps/train.sh", "--los", "aam", "data", "exp").stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--num-nodes", "2", "--gpus", "0"], "--num-nodes 2: run.pl knows one machine; give --gpus 0,1 alone"),
+        (["--num-nodes", "2", "--cmd", "queue.pl", "--gpus", "auto"], "--gpus auto: a scheduler must be told how many"),
+    ],
+)
+def test_nodes_that_can_not_be_are_refused(run, config, data_dir, tmp_path, options, message):
+    done = run(*command(config, data_dir, tmp_path / "exp", *options))
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert not (tmp_path / "exp").exists()
+
+
+@pytest.mark.slow
+def test_a_mistake_is_found_before_the_job_is_submitted(run, config, data_dir, tmp_path):
+    words = command(config, data_dir, tmp_path / "exp", "--cmd", "queue.pl", "--set", "dataset_args.min_num_frames=99")
+    done = run(*words, env={"PATH": f"{nothing_to_submit_with(tmp_path)}:{os.environ['PATH']}"})
+    assert done.returncode == 1
+    assert "are shorter than 99 frames" in done.stderr
+    assert "submitted" not in done.stderr
+
+
+def nothing_to_submit_with(folder: Path) -> Path:
+    """A folder with a qsub that fails the test."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "qsub").write_text("#!/bin/sh\necho submitted >&2\nexit 1\n")
+    (folder / "bin" / "qsub").chmod(0o755)
+    return folder / "bin"

@@ -1,5 +1,9 @@
 """Who is who among several processes; trainings of several are in test_experiment.py."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -48,3 +52,44 @@ def test_a_world_of_one_needs_no_communication():
     assert world.sum(torch.ones(2)).tolist() == [1, 1]
     world.barrier()
     world.leave()
+
+
+def test_batch_norm_is_not_synchronized_on_cpus():
+    with pytest.raises(UserError, match="sync_bn: torch synchronizes batch norm between GPUs alone; leave it out"):
+        World(0, 2, torch.device("cpu")).sync_batch_norm(torch.nn.BatchNorm1d(2))
+
+
+EXACT = """
+import os, sys, torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from sv.training.distributed import World
+rank, size, path = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), sys.argv[1]
+device = torch.device("cuda:0")
+dist.init_process_group("gloo")  # NCCL refuses two processes on one GPU
+torch.manual_seed(0)
+net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.BatchNorm1d(6), torch.nn.Linear(6, 3)).double().to(device)
+batch = torch.randn(8, 4, dtype=torch.float64).to(device)
+World(rank, size, device).sync_batch_norm(net)
+loss = DistributedDataParallel(net, broadcast_buffers=False)(batch.chunk(size)[rank]).square().mean()
+loss.backward()
+if rank == 0:
+    grads = {f"grad {name}": p.grad.cpu() for name, p in net.named_parameters()}
+    torch.save({**grads, **{key: value.cpu() for key, value in net.state_dict().items()}}, path)
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_synchronized_batch_norm_of_two_processes_is_that_of_one_with_both_batches(tmp_path, worlds):
+    """Gradients and running statistics, on one GPU that both use."""
+    processes = []
+    for size in (1, 2):
+        for env in worlds(size):
+            command = [sys.executable, "-c", EXACT, str(tmp_path / f"{size}.pt")]
+            processes.append(subprocess.Popen(command, env={**os.environ, **env}))
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0]
+    one, two = (torch.load(tmp_path / f"{size}.pt", weights_only=True) for size in (1, 2))
+    for key, value in one.items():
+        torch.testing.assert_close(two[key], value, msg=lambda text, key=key: f"{key}: {text}")

@@ -147,6 +147,7 @@ def test_every_flag_names_a_key_that_exists(path):
         "lambda": "0.6",
         "head_init": "load",
         "shard_head": "true",
+        "sync_bn": "true",
         "train_feats": "ark",
         "data_type": "feat",
         "noise_data": "data/noises",

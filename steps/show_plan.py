@@ -1,0 +1,100 @@
+#!/usr/bin/env python3
+"""What a recipe's stages would do, without doing it: `--dry-run true` of egs/*/run.sh.
+
+Prints each stage with what is done and what is to do, and why; the iterations of an epoch, learning rate and margin by
+epoch; the disk that is needed and that is free. Reads what the stages read, and writes nothing.
+"""
+
+import argparse
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from steps import make_fbank
+from steps.make_config import add_system_options, system_from
+from steps.train import count_procs
+from sv.config import Config
+from sv.errors import UserError, run_step
+from sv.io import DataDir
+from sv.scoring.parts import Extraction
+from sv.training.plan import in_words, plan_training
+
+MAX_FRAMES = 20000  # of steps/extract_embeddings.sh, which recipes leave as it is
+ANEW = {5: "cosine scores", 6: "score normalization", 7: "PLDA and calibration", 8: "report"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("train_set", type=Path, help="data dir that training reads")
+    parser.add_argument("test_set", type=Path)
+    parser.add_argument("--stage", type=int, required=True)
+    parser.add_argument("--stop-stage", type=int, required=True)
+    parser.add_argument("--fbank", type=Path, required=True, help="folder of feature archives")
+    parser.add_argument("--features", nargs="+", type=Path, required=True, help="data dirs that train_set is made of")
+    parser.add_argument("--gpus", default="auto")
+    parser.add_argument("--num-procs", type=int, default=1)
+    parser.add_argument("--num-nodes", type=int, default=1)
+    parser.add_argument("--checkpoint", default="")
+    add_system_options(parser)
+    args = parser.parse_args()
+    config = system_from(args)
+    stages = {1: show_lists, 2: show_features, 3: show_training, 4: show_embeddings}
+    for stage in range(args.stage, args.stop_stage + 1):
+        if stage in stages:
+            print("\n    ".join([f"stage {stage}:", *stages[stage](config, args)]))
+        elif stage in ANEW:
+            print(f"stage {stage}: {ANEW[stage]}: made anew each time")
+    folder = next(path for path in (args.exp_dir, *args.exp_dir.absolute().parents) if path.exists())
+    print(f"free: {in_words(shutil.disk_usage(folder).free)} on the disk of {folder}")
+
+
+def show_lists(config: Config, args: argparse.Namespace) -> Iterator[str]:
+    for folder in (args.features[0], args.test_set):
+        if (folder / "utt2spk").is_file():
+            data = DataDir(folder)
+            yield f"{folder}: {len(data.utt2spk)} utterances, {len(set(data.utt2spk.values()))} speakers; read again"
+        else:
+            yield f"{folder}: to do, there is no utt2spk"
+
+
+def show_features(config: Config, args: argparse.Namespace) -> Iterator[str]:
+    sets = [(folder, config.dataset_args.fbank_args.dither > 0) for folder in args.features]
+    for folder, dither in [*sets, (args.test_set, False)]:
+        if not (folder / "wav.scp").is_file():
+            yield f"{folder}: to do, its lists are not made yet"
+            continue
+        yield f"{folder}: {_why_features(args, folder, dither=dither)}"
+
+
+def _why_features(args: argparse.Namespace, folder: Path, *, dither: bool) -> str:
+    kind = folder.name.removeprefix(f"{args.features[0].name}_")
+    words = ["begin", str(folder), str(args.fbank / folder.name), "--config", str(args.config)]
+    words += ["--dither", "true" if dither else "false"]
+    if kind in make_fbank.KINDS:
+        words += ["--augment", kind, "--noise-data", args.flag_noise_data, "--reverb-data", args.flag_reverb_data]
+    work, front_end, _ = make_fbank.read_task(make_fbank.parse(words))
+    why = work.mark().stale()
+    return f"to do, {why}; about {in_words(make_fbank.estimate_bytes(folder, front_end))}" if why else "done"
+
+
+def show_training(config: Config, args: argparse.Namespace) -> Iterator[str]:
+    if not (args.train_set / "feats.scp").is_file():
+        yield f"{args.exp_dir}: to do, {args.train_set} has no features yet, on which the iterations depend"
+        return
+    init = Path(args.checkpoint) if args.checkpoint else None
+    yield from plan_training(config, args.train_set, args.exp_dir, num_procs=count_procs(args), init=init).lines()
+
+
+def show_embeddings(config: Config, args: argparse.Namespace) -> Iterator[str]:
+    for folder in (args.features[0], args.test_set):
+        out = args.exp_dir / "embeddings" / folder.name
+        try:
+            why = Extraction(args.exp_dir, folder, out, max_frames=MAX_FRAMES).mark().stale()
+        except UserError as error:
+            why = str(error)
+        yield f"{out}: {'to do, ' + why if why else 'done'}"
+
+
+if __name__ == "__main__":
+    run_step(main)
