@@ -1,0 +1,62 @@
+"""The mini recipe through a real scheduler, from stage 1 to the table, as a lab runs it."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import Cluster
+
+pytestmark = pytest.mark.recipe
+
+ONE_EPOCH = ["--num-epochs", "1", "--num-avg", "1"]
+ONE_EPOCH += ["--set", "margin_update.increase_start_epoch=1 margin_update.fix_start_epoch=1"]
+
+
+@pytest.fixture(scope="session")
+def mini_corpus(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mini") / "corpora"
+    subprocess.run([root / "local" / "make_mini_corpus.py", "--nj", "2", folder], check=True, capture_output=True)
+    return folder
+
+
+def run_mini(root: Path, cluster: Cluster, corpora: Path, folder: Path, *options: str) -> str:
+    """What the recipe prints; its working folders are in `folder`."""
+    words = ["--stage", "1", "--corpora", corpora, "--data", folder / "data", "--exp-dir", folder / "exp"]
+    words += ["--cmd", f"{cluster.submitter.name} --mem 1G", *ONE_EPOCH, *options]
+    done = subprocess.run(
+        [root / "egs" / "mini" / "run.sh", *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def made(folder: Path) -> dict[Path, int]:
+    """Features, models, embeddings and logs of jobs, with the time at which each was written."""
+    patterns = ("data/fbank/**/*.ark", "exp/models/model_*.pt", "exp/embeddings/*/xvector.ark", "**/log/*.log")
+    return {path: path.stat().st_mtime_ns for pattern in patterns for path in folder.glob(pattern)}
+
+
+def test_the_mini_recipe_ends_with_a_table_and_is_not_done_twice(
+    cluster: Cluster, root: Path, mini_corpus: Path, tmp_path: Path
+) -> None:
+    printed = run_mini(root, cluster, mini_corpus, tmp_path)
+    for backend in ("cos", "asnorm20", "plda"):
+        assert f"| vox1_O_cleaned | {backend} |" in printed[printed.rindex("| system |") :]
+    steps = {"fbank/vox2_dev", "fbank/vox1", "exp", "embeddings/vox2_dev", "embeddings/vox1"}
+    logs = [log for log in tmp_path.glob("**/log/*.log") if log.name.startswith(("make_fbank.", "train.", "extract."))]
+    for step in steps:
+        assert any(str(log.parent.parent).endswith(step) for log in logs), step
+    for log in logs:
+        assert log.read_text().splitlines()[-1].startswith("# Ended (code 0) at "), log
+    assert not list(tmp_path.glob("**/q"))
+
+    before = made(tmp_path)
+    run_mini(root, cluster, mini_corpus, tmp_path, "--stop-stage", "4")
+    assert made(tmp_path) == before
