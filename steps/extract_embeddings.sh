@@ -32,7 +32,7 @@ exp_dir=$1
 data=$2
 out=${3:-$exp_dir/embeddings/$(basename "$data")}
 
-if [ -d "$exp_dir" ]; then # else the first step says what is missing
+if [ -d "$exp_dir" ] && [ -d "$data" ]; then # else the first step says what is missing
   hold_lock "$out/.lock" "$out is being filled"
 fi
 args=("$exp_dir" "$data" "$out" --max-frames "$max_frames")

@@ -250,7 +250,8 @@ def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
         raise UserError(f"{name}: {f.channels} channels, 1 expected; make it mono first (sox IN OUT remix 1)")
     if f.samplerate != sample_rate:
         raise UserError(
-            f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first, or set fbank_args.sample_rate"
+            f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first (sox IN -r {sample_rate} OUT), "
+            f"or take a system for {f.samplerate} Hz (dataset_args.fbank_args.sample_rate)"
         )
     if f.frames == 0:
         raise UserError(f"{name}: no samples; leave it out (tools/fix_data_dir.sh)")

@@ -96,6 +96,8 @@ class Verifier:
             UserError: something is missing or damaged; scores were calibrated with what two recordings do not tell.
         """
         exp_dir = Path(exp_dir)
+        if not exp_dir.is_dir():
+            raise UserError(f"{exp_dir} does not exist; give the folder of a trained system (stages 3 to 7)")
         entry = read_thresholds(exp_dir, BACKEND)
         thresholds = {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
         path = exp_dir / "calibration" / f"{BACKEND}.json"

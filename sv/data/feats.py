@@ -88,7 +88,7 @@ def read_index(data_dir: str | Path) -> FeatsIndex:
         UserError: a missing table (the stage that makes it is named), tables that differ in their utterances, an
             archive that is missing or truncated.
     """
-    data = DataDir(data_dir)
+    data = DataDir(data_dir, "make it first (stages 1 and 2)")
     feats = data.require("feats.scp", "make it with steps/make_fbank.sh (stage 2)")
     utt2spk = data.require("utt2spk", "prepare the data (stage 1)")
     frames = data.require("utt2num_frames", "make it with steps/make_fbank.sh (stage 2)")

@@ -83,10 +83,10 @@ def write_table(path: str | Path, rows: Mapping[str, object] | Iterable[tuple[st
 class DataDir:
     """A Kaldi data directory; each table is read, and checked, when it is first asked for."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, remedy: str = "prepare it first (stage 1)") -> None:
         self.path = Path(path)
         if not self.path.is_dir():
-            raise UserError(f"{self.path} is not a data directory; prepare it first (stage 1)")
+            raise UserError(f"{self.path} is not a data directory; {remedy}")
 
     def require(self, name: str, remedy: str) -> Path:
         """Path of the file `name`, which must be there.

@@ -59,7 +59,7 @@ def load_tensors(path: Path) -> Any:
     """
     damage = find_damage(path)
     if damage:
-        raise UserError(f"{path} {damage}")
+        raise UserError(f"{path} {damage}; bring it back, or train again from what is before it (stage 3)")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 

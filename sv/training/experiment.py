@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sv.config import Config, first_difference, load_config, read_front_end, save_config
+from sv.config import Config, first_difference, load_config, parse_config, read_front_end, save_config
 from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, Sampler, build_sampler, read_index, rows_of
 from sv.errors import UserError, log
 from sv.io import atomic_write, base_speaker, folder_lock, write_table
@@ -51,6 +51,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
     Raises:
         UserError: see each step; and a configuration or data other than those that `exp_dir` was begun with.
     """
+    index = read_index(data_dir)  # before anything is written
     with ExitStack() as stack:
         if world.is_main:
             stack.enter_context(folder_lock(exp_dir, "trained"))
@@ -58,7 +59,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
             log.info("%s, torch %s: %s", platform.node(), torch.__version__, shlex.join(sys.argv))
         world.barrier()
         check_front_end(config, data_dir)
-        Experiment(config, read_index(data_dir), exp_dir, world, init).run()
+        Experiment(config, index, exp_dir, world, init).run()
 
 
 class Experiment:
@@ -154,7 +155,7 @@ class Experiment:
             if any((self.exp_dir / "models").glob("model_[1-9]*.pt")) and (self.exp_dir / "config.yaml").is_file():
                 self._check_same(load_config(self.exp_dir / "config.yaml").model_dump())
             return None
-        self._check_same(state["config"])
+        self._check_same(parse_config(state["config"], "the checkpoint").model_dump())
         if state["fingerprint"] != self.fingerprint:
             raise UserError(
                 f"{self.exp_dir} was begun with other data than {self.index.path} (utterances, lengths or speakers "
@@ -234,6 +235,7 @@ class Experiment:
             guard=NonFiniteGuard(
                 lambda draw: self.index.utts[rows_of(draw)],
                 lambda utts, epoch: self.dataset.batch(utts, epoch).to(self.world.device).features,
+                "make them again (stage 2)" if config.train_feats == "ark" else "look at these files",
             ),
             bad=mended.bad,
             exp_dir=self.exp_dir,

@@ -26,10 +26,13 @@ class NonFiniteGuard:
     Args:
         name: id of an utterance, by its draw (`sv.data.sampling`).
         features: (batch, frames, mels) that a step saw, from its utterances and epoch.
+        remedy: what to do about features that are not finite.
     """
 
-    def __init__(self, name: Callable[[int], str], features: Callable[[NDArray[np.int64], int], Tensor]) -> None:
-        self._name, self._features = name, features
+    def __init__(
+        self, name: Callable[[int], str], features: Callable[[NDArray[np.int64], int], Tensor], remedy: str
+    ) -> None:
+        self._name, self._features, self._remedy = name, features, remedy
         self._steps: list[_Step] = []
 
     def note(self, epoch: int, step: int, utts: NDArray[np.int64], losses: Tensor, norm: Tensor | None) -> None:
@@ -60,7 +63,7 @@ class NonFiniteGuard:
         if not finite_features.all():
             return (
                 0,
-                f"features are not finite {where}: {self._names(step, ~finite_features)}; make them again (stage 2)",
+                f"features are not finite {where}: {self._names(step, ~finite_features)}; {self._remedy}",
             )
         remedy = "lower scheduler_args.initial_lr, set clip_grad_norm, or use precision fp32 or bf16"
         if not finite_losses.all():

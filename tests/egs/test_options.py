@@ -53,7 +53,7 @@ def test_made_up_noise_has_no_music(run, recipe):
 def test_training_before_the_features_says_which_stage_makes_them(run, tmp_path):
     result = run("egs/voxceleb/run.sh", "--stage", 3, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp")
     assert result.returncode == 1
-    assert "prepare it first (stage 1)" in result.stderr.splitlines()[-1]
+    assert "make it first (stages 1 and 2)" in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -10,7 +10,9 @@ NAN, INF = float("nan"), float("inf")
 
 def guard(features=None):
     fine = torch.zeros(3, 4, 2)
-    return NonFiniteGuard(lambda utt: f"utt{utt}", lambda utts, epoch: fine if features is None else features)
+    return NonFiniteGuard(
+        lambda utt: f"utt{utt}", lambda utts, epoch: fine if features is None else features, "make them again (stage 2)"
+    )
 
 
 def note(g, step, losses, norm=1.0, utts=(7, 8, 9)):
@@ -63,6 +65,6 @@ def test_a_gradient_that_may_overflow_is_not_looked_at():
 
 
 def test_of_many_utterances_five_are_named():
-    g = NonFiniteGuard(lambda utt: f"utt{utt}", lambda utts, epoch: torch.zeros(9, 1, 1))
+    g = NonFiniteGuard(lambda utt: f"utt{utt}", lambda utts, epoch: torch.zeros(9, 1, 1), "make them again (stage 2)")
     note(g, 1, [NAN] * 9, utts=range(9))
     assert "9 of 9 utterances: utt0, utt1, utt2, utt3, utt4 and 4 more;" in g.find()[1]
