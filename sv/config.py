@@ -359,4 +359,9 @@ def _explain(error: Any) -> str:
     section: type[BaseModel] = Config
     for block in blocks:
         section = section.model_fields[block].annotation  # type: ignore[assignment]
+    if name in _WESPEAKERS_OWN:
+        return f"unknown key {name!r}, of WeSpeaker; tools/import_wespeaker_config.py makes a file of ours of theirs"
     return f"unknown key {name!r}{suggest(key, dict(section.model_fields))}"
+
+
+_WESPEAKERS_OWN = {"projection_args", "margin_scheduler", "enable_amp", "model_init", "dataset_args.resample_rate"}
