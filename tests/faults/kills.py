@@ -34,8 +34,8 @@ OPTIONS = [
     *["--num-epochs", "3", "--num-avg", "2", "--batch-size", "16", "--heldout-speakers", "3", "--top-n", "5"],
     *["--lda-dim", "5", "--num-threads", "1"],
     "--set",
-    "model_args.embed_dim=32 dataset_args.num_frms=80 dataset_args.min_num_frames=80 save_minutes=0.01 eval_epoch_interval=1 "
-    "margin_update.increase_start_epoch=1 margin_update.fix_start_epoch=2",
+    "model_args.embed_dim=32 dataset_args.num_frms=80 dataset_args.min_num_frames=80 save_minutes=0.01 "
+    "eval_epoch_interval=1 margin_update.increase_start_epoch=1 margin_update.fix_start_epoch=2",
 ]
 
 
