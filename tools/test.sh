@@ -103,7 +103,7 @@ if [ "$lint" = true ]; then
   part "mypy" check_types
 fi
 
-select=(--dist loadfile)
+select=(--dist loadfile --durations 25) # the recipes are among the longest: what each took is shown
 if [ "$fast" = true ]; then
   select=(--dist worksteal -m "not slow and not recipe" --durations 5 --durations-min 0.5)
 fi
