@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The parts of local/convert_audio.sh: list what has to be converted, convert a part of it, look at what failed.
 
-begin   writes <out-dir>/convert/todo.N, "source<TAB>target" a line, and prints the number of parts (0: nothing to do)
-part    runs ffmpeg on each line of todo.N; what fails goes to <out-dir>/convert/failed.N
+begin   writes <out-dir>/.convert_audio/todo.N, "source<TAB>target" a line, and prints the number of parts (0: none)
+part    runs ffmpeg on each line of todo.N; what fails goes to failed.N beside it
 end     fails if anything failed, and says what
 """
 
@@ -18,6 +18,7 @@ from local.voxceleb import find_speaker_folders, scan
 from sv.errors import UserError, log, run_step
 from sv.io import atomic_write
 
+WORK_DIR = ".convert_audio"  # in the corpus or --out-dir; made and removed here, so not a name that others would use
 NEEDED_BYTES = 64 << 20  # of free disk; with less, what fails next fails for that reason
 FORMATS = {"flac": ["-f", "flac", "-sample_fmt", "s16"], "wav": ["-f", "wav", "-c:a", "pcm_s16le"]}
 
@@ -32,7 +33,7 @@ def begin(corpus: Path, out: Path, file_format: str, num_parts: int) -> int:
         raise UserError(
             f"{corpus} holds m4a files, and there is no ffmpeg to read them; type: sudo apt-get install ffmpeg"
         )
-    work = out / "convert"
+    work = out / WORK_DIR
     try:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
@@ -85,7 +86,7 @@ def target_folder(folder: Path, corpus: Path, out: Path, file_format: str) -> Pa
 
 def convert_part(out: Path, part: int) -> None:
     """Convert what todo.N lists; go on after a file that fails, but not on a full disk."""
-    lines = (out / "convert" / f"todo.{part}").read_text().splitlines()
+    lines = (out / WORK_DIR / f"todo.{part}").read_text().splitlines()
     failed = []
     for number, line in enumerate(lines, start=1):
         source, _, target = line.partition("\t")
@@ -97,7 +98,7 @@ def convert_part(out: Path, part: int) -> None:
         if number % 1000 == 0:
             log.info("%d of %d files", number, len(lines))
     if failed:
-        with atomic_write(out / "convert" / f"failed.{part}") as f:
+        with atomic_write(out / WORK_DIR / f"failed.{part}") as f:
             f.writelines(failed)
     log.info("%d of %d files converted", len(lines) - len(failed), len(lines))
 
@@ -127,16 +128,16 @@ def end(out: Path) -> None:
     Raises:
         UserError: how many, where they are listed, and the first.
     """
-    failed = sorted(line for path in (out / "convert").glob("failed.*") for line in path.read_text().splitlines())
+    failed = sorted(line for path in (out / WORK_DIR).glob("failed.*") for line in path.read_text().splitlines())
     if failed:
-        report = out / "convert" / "failed"
+        report = out / WORK_DIR / "failed"
         with atomic_write(report) as f:
             f.writelines(f"{line}\n" for line in failed)
         raise UserError(
             f"{len(failed)} files could not be converted, listed in {report}: the first {failed[0]};"
             " unpack them again, or delete them to do without"
         )
-    shutil.rmtree(out / "convert")
+    shutil.rmtree(out / WORK_DIR)
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 #
 # Reads   <corpus-dir>: ID/VIDEO/NUMBER.m4a up to four levels down (dev/aac/, aac/ ...)
 # Leaves  the same tree beside it, "aac" in the path replaced by the format: dev/aac/ID/... -> dev/flac/ID/...; under
-#         --out-dir instead where the corpus is read-only. Lists and logs in <its folder>/convert/.
+#         --out-dir instead where the corpus is read-only. Lists and logs
+#         are in its .convert_audio/, until all went well.
 #
 # An utterance that is there as WAV or FLAC already is not converted. Each file appears whole or not at all: killed and
 # started again, it goes on. Files that ffmpeg can not read, or not to their end, are listed, and then the script fails.
@@ -32,6 +33,6 @@ if [ "$num_parts" -eq 0 ]; then
   echo "convert_audio.sh: $corpus has no m4a left to convert" >&2
   exit 0
 fi
-$cmd JOB=1:"$num_parts" "$out/convert/log/convert.JOB.log" \
+$cmd JOB=1:"$num_parts" "$out/.convert_audio/log/convert.JOB.log" \
   local/convert_audio.py part --part JOB "$out"
 local/convert_audio.py end "$out"

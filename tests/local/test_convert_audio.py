@@ -46,7 +46,17 @@ def test_the_tree_is_kept_and_the_audio_is_16_khz_mono(corpus, run, ending):
     power = np.square(np.abs(np.fft.rfft(samples)))
     assert power.argmax() * rate / len(samples) == pytest.approx(440, abs=2)
     assert "PCM_16" in soundfile.info(corpus / "dev" / ending / "id00012" / "abc" / f"00001.{ending}").subtype
-    assert not (corpus / "convert").exists()
+    assert not (corpus / ".convert_audio").exists()
+
+
+@pytest.mark.slow
+def test_a_folder_of_the_users_own_is_left_alone(corpus, run):
+    own = corpus / "convert" / "my_script.sh"
+    own.parent.mkdir()
+    own.write_text("mine\n")
+    result = run("local/convert_audio.sh", corpus)
+    assert result.returncode == 0, result.stderr
+    assert own.read_text() == "mine\n"
 
 
 @pytest.mark.slow
@@ -78,7 +88,7 @@ def test_a_truncated_file_fails_the_script_and_is_named(corpus, m4a, run):
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
     assert last.startswith("convert_audio.py: error: 1 files could not be converted") and str(bad) in last
-    assert (corpus / "convert" / "failed").read_text().startswith(f"{bad}: ffmpeg: ")
+    assert (corpus / ".convert_audio" / "failed").read_text().startswith(f"{bad}: ffmpeg: ")
     assert len(files(corpus, "flac")) == 2  # the others are done
     assert not list(corpus.rglob("*.tmp"))
 
@@ -89,14 +99,14 @@ def test_without_ffmpeg(corpus, tmp_path, root):
     result = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert "no ffmpeg" in result.stderr and "type: sudo apt-get install ffmpeg" in result.stderr
-    assert not (corpus / "convert").exists()
+    assert not (corpus / ".convert_audio").exists()
 
 
 def test_nothing_to_convert_needs_no_ffmpeg(tmp_path, run):
     (tmp_path / "dev" / "wav" / "id00012" / "abc").mkdir(parents=True)
     (tmp_path / "dev" / "wav" / "id00012" / "abc" / "00001.wav").touch()
     result = run("local/convert_audio.sh", tmp_path)
-    assert result.returncode == 0 and not (tmp_path / "convert").exists()
+    assert result.returncode == 0 and not (tmp_path / ".convert_audio").exists()
 
 
 def test_missing_corpus(tmp_path, run):
