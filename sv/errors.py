@@ -14,6 +14,19 @@ from pathlib import Path
 
 log = logging.getLogger("sv")
 
+_NO_FOLDER = "; check the path: a file stands where a folder is wanted"
+_OTHER_PLACE = "; name another place, or have its permissions changed"
+_REMEDIES = {
+    "ENOSPC": "; free some disk space and run the same command again",
+    "ENOENT": "; check the path",
+    "EEXIST": _NO_FOLDER,
+    "ENOTDIR": _NO_FOLDER,
+    "EISDIR": "; name a file in that folder",
+    "EACCES": _OTHER_PLACE,
+    "EPERM": _OTHER_PLACE,
+    "EROFS": _OTHER_PLACE,
+}
+
 
 class UserError(Exception):
     """Something that the user can mend; the message is one line: what, where, what to do."""
@@ -57,9 +70,5 @@ def _fail(script: str, message: str, verbose: bool, status: int = 1) -> None:
 def _describe(error: OSError) -> str:
     """One line for what the system refused, with the file if it is known."""
     where = f"{error.filename}: " if error.filename else ""
-    remedy = {"ENOSPC": "; free some disk space and run the same command again"}
-    return f"{where}{error.strerror or error}{remedy.get(_errno_name(error), '')}"
-
-
-def _errno_name(error: OSError) -> str:
-    return errno.errorcode.get(error.errno or 0, "")
+    remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "")
+    return f"{where}{error.strerror or error}{remedy}"

@@ -48,7 +48,7 @@ def iter_columns(path: str | Path, layout: str, widths: Container[int]) -> Itera
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist")
+        raise UserError(f"{path} does not exist; give a file with lines '{layout}'")
     first_line, width = 1, 0
     with open(path, "rb") as f:
         while text := f.read(_BLOCK_BYTES) + f.readline():

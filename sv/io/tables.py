@@ -41,7 +41,7 @@ def iter_table(path: str | Path) -> Iterator[tuple[int, str, str]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist")
+        raise UserError(f"{path} does not exist; give a file with lines 'key value'")
     with open(path, encoding="utf-8", newline="\n") as f:
         try:
             for number, line in enumerate(f, start=1):
@@ -57,8 +57,12 @@ def iter_table(path: str | Path) -> Iterator[tuple[int, str, str]]:
             raise UserError(f"{path}: not UTF-8 text ({error.reason}); write it again as UTF-8") from error
 
 
-def read_table(path: str | Path) -> dict[str, str]:
+def read_table(path: str | Path, *, mend_twice: str = "keep one of the two lines") -> dict[str, str]:
     """A whole table, in the order of the file.
+
+    Args:
+        path: the table.
+        mend_twice: what to do about a key that comes twice.
 
     Raises:
         UserError: as `iter_table`, and for an empty table or a key that comes twice.
@@ -66,7 +70,7 @@ def read_table(path: str | Path) -> dict[str, str]:
     table: dict[str, str] = {}
     for number, key, value in iter_table(path):
         if key in table:
-            raise UserError(f"{path}:{number}: {key} comes twice; run tools/fix_data_dir.sh {Path(path).parent}")
+            raise UserError(f"{path}:{number}: {key} comes twice; {mend_twice}")
         table[check_id(key, f"{path}:{number}")] = value
     if not table:
         raise UserError(f"{path} is empty; make it again")
@@ -101,7 +105,11 @@ class DataDir:
         return path
 
     def _table(self, name: str, remedy: str) -> dict[str, str]:
-        return read_table(self.require(name, remedy))
+        return read_table(self.require(name, remedy), mend_twice=self._fix)
+
+    @property
+    def _fix(self) -> str:
+        return f"run tools/fix_data_dir.sh {self.path}"
 
     @cached_property
     def wav_scp(self) -> dict[str, str]:
@@ -142,7 +150,7 @@ class DataDir:
         path = self.path / "segments"
         if not path.exists():
             return {}
-        return {utt: _segment(value, path, utt) for utt, value in read_table(path).items()}
+        return {utt: _segment(value, path, utt) for utt, value in read_table(path, mend_twice=self._fix).items()}
 
 
 def _number(kind: type[int] | type[float], value: str, path: Path, key: str) -> float | int:

@@ -119,4 +119,5 @@ def read_enroll_map(path: str | Path) -> dict[str, list[str]]:
     Raises:
         UserError: a missing or empty file, a model without utterances, a model that comes twice.
     """
-    return {model: utts.split() for model, utts in read_table(path).items()}
+    table = read_table(path, mend_twice="write all its utterances in one line")
+    return {model: utts.split() for model, utts in table.items()}

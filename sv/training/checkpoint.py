@@ -103,7 +103,7 @@ class Checkpoints:
     def load_last(self) -> dict[str, Any] | None:
         """The last state that is not damaged; None if there is none at all.
 
-        Damaged ones are named in a warning and removed, as the training to come would meet them again.
+        Damaged ones are named in a warning; `clean` removes them.
 
         Raises:
             UserError: all of them are damaged.

@@ -17,6 +17,15 @@ def main():
 run_step(main)
 """
 
+WRITE = """
+import sys
+from sv.errors import run_step
+from sv.io import atomic_write
+def main():
+    with atomic_write(sys.argv[1]): pass
+run_step(main)
+"""
+
 
 @pytest.fixture
 def step(tmp_path: Path) -> Path:
@@ -41,6 +50,21 @@ def test_full_disk_names_file_and_remedy(run, step):
     assert result.stderr == (
         "step.py: error: exp/a.pt: No space left on device; free some disk space and run the same command again\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/proc/none/x", "/proc/none: No such file or directory; check the path\n"),
+        ("{folder}/step.py/x", "step.py: File exists; check the path: a file stands where a folder is wanted\n"),
+        ("{folder}", "Is a directory; name a file in that folder\n"),
+    ],
+)
+def test_a_place_that_can_not_be_written_names_the_remedy(run, step, tmp_path, path, said):
+    (tmp_path / "write.py").write_text(WRITE)
+    result = run("python3", tmp_path / "write.py", path.format(folder=tmp_path))
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert said in result.stderr
 
 
 def test_a_bug_keeps_its_traceback(run, step):

@@ -3,7 +3,7 @@
 import pytest
 
 from sv.errors import UserError
-from sv.registry import Registry
+from sv.registry import Registry, suggest
 
 LOSSES: Registry[tuple] = Registry("loss")
 
@@ -33,3 +33,12 @@ def test_unknown_names_and_types_are_refused_by_name(name, options, message):
     with pytest.raises(UserError) as error:
         LOSSES.build(name, 256, **options)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [("ResNet35", "; did you mean 'ResNet34'?"), ("ResNet5", "; did you mean 'ResNet50'?"), ("tdnn", ";")],
+)
+def test_the_nearest_name_is_suggested(word, nearest):
+    names = ["ResNet18", "ResNet34", "ResNet50", "ResNet152"]
+    assert suggest(word, names) == f"{nearest} known: ResNet18, ResNet34, ResNet50, ResNet152"

@@ -20,7 +20,7 @@ def test_tabs_separate_as_blanks_do(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"u1 a\nu1 b\n", "t:2: u1 comes twice"),
+        (b"u1 a\nu1 b\n", "t:2: u1 comes twice; keep one of the two lines"),
         (b"u1 a\nu2\n", "t:2: expected 'key value', found 'u2'"),
         (b"u1 a\n\nu2 b\n", "t:2: expected 'key value'"),
         (b"", "t is empty"),
@@ -59,6 +59,13 @@ def test_speakers_are_collected_from_utt2spk(tmp_path):
     assert data.spk2utt == {"s1": ["u2"], "s2": ["u1", "u3"]}
 
 
+@pytest.mark.parametrize("name", ["utt2spk", "segments"])
+def test_a_line_too_many_in_a_data_dir_is_for_the_tool_that_mends_it(tmp_path, name):
+    data = make_dir(tmp_path, **{name: "u1 a 0 1\n" * 2})
+    with pytest.raises(UserError, match=f"{name}:2: u1 comes twice; run tools/fix_data_dir.sh {tmp_path}$"):
+        getattr(data, name)
+
+
 def test_numbers_and_segments_are_checked(tmp_path):
     data = make_dir(
         tmp_path, utt2dur="u1 1.5\n", utt2num_frames="u1 x\n", segments="u1 r1 0.5 2.0\n", wav__scp="r1 a.wav\n"
@@ -73,6 +80,11 @@ def test_numbers_and_segments_are_checked(tmp_path):
 def test_bad_segments_are_refused(tmp_path, line):
     with pytest.raises(UserError, match="u1"):
         _ = make_dir(tmp_path, segments=line + "\n").segments
+
+
+def test_a_missing_table_says_what_is_wanted(tmp_path):
+    with pytest.raises(UserError, match="t does not exist; give a file with lines 'key value'"):
+        read_table(tmp_path / "t")
 
 
 def test_missing_files_say_which_stage_makes_them(tmp_path):

@@ -137,6 +137,13 @@ def test_bytes_that_are_not_utf8_are_an_unknown_id(tmp_path: Path) -> None:
         list(read_trials(path, KNOWN))
 
 
+def test_model_that_comes_twice_names_the_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "enroll_map"
+    path.write_text("m1 a/1.wav\nm1 a/2.wav\n")
+    with pytest.raises(UserError, match=r"enroll_map:2: m1 comes twice; write all its utterances in one line$"):
+        read_enroll_map(path)
+
+
 def test_enroll_map_lists_utterances_by_model(tmp_path: Path) -> None:
     path = tmp_path / "map"
     path.write_text("m1 a/1.wav a/2.wav\nm2 b/1.wav\n")
