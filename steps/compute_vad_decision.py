@@ -34,7 +34,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("ark_dir", type=Path, help="for this data dir alone")
     parser.add_argument("--num-parts", type=int, default=1)
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
-    parser.add_argument("--vad-config", type=Path, help="Kaldi's conf/vad.conf; goes before the following")
+    parser.add_argument("--vad-config", type=Path, help="Kaldi's conf/vad.conf; the following go before it")
     for name in VAD_TYPES:
         parser.add_argument(f"--{name.replace('_', '-')}", help="as in Kaldi's compute-vad")
     parser.add_argument("--config", type=Path, help="YAML of a system, where the data dir has no fbank.yaml")
@@ -43,10 +43,9 @@ def parse() -> argparse.Namespace:
 
 
 def vad_settings(args: argparse.Namespace) -> dict[str, float]:
-    """The keyword arguments of `energy_vad`, from the options and then from Kaldi's file."""
-    texts = {name: getattr(args, name) for name in VAD_TYPES if getattr(args, name) is not None}
-    if args.vad_config:
-        texts |= read_kaldi_config(args.vad_config)
+    """The keyword arguments of `energy_vad`, from Kaldi's file and, going before it, the options."""
+    texts = read_kaldi_config(args.vad_config) if args.vad_config else {}
+    texts |= {name: getattr(args, name) for name in VAD_TYPES if getattr(args, name) is not None}
     settings: dict[str, float] = {}
     for name, text in texts.items():
         try:

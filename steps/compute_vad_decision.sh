@@ -10,8 +10,9 @@
 # again with the same nj, whole parts are kept; a vad.scp that is complete is left alone.
 #
 # Usage: steps/compute_vad_decision.sh [options] <data-dir> [<ark-dir>]
+#    or: steps/compute_vad_decision.sh [options] <data-dir> <log-dir> <ark-dir>
 # e.g.: steps/compute_vad_decision.sh --nj 8 --vad-energy-threshold 5.5 data/train fbank/train
-#       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank)
+#       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
 set -euo pipefail
 if ! [ -e path.sh ]; then
   echo "compute_vad_decision.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
@@ -26,7 +27,7 @@ vad_energy_threshold=5.0        # a frame is loud if its log energy is above thi
 vad_energy_mean_scale=0.5       #   plus this times the utterance's mean log energy
 vad_frames_context=0            # so many frames to either side vote on a frame
 vad_proportion_threshold=0.6    # it is speech if at least this share of the votes is loud
-vad_config=                     # FILE: Kaldi's conf/vad.conf; its lines go before the four options above
+vad_config=                     # FILE: Kaldi's conf/vad.conf; the four options above go before its lines
 config=                         # FILE: YAML of a system, for frame length and shift where there is no fbank.yaml
 allow_pipes=false               # true|false: run the commands in wav.scp (speed copies need none)
 . tools/parse_options.sh
@@ -34,15 +35,25 @@ allow_pipes=false               # true|false: run the commands in wav.scp (speed
 
 data=$1
 ark_dir=${2:-$data/fbank}
+log_dir=$ark_dir/log
+if [ $# -eq 3 ]; then # as Kaldi's own script is called
+  log_dir=$2
+  ark_dir=$3
+fi
 
-mkdir -p "$ark_dir/log"
+mkdir -p "$ark_dir" "$log_dir"
 hold_lock "$ark_dir/.lock" "$ark_dir is being filled"
-args=("$data" "$ark_dir" --allow-pipes "$allow_pipes" --energy-threshold "$vad_energy_threshold"
-  --energy-mean-scale "$vad_energy_mean_scale" --frames-context "$vad_frames_context"
-  --proportion-threshold "$vad_proportion_threshold")
+args=("$data" "$ark_dir" --allow-pipes "$allow_pipes")
 if [ -n "$vad_config" ]; then
   args+=(--vad-config "$vad_config")
 fi
+declare -A settings=([energy_threshold]=$vad_energy_threshold [energy_mean_scale]=$vad_energy_mean_scale
+  [frames_context]=$vad_frames_context [proportion_threshold]=$vad_proportion_threshold)
+for name in "${!settings[@]}"; do
+  if [ -z "$vad_config" ] || is_given "vad_$name"; then
+    args+=("--${name//_/-}" "${settings[$name]}")
+  fi
+done
 if [ -n "$config" ]; then
   args+=(--config "$config")
 fi
@@ -52,6 +63,6 @@ if [ "$num_parts" -eq 0 ]; then
   exit 0
 fi
 tools/validate_data_dir.sh --no-text --no-feats "$data"
-$cmd JOB=1:"$num_parts" "$ark_dir/log/compute_vad_decision.JOB.log" \
+$cmd JOB=1:"$num_parts" "$log_dir/compute_vad_decision.JOB.log" \
   steps/compute_vad_decision.py part "${args[@]}" --part JOB --num-parts "$num_parts"
 steps/compute_vad_decision.py join "${args[@]}" --num-parts "$num_parts"

@@ -10,8 +10,9 @@
 # settings, of wav.scp or of segments it is made again.
 #
 # Usage: steps/make_fbank.sh [options] <data-dir> [<ark-dir>]
+#    or: steps/make_fbank.sh [options] <data-dir> <log-dir> <ark-dir>
 # e.g.: steps/make_fbank.sh --nj 8 --dither true data/train fbank/train
-#       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank)
+#       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
 set -euo pipefail
 if ! [ -e path.sh ]; then
   echo "make_fbank.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
@@ -34,8 +35,13 @@ verify=false          # true|false: look at archives that are there already by c
 
 data=$1
 ark_dir=${2:-$data/fbank}
+log_dir=$ark_dir/log
+if [ $# -eq 3 ]; then # as Kaldi's own script is called
+  log_dir=$2
+  ark_dir=$3
+fi
 
-mkdir -p "$ark_dir/log"
+mkdir -p "$ark_dir" "$log_dir"
 hold_lock "$ark_dir/.lock" "$ark_dir is being filled"
 args=("$data" "$ark_dir" --dither "$dither" --allow-pipes "$allow_pipes")
 if [ -n "$config" ]; then
@@ -50,7 +56,7 @@ if [ "$num_parts" -eq 0 ]; then
   exit 0
 fi
 tools/validate_data_dir.sh --no-text --no-feats "$data"
-$cmd JOB=1:"$num_parts" "$ark_dir/log/make_fbank.JOB.log" \
+$cmd JOB=1:"$num_parts" "$log_dir/make_fbank.JOB.log" \
   steps/make_fbank.py part "${args[@]}" --part JOB --num-parts "$num_parts"
 steps/make_fbank.py join "${args[@]}" --num-parts "$num_parts"
 tools/validate_data_dir.sh --no-text "$data"

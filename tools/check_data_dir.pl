@@ -88,6 +88,8 @@ sub check_segment {
         return "$wrong: utt recording start end";
     }
     my ($recording, $start, $end) = split ' ', $value;
+    return "end $end: Kaldi's -1, the end of the recording, is not read here; write the recording's seconds"
+        if $end =~ /^-1(\.0*)?$/;
     for my $time ($start, $end) {
         return "'$time' is not a time in seconds, from 0 on" unless $time =~ /^(\d+\.?\d*|\.\d+)(e[-+]?\d{1,3})?$/i;
     }

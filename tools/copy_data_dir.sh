@@ -4,7 +4,7 @@
 # Reads   <src-dir>, all of Kaldi's files there are, fbank.yaml, trials/
 # Leaves  <dest-dir> with the same files, ids renamed in all of them and everything sorted again; where utterances are
 #         renamed also utt2uniq (new id, old id). Arks and audio are not copied. Nothing is left if the result is not
-#         valid, as when a new id no longer begins with its speaker.
+#         valid, as when the new ids sort otherwise than their speakers (validate_data_dir.sh says what it checks).
 #
 # Usage: tools/copy_data_dir.sh [options] <src-dir> <dest-dir>
 # e.g.: tools/copy_data_dir.sh --spk-prefix=far- --utt-prefix=far- data/train data/train_far

@@ -15,8 +15,14 @@ fi
 
 # Options
 nj=8                  # headers read at a time
+cmd=                  # read them in one job of this, such as "queue.pl"; its log: <data-dir>/log/get_utt2dur.log (default: here)
 frame_shift=0.01      # seconds; where there are only features, and no fbank.yaml
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 . tools/parse_options.sh
 
-tools/get_utt2dur.py "$1" --nj "$nj" --frame-shift "$frame_shift" --allow-pipes "$allow_pipes"
+job=()
+if [ -n "$cmd" ]; then
+  read -ra job <<<"$cmd"
+  job+=("$1/log/get_utt2dur.log")
+fi
+${job[@]+"${job[@]}"} tools/get_utt2dur.py "$1" --nj "$nj" --frame-shift "$frame_shift" --allow-pipes "$allow_pipes"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The work of tools/get_utt2num_frames.sh.
 
-Reads   <data-dir>/feats.scp and the header of each matrix
+Reads   <data-dir>/feats.scp and the header of each matrix, else utt2dur
 Writes  <data-dir>/utt2num_frames "utt frames"
 """
 
@@ -9,27 +9,44 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sv.errors import log, run_step
+from sv.errors import UserError, log, run_step
 from sv.io import DataDir, read_header, write_table
 from sv.io.ark import split_location
+
+
+def from_feats(data: DataDir, nj: int) -> dict[str, int]:
+    """Frames by utterance; headers are read by nj threads."""
+
+    def count(location: str) -> int:
+        return read_header(*split_location(location, str(data.path / "feats.scp"))).rows
+
+    with ThreadPoolExecutor(nj) as pool:
+        return dict(zip(data.feats_scp, pool.map(count, data.feats_scp.values()), strict=True))
+
+
+def from_durations(data: DataDir, frame_shift: float, frame_overlap: float) -> dict[str, int]:
+    """Frames by utterance, as Kaldi counts them: those that fit whole."""
+    rounding_error = 1e-6  # of a frame: (0.515 - 0.015) / 0.01 is 49.99...
+    return {utt: int((s - frame_overlap) / frame_shift + rounding_error) for utt, s in data.utt2dur.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--nj", type=int, default=1, help="headers read at a time")
+    parser.add_argument("--frame-shift", type=float, default=0.01, help="seconds")
+    parser.add_argument("--frame-overlap", type=float, default=0.015, help="seconds")
     args = parser.parse_args()
+    if args.frame_shift <= 0:
+        raise UserError(f"--frame-shift {args.frame_shift} is not above 0; it is in seconds, usually 0.01")
     data = DataDir(args.data_dir)
     out = data.path / "utt2num_frames"
-    if out.is_file() and data.utt2num_frames.keys() == data.feats_scp.keys():
+    has_feats = (data.path / "feats.scp").is_file()
+    utts = data.feats_scp.keys() if has_feats else data.utt2dur.keys()
+    if out.is_file() and data.utt2num_frames.keys() == utts:
         log.info("%s is there already", out)
         return
-
-    def count(location: str) -> int:
-        return read_header(*split_location(location, str(data.path / "feats.scp"))).rows
-
-    with ThreadPoolExecutor(args.nj) as pool:
-        frames = dict(zip(data.feats_scp, pool.map(count, data.feats_scp.values()), strict=True))
+    frames = from_feats(data, args.nj) if has_feats else from_durations(data, args.frame_shift, args.frame_overlap)
     write_table(out, frames)
     log.info("%s: %d utterances, %d frames", out, len(frames), sum(frames.values()))
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Number of feature frames of each utterance, from the headers of the archives.
+# Number of feature frames of each utterance, from the headers of the archives; without features, from the durations.
 #
-# Reads   <data-dir>/feats.scp and 32 bytes of each matrix
-# Leaves  <data-dir>/utt2num_frames; left alone where it already has all utterances of feats.scp
+# Reads   <data-dir>/feats.scp and 32 bytes of each matrix, else utt2dur
+# Leaves  <data-dir>/utt2num_frames; left alone where it already has all utterances of feats.scp (or utt2dur)
 #
 # Usage: tools/get_utt2num_frames.sh [options] <data-dir>
 # e.g.: tools/get_utt2num_frames.sh data/train
@@ -15,6 +15,14 @@ fi
 
 # Options
 nj=8                  # headers read at a time
+cmd=                  # read them in one job of this, such as "queue.pl"; its log: <data-dir>/log/get_utt2num_frames.log (default: here)
+frame_shift=0.01      # seconds; where there are no features
+frame_overlap=0.015   # seconds that a frame has in common with the next; where there are no features
 . tools/parse_options.sh
 
-tools/get_utt2num_frames.py "$1" --nj "$nj"
+job=()
+if [ -n "$cmd" ]; then
+  read -ra job <<<"$cmd"
+  job+=("$1/log/get_utt2num_frames.log")
+fi
+${job[@]+"${job[@]}"} tools/get_utt2num_frames.py "$1" --nj "$nj" --frame-shift "$frame_shift" --frame-overlap "$frame_overlap"

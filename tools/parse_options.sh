@@ -24,6 +24,7 @@
 #   say "what"             one line on stderr, with the script's name
 #   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
+#   is_given NAME          true if the user has given that option (a variable's name)
 #   option_args            array of all options with their values, to hand them on: other.sh "${option_args[@]}"
 
 _po_script=${BASH_SOURCE[1]}
@@ -33,7 +34,7 @@ if [[ $_po_script != /* && -n ${start_dir:-} && -e $start_dir/$_po_script ]]; th
 fi
 _po_head=()                                           # the opening comment, without "# "
 _po_rows=()                                           # what --help prints of the block: an option's name, or "#text"
-declare -A _po_default=() _po_about=() _po_kind=()    # by option name; kind: any, bool, int, a "|a|b|" list, path
+declare -A _po_default=() _po_about=() _po_kind=() _po_given=()    # by option name; kind: any, bool, int, a "|a|b|" list, path
 
 say() {
   printf '%s: %s\n' "$_po_name" "$*" >&2
@@ -53,6 +54,10 @@ usage_error() {
   say "error: $*"
   _po_print_usage >&2
   exit 2
+}
+
+is_given() {
+  [[ -n ${_po_given[$1]+set} ]]
 }
 
 in_stage() {
@@ -228,6 +233,7 @@ _po_set() { # <name> <value>
     value=$start_dir/${value#./}
   fi
   printf -v "$1" %s "$value"
+  _po_given[$1]=true
 }
 
 _po_is_option() { # <argument>: does it name an option of this script?

@@ -42,7 +42,9 @@ dest=${dest%/}
 num_utt=0
 if [[ $mode == *-list ]]; then
   [ $# -eq 2 ] || usage_error "with $mode, the arguments are <src-dir> <dest-dir>"
-  [ -f "$list" ] || die "$list does not exist; name a file with an id in each line"
+  if [ ! -r "$list" ] || [ -d "$list" ]; then
+    die "$list cannot be read; name a file with an id in each line"
+  fi
 else
   [ $# -eq 3 ] || usage_error "expected <src-dir> <num-utt> <dest-dir>"
   num_utt=$2
@@ -88,13 +90,14 @@ choose() { # lines that begin with the utterances, in any order
     --first) awk -v n="$num_utt" 'NR <= n' "$src/utt2spk" ;;
     --last) awk -v n="$num_utt" -v total="$total" 'NR > total - n' "$src/utt2spk" ;;
     --shortest) durations | sort -s -k2,2g | awk -v n="$num_utt" 'NR <= n' ;;
-    --spk-list) "$tools/filter_scp.pl" -f 2 "$list" "$src/utt2spk" ;;
-    --utt-list) "$tools/filter_scp.pl" "$list" "$src/utt2spk" ;;
+    --spk-list) "$tools/filter_scp.pl" -f 2 "$work/.list" "$src/utt2spk" ;;
+    --utt-list) "$tools/filter_scp.pl" "$work/.list" "$src/utt2spk" ;;
     evenly) awk -v n="$num_utt" -v total="$total" "$evenly"' chosen(NR, n, total)' "$src/utt2spk" ;;
   esac
 }
 
 make_work_dir "$dest"
+[ -z "$list" ] || cat "$list" >"$work/.list" # which may be a pipe, as <(...) is
 choose | awk '{ print $1 }' | sort -u >"$work/.utts"
 [ -s "$work/.utts" ] || die "$src has none of the ids in $list; are they of another data dir?"
 filter_data_dir "$src" "$work/.utts" "$work"

@@ -393,3 +393,13 @@ def test_augmented_features_are_the_same_for_any_split_and_of_the_audio_that_is_
 
 def read_index_features(data: Path) -> dict[str, np.ndarray]:
     return {utt: read_matrix(location) for utt, location in read_table(data / "feats.scp").items()}
+
+
+@pytest.mark.slow
+def test_called_as_kaldis_script(run: Run, data: Path, tmp_path: Path) -> None:
+    result = run("steps/make_fbank.sh", "--nj", 2, data, tmp_path / "log", tmp_path / "arks")
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["make_fbank.1.log", "make_fbank.2.log"]
+    assert {Path(value.rsplit(":", 1)[0]).parent for value in read_table(data / "feats.scp").values()} == {
+        tmp_path / "arks"
+    }

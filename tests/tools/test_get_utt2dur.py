@@ -76,6 +76,28 @@ def test_number_of_frames(run: Run, data: Path) -> None:
     assert "is there already" in run("tools/get_utt2num_frames.sh", data).stderr
 
 
+def test_number_of_frames_from_durations(run: Run, data: Path) -> None:
+    (data / "feats.scp").unlink()
+    result = run("tools/get_utt2num_frames.sh", data)
+    assert result.returncode == 1 and "utt2dur does not exist; make it with tools/get_utt2dur.sh" in result.stderr
+    (data / "utt2dur").write_text("a 0.515\nb 2.0\n")  # (2 - 0.015) / 0.01 = 198.5
+    assert run("tools/get_utt2num_frames.sh", data).returncode == 0
+    assert read_table(data / "utt2num_frames") == {"a": "50", "b": "198"}
+    (data / "utt2num_frames").unlink()
+    assert run("tools/get_utt2num_frames.sh", "--frame-shift=0.02", "--frame-overlap=0.01", data).returncode == 0
+    assert read_table(data / "utt2num_frames") == {"a": "25", "b": "99"}
+    result = run("tools/get_utt2num_frames.sh", "--frame-shift", 0, data)
+    assert result.returncode == 1 and "--frame-shift 0.0 is not above 0" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["utt2dur", "utt2num_frames"])
+def test_one_job_of_a_command(run: Run, data: Path, name: str) -> None:
+    result = run(f"tools/get_{name}.sh", "--cmd", "run.pl --max-retries 0", data)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert read_table(data / name).keys() == {"a", "b", "sp0.9-a"}
+    assert "3 utterances" in (data / "log" / f"get_{name}.log").read_text()
+
+
 def test_truncated_archive_is_named(run: Run, data: Path) -> None:
     with open(data / "feats.ark", "r+b") as f:
         f.truncate(f.seek(0, 2) - 1)

@@ -199,6 +199,12 @@ def test_paths_stay_without_start_dir(script: Script) -> None:
     assert script.values("--config", "a.yaml", "data")["config"] == "a.yaml"
 
 
+def test_is_given(tmp_path: Path) -> None:
+    after = 'for name in nj scale dither; do if is_given $name; then echo "given $name"; fi; done'
+    done = Script(tmp_path, after=after)("--scale", "32", "--dither", "data")
+    assert re.findall(r"given (\w+)", done.stdout) == ["scale", "dither"]
+
+
 def test_in_stage(tmp_path: Path) -> None:
     after = 'for n in 0 1 2 3 4 9; do if in_stage $n "title $n"; then echo "ran $n"; fi; done; echo end'
     script = Script(tmp_path, after=after)

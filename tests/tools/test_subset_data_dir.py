@@ -1,9 +1,12 @@
 """tools/subset_data_dir.sh: which utterances each option takes, and what comes with them."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
 
 MakeDataDir = Callable[..., Path]
 Read = Callable[[Path], dict[str, str]]
@@ -59,6 +62,14 @@ def test_subset_of_whole_speakers(data_dir: Path, ok: Say, read: Read, snapshot:
     assert len(chosen) > 1
 
 
+@pytest.mark.parametrize("option", ["--utt-list", "--spk-list"])
+def test_subset_by_a_list_from_a_pipe(data_dir: Path, option: str, read: Read) -> None:
+    command = f"{TOOLS}/subset_data_dir.sh {option} <(printf '%s\\n' s1-u1 s1-u2 s1-u3 s1) data new"
+    done = subprocess.run(["bash", "-c", command], cwd=data_dir.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(read(data_dir.parent / "new/utt2spk")) == ["s1-u1", "s1-u2", "s1-u3"]
+
+
 def test_subset_by_duration(make_data_dir: MakeDataDir, ok: Say, error: Say, read: Read) -> None:
     data = make_data_dir(utt2num_frames=None)
     ok("subset_data_dir.sh", "--shortest", "data", 2, "new")
@@ -95,7 +106,8 @@ def test_subset_with_segments_and_trials(
         (["--first", "--last", "data", "2", "new"], 2, "only one of --first --last at a time"),
         (["--spk-list", "list", "data", "2", "new"], 2, "with --spk-list, the arguments are <src-dir> <dest-dir>"),
         (["data", "new"], 2, "expected <src-dir> <num-utt> <dest-dir>"),
-        (["--utt-list", "none", "data", "new"], 1, "none does not exist; name a file with an id in each line"),
+        (["--utt-list", "none", "data", "new"], 1, "none cannot be read; name a file with an id in each line"),
+        (["--utt-list", "data", "data", "new"], 1, "data cannot be read; name a file with an id in each line"),
         (["--utt-list", "list", "data", "new"], 1, "data has none of the ids in list; are they of another data dir?"),
     ],
 )

@@ -216,6 +216,11 @@ def test_ark_that_was_cut_short(data_dir: Path) -> None:
     [
         ("r1 0 x", "segments:1: s1-u1: 'x' is not a time in seconds, from 0 on"),
         ("r1 -1 2", "segments:1: s1-u1: '-1' is not a time in seconds, from 0 on"),
+        (
+            "r1 2 -1",
+            "segments:1: s1-u1: end -1: Kaldi's -1, the end of the recording, is not read here; "
+            "write the recording's seconds",
+        ),
         ("r1 2 2", "segments:1: s1-u1: end 2 is not after start 2"),
         ("r1 2", "segments:1: s1-u1: expected 4 columns, found 3: utt recording start end"),
         ("r2 1 2", "wav.scp:1: recording r1 is not in segments; " + FIX),
