@@ -41,6 +41,7 @@ if [ $# -eq 3 ]; then # as Kaldi's own script is called
   ark_dir=$3
 fi
 
+[ -d "$data" ] || die "$data is not a data dir; prepare it first (stage 1)"
 mkdir -p "$ark_dir" "$log_dir"
 hold_lock "$ark_dir/.lock" "$ark_dir is being filled"
 args=("$data" "$ark_dir" --allow-pipes "$allow_pipes")

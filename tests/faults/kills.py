@@ -172,7 +172,7 @@ def fingerprint(folder: Path) -> dict[str, object]:
     for pattern in ("corpora/**/*.txt", "data/*/*", "data/*/trials/*", "exp/scores/*", "exp/*_result", "exp/*.md"):
         for path in folder.glob(pattern):
             if path.is_file():
-                found[_name(path, folder)] = path.read_text().replace(str(folder), "FOLDER")
+                found[_name(path, folder)] = path.read_text()
     for path in folder.glob("exp/models/*.pt"):
         state = torch.load(path, map_location="cpu", weights_only=True)
         found[_name(path, folder)] = repr(_plain(state))
@@ -194,7 +194,11 @@ def _name(path: Path, folder: Path) -> str:
 def _plain(state: object) -> object:
     """Tensors as their bytes."""
     if isinstance(state, torch.Tensor):
-        return (str(state.dtype), tuple(state.shape), state.contiguous().view(torch.uint8).numpy().tobytes())
+        return (
+            str(state.dtype),
+            tuple(state.shape),
+            state.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes(),
+        )
     if isinstance(state, dict):
         return {key: _plain(value) for key, value in state.items()}
     return state
@@ -216,16 +220,17 @@ def run_both(folder: Path, kills: Callable[[int], int], seed: int) -> tuple[Coun
     Returns:
         what the kills met, how many files and results were compared, the names of those that differ.
     """
-    draw, calm, disturbed = random.Random(seed), folder / "calm", folder / "disturbed"
+    draw, here, calm = random.Random(seed), folder / "run", folder / "calm"  # both run in one place: paths are kept
+    here.mkdir(parents=True)
+    seconds = [run_whole(here, stage) for stage in STAGES]
+    here.rename(calm)
+    here.mkdir()
     total: Counter[str] = Counter()
-    for path in (calm, disturbed):
-        path.mkdir(parents=True)
     for stage in STAGES:
-        seconds = run_whole(calm, stage)
-        counts = disturb(disturbed, stage, kills(stage), seconds, draw)
-        print(f"stage {stage}: {seconds:.1f} s undisturbed; {dict(counts)}", flush=True)
+        counts = disturb(here, stage, kills(stage), seconds[stage], draw)
+        print(f"stage {stage}: {seconds[stage]:.1f} s undisturbed; {dict(counts)}", flush=True)
         total += counts
-    return total, len(fingerprint(calm)), differences(calm, disturbed)
+    return total, len(fingerprint(calm)), differences(calm, here)
 
 
 def main() -> None:
