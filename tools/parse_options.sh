@@ -17,10 +17,11 @@
 # SV_VERBOSE=1. Checked: names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*), and the number of
 # positional arguments, which stay in "$@" (<a> is required, [<b>] optional, "..." any number; none in the usage line:
 # none allowed).
-# DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it.
+# DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it,
+# and slashes at the end of a DIR: go.
 # Wrong calls exit with 2. For the script's own use it leaves
 #   in_stage N "title"     true if stage <= N <= stop_stage, and says so on stderr
-#   check_stages 0 5 [9]   refuses a --stage outside of these, or after --stop-stage; --stage 9 runs that one alone
+#   check_stages 0 5 [9]   refuses stages outside of these, or --stage after --stop-stage; --stage 9 runs that one alone
 #   say "what"             one line on stderr, with the script's name
 #   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
@@ -68,11 +69,14 @@ in_stage() {
 }
 
 check_stages() {
-  if [[ ${stage:?} == "${3:-}" ]]; then
+  local last=${3:-$2}
+  if ((${stop_stage:?} > last)); then
+    die "--stop-stage $stop_stage: the last stage is $last"
+  elif [[ ${stage:?} == "${3:-}" ]]; then
     stop_stage=$stage
   elif ((stage < $1 || stage > $2)); then
     die "--stage $stage: the stages are $1 to $2"
-  elif ((stage > ${stop_stage:?})); then
+  elif ((stage > stop_stage)); then
     die "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
   fi
 }
@@ -232,6 +236,9 @@ _po_set() { # <name> <value>
   if [[ ${_po_kind[$1]} == path && -n $value && $value != /* && -n ${start_dir:-} ]]; then
     value=$start_dir/${value#./}
   fi
+  while [[ ${_po_about[$1]} == DIR:* && $value == ?*/ ]]; do
+    value=${value%/}
+  done
   printf -v "$1" %s "$value"
   _po_given[$1]=true
 }

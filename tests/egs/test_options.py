@@ -18,6 +18,7 @@ def test_help_prints_options_with_defaults(run, recipe):
     [
         (["--los", "aam"], "unknown option --los; did you mean --loss?"),
         (["--stage", "10"], "--stage 10: the stages are"),
+        (["--stage", "3", "--stop-stage", "12"], "--stop-stage 12: the last stage is 9"),
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--stage", "five"], "--stage is a whole number, not 'five'"),
         (

@@ -195,6 +195,12 @@ def test_paths_are_relative_to_where_the_user_stood(tmp_path: Path) -> None:
     assert script.values("data")["exp_dir"] == "/exp/a b"
 
 
+@pytest.mark.parametrize(("given", "path"), [("foo/", "foo"), ("foo//", "foo"), ("/", "/"), ("/a/b/", "/a/b")])
+def test_slashes_at_the_end_of_a_folder_go(script: Script, given: str, path: str) -> None:
+    values = script.values("--exp-dir", given, "--config", given, "data")
+    assert (values["exp_dir"], values["config"]) == (path, given)
+
+
 def test_paths_stay_without_start_dir(script: Script) -> None:
     assert script.values("--config", "a.yaml", "data")["config"] == "a.yaml"
 
@@ -245,6 +251,8 @@ def test_a_line_that_is_not_an_option_is_the_authors_mistake(tmp_path: Path) -> 
         (["--stage", "9"], 0, "9 to 9"),
         (["--stage", "9", "--stop-stage", "5"], 0, "9 to 9"),
         (["--stage", "3", "--stop-stage", "9"], 0, "3 to 9"),
+        (["--stop-stage", "9"], 0, "1 to 9"),
+        (["--stage", "3", "--stop-stage", "10"], 1, "--stop-stage 10: the last stage is 9"),
         (["--stage", "6"], 1, "--stage 6: the stages are 0 to 5"),
         (["--stage", "4", "--stop-stage", "3"], 1, "--stage 4 comes after --stop-stage 3"),
     ],
