@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
+from sv.disk import check_free
 from sv.errors import UserError, log
 from sv.io import atomic_write
 from sv.io.atomic import temporary_name
@@ -92,6 +93,33 @@ def fetch(remote: Remote, path: Path, *, tries: int = TRIES, pause_s: float = 5.
     check(path, remote.md5)
 
 
+def bytes_to_come(files: Mapping[Path, Remote]) -> int | None:
+    """What fetching these would still bring, 0 if all are here; None if the server does not tell the length of one."""
+    total = 0
+    for path, remote in files.items():
+        if path.exists():
+            continue
+        length = _length(remote)
+        if length is None:
+            return None
+        partial = path.with_name(path.name + ".part")
+        total += length - (partial.stat().st_size if partial.exists() else 0)
+    return total
+
+
+def _length(remote: Remote) -> int | None:
+    """Bytes of a file elsewhere, None if the server does not tell; fetching it will say why."""
+    request = urllib.request.Request(remote.url, method="HEAD")
+    if remote.token:
+        request.add_unredirected_header("Authorization", f"Bearer {remote.token}")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            length = answer.headers.get("Content-Length")
+    except (OSError, http.client.HTTPException):  # URLError and HTTPError are OSErrors
+        return None
+    return int(length) if length else None
+
+
 def is_checked(path: Path, md5: str) -> bool:
     """Whether `path` was found good before, and has the same size since."""
     note = path.with_name(path.name + ".ok")
@@ -143,7 +171,7 @@ def _receive(remote: Remote, partial: Path) -> None:
             _check_answer(answer, remote)
             length = answer.headers.get("Content-Length")
             total = have + int(length) if length else None
-            _check_disk(partial, (total or 0) - have)
+            check_free({partial.parent: (total or have) - have + SPARE_BYTES})
             with open(partial, "ab" if have else "wb") as f, _progress(partial.stem, total, have) as bar:
                 have += _copy(answer, f, bar)
             if total is not None and have != total:
@@ -169,15 +197,6 @@ def _check_answer(answer: Any, remote: Remote) -> None:
     kind = answer.headers.get_content_type()
     if kind == "text/html" and not remote.url.endswith((".html", ".txt")):
         raise UserError(f"{remote.shown}: the server answers with a web page, not the file; {remote.remedy}")
-
-
-def _check_disk(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if needed + SPARE_BYTES > free:
-        raise UserError(
-            f"{path.parent}: {needed / 1e9:.1f} GB are needed for {path.stem} and {free / 1e9:.1f} GB are free;"
-            " free some, or download to another disk"
-        )
 
 
 def _copy(source: IO[bytes], target: IO[bytes], bar: "tqdm[Any]") -> int:
@@ -252,11 +271,15 @@ def _unpacked(path: Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def _is_unpacked(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
 def unzip(parts: Sequence[Path], target: Path) -> int:
     """Unpack a zip, given whole or in parts, and return the number of files; those there with the right size are kept.
 
     Raises:
-        UserError: not a zip, damaged, encrypted, or a member that would land outside of `target`.
+        UserError: not a zip, damaged, encrypted, a member that would land outside of `target`, or too little free disk.
     """
     name = f"{parts[0]}" + (f" and {len(parts) - 1} more" if len(parts) > 1 else "")
     try:
@@ -266,11 +289,11 @@ def unzip(parts: Sequence[Path], target: Path) -> int:
                 if stat.S_ISLNK(member.external_attr >> 16):
                     raise UserError(f"{name}: {member.filename} is a link; not unpacked")
                 _safe_path(target, member.filename, name)
-            for member in tqdm(members, desc=f"unpacking {parts[0].name}", disable=None, leave=False):
-                path = _safe_path(target, member.filename, name)
-                if not (path.is_file() and path.stat().st_size == member.file_size):
-                    with archive.open(member) as source, _unpacked(path) as f:
-                        shutil.copyfileobj(source, f, BLOCK)
+            missing = [member for member in members if not _is_unpacked(target / member.filename, member.file_size)]
+            check_free({target: sum(member.file_size for member in missing)})
+            for member in tqdm(missing, desc=f"unpacking {parts[0].name}", disable=None, leave=False):
+                with archive.open(member) as source, _unpacked(target / member.filename) as f:
+                    shutil.copyfileobj(source, f, BLOCK)
             return len(members)
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise UserError(f"{name}: can not be unpacked ({error}); remove it and run the same command again") from error

@@ -26,7 +26,8 @@ from typing import Any
 
 import yaml
 
-from local.download import Remote, check, fetch, unzip
+from local.download import SPARE_BYTES, Remote, bytes_to_come, check, fetch, unzip
+from sv.disk import check_free
 from sv.errors import UserError, log, run_step
 from sv.io import DoneMark, atomic_write
 
@@ -73,13 +74,39 @@ def find_source(name: str, table: dict[str, Any]) -> Source:
     return Source(url=url, key=secret if "{key}" in url else "", need=need, has_lists=not known)
 
 
+def done_mark(name: str, archive: dict[str, Any], out: Path) -> DoneMark:
+    """Of an archive that is unpacked."""
+    return DoneMark(out / archive["corpus"] / f".done.{name}", {"archive": name, "md5": archive["files"]})
+
+
+def remotes(archive: dict[str, Any], source: Source, archives: Path) -> dict[Path, Remote]:
+    """The parts of an archive, by where they go."""
+    files: dict[str, str] = archive["files"]
+    return {archives / file: source.remote(file, archive["folder"], md5) for file, md5 in files.items()}
+
+
+def check_disk(wanted: dict[str, dict[str, Any]], source: Source, out: Path) -> None:
+    """Compare the disk with all that is still to be fetched, before the first of it.
+
+    Raises:
+        UserError: it has less. Archives whose length the server does not tell are not counted.
+    """
+    needed = 0
+    for name, archive in wanted.items():
+        if done_mark(name, archive, out).stale():
+            needed += bytes_to_come(remotes(archive, source, out / "archives")) or 0
+    if needed:
+        check_free({out: needed + SPARE_BYTES})
+
+
 def get_archive(archive: dict[str, Any], source: Source, archives: Path) -> list[Path]:
     """The parts of an archive, fetched or found, each with the right MD5."""
     files: dict[str, str] = archive["files"]
     if source.folder is None:
-        for file, md5 in files.items():
-            fetch(source.remote(file, archive["folder"], md5), archives / file)
-        return [archives / file for file in files]
+        parts = remotes(archive, source, archives)
+        for path, remote in parts.items():
+            fetch(remote, path)
+        return list(parts)
     for file, md5 in archive.get("whole", {}).items():  # put together by the user
         if (source.folder / file).is_file():
             return [link_and_check(source.folder / file, md5, archives)]
@@ -120,7 +147,7 @@ def get_lists(table: dict[str, Any], source: Source, out: Path) -> None:
 def get(name: str, archive: dict[str, Any], source: Source, out: Path, keep: bool) -> None:
     """Fetch and unpack one archive, unless that is done."""
     target = out / archive["corpus"]
-    mark = DoneMark(target / f".done.{name}", {"archive": name, "md5": archive["files"]})
+    mark = done_mark(name, archive, out)
     if not mark.stale():
         log.info("%s is in %s already", name, target)
         return
@@ -149,6 +176,8 @@ def main() -> None:
         if name != "lists" and name not in table["archives"]:
             raise UserError(f"--parts {name}: known are lists, {', '.join(table['archives'])}")
     source = find_source(args.source, table)
+    if source.folder is None:
+        check_disk({name: table["archives"][name] for name in wanted if name != "lists"}, source, args.out_dir)
     if "lists" in wanted:
         get_lists(table, source, args.out_dir)
     for name in wanted:

@@ -11,8 +11,7 @@ import argparse
 import hashlib
 import io
 import json
-import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import soundfile
 
 from sv.audio import Utterances
+from sv.disk import check_free
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, DoneMark, atomic_write, claim_folder
 from sv.shards import Recording, check_shard, index_path, read_shard_list, write_shard
@@ -137,18 +137,16 @@ def begin(work: Shards, num_parts: int, verify: bool) -> int:
     if not missing and is_listed(work):
         return 0
     log.info("%s: %d of %d shards to be made", work.folder, len(missing), work.count)
-    hours = work.utterances.estimate_hours()
-    needed = 2 * work.sample_rate * 3600 * hours * len(missing) / work.count
-    free = shutil.disk_usage(work.folder).free
-    if needed > free:
-        raise UserError(
-            f"{work.folder}: up to {needed / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free; free some, or name "
-            "a folder on another disk"
-        )
+    check_free({work.folder: bytes_to_come(work, missing)})
     work.list_file.unlink(missing_ok=True)
     for left in work.folder.glob(".shards_*.tmp"):  # of a run that was killed
         left.unlink()
     return max(1, min(num_parts, len(missing)))
+
+
+def bytes_to_come(work: Shards, missing: Sequence[int]) -> float:
+    """Of the missing shards, at most: two bytes a sample."""
+    return 2 * work.sample_rate * 3600 * work.utterances.estimate_hours() * len(missing) / work.count
 
 
 def is_listed(work: Shards) -> bool:
@@ -187,7 +185,8 @@ def check(data_dir: Path) -> None:
     log.info("%s: %d shards are as they were written", data_dir, len(shards))
 
 
-def main() -> None:
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Of these words, or of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["begin", "part", "join", "check"])
     parser.add_argument("data_dir", type=Path)
@@ -199,16 +198,25 @@ def main() -> None:
     parser.add_argument("--format", choices=["same", "flac", "wav"], default="same")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false")
     parser.add_argument("--verify", choices=["true", "false"], default="false")
-    args = parser.parse_args()
+    return parser.parse_args(words)
+
+
+def read_task(args: argparse.Namespace) -> Shards:
+    """What the options ask for."""
+    folder = (args.shard_dir or args.data_dir / "shards").absolute()
+    return Shards(
+        DataDir(args.data_dir), folder, args.sample_rate, args.utts_per_shard, args.format, args.allow_pipes == "true"
+    )
+
+
+def main() -> None:
+    args = parse()
     if args.action == "check":
         check(args.data_dir)
         return
     if args.utts_per_shard < 1 or not 1 <= args.part <= args.num_parts:
         raise UserError(f"--utts-per-shard {args.utts_per_shard}, part {args.part} of {args.num_parts}: 1 is the least")
-    folder = (args.shard_dir or args.data_dir / "shards").absolute()
-    work = Shards(
-        DataDir(args.data_dir), folder, args.sample_rate, args.utts_per_shard, args.format, args.allow_pipes == "true"
-    )
+    work = read_task(args)
     if args.action == "begin":
         print(begin(work, args.num_parts, args.verify == "true"))
     elif args.action == "part":

@@ -10,14 +10,15 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from steps import make_fbank
+from steps.check_disk import plan_features
 from steps.make_config import add_system_options, system_from
 from steps.train import count_procs
 from sv.config import Config
+from sv.disk import existing, in_words
 from sv.errors import UserError, run_step
 from sv.io import DataDir
 from sv.scoring.parts import Extraction
-from sv.training.plan import in_words, plan_training
+from sv.training.plan import plan_training
 
 MAX_FRAMES = 20000  # of steps/extract_embeddings.sh, which recipes leave as it is
 ANEW = {5: "cosine scores", 6: "score normalization", 7: "PLDA and calibration", 8: "report"}
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("--stop-stage", type=int, required=True)
     parser.add_argument("--fbank", type=Path, required=True, help="folder of feature archives")
     parser.add_argument("--features", nargs="+", type=Path, required=True, help="data dirs that train_set is made of")
+    parser.add_argument("--nj", type=int, default=1, help="jobs that make features")
     parser.add_argument("--gpus", default="auto")
     parser.add_argument("--num-procs", type=int, default=1)
     parser.add_argument("--num-nodes", type=int, default=1)
@@ -45,7 +47,7 @@ def main() -> None:
             print("\n    ".join([f"stage {stage}:", *stages[stage](config, args)]))
         elif stage in ANEW:
             print(f"stage {stage}: {ANEW[stage]}: made anew each time")
-    folder = next(path for path in (args.exp_dir, *args.exp_dir.absolute().parents) if path.exists())
+    folder = existing(args.exp_dir)
     print(f"free: {in_words(shutil.disk_usage(folder).free)} on the disk of {folder}")
 
 
@@ -59,23 +61,23 @@ def show_lists(config: Config, args: argparse.Namespace) -> Iterator[str]:
 
 
 def show_features(config: Config, args: argparse.Namespace) -> Iterator[str]:
-    sets = [(folder, config.dataset_args.fbank_args.dither > 0) for folder in args.features]
-    for folder, dither in [*sets, (args.test_set, False)]:
-        if not (folder / "wav.scp").is_file():
-            yield f"{folder}: to do, its lists are not made yet"
-            continue
-        yield f"{folder}: {_why_features(args, folder, dither=dither)}"
-
-
-def _why_features(args: argparse.Namespace, folder: Path, *, dither: bool) -> str:
-    kind = folder.name.removeprefix(f"{args.features[0].name}_")
-    words = ["begin", str(folder), str(args.fbank / folder.name), "--config", str(args.config)]
-    words += ["--dither", "true" if dither else "false"]
-    if kind in make_fbank.KINDS:
-        words += ["--augment", kind, "--noise-data", args.flag_noise_data, "--reverb-data", args.flag_reverb_data]
-    work, front_end, _ = make_fbank.read_task(make_fbank.parse(words))
-    why = work.mark().stale()
-    return f"to do, {why}; about {in_words(make_fbank.estimate_bytes(folder, front_end))}" if why else "done"
+    planned = plan_features(
+        args.features,
+        args.test_set,
+        fbank=args.fbank,
+        config=args.config,
+        num_parts=args.nj,
+        noise_data=args.flag_noise_data,
+        reverb_data=args.flag_reverb_data,
+    )
+    total = 0.0
+    for features in planned:
+        size = max(0.0, features.bytes_to_come)
+        about = f"; about {in_words(size)}" if size else ""
+        yield f"{features.data_dir}: {f'to do, {features.why}{about}' if features.why else 'done'}"
+        total += size
+    if total:
+        yield f"about {in_words(total)} in all"
 
 
 def show_training(config: Config, args: argparse.Namespace) -> Iterator[str]:

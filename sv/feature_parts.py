@@ -10,7 +10,6 @@ and the sizes of its files. Killed at any moment and started again, only the oth
 import hashlib
 import json
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sv.disk import check_free
 from sv.errors import UserError, log
 from sv.io import ArkWriter, DataDir, DoneMark, atomic_write, claim_folder
 
@@ -105,31 +105,39 @@ class FeatureParts:
                 that are missing; nothing has been cleared away then.
         """
         claim_folder(self.ark_dir, f"{self.name} archives", f".owner.{self.name}", self.mark().path)
-        missing = [part for part in range(1, num_parts + 1) if self.part_mark(part, num_parts).stale(verify=verify)]
-        out_of_date = self._out_of_date(missing, num_parts)
-        self._check_disk(needed_bytes * len(missing) / num_parts - sum(path.stat().st_size for path in out_of_date))
+        missing = self._missing(num_parts, verify=verify)
+        check_free({self.ark_dir: self._growth(needed_bytes, missing, num_parts)})
         if missing:
             self._set_aside()
-        for path in out_of_date:
+        for path in self._out_of_date(missing, num_parts):
             path.unlink()
+
+    def bytes_to_come(self, num_parts: int, needed_bytes: float) -> float:
+        """By how much the ark folder would grow, about; 0 if all is done.
+
+        Args: as of `begin`, but that more parts than utterances are as many.
+        """
+        if not self.mark().stale():
+            return 0.0
+        num_parts = min(num_parts, self.num_utts)
+        return self._growth(needed_bytes, self._missing(num_parts), num_parts)
+
+    def _missing(self, num_parts: int, *, verify: bool = False) -> list[int]:
+        return [part for part in range(1, num_parts + 1) if self.part_mark(part, num_parts).stale(verify=verify)]
+
+    def _growth(self, needed_bytes: float, missing: Sequence[int], num_parts: int) -> float:
+        freed = sum(path.stat().st_size for path in self._out_of_date(missing, num_parts))
+        return needed_bytes * len(missing) / num_parts - freed
 
     def _out_of_date(self, missing: Sequence[int], num_parts: int) -> list[Path]:
         """Files in the ark folder, of parts that are missing or no longer wanted, or left by a job that was killed."""
         ours = re.compile(rf"\.{{0,2}}(?:done\.)?{re.escape(self.name)}\.(\d+)(\..+)?")
         found = []
-        for path in self.ark_dir.iterdir():
+        for path in self.ark_dir.glob("*"):  # not there yet: none
             match = ours.fullmatch(path.name)
             if match and (int(match[1]) in missing or int(match[1]) > num_parts or path.name.endswith(".tmp")):
                 found.append(path)
         return found
-
-    def _check_disk(self, needed_bytes: float) -> None:
-        free = shutil.disk_usage(self.ark_dir).free
-        if needed_bytes > free:
-            raise UserError(
-                f"{self.ark_dir}: about {needed_bytes / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free; "
-                "free some, or name a folder on another disk"
-            )
 
     def _set_aside(self) -> None:
         """Remove our tables from the data dir; an scp that we did not make goes to .backup, as with Kaldi."""

@@ -17,6 +17,7 @@ BOTTOM = {
     "audio",
     "augment",
     "config",
+    "disk",
     "errors",
     "experiment",
     "feature_parts",

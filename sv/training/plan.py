@@ -7,6 +7,7 @@ import torch
 
 from sv.config import Config
 from sv.data import read_index
+from sv.disk import in_words
 from sv.training.checkpoint import find_damage
 from sv.training.distributed import World
 from sv.training.experiment import Experiment, check_front_end
@@ -103,8 +104,3 @@ def plan_training(
     learning_rate, margin = experiment.schedules(global_batch, sampler.steps)
     place = Place(**state["place"]) if state else None
     return TrainingPlan(experiment.config, exp_dir, place, len(sampler.utts), learning_rate, margin)
-
-
-def in_words(size: float) -> str:
-    """A number of bytes: 3.2 GB, 41 MB."""
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import shutil
 import stat
 import tarfile
 import threading
@@ -8,8 +9,10 @@ import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import yaml
 
-from local.download import JoinedFiles, Remote, fetch, untar, unzip
+from local.download import SPARE_BYTES, JoinedFiles, Remote, fetch, untar, unzip
+from local.download_voxceleb import check_disk, find_source
 from sv.errors import UserError
 
 CONTENT = bytes(range(256)) * 5000
@@ -59,6 +62,12 @@ def server():
                 end, self.close_connection = min(end, start + server.cuts.pop(0)), True
             self.wfile.write(content[start:end])
 
+        def do_HEAD(self):
+            content = server.files.get(self.path)
+            self.send_response(404 if content is None or not server.tells_length else 200)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+
         def log_message(self, *args):
             pass
 
@@ -69,6 +78,7 @@ def server():
     server = Server(("127.0.0.1", 0), Handler)
     server.files, server.status, server.log, server.cuts = {"/f": CONTENT}, {}, [], []
     server.authorization, server.elsewhere = [], ""
+    server.tells_length = True
     server.ranges, server.kind = True, "application/zip"
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -168,7 +178,7 @@ def test_a_token_does_not_follow_to_another_place(server, tmp_path):
 
 def test_a_full_disk(server, tmp_path, monkeypatch):
     monkeypatch.setattr("local.download.SPARE_BYTES", 1 << 60)
-    with pytest.raises(UserError, match=r"GB are needed for f and .* GB are free; free some"):
+    with pytest.raises(UserError, match=r"GB are needed, .* are free; free some"):
         get(server, tmp_path / "f")
 
 
@@ -327,6 +337,39 @@ def test_voxceleb_wrong_calls(vox, tmp_path, run, options, message):
     result = run("local/download_voxceleb.py", "--table", table, *options, tmp_path / "out")
     assert result.returncode == 1 and message in result.stderr and result.stderr.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("tells_length", [True, False])
+def test_voxceleb_all_parts_together_have_to_fit(vox, server, tmp_path, monkeypatch, tells_length):
+    table, _ = vox
+    sizes = [len(server.files[f"/{name}"]) for name in ("v1_partaa", "v1_partab", "v2.zip")]
+    server.tells_length = tells_length
+    (tmp_path / "out" / "archives").mkdir(parents=True)
+    (tmp_path / "out" / "archives" / "v1_partab.part").write_bytes(server.files["/v1_partab"][:10])
+    wanted = yaml.safe_load(table.read_text())["archives"]
+    source = find_source(server.url, {"sources": {}})
+
+    def check(free):
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, free + SPARE_BYTES))
+        check_disk(wanted, source, tmp_path / "out")
+
+    check(sum(sizes) - 10)
+    if tells_length:
+        with pytest.raises(UserError, match=r"out: about .* are needed, .* are free; free some"):
+            check(sum(sizes) - 11)
+    else:
+        check(0)
+    assert not server.log  # nothing was fetched
+
+
+def test_unpacking_takes_what_is_missing(tmp_path, monkeypatch):
+    archive = make_zip(tmp_path / "zip", {"a": b"a" * 700, "b": b"b" * 500})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 600))
+    with pytest.raises(UserError, match=r"out: about .* are needed"):
+        unzip([archive], tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a").write_bytes(b"a" * 700)
+    assert unzip([archive], tmp_path / "out") == 2
 
 
 def test_voxceleb_refused_by_the_server(vox, server, tmp_path, run):

@@ -6,7 +6,7 @@ import torch
 
 from sv.training.distributed import World
 from sv.training.experiment import train
-from sv.training.plan import in_words, plan_training
+from sv.training.plan import plan_training
 
 ALONE = World(0, 1, torch.device("cpu"))
 
@@ -50,7 +50,3 @@ def test_it_tells_how_far_a_training_has_come_and_its_disk(data_dir, make_config
 def test_many_epochs_become_twenty_rows_at_most(data_dir, make_config, tmp_path):
     names = [name for name, _, _ in rows(plan_training(make_config(num_epochs=150), data_dir, tmp_path, num_procs=2))]
     assert names[:3] == ["1", "9", "17"] and names[-1] == "end" and len(names) <= 21
-
-
-def test_sizes_in_words():
-    assert (in_words(3.21e9), in_words(4.1e7)) == ("3.21 GB", "41 MB")
