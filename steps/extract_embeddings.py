@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """One part of the work of steps/extract_embeddings.sh, which calls this before, for and after its jobs.
 
-begin  checks model and features, prints how many parts to run: 0 if the embeddings are there already
+begin  checks model, features and --gpus, prints how many parts to run, 0 if the embeddings are there already, and how
+       many GPUs they share
 part   writes the embeddings of part N of M to <out-dir>/parts
 join   makes <out-dir>/xvector.{ark,scp} of all parts
 """
@@ -29,17 +30,19 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def begin(work: Extraction, num_parts: int) -> int:
-    """Number of parts to run; 0 if the embeddings are there already."""
+def begin(work: Extraction, num_parts: int, gpus: str) -> tuple[int, int]:
+    """Number of parts to run, 0 if the embeddings are there already; number of GPUs that they share."""
     why = work.mark().stale()
     if not why:
-        return 0
+        return 0, 0
+    from sv.inference import parse_gpus
     from sv.scoring.extraction import check_inputs  # imports torch, which takes seconds
 
     log.info("%s: %s", work.out_dir, why)
     check_inputs(work)
+    num_gpus = len(parse_gpus(gpus))
     clear(work)
-    return min(num_parts, len(work.feats))
+    return min(num_parts, len(work.feats)), num_gpus
 
 
 def run_part(work: Extraction, args: argparse.Namespace) -> None:
@@ -59,7 +62,7 @@ def main() -> None:
         raise UserError(f"--part {args.part} of --num-parts {args.num_parts}; parts count from 1")
     work = Extraction(args.exp_dir, args.data_dir, args.out_dir, args.model, args.max_frames)
     if args.action == "begin":
-        print(begin(work, args.num_parts))
+        print(*begin(work, args.num_parts, args.gpus))
     elif args.action == "part":
         run_part(work, args)
     else:

@@ -4,6 +4,7 @@
 # Reads   <exp-dir>/config.yaml, models/avg_model.pt (or --model), <data-dir>/feats.scp, utt2num_frames, fbank.yaml
 # Leaves  <out-dir>/xvector.{ark,scp} in the order of feats.scp, .done, log/extract.JOB.log; <out-dir>/parts until it is done
 #
+# Parts that share a GPU of this machine run four at a time, as each of them holds the model.
 # The mean is subtracted over the whole utterance. Killed and started again with the same nj, parts that were whole are
 # kept; parts of another model, of other features or of another nj never get in. On the CPU any nj gives the same bits.
 #
@@ -39,12 +40,20 @@ args=("$exp_dir" "$data" "$out" --max-frames "$max_frames")
 if [ -n "$model" ]; then
   args+=(--model "$model")
 fi
-num_parts=$(steps/extract_embeddings.py begin "${args[@]}" --num-parts "$nj")
+gpus_here=$gpus
+if [ "${cmd%% *}" != run.pl ]; then
+  gpus_here=none
+fi
+plan=$(steps/extract_embeddings.py begin "${args[@]}" --num-parts "$nj" --gpus "$gpus_here")
+read -r num_parts num_gpus <<<"$plan"
 if [ "$num_parts" -eq 0 ]; then
   echo "extract_embeddings.sh: $out/xvector.scp is there already" >&2
   exit 0
 fi
 resources=(--num-threads "$num_threads")
+if [ "$num_gpus" -gt 0 ] && [[ $cmd != *--max-jobs-run* ]]; then
+  resources+=(--max-jobs-run "$((4 * num_gpus))")
+fi
 if [ "$gpus" != none ] && [ "$gpus" != auto ] && [ "${cmd%% *}" != run.pl ]; then
   resources=(--gpu 1) # the cluster picks the GPU, and a job sees no other
   gpus=auto

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from steps.extract_embeddings import begin
 from sv.config import parse_config, save_config
 from sv.errors import UserError
 from sv.inference import choose_device, load_encoder
@@ -307,6 +308,14 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_device("0,2", 2)
     with pytest.raises(UserError, match="expected numbers, as in 0,1; or auto, or none"):
         choose_device("all", 1)
+
+
+def test_jobs_know_how_many_gpus_they_share(system: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    work = work_of(system)
+    assert [begin(work, 4, gpus) for gpus in ("none", "auto", "0,1")] == [(4, 0), (4, 1), (4, 2)]
+    extract(work)
+    assert begin(work, 4, "auto") == (0, 0)
 
 
 def test_mark_tells_the_model(system: tuple[Path, Path]) -> None:
