@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The parts of steps/check_data.sh, which says what is checked.
 
-begin   compares the tables, and prints the number of parts
+begin   compares the tables, and prints the number of parts; 0 if --once and no fault was found before
 part    decodes a part of the utterances of all data dirs; writes check_data/part.N in the first of them, a line each:
         data dir, utterance, seconds, checksum of the samples, fault (empty if there is none), separated by tabs
 report  prints the table of hours, speakers and utterances, and the faults
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sv.audio import Utterances
+from sv.config import load_config
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, atomic_write
+from sv.io import DataDir, DoneMark, atomic_write
 
 MAX_SHOWN = 10  # faults that are printed; all of them stand in a file
 
@@ -42,6 +43,13 @@ class Checked:
 
 def work_dir(data_dirs: list[Path]) -> Path:
     return data_dirs[0] / "check_data"
+
+
+def done_mark(args: argparse.Namespace) -> DoneMark:
+    """Of a check that found no fault: what was looked for, and in which tables."""
+    options = {name: getattr(args, name) for name in ("sample_rate", "min_duration", "find_duplicates")}
+    inputs = tuple(path / name for path in args.data_dirs for name in ("wav.scp", "segments", "utt2spk"))
+    return DoneMark(work_dir(args.data_dirs) / ".done", options, inputs)
 
 
 def table_faults(data_dirs: list[Path]) -> Iterator[str]:
@@ -106,20 +114,20 @@ def duplicates(checked: list[Checked]) -> Iterator[str]:
                 yield f"{one.data}: {one.utt} has the same samples as {same.utt} of {same.data}; leave one out"
 
 
-def print_table(data_dirs: list[Path], checked: list[Checked]) -> None:
-    print("| set | speakers | utterances | hours | shortest (s) | longest (s) |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+def table_lines(data_dirs: list[Path], checked: list[Checked]) -> Iterator[str]:
+    yield "| set | speakers | utterances | hours | shortest (s) | longest (s) |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for path in data_dirs:
         seconds = [one.seconds for one in checked if one.data == str(path) and one.checksum] or [0.0]
         data = DataDir(path)
-        print(
+        yield (
             f"| {path.name} | {len(data.spk2utt)} | {len(data.utt2spk)} | {sum(seconds) / 3600:.2f}"
             f" | {min(seconds):.2f} | {max(seconds):.2f} |"
         )
 
 
 def report(data_dirs: list[Path], num_parts: int, find_duplicates: bool) -> None:
-    """Print the table and the faults.
+    """Print the table, which is kept in check_data/table, and the faults.
 
     Raises:
         UserError: there are faults.
@@ -127,7 +135,10 @@ def report(data_dirs: list[Path], num_parts: int, find_duplicates: bool) -> None
     work = work_dir(data_dirs)
     parts = [(work / f"part.{part}").read_text().splitlines() for part in range(1, num_parts + 1)]
     checked = [Checked.from_line(line) for lines in parts for line in lines]
-    print_table(data_dirs, checked)
+    table = "".join(f"{line}\n" for line in table_lines(data_dirs, checked))
+    print(table, end="")
+    with atomic_write(work / "table") as f:
+        f.write(table)
     faults = list(table_faults(data_dirs))
     faults += [f"{one.data}: {one.fault}" for one in checked if one.fault]
     if find_duplicates:
@@ -149,11 +160,18 @@ def main() -> None:
     parser.add_argument("--num-parts", type=int, required=True)
     parser.add_argument("--part", type=int, default=1)
     parser.add_argument("--sample-rate", type=int, default=16000)
+    parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate it is then")
     parser.add_argument("--min-duration", type=float, default=0.025, help="seconds")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false")
     parser.add_argument("--find-duplicates", choices=["true", "false"], default="false")
+    parser.add_argument("--once", choices=["true", "false"], default="false", help="not again for the same tables")
     args = parser.parse_args()
+    if args.config:
+        args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if args.action == "begin":
+        if args.once == "true" and not done_mark(args).stale():
+            print(0)
+            return
         shutil.rmtree(work_dir(args.data_dirs), ignore_errors=True)
         for _ in table_faults(args.data_dirs):  # tables that can not be read end it here
             pass
@@ -162,6 +180,7 @@ def main() -> None:
         check_part(args.data_dirs, args)
     else:
         report(args.data_dirs, args.num_parts, args.find_duplicates == "true")
+        done_mark(args).write([work_dir(args.data_dirs) / "table"])
 
 
 if __name__ == "__main__":

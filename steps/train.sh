@@ -70,7 +70,8 @@ for name in config model loss margin_type margin scale lambda t seed num_epochs 
     options+=("--$name" "${!name}")
   fi
 done
-for word in $set; do
+read -ra words <<<"${set//$'\n'/ }" # not a bare $set: "speeds=[0.9,1.1]" is a pattern of file names, too
+for word in "${words[@]}"; do
   options+=(--set "$word")
 done
 

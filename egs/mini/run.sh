@@ -31,6 +31,8 @@ augment=""            # with ark: augmented copies of the training data, of "rev
 musan=                # DIR: MUSAN, to augment with
 rirs=                 # DIR: RIRS_NOISES, to augment with
 builtin_noise=true    # true|false: made-up noise and rooms instead of these
+check_audio=true      # decode every file before stage 2, look for faults, print a table of hours; once
+trials=               # trial lists (default: vox1_O_cleaned.kaldi and vox1_H_cleaned.kaldi)
 # System; an empty option leaves what the configuration file says
 config=egs/mini/conf/resnet_small.yaml # FILE: encoder, loss, schedules
 loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, ...; an unknown name lists them all

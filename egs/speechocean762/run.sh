@@ -36,7 +36,7 @@ data_type=            # WeSpeaker's names of the same: feat, raw, shard
 augment=""            # with ark: augmented copies of the training data, of "reverb noise music babble"
 musan=                # DIR: MUSAN, to augment with (default: made-up noise)
 rirs=                 # DIR: RIRS_NOISES, to augment with (default: made-up rooms)
-check_audio=true      # decode every file before stage 2
+check_audio=true      # decode every file before stage 2, look for faults, print a table of hours; once
 trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and age band
 # System; an empty option leaves what the configuration file says
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: encoder, loss, schedules
@@ -103,19 +103,24 @@ system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin 
 name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/speechocean762/exp/$name}
 
+feature_sets=("$data/train") # of training
+if [ "$train_feats" = ark ]; then
+  for speed in $speeds; do
+    feature_sets+=("$data/train_sp$speed")
+  done
+  for type in $augment; do
+    feature_sets+=("$data/train_$type")
+  done
+fi
+
 if [ "$dry_run" = true ]; then
+  read -ra words <<<"${set//$'\n'/ }"
   changes=()
-  for word in $set; do
+  for word in "${words[@]}"; do
     changes+=(--set "$word")
   done
-  parts=("$data/train")
-  if [ "$train_feats" = ark ]; then
-    for kind in ${speeds:+sp${speeds// / sp}} $augment; do
-      parts+=("$data/train_$kind")
-    done
-  fi
   steps/show_plan.py "${system[@]}" "${noises[@]}" --stage "$stage" --stop-stage "$stop_stage" --fbank "$fbank" \
-    --features "${parts[@]}" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
+    --features "${feature_sets[@]}" --nj "$nj" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
     --checkpoint "$checkpoint" "${changes[@]}" "$exp_dir" "$data/$train_set" "$data/test"
   exit
 fi
@@ -135,8 +140,10 @@ if in_stage 1 "data and trial lists"; then
 fi
 
 if in_stage 2 "fbank to ark files"; then
+  steps/check_disk.py --nj "$nj" --config "$config" "${noises[@]}" --train-feats "$train_feats" --fbank "$fbank" \
+    --test-set "$data/test" "${feature_sets[@]}"
   if [ "$check_audio" = true ]; then
-    steps/check_data.sh --nj "$nj" --cmd "$cmd" "$data/train" "$data/test"
+    steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$data/train" "$data/test"
   fi
   fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config")
   parts=("$data/train")
@@ -183,8 +190,8 @@ fi
 
 if in_stage 4 "embeddings"; then
   steps/average_models.py --num-avg "$num_avg" "$exp_dir"
-  for set in train test; do
-    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$set"
+  for part in train test; do
+    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$part"
   done
   steps/compute_mean.py "$exp_dir/embeddings/train/xvector.scp" "$exp_dir/embeddings/train/mean_vec.npy"
 fi
@@ -253,8 +260,9 @@ if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
   if [ "$stage" -eq 9 ] && [ -n "$given_set" ]; then
     die "--set changes the training of stage 3; what changes in stage 9 goes into --lm-set"
   fi
+  read -ra words <<<"${lm_set//$'\n'/ }"
   changes=()
-  for word in $lm_set; do
+  for word in "${words[@]}"; do
     changes+=(--set "$word")
   done
   steps/make_config.py "${system[@]}" "${noises[@]}" --config "$lm_config" --fine-tune "$exp_dir" "${changes[@]}" \

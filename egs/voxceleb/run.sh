@@ -42,7 +42,7 @@ augment=""            # with ark: augmented copies of the training data, of "rev
 musan=                # DIR: MUSAN, to augment with (default: <corpora>/musan)
 rirs=                 # DIR: RIRS_NOISES, to augment with (default: <corpora>/RIRS_NOISES)
 builtin_noise=false   # true|false: made-up noise and rooms instead of these
-check_audio=false     # decode every file before stage 2
+check_audio=true      # decode every file before stage 2, look for faults, print a table of hours; once
 trials=               # trial lists (default: vox1_{O,E,H}_cleaned.kaldi, as far as stage 1 could make them)
 # System; an empty option leaves what the configuration file says
 config=egs/voxceleb/conf/resnet34.yaml # FILE: encoder, loss, schedules
@@ -118,19 +118,24 @@ system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin 
 name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/voxceleb/exp/$name}
 
+feature_sets=("$data/vox2_dev") # of training
+if [ "$train_feats" = ark ]; then
+  for speed in $speeds; do
+    feature_sets+=("$data/vox2_dev_sp$speed")
+  done
+  for type in $augment; do
+    feature_sets+=("$data/vox2_dev_$type")
+  done
+fi
+
 if [ "$dry_run" = true ]; then
+  read -ra words <<<"${set//$'\n'/ }"
   changes=()
-  for word in $set; do
+  for word in "${words[@]}"; do
     changes+=(--set "$word")
   done
-  parts=("$data/vox2_dev")
-  if [ "$train_feats" = ark ]; then
-    for kind in ${speeds:+sp${speeds// / sp}} $augment; do
-      parts+=("$data/vox2_dev_$kind")
-    done
-  fi
   steps/show_plan.py "${system[@]}" "${noises[@]}" --stage "$stage" --stop-stage "$stop_stage" --fbank "$fbank" \
-    --features "${parts[@]}" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
+    --features "${feature_sets[@]}" --nj "$nj" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
     --checkpoint "$checkpoint" "${changes[@]}" "$exp_dir" "$data/$train_set" "$data/vox1"
   exit
 fi
@@ -160,8 +165,10 @@ if in_stage 1 "data lists"; then
 fi
 
 if in_stage 2 "fbank to ark files"; then
+  steps/check_disk.py --nj "$nj" --config "$config" "${noises[@]}" --train-feats "$train_feats" --fbank "$fbank" \
+    --test-set "$data/vox1" "${feature_sets[@]}"
   if [ "$check_audio" = true ]; then
-    steps/check_data.sh --nj "$nj" --cmd "$cmd" "$data/vox2_dev" "$data/vox1"
+    steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$data/vox2_dev" "$data/vox1"
   fi
   fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config")
   parts=("$data/vox2_dev")
@@ -208,8 +215,8 @@ fi
 
 if in_stage 4 "embeddings"; then
   steps/average_models.py --num-avg "$num_avg" "$exp_dir"
-  for set in vox2_dev vox1; do
-    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$set"
+  for part in vox2_dev vox1; do
+    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$part"
   done
   steps/compute_mean.py "$exp_dir/embeddings/vox2_dev/xvector.scp" "$exp_dir/embeddings/vox2_dev/mean_vec.npy"
 fi
@@ -282,8 +289,9 @@ if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
   if [ "$stage" -eq 9 ] && [ -n "$given_set" ]; then
     die "--set changes the training of stage 3; what changes in stage 9 goes into --lm-set"
   fi
+  read -ra words <<<"${lm_set//$'\n'/ }"
   changes=()
-  for word in $lm_set; do
+  for word in "${words[@]}"; do
     changes+=(--set "$word")
   done
   steps/make_config.py "${system[@]}" "${noises[@]}" --config "$lm_config" --fine-tune "$exp_dir" "${changes[@]}" \

@@ -37,6 +37,21 @@ def test_a_table_of_hours_speakers_and_utterances(train, test_set, run):
     assert rows[2:] == [["train", "2", "3", "0.00", "1.00", "3.00"], ["test", "1", "1", "0.00", "2.00", "2.00"]]
 
 
+@pytest.mark.slow
+def test_once_checks_again_only_what_has_changed(train, test_set, run):
+    def check():
+        return run("steps/check_data.sh", "--once", "true", train, test_set)
+
+    first, second = check(), check()
+    assert second.returncode == 0 and second.stdout == first.stdout and first.stdout.count("\n") == 4
+    assert "have been checked already" in second.stderr and "checked already" not in first.stderr
+    (train / "a-1.wav").unlink()
+    assert run("steps/check_data.sh", train, test_set).returncode == 1  # without --once it is decoded again
+    assert check().returncode == 1  # nor is a check with faults done
+    (train / "wav.scp").write_text("a-2 a-2.wav\n")
+    assert "have been checked already" not in check().stderr
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:9000])
 
