@@ -100,7 +100,8 @@ def main() -> None:
         shards = make_shards.read_task(make_shards.parse(["begin", str(args.train_sets[0])]))
         needed[shards.folder] = make_shards.bytes_to_come(shards, shards.missing())
     check_free(needed)
-    log.info("about %s are to come in stage 2; the disk has them", in_words(max(0.0, sum(needed.values()))))
+    if (total := sum(needed.values())) > 0:
+        log.info("about %s are to come, and the disk has room for them", in_words(total))
 
 
 if __name__ == "__main__":
