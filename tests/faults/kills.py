@@ -182,7 +182,7 @@ def fingerprint(folder: Path) -> dict[str, object]:
         for trials, entries in results.items()
         for backend, entry in entries.items()
         for key, value in entry.items()
-        if key != "provenance"
+        if key != "date"
     ]
     return found
 
