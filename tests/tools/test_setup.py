@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = ["path.sh", "tools/setup.sh", "tools/parse_options.sh", "tools/check_env.py", "sv/__init__.py", "sv/errors.py"]
+NEEDED = [
+    *("path.sh", "tools/setup.sh", "tools/parse_options.sh", "tools/guard.sh", "tools/end_orphans.pl"),
+    *("tools/check_env.py", "sv/__init__.py", "sv/errors.py"),
+]
 PACKAGES = {
     "torch": "2.11.0",
     "torchaudio": "2.11.0",

@@ -16,6 +16,7 @@ COPIED = [
     "sv/errors.py",
     "tools/hooks/pre-commit",
     "tools/parse_options.sh",
+    "tools/guard.sh",
     "tools/setup.sh",
     "tools/test.sh",
 ]
@@ -44,6 +45,7 @@ def small(tmp_path: Path) -> Path:
     for file in COPIED:
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)
+    (tmp_path / "sv/__init__.py").write_text('"""Nothing to import."""\n')
     (tmp_path / "tools/check_env.py").write_text('"""Nothing is missing."""\n')  # mypy takes a minute to read torch
     (tmp_path / "tests").mkdir()
     (tmp_path / "tests/test_few.py").write_text(QUICK)
