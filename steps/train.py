@@ -62,7 +62,8 @@ def main() -> None:
         if num_procs > 1 or args.num_nodes > 1:
             from sv.training.launcher import Nodes, launch  # takes half a second to import
 
-            launch(sys.argv, num_procs, Nodes(args.num_nodes, args.node, args.exp_dir / "rendezvous"))
+            final = args.exp_dir / "models" / f"model_{config.num_epochs}.pt"
+            launch(sys.argv, num_procs, Nodes(args.num_nodes, args.node, args.exp_dir / "rendezvous", final))
             return
     _set_threads(args.num_threads, num_procs)
     keep_freed_memory()

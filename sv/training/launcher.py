@@ -47,11 +47,17 @@ class Nodes:
         count: how many there are.
         number: which one this is, from 1.
         meeting: the file in which the first one leaves its address; not used by a single node.
+        final: the file with which the training is complete; a process lost after that is not started again.
     """
 
     count: int
     number: int
     meeting: Path
+    final: Path
+
+
+class _Complete(Exception):
+    """The training has ended well, whatever became of a process afterwards."""
 
 
 def launch(command: Sequence[str], num_procs: int, nodes: Nodes) -> None:
@@ -66,16 +72,20 @@ def launch(command: Sequence[str], num_procs: int, nodes: Nodes) -> None:
     if nodes.count > 1:  # else torch's agents use the address of the first round for ever, which a new node never gets
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     past = ""
-    while True:
+    while nodes.count == 1 or not nodes.final.is_file():  # a single node's process says itself that all is done
         with _meet(nodes, past) as (store, run_id):
             agent = _Agent.make(command, num_procs, nodes, store, run_id)
             try:
                 result = agent.run()
+            except _Complete:
+                return
             except SignalException as error:
                 raise UserError(f"ended by {error.sigval.name}; the same command continues") from None
             except RendezvousTimeoutError:
                 raise UserError(f"not all of {nodes.count} nodes have come in {_PATIENCE}; look at the queue") from None
             except (RendezvousError, DistError):
+                if agent.has_begun and nodes.final.is_file():
+                    return
                 if agent.has_begun:
                     raise UserError("another node of this training has ended; the end of its log says why") from None
                 past = run_id  # that of a training which is just ending
@@ -89,6 +99,7 @@ class _Agent(LocalElasticAgent):
     """Starts the processes of this node, and starts them again when some are lost, here or elsewhere."""
 
     has_begun = False
+    final: Path
 
     @classmethod
     def make(cls, command: Sequence[str], num_procs: int, nodes: Nodes, store: TCPStore, run_id: str) -> "_Agent":
@@ -109,7 +120,9 @@ class _Agent(LocalElasticAgent):
             max_restarts=_RESTARTS if nodes.count > 1 else 0,
             monitor_interval=0.1,
         )
-        return cls(spec, logs_specs=DefaultLogsSpecs())
+        agent = cls(spec, logs_specs=DefaultLogsSpecs())
+        agent.final = nodes.final
+        return agent
 
     def leave(self) -> None:
         """Tell the other nodes that this one does not come back."""
@@ -126,6 +139,8 @@ class _Agent(LocalElasticAgent):
         return result
 
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
+        if self.final.is_file():
+            raise _Complete
         log.warning("training processes were lost; going on from the last checkpoint when all nodes are here")
         super()._restart_workers(worker_group)
 

@@ -22,7 +22,7 @@ def environment(monkeypatch):
 def test_a_node_that_nobody_joins_says_so(tmp_path, monkeypatch, number, message):
     monkeypatch.setattr(launcher, "_PATIENCE", timedelta(seconds=2))
     with pytest.raises(UserError, match=message):
-        launch(["-c", "pass"], 1, Nodes(2, number, tmp_path / "rendezvous"))
+        launch(["-c", "pass"], 1, Nodes(2, number, tmp_path / "rendezvous", tmp_path / "final"))
     assert not list(tmp_path.iterdir())
 
 
@@ -31,4 +31,4 @@ def test_an_old_address_is_not_believed(tmp_path, monkeypatch):
     monkeypatch.setattr(launcher, "_PATIENCE", timedelta(seconds=1.5))
     (tmp_path / "rendezvous").write_text("localhost 1 abc\n")
     with pytest.raises(UserError, match="the first of 2 nodes left no address"):
-        launch(["-c", "pass"], 1, Nodes(2, 2, tmp_path / "rendezvous"))
+        launch(["-c", "pass"], 1, Nodes(2, 2, tmp_path / "rendezvous", tmp_path / "final"))
