@@ -212,6 +212,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path: Path, name: str
     try_it()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "content"), [(name, content) for name in FOUND for content in FOUND[name]])
 @pytest.mark.usefixtures("memory")
 def test_what_was_found_once_stays_mended(tmp_path: Path, name: str, content: bytes) -> None:
