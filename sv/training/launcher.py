@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
-from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec
+from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.rendezvous import RendezvousError, RendezvousTimeoutError
@@ -56,10 +56,6 @@ class Nodes:
     final: Path
 
 
-class _Complete(Exception):
-    """The training has ended well, whatever became of a process afterwards."""
-
-
 def launch(command: Sequence[str], num_procs: int, nodes: Nodes) -> None:
     """Run a Python command in several processes, here and on the other nodes, until all of them have ended well.
 
@@ -77,16 +73,12 @@ def launch(command: Sequence[str], num_procs: int, nodes: Nodes) -> None:
             agent = _Agent.make(command, num_procs, nodes, store, run_id)
             try:
                 result = agent.run()
-            except _Complete:
-                return
             except SignalException as error:
                 raise UserError(f"ended by {error.sigval.name}; the same command continues") from None
             except RendezvousTimeoutError:
                 raise UserError(f"not all of {nodes.count} nodes have come in {_PATIENCE}; look at the queue") from None
             except (RendezvousError, DistError):
-                if agent.has_begun and nodes.final.is_file():
-                    return
-                if agent.has_begun:
+                if agent.has_begun and not nodes.final.is_file():
                     raise UserError("another node of this training has ended; the end of its log says why") from None
                 past = run_id  # that of a training which is just ending
             else:
@@ -136,11 +128,12 @@ class _Agent(LocalElasticAgent):
         result = super()._monitor_workers(worker_group)
         if any(0 < failure.exitcode != PeersLost.exit_status for failure in result.failures.values()):
             self._remaining_restarts = 0  # a mistake, which a restart would meet again
+        elif result.is_failed() and self.final.is_file():
+            ranks = (worker.global_rank for worker in worker_group.workers)
+            return RunResult(WorkerState.SUCCEEDED, dict.fromkeys(ranks))  # whatever became of a process after its work
         return result
 
     def _restart_workers(self, worker_group: WorkerGroup) -> None:
-        if self.final.is_file():
-            raise _Complete
         log.warning("training processes were lost; going on from the last checkpoint when all nodes are here")
         super()._restart_workers(worker_group)
 

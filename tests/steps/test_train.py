@@ -104,7 +104,7 @@ def test_two_processes_by_the_same_command_and_their_end_with_the_parent(run, ro
 def _runs_training(pid: int) -> bool:
     try:
         return b"train.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 

@@ -47,9 +47,9 @@ def start(root: Path, folder: Path) -> subprocess.Popen[bytes]:
 def at_work(folder: Path) -> list[str]:
     """Command lines of processes that have the folder in theirs."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = path.read_bytes()
+            command = (process / "cmdline").read_bytes()
         except (FileNotFoundError, ProcessLookupError):
             continue
         if str(folder).encode() in command:
