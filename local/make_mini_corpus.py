@@ -15,6 +15,7 @@ Another --seed makes the corpus again.
 
 import argparse
 import json
+import os
 import shutil
 import wave
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from local.make_trials import Pair, nontarget_pairs, target_pairs
 from local.voices import SAMPLE_RATE, draw_session, draw_voice, synthesize
 from sv.errors import UserError, log, run_step
 from sv.io import DoneMark, atomic_write
+from sv.process import die_with_parent
 
 VERSION = 1  # of the voices: a change of what is made
 NUM_SESSIONS, NUM_UTTERANCES = 3, 4
@@ -125,7 +127,7 @@ def make_speakers(speakers: list[Speaker], root: Path, seed: int, nj: int) -> No
         (root / speaker.folder).parent.mkdir(parents=True, exist_ok=True)
     make = partial(make_speaker, root=root, seed=seed)
     try:
-        with ProcessPoolExecutor(nj) as pool:
+        with ProcessPoolExecutor(nj, initializer=die_with_parent, initargs=(os.getpid(),)) as pool:
             for done, folder in enumerate(pool.map(make, speakers), start=1):
                 log.debug("%s (%d of %d)", folder, done, len(speakers))
     except BrokenProcessPool as error:
@@ -156,8 +158,13 @@ def write_list(path: Path, targets: list[Pair], nontargets: list[Pair]) -> None:
         f.writelines(lines)
 
 
-def begin(root: Path, options: dict[str, int]) -> None:
+def begin(root: Path, options: dict[str, int], *, anew: bool) -> None:
     """Make room: what stands under `root` is a part of the same corpus afterwards, or nothing.
+
+    Args:
+        root: for the corpus.
+        options: that decide it.
+        anew: nothing is to stay, since it may be damaged.
 
     Raises:
         UserError: the folder holds a corpus that this script did not make.
@@ -167,7 +174,7 @@ def begin(root: Path, options: dict[str, int]) -> None:
     made = json.loads(note.read_text()) if note.is_file() else None
     if made is None and any(tree.exists() for tree in trees):
         raise UserError(f"{root} holds a corpus that was not made here; give another folder")
-    if made != options:
+    if anew or made != options:
         for tree in trees:
             shutil.rmtree(tree, ignore_errors=True)
         (root / ".done").unlink(missing_ok=True)
@@ -182,6 +189,7 @@ def main() -> None:
     parser.add_argument("--nj", type=int, default=2, help="processes")
     parser.add_argument("--num-train", type=int, default=40, help="speakers to train on, 999 at most")
     parser.add_argument("--num-test", type=int, default=20, help="speakers to test on")
+    parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()
     root: Path = args.out_dir
     if not (args.nj >= 1 and args.seed >= 0 and args.num_train >= 1 and args.num_test >= 3):
@@ -189,11 +197,12 @@ def main() -> None:
     speakers = all_speakers(args.num_train, args.num_test)
     options = {"version": VERSION, "seed": args.seed, "num_train": args.num_train, "num_test": args.num_test}
     mark = DoneMark(root / ".done", options)
-    why = mark.stale()
+    verify = args.verify == "true"
+    why = mark.stale(verify=verify)
     if not why:
         log.info("%s is there already", root)
         return
-    begin(root, options)
+    begin(root, options, anew=verify)
     log.info("%s: %s; making %d speakers", root, why, len(speakers))
     make_speakers(speakers, root, args.seed, args.nj)
     write_lists(speakers[args.num_train :], root / "voxceleb1", args.seed)

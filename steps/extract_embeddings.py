@@ -32,7 +32,7 @@ def parse() -> argparse.Namespace:
 
 def begin(work: Extraction, num_parts: int, gpus: str) -> tuple[int, int]:
     """Number of parts to run, 0 if the embeddings are there already; number of GPUs that they share."""
-    why = work.mark().stale()
+    why = work.mark().stale(verify=True)
     if not why:
         return 0, 0
     from sv.inference import parse_gpus

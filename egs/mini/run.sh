@@ -32,6 +32,7 @@ musan=                # DIR: MUSAN, to augment with
 rirs=                 # DIR: RIRS_NOISES, to augment with
 builtin_noise=true    # true|false: made-up noise and rooms instead of these
 check_audio=true      # decode every file before stage 2, look for faults, print a table of hours; once
+verify=false          # true|false: compare corpus and features that are there with their checksums, not by size alone
 trials=               # trial lists (default: vox1_O_cleaned.kaldi and vox1_H_cleaned.kaldi)
 # System; an empty option leaves what the configuration file says
 config=egs/mini/conf/resnet_small.yaml # FILE: encoder, loss, schedules
@@ -72,7 +73,7 @@ name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$ma
 exp_dir=${exp_dir:-egs/mini/exp/$name}
 
 if [ "$dry_run" = false ] && in_stage 0 "synthetic corpus"; then
-  local/make_mini_corpus.py --nj "$nj" "$corpora"
+  local/make_mini_corpus.py --nj "$nj" --verify "$verify" "$corpora"
 fi
 
 if ((stop_stage >= 1)); then

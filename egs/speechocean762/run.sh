@@ -37,6 +37,7 @@ augment=""            # with ark: augmented copies of the training data, of "rev
 musan=                # DIR: MUSAN, to augment with (default: made-up noise)
 rirs=                 # DIR: RIRS_NOISES, to augment with (default: made-up rooms)
 check_audio=true      # decode every file before stage 2, look for faults, print a table of hours; once
+verify=false          # true|false: compare features that are there with their checksums, not by size alone
 trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and age band
 # System; an empty option leaves what the configuration file says
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: encoder, loss, schedules
@@ -145,7 +146,7 @@ if in_stage 2 "fbank to ark files"; then
   if [ "$check_audio" = true ]; then
     steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$data/train" "$data/test"
   fi
-  fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config")
+  fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify")
   parts=("$data/train")
   if [ "$train_feats" = ark ]; then
     for speed in $speeds; do
@@ -173,7 +174,7 @@ if in_stage 2 "fbank to ark files"; then
   fi
   steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/test" "$fbank/test"
   if [ "$train_feats" = shard ]; then
-    steps/make_shards.sh --nj "$nj" --cmd "$cmd" "$data/train"
+    steps/make_shards.sh --nj "$nj" --cmd "$cmd" --verify "$verify" "$data/train"
   fi
 fi
 

@@ -43,6 +43,7 @@ musan=                # DIR: MUSAN, to augment with (default: <corpora>/musan)
 rirs=                 # DIR: RIRS_NOISES, to augment with (default: <corpora>/RIRS_NOISES)
 builtin_noise=false   # true|false: made-up noise and rooms instead of these
 check_audio=true      # decode every file before stage 2, look for faults, print a table of hours; once
+verify=false          # true|false: compare features that are there with their checksums, not by size alone
 trials=               # trial lists (default: vox1_{O,E,H}_cleaned.kaldi, as far as stage 1 could make them)
 # System; an empty option leaves what the configuration file says
 config=egs/voxceleb/conf/resnet34.yaml # FILE: encoder, loss, schedules
@@ -170,7 +171,7 @@ if in_stage 2 "fbank to ark files"; then
   if [ "$check_audio" = true ]; then
     steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$data/vox2_dev" "$data/vox1"
   fi
-  fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config")
+  fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify")
   parts=("$data/vox2_dev")
   if [ "$train_feats" = ark ]; then
     for speed in $speeds; do
@@ -198,7 +199,7 @@ if in_stage 2 "fbank to ark files"; then
   fi
   steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/vox1" "$fbank/vox1"
   if [ "$train_feats" = shard ]; then
-    steps/make_shards.sh --nj "$nj" --cmd "$cmd" "$data/vox2_dev"
+    steps/make_shards.sh --nj "$nj" --cmd "$cmd" --verify "$verify" "$data/vox2_dev"
   fi
 fi
 

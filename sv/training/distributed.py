@@ -4,9 +4,7 @@ A process started by torchrun (or by `sv.training.launcher`, which is torchrun w
 WORLD_SIZE, LOCAL_RANK and the address in its environment. One without them is a world of one.
 """
 
-import ctypes
 import os
-import signal
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 
 from sv.errors import UserError
 from sv.inference import parse_gpus
+from sv.process import die_with_parent
 
 TIMEOUT = timedelta(minutes=30)  # the first process may read a long list while the others wait
 
@@ -102,7 +101,7 @@ def join(*, use_gpu: bool) -> World:
         torch.cuda.set_device(device)
         torch.backends.cudnn.benchmark = True  # crops have one size
     if size > 1:
-        _die_with_parent()
+        die_with_parent(os.getppid())
         dist.init_process_group("nccl" if use_gpu else "gloo", timeout=TIMEOUT)
     return World(rank, size, device)
 
@@ -122,12 +121,3 @@ def visible_gpus(gpus: str) -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     names = visible.split(",") if visible else [str(number) for number in range(torch.cuda.device_count())]
     return [names[number] for number in numbers]
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this process when the one that launched it dies, even by SIGKILL (Linux)."""
-    pr_set_pdeathsig = 1
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGKILL)

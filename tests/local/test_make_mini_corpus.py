@@ -1,6 +1,5 @@
 import json
 import os
-import signal
 import subprocess
 import time
 import wave
@@ -68,14 +67,30 @@ def test_a_second_run_writes_nothing_and_a_damaged_file_is_made_again(corpus, ru
 
 
 @pytest.mark.slow
+def test_verified_it_is_mended(corpus, run):
+    before = content(corpus)
+    damaged = next((corpus / "voxceleb1" / "wav").glob("id10002/*/00003.wav"))
+    damaged.write_bytes(before[str(damaged.relative_to(corpus))][:-1] + b"!")
+    assert "is there already" in run("local/make_mini_corpus.py", *SMALL, corpus).stderr
+    result = run("local/make_mini_corpus.py", *SMALL, "--verify", "true", corpus)
+    assert result.returncode == 0 and f"{damaged} is damaged" in result.stderr
+    assert content(corpus) == before
+
+
+@pytest.mark.slow
 def test_killed_and_started_again_it_ends_alike(corpus, tmp_path, root):
+    """The process that was started alone: the others end with it."""
     command = ["local/make_mini_corpus.py", *map(str, SMALL), "--nj", "1", str(tmp_path / "corpus")]
     process = subprocess.Popen(["python3", *command], cwd=root, start_new_session=True, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "corpus").glob("*/**/id*")) and time.monotonic() < deadline:
         time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.01)
     assert not (tmp_path / "corpus" / ".done").exists()
     subprocess.run(["python3", *command], cwd=root, check=True, capture_output=True)
     assert content(tmp_path / "corpus") == content(corpus)

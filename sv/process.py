@@ -1,0 +1,18 @@
+"""What a process does about the one that started it."""
+
+import ctypes
+import os
+import signal
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when the one that started it dies, even by SIGKILL (Linux).
+
+    Args:
+        parent: its process id; where it has died already, this process ends now.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)

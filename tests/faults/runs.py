@@ -1,0 +1,174 @@
+"""A small run of the mini recipe, stage by stage: its processes, and all that it leaves."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGES = range(9)
+LIMIT_S = 600.0  # of one stage; longer is a hang
+TOKEN = "SV_FAULTS_RUN"  # in the environment of a run, by which its processes are found
+OPTIONS = [
+    *["--num-epochs", "3", "--num-avg", "2", "--batch-size", "16", "--heldout-speakers", "3", "--top-n", "5"],
+    *["--lda-dim", "5", "--num-threads", "1"],
+    "--set",
+    "model_args.embed_dim=32 dataset_args.num_frms=80 dataset_args.min_num_frames=80 save_minutes=0.01 "
+    "eval_epoch_interval=1 margin_update.increase_start_epoch=1 margin_update.fix_start_epoch=2",
+]
+
+
+def command(folder: Path, stage: int, last: int | None = None, *, verify: bool = False) -> list[str]:
+    """What runs one stage, or all from it to the last one; the corpus, stage 0 by itself, is smaller than the recipe's.
+
+    Args:
+        verify: what is there is compared with its checksums.
+    """
+    options = ["--verify", str(verify).lower()]
+    if stage == 0:
+        return ["local/make_mini_corpus.py", "--num-train", "12", "--num-test", "6", *options, str(folder / "corpora")]
+    words = ["--corpora", folder / "corpora", "--data", folder / "data", "--exp-dir", folder / "exp"]
+    stages = ["--stage", str(stage), "--stop-stage", str(last or stage)]
+    return ["egs/mini/run.sh", *stages, *map(str, words), *options, *OPTIONS]
+
+
+class Run:
+    """A command with all the processes that it starts.
+
+    Args:
+        words: the command.
+        log: what it says is added to this file.
+    """
+
+    def __init__(self, words: list[str], log: Path) -> None:
+        self.token = uuid.uuid4().hex
+        script = 'cd "$0" && . ./path.sh && exec "$@"'
+        with open(log, "a") as out:
+            self.process = subprocess.Popen(
+                ["bash", "-c", script, str(ROOT), *words],
+                env={**os.environ, TOKEN: self.token},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+
+    def processes(self) -> list[int]:
+        """All that live, the descendants whose parents have died among them."""
+        mark = f"{TOKEN}={self.token}".encode()
+        return [pid for pid in _pids() if mark in _environment(pid)]
+
+    def kill(self, mode: str, draw: random.Random) -> None:
+        alive = self.processes()
+        if mode == "recipe":
+            chosen = [self.process.pid]
+        elif mode == "worker":
+            chosen = [draw.choice([pid for pid in alive if pid != self.process.pid] or [self.process.pid])]
+        else:
+            chosen = alive
+        for pid in chosen:
+            _kill(pid)
+
+    def end(self, seconds: float) -> str:
+        """Wait for every process; "" or what went wrong, and then they are killed."""
+        give_up = time.monotonic() + seconds
+        while time.monotonic() < give_up:
+            self.process.poll()
+            if self.process.returncode is not None and not self.processes():
+                return ""
+            time.sleep(0.05)
+        left = {pid: _words(pid) for pid in self.processes()}
+        for pid in left:
+            _kill(pid)
+        self.process.wait()
+        return f"still at work after {seconds:.0f} s: {left}"
+
+
+def _pids() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdecimal())
+
+
+def _environment(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
+
+
+def _words(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
+    except OSError:
+        return ""
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def run_whole(folder: Path, stage: int) -> float:
+    """Run a stage to its end; seconds."""
+    begin = time.monotonic()
+    run = Run(command(folder, stage), folder / "log")
+    trouble = run.end(LIMIT_S)
+    if trouble or run.process.returncode:
+        tail = "\n".join((folder / "log").read_text(errors="replace").splitlines()[-15:])
+        raise RuntimeError(
+            f"stage {stage}: {trouble or f'exit status {run.process.returncode}'}; the log ends:\n{tail}"
+        )
+    return time.monotonic() - begin
+
+
+def fingerprint(folder: Path) -> dict[str, object]:
+    """Everything that has to come out equal, by its name in the folder."""
+    found: dict[str, object] = {}
+    for pattern in ("corpora/**/*.wav", "data/**/*.ark", "exp/**/*.ark", "exp/**/*.npy", "exp/plda*/*"):
+        found |= {_name(path, folder): path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
+    for pattern in ("corpora/**/*.txt", "data/*/*", "data/*/trials/*", "exp/scores/*", "exp/*_result", "exp/*.md"):
+        for path in folder.glob(pattern):
+            if path.is_file():
+                found[_name(path, folder)] = path.read_text()
+    for path in folder.glob("exp/models/*.pt"):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        found[_name(path, folder)] = repr(_plain(state))
+    results = json.loads((folder / "exp/results.json").read_text())["results"]
+    found["results"] = [
+        (trials, backend, key, value)
+        for trials, entries in results.items()
+        for backend, entry in entries.items()
+        for key, value in entry.items()
+        if key != "date"
+    ]
+    return found
+
+
+def _name(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder))
+
+
+def _plain(state: object) -> object:
+    """Tensors as their bytes."""
+    if isinstance(state, torch.Tensor):
+        return (
+            str(state.dtype),
+            tuple(state.shape),
+            state.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes(),
+        )
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    return state
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Names of what is not equal in two finished folders."""
+    first, second = fingerprint(one), fingerprint(other)
+    return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
