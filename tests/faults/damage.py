@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Do harm to a small run of the mini recipe, go on by the same command, and see that the harm is mended or told.
 
 Faults, each at a seeded random place:
@@ -14,7 +13,7 @@ The run has to end equal to an undisturbed one, bit by bit (`equal`), or to stop
 disk (`told`); when the file is put back or there is room again, the same command has to end equal. Anything else is
 an error: a result that differs, a traceback, a process that stays.
 
-Usage: tests/faults/damage.py [--faults 20] [--seed 1] [--kinds truncate,flip,...] <folder>
+Usage: python3 -m tests.faults.damage [--faults 20] [--seed 1] [--kinds truncate,flip,...] <folder>
 """
 
 import argparse

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Run a small mini recipe stage by stage, kill it again and again, and compare what it leaves with an undisturbed run.
 
 Each kill is a SIGKILL at a seeded random moment of a stage: of all processes of the run (`group`), of the recipe alone
@@ -6,7 +5,7 @@ Each kill is a SIGKILL at a seeded random moment of a stage: of all processes of
 kills are used up, and a last time to its end. The undisturbed run and the disturbed one have to be equal, bit by bit,
 in their archives, weights, embeddings, scores and results.
 
-Usage: tests/faults/kills.py [--kills-per-stage 8] [--seed 1] <folder>
+Usage: python3 -m tests.faults.kills [--kills-per-stage 8] [--seed 1] <folder>
 """
 
 import argparse
