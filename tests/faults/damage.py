@@ -88,9 +88,9 @@ class Place:
         return self.folder / "before" / str(stage)
 
     def train_halfway(self) -> None:
-        """Kill the training when it has left three checkpoints."""
+        """Kill the training when it has left two checkpoints."""
         run = Run(command(self.run, 3), self.run / "log")
-        while len(list(self.run.glob("exp/checkpoints/step_*.pt"))) < 3:
+        while len(list(self.run.glob("exp/checkpoints/step_*.pt"))) < 2:
             if run.process.poll() is not None:
                 raise RuntimeError("the training has ended before it could be killed")
             time.sleep(0.01)
