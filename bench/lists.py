@@ -33,6 +33,9 @@ def main() -> None:
                 "validate_data_dir.sh": ["tools/validate_data_dir.sh", data],
                 f"split_data.sh in {JOBS}": ["tools/split_data.sh", data, JOBS],
                 "fix_data_dir.sh": ["tools/fix_data_dir.sh", data],
+                f"wav.scp, as the middle one of {JOBS} feature jobs": python(
+                    f"from sv.io import DataDir; DataDir({str(data)!r}).part({JOBS // 2}, {JOBS}).utts"
+                ),
                 "imports alone": python("import bench.lists"),
                 "index": python(f"import bench.lists; bench.lists.read_index({str(data)!r})"),
                 "index, an epoch by utterance": python(

@@ -71,12 +71,10 @@ def table_faults(data_dirs: list[Path]) -> Iterator[str]:
             yield f"{data.path}: speaker {spk} is in {sets[0].path}, too; take it out of one of them"
 
 
-def check_utterances(
-    data: DataDir, utts: list[str], sample_rate: int, min_duration_s: float, allow_pipes: bool
-) -> Iterator[Checked]:
+def check_utterances(data: DataDir, sample_rate: int, min_duration_s: float, allow_pipes: bool) -> Iterator[Checked]:
     """Decode utterances to their end."""
     audio = Utterances(data, sample_rate, allow_pipes)
-    for utt in utts:
+    for utt in audio.ids:
         seconds, checksum, fault = 0.0, "", ""
         try:
             waveform = audio.read(utt)
@@ -95,12 +93,8 @@ def check_part(data_dirs: list[Path], args: argparse.Namespace) -> None:
     """Check the part `args.part` of all utterances, taken one after the other."""
     with atomic_write(work_dir(data_dirs) / f"part.{args.part}") as f:
         for path in data_dirs:
-            data = DataDir(path)
-            utts = list(data.segments or data.wav_scp)
-            begin, end = (len(utts) * n // args.num_parts for n in (args.part - 1, args.part))
-            some = check_utterances(
-                data, utts[begin:end], args.sample_rate, args.min_duration, args.allow_pipes == "true"
-            )
+            data = DataDir(path).part(args.part, args.num_parts)
+            some = check_utterances(data, args.sample_rate, args.min_duration, args.allow_pipes == "true")
             f.writelines(checked.to_line() for checked in some)
 
 

@@ -17,7 +17,6 @@ from sv.audio import Utterances
 from sv.config import FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log, run_step
 from sv.feature_parts import FeatureParts
-from sv.io import DataDir
 
 VAD_TYPES = {
     "energy_threshold": float,
@@ -100,7 +99,7 @@ def make_part(work: FeatureParts, config: FbankConfig, vad: dict[str, Any], args
         log.info("part %d is there already", args.part)
         return
     torch.set_num_threads(1)
-    data = DataDir(args.data_dir)
+    data = work.data(args.part, args.num_parts)
     utterances = Utterances(data, config.sample_rate, args.allow_pipes == "true")
     known_frames = data.utt2num_frames if (data.path / "utt2num_frames").is_file() else {}
     frame_length, _ = frame_samples(config)

@@ -17,11 +17,11 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from sv.audio import Utterances
+from sv.audio import Utterances, estimate_hours
 from sv.config import Config, FbankConfig, load_config
 from sv.errors import UserError, log, run_step
 from sv.feature_parts import FeatureParts
-from sv.io import DataDir, atomic_write
+from sv.io import atomic_write
 
 if TYPE_CHECKING:
     from sv.data.augmenter import Augmenter
@@ -64,7 +64,7 @@ def begin(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> 
 
 def estimate_bytes(data_dir: Path, config: FbankConfig) -> float:
     """Of all archives of a data dir: two bytes a value."""
-    hours = Utterances(DataDir(data_dir), config.sample_rate).estimate_hours()
+    hours = estimate_hours(data_dir, config.sample_rate)
     return 2 * config.num_mel_bins * 3.6e6 * hours / config.frame_shift
 
 
@@ -78,7 +78,7 @@ def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace,
         return
     torch.set_num_threads(1)
     fbank = Fbank(config)
-    utterances = Utterances(DataDir(work.data_dir), config.sample_rate, args.allow_pipes == "true")
+    utterances = Utterances(work.data(args.part, args.num_parts), config.sample_rate, args.allow_pipes == "true")
 
     def compute(utt: str) -> tuple[NDArray[np.float32], tuple[object, ...]]:
         waveform = torch.from_numpy(utterances.read(utt))[None]  # (1, samples)

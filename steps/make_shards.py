@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sv.audio import Utterances
+from sv.audio import Utterances, estimate_hours
 from sv.disk import check_free
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, DoneMark, atomic_write, claim_folder
@@ -146,7 +146,7 @@ def begin(work: Shards, num_parts: int, verify: bool) -> int:
 
 def bytes_to_come(work: Shards, missing: Sequence[int]) -> float:
     """Of the missing shards, at most: two bytes a sample."""
-    return 2 * work.sample_rate * 3600 * work.utterances.estimate_hours() * len(missing) / work.count
+    return 2 * work.sample_rate * 3600 * estimate_hours(work.data.path, work.sample_rate) * len(missing) / work.count
 
 
 def is_listed(work: Shards) -> bool:

@@ -304,8 +304,8 @@ class Utterances:
 
     def __init__(self, data: DataDir, sample_rate: int, allow_pipes: bool = False) -> None:
         self.data, self.sample_rate, self.allow_pipes = data, sample_rate, allow_pipes
-        self.source = data.path / ("segments" if data.segments else "wav.scp")
-        self.ids = list(data.segments or data.wav_scp)
+        self.source = data.audio_list
+        self.ids = data.utts
         self._whole = lru_cache(maxsize=1)(self._read_whole)  # neighbors in `segments` share their recording
 
     def read(self, utt: str) -> Waveform:
@@ -341,18 +341,6 @@ class Utterances:
         except UserError as error:
             raise UserError(f"{utt}: {error}") from error
 
-    def estimate_hours(self, sample: int = 200) -> float:
-        """Hours of all utterances: from `utt2dur`, or else from some headers; 0.0 where commands would have to run."""
-        if (self.data.path / "utt2dur").is_file():
-            return sum(self.data.utt2dur.values()) / 3600
-        seconds = []
-        for utt in self.ids[:: max(1, len(self.ids) // sample)]:
-            try:
-                seconds.append(self.duration(utt))
-            except UserError:
-                continue  # the job that reads it will tell
-        return len(self.ids) * float(np.mean(seconds)) / 3600 if seconds else 0.0
-
     def _read_segment(self, recording: str, start_s: float, end_s: float) -> Waveform:
         if recording not in self.data.wav_scp:
             raise UserError(f"recording {recording} is not in {self.data.path / 'wav.scp'}; run tools/fix_data_dir.sh")
@@ -368,3 +356,21 @@ class Utterances:
 
     def _within(self, end: int, samples: int) -> int:
         return samples if samples < end <= samples + MAX_OVERSHOOT_S * self.sample_rate else end
+
+
+def estimate_hours(data_dir: Path, sample_rate: int, sample: int = 200) -> float:
+    """Hours of all utterances of a data dir: from `utt2dur`, or else from the headers of some of them.
+
+    0.0 where commands would have to run.
+    """
+    data = DataDir(data_dir)
+    if (data_dir / "utt2dur").is_file():
+        return data.total_duration() / 3600
+    count, seconds = data.count_utts(), []
+    some = Utterances(DataDir(data_dir, rows=range(0, count, max(1, count // sample))), sample_rate)
+    for utt in some.ids:
+        try:
+            seconds.append(some.duration(utt))
+        except UserError:
+            continue  # the job that reads it will tell
+    return count * float(np.mean(seconds)) / 3600 if seconds else 0.0

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from sv.disk import check_free
 from sv.errors import UserError, log
-from sv.io import ArkWriter, DataDir, DoneMark, atomic_write, claim_folder
+from sv.io import ArkWriter, DataDir, DoneMark, atomic_write, claim_folder, part_rows
 
 Compute = Callable[[str], tuple[NDArray[np.float32], tuple[object, ...]]]
 
@@ -51,27 +51,20 @@ class FeatureParts:
     tables: tuple[str, ...] = ()
 
     @cached_property
-    def _lines(self) -> list[tuple[str, str]]:
-        """(utterance, all that the data dir says of its audio)."""
+    def num_utts(self) -> int:
+        """Raises UserError if there is none."""
         data = DataDir(self.data_dir)
-        if not data.segments:
-            return list(data.wav_scp.items())
-        return [
-            (utt, f"{data.wav_scp.get(recording, '')} {start} {end}")
-            for utt, (recording, start, end) in data.segments.items()
-        ]
+        if not (count := data.count_utts()):
+            raise UserError(f"{data.audio_list} is empty; make it again")
+        return count
 
     def rows(self, part: int, num_parts: int) -> range:
-        """Which utterances are a part's, 1 to num_parts; equal shares of successive ones."""
-        count = len(self._lines)
-        return range(count * (part - 1) // num_parts, count * part // num_parts)
+        """Which utterances are a part's, 1 to num_parts."""
+        return part_rows(self.num_utts, part, num_parts)
 
-    def utts(self, part: int, num_parts: int) -> list[str]:
-        return [self._lines[row][0] for row in self.rows(part, num_parts)]
-
-    @property
-    def num_utts(self) -> int:
-        return len(self._lines)
+    def data(self, part: int, num_parts: int) -> DataDir:
+        """The data dir, of whose utterances only a part's are read."""
+        return DataDir(self.data_dir, rows=self.rows(part, num_parts))
 
     def file(self, part: int, kind: str) -> Path:
         """A part's file: kind "ark", "scp", or the name of a table."""
@@ -84,13 +77,13 @@ class FeatureParts:
         return DoneMark(self.ark_dir / f".done.{self.name}.{part}", self._options(self.rows(part, num_parts)))
 
     def mark(self) -> DoneMark:
-        options = self._options(range(len(self._lines))) | {"ark_dir": str(self.ark_dir)}
+        options = self._options(range(self.num_utts)) | {"ark_dir": str(self.ark_dir)}
         return DoneMark(self.data_dir / f".done.{self.name}", options)
 
     def _options(self, rows: range) -> dict[str, Any]:
-        digest = hashlib.sha256(
-            "".join(f"{utt} {spec}\n" for utt, spec in self._lines[rows.start : rows.stop]).encode()
-        )
+        digest = hashlib.sha256()
+        for utt, spec in DataDir(self.data_dir, rows=rows).iter_audio():
+            digest.update(f"{utt} {spec}\n".encode())
         return {"settings": dict(self.settings), "first": rows.start, "utts": len(rows), "sha256": digest.hexdigest()}
 
     def begin(self, num_parts: int, needed_bytes: float = 0.0, *, verify: bool = False) -> None:
@@ -164,7 +157,7 @@ class FeatureParts:
         Raises:
             UserError: of the first bad utterance.
         """
-        utts, failures = self.utts(part, num_parts), list[str]()
+        utts, failures = self.data(part, num_parts).utts, list[str]()
         tables: dict[str, list[str]] = {table: [] for table in self.tables}
         begun = told = time.monotonic()
         with ArkWriter(self.file(part, "ark"), self.file(part, "scp"), compress=compress) as writer:
@@ -216,9 +209,10 @@ class FeatureParts:
     def _read_lines(self, part: int, num_parts: int, kind: str) -> list[str]:
         path = self.file(part, kind)
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if [line.partition(" ")[0] for line in lines] != self.utts(part, num_parts):
+        utts = self.data(part, num_parts).utts
+        if [line.partition(" ")[0] for line in lines] != utts:
             raise UserError(
-                f"{path}: {len(lines)} lines are not those of the {len(self.utts(part, num_parts))} utterances of part "
+                f"{path}: {len(lines)} lines are not those of the {len(utts)} utterances of part "
                 f"{part} of {num_parts}; remove it and run the same command again"
             )
         return lines

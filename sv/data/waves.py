@@ -63,8 +63,8 @@ class WavSource:
     def __init__(self, data_dir: str | Path, *, sample_rate: int = 16000) -> None:
         data = DataDir(data_dir)
         self.sample_rate = sample_rate
-        self._where = data.path / ("segments" if data.segments else "wav.scp")
-        self.utts: Sequence[str] = sorted(data.segments or data.wav_scp, key=str.encode)
+        self._where = data.audio_list
+        self.utts: Sequence[str] = sorted(data.utts, key=str.encode)
         self._specs = [self._spec_of(data, utt) for utt in self.utts]
         spans = [data.segments[utt][1:] if data.segments else (0.0, 0.0) for utt in self.utts]
         self._first, self._end = (np.array(spans) * sample_rate).astype(np.int64).T  # an end of 0: the file's

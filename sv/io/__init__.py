@@ -15,7 +15,7 @@ from sv.io.scores import (
     read_scored_trials,
     write_scores,
 )
-from sv.io.tables import DataDir, base_speaker, check_id, iter_table, read_table, write_table
+from sv.io.tables import DataDir, base_speaker, check_id, iter_table, part_rows, read_table, write_table
 from sv.io.trials import Trials, check_both_kinds, read_enroll_map, read_trials
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "iter_scored_trials",
     "iter_table",
     "parse_yaml",
+    "part_rows",
     "read_enroll_map",
     "read_header",
     "read_json",

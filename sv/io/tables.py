@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
 
 from sv.errors import UserError
@@ -33,8 +34,12 @@ def base_speaker(speaker: str) -> str:
     return _SPEED_COPY.sub("", speaker, count=1) if _SPEED_COPY.match(speaker) else speaker
 
 
-def iter_table(path: str | Path) -> Iterator[tuple[int, str, str]]:
+def iter_table(path: str | Path, rows: range | None = None) -> Iterator[tuple[int, str, str]]:
     """Lines of a table as (line number from 1, key, the rest of the line).
+
+    Args:
+        path: the table.
+        rows: which lines, from 0; None: all.
 
     Raises:
         UserError: the file is missing, not UTF-8, or a line has no value.
@@ -44,7 +49,10 @@ def iter_table(path: str | Path) -> Iterator[tuple[int, str, str]]:
         raise UserError(f"{path} does not exist; give a file with lines 'key value'")
     with open(path, encoding="utf-8", newline="\n") as f:
         try:
-            for number, line in enumerate(f, start=1):
+            wanted = count() if rows is None else rows
+            lines = f if rows is None else islice(f, rows.start, rows.stop, rows.step)
+            for row, line in zip(wanted, lines, strict=False):
+                number = row + 1
                 key, _, value = line.strip().partition(" ")
                 if "\t" in key:
                     key, _, value = line.strip().partition("\t")
@@ -57,22 +65,25 @@ def iter_table(path: str | Path) -> Iterator[tuple[int, str, str]]:
             raise UserError(f"{path}: not UTF-8 text ({error.reason}); write it again as UTF-8") from error
 
 
-def read_table(path: str | Path, *, mend_twice: str = "keep one of the two lines") -> dict[str, str]:
-    """A whole table, in the order of the file.
+def read_table(
+    path: str | Path, rows: range | None = None, *, mend_twice: str = "keep one of the two lines"
+) -> dict[str, str]:
+    """A table, in the order of the file.
 
     Args:
         path: the table.
+        rows: which lines of it, as `iter_table`; None: all.
         mend_twice: what to do about a key that comes twice.
 
     Raises:
         UserError: as `iter_table`, and for an empty table or a key that comes twice.
     """
     table: dict[str, str] = {}
-    for number, key, value in iter_table(path):
+    for number, key, value in iter_table(path, rows):
         if key in table:
             raise UserError(f"{path}:{number}: {key} comes twice; {mend_twice}")
         table[check_id(key, f"{path}:{number}")] = value
-    if not table:
+    if not table and (rows is None or rows):
         raise UserError(f"{path} is empty; make it again")
     return table
 
@@ -85,10 +96,18 @@ def write_table(path: str | Path, rows: Mapping[str, object] | Iterable[tuple[st
 
 
 class DataDir:
-    """A Kaldi data directory; each table is read, and checked, when it is first asked for."""
+    """A Kaldi data directory; each table is read, and checked, when it is first asked for.
 
-    def __init__(self, path: str | Path, remedy: str = "prepare it first (stage 1)") -> None:
-        self.path = Path(path)
+    Args:
+        path: of the directory.
+        remedy: what makes it, for the error where it is not there.
+        rows: which of its utterances `wav_scp`, `segments` and `utts` hold, and no others take memory; None: all.
+    """
+
+    def __init__(
+        self, path: str | Path, remedy: str = "prepare it first (stage 1)", *, rows: range | None = None
+    ) -> None:
+        self.path, self.rows = Path(path), rows
         if not self.path.is_dir():
             raise UserError(f"{self.path} is not a data directory; {remedy}")
 
@@ -111,10 +130,41 @@ class DataDir:
     def _fix(self) -> str:
         return f"run tools/fix_data_dir.sh {self.path}"
 
+    @property
+    def audio_list(self) -> Path:
+        """The file with a line for each utterance: `segments`, or else `wav.scp`."""
+        segments = self.path / "segments"
+        return segments if segments.exists() else self.require("wav.scp", "prepare the data (stage 1)")
+
+    def count_utts(self) -> int:
+        """Of the whole directory, without holding them."""
+        with open(self.audio_list, "rb") as f:
+            return sum(1 for _ in f)
+
+    def part(self, part: int, num_parts: int) -> "DataDir":
+        """An equal share of its utterances, successive ones; part 1 to num_parts."""
+        return DataDir(self.path, rows=part_rows(self.count_utts(), part, num_parts))
+
+    def iter_audio(self) -> Iterator[tuple[str, str]]:
+        """(utterance, all that is said of its audio), without holding `wav.scp` where there is no `segments`."""
+        if self.audio_list.name == "wav.scp":
+            yield from ((utt, spec) for _, utt, spec in iter_table(self.audio_list, self.rows))
+        for utt, (recording, start, end) in self.segments.items():
+            yield utt, f"{self.wav_scp.get(recording, '')} {start} {end}"
+
+    @cached_property
+    def utts(self) -> list[str]:
+        """In the order of `segments`, or else of `wav.scp`."""
+        return list(self.segments or self.wav_scp)
+
     @cached_property
     def wav_scp(self) -> dict[str, str]:
         """Recording (or utterance) -> file, or `command |`."""
-        return self._table("wav.scp", "prepare the data (stage 1)")
+        path = self.require("wav.scp", "prepare the data (stage 1)")
+        if self.rows is None or not self.segments:
+            return read_table(path, self.rows, mend_twice=self._fix)
+        wanted = {recording for recording, _, _ in self.segments.values()}
+        return {recording: spec for _, recording, spec in iter_table(path) if recording in wanted}
 
     @cached_property
     def utt2spk(self) -> dict[str, str]:
@@ -144,13 +194,25 @@ class DataDir:
         table = self._table("utt2dur", "make it with tools/get_utt2dur.sh")
         return {utt: _number(float, value, self.path / "utt2dur", utt) for utt, value in table.items()}
 
+    def total_duration(self) -> float:
+        """Seconds of all utterances, by utt2dur, without holding it."""
+        path = self.require("utt2dur", "make it with tools/get_utt2dur.sh")
+        return sum(_number(float, value, path, utt) for _, utt, value in iter_table(path))
+
     @cached_property
     def segments(self) -> dict[str, tuple[str, float, float]]:
         """Utterance -> (recording, start, end in seconds); empty if the directory has no `segments`."""
         path = self.path / "segments"
         if not path.exists():
             return {}
-        return {utt: _segment(value, path, utt) for utt, value in read_table(path, mend_twice=self._fix).items()}
+        return {
+            utt: _segment(value, path, utt) for utt, value in read_table(path, self.rows, mend_twice=self._fix).items()
+        }
+
+
+def part_rows(count: int, part: int, num_parts: int) -> range:
+    """Which of `count` rows are a part's, 1 to num_parts; equal shares of successive ones."""
+    return range(count * (part - 1) // num_parts, count * part // num_parts)
 
 
 def _number(kind: type[int] | type[float], value: str, path: Path, key: str) -> float | int:

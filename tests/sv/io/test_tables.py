@@ -1,5 +1,7 @@
 """Kaldi's text tables and the data dir made of them."""
 
+import tracemalloc
+
 import pytest
 
 from sv.errors import UserError
@@ -97,3 +99,35 @@ def test_missing_files_say_which_stage_makes_them(tmp_path):
 def test_speed_copies_are_known_by_their_prefix():
     names = ["id1", "sp0.9-id1", "sp1.1-id1", "sp-x", "spk3", "sp2-id1"]
     assert [base_speaker(name) for name in names] == ["id1", "id1", "id1", "sp-x", "spk3", "id1"]
+
+
+def test_parts_hold_their_own_utterances_alone(tmp_path):
+    names = [f"utt{n:05d}" for n in range(20_000)]
+    write_table(tmp_path / "wav.scp", {name: f"/audio/of/some/corpus/{name}.flac" for name in names})
+    tracemalloc.start()
+    parts = [DataDir(tmp_path).part(part, 40) for part in (1, 40)]
+    assert [part.utts for part in parts] == [names[:500], names[-500:]]
+    assert sum(1 for _ in DataDir(tmp_path).iter_audio()) == len(names)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000  # the whole table takes about 5 MB
+    assert [utt for part in range(1, 8) for utt in DataDir(tmp_path).part(part, 7).utts] == names
+
+
+def test_a_part_of_segments_has_the_recordings_it_needs(tmp_path):
+    write_table(tmp_path / "wav.scp", {"r1": "1.wav", "r2": "2.wav", "r3": "3.wav"})
+    write_table(tmp_path / "segments", {"a": "r2 0 1", "b": "r3 1 2", "c": "r2 2 3"})
+    part = DataDir(tmp_path).part(1, 2)
+    assert part.utts == ["a"] and part.wav_scp == {"r2": "2.wav"}
+    assert list(DataDir(tmp_path).part(2, 2).iter_audio()) == [("b", "3.wav 1.0 2.0"), ("c", "2.wav 2.0 3.0")]
+
+
+def test_more_parts_than_utterances(tmp_path):
+    write_table(tmp_path / "wav.scp", {"a": "1.wav"})
+    assert [DataDir(tmp_path).part(part, 3).utts for part in (1, 2, 3)] == [[], [], ["a"]]
+
+
+def test_a_bad_line_of_a_part_has_its_number_in_the_whole(tmp_path):
+    (tmp_path / "wav.scp").write_text("a 1.wav\nb 2.wav\nc\n")
+    with pytest.raises(UserError, match=r"wav.scp:3: expected 'key value'"):
+        DataDir(tmp_path).part(3, 3).utts  # noqa: B018
