@@ -15,14 +15,14 @@ _THREADS = 16
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """All audio files under a folder, sorted.
+    """All audio files under a folder, sorted; hidden names, such as macOS leaves (`._a.wav`), are passed over.
 
     Raises:
         UserError: no such folder, or none in it.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; give the folder, or fetch it with --download true")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO)
+    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO and not path.name.startswith("."))
     if not files:
         raise UserError(f"{folder} holds no audio files ({', '.join(sorted(AUDIO))}); give another folder")
     return files

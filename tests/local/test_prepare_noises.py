@@ -48,6 +48,7 @@ def musan(tmp_path: Path) -> Path:
     for name in ("noise/free-sound/n-0", "noise/sound-bible/n-1", "music/fma/m-0", "speech/librivox/s-0"):
         write(folder / f"{name}.wav")
     (folder / "README").write_text("a corpus")
+    (folder / "noise/free-sound/._n-0.wav").write_text("what macOS leaves")
     return folder
 
 
