@@ -38,7 +38,8 @@ def print_tests(systems: list[System], data: DataDir) -> None:
             for d in differences(first, second, data):
                 where = f"{first.trials.removesuffix('.kaldi')} | {first.backend}: {first.system}, {second.system}"
                 gap = f"{d.second - d.first:+.3f} [{d.interval[0]:+.3f}, {d.interval[1]:+.3f}]"
-                print(f"| {where} | {d.name} | {d.first:.3f} | {d.second:.3f} | {gap} | {d.p_value:.3f} |")
+                p_value = f"{d.p_value:.3f}" if d.p_value >= 0.001 else "< 0.001"
+                print(f"| {where} | {d.name} | {d.first:.3f} | {d.second:.3f} | {gap} | {p_value} |")
 
 
 def main() -> None:

@@ -37,7 +37,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("trials", nargs="+", help="names of trial lists, such as vox1_O_cleaned.kaldi")
     parser.add_argument("--backend", default="cos", help="what the results are filed under")
     parser.add_argument("--prefix", default="", help="of the score files' names, such as vox2_dev_asnorm300_")
-    parser.add_argument("--p-target", type=float, nargs="+", default=[0.01, 0.05], help="priors of minDCF")
+    parser.add_argument(
+        "--p-target",
+        type=float,
+        nargs="+",
+        default=[0.01, 0.05],
+        help="priors of minDCF, at costs of 1; other costs are those at the prior c_miss p / (c_miss p + c_fa (1 - p))",
+    )
     parser.add_argument(
         "--llr", choices=["true", "false"], default="false", help="calibrated scores: actDCF, Cllr, too"
     )

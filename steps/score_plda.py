@@ -68,8 +68,9 @@ def main() -> None:
         source=args.xvector_scp,
         enroll_source=args.enroll_map,
     )
-    files = {"enroll_map": args.enroll_map, **{f"plda_{name}": args.plda_dir / name for name in ("mean.vec", "plda")}}
-    mark_scores(args.scores, args.trials, args.xvector_scp, files, {"normalize_length": normalize})
+    model = {f"plda_{name}": args.plda_dir / name for name in ("mean.vec", "transform.mat", "plda")}
+    settings = {"normalize_length": normalize, "length_norm": backend.projection.length_norm}
+    mark_scores(args.scores, args.trials, args.xvector_scp, {"enroll_map": args.enroll_map, **model}, settings)
 
 
 if __name__ == "__main__":

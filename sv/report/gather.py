@@ -1,6 +1,7 @@
 """What a report shows, read from experiment folders; what a folder lacks is left out."""
 
 import json
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError, log
 from sv.io import DataDir, ScoredTrials, read_scored_trials, read_vectors
+from sv.scoring.breakdown import speaker_words
 from sv.scoring.results import Results, read_results
 
 Doubles = NDArray[np.float64]
@@ -147,4 +149,7 @@ def corpus_facts(data: DataDir) -> list[tuple[str, str]]:
         facts += [
             ("seconds an utterance", f"{seconds.min():.1f} to {seconds.max():.1f}, median {np.median(seconds):.1f}")
         ]
+    if (data.path / "spk2gender").is_file():
+        counts = Counter(speaker_words(data.path / "spk2gender").values())
+        facts += [("speakers by sex", ", ".join(f"{count} {sex}" for sex, count in sorted(counts.items())))]
     return facts

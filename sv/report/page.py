@@ -90,11 +90,15 @@ def write_report(systems: Sequence[System], out: Path, test_data: Path | None = 
         f.write(f"{page}<body>{''.join(body)}</body></html>\n")
 
 
+class Html(str):
+    """What is markup already."""
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
-    """An HTML table; the first `words` columns are text. Cells are escaped, but for those that begin with <."""
+    """An HTML table; the first `words` columns are text. Cells are escaped, but for `Html`."""
 
     def line(cells: Sequence[str], tag: str) -> str:
-        texts = [cell if cell.startswith("<") else escape(cell) for cell in cells]
+        texts = [cell if isinstance(cell, Html) else escape(cell) for cell in cells]
         marks = [' class="word"' if column < words else "" for column in range(len(cells))]
         return "<tr>" + "".join(f"<{tag}{m}>{t}</{tag}>" for m, t in zip(marks, texts, strict=True)) + "</tr>"
 
@@ -130,7 +134,7 @@ def _results(systems: Sequence[System]) -> str:
 def _in_two_lines(measured: str) -> str:
     """The number, and below it its interval."""
     number, bracket, interval = measured.partition(" [")
-    return f'<span>{number}<br><span class="dim">[{interval}</span></span>' if bracket else number
+    return Html(f'{escape(number)}<br><span class="dim">[{escape(interval)}</span>') if bracket else number
 
 
 def _curves(systems: Sequence[System], folder: Path) -> str:
@@ -217,7 +221,7 @@ class Sounds:
             self._found[utt] = self._read(self._specs.get(utt, ""))
         if not self._found[utt]:
             return utt
-        return f'<span>{escape(utt)}<button data-sound="{escape(utt)}" aria-label="play">&#9654;</button></span>'
+        return Html(f'{escape(utt)}<button data-sound="{escape(utt)}" aria-label="play">&#9654;</button>')
 
     @staticmethod
     def _read(spec: str) -> str:

@@ -38,9 +38,12 @@ def adapt_plda(plda: Plda, projected: Floats, method: str, options: Mapping[str,
         options: of the method.
 
     Raises:
-        UserError: an unknown method or option; fewer than two utterances; too few for coral.
+        UserError: an unknown method or option; a scale below 0; fewer than two utterances; too few for coral.
     """
     chosen = adaptations.resolve(method, options)
+    for name, scale in chosen.items():
+        if not (np.isfinite(scale) and scale >= 0):
+            raise UserError(f"{name} {scale}: expected a number that is not below 0")
     if len(projected) < 2:
         raise UserError(f"{len(projected)} embedding to adapt the PLDA to; give many")
     mean = projected.mean(axis=0, dtype=np.float64)

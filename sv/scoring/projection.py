@@ -40,7 +40,7 @@ class Projection:
         """Projected embeddings; (utterances, projected) float32.
 
         Raises:
-            UserError: embeddings of another dimension; one that is not finite, or is zero where its length is wanted.
+            UserError: embeddings of another dimension; one that is not finite, or is zero, as it is or projected.
         """
         dim, (out_dim, columns) = len(self.mean), self.matrix.shape
         if vectors.matrix.shape[1] != dim:
@@ -54,10 +54,11 @@ class Projection:
             if columns > dim:
                 rows += self.matrix[:, dim]
             length = np.linalg.norm(rows, axis=1, keepdims=True)
-            usable = np.isfinite(length[:, 0]) & (length[:, 0] > 0)
+            whole = (vectors.matrix[start : start + _ROWS] != 0).any(axis=1)
+            usable = np.isfinite(length[:, 0]) & (length[:, 0] > 0) & whole
             if not usable.all():
                 bad = int(np.argmin(usable))
-                what = "zero after projection" if length[bad, 0] == 0 else "not finite"
+                what = "zero" if not whole[bad] else "zero after projection" if length[bad, 0] == 0 else "not finite"
                 raise UserError(f"{source}: the embedding of {vectors.ids[start + bad]} is {what}; extract it again")
             projected[start : start + _ROWS] = rows * (np.sqrt(out_dim) / length) if self.length_norm else rows
         return projected

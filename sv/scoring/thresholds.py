@@ -39,7 +39,14 @@ def find_thresholds(
         calibration: that made them.
         p_targets: priors of minDCF.
         false_accepts: shares of non-targets that may be accepted.
+
+    Raises:
+        UserError: targets do not score higher than non-targets.
     """
+    if calibration.features == ["score"] and calibration.weights[0] <= 0:
+        raise UserError(
+            "targets do not score higher than non-targets, so no threshold tells them apart; look at the scores"
+        )
     metrics = evaluate_sorted(scores, p_targets)
     found = {"eer": metrics.eer_threshold}
     found |= {f"min_dcf_{p:g}": metrics.min_dcf_threshold[p] for p in p_targets}

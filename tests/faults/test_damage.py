@@ -1,4 +1,4 @@
-"""A small mini run with damaged, denied and stopped parts goes on or tells. Many more: python3 -m tests.faults.damage."""
+"""A small mini run, damaged, denied, stopped, goes on or tells. Many more faults: python3 -m tests.faults.damage."""
 
 import os
 import random

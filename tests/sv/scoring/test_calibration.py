@@ -107,6 +107,15 @@ def test_threshold_at_a_share_of_false_accepts_is_the_lowest() -> None:
     assert threshold_at(scores, 1.0) == 1.0
 
 
+@pytest.mark.parametrize("sign", [0.0, -1.0])
+def test_scores_that_do_not_rise_with_likeness_give_no_thresholds(sign: float) -> None:
+    features, is_target = gaussian_scores(200, 2000)
+    calibration = fit(sign * features, is_target, ["score"])
+    llrs = calibration.llrs(sign * features)
+    with pytest.raises(UserError, match="targets do not score higher than non-targets"):
+        find_thresholds(sort_scores(llrs[is_target], llrs[~is_target]), calibration)
+
+
 def test_thresholds_of_back_ends_stand_side_by_side(tmp_path: Path) -> None:
     features, is_target = gaussian_scores(200, 2000)
     calibration = fit(features, is_target, ["score"])

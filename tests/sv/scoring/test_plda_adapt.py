@@ -98,6 +98,12 @@ def test_unknown_names_are_told(plda: Plda, domain: np.ndarray) -> None:
         adapt_plda(plda, domain, "coral", {"within_scale": 0.5})
 
 
+@pytest.mark.parametrize("scale", [-3.0, float("nan"), float("inf")])
+def test_scales_below_zero_are_refused(plda: Plda, domain: np.ndarray, scale: float) -> None:
+    with pytest.raises(UserError, match=f"within_scale {scale}: expected a number that is not below 0"):
+        adapt_plda(plda, domain, "kaldi", {"within_scale": scale})
+
+
 def test_too_few_embeddings_are_refused(plda: Plda, domain: np.ndarray) -> None:
     with pytest.raises(UserError, match="1 embedding to adapt the PLDA to"):
         adapt_plda(plda, domain[:1], "kaldi", {})

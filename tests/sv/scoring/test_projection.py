@@ -102,7 +102,7 @@ def test_whitening_of_too_few_directions_is_refused(data) -> None:
         make_projection(class_stats(vectors.matrix, speaker), mean, whiten=True)
 
 
-@pytest.mark.parametrize(("value", "what"), [(np.nan, "not finite"), (3.0, "zero after projection")])
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "not finite"), (0.0, "zero;"), (3.0, "zero after projection")])
 def test_bad_embedding_is_named(value: float, what: str) -> None:
     projection = Projection(np.full(2, 3, np.float32), np.eye(2, dtype=np.float32), length_norm=True)
     vectors = Vectors(["a", "b"], np.array([[1, 2], [value, value]], np.float32))
