@@ -145,10 +145,15 @@ def read_csv(path: Path, root: Path | None) -> list[Row]:
     reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
     lines = [(f"{path}:{reader.line_num}", [field.strip() for field in line]) for line in reader if any(line)]
     columns = ["path", "speaker", "start", "end"]
-    if lines and {"path", "speaker"} <= {field.lower() for field in lines[0][1]}:
+    missing = {"path", "speaker"} - {field.lower() for field in lines[0][1]} if lines else set()
+    if lines and not missing:
         columns = [field.lower() for field in lines.pop(0)[1]]
+    elif len(missing) == 1:
+        raise UserError(f"{lines[0][0]}: a header without {missing.pop()}; the columns are path,speaker[,start,end]")
     if not lines:
         raise UserError(f"{path} lists no file; a line of it is path,speaker[,start,end]")
+    if where := next((where for where, fields in lines if len(fields) > len(columns)), ""):
+        raise UserError(f"{where}: more fields than columns ({', '.join(columns)}); name them in the first line")
     rows = [parse_line(dict(zip(columns, fields, strict=False)), where, base) for where, fields in lines]
     folders = [os.path.dirname(row.path) for row in rows]
     if os.path.commonpath([base, *folders]) != str(base):

@@ -97,7 +97,8 @@ def main() -> None:
     )
     needed = {features.ark_dir: features.bytes_to_come for features in planned}
     if args.train_feats == "shard" and (args.train_sets[0] / "wav.scp").is_file():
-        shards = make_shards.read_task(make_shards.parse(["begin", str(args.train_sets[0])]))
+        words = ["begin", str(args.train_sets[0]), "--config", str(args.config)]
+        shards = make_shards.read_task(make_shards.parse(words))
         needed[shards.folder] = make_shards.bytes_to_come(shards, shards.missing())
     check_free(needed)
     if (total := sum(needed.values())) > 0:

@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 
 from sv.audio import Utterances, estimate_hours
+from sv.config import load_config
 from sv.disk import check_free
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, DoneMark, atomic_write, claim_folder
@@ -194,6 +195,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--num-parts", type=int, default=1)
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--sample-rate", type=int, default=16000)
+    parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate it is then")
     parser.add_argument("--utts-per-shard", type=int, default=1000)
     parser.add_argument("--format", choices=["same", "flac", "wav"], default="same")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false")
@@ -204,9 +206,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 def read_task(args: argparse.Namespace) -> Shards:
     """What the options ask for."""
     folder = (args.shard_dir or args.data_dir / "shards").absolute()
-    return Shards(
-        DataDir(args.data_dir), folder, args.sample_rate, args.utts_per_shard, args.format, args.allow_pipes == "true"
-    )
+    rate = load_config(args.config).dataset_args.fbank_args.sample_rate if args.config else args.sample_rate
+    return Shards(DataDir(args.data_dir), folder, rate, args.utts_per_shard, args.format, args.allow_pipes == "true")
 
 
 def main() -> None:

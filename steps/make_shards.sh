@@ -23,6 +23,7 @@ fi
 nj=4                  # parallel jobs
 cmd="run.pl"          # how jobs run; run.pl: on this machine
 sample_rate=16000     # Hz, of all files
+config=               # FILE: YAML of a system, whose sample rate it is then
 utts_per_shard=1000   # utterances a shard
 format=same           # same|flac|wav: same takes WAV and FLAC files as they are, and makes FLAC of segments and others
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
@@ -37,6 +38,9 @@ mkdir -p "$shard_dir/log"
 hold_lock "$shard_dir/.lock" "$shard_dir is being filled"
 args=("$data" "$shard_dir" --sample-rate "$sample_rate" --utts-per-shard "$utts_per_shard" --format "$format"
   --allow-pipes "$allow_pipes" --verify "$verify")
+if [ -n "$config" ]; then
+  args+=(--config "$config")
+fi
 num_parts=$(steps/make_shards.py begin "${args[@]}" --num-parts "$nj")
 if [ "$num_parts" -eq 0 ]; then
   echo "make_shards.sh: $data/shard.list is there already" >&2

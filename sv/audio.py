@@ -165,8 +165,11 @@ def sound_length(file: BinaryIO, name: str) -> tuple[int, int]:
     """Samples and Hz of an open file, by its header.
 
     Raises:
-        UserError: it can not be read, is empty or has several channels.
+        UserError: it can not be read, is empty, cut off, or has several channels.
     """
+    if file.read(4) == b"RIFF":
+        _check_wav_size(file, name)
+    file.seek(0)
     with _open_sound(file, name) as f:
         _check_format(f, name, f.samplerate)
         return f.frames, f.samplerate
@@ -198,7 +201,8 @@ def _open(source: Source, allow_pipes: bool) -> soundfile.SoundFile:
     f = _open_sound(source.path, source.path)
     try:
         if f.format in ("WAV", "WAVEX"):
-            _check_wav_size(path)
+            with open(path, "rb") as plain:
+                _check_wav_size(plain, str(path))
         if f.frames > _LONGEST:
             raise UserError(f"{path}: its header does not say how long it is; write it again to a file")
     except UserError:
@@ -230,19 +234,18 @@ def _run(command: str, allow_pipes: bool) -> bytes:
     return done.stdout
 
 
-def _check_wav_size(path: Path) -> None:
-    """Compare the size of the data chunk with the file's: libsndfile cuts the length without a word."""
-    total = path.stat().st_size
-    with open(path, "rb") as f:
-        chunk = 12
-        while chunk + 8 <= total:
-            f.seek(chunk)
-            name, size = struct.unpack("<4sI", f.read(8))
-            if name == b"data":
-                if chunk + 8 + size > total and size < _STREAM_SIZES:
-                    raise _truncated(str(path), f"{size} bytes of samples", f"{total - chunk - 8}")
-                return
-            chunk += 8 + size + size % 2
+def _check_wav_size(file: BinaryIO, name: str) -> None:
+    """Compare the size of a WAV file's samples with the file's: libsndfile cuts the length without a word."""
+    total = file.seek(0, os.SEEK_END)
+    chunk = 12
+    while chunk + 8 <= total:
+        file.seek(chunk)
+        kind, size = struct.unpack("<4sI", file.read(8))
+        if kind == b"data":
+            if chunk + 8 + size > total and size < _STREAM_SIZES:
+                raise _truncated(name, f"{size} bytes of samples", f"{total - chunk - 8}")
+            return
+        chunk += 8 + size + size % 2
 
 
 def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:

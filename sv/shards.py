@@ -18,7 +18,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from sv.audio import sound_length
+from sv.audio import read_sound, sound_length
 from sv.errors import UserError, log
 from sv.io import atomic_write, check_id
 
@@ -254,10 +254,22 @@ def read_shard_list(path: Path) -> list[Path]:
 
 
 def check_shard(shard: Path) -> Iterator[str]:
-    """Compare every utterance of a shard with its checksum; a line for each that is damaged."""
+    """Compare each utterance of a shard with its checksum, or decode what has none; a line for each damaged one."""
     entries = read_entries(shard)
     with open(shard, "rb") as f:
         for entry in entries:
             f.seek(entry.offset)
-            if entry.crc32 != "-" and f"{zlib.crc32(f.read(entry.size)):08x}" != entry.crc32:
-                yield f"{shard}: {entry.utt}: its bytes are not those that were written; {_MAKE_AGAIN}"
+            if fault := _fault(f.read(entry.size), entry, f"{shard}: {entry.utt}"):
+                yield f"{fault}; {_MAKE_AGAIN}"
+
+
+def _fault(content: bytes, entry: Entry, name: str) -> str:
+    """What is wrong with an utterance's file, or ""."""
+    if entry.crc32 != "-":
+        same = f"{zlib.crc32(content):08x}" == entry.crc32
+        return "" if same else f"{name}: its bytes are not those that were written"
+    try:
+        read_sound(io.BytesIO(content), name, entry.sample_rate, 0, entry.num_samples)
+    except UserError as error:
+        return str(error)
+    return ""

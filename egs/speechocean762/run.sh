@@ -90,6 +90,9 @@ fi
 if [ "$train_feats" != ark ] || [ -n "$augment" ]; then
   noises=(--noise-data "$data/noises" --reverb-data "$data/rirs")
 fi
+if [ -n "$augment" ] && [ "$train_feats" != ark ]; then
+  die "--augment makes copies for --train-feats ark; with $train_feats waveforms are augmented on the way: leave it out"
+fi
 for type in $augment; do
   case $type in
     reverb | noise | babble) ;;
@@ -174,7 +177,7 @@ if in_stage 2 "fbank to ark files"; then
   fi
   steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/test" "$fbank/test"
   if [ "$train_feats" = shard ]; then
-    steps/make_shards.sh --nj "$nj" --cmd "$cmd" --verify "$verify" "$data/train"
+    steps/make_shards.sh --nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify" "$data/train"
   fi
 fi
 

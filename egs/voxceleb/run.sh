@@ -105,6 +105,9 @@ if [ "$builtin_noise" = false ]; then
   musan=${musan:-$corpora/musan}
   rirs=${rirs:-$corpora/RIRS_NOISES}
 fi
+if [ -n "$augment" ] && [ "$train_feats" != ark ]; then
+  die "--augment makes copies for --train-feats ark; with $train_feats waveforms are augmented on the way: leave it out"
+fi
 for type in $augment; do
   case $type in
     reverb | noise | babble) ;;
@@ -199,7 +202,7 @@ if in_stage 2 "fbank to ark files"; then
   fi
   steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/vox1" "$fbank/vox1"
   if [ "$train_feats" = shard ]; then
-    steps/make_shards.sh --nj "$nj" --cmd "$cmd" --verify "$verify" "$data/vox2_dev"
+    steps/make_shards.sh --nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify" "$data/vox2_dev"
   fi
 fi
 

@@ -74,10 +74,13 @@ class Augmenter:
         sample_rate: int,
         noise_data: str | Path = "",
         reverb_data: str | Path = "",
+        skip_bad: bool = False,
     ) -> None:
         self.args, self.seed = args, seed
-        self.noises = Clips(noise_data, NOISE_TYPES, sample_rate) if noise_data and prob else None
-        self.rirs = Clips(reverb_data, (RIR_TYPE,), sample_rate) if reverb_data and prob else None
+        self.noises, self.rirs = (
+            Clips(folder, types, sample_rate, skip_bad=skip_bad) if folder and prob else None
+            for folder, types in ((noise_data, NOISE_TYPES), (reverb_data, (RIR_TYPE,)))
+        )
         weights = np.array([0.0] + [getattr(args, kind) if self._has(kind) else 0.0 for kind in KINDS[1:]])
         if prob and not weights.any():
             wanted = [kind for kind in KINDS[1:] if getattr(args, kind)]

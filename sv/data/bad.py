@@ -1,7 +1,7 @@
 """Utterances that can not be read in mid-training: replaced, counted and listed, up to a share of all."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from sv.data.feats import FeatsIndex
 from sv.data.loader import Batch, Dataset
+from sv.data.noises import ClipsLost
 from sv.data.sampling import Longs, another_visit, rows_of
 from sv.errors import UserError, log
 from sv.io import write_table
@@ -94,12 +95,16 @@ class MendedDataset:
         """Of the utterances, or what replaces them: they are those of the result.
 
         Raises:
-            UserError: too many are bad, or no substitute can be read either.
+            UserError: too many are bad, no substitute can be read either, or noise can not (ClipsLost).
         """
+        known = self.bad.why
+        suspects = [place for place, utt in enumerate(utts.tolist()) if known and self._name(utt) in known]
         try:
-            return self.dataset.batch(utts, epoch)
+            return self.dataset.batch(self._mended(utts, suspects, epoch), epoch)
+        except ClipsLost:
+            raise
         except UserError:
-            return self.dataset.batch(self._mended(utts, epoch), epoch)
+            return self.dataset.batch(self._mended(utts, range(len(utts)), epoch), epoch)
 
     def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
         return self.dataset.statistics(utts, epoch)
@@ -107,11 +112,13 @@ class MendedDataset:
     def fingerprint(self) -> str:
         return self.dataset.fingerprint()
 
-    def _mended(self, utts: Longs, epoch: int) -> Longs:
+    def _mended(self, utts: Longs, suspects: Iterable[int], epoch: int) -> Longs:
+        """The utterances, of which those at some places are tried and, if they are bad, replaced."""
         mended = utts.copy()
-        for place, utt in enumerate(utts.tolist()):
+        for place in suspects:
+            utt = int(utts[place])
             if why := self._why_bad(utt, epoch):
-                self.bad.add({self.index.utts[rows_of(utt)]: why})
+                self.bad.add({self._name(utt): why})
                 mended[place] = self._substitute(utt, epoch, why, mended)
         return mended
 
@@ -119,16 +126,21 @@ class MendedDataset:
         """What is wrong with an utterance, or ""."""
         try:
             self.dataset.batch(np.array([utt]), epoch)
+        except ClipsLost:
+            raise
         except UserError as error:
             return str(error)
         return ""
+
+    def _name(self, utt: int) -> str:
+        return self.index.utts[rows_of(utt)]
 
     def _substitute(self, utt: int, epoch: int, why: str, batch: Longs) -> int:
         candidates = self._candidates(utt, epoch, batch)
         for candidate in candidates:
             if not (fault := self._why_bad(candidate, epoch)):
                 return candidate
-            self.bad.add({self.index.utts[rows_of(candidate)]: fault})
+            self.bad.add({self._name(candidate): fault})
         if self.keep_speakers:
             raise UserError(
                 f"{why}; {self._speaker_of(utt)} has no other utterance that can be read, and the loss compares "

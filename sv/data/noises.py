@@ -7,7 +7,9 @@ Another rate is resampled. Of several channels one is taken, by a draw: any micr
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,11 +17,18 @@ from numpy.typing import NDArray
 from torchaudio.functional import resample
 
 from sv.audio import AudioInfo, Waveform, read_channel
-from sv.errors import UserError
+from sv.errors import UserError, log
 from sv.io import read_table
 
 NOISE_TYPES = ("noise", "music", "speech")
 RIR_TYPE = "rir"
+_SUBSTITUTES = 4  # tries for another file
+
+T = TypeVar("T")
+
+
+class ClipsLost(UserError):
+    """Noise or rooms can not be read, one file after the other; no utterance is to blame."""
 
 
 class Clips:
@@ -29,6 +38,7 @@ class Clips:
         data_dir: with wav.scp.
         types: those that may come.
         sample_rate: Hz of what is read.
+        skip_bad: where a file can not be read, tell of it once and take the next one of its type.
 
     Attributes:
         ids: in the order of wav.scp.
@@ -38,8 +48,11 @@ class Clips:
         UserError: no wav.scp, an empty one, an id of another type.
     """
 
-    def __init__(self, data_dir: str | Path, types: tuple[str, ...], sample_rate: int) -> None:
-        self.path, self.sample_rate = Path(data_dir) / "wav.scp", sample_rate
+    def __init__(
+        self, data_dir: str | Path, types: tuple[str, ...], sample_rate: int, *, skip_bad: bool = False
+    ) -> None:
+        self.path, self.sample_rate, self.skip_bad = Path(data_dir) / "wav.scp", sample_rate, skip_bad
+        self._told: set[int] = set()
         if not self.path.is_file():
             raise UserError(f"{self.path} does not exist; make it with local/prepare_musan.py or local/prepare_rirs.py")
         table = read_table(self.path)
@@ -69,9 +82,31 @@ class Clips:
             channel: in [0, 1), which channel, among all.
 
         Raises:
-            UserError: of the file; or all of the channel is silent.
+            UserError: of the file; or all of the channel is silent. With `skip_bad` ClipsLost, if others are no better.
         """
+        return self._first_usable(row, lambda usable: self._read(usable, samples, place, channel))
 
+    def whole(self, row: int, channel: float) -> Waveform:
+        """All samples of one channel; raises as `read`."""
+        return self._first_usable(row, lambda usable: self._whole(usable, channel))
+
+    def _first_usable(self, row: int, read: Callable[[int], T]) -> T:
+        """Of a file, or of those that follow it in its type."""
+        if not self.skip_bad:
+            return read(row)
+        ours = self.of_type[self.ids[row].partition("/")[0]]
+        place, why = int(np.searchsorted(ours, row)), ""
+        for candidate in np.take(ours, range(place, place + 1 + _SUBSTITUTES), mode="wrap").tolist():
+            try:
+                return read(candidate)
+            except UserError as error:
+                why = str(error)
+                if candidate not in self._told:
+                    self._told.add(candidate)
+                    log.warning("%s can not be read, and another is taken: %s", self.ids[candidate], why)
+        raise ClipsLost(f"{self.path}: {why}; nor can the files before it; mend them or leave them out")
+
+    def _read(self, row: int, samples: int, place: float, channel: float) -> Waveform:
         def choose(header: AudioInfo) -> tuple[int, int, int]:
             wanted = -(-samples * header.sample_rate // self.sample_rate)
             room = max(0, header.samples - wanted)
@@ -80,16 +115,11 @@ class Clips:
 
         part = self._at_our_rate(*read_channel(self._specs[row], choose))
         if not part.any():
-            whole = self.whole(row, channel)
+            whole = self._whole(row, channel)
             part = whole[int(whole.nonzero()[0][0]) :][:samples]
         return np.resize(part, samples)
 
-    def whole(self, row: int, channel: float) -> Waveform:
-        """All samples of one channel.
-
-        Raises:
-            UserError: of the file; or all of the channel is silent.
-        """
+    def _whole(self, row: int, channel: float) -> Waveform:
         samples, rate = read_channel(self._specs[row], lambda h: (int(channel * h.channels), 0, h.samples))
         if not samples.any():
             raise UserError(f"{self.path}: {self.ids[row]}: {self._specs[row]} is silent; leave it out")

@@ -110,7 +110,10 @@ class ShardSource:
         if self._files[shard] < 0:
             with self._lock:
                 if self._files[shard] < 0:
-                    self._files[shard] = os.open(self.shards[shard], os.O_RDONLY | os.O_CLOEXEC)
+                    try:
+                        self._files[shard] = os.open(self.shards[shard], os.O_RDONLY | os.O_CLOEXEC)
+                    except FileNotFoundError:
+                        raise UserError(f"{self.shards[shard]} is gone; bring it back, or make it again") from None
         return self._files[shard]
 
 

@@ -43,6 +43,7 @@ def build_dataset(config: Config, index: FeatsIndex, reader: CropReader, *, on_g
         sample_rate=args.fbank_args.sample_rate,
         noise_data=config.noise_data,
         reverb_data=config.reverb_data,
+        skip_bad=True,
     )
     if config.do_lm:  # the copies keep their classes, and have no utterance
         args = args.model_copy(update={"speeds": []})

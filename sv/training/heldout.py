@@ -10,7 +10,7 @@ from torch import nn
 
 from sv.data import CropReader, FeatsIndex, uniform
 from sv.errors import UserError, log
-from sv.io import base_speaker
+from sv.io import base_speaker, iter_table
 from sv.scoring import eer
 from sv.training.distributed import World
 
@@ -65,13 +65,26 @@ def training_speakers(index: FeatsIndex, heldout: list[str]) -> list[str]:
 
 
 def heldout_utts(index: FeatsIndex, heldout: list[str], most: int, seed: int) -> NDArray[np.int64]:
-    """Rows of the index to measure on: up to `most` of each held-out speaker, drawn by seed; no speed copies."""
+    """Rows of the index to measure on: up to `most` of each held-out speaker, drawn by seed; no copies (utt2uniq)."""
+    candidates = {
+        speaker: np.flatnonzero(index.speaker == index.speakers.index(speaker)).tolist() for speaker in heldout
+    }
+    copies = _copies(index, [row for rows in candidates.values() for row in rows])
     chosen = []
     for speaker in heldout:
-        rows = np.flatnonzero(index.speaker == index.speakers.index(speaker))
+        rows = np.array([row for row in candidates[speaker] if row not in copies], dtype=np.int64)
         draws = uniform(seed, 0, rows, _UTT_STREAM)
         chosen.append(np.sort(rows[np.argsort(draws, kind="stable")[:most]]))
     return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
+
+
+def _copies(index: FeatsIndex, rows: list[int]) -> set[int]:
+    """Those of some rows that are copies of other utterances, by the data dir's utt2uniq, if it has one."""
+    path = index.path / "utt2uniq"
+    if not path.is_file():
+        return set()
+    row_of = {index.utts[row]: row for row in rows}
+    return {row_of[utt] for _, utt, original in iter_table(path) if utt != original and utt in row_of}
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,8 @@ def test_bad_files_are_all_told_and_may_be_left_out(corpus, tmp_path, prepare):
         ("", "list.csv lists no file"),
         ("path,speaker\n", "list.csv lists no file"),
         ("calls/ann/a.wav\n", "list.csv:1: no speaker"),
+        ("path,spk\ncalls/ann/a.wav,ann\n", "list.csv:1: a header without speaker"),
+        ("path,speaker\ncalls/ann/a.wav,ann,0,1\n", "list.csv:2: more fields than columns (path, speaker)"),
         ("path,speaker\n,ann\n", "list.csv:2: no path"),
         ("calls/ann/a.wav,ann,x,2\n", "list.csv:1: start is 'x'"),
         ("calls/ann/a.wav,ann,2,1\n", "list.csv:1: start 2 and end 1; the end must come after"),

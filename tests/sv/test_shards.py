@@ -163,6 +163,17 @@ def test_a_flipped_byte_is_found_and_named(shard: Path) -> None:
     assert f"{shard}: id1/y.z/00002.wav: its bytes are not those" in fault
 
 
+def test_what_has_no_checksum_is_decoded(tmp_path: Path) -> None:
+    flac, wav = encoded(noise(9000), "flac"), encoded(noise(9000), "wav")
+    good = {"a.spk": b"s", "a.flac": flac, "b.spk": b"s", "b.wav": wav}
+    assert list(check_shard(make_tar(tmp_path / "good.tar", good))) == []
+    damaged = flac[:3000] + bytes(2000) + flac[5000:]
+    (fault,) = check_shard(make_tar(tmp_path / "bad.tar", {**good, "a.flac": damaged}))
+    assert "bad.tar: a" in fault
+    with pytest.raises(UserError, match=r"cut.tar: b.wav"):
+        list(check_shard(make_tar(tmp_path / "cut.tar", {**good, "b.wav": wav[: len(wav) // 2]})))
+
+
 def test_a_corrupt_member_is_named_when_it_is_read(shard: Path) -> None:
     entry = read_entries(shard)[0]
     with open(shard, "r+b") as f:

@@ -1,6 +1,7 @@
 """Utterances that can not be read in mid-training."""
 
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from sv.data import Batch, Loader, MendedDataset, UtteranceSampler
 from sv.data.feats import FeatsIndex, Names
+from sv.data.noises import ClipsLost
 from sv.data.sampling import GroupSampler, rows_of
 from sv.errors import UserError
 from sv.io import read_table
@@ -142,3 +144,23 @@ def test_no_file_where_nothing_is_bad(tmp_path: Path) -> None:
     dataset.bad.write(tmp_path / "bad_utts")
     assert not (tmp_path / "bad_utts").exists()
     assert dataset.statistics(np.arange(3), 1) == {"mean": 1.0} and dataset.fingerprint() == "x"
+
+
+def test_a_known_bad_utterance_does_not_make_the_others_be_tried_again() -> None:
+    dataset = mended({3, 8})
+    utts = np.arange(0, 12)
+    first = dataset.batch(utts, 1)
+    with mock.patch.object(dataset.dataset, "batch", wraps=dataset.dataset.batch) as batch:
+        again = dataset.batch(utts, 1)
+    assert np.array_equal(first.utts, again.utts)
+    assert sum(len(call.args[0]) for call in batch.call_args_list) < 2 * len(utts)
+
+
+def test_noise_that_can_not_be_read_is_no_fault_of_an_utterance() -> None:
+    dataset = mended(set())
+    with (
+        mock.patch.object(dataset.dataset, "batch", side_effect=ClipsLost("no noise")),
+        pytest.raises(ClipsLost, match="no noise"),
+    ):
+        dataset.batch(np.arange(4), 1)
+    assert not dataset.bad.why

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sv.data.noises import NOISE_TYPES, Clips, around_peak, babble
+from sv.data.noises import NOISE_TYPES, Clips, ClipsLost, around_peak, babble
 from sv.errors import UserError
 from sv.io import write_table
 
@@ -68,6 +68,24 @@ def test_bad_lists_and_files_are_named(tmp_path):
         clips.read(0, 10, 0.0, 0.0)
     with pytest.raises(UserError, match=r"nan.wav: NaN or infinite samples"):
         clips.read(1, 10, 0.0, 0.0)
+
+
+def test_a_bad_file_is_told_once_and_the_next_of_its_type_taken(tmp_path, caplog):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
+    soundfile.write(tmp_path / "good.wav", np.full(RATE, 0.25), RATE, subtype="FLOAT")
+    table = {"music/a": "good", "noise/a": "none", "noise/b": "silent", "noise/c": "good"}
+    write_table(tmp_path / "wav.scp", {name: tmp_path / f"{file}.wav" for name, file in table.items()})
+    clips = Clips(tmp_path, NOISE_TYPES, RATE, skip_bad=True)
+    for _ in range(2):
+        for row in (1, 2, 3):  # of noise/
+            np.testing.assert_array_equal(clips.read(row, 10, 0.0, 0.0), np.full(10, 0.25, np.float32))
+    assert [name for name in table for _ in range(caplog.text.count(f"{name} can not be read"))] == [
+        "noise/a",
+        "noise/b",
+    ]
+    (tmp_path / "good.wav").unlink()
+    with pytest.raises(ClipsLost, match=r"good.wav does not exist.*; nor can the files before it"):
+        clips.read(0, 10, 0.0, 0.0)
 
 
 def test_babble_is_of_voices_of_equal_power():

@@ -71,6 +71,15 @@ def test_a_capped_number_of_utterances_of_each_is_used(tmp_path):
     assert utts.tolist() == heldout_utts(index, ["a", "c"], most=3, seed=0).tolist()
 
 
+def test_augmented_copies_are_not_measured_on(tmp_path):
+    originals = utt2spk(["a", "b", "c"])
+    copies = {f"{utt}-reverb": spk for utt, spk in originals.items()}
+    index = read(tmp_path, originals | copies)
+    write_table(tmp_path / "utt2uniq", {utt: utt.removesuffix("-reverb") for utt in originals | copies})
+    utts = heldout_utts(index, ["a", "c"], most=9, seed=0)
+    assert [index.utts[i] for i in utts] == ["a-0", "a-1", "a-2", "c-0", "c-1", "c-2"]
+
+
 class Mean(torch.nn.Module):
     embedding_dim = 4
 
