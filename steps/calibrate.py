@@ -35,7 +35,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials, for quality measures")
     parser.add_argument("--mean", type=Path, help="mean that was subtracted; kept for steps/verify.py")
     parser.add_argument("--p-target", type=float, default=0.05, help="prior at which decisions matter most")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.heldout in args.trials:
+        raise UserError(f"{args.heldout} is to be calibrated on itself; give a list of held-out speakers first")
+    if args.mean and not args.mean.resolve().is_relative_to(args.exp_dir.resolve()):
+        raise UserError(f"--mean {args.mean} is not in {args.exp_dir}; the mean stays with the model, copy it there")
+    return args
 
 
 def read_file(path: Path) -> ScoredTrials:

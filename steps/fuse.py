@@ -40,6 +40,8 @@ def main() -> None:
     args = parser.parse_args()
     if len(args.heldout) != len(args.scores):
         raise UserError(f"--heldout has {len(args.heldout)} files, --scores {len(args.scores)}; give one a system each")
+    if args.out.resolve() in {path.resolve() for path in [*args.heldout, *args.scores]}:
+        raise UserError(f"{args.out} would overwrite scores that it is made from; give another file")
     trials, features = read_all(args.heldout)
     tests, test_features = read_all(args.scores)
     names = [f"score of {path}" for path in args.scores]

@@ -46,6 +46,10 @@ def test_calibrated_scores_and_thresholds(run: Run, exp: Path) -> None:
 def test_bad_input_is_one_line_and_writes_nothing(run: Run, exp: Path) -> None:
     result = run("steps/calibrate.py", exp, "heldout.kaldi", "H.kaldi")
     assert result.returncode == 1 and "H.kaldi.score does not exist; score it first" in result.stderr
+    result = run("steps/calibrate.py", exp, "O.kaldi", "O.kaldi")
+    assert result.returncode == 1 and "O.kaldi is to be calibrated on itself" in result.stderr
+    result = run("steps/calibrate.py", "--mean", exp.parent / "mean_vec.npy", exp, "heldout.kaldi", "O.kaldi")
+    assert result.returncode == 1 and f"mean_vec.npy is not in {exp}" in result.stderr
     heldout = exp / "scores" / "heldout.kaldi.score"
     heldout.write_text("".join(line for line in heldout.open() if "nontarget" not in line))
     result = run("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
@@ -68,6 +72,8 @@ def test_fusion_has_a_weight_a_system_and_refuses_other_trials(run: Run, exp: Pa
     fused, alone = read_scored_trials(out), read_scored_trials(scores[0])
     costs = [min_dcf(s.values[s.is_target], s.values[~s.is_target], 0.05)[0] for s in (fused, alone)]
     assert costs[0] < costs[1]
+    result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", scores[0])
+    assert result.returncode == 1 and "would overwrite scores that it is made from" in result.stderr
     scores[1].write_text(scores[1].read_text().replace("O7 O8", "X7 O8", 1))
     result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", out)
     assert result.returncode == 1

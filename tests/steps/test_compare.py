@@ -41,7 +41,7 @@ def test_page_of_two_systems_and_their_paired_test(
     for seed, name in enumerate("ab"):
         write_system(tmp_path / name, seed)
         pairs = [line.split()[:2] for line in (tmp_path / name / "scores" / "O.kaldi.score").open()]
-        lines = [f"{a} {b} {'near' if a[1] == b[1] else 'far'}\n" for a, b in pairs]
+        lines = [f"{a} {b} {'near' if a[1] == b[1] else '<far>'}\n" for a, b in pairs]
         (tmp_path / "trial2cond").write_text("enroll test place\n" + "".join(lines))
         options = [tmp_path / name, "cos_result", tmp_path / "data" / "trials", "O.kaldi"]
         assert run("steps/compute_metrics.py", *options, "--trial2cond", tmp_path / "trial2cond").returncode == 0
@@ -53,6 +53,7 @@ def test_page_of_two_systems_and_their_paired_test(
     assert "&lt;b&gt;x&lt;/b&gt;" in page and page.count("<svg") == 3
     assert not re.search(r"""(src|href)=["']?https?:|@import|url\(\s*["']?http""", page)
     assert page.count('<td class="word">place</td><td class="word">near</td>') == 2
+    assert page.count('<td class="word">&lt;far&gt;</td>') == 2
     sounds = re.findall(r'data-sound="(\w+)"', page)
     assert len(sounds) == 40 > len(set(sounds))
     for utt in set(sounds):
