@@ -355,13 +355,13 @@ def _explain(error: Any) -> str:
     *blocks, key = (str(part) for part in error["loc"])
     name = ".".join((*blocks, key))
     if error["type"] != "extra_forbidden":
-        return f"{name} is {error['input']!r}: {error['msg']}"
+        return f"{name} is {error['input']!r:.200}: {error['msg']}"
     section: type[BaseModel] = Config
     for block in blocks:
         section = section.model_fields[block].annotation  # type: ignore[assignment]
     if name in _WESPEAKERS_OWN:
         return f"unknown key {name!r}, of WeSpeaker; tools/import_wespeaker_config.py makes a file of ours of theirs"
-    return f"unknown key {name!r}{suggest(key, dict(section.model_fields))}"
+    return f"unknown key {name!r:.200}{suggest(key, dict(section.model_fields))}"
 
 
 _WESPEAKERS_OWN = {"projection_args", "margin_scheduler", "enable_amp", "model_init", "dataset_args.resample_rate"}

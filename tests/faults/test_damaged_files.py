@@ -122,7 +122,15 @@ KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
 FOUND: dict[str, list[bytes]] = {
     "CM3": [b"\0BCM3 " + bytes(16)],  # a matrix of 0 x 0
     "x.scp": [b"a \0x.ark:2\n", b"a " + b"x" * 5000 + b".ark:2\n"],
-    "c.yaml": [b"[" * 2000],
+    "c.yaml": [
+        b"[" * 2000,
+        b"{" * 100_000,
+        b"seed: [" + b"1, " * 5000 + b"]",
+        b"seed:\n  - &a0 [1]\n" + b"".join(b"  - &a%d [%s]\n" % (n + 1, b"*a%d, " % n * 10) for n in range(9)),
+        b"loss_args: &a {t: *a}",
+        b"a" * 10_000 + b": 1",
+        b"seed: " + b"9" * 5000,
+    ],
     "results.json": [b"[" * 100_000],
 }
 
