@@ -7,19 +7,25 @@ Writes  <exp-dir>/calibration/<backend>.json             weights
         <exp-dir>/thresholds.json                        where to accept from: EER, minDCF, 1 and 0.1 % false accepts
         <exp-dir>/scores/cali_<prefix><trials>.score     log-likelihood ratios, for compute_metrics.py --llr true
 
---quality adds measures of both sides to the score: "duration magnitude cohort", as many as wanted.
+--quality adds measures of both sides to the score: "duration magnitude cohort", as many as wanted. Test trials are
+never held: memory does not grow with their number.
 e.g.: steps/calibrate.py --heldout-data data/train --test-data data/test exp/x heldout.kaldi O.kaldi H.kaldi
 """
 
 import argparse
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
+import numpy as np
+
 from sv.errors import UserError, run_step
-from sv.io import ScoredTrials, atomic_write, read_scored_trials, sha256_of, write_scores
+from sv.io import ScoredTrials, atomic_write, iter_scored_trials, sha256_of, write_scores
 from sv.scoring.calibration import Calibration, fit
 from sv.scoring.metrics import sort_scores
 from sv.scoring.origin import mark_derived
-from sv.scoring.quality import Doubles, feature_names, features_of
+from sv.scoring.quality import Features
+from sv.scoring.score_list import byte_bar
 from sv.scoring.thresholds import add_thresholds, find_thresholds
 
 
@@ -43,24 +49,27 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def read_file(path: Path) -> ScoredTrials:
+def score_file(args: argparse.Namespace, trials: str) -> Path:
+    """Of a trial list, scored by the back-end."""
+    path: Path = args.exp_dir / "scores" / f"{args.prefix}{trials}.score"
     if not path.is_file():
         raise UserError(f"{path} does not exist; score it first (stages 5 to 7)")
-    return read_scored_trials(path)
+    return path
 
 
-def features(scores: ScoredTrials, args: argparse.Namespace, data_dir: Path | None) -> Doubles:
-    """Of each trial; embeddings are those of the data dir's name in the experiment."""
+def make_features(args: argparse.Namespace, data_dir: Path | None) -> Features:
+    """Embeddings are those of the data dir's name in the experiment."""
     scp = args.exp_dir / "embeddings" / data_dir.name / "xvector.scp" if data_dir else None
-    return features_of(scores, args.quality.split(), data_dir=data_dir, xvector_scp=scp)
+    return Features(args.quality.split(), data_dir=data_dir, xvector_scp=scp)
 
 
 def train(path: Path, args: argparse.Namespace) -> tuple[Calibration, dict]:
     """The calibration, and the thresholds of its log-likelihood ratios."""
-    scores = read_file(path)
-    is_target, x = scores.labels(), features(scores, args, args.heldout_data)
+    features = make_features(args, args.heldout_data)
+    blocks = [(block.labels(), features.of(block)) for block in iter_scored_trials(path)]
+    is_target, x = (np.concatenate(column) for column in zip(*blocks, strict=True))
     try:
-        found = fit(x, is_target, feature_names(args.quality.split()), p_target=args.p_target)
+        found = fit(x, is_target, features.names, p_target=args.p_target)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     origin = {"scores": path.name, "scores_sha256": sha256_of(path), **found.trained_on}
@@ -72,20 +81,29 @@ def train(path: Path, args: argparse.Namespace) -> tuple[Calibration, dict]:
     return calibration, {**thresholds, "measured_on": origin}
 
 
+def blocks_with_bar(path: Path) -> Iterator[ScoredTrials]:
+    with byte_bar(path) as bar:
+        for block in iter_scored_trials(path):
+            yield block
+            bar.update(block.num_bytes)
+
+
 def main() -> None:
     args = parse()
-    folder = args.exp_dir / "scores"
-    calibration, thresholds = train(folder / f"{args.prefix}{args.heldout}.score", args)
-    tests = {name: read_file(folder / f"{args.prefix}{name}.score") for name in args.trials}
-    llrs = {name: calibration.llrs(features(scores, args, args.test_data)) for name, scores in tests.items()}
+    heldout, tests = score_file(args, args.heldout), [score_file(args, name) for name in args.trials]
+    calibration, thresholds = train(heldout, args)
+    features = make_features(args, args.test_data)
+    calibrated = [path.with_name(f"cali_{path.name}") for path in tests]
     path = args.exp_dir / "calibration" / f"{args.backend}.json"
-    calibration.save(path)
-    add_thresholds(args.exp_dir, args.backend, thresholds)
-    for name, scores in tests.items():
-        out = folder / f"cali_{args.prefix}{name}.score"
-        with atomic_write(out) as f:
-            write_scores(f, scores.as_trials(), llrs[name])
-        mark_derived(out, [scores.path], path)
+    with ExitStack() as stack:  # all lists are calibrated, or nothing is written
+        for scores, out in zip(tests, calibrated, strict=True):
+            f = stack.enter_context(atomic_write(out))
+            for block in blocks_with_bar(scores):
+                write_scores(f, block.as_trials(), calibration.llrs(features.of(block)))
+        calibration.save(path)
+        add_thresholds(args.exp_dir, args.backend, thresholds)
+    for scores, out in zip(tests, calibrated, strict=True):
+        mark_derived(out, [scores], path)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from sv.errors import UserError, run_step
-from sv.io import DataDir, check_same_trials
+from sv.io import DataDir, check_same_trials, read_scored_trials
 from sv.report import write_report
 from sv.report.gather import ScoreSet, System, read_system
 from sv.scoring.results import markdown_table
@@ -22,9 +22,10 @@ from sv.scoring.trial_speakers import Speakers
 
 
 def differences(first: ScoreSet, second: ScoreSet, data: DataDir) -> list[Difference]:
-    check_same_trials(first.scores, second.scores)
+    one, other = read_scored_trials(first.path), read_scored_trials(second.path)
+    check_same_trials(one, other)
     speakers = Speakers(data.utt2spk, data.path / "utt2spk")
-    return compare(speakers.trials(first.scores), speakers.trials(second.scores))
+    return compare(speakers.trials(one), speakers.trials(other))
 
 
 def print_tests(systems: list[System], data: DataDir) -> None:

@@ -6,7 +6,8 @@ Reads   --heldout: score files of the held-out speakers' trials, one a system; -
 Writes  <out>             "enroll test llr target|nontarget", for compute_metrics.py --llr true
         <out>.json        weights
 
-The systems must have the same held-out speakers: the same seed and number.
+The systems must have the same held-out speakers: the same seed and number. Test trials are never held: memory does not
+grow with their number.
 e.g.: steps/fuse.py --heldout exp/{a,b}/scores/heldout.kaldi.score --scores exp/{a,b}/scores/O.kaldi.score \\
         -- exp/fused/scores/O.kaldi.score
 """
@@ -18,17 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from sv.errors import UserError, log, run_step
-from sv.io import ScoredTrials, atomic_write, check_same_trials, read_scored_trials, write_scores
+from sv.io import ScoredTrials, atomic_write, iter_same_trials, write_scores
 from sv.scoring.calibration import fit
 from sv.scoring.origin import mark_derived
+from sv.scoring.score_list import byte_bar
 
 
-def read_all(paths: list[Path]) -> tuple[ScoredTrials, np.ndarray]:
-    """The trials, and the scores of each system, (trials, systems)."""
-    files = [read_scored_trials(path) for path in paths]
-    for other in files[1:]:
-        check_same_trials(files[0], other)
-    return files[0], np.column_stack([scores.values for scores in files])
+def features_of(systems: list[ScoredTrials]) -> np.ndarray:
+    """(trials, systems), the scores of each."""
+    return np.column_stack([scores.values for scores in systems])
 
 
 def main() -> None:
@@ -42,16 +41,18 @@ def main() -> None:
         raise UserError(f"--heldout has {len(args.heldout)} files, --scores {len(args.scores)}; give one a system each")
     if args.out.resolve() in {path.resolve() for path in [*args.heldout, *args.scores]}:
         raise UserError(f"{args.out} would overwrite scores that it is made from; give another file")
-    trials, features = read_all(args.heldout)
-    tests, test_features = read_all(args.scores)
     names = [f"score of {path}" for path in args.scores]
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"--scores: {twice[0].removeprefix('score of ')} comes twice; give each system once")
-    calibration = fit(features, trials.labels(), names, p_target=args.p_target)
+    heldout = [(systems[0].labels(), features_of(systems)) for systems in iter_same_trials(args.heldout)]
+    is_target, features = (np.concatenate(column) for column in zip(*heldout, strict=True))
+    calibration = fit(features, is_target, names, p_target=args.p_target)
     weights = args.out.with_name(f"{args.out.name}.json")
-    with atomic_write(args.out) as f:
-        write_scores(f, tests.as_trials(), calibration.llrs(test_features))
+    with atomic_write(args.out) as f, byte_bar(args.scores[0], args.out.name) as bar:
+        for systems in iter_same_trials(args.scores):
+            write_scores(f, systems[0].as_trials(), calibration.llrs(features_of(systems)))
+            bar.update(systems[0].num_bytes)
     calibration.save(weights)
     mark_derived(args.out, args.scores, weights)
     log.info("weights %s", ", ".join(f"{weight:.3f}" for weight in calibration.weights))

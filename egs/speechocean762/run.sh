@@ -232,6 +232,15 @@ if in_stage 6 "score normalization"; then
   steps/summarize_results.py "$exp_dir"
 fi
 
+# What non-target trials share (tables of the data dir) is the same in calibration as in the test lists.
+calibrate() { # BACKEND SHARED [TRIALS ...]
+  local backend=$1 shared=$2 list=heldout${1#cos}.kaldi mean=$exp_dir/embeddings/train/mean_vec.npy
+  shift 2
+  steps/make_calibration_trials.py --same "$shared" --name "$list" "$exp_dir" "$data/train"
+  steps/score_cosine.py --mean "$mean" "$exp_dir/calibration/$list" "$train_vectors" "$exp_dir/scores/$list.score"
+  steps/calibrate.py --backend "$backend" --mean "$mean" "$exp_dir" "$list" "$@"
+}
+
 if in_stage 7 "PLDA and calibration"; then
   steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_vectors" "$data/train" "$exp_dir/plda"
   for name in "${trial_lists[@]}"; do
@@ -240,16 +249,16 @@ if in_stage 7 "PLDA and calibration"; then
   steps/compute_metrics.py --backend plda --prefix plda_ \
     "$exp_dir" test_plda_result "$data/test/trials" "${trial_lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside
-    mean=$exp_dir/embeddings/train/mean_vec.npy
+    names=() # of the lists but H; their non-target trials are of any two speakers
     for name in "${trial_lists[@]}"; do
-      backend=cos list=heldout.kaldi same="" # what non-target trials share, in calibration as in the test list
-      if [ "$name" = H.kaldi ]; then
-        backend=cos_H list=heldout_H.kaldi same="spk2gender spk2age"
+      if [ "$name" != H.kaldi ]; then
+        names+=("$name")
       fi
-      steps/make_calibration_trials.py --same "$same" --name "$list" "$exp_dir" "$data/train"
-      steps/score_cosine.py --mean "$mean" "$exp_dir/calibration/$list" "$train_vectors" "$exp_dir/scores/$list.score"
-      steps/calibrate.py --backend "$backend" --mean "$mean" "$exp_dir" "$list" "$name"
     done
+    calibrate cos "" "${names[@]}" # even if there is none: steps/verify.py uses it
+    if [ "${#names[@]}" -lt "${#trial_lists[@]}" ]; then
+      calibrate cos_H "spk2gender spk2age" H.kaldi
+    fi
     steps/compute_metrics.py --backend cos_cali --prefix cali_ --llr true \
       "$exp_dir" test_cali_cos_result "$data/test/trials" "${trial_lists[@]}"
   fi

@@ -11,6 +11,7 @@ from sv.io.plain import parse_yaml, read_json, read_yaml
 from sv.io.scores import (
     ScoredTrials,
     check_same_trials,
+    iter_same_trials,
     iter_scored_trials,
     read_scored_trials,
     write_scores,
@@ -33,6 +34,7 @@ __all__ = [
     "check_same_trials",
     "claim_folder",
     "folder_lock",
+    "iter_same_trials",
     "iter_scored_trials",
     "iter_table",
     "parse_yaml",

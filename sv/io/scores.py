@@ -4,7 +4,7 @@ Metrics are measured on these files, that is on rounded scores: two trials whose
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -97,6 +97,21 @@ class ScoredTrials:
             raise UserError(f"{self.path}: scores without labels; score a trial list 'enroll test target|nontarget'")
         return self.is_target
 
+    def part(self, start: int, stop: int | None = None) -> "ScoredTrials":
+        """Some successive trials of these; of the bytes their share."""
+        rows = slice(start, stop)
+        values = self.values[rows]
+        return replace(
+            self,
+            first_line=self.first_line + start,
+            enroll=self.enroll[rows],
+            test=self.test[rows],
+            values=values,
+            is_target=None if self.is_target is None else self.is_target[rows],
+            more=self.more[rows],
+            num_bytes=self.num_bytes * len(values) // len(self),
+        )
+
     def as_trials(self) -> Trials:
         """The same as a block that `write_scores` takes."""
         ids = np.array(self.ids, dtype=object)
@@ -154,6 +169,31 @@ def read_scored_trials(path: str | Path) -> ScoredTrials:
     )
 
 
+def iter_same_trials(paths: Sequence[Path]) -> Iterator[list[ScoredTrials]]:
+    """Score files over the same trials, read together: the same trials of each at a time, some 10,000 at most.
+
+    Raises:
+        UserError: see `iter_scored_trials` and `check_same_trials`; a file that ends before another one.
+    """
+    files = [iter_scored_trials(path) for path in paths]
+    blocks: list[ScoredTrials | None] = [next(file) for file in files]
+    while there := [block for block in blocks if block is not None]:
+        if len(there) < len(files):
+            short, last = paths[blocks.index(None)], there[0].first_line - 1
+            raise UserError(
+                f"{short} ends after {last} trials, {there[0].path} does not; score the same list with both"
+            )
+        count = min(map(len, there))
+        heads = [block.part(0, count) for block in there]
+        for other in heads[1:]:
+            check_same_trials(heads[0], other)
+        yield heads
+        blocks = [
+            block.part(count) if len(block) > count else next(file, None)
+            for block, file in zip(there, files, strict=True)
+        ]
+
+
 def check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
     """Two score files must be over the same trials in the same order.
 
@@ -169,9 +209,11 @@ def check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
     same &= first.labels() == second.labels() if first.is_target is not None or second.is_target is not None else True
     if not same.all():
         row = int(np.argmin(same))
+        pair = f"{other[second.enroll[row]]} and {other[second.test[row]]}"
         raise UserError(
-            f"{second.path}:{row + 1}: {other[second.enroll[row]]} and {other[second.test[row]]} is not the trial of "
-            f"{first.path}:{row + 1}; score the same list, in the same order and with the same labels, with both"
+            f"{second.path}:{second.first_line + row}: {pair} is not the trial of "
+            f"{first.path}:{first.first_line + row}; score the same list, in the same order and with the same labels, "
+            "with both"
         )
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,31 +11,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
-from sv.io import DataDir, ScoredTrials, read_scored_trials, read_vectors
-from sv.scoring.breakdown import speaker_words
+from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors
+from sv.scoring.breakdown import Conditions, Part, PartCounter, speaker_words
+from sv.scoring.metrics import SortedScores
 from sv.scoring.results import Results, read_results
+from sv.scoring.streaming import KindCounter
 
 Doubles = NDArray[np.float64]
+Error = tuple[str, str, str, float]  # kind of trial, enroll, test, score
 
 
 @dataclass(frozen=True)
 class ScoreSet:
-    """Scores of one system, trial list and back-end, with the entry of results.json."""
+    """A score file of one system, trial list and back-end, with the entry of results.json."""
 
     system: str
     trials: str
     backend: str
-    scores: ScoredTrials
+    path: Path
     entry: dict[str, Any]
 
     @property
     def title(self) -> str:
         return f"{self.system}, {self.trials.removesuffix('.kaldi')}, {self.backend}"
 
-    def sides(self) -> tuple[Doubles, Doubles]:
-        """Scores of target and of non-target trials."""
-        is_target = self.scores.labels()
-        return self.scores.values[is_target], self.scores.values[~is_target]
+
+@dataclass(frozen=True)
+class ScoreFacts:
+    """What is shown of a score file: memory does not grow with its length.
+
+    Attributes:
+        of: the file.
+        scores: how often each occurs.
+        parts: by what the data dir tells.
+        hardest: (kind, enroll, test, score) of the targets scored lowest, then of the non-targets scored highest.
+    """
+
+    of: ScoreSet
+    scores: SortedScores
+    parts: list[Part]
+    hardest: list[Error]
 
 
 @dataclass(frozen=True)
@@ -44,7 +60,7 @@ class System:
     Attributes:
         name: of the folder.
         results: of results.json.
-        scores: of every score file that results.json names and that is there.
+        scores: every score file that results.json names and that is there.
         records: of metrics.jsonl, by kind: "step", "epoch".
         config: the text of config.yaml.
         embeddings: scp of the test set; None if there is none.
@@ -89,7 +105,7 @@ def _read_scores(exp_dir: Path, results: Results) -> list[ScoreSet]:
         for backend, entry in entries.items():
             path = exp_dir / "scores" / Path(entry["score_file"]).name
             if path.is_file():
-                found.append(ScoreSet(exp_dir.name, trials, backend, read_scored_trials(path), entry))
+                found.append(ScoreSet(exp_dir.name, trials, backend, path, entry))
             else:
                 log.warning("%s is not there; its curves are left out", path)
     return found
@@ -128,15 +144,32 @@ def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Dou
     return unit @ directions[:2].T, names
 
 
-def hardest_errors(scores: ScoreSet, count: int = 5) -> list[tuple[str, str, str, float]]:
-    """(kind, enroll, test, score) of the targets scored lowest and the non-targets scored highest."""
-    trials, is_target = scores.scores, scores.scores.labels()
-    rows = []
+def read_facts(scores: ScoreSet, conditions: Conditions | None) -> ScoreFacts:
+    """One pass over a score file.
+
+    Raises:
+        UserError: a damaged file, or one without labels or without trials of a kind; see `Conditions.of`.
+    """
+    counter, parts = KindCounter(), PartCounter()
+    hardest: list[Error] = []
+    for block in iter_scored_trials(scores.path):
+        counter.add(block)
+        if conditions is not None:
+            parts.add(block, conditions.of(block))
+        hardest = hardest_errors(block, hardest)
+    return ScoreFacts(scores, counter.sorted_scores(), parts.parts(), hardest)
+
+
+def hardest_errors(scores: ScoredTrials, known: Sequence[Error] = (), count: int = 5) -> list[Error]:
+    """The hardest of each kind, of these trials and those known; see `ScoreFacts`."""
+    is_target, rows = scores.labels(), []
     for kind, wanted, sign in (("target", is_target, 1), ("nontarget", ~is_target, -1)):
         some = np.flatnonzero(wanted)
-        for row in some[np.argsort(sign * trials.values[some], kind="stable")[:count]].tolist():
-            pair = trials.ids[trials.enroll[row]], trials.ids[trials.test[row]]
-            rows.append((kind, *pair, float(trials.values[row])))
+        found = [error for error in known if error[0] == kind]
+        for row in some[np.argsort(sign * scores.values[some], kind="stable")[:count]].tolist():
+            pair = scores.ids[scores.enroll[row]], scores.ids[scores.test[row]]
+            found.append((kind, *pair, float(scores.values[row])))
+        rows += sorted(found, key=lambda error: sign * error[3])[:count]
     return rows
 
 

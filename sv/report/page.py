@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sv.io import DataDir, atomic_write
 from sv.report import plots
-from sv.report.gather import System, corpus_facts, hardest_errors, read_map
-from sv.scoring.breakdown import Part, conditions_of, measure_parts
+from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map
+from sv.scoring.breakdown import Conditions, Part
 from sv.scoring.results import part_of_json, table_measures
 
 _STYLE = """
@@ -78,12 +78,14 @@ def write_report(systems: Sequence[System], out: Path, test_data: Path | None = 
     data = DataDir(test_data) if test_data else None
     folder = out.with_name(f"{out.stem}_plots")
     title = title or ", ".join(system.name for system in systems)
-    body = [f"<h1>{escape(title)}</h1>", "<h2>Results</h2>", _results(systems), _curves(systems, folder)]
+    conditions = Conditions(data) if data else None
+    facts = [read_facts(one, conditions) for system in systems for one in system.scores]
+    body = [f"<h1>{escape(title)}</h1>", "<h2>Results</h2>", _results(systems), _curves(facts, folder)]
     body += [_training(systems, folder)]
     if data is not None:
         body += [_map(systems, data, folder), _corpus(data)]
     sounds = Sounds(data)
-    body += [_breakdown_and_errors(systems, data, sounds), _configs(systems), sounds.script()]
+    body += [_breakdown_and_errors(facts, sounds), _configs(systems), sounds.script()]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     page = f"<!doctype html><html lang=en><head>{head}<title>{escape(title)}</title><style>{_STYLE}</style></head>"
     with atomic_write(out) as f:
@@ -137,17 +139,16 @@ def _in_two_lines(measured: str) -> str:
     return Html(f'{escape(number)}<br><span class="dim">[{escape(interval)}</span>') if bracket else number
 
 
-def _curves(systems: Sequence[System], folder: Path) -> str:
-    sets = [one for system in systems for one in system.scores]
+def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
     curves, histograms = [], []
-    for trials in dict.fromkeys(one.trials for one in sets):
-        some = [one for one in sets if one.trials == trials]
+    for trials in dict.fromkeys(one.of.trials for one in facts):
+        some = [one for one in facts if one.of.trials == trials]
         name = trials.removesuffix(".kaldi")
         caption = f"DET curves on {name}, with EER (o) and the points of minDCF (x, +)"
         curves.append(_figure(plots.figure(plots.det(some), 5.0, 4.6), folder, f"det_{name}", caption))
         for one in some:
             fig = plots.figure(plots.histogram(one))
-            histograms.append(_figure(fig, folder, f"scores_{one.system}_{name}_{one.backend}", one.title))
+            histograms.append(_figure(fig, folder, f"scores_{one.of.system}_{name}_{one.of.backend}", one.of.title))
     return _section("Curves", curves) + _section("Scores", histograms)
 
 
@@ -179,21 +180,19 @@ def _corpus(data: DataDir) -> str:
     return f"<h2>Test set {escape(data.path.name)}</h2>" + table(["", ""], corpus_facts(data), 1)
 
 
-def _breakdown_and_errors(systems: Sequence[System], data: DataDir | None, sounds: "Sounds") -> str:
+def _breakdown_and_errors(facts: Sequence[ScoreFacts], sounds: "Sounds") -> str:
     """For each list and back-end, to be unfolded; the first is open."""
     parts: list[str] = []
-    for one in (one for system in systems for one in system.scores):
-        found = [part_of_json(part) for part in one.entry.get("breakdown", [])]
-        if data is not None:
-            found += measure_parts(one.scores, conditions_of(one.scores, data.path))
+    for one in facts:
+        found = [part_of_json(part) for part in one.of.entry.get("breakdown", [])] + one.parts
         head = ["by", "part", "EER (%)", "minDCF (p_target 0.05)", "targets", "non-targets"]
         breakdown = table(head, [_part_row(part) for part in found], 2) if found else ""
         errors = [
             [kind, sounds.button(enroll), sounds.button(test), f"{score:.3f}"]
-            for kind, enroll, test, score in hardest_errors(one)
+            for kind, enroll, test, score in one.hardest
         ]
         inner = breakdown + table(["hardest", "enroll", "test", "score"], errors, 3)
-        parts.append(f"<details{' open' * (not parts)}><summary>{escape(one.title)}</summary>{inner}</details>")
+        parts.append(f"<details{' open' * (not parts)}><summary>{escape(one.of.title)}</summary>{inner}</details>")
     return "<h2>Breakdown and hardest errors</h2>" + "".join(parts) if parts else ""
 
 

@@ -12,12 +12,12 @@ from scipy.stats import norm
 
 from sv.errors import UserError
 from sv.io import atomic_write
-from sv.report.gather import ScoreSet, System
-from sv.scoring.metrics import sort_scores
+from sv.report.gather import ScoreFacts, System
+from sv.scoring.metrics import Ranked
 
 COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
 _TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4])
-_POINTS = 600  # of a curve; more can not be told apart
+_POINTS = 300  # of a curve, for each kind of trials; more can not be told apart
 _INSIDE = 6  # names of curves that have room above them
 _INK = "#777777"  # becomes the page's text colour in the SVG, and can be read on white in the PNG
 
@@ -65,23 +65,23 @@ def save(fig: Any, png: Path) -> str:
     return re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1).replace(' width="', ' data-width="', 1)
 
 
-def det(sets: Sequence[ScoreSet]) -> Callable[[Any], None]:
+def det(facts: Sequence[ScoreFacts]) -> Callable[[Any], None]:
     """DET curves on probit axes, their EER (o) and minDCF points (x at 0.01, + at 0.05)."""
 
     def draw(axes: Any) -> None:
-        for number, one in enumerate(sets):
+        for number, one in enumerate(facts):
             color = COLORS[number % len(COLORS)]
             style = ["-", "--", "-.", ":"][(number + number // len(COLORS)) % 4]  # some curves coincide
-            scores = sort_scores(*one.sides())
-            thresholds = np.quantile(np.concatenate([scores.target.values, scores.nontarget.values]), _spread(_POINTS))
+            scores, entry = one.scores, one.of.entry
+            thresholds = np.sort([*_quantiles(scores.target), *_quantiles(scores.nontarget)])
             accept, miss = scores.false_accept(thresholds), scores.miss(thresholds)
             keep = (accept > 0) & (miss > 0) & (accept < 1) & (miss < 1)
-            label = f"{one.title}: {one.entry['eer']:.2f} %"
+            label = f"{one.of.title}: {entry['eer']:.2f} %"
             axes.plot(
                 norm.ppf(accept[keep]), norm.ppf(miss[keep]), color=color, linestyle=style, label=label, linewidth=1.4
             )
-            points = [(one.entry["eer_threshold"], "o")]
-            points += zip(one.entry["min_dcf_threshold"].values(), "x+*", strict=False)
+            points = [(entry["eer_threshold"], "o")]
+            points += zip(entry["min_dcf_threshold"].values(), "x+*", strict=False)
             for threshold, marker in points:
                 x, y = float(scores.false_accept(threshold)), float(scores.miss(threshold))
                 if 0 < x < 1 and 0 < y < 1:
@@ -94,7 +94,7 @@ def det(sets: Sequence[ScoreSet]) -> Callable[[Any], None]:
         axes.set_ylim(norm.ppf(0.001), norm.ppf(0.6))
         axes.set_xlabel("false accepts (%)")
         axes.set_ylabel("misses (%)")
-        if len(sets) <= _INSIDE:
+        if len(facts) <= _INSIDE:
             axes.legend(fontsize=8, loc="upper right")
         else:
             axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
@@ -102,22 +102,26 @@ def det(sets: Sequence[ScoreSet]) -> Callable[[Any], None]:
     return draw
 
 
-def _spread(points: int) -> NDArray[np.float64]:
-    """Quantiles from 0 to 1, dense at both ends, where the errors are."""
-    return np.asarray(norm.cdf(np.linspace(-4.5, 4.5, points)))
+def _quantiles(scores: Ranked) -> list[float]:
+    """Scores from the lowest to the highest, dense at both ends, where the errors are."""
+    return [_quantile(scores, share) for share in norm.cdf(np.linspace(-4.5, 4.5, _POINTS))]
 
 
-def histogram(one: ScoreSet) -> Callable[[Any], None]:
+def _quantile(scores: Ranked, share: float) -> float:
+    return scores.at(round(share * (scores.total - 1)))
+
+
+def histogram(one: ScoreFacts) -> Callable[[Any], None]:
     """Densities of target and non-target scores, with the thresholds of EER and minDCF."""
 
     def draw(axes: Any) -> None:
-        target, nontarget = one.sides()
-        low, high = np.quantile(np.concatenate([target, nontarget]), [0.0005, 0.9995])
-        bins = np.linspace(low, high, 70)
-        for scores, label, color in ((nontarget, "non-targets", COLORS[1]), (target, "targets", COLORS[0])):
-            axes.hist(scores, bins=bins, density=True, histtype="stepfilled", alpha=0.55, color=color, label=label)
-        marks = {"EER": one.entry["eer_threshold"]}
-        marks |= {f"minDCF {p}": threshold for p, threshold in one.entry["min_dcf_threshold"].items()}
+        kinds = ((one.scores.nontarget, "non-targets", COLORS[1]), (one.scores.target, "targets", COLORS[0]))
+        low, high = (pick(_quantile(s, share) for s, *_ in kinds) for pick, share in ((min, 0.0005), (max, 0.9995)))
+        for scores, label, color in kinds:
+            density = {"bins": np.linspace(low, high, 70), "weights": scores.counts, "density": True}
+            axes.hist(scores.values, **density, histtype="stepfilled", alpha=0.55, color=color, label=label)
+        marks = {"EER": one.of.entry["eer_threshold"]}
+        marks |= {f"minDCF {p}": threshold for p, threshold in one.of.entry["min_dcf_threshold"].items()}
         for (name, threshold), style in zip(marks.items(), ["-", "--", ":", "-."], strict=False):
             axes.axvline(threshold, color=_INK, linestyle=style, linewidth=1.2, label=name)
         axes.set_xlabel("score")

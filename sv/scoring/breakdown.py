@@ -4,6 +4,7 @@ Every part is measured on its own, EER and minDCF included; a part without trial
 Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a man, in either order.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 from sv.io import DataDir, ScoredTrials, read_scored_trials, read_table
-from sv.scoring.metrics import evaluate
+from sv.scoring.metrics import evaluate_sorted
 from sv.scoring.quality import both_sides
+from sv.scoring.streaming import KindCounter
 
 Words = NDArray[np.str_]  # (trials,)
 
@@ -44,54 +46,77 @@ class Part:
     min_dcf: dict[float, float]
 
 
-def measure_parts(
-    scores: ScoredTrials, conditions: Mapping[str, Words], p_targets: Sequence[float] = (0.01, 0.05)
-) -> list[Part]:
-    """Every part of every condition, the parts in the order of their names.
+class PartCounter:
+    """Scores of every part of every condition, counted block by block."""
 
-    Raises:
-        UserError: scores without labels.
-    """
-    is_target = scores.labels()
-    parts = []
-    for by, words in conditions.items():
-        for name in np.unique(words).tolist():
-            target, nontarget = (scores.values[(words == name) & kind] for kind in (is_target, ~is_target))
-            both = len(target) > 0 and len(nontarget) > 0
-            metrics = evaluate(target, nontarget, p_targets) if both else None
-            measured = (metrics.eer, metrics.min_dcf) if metrics else (None, {})
-            parts.append(Part(by, name, len(target), len(nontarget), *measured))
-    return parts
+    def __init__(self) -> None:
+        self._counters: dict[tuple[str, str], KindCounter] = {}
+        self._trials: Counter[str] = Counter()  # by condition
+        self._total = 0
+
+    def add(self, scores: ScoredTrials, conditions: Mapping[str, Words]) -> None:
+        """Take in further trials.
+
+        Raises:
+            UserError: scores without labels.
+        """
+        self._total += len(scores)
+        for by, words in conditions.items():
+            self._trials[by] += len(scores)
+            for name in np.unique(words).tolist():
+                self._counters.setdefault((by, name), KindCounter()).add(scores, words == name)
+
+    def parts(self, p_targets: Sequence[float] = (0.01, 0.05)) -> list[Part]:
+        """Every part, in the order of their names; of the conditions that all trials have."""
+        whole = [by for by, trials in self._trials.items() if trials == self._total]
+        names = [key for by in whole for key in sorted(self._counters) if key[0] == by]
+        return [_measured(by, name, self._counters[by, name], p_targets) for by, name in names]
+
+
+def _measured(by: str, name: str, counter: KindCounter, p_targets: Sequence[float]) -> Part:
+    counts = counter.target.total, counter.nontarget.total
+    if 0 in counts:
+        return Part(by, name, *counts, None, {})
+    metrics = evaluate_sorted(counter.sorted_scores(), p_targets)
+    return Part(by, name, *counts, metrics.eer, metrics.min_dcf)
 
 
 def measure_conditions(scores: Path, trial2cond: Path, p_targets: Sequence[float]) -> list[Part]:
     """Every part of a score file by the columns of a trial2cond; errors as of `read_trial2cond`."""
-    trials = read_scored_trials(scores)
-    return measure_parts(trials, read_trial2cond(trial2cond, trials), p_targets)
+    trials, parts = read_scored_trials(scores), PartCounter()
+    parts.add(trials, read_trial2cond(trial2cond, trials))
+    return parts.parts(p_targets)
 
 
-def conditions_of(scores: ScoredTrials, data_dir: str | Path) -> dict[str, Words]:
-    """What a data dir tells about the trials: duration, sex, age and video, as far as it has the tables.
+class Conditions:
+    """What a data dir tells about trials: duration, sex, age and video, as far as it has the tables; read once."""
 
-    Raises:
-        UserError: a table that lacks an utterance or speaker of the list.
-    """
-    data = DataDir(data_dir)
-    found: dict[str, Words] = {}
-    if (data.path / "utt2dur").is_file():
-        shorter = np.minimum(*both_sides(scores, data.utt2dur, data.path / "utt2dur"))
-        found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
-    for by, table in (("sex", "spk2gender"), ("age", "spk2age")):
-        path = data.path / table
-        if path.is_file() and (data.path / "utt2spk").is_file():
-            of_spk = speaker_words(path)
-            of_utt = {utt: of_spk.get(spk) for utt, spk in data.utt2spk.items()}
-            found[by] = _pair_words(*both_sides(scores, of_utt, path))
-    videos = {name: name.rsplit("/", 1)[0] for name in scores.ids if name.count("/") == 2}
-    if len(videos) == len(scores.ids):  # VoxCeleb's layout: speaker/video/utterance
-        one, other = both_sides(scores, videos, scores.path)
-        found["video"] = np.where(one == other, "same video", "other video")
-    return found
+    def __init__(self, data: DataDir) -> None:
+        self._path = data.path
+        self._durations = data.utt2dur if (data.path / "utt2dur").is_file() else None
+        self._of_utt: dict[str, tuple[dict[str, str | None], Path]] = {}
+        for by, table in (("sex", "spk2gender"), ("age", "spk2age")):
+            path = data.path / table
+            if path.is_file() and (data.path / "utt2spk").is_file():
+                of_spk = speaker_words(path)
+                self._of_utt[by] = {utt: of_spk.get(spk) for utt, spk in data.utt2spk.items()}, path
+
+    def of(self, scores: ScoredTrials) -> dict[str, Words]:
+        """Of the trials of a score file, or of a block of it.
+
+        Raises:
+            UserError: a table that lacks an utterance or speaker of the list.
+        """
+        found: dict[str, Words] = {}
+        if self._durations is not None:
+            shorter = np.minimum(*both_sides(scores, self._durations, self._path / "utt2dur"))
+            found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
+        found |= {by: _pair_words(*both_sides(scores, *table)) for by, table in self._of_utt.items()}
+        videos = {name: name.rsplit("/", 1)[0] for name in scores.ids if name.count("/") == 2}
+        if len(videos) == len(scores.ids):  # VoxCeleb's layout: speaker/video/utterance
+            one, other = both_sides(scores, videos, scores.path)
+            found["video"] = np.where(one == other, "same video", "other video")
+        return found
 
 
 def speaker_words(path: Path) -> dict[str, str]:

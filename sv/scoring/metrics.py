@@ -61,6 +61,11 @@ class Ranked:
         """Trials."""
         return len(self.values) if self.before is None else int(self.before[-1])
 
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """Trials at each of `values`."""
+        return np.diff(self.trials_before(np.arange(len(self.values) + 1)))
+
     def trials_before(self, rows: Any) -> Any:
         """Trials before each of these rows of `values`."""
         return rows if self.before is None else self.before[rows]
@@ -80,7 +85,7 @@ class Ranked:
 
     def mean(self, costs: NDArray[np.float64]) -> float:
         """Mean over the trials of what each value costs, (values,)."""
-        return float(costs.mean() if self.before is None else np.diff(self.before) @ costs / self.total)
+        return float(costs.mean() if self.before is None else self.counts @ costs / self.total)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ _FACTORS = ("min", "max", "difference", "ratio")
 
 
 def feature_names(measures: Sequence[str]) -> list[str]:
-    """Names of the features of `features_of`.
+    """Names of the features of `Features`.
 
     Raises:
         UserError: an unknown measure.
@@ -38,31 +38,42 @@ def feature_names(measures: Sequence[str]) -> list[str]:
     return ["score", *(f"{measure}_{factor}" for measure in measures for factor in _FACTORS)]
 
 
-def features_of(
-    scores: ScoredTrials, measures: Sequence[str], *, data_dir: Path | None = None, xvector_scp: Path | None = None
-) -> Doubles:
-    """Features of the trials of a score file, (trials, 1 + 4 measures).
+class Features:
+    """The features of trials; what they are looked up in is read once.
 
     Args:
-        scores: the file.
         measures: some of MEASURES.
         data_dir: with utt2dur, for durations.
         xvector_scp: for magnitudes.
 
     Raises:
-        UserError: an unknown measure; a file that is missing or lacks an utterance; scores that are not normalized.
+        UserError: an unknown measure; a file that is missing.
     """
-    feature_names(measures)
-    columns = [scores.values]
-    for measure in measures:
-        if measure == "cohort":
-            if scores.more.shape[1] < 4:
-                raise UserError(f"{scores.path}: no cohort means; they come with normalized scores (stage 6)")
-            columns += factors(scores.more[:, 2], scores.more[:, 3])
-        else:
-            table, source = _table(measure, data_dir, xvector_scp)
-            columns += factors(*both_sides(scores, table, source))
-    return np.column_stack(columns)
+
+    def __init__(
+        self, measures: Sequence[str], *, data_dir: Path | None = None, xvector_scp: Path | None = None
+    ) -> None:
+        self.names = feature_names(measures)
+        self._tables = {
+            measure: None if measure == "cohort" else _table(measure, data_dir, xvector_scp) for measure in measures
+        }
+
+    def of(self, scores: ScoredTrials) -> Doubles:
+        """Features of the trials of a score file, or of a block of it, (trials, 1 + 4 measures).
+
+        Raises:
+            UserError: a table that lacks an utterance; scores that are not normalized.
+        """
+        columns = [scores.values]
+        for found in self._tables.values():
+            columns += factors(*(_cohort_means(scores) if found is None else both_sides(scores, *found)))
+        return np.column_stack(columns)
+
+
+def _cohort_means(scores: ScoredTrials) -> tuple[Doubles, Doubles]:
+    if scores.more.shape[1] < 4:
+        raise UserError(f"{scores.path}: no cohort means; they come with normalized scores (stage 6)")
+    return scores.more[:, 2], scores.more[:, 3]
 
 
 def factors(one: Any, other: Any) -> list[Doubles]:

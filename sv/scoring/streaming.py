@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
-from sv.io import iter_scored_trials
+from sv.io import ScoredTrials, iter_scored_trials
 from sv.scoring.bootstrap import SpeakerTrials
 from sv.scoring.measures import Measures, measure
 from sv.scoring.metrics import Ranked, SortedScores, check_any
@@ -48,17 +48,15 @@ def measure_file(
     Raises:
         UserError: a file that can not be read; without labels; without targets or non-targets; see `Speakers.trials`.
     """
-    target, nontarget, sample = ScoreCounter(), ScoreCounter(), TrialSample()
+    counter, sample = KindCounter(), TrialSample()
     with byte_bar(path) as bar:
         for block in iter_scored_trials(path):
-            is_target = block.labels()
-            target.add(block.values[is_target])
-            nontarget.add(block.values[~is_target])
+            counter.add(block)
             if speakers is not None:
                 sample.add(speakers.trials(block))
             bar.update(block.num_bytes)
     try:
-        found = measure(SortedScores(target.ranked("target"), nontarget.ranked("nontarget")), p_targets, llr=llr)
+        found = measure(counter.sorted_scores(), p_targets, llr=llr)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     if speakers is None:
@@ -81,6 +79,11 @@ class ScoreCounter:
         if self._num_waiting >= max(_CHUNK, len(self._values) // 4):
             self._merge()
 
+    @property
+    def total(self) -> int:
+        """Scores so far."""
+        return int(self._counts.sum()) + self._num_waiting
+
     def _merge(self) -> None:
         values, counts = np.unique(np.concatenate([*self._waiting, np.empty(0)]), return_counts=True)
         self._waiting, self._num_waiting = [], 0
@@ -102,6 +105,31 @@ class ScoreCounter:
         self._merge()
         check_any(len(self._values), kind)
         return Ranked(self._values, np.concatenate([[0], np.cumsum(self._counts)]))
+
+
+class KindCounter:
+    """How often each score occurs among the targets and among the non-targets that come by."""
+
+    def __init__(self) -> None:
+        self.target, self.nontarget = ScoreCounter(), ScoreCounter()
+
+    def add(self, scores: ScoredTrials, some: NDArray[np.bool_] | bool = True) -> None:
+        """Count trials, or some of them, too.
+
+        Raises:
+            UserError: scores without labels.
+        """
+        is_target = scores.labels()
+        self.target.add(scores.values[is_target & some])
+        self.nontarget.add(scores.values[~is_target & some])
+
+    def sorted_scores(self) -> SortedScores:
+        """All so far.
+
+        Raises:
+            UserError: trials of one kind alone.
+        """
+        return SortedScores(self.target.ranked("target"), self.nontarget.ranked("nontarget"))
 
 
 class TrialSample:

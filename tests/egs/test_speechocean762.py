@@ -1,12 +1,16 @@
-"""The speechocean762 recipe on real speech: a short training has to beat the untrained encoder clearly."""
+"""The speechocean762 recipe: a short training on real speech beats an untrained encoder; stage 7 for one list."""
 
+from itertools import combinations
+
+import numpy as np
 import pytest
 
+from sv.io import ArkWriter, write_table
+from sv.scoring.thresholds import read_thresholds
 from tests.egs.recipe import eer_of, evaluate_untrained
 
-pytestmark = pytest.mark.recipe
 
-
+@pytest.mark.recipe
 def test_three_epochs_lower_the_eer_by_five_points(run, corpora, tmp_path):
     result = run(
         *["egs/speechocean762/run.sh", "--corpus", corpora / "speechocean762", "--num-epochs", 3, "--num-avg", 1],
@@ -18,3 +22,39 @@ def test_three_epochs_lower_the_eer_by_five_points(run, corpora, tmp_path):
     untrained = evaluate_untrained(run, tmp_path / "exp", tmp_path / "data" / "test", "O.kaldi")
     print(f"EER after 3 epochs {trained:.2f} %, untrained {untrained:.2f} %")
     assert trained <= untrained - 5
+
+
+def make_embeddings(data, embeddings, speakers):
+    """A data dir with its lists, and random embeddings of five utterances a speaker."""
+    rng = np.random.default_rng(speakers)
+    utt2spk = {f"{spk:02}-{utt}": f"{spk:02}" for spk in range(speakers) for utt in range(5)}
+    center = {spk: rng.normal(size=8) for spk in utt2spk.values()}
+    data.mkdir(parents=True)
+    write_table(data / "utt2spk", utt2spk)
+    write_table(data / "spk2utt", {spk: " ".join(utt for utt in utt2spk if utt2spk[utt] == spk) for spk in center})
+    write_table(data / "spk2gender", dict.fromkeys(center, "f"))
+    write_table(data / "spk2age", dict.fromkeys(center, 9))
+    with ArkWriter(embeddings / "xvector.ark", embeddings / "xvector.scp") as writer:
+        for utt, spk in utt2spk.items():
+            writer.write(utt, np.asarray(center[spk] + rng.normal(size=8), dtype=np.float32))
+    np.save(embeddings / "mean_vec.npy", np.zeros(8, dtype=np.float32))
+
+
+@pytest.mark.slow
+def test_the_hard_list_alone_leaves_the_thresholds_that_verification_uses(run, tmp_path):
+    data, exp = tmp_path / "data", tmp_path / "exp"
+    for name, speakers in (("train", 12), ("test", 4)):
+        make_embeddings(data / name, exp / "embeddings" / name, speakers)
+    write_table(exp / "heldout_spk", dict.fromkeys(["00", "01", "02", "03"], ""))
+    pairs = combinations([f"0{spk}-{utt}" for spk in range(4) for utt in range(3)], 2)
+    trials = [(pair, "target" if pair[0][:2] == pair[1][:2] else "nontarget") for pair in pairs]
+    lists, scores = data / "test" / "trials" / "H.kaldi", exp / "scores" / "H.kaldi.score"  # as stage 5 leaves them
+    for path, score in ((lists, ""), (scores, " 0.5")):
+        path.parent.mkdir()
+        path.write_text("".join(f"{' '.join(pair)}{score} {label}\n" for pair, label in trials))
+    where = ["--data", data, "--exp-dir", exp, "--trials", "H.kaldi", "--lda-dim", 0]
+    result = run("egs/speechocean762/run.sh", "--stage", 7, "--stop-stage", 7, *where)
+    assert result.returncode == 0, result.stderr[-3000:]
+    assert "| H | cos_cali |" in result.stdout
+    origin = {backend: read_thresholds(exp, backend)["measured_on"]["scores"] for backend in ("cos", "cos_H")}
+    assert origin == {"cos": "heldout.kaldi.score", "cos_H": "heldout_H.kaldi.score"}

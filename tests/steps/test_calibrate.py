@@ -1,6 +1,7 @@
 """steps/make_calibration_trials.py, calibrate.py and fuse.py on score files of known distribution."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,35 @@ def test_fusion_has_a_weight_a_system_and_refuses_other_trials(run: Run, exp: Pa
     result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", out)
     assert result.returncode == 1
     assert "O.kaldi.score:8: X7 and O8 is not the trial of" in result.stderr
+
+
+MEASURE = """
+import resource, runpy, sys
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", ["calibrate", "fuse"])
+def test_memory_does_not_grow_with_the_test_trials(run: Run, exp: Path, step: str) -> None:
+    folder, peak = exp / "scores", []
+    lines = [f"id{i:05d}/wav id{i + 7:05d}/wav 0.{i % 1000:05d} {'non' * (i % 9 > 0)}target\n" for i in range(100_000)]
+    for times in (1, 6):
+        for name in ("O.kaldi.score", "other.score"):
+            (folder / name).write_text("".join(lines) * times)
+        shutil.copy(folder / "heldout.kaldi.score", folder / "other_heldout.score")
+        words = {
+            "calibrate": [exp, "heldout.kaldi", "O.kaldi"],
+            "fuse": ["--heldout", folder / "heldout.kaldi.score", folder / "other_heldout.score", "--scores",
+                     folder / "O.kaldi.score", folder / "other.score", "--", exp / "fused.score"],
+        }  # fmt: skip
+        result = run("python3", "-c", MEASURE, f"steps/{step}.py", *words[step])
+        assert result.returncode == 0, result.stderr
+        peak.append(float(result.stdout))
+    print(f"{step}: {peak} MiB")
+    assert peak[1] < peak[0] + 10  # MiB; 500,000 trials held take 30
 
 
 def test_trials_are_of_the_held_out_speakers(run: Run, tmp_path: Path) -> None:

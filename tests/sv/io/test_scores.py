@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import Trials, read_scored_trials, read_trials, write_scores
+from sv.io import Trials, iter_same_trials, read_scored_trials, read_trials, write_scores
 
 KNOWN = ["a/1.wav", "a/2.wav", "b/1.wav"]
 
@@ -87,3 +87,22 @@ def test_wrong_line_is_named(tmp_path: Path, text: str, message: str) -> None:
     path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_scored_trials(path)
+
+
+def test_files_over_the_same_trials_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 100)  # lines of other lengths: blocks that end elsewhere
+    lines = [f"a{i} b{i} {{}} {'target' if i % 3 else 'nontarget'}\n" for i in range(40)]
+    one, other = tmp_path / "one.score", tmp_path / "other.score"
+    one.write_text("".join(line.format(i) for i, line in enumerate(lines)))
+    other.write_text("".join(line.format(f"{-i}.00000") for i, line in enumerate(lines)))
+    rows = []
+    for first, second in iter_same_trials([one, other]):
+        assert first.first_line == second.first_line == len(rows) + 1
+        rows += list(zip(first.values.tolist(), second.values.tolist(), first.labels().tolist(), strict=True))
+    assert rows == [(i, -i, i % 3 > 0) for i in range(40)]
+    other.write_text(other.read_text().replace("a30 b30", "a30 b31"))
+    with pytest.raises(UserError, match=r"other\.score:31: a30 and b31 is not the trial of .*one\.score:31"):
+        list(iter_same_trials([one, other]))
+    other.write_text("".join(line.format(0.5) for line in lines[:25]))
+    with pytest.raises(UserError, match=r"other\.score ends after 25 trials, .*one\.score does not"):
+        list(iter_same_trials([one, other]))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from sv.errors import UserError
-from sv.io import ScoredTrials, read_scored_trials, write_table
-from sv.scoring.breakdown import conditions_of, measure_parts, read_trial2cond
+from sv.io import DataDir, ScoredTrials, read_scored_trials, write_table
+from sv.scoring.breakdown import Conditions, PartCounter, read_trial2cond
 
 TRIALS = """\
 a/v/1 a/v/2 0.9 target
@@ -28,7 +28,7 @@ def scores(tmp_path: Path) -> ScoredTrials:
 
 
 def test_conditions_of_both_sides(scores: ScoredTrials, tmp_path: Path) -> None:
-    found = {by: words.tolist() for by, words in conditions_of(scores, tmp_path).items()}
+    found = {by: words.tolist() for by, words in Conditions(DataDir(tmp_path)).of(scores).items()}
     assert found["duration of the shorter"] == ["0 to 3 s", "0 to 3 s", "0 to 3 s", "6 s and over"]
     assert found["sex"] == ["f / f", "f / f", "f / m", "f / f"]
     assert found["age"][2:] == ["0 to 10 / 10 to 18", "0 to 10 / 18 and over"]
@@ -36,7 +36,10 @@ def test_conditions_of_both_sides(scores: ScoredTrials, tmp_path: Path) -> None:
 
 
 def test_each_part_is_measured_alone(scores: ScoredTrials, tmp_path: Path) -> None:
-    parts = {(part.by, part.name): part for part in measure_parts(scores, conditions_of(scores, tmp_path))}
+    counter = PartCounter()
+    for block in (scores.part(0, 3), scores.part(3)):
+        counter.add(block, Conditions(DataDir(tmp_path)).of(block))
+    parts = {(part.by, part.name): part for part in counter.parts()}
     other = parts["video", "other video"]  # target 0.4 against 0.5 and 0.1
     assert (other.num_target, other.num_nontarget) == (1, 2) and other.eer == 50.0
     same = parts["video", "same video"]
@@ -59,4 +62,4 @@ def test_trial2cond_names_its_columns_and_must_hold_all_trials(scores: ScoredTri
 def test_speaker_without_sex_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     write_table(tmp_path / "spk2gender", {"a": "f", "b": "m"})
     with pytest.raises(UserError, match="spk2gender says nothing of c/y/1"):
-        conditions_of(scores, tmp_path)
+        Conditions(DataDir(tmp_path)).of(scores)

@@ -7,7 +7,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import ArkWriter, ScoredTrials, read_scored_trials, write_table
-from sv.scoring.quality import feature_names, features_of
+from sv.scoring.quality import Features
 
 
 @pytest.fixture
@@ -23,27 +23,27 @@ def scores(tmp_path: Path) -> ScoredTrials:
 
 def test_features_of_all_measures(scores: ScoredTrials, tmp_path: Path) -> None:
     measures = ["duration", "magnitude", "cohort"]
-    found = features_of(scores, measures, data_dir=tmp_path, xvector_scp=tmp_path / "xvector.scp")
+    features = Features(measures, data_dir=tmp_path, xvector_scp=tmp_path / "xvector.scp")
     np.testing.assert_allclose(
-        found,
+        features.of(scores),
         [
             [0.5, 2, 8, 6, 0.25, 2, 5, 3, 0.4, 0.1, 0.3, 0.2, 1 / 3],
             [-0.5, 8, 20, 12, 0.4, 1, 2, 1, 0.5, 0.2, 0.3, 0.1, 2 / 3],  # 30 s count as 20
         ],
     )
-    assert len(feature_names(measures)) == 13
+    assert len(features.names) == 13
 
 
 def test_no_measure_is_the_score_alone(scores: ScoredTrials) -> None:
-    assert features_of(scores, []).tolist() == [[0.5], [-0.5]]
+    assert Features([]).of(scores).tolist() == [[0.5], [-0.5]]
 
 
 def test_what_is_missing_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown quality measure 'durations'; did you mean 'duration'"):
-        features_of(scores, ["durations"])
+        Features(["durations"])
     write_table(tmp_path / "utt2dur", {"a": 2.0, "b": 8.0})
     with pytest.raises(UserError, match="utt2dur says nothing of c"):
-        features_of(scores, ["duration"], data_dir=tmp_path)
+        Features(["duration"], data_dir=tmp_path).of(scores)
     (tmp_path / "O.score").write_text("a b 0.5 target\n")
     with pytest.raises(UserError, match="no cohort means; they come with normalized scores"):
-        features_of(read_scored_trials(tmp_path / "O.score"), ["cohort"])
+        Features(["cohort"]).of(read_scored_trials(tmp_path / "O.score"))
