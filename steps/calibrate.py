@@ -23,7 +23,7 @@ from sv.errors import UserError, run_step
 from sv.io import ScoredTrials, atomic_write, iter_scored_trials, sha256_of, write_scores
 from sv.scoring.calibration import Calibration, fit
 from sv.scoring.metrics import sort_scores
-from sv.scoring.origin import mark_derived
+from sv.scoring.origin import mark_derived, model_of
 from sv.scoring.quality import Features
 from sv.scoring.score_list import byte_bar
 from sv.scoring.thresholds import add_thresholds, find_thresholds
@@ -73,6 +73,8 @@ def train(path: Path, args: argparse.Namespace) -> tuple[Calibration, dict]:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     origin = {"scores": path.name, "scores_sha256": sha256_of(path), **found.trained_on}
+    if model := model_of(path):
+        origin["model_sha256"] = model
     if args.mean:
         origin["mean"] = str(args.mean.resolve().relative_to(args.exp_dir.resolve()))
     calibration = Calibration(found.features, found.weights, found.offset, found.p_target, origin)

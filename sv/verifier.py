@@ -25,7 +25,7 @@ from sv.io import Vectors
 from sv.registry import suggest
 from sv.scoring.calibration import Calibration, load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
-from sv.scoring.quality import clip_duration, factors
+from sv.scoring.quality import clip_duration, factors, feature_names
 from sv.scoring.thresholds import read_thresholds
 
 Floats = NDArray[np.float32]
@@ -33,6 +33,7 @@ Floats = NDArray[np.float32]
 MIN_DURATION_S, MIN_SPEECH_S = 1.0, 0.5
 MAX_CLIPPED = 0.005  # share of samples at the highest value that occurs
 _FULL_SCALE = 0.98
+_HIGHEST = 2.0  # in a file of floats; peaks a little over 1 occur
 _SILENCE_RMS = 1e-3  # -60 dB of full scale, over the loudest second
 BACKEND = "cos"
 
@@ -93,7 +94,8 @@ class Verifier:
             gpus: "auto": the first GPU if there is one; "none": the CPU; "1": that one.
 
         Raises:
-            UserError: something is missing or damaged; scores were calibrated with what two recordings do not tell.
+            UserError: something is missing or damaged; the calibration is of another model, or takes what two
+                recordings do not tell.
         """
         exp_dir = Path(exp_dir)
         if not exp_dir.is_dir():
@@ -102,11 +104,14 @@ class Verifier:
         thresholds = {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
         path = exp_dir / "calibration" / f"{BACKEND}.json"
         calibration = load_calibration(path)
-        strange = next((name for name in calibration.features if name.startswith("cohort")), None)
+        told = feature_names(["duration", "magnitude"])
+        strange = next((name for name in calibration.features if name not in told), None)
         if strange is not None:
-            raise UserError(f"{path} uses {strange}, which needs a cohort; calibrate without it (stage 7)")
+            raise UserError(f"{path} uses {strange}, which two recordings do not tell; calibrate without it (stage 7)")
         mean = calibration.trained_on.get("mean")
         encoder = load_encoder(exp_dir, device=choose_device(gpus, 1))
+        if calibration.trained_on.get("model_sha256", encoder.sha256) != encoder.sha256:
+            raise UserError(f"{path} is of another model than {exp_dir}/models/avg_model.pt; calibrate again (stage 7)")
         return cls(encoder, read_mean(exp_dir / mean) if mean else None, calibration, thresholds)
 
     def embed(self, audio: str | Path | Waveform) -> Floats:
@@ -122,8 +127,10 @@ class Verifier:
         config = self.encoder.config.dataset_args.fbank_args
         if isinstance(audio, np.ndarray):
             waveform = np.asarray(audio, dtype=np.float32)
-        else:
+        elif isinstance(audio, (str, Path)):
             name, waveform = str(audio), read_wav(str(audio), config.sample_rate)
+        else:
+            raise UserError(f"{name}: a {type(audio).__name__}; give a file, or a numpy array of samples")
         check_audio(waveform, config.sample_rate, name)
         speech = energy_vad(log_energy(torch.from_numpy(waveform), config).numpy()).sum() * config.frame_shift / 1000
         if speech < MIN_SPEECH_S:
@@ -157,17 +164,23 @@ class Verifier:
 
     def score_batch(
         self,
-        pairs: Sequence[tuple[str | Path, str | Path]],
+        pairs: Sequence[tuple[str | Path | Waveform, str | Path | Waveform]],
         *,
         prior: float = 0.5,
         threshold: str = "eer",
         margin: float = math.log(3),
     ) -> list[Verdict]:
-        """Compare many pairs of files; each file is read once. Arguments and errors as of `score`."""
+        """Compare many pairs; each file or array is heard once. Arguments and errors as of `score`."""
         self._check(threshold, margin)
-        heard = {path: self.listen(path) for path in dict.fromkeys(str(path) for pair in pairs for path in pair)}
+
+        def key(audio: str | Path | Waveform) -> str | int:
+            return str(audio) if isinstance(audio, (str, Path)) else id(audio)
+
+        heard = {
+            name: self.listen(audio) for name, audio in {key(audio): audio for pair in pairs for audio in pair}.items()
+        }
         return [
-            self.compare(heard[str(a)], heard[str(b)], prior=prior, threshold=threshold, margin=margin)
+            self.compare(heard[key(a)], heard[key(b)], prior=prior, threshold=threshold, margin=margin)
             for a, b in pairs
         ]
 
@@ -215,6 +228,12 @@ def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
     if math.sqrt(loudest.mean()) < _SILENCE_RMS:
         raise UserError(f"{name}: silence; give a recording with speech")
     peak = float(np.abs(waveform).max())
-    clipped = float((np.abs(waveform) >= 0.999 * peak).mean())
-    if peak >= _FULL_SCALE and clipped > MAX_CLIPPED:
-        raise UserError(f"{name}: clipped, {100 * clipped:.1f} % of its samples are at full scale; record it lower")
+    if peak > _HIGHEST:
+        raise UserError(f"{name}: a sample of {peak:g}; give samples from -1 to 1 (16-bit ones divided by 32768)")
+    highest = np.abs(waveform) >= 0.999 * peak
+    in_runs = highest[:-2] & highest[1:-1] & highest[2:]  # cut off, and then made softer
+    clipped = float((highest if peak >= _FULL_SCALE else in_runs).mean())
+    if clipped > MAX_CLIPPED:
+        raise UserError(
+            f"{name}: clipped, {100 * clipped:.1f} % of its samples are at its highest value; record it lower"
+        )

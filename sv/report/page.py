@@ -30,7 +30,7 @@ th.word { white-space: nowrap; } table .dim { font-size: .92em; }
 figure { margin: 0; min-width: 0; max-width: 36rem; }
 figcaption, .dim { color: var(--dim); font-size: .85rem; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; display: block; }
-td > span { white-space: nowrap; } button { font: inherit; width: 1.5rem; padding: 0; margin-left: .3rem; }
+button { font: inherit; width: 1.5rem; padding: 0; margin-left: .3rem; }
 pre { overflow-x: auto; font-size: .8rem; border: 1px solid var(--line); padding: .6rem; border-radius: 4px; }
 @media (max-width: 40rem) { th, td { padding: .2rem .35rem; } table { font-size: .8rem; }
   td.word { white-space: normal; } }
@@ -145,7 +145,9 @@ def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
         some = [one for one in facts if one.of.trials == trials]
         name = trials.removesuffix(".kaldi")
         caption = f"DET curves on {name}, with EER (o) and the points of minDCF (x, +)"
-        curves.append(_figure(plots.figure(plots.det(some), 5.0, 4.6), folder, f"det_{name}", caption))
+        one_system = len({one.of.system for one in some}) == 1
+        names = [one.of.backend if one_system else f"{one.of.system}, {one.of.backend}" for one in some]
+        curves.append(_figure(plots.figure(plots.det(some, names), 5.0, 4.6), folder, f"det_{name}", caption))
         for one in some:
             fig = plots.figure(plots.histogram(one))
             histograms.append(_figure(fig, folder, f"scores_{one.of.system}_{name}_{one.of.backend}", one.of.title))

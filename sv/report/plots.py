@@ -65,18 +65,18 @@ def save(fig: Any, png: Path) -> str:
     return re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1).replace(' width="', ' data-width="', 1)
 
 
-def det(facts: Sequence[ScoreFacts]) -> Callable[[Any], None]:
-    """DET curves on probit axes, their EER (o) and minDCF points (x at 0.01, + at 0.05)."""
+def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], None]:
+    """DET curves on probit axes, each with its name, their EER (o) and minDCF points (x at 0.01, + at 0.05)."""
 
     def draw(axes: Any) -> None:
-        for number, one in enumerate(facts):
+        for number, (one, name) in enumerate(zip(facts, names, strict=True)):
             color = COLORS[number % len(COLORS)]
             style = ["-", "--", "-.", ":"][(number + number // len(COLORS)) % 4]  # some curves coincide
             scores, entry = one.scores, one.of.entry
             thresholds = np.sort([*_quantiles(scores.target), *_quantiles(scores.nontarget)])
             accept, miss = scores.false_accept(thresholds), scores.miss(thresholds)
             keep = (accept > 0) & (miss > 0) & (accept < 1) & (miss < 1)
-            label = f"{one.of.title}: {entry['eer']:.2f} %"
+            label = f"{name}: {entry['eer']:.2f} %"
             axes.plot(
                 norm.ppf(accept[keep]), norm.ppf(miss[keep]), color=color, linestyle=style, label=label, linewidth=1.4
             )
@@ -87,9 +87,9 @@ def det(facts: Sequence[ScoreFacts]) -> Callable[[Any], None]:
                 if 0 < x < 1 and 0 < y < 1:
                     axes.plot(norm.ppf(x), norm.ppf(y), marker, color=color, markersize=6)
         ticks = norm.ppf(_TICKS)
-        names = [f"{100 * tick:g}" for tick in _TICKS]
-        axes.set_xticks(ticks, names)
-        axes.set_yticks(ticks, names)
+        percents = [f"{100 * tick:g}" for tick in _TICKS]
+        axes.set_xticks(ticks, percents)
+        axes.set_yticks(ticks, percents)
         axes.set_xlim(norm.ppf(0.0001), norm.ppf(0.5))
         axes.set_ylim(norm.ppf(0.001), norm.ppf(0.6))
         axes.set_xlabel("false accepts (%)")

@@ -73,7 +73,8 @@ def load_calibration(path: str | Path) -> Calibration:
         numbers = np.array([*found.weights, found.offset], dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path} is damaged; calibrate again (stage 7)") from error
-    if len(found.features) != len(found.weights) or not np.isfinite(numbers).all():
+    known = isinstance(found.trained_on, dict) and all(isinstance(name, str) for name in found.features)
+    if not known or len(found.features) != len(found.weights) or not np.isfinite(numbers).all():
         raise UserError(f"{path} is damaged; calibrate again (stage 7)")
     return found
 

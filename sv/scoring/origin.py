@@ -53,6 +53,12 @@ def mark_derived(scores: Path, sources: Sequence[Path], calibration: Path) -> No
     DoneMark(_mark_path(scores), {"trials_sha256": known[0]["trials_sha256"], **options, **inputs}).write([scores])
 
 
+def model_of(scores: Path) -> str | None:
+    """SHA-256 of the model whose embeddings were scored, if a mark tells."""
+    found: str | None = _read(_mark_path(scores)).get("options", {}).get("model_sha256")
+    return found
+
+
 def origin_of(scores: Path, trials: Path) -> dict[str, Any]:
     """Checksums of a score file, of the trial list and of what the scores were made from, as far as it is known.
 

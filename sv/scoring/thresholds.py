@@ -8,6 +8,7 @@ llr: of calibrated scores; score: of the back-end's own, where the calibration u
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -102,6 +103,15 @@ def _read(path: Path) -> dict[str, Any]:
         tree = read_json(path)
     except ValueError:
         tree = None
-    if not isinstance(tree, dict) or not all(isinstance(entry, dict) for entry in tree.values()):
+    if not isinstance(tree, dict) or not all(_is_entry(entry) for entry in tree.values()):
         raise UserError(f"{path} is damaged; remove it and calibrate again (stage 7)")
     return tree
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether these may be the thresholds of a back-end."""
+    if not isinstance(entry, dict):
+        return False
+    found = [value for name, value in entry.items() if name != "measured_on"]
+    llrs = [value.get("llr") if isinstance(value, dict) else None for value in found]
+    return all(isinstance(llr, (int, float)) and math.isfinite(llr) for llr in llrs)

@@ -86,6 +86,8 @@ def test_quality_measures_of_two_recordings_are_used(exp: Path) -> None:
         (noise(0, 0.5), "too short, 0.50 s"),
         (np.concatenate([noise(0, 0.2), np.zeros(2 * RATE, np.float32)]), "s of speech; give 0.5 s or more"),
         (np.clip(100 * noise(0), -1, 1), "clipped, "),
+        (0.5 * np.clip(20 * noise(0), -1, 1), "clipped, "),
+        (32768 * noise(0), "a sample of .*; give samples from -1 to 1"),
         (np.full(2 * RATE, np.nan, np.float32), "finite samples"),
     ],
 )
@@ -105,9 +107,31 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
     path = exp / "calibration" / "cos.json"
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "features": ["cohort_min"]}))
-    with pytest.raises(UserError, match="needs a cohort"):
+    with pytest.raises(UserError, match="cohort_min, which two recordings do not tell"):
+        Verifier.load(exp)
+    path.write_text(json.dumps({**json.loads(before), "trained_on": {"model_sha256": "0" * 64}}))
+    with pytest.raises(UserError, match=r"cos\.json is of another model than .*avg_model\.pt; calibrate again"):
         Verifier.load(exp)
     path.write_text(before)
+
+
+@pytest.mark.parametrize("entry", [{"eer": {}}, {"eer": 3}, {"eer": {"llr": "x"}}, {"eer": {"llr": math.nan}}])
+def test_damaged_thresholds_are_named(exp: Path, entry: dict) -> None:
+    path = exp / "thresholds.json"
+    before = path.read_text()
+    path.write_text(json.dumps({"cos": entry}))
+    with pytest.raises(UserError, match=r"thresholds\.json is damaged"):
+        Verifier.load(exp)
+    path.write_text(before)
+
+
+def test_waveforms_by_the_batch_and_nothing_else(exp: Path, tmp_path: Path) -> None:
+    verifier, file = Verifier.load(exp, gpus="none"), write(tmp_path / "a.wav", noise(0))
+    one, other = noise(1), noise(2)
+    verdicts = verifier.score_batch([(one, other), (file, one)])
+    assert verdicts == [verifier.score(one, other), verifier.score(file, one)]
+    with pytest.raises(UserError, match="waveform: a list; give a file, or a numpy array"):
+        verifier.score([0.0], one)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
