@@ -82,10 +82,10 @@ def test_fusion_has_a_weight_a_system_and_refuses_other_trials(run: Run, exp: Pa
 
 
 MEASURE = """
-import resource, runpy, sys
+import pathlib, re, runpy, sys
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+print(int(re.search("VmHWM:[^0-9]*([0-9]+)", pathlib.Path("/proc/self/status").read_text())[1]) / 1024)
 """
 
 
@@ -107,7 +107,7 @@ def test_memory_does_not_grow_with_the_test_trials(run: Run, exp: Path, step: st
         assert result.returncode == 0, result.stderr
         peak.append(float(result.stdout))
     print(f"{step}: {peak} MiB")
-    assert peak[1] < peak[0] + 10  # MiB; 500,000 trials held take 30
+    assert peak[1] < peak[0] + 20  # MiB; a million trials that are held take 170
 
 
 def test_trials_are_of_the_held_out_speakers(run: Run, tmp_path: Path) -> None:
