@@ -113,7 +113,7 @@ def _together(feats: Path, utt2spk: Path, frames: Path) -> Iterator[tuple[tuple[
         key = row[1].encode()
         if key <= previous:
             how = "comes twice" if key == previous else "is not in LC_ALL=C order"
-            raise UserError(f"{feats}:{row[0]}: {row[1]} {how}; run tools/fix_data_dir.sh {feats.parent}")
+            raise UserError(f"{feats}:{row[0]}: {row[1][:80]} {how}; run tools/fix_data_dir.sh {feats.parent}")
         previous = key
         yield row, spk_row[2], frames_row[2]
 
@@ -121,11 +121,11 @@ def _together(feats: Path, utt2spk: Path, frames: Path) -> Iterator[tuple[tuple[
 def _disagreement(feats: Path, row: tuple[int, str, str] | None, path: Path, other: tuple[int, str, str] | None) -> str:
     remedy = f"run tools/fix_data_dir.sh {feats.parent}"
     if row is not None and (other is None or row[1].encode() < other[1].encode()):
-        return f"{feats}:{row[0]}: {row[1]} is not in {path.name}; {remedy}"
+        return f"{feats}:{row[0]}: {row[1][:80]} is not in {path.name}; {remedy}"
     if row is None and other is None:  # one of the two tables is longer than feats.scp, the other is not
         return f"{path}: fewer utterances than the other tables; {remedy}"
     assert other is not None
-    return f"{path}:{other[0]}: {other[1]} is not in feats.scp; {remedy}"
+    return f"{path}:{other[0]}: {other[1][:80]} is not in feats.scp; {remedy}"
 
 
 class _Columns:
@@ -141,7 +141,7 @@ class _Columns:
 
     def add(self, utt: str, location: tuple[str, int], spk: str, num: str, where: str) -> None:
         if not num.isdecimal() or not 0 < int(num) < 2**31:
-            raise UserError(f"{where}: {utt} has {num[:80]!r} frames; make it again with steps/make_fbank.sh (stage 2)")
+            raise UserError(f"{where}: {utt[:80]} has {num[:80]!r} frames; make it again with steps/make_fbank.sh (stage 2)")
         self.text += utt.encode()
         self.ends.append(len(self.text))
         self.ark.append(self.arks.setdefault(location[0], len(self.arks)))
