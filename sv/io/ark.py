@@ -38,6 +38,7 @@ _ITEM: dict[str, np.dtype[Any]] = {
     "CM3": np.dtype("u1"),
 }
 _HEADER_BYTES = 32  # no header is longer
+_MAX_LOCATION = 1000  # characters; what is longer is no path, and an error that names it no line
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ class ArkHeader:
 def split_location(location: str, where: str = "scp") -> tuple[str, int]:
     """("path", offset) of an scp value "path:offset"; a value without offset is an offset of 0."""
     path, colon, offset = location.rpartition(":")
+    if len(location) > _MAX_LOCATION:
+        raise UserError(f"{where}: {location[:80]!r}... has {len(location)} characters; make the scp again")
     if location.endswith(("|", "]")):
         raise UserError(f"{where}: {location[:80]!r} is a command or a range; copy the features to a plain ark first")
     if not colon:

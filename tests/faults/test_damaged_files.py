@@ -122,6 +122,7 @@ KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
 FOUND: dict[str, list[bytes]] = {
     "CM3": [b"\0BCM3 " + bytes(16)],  # a matrix of 0 x 0
     "x.scp": [b"a \0x.ark:2\n", b"a " + b"x" * 5000 + b".ark:2\n"],
+    "feats.scp": [b"".join(b"%s /%s.ark:2\n" % (utt, b"x/" * 1000) for utt in (b"a", b"b"))],
     "c.yaml": [
         b"[" * 2000,
         b"{" * 100_000,
@@ -224,6 +225,7 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path: Path, name: str
 @pytest.mark.parametrize(("name", "content"), [(name, content) for name in FOUND for content in FOUND[name]])
 @pytest.mark.usefixtures("memory")
 def test_what_was_found_once_stays_mended(tmp_path: Path, name: str, content: bytes) -> None:
-    path = tmp_path / name
+    (make, reader), path = KINDS[name], tmp_path / name
+    make(tmp_path)  # what stands beside it
     path.write_bytes(content)
-    check(KINDS[name][1], path)
+    check(reader, path)
