@@ -141,7 +141,9 @@ class _Columns:
 
     def add(self, utt: str, location: tuple[str, int], spk: str, num: str, where: str) -> None:
         if not num.isdecimal() or not 0 < int(num) < 2**31:
-            raise UserError(f"{where}: {utt[:80]} has {num[:80]!r} frames; make it again with steps/make_fbank.sh (stage 2)")
+            raise UserError(
+                f"{where}: {utt[:80]} has {num[:80]!r} frames; make it again with steps/make_fbank.sh (stage 2)"
+            )
         self.text += utt.encode()
         self.ends.append(len(self.text))
         self.ark.append(self.arks.setdefault(location[0], len(self.arks)))

@@ -122,7 +122,10 @@ KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
 FOUND: dict[str, list[bytes]] = {
     "CM3": [b"\0BCM3 " + bytes(16)],  # a matrix of 0 x 0
     "x.scp": [b"a \0x.ark:2\n", b"a " + b"x" * 5000 + b".ark:2\n"],
-    "feats.scp": [b"".join(b"%s /%s.ark:2\n" % (utt, b"x/" * 1000) for utt in (b"a", b"b"))],
+    "feats.scp": [
+        b"[" * 2000 + b"a x.ark:2\n",
+        b"".join(b"%s /%s.ark:2\n" % (utt, b"x/" * 1000) for utt in (b"a", b"b")),
+    ],
     "c.yaml": [
         b"[" * 2000,
         b"{" * 100_000,
