@@ -80,7 +80,7 @@ def pair_sums(
         weight_grad=torch.empty_like(weight) if gradients else weight.new_empty(0),
     )
     row = speaker - first  # (batch,) of the true speaker, if it is among these rows
-    slope = _targets(sums, embedding, weight, bias, row, pairs, margin)
+    slope = _targets(sums, embedding, weight, bias, row, pairs, margin, gradients)
     for start in range(0, rows, block):
         rows_of_block = weight[start : start + block]
         _block(sums, embedding, rows_of_block, bias, row - start, slope, pairs, margin, start, gradients)
@@ -93,17 +93,26 @@ def block_rows(batch: int, weight: Tensor) -> int:
 
 
 def _targets(
-    sums: PairSums, embedding: Tensor, weight: Tensor, bias: Tensor, row: Tensor, pairs: Pairs, margin: float
+    sums: PairSums,
+    embedding: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    row: Tensor,
+    pairs: Pairs,
+    margin: float,
+    gradients: bool,
 ) -> Tensor:
     """Add the target pairs to losses and bias_grad; returns (batch,) the derivative with respect to their cosines."""
     batch, present = len(row), (row >= 0) & (row < len(weight))
     cosine = (embedding * unit(weight[row.clamp(0, len(weight) - 1)])).sum(dim=1)
     sums.target.copy_(pairs.nontarget_logit(cosine, bias, margin).where(present, 0))
-    with torch.enable_grad():
-        cosine, bias = cosine.requires_grad_(), bias.detach().requires_grad_()
+    with torch.set_grad_enabled(gradients):
+        cosine, bias = cosine.requires_grad_(gradients), bias.detach().requires_grad_(gradients)
         losses = pairs.target_weight * softplus(-pairs.target_logit(cosine, bias, margin)).where(present, 0)
+        sums.losses += losses.detach()
+        if not gradients:
+            return torch.zeros_like(losses)
         slope, bias_grad = torch.autograd.grad(losses.sum() / batch, (cosine, bias))
-    sums.losses += losses.detach()
     sums.bias_grad += bias_grad
     return slope
 

@@ -69,10 +69,15 @@ class Head(nn.Module):
 
         Args:
             embedding: (batch, dim), of any norm; float16 and bfloat16 are widened.
-            speaker: (batch,) int64, 0 to num_speakers - 1, not checked here (see `check_speakers`).
+            speaker: (batch,) int64, 0 to num_speakers - 1; checked on the CPU, where that waits for nothing.
             margin: m, what the schedule gives for this step.
+
+        Raises:
+            UserError: a margin or a speaker out of range.
         """
         self.check_margin(margin)
+        if speaker.device.type == "cpu" and not torch.compiler.is_compiling():
+            self.check_speakers(speaker)
         with torch.autocast(embedding.device.type, enabled=False):
             dtype = torch.promote_types(embedding.dtype, torch.float32)
             if self.shard is None:

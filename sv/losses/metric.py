@@ -42,6 +42,9 @@ class MetricHead(Head):
         """Losses (P, K) and bool (P, K), from embeddings (P, K, dim)."""
         raise NotImplementedError
 
+    def check_speakers(self, speaker: Tensor) -> None:
+        """Any numbers do: there are no weights of speakers."""
+
     def check_groups(self, speaker: Tensor) -> None:
         """Raise UserError if a batch is not P x K. On a GPU only its size is looked at: labels would be waited for."""
         size = self.utts_per_speaker

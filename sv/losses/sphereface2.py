@@ -24,6 +24,7 @@ from sv.losses.known import with_gradients
 from sv.losses.pairs import Gradient, MarginOn, MarginType, Pairs, softplus
 from sv.losses.shard import Shard
 
+_HIGHEST_T = 100  # 2^t is a float32
 _DEFAULT_MARGIN: dict[str, float] = {"C": 0.2, "A": 0.15, "M": 1.3}
 _FINETUNE_MARGIN: dict[str, float] = {"C": 0.3, "A": 0.25, "M": 1.5}
 _MARGIN_RANGE: dict[str, tuple[float, float]] = {"C": (0.0, 1.0), "A": (0.0, 1.5), "M": (1.0, 4.0)}
@@ -74,8 +75,8 @@ class SphereFace2(Head):
         super().__init__(embedding_dim, num_speakers)
         if not 0 < target_weight < 1:
             raise UserError(f"target_weight (lambda) is {target_weight:g}; it must lie between 0 and 1, as 0.7 does")
-        if not 1 <= t < float("inf"):
-            raise UserError(f"t is {t:g}; it must be 1 or more, as 3 is")
+        if not 1 <= t <= _HIGHEST_T:
+            raise UserError(f"t is {t:g}; it must be 1 to {_HIGHEST_T}, as 3 is")
         self.pairs = Pairs(check_scale(scale), target_weight, t, margin_type, margin_on, gradient)
         self.default_margin = _DEFAULT_MARGIN[margin_type]
         self.finetune_margin = _FINETUNE_MARGIN[margin_type]
@@ -99,7 +100,7 @@ class SphereFace2(Head):
         loss = sums.losses.mean()
         if torch.is_grad_enabled():
             loss = with_gradients(loss, (x, sums.embedding_grad), (weight, sums.weight_grad), (bias, sums.bias_grad))
-        return HeadOutput(loss, sums.losses, sums.target >= sums.hardest)
+        return HeadOutput(loss, sums.losses, sums.target > sums.hardest)
 
     @_disable_dynamo
     def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
@@ -115,7 +116,7 @@ class SphereFace2(Head):
         arriving.wait()
         gradients = (x, embedding_grad.mul_(shard.size)), (weight, sums.weight_grad), (bias, bias_grad.reshape(()))
         loss = with_gradients(loss, *gradients) if torch.is_grad_enabled() else loss
-        return HeadOutput(loss, losses[own], (target >= hardest)[own])
+        return HeadOutput(loss, losses[own], (target > hardest)[own])
 
     def _inputs(self, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Embeddings of norm 1, weight vectors and bias, of one dtype."""

@@ -212,4 +212,4 @@ def test_speaker_out_of_range_is_named() -> None:
     head = build_head("aam", 4, 3, {})
     head.check_speakers(torch.tensor([0, 2, 1]))
     with pytest.raises(UserError, match="speaker index 3 of 2 utterances is outside 0 to 2"):
-        head.check_speakers(torch.tensor([0, 3, 1, -1]))
+        head(torch.randn(4, 4), torch.tensor([0, 3, 1, -1]), 0.2)

@@ -244,7 +244,8 @@ def test_defaults_of_both_types() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"t": 0.5}, "t is 0.5; it must be 1 or more"),
+        ({"t": 0.5}, "t is 0.5; it must be 1 to 100"),
+        ({"t": 130.0}, "t is 130; it must be 1 to 100"),
         ({"target_weight": 1.0}, "target_weight .lambda. is 1; it must lie between 0 and 1"),
         ({"target_weight": 0.0}, "target_weight .lambda. is 0"),
         ({"scale": -1.0}, "scale is -1; it must be positive"),
@@ -255,3 +256,19 @@ def test_defaults_of_both_types() -> None:
 def test_option_out_of_range_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_head("sphereface2", 4, 3, options)
+
+
+@pytest.mark.parametrize("margin_type", ["C", "A", "M"])
+def test_without_gradients_the_loss_is_the_same(margin_type: str) -> None:
+    head = build_head("sphereface2", 6, 50, {"margin_type": margin_type})
+    embedding, speaker = torch.randn(4, 6), torch.tensor([0, 7, 49, 3])
+    found = head(embedding, speaker, head.default_margin).losses
+    with torch.no_grad():
+        assert torch.equal(head(embedding, speaker, head.default_margin).losses, found)
+    with torch.inference_mode():
+        assert torch.equal(head(embedding, speaker, head.default_margin).losses, found)
+
+
+def test_embeddings_that_have_collapsed_are_not_correct() -> None:
+    head = build_head("sphereface2", 6, 50, {})
+    assert not head(torch.zeros(4, 6), torch.tensor([0, 7, 49, 3]), 0.2).correct.any()
