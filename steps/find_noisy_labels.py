@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from sv.errors import UserError, log, run_step
 from sv.experiment import find_model, read_config
 from sv.io import DataDir, atomic_write, read_table
+from sv.losses.metric import MetricHead
 from sv.scoring import read_embeddings
 from sv.training.label_noise import Detection, class_cosines, head_losses, measure_detection
 from sv.training.network import build_network, read_model, read_speakers
@@ -90,6 +91,10 @@ def losses_of(exp_dir: Path, embeddings: NDArray[np.float32], speakers: list[str
         raise UserError(f"{exp_dir / 'spk2id'} does not exist; train the system first (stage 3)")
     net = build_network(config.model_copy(update={"num_speakers": len(number)}))
     net.load_flat(read_model(model), str(model))
+    if isinstance(net.head, MetricHead):
+        raise UserError(
+            f"the loss of {exp_dir} compares utterances with one another and ranks none; train with another"
+        )
     final = config.margin_update.final_margin
     speaker = np.array([number.get(spk, -1) for spk in speakers])
     return head_losses(net.head, embeddings, speaker, net.head.default_margin if final is None else final)

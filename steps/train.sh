@@ -70,10 +70,8 @@ for name in config model loss margin_type margin scale lambda t seed num_epochs 
     options+=("--$name" "${!name}")
   fi
 done
-read -ra words <<<"${set//$'\n'/ }" # not a bare $set: "speeds=[0.9,1.1]" is a pattern of file names, too
-for word in "${words[@]}"; do
-  options+=(--set "$word")
-done
+set_options "$set"
+options+=("${set_options[@]}")
 
 train=(steps/train.py "${options[@]}")
 if [ "${cmd%% *}" != run.pl ]; then # what the job would stop for is better known before it waits in the queue

@@ -61,6 +61,16 @@ is_given() {
   [[ -n ${_po_given[$1]+set} ]]
 }
 
+# set_options <words>: into the array set_options, "--set WORD" for each word of an option such as set="seed=1 speeds=[0.9,1.1]".
+set_options() {
+  local words word
+  read -ra words <<<"${1//$'\n'/ }" # not a bare $1: "speeds=[0.9,1.1]" is a pattern of file names, too
+  set_options=()
+  for word in "${words[@]}"; do
+    set_options+=(--set "$word")
+  done
+}
+
 in_stage() {
   if ((${stage:?} > $1 || ${stop_stage:?} < $1)); then
     return 1

@@ -121,6 +121,10 @@ system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin 
   --sync-bn "$sync_bn" --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init")
 name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --print-name) # wrong options end here, not in stage 3
 exp_dir=${exp_dir:-egs/voxceleb/exp/$name}
+set_options "$set"
+if [ "${#set_options[@]}" -gt 0 ]; then
+  steps/make_config.py "${system[@]}" "${noises[@]}" "${set_options[@]}" --print-name >/dev/null # these, too
+fi
 
 feature_sets=("$data/vox2_dev") # of training
 if [ "$train_feats" = ark ]; then
@@ -133,14 +137,9 @@ if [ "$train_feats" = ark ]; then
 fi
 
 if [ "$dry_run" = true ]; then
-  read -ra words <<<"${set//$'\n'/ }"
-  changes=()
-  for word in "${words[@]}"; do
-    changes+=(--set "$word")
-  done
   steps/show_plan.py "${system[@]}" "${noises[@]}" --stage "$stage" --stop-stage "$stop_stage" --fbank "$fbank" \
     --features "${feature_sets[@]}" --nj "$nj" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
-    --checkpoint "$checkpoint" "${changes[@]}" "$exp_dir" "$data/$train_set" "$data/vox1"
+    --checkpoint "$checkpoint" "${set_options[@]}" "$exp_dir" "$data/$train_set" "$data/vox1"
   exit
 fi
 
@@ -293,12 +292,8 @@ if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
   if [ "$stage" -eq 9 ] && [ -n "$given_set" ]; then
     die "--set changes the training of stage 3; what changes in stage 9 goes into --lm-set"
   fi
-  read -ra words <<<"${lm_set//$'\n'/ }"
-  changes=()
-  for word in "${words[@]}"; do
-    changes+=(--set "$word")
-  done
-  steps/make_config.py "${system[@]}" "${noises[@]}" --config "$lm_config" --fine-tune "$exp_dir" "${changes[@]}" \
+  set_options "$lm_set"
+  steps/make_config.py "${system[@]}" "${noises[@]}" --config "$lm_config" --fine-tune "$exp_dir" "${set_options[@]}" \
     --output "$exp_dir-LM/finetune.yaml"
   in_config=() # the options of the system are in that file now
   for ((i = 0; i < ${#system[@]}; i += 2)); do

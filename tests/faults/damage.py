@@ -6,7 +6,8 @@ truncate, flip   a file that a stage left loses its end, or a bit of it changes;
                  `--verify true`
 checkpoint       the same of the newest checkpoint of a training that was killed
 deny             a file that a stage left may not be read; the recipe goes on from the next stage
-hang             a process of a running stage stops for good; the recipe is ended by SIGINT or SIGTERM
+hang             a process of a running stage stops for good, but not the one that ends what a dead recipe leaves; the
+                 recipe is ended by SIGINT or SIGTERM
 full             the disk has no room for what a stage writes (a tmpfs, which takes root)
 
 The run has to end equal to an undisturbed one, bit by bit (`equal`), or to stop with a line that names the file or the
@@ -30,7 +31,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.runs import LIMIT_S, STAGES, Run, command, differences
+from tests.faults.runs import LIMIT_S, STAGES, Run, command, differences, words_of
 
 LAST = STAGES[-1]
 LEFT = {  # files that a stage leaves and that later ones read
@@ -218,7 +219,7 @@ def hang(place: Place, draw: random.Random) -> tuple[str, str]:
     run = Run(command(place.run, stage, LAST), place.run / "log")
     with contextlib.suppress(subprocess.TimeoutExpired):
         run.process.wait(draw.uniform(0.5, 6))
-    workers = [pid for pid in run.processes() if pid != run.process.pid]
+    workers = [pid for pid in run.processes() if pid != run.process.pid and "end_orphans.pl" not in words_of(pid)]
     name = draw.choice(["SIGINT", "SIGTERM"])
     if workers:
         with contextlib.suppress(ProcessLookupError):

@@ -85,7 +85,7 @@ class Run:
             if self.process.returncode is not None and not self.processes():
                 return ""
             time.sleep(0.05)
-        left = {pid: _words(pid) for pid in self.processes()}
+        left = {pid: words_of(pid) for pid in self.processes()}
         for pid in left:
             _kill(pid)
         self.process.wait()
@@ -103,7 +103,8 @@ def _environment(pid: int) -> bytes:
         return b""
 
 
-def _words(pid: int) -> str:
+def words_of(pid: int) -> str:
+    """The command line of a process, its beginning."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")[:200]
     except OSError:
