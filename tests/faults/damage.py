@@ -7,7 +7,7 @@ truncate, flip   a file that a stage left loses its end, or a bit of it changes;
 checkpoint       the same of the newest checkpoint of a training that was killed
 deny             a file that a stage left may not be read; the recipe goes on from the next stage
 hang             a process of a running stage stops for good, but not the one that ends what a dead recipe leaves; the
-                 recipe is ended by SIGINT or SIGTERM
+                 recipe is ended by SIGTERM or SIGHUP (bash waits for its child before it obeys a SIGINT)
 full             the disk has no room for what a stage writes (a tmpfs, which takes root)
 
 The run has to end equal to an undisturbed one, bit by bit (`equal`), or to stop with a line that names the file or the
@@ -220,7 +220,7 @@ def hang(place: Place, draw: random.Random) -> tuple[str, str]:
     with contextlib.suppress(subprocess.TimeoutExpired):
         run.process.wait(draw.uniform(0.5, 6))
     workers = [pid for pid in run.processes() if pid != run.process.pid and "end_orphans.pl" not in words_of(pid)]
-    name = draw.choice(["SIGINT", "SIGTERM"])
+    name = draw.choice(["SIGTERM", "SIGHUP"])
     if workers:
         with contextlib.suppress(ProcessLookupError):
             os.kill(draw.choice(workers), signal.SIGSTOP)
