@@ -23,6 +23,7 @@ BOTTOM = {
     "feature_parts",
     "features",
     "io",
+    "process",
     "registry",
     "shards",
     "telephone",

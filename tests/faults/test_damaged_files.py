@@ -113,7 +113,7 @@ KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
     ),
     "results.json": (lambda _: json.dumps({"results": {"O": {"cos": {"eer": 1.0}}}}).encode(), read_results),
     "thresholds.json": (
-        lambda _: json.dumps({"cos": {"eer": 1.0}}).encode(),
+        lambda _: json.dumps({"cos": {"eer": {"llr": 1.0}}}).encode(),
         lambda path: read_thresholds(path.parent, "cos"),
     ),
     "a.tar": (shard, lambda path: (read_entries(path), list(check_shard(path)))),
