@@ -26,6 +26,7 @@
 #   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
+#   set_options "$set"     array set_options: "--set WORD" for each word of such an option ("seed=1 speeds=[0.9,1.1]")
 #   option_args            array of all options with their values, to hand them on: other.sh "${option_args[@]}"
 
 _po_script=${BASH_SOURCE[1]}
@@ -61,7 +62,6 @@ is_given() {
   [[ -n ${_po_given[$1]+set} ]]
 }
 
-# set_options <words>: into the array set_options, "--set WORD" for each word of an option such as set="seed=1 speeds=[0.9,1.1]".
 set_options() {
   local words word
   read -ra words <<<"${1//$'\n'/ }" # not a bare $1: "speeds=[0.9,1.1]" is a pattern of file names, too
