@@ -37,7 +37,14 @@ from sv.losses import Head, build_head
 from sv.losses.fused import block_rows
 
 SPEAKERS = 17_982
-HEADS: dict[str, dict[str, str]] = {"sphereface2": {"margin_type": "C"}, "aam": {}, "softmax": {}}
+HEADS: dict[str, dict[str, str]] = {
+    "sphereface2": {"margin_type": "C"},
+    "softmax": {},
+    "sphere": {},
+    "aam": {},
+    "aam_subcenter": {},
+    "aam_intertopk": {},
+}
 TURNS = 12
 SHARES: dict[str, Callable[[Tensor, int], float]] = {  # of a collective: bytes that a process sends
     "all_gather_into_tensor": lambda given, size: given.nbytes * (size - 1),

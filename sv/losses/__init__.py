@@ -1,7 +1,7 @@
 """Losses, as heads: most own the speakers' weight vectors, metric losses compare utterances. One registry, a file each.
 
 head = build_head("sphereface2", 256, 5994, {"margin_type": "A"})
-losses, correct = head(embedding, speaker, margin=head.default_margin)
+output = head(embedding, speaker, margin=head.default_margin)  # .loss, .losses, .correct
 """
 
 from collections.abc import Mapping

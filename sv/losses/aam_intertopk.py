@@ -10,14 +10,14 @@ Zhao, Ma, Liu, Xu, "Multi-query Multi-head Attention Pooling and Inter-topK Pena
 arXiv 2110.05042.
 """
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from sv.errors import UserError
 from sv.losses.aam_softmax import AamSoftmax
 from sv.losses.cosine import add_angle
+from sv.losses.shard import Shard, entries
 
 REFERENCE_MARGIN = 0.2  # the margin at which the configured top_margin is the one used
 LARGEST_TOP_MARGIN = 0.2  # with the largest margin, 1.5, still under pi / 2
@@ -30,8 +30,6 @@ class AamIntertopk(AamSoftmax):
         top_margin: m' at a margin of 0.2, radians (WeSpeaker's mp).
         top_k: k; all others if there are no more.
     """
-
-    row_parameters: ClassVar[tuple[str, ...]] = ()  # the nearest of all are not found in a part
 
     def __init__(
         self,
@@ -52,8 +50,23 @@ class AamIntertopk(AamSoftmax):
             raise UserError(f"top_k is {top_k}; it must be 1 or more, as 5 is")
         self.top_margin, self.top_k = top_margin, top_k
 
-    def losses(self, cosine: Tensor, speaker: Tensor, margin: float) -> Tensor:
-        others = cosine.detach().scatter(1, speaker.unsqueeze(1), -torch.inf)
-        top = others.topk(min(self.top_k, cosine.shape[1] - 1), dim=1).indices  # (batch, k)
-        harder = add_angle(cosine.gather(1, top), -self.top_margin * margin / REFERENCE_MARGIN)
-        return super().losses(cosine.scatter(1, top, harder), speaker, margin)
+    def against_others(self, cosine: Tensor, row: Tensor, margin: float, shard: Shard | None) -> Tensor:
+        others = cosine.detach()
+        others = others.scatter(1, *entries(others, row, torch.full_like(others[:, 0], -torch.inf)))
+        highest, column = others.topk(min(self.top_k, others.shape[1]), dim=1)  # (batch, k) each
+        nearest = highest > -torch.inf
+        if shard is not None:
+            nearest &= self._nearest_of_all(highest, shard)
+        value = cosine.gather(1, column)
+        harder = add_angle(value, -self.top_margin * margin / REFERENCE_MARGIN)
+        return cosine.scatter(1, column, torch.where(nearest, harder, value))
+
+    def _nearest_of_all(self, highest: Tensor, shard: Shard) -> Tensor:
+        """Which of the highest (batch, k or fewer) of this process are among the k highest of all processes.
+
+        One round more than the other losses need.
+        """
+        found = pad(highest, (0, self.top_k - highest.shape[1]), value=-torch.inf)  # (batch, k)
+        of_all = shard.gather(found.unsqueeze(0)).transpose(0, 1).flatten(1)  # (batch, size * k)
+        chosen = torch.zeros_like(of_all, dtype=torch.bool).scatter(1, of_all.topk(self.top_k, dim=1).indices, True)
+        return chosen.unflatten(1, (shard.size, self.top_k))[:, shard.rank, : highest.shape[1]]

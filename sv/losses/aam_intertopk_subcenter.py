@@ -8,7 +8,6 @@ from torch import Tensor
 
 from sv.losses.aam_intertopk import AamIntertopk
 from sv.losses.aam_subcenter import subcenter_cosines, subcenter_weight
-from sv.losses.head import HeadOutput
 
 
 class AamIntertopkSubcenter(AamIntertopk):
@@ -34,6 +33,5 @@ class AamIntertopkSubcenter(AamIntertopk):
         )
         self.weight = subcenter_weight(embedding_dim, num_speakers, num_subcenters)
 
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        cosine = subcenter_cosines(embedding, self.weight.to(embedding.dtype))
-        return HeadOutput.of(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)
+    def cosines(self, embedding: Tensor) -> Tensor:
+        return subcenter_cosines(embedding, self.weight.to(embedding.dtype))

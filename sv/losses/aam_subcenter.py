@@ -7,14 +7,12 @@ A speaker's clean utterances gather at one of the K, mislabelled and odd ones at
 Deng et al., "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces", ECCV 2020.
 """
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
 from sv.errors import UserError
 from sv.losses.aam_softmax import AamSoftmax
 from sv.losses.cosine import cosine_matrix
-from sv.losses.head import HeadOutput, speaker_weight
+from sv.losses.head import speaker_weight
 
 
 def subcenter_weight(embedding_dim: int, num_speakers: int, num_subcenters: int) -> nn.Parameter:
@@ -38,8 +36,6 @@ class AamSubcenter(AamSoftmax):
         num_subcenters: K.
     """
 
-    row_parameters: ClassVar[tuple[str, ...]] = ()
-
     def __init__(
         self,
         embedding_dim: int,
@@ -52,6 +48,5 @@ class AamSubcenter(AamSoftmax):
         super().__init__(embedding_dim, num_speakers, scale=scale, easy_margin=easy_margin)
         self.weight = subcenter_weight(embedding_dim, num_speakers, num_subcenters)
 
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        cosine = subcenter_cosines(embedding, self.weight.to(embedding.dtype))
-        return HeadOutput.of(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)
+    def cosines(self, embedding: Tensor) -> Tensor:
+        return subcenter_cosines(embedding, self.weight.to(embedding.dtype))

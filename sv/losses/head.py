@@ -1,4 +1,4 @@
-"""What all heads share: their call, their range of margins, float32 under autocast, and the cosines they work on.
+"""What all heads share: their call, their range of margins, and float32 under autocast.
 
 A head owns the speakers' weight vectors and turns a batch of embeddings into a loss an utterance. The margin comes with
 each call, because a schedule moves it.
@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from sv.errors import UserError
-from sv.losses.cosine import cosine_matrix
 from sv.losses.shard import Shard, cross_entropy_of_shards, take
 
 
@@ -38,7 +37,7 @@ class Head(nn.Module):
 
     Attributes:
         no_weight_decay: names of the parameters that must not be decayed.
-        row_parameters: names of those with a row a speaker, which `split` shares out; empty where that is not possible.
+        row_parameters: names of those with a row a speaker, which `split` shares out; none in a metric loss.
         shard: this process's rows, if the head is split.
         default_margin: the margin to train with at the end of the schedule.
         finetune_margin: the margin of large-margin fine-tuning; None: the default one.
@@ -96,10 +95,10 @@ class Head(nn.Module):
         """Keep the rows of one process of `size`, all of which hold the whole head until then.
 
         Raises:
-            UserError: fewer speakers than processes; a loss that needs all speakers at one place.
+            UserError: fewer speakers than processes; a loss without weight vectors.
         """
         if not self.row_parameters:
-            raise UserError(f"the head of {type(self).__name__} can not be split; leave out shard_head")
+            raise UserError(f"{type(self).__name__} has no weight vectors to share out; leave out shard_head")
         if size > self.num_speakers:
             raise UserError(f"{self.num_speakers} speakers can not be split over {size} processes; use fewer processes")
         self.shard = Shard(rank, size, self.num_speakers)
@@ -125,22 +124,6 @@ class Head(nn.Module):
                 f"speaker index {int(speaker[outside][0])} of {int(outside.sum())} utterances is outside "
                 f"0 to {self.num_speakers - 1}; make spk2id and the model from the same data dir"
             )
-
-
-class CosineHead(Head):
-    """A head that sees nothing but the cosines of embeddings and weight vectors."""
-
-    def __init__(self, embedding_dim: int, num_speakers: int) -> None:
-        super().__init__(embedding_dim, num_speakers)
-        self.weight = speaker_weight(embedding_dim, num_speakers)
-
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        cosine = cosine_matrix(embedding, self.weight.to(embedding.dtype))  # (batch, speakers)
-        return HeadOutput.of(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)
-
-    def losses(self, cosine: Tensor, speaker: Tensor, margin: float) -> Tensor:
-        """(batch,), from the cosines (batch, speakers)."""
-        raise NotImplementedError
 
 
 def split_softmax(moved: Tensor, logits: Tensor, row: Tensor, shard: Shard) -> HeadOutput:

@@ -6,11 +6,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from sv.losses.cosine import cosine_matrix
-from sv.losses.head import CosineHead, HeadOutput, check_scale, split_softmax
+from sv.losses.head import Head, HeadOutput, check_scale, speaker_weight, split_softmax
 from sv.losses.shard import Shard, entries, take
 
 
-class MarginSoftmax(CosineHead):
+class MarginSoftmax(Head):
     """Softmax over the scaled cosines, after the margin has moved the true speaker's.
 
         loss = -log( e^{s moved(cos_y, m)} / (e^{s moved(cos_y, m)} + sum_{j != y} e^{s cos_j}) )
@@ -24,19 +24,39 @@ class MarginSoftmax(CosineHead):
     def __init__(self, embedding_dim: int, num_speakers: int, *, scale: float) -> None:
         super().__init__(embedding_dim, num_speakers)
         self.scale = check_scale(scale)
+        self.weight = speaker_weight(embedding_dim, num_speakers)
+
+    def cosines(self, embedding: Tensor) -> Tensor:
+        """(batch, speakers) of embedding (batch, dim), with the speakers whose rows are here."""
+        return cosine_matrix(embedding, self.weight.to(embedding.dtype))
 
     def moved(self, cosine: Tensor, margin: float) -> Tensor:
         """What the true speaker's cosine counts as; any shape."""
         raise NotImplementedError
 
+    def against_others(self, cosine: Tensor, row: Tensor, margin: float, shard: Shard | None) -> Tensor:
+        """What the cosines (batch, speakers) with other speakers than `row`'s count as: themselves, in most losses.
+
+        Args:
+            row: (batch,) of the true speaker; outside of the columns where it is another process's.
+            shard: the part whose speakers these are; None: they are all.
+        """
+        return cosine
+
     def losses(self, cosine: Tensor, speaker: Tensor, margin: float) -> Tensor:
+        """(batch,), from the cosines (batch, speakers) with all speakers."""
         index = speaker.unsqueeze(1)  # (batch, 1)
-        moved = cosine.scatter(1, index, self.moved(cosine.gather(1, index), margin))  # (batch, speakers)
+        moved = self.moved(cosine.gather(1, index), margin)
+        moved = self.against_others(cosine, speaker, margin, None).scatter(1, index, moved)
         return cross_entropy(self.scale * moved, speaker, reduction="none")
+
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+        cosine = self.cosines(embedding)
+        return HeadOutput.of(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)
 
     def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
         everyone, speakers = shard.gather_batch(embedding, speaker)
-        row = speakers - shard.first
-        cosine = cosine_matrix(everyone, self.weight.to(embedding.dtype))
-        moved = cosine.scatter(1, *entries(cosine, row, self.moved(take(cosine, row), margin)))
+        cosine, row = self.cosines(everyone), speakers - shard.first
+        moved = self.against_others(cosine, row, margin, shard)
+        moved = moved.scatter(1, *entries(moved, row, self.moved(take(cosine, row), margin)))
         return split_softmax(self.scale * moved, cosine, row, shard)

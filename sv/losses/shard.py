@@ -2,7 +2,8 @@
 
 SphereFace2 needs two rounds: embeddings are gathered; then losses and embedding gradients, which are plain sums over
 the speakers, are reduced, at the same time and without waiting for one another. A softmax needs two more in between,
-since every logit's gradient waits for the maximum, and the sum, over all speakers (`cross_entropy_of_shards`).
+since every logit's gradient waits for the maximum, and the sum, over all speakers (`cross_entropy_of_shards`); one more
+if it treats the nearest of all speakers in a way of their own (`AamIntertopk`).
 
 Gradients with respect to this process's embeddings come times the number of processes, because DistributedDataParallel
 averages over the processes what it sums. Those of the weight vectors need no exchange at all.

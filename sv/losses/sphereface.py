@@ -14,6 +14,7 @@ Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", CVPR 
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,7 +22,8 @@ from torch.nn.functional import cross_entropy
 
 from sv.errors import UserError
 from sv.losses.cosine import cosine_matrix
-from sv.losses.head import Head, HeadOutput, speaker_weight
+from sv.losses.head import Head, HeadOutput, speaker_weight, split_softmax
+from sv.losses.shard import Shard, entries, take
 
 
 def a_softmax(cosine: Tensor, norm: Tensor, speaker: Tensor, *, angle_factor: int, margin: float) -> Tensor:
@@ -35,9 +37,13 @@ def a_softmax(cosine: Tensor, norm: Tensor, speaker: Tensor, *, angle_factor: in
         margin: weight of psi against the cosine, 1 / (1 + lambda).
     """
     index = speaker.unsqueeze(1)  # (batch, 1)
-    target = cosine.gather(1, index)
-    moved = target + margin * (multiplied_angle(target, angle_factor) - target)
-    return cross_entropy(norm.unsqueeze(1) * cosine.scatter(1, index, moved), speaker, reduction="none")
+    moved = cosine.scatter(1, index, annealed_angle(cosine.gather(1, index), angle_factor, margin))
+    return cross_entropy(norm.unsqueeze(1) * moved, speaker, reduction="none")
+
+
+def annealed_angle(cosine: Tensor, factor: int, weight: float) -> Tensor:
+    """phi(theta), in which psi has a weight in 0 to 1; any shape."""
+    return cosine + weight * (multiplied_angle(cosine, factor) - cosine)
 
 
 def multiplied_angle(cosine: Tensor, factor: int) -> Tensor:
@@ -56,6 +62,7 @@ def multiplied_angle(cosine: Tensor, factor: int) -> Tensor:
 class SphereFace(Head):
     """A-softmax over the speakers; the margin is 1 / (1 + lambda)."""
 
+    row_parameters: ClassVar[tuple[str, ...]] = ("weight",)
     default_margin = 1 / 6
     margin_range = (0.0, 1.0)
 
@@ -71,3 +78,11 @@ class SphereFace(Head):
         norm = torch.linalg.vector_norm(embedding, dim=1)  # (batch,)
         losses = a_softmax(cosine, norm, speaker, angle_factor=self.angle_factor, margin=margin)
         return HeadOutput.of(losses, cosine.argmax(dim=1) == speaker)
+
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
+        everyone, speakers = shard.gather_batch(embedding, speaker)
+        row = speakers - shard.first
+        cosine = cosine_matrix(everyone, self.weight.to(embedding.dtype))  # (size * batch, rows)
+        norm = torch.linalg.vector_norm(everyone, dim=1, keepdim=True)  # (size * batch, 1)
+        target = annealed_angle(take(cosine, row), self.angle_factor, margin)
+        return split_softmax(norm * cosine.scatter(1, *entries(cosine, row, target)), cosine, row, shard)

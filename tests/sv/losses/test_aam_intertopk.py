@@ -100,9 +100,3 @@ def test_three_speakers_by_hand() -> None:
 def test_option_out_of_range_is_refused(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_head(name, 4, 3, options)
-
-
-@pytest.mark.parametrize("name", ["sphere", "aam_intertopk", "aam_subcenter", "ge2e"])
-def test_heads_that_need_all_speakers_are_not_split(name: str) -> None:
-    with pytest.raises(UserError, match=r"the head of \w+ can not be split; leave out shard_head"):
-        build_head(name, 4, 9, {}).split(0, 2)

@@ -17,6 +17,11 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     "am": ("am", {}),
     "aam": ("aam", {}),
     "aam easy": ("aam", {"easy_margin": True}),
+    "sub-center": ("aam_subcenter", {"num_subcenters": 3}),
+    "inter-top-k": ("aam_intertopk", {"top_k": 2}),
+    "inter-top-k, all others": ("aam_intertopk", {"top_k": 9}),
+    "inter-top-k, sub-center": ("aam_intertopk_subcenter", {"num_subcenters": 2, "top_k": 3}),
+    "a-softmax": ("sphere", {}),
     "sphereface2-C": ("sphereface2", {"margin_type": "C"}),
     "sphereface2-A": ("sphereface2", {"margin_type": "A"}),
     "sphereface2-M": ("sphereface2", {"margin_type": "M", "gradient": "detached"}),
@@ -126,3 +131,9 @@ def test_rows_are_shared_out_whole() -> None:
 def test_fewer_speakers_than_processes_are_refused() -> None:
     with pytest.raises(UserError, match="3 speakers can not be split over 4 processes; use fewer processes"):
         make_head("am", 3).split(0, 4)
+
+
+@pytest.mark.parametrize("name", ["triplet", "ge2e", "prototypical", "angular_prototypical"])
+def test_losses_without_weight_vectors_are_not_split(name: str) -> None:
+    with pytest.raises(UserError, match=r"\w+ has no weight vectors to share out; leave out shard_head"):
+        build_head(name, DIM, 9, {}).split(0, 2)

@@ -27,6 +27,8 @@ def run(processes) -> None:
         (4, {"optimizer": "AdamW", "scheduler_args": {"initial_lr": 0.01, "warm_up_epoch": 1}}),
         (2, {"loss": "aam"}),
         (2, {"loss": "softmax", "precision": "bf16"}),
+        (4, {"loss": "aam_intertopk_subcenter", "loss_args": {"num_subcenters": 2, "top_k": 3}}),
+        (2, {"loss": "sphere"}),
     ],
 )
 def test_a_split_head_ends_with_the_weights_of_one_process(
@@ -95,7 +97,7 @@ def test_infinities_in_the_rows_of_one_process_skip_the_step_of_all(
 
 
 @pytest.mark.slow
-def test_losses_that_can_not_be_split_say_so(start_training, make_data, make_config, tmp_path, worlds):
+def test_more_processes_than_speakers_end_in_one_line(start_training, make_data, make_config, tmp_path, worlds):
     data = make_data(tmp_path / "data", speakers=4)
     config = make_config(**COMMON, shard_head=True, dataloader_args={"batch_size": 2, "num_workers": 0})
     processes = [start_training(config, data, tmp_path / "exp", env=env) for env in worlds(3)]
