@@ -109,6 +109,14 @@ class Head(nn.Module):
     def start(self, margin: float) -> None:
         """Set what depends on the margin of the first step, before a training begins."""
 
+    def fit_bias(self, embedding: Tensor, speaker: Tensor, margin: float) -> None:
+        """Set the bias, in a head that has one, after the weight vectors were set to mean embeddings.
+
+        Args:
+            embedding, speaker: (utterances, dim), (utterances,) of the speakers, a sample.
+            margin: of the first step.
+        """
+
     def check_margin(self, margin: float) -> None:
         """Raise UserError if the margin is outside `margin_range`."""
         low, high = self.margin_range

@@ -37,5 +37,8 @@ class Softmax(Head):
         logits = self._logits(everyone)
         return split_softmax(logits, logits, speakers - shard.first, shard)
 
+    def fit_bias(self, embedding: Tensor, speaker: Tensor, margin: float) -> None:
+        nn.init.zeros_(self.bias)
+
     def _logits(self, embedding: Tensor) -> Tensor:
         return linear(embedding, self.weight.to(embedding.dtype), self.bias.to(embedding.dtype))  # (batch, speakers)

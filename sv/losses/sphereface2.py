@@ -10,6 +10,7 @@ Wen et al., "SphereFace2: Binary Classification is All You Need for Deep Face Re
 Han, Chen, Qian, "Exploring Binary Classification Loss for Speaker Verification", ICASSP 2023, arXiv 2307.08205.
 """
 
+import math
 from typing import ClassVar, Literal
 
 import torch
@@ -24,6 +25,7 @@ from sv.losses.known import with_gradients
 from sv.losses.pairs import Gradient, MarginOn, MarginType, Pairs, softplus
 from sv.losses.shard import Shard
 
+_BIAS_STEP = 1e-3  # that `fit_bias` ends with
 _HIGHEST_T = 100  # 2^t is a float32
 _DEFAULT_MARGIN: dict[str, float] = {"C": 0.2, "A": 0.15, "M": 1.3}
 _FINETUNE_MARGIN: dict[str, float] = {"C": 0.3, "A": 0.25, "M": 1.5}
@@ -92,6 +94,26 @@ class SphereFace2(Head):
     def reset_bias(self, margin: float) -> None:
         """Set the bias to the balanced one at this margin."""
         nn.init.constant_(self.bias, self.pairs.balanced_bias(self.num_speakers, margin))
+
+    @torch.no_grad()
+    def fit_bias(self, embedding: Tensor, speaker: Tensor, margin: float) -> None:
+        """Set the bias to the one with the lowest loss, at which target pairs and others pull equally hard.
+
+        The loss is convex in the bias: bisection finds where its slope is 0. `Pairs.balanced_bias` is the solution
+        where all cosines are 0.
+        """
+        x, weight, _ = self._inputs(embedding)
+        high = 4 * self.pairs.scale + math.log(
+            self.num_speakers / min(self.pairs.target_weight, 1 - self.pairs.target_weight)
+        )
+        low = -high
+        while high - low > _BIAS_STEP:
+            bias = x.new_tensor((low + high) / 2)
+            if pair_sums(x, weight, bias, speaker, self.pairs, margin).bias_grad > 0:
+                high = float(bias)
+            else:
+                low = float(bias)
+        nn.init.constant_(self.bias, (low + high) / 2)
 
     @_disable_dynamo
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:

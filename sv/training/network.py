@@ -5,8 +5,9 @@ avg_model.pt and the "model" of a checkpoint look alike.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.nn import functional
 from sv.config import Config
 from sv.data import Batch
 from sv.errors import UserError, log
+from sv.experiment import existing_model
 from sv.inference import load_state
 from sv.io import read_table
 from sv.losses import Head, HeadOutput, build_head
@@ -23,6 +25,8 @@ from sv.models.loading import HEAD_PREFIX
 from sv.training.distributed import World
 from sv.training.schedules import Margin
 from sv.training.shards import own_head, whole_head
+
+SAMPLE = 512  # utterances that a bias is fitted to
 
 
 class SpeakerNet(nn.Module):
@@ -77,6 +81,20 @@ class SpeakerNet(nn.Module):
         self.head.load_state_dict(own_head(self.head, head))
 
 
+class ClassMeans(NamedTuple):
+    """Where the classes lie, the same in all processes.
+
+    Attributes:
+        direction: (speakers, dim), of norm 1, or 0 for a class without an utterance.
+        embedding: (utterances, dim), a sample of what they were found from.
+        speaker: (utterances,) of the sample.
+    """
+
+    direction: Tensor
+    embedding: Tensor
+    speaker: Tensor
+
+
 def build_network(config: Config) -> SpeakerNet:
     """The network of a resolved configuration, initialized from torch's random state."""
     assert config.num_speakers is not None, "num_speakers is filled in before the network is built"
@@ -93,9 +111,7 @@ def read_model(path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: no such file, or not one of tensors and plain values.
     """
-    if not Path(path).is_file():
-        raise UserError(f"{path} does not exist; give a model such as exp/NAME/models/avg_model.pt")
-    state, _ = load_state(Path(path))
+    state, _ = load_state(existing_model(path))
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -110,19 +126,21 @@ def start_from(
     speakers: list[str],
     *,
     head_init: str = "auto",
-    means: Callable[[], Tensor],
+    means: Callable[[], ClassMeans],
+    margin: float,
 ) -> None:
     """Load the weights of another training: the encoder whole, the head as `head_init` says, and tell what was done.
 
     load         from the file; where a `spk2id` stands with it (exp/NAME/spk2id beside exp/NAME/models/), rows are
                  matched by speaker, else the head must have the same shape
-    class_means  each speaker's row from the mean of their embeddings, and a bias of 0
+    class_means  each speaker's row from the mean of their embeddings, and a bias that fits them
     auto         `load` as far as it goes, `class_means` for the rows that the file has not
     random       as it was drawn
 
     Args:
         speakers: of the classes, in their order.
-        means: gives the classes' mean directions by the encoder that was loaded; (speakers, dim), see `class_means`.
+        means: gives the classes' mean directions by the encoder that was loaded, see `class_means`.
+        margin: of the first step.
 
     Raises:
         UserError: the encoder is another one; `load` or `class_means` does not go with this head.
@@ -137,15 +155,15 @@ def start_from(
     if missing and head_init == "load":
         raise UserError(f"{path}: head_init is load, but {told}; give the model of the same speakers and loss, or auto")
     if missing and head_init != "random" and (head_init == "class_means" or _rows(net.head) is not None):
-        told = f"{_set_rows(net.head, missing, means)} ({told})"
+        told = f"{_set_rows(net.head, missing, means, margin)} ({told})"
     elif len(missing) == len(speakers):
         told = f"initialized anew ({told})"
     log.info("%s: encoder loaded; head: %s", path, told)
 
 
 @torch.no_grad()
-def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int, world: World) -> Tensor:
-    """Direction of each class from the mean of all; (speakers, dim), unit rows, 0 for a class without an utterance.
+def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int, world: World) -> ClassMeans:
+    """Direction of each class from the mean of all.
 
     A class's mean is the unit mean of its unit embeddings. What all classes have in common is subtracted: a row with
     that part would have a high cosine with every utterance, which costs SphereFace2 dearly in all non-target pairs.
@@ -157,12 +175,18 @@ def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int
     """
     backbone.eval()
     sums = torch.zeros(num_speakers, backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
+    sample: list[tuple[Tensor, Tensor]] = []
     for batch in batches:
-        embedding = backbone(batch.features.to(world.device)).float()
-        sums.index_add_(0, batch.speaker.to(world.device), functional.normalize(embedding))
+        embedding = functional.normalize(backbone(batch.features.to(world.device)).float())
+        sums.index_add_(0, batch.speaker.to(world.device), embedding)
+        if sum(len(speakers) for _, speakers in sample) < SAMPLE / world.size:
+            sample.append((embedding.cpu(), batch.speaker.cpu()))
     means = functional.normalize(world.sum(sums))
     seen = means.norm(dim=1, keepdim=True) > 0  # (speakers, 1)
-    return functional.normalize((means - means.sum(dim=0) / seen.sum()) * seen)
+    embedding, speaker = (
+        torch.cat(parts).to(world.device) for parts in zip(*chain(*world.gather(sample)), strict=True)
+    )
+    return ClassMeans(functional.normalize((means - means.sum(dim=0) / seen.sum()) * seen), embedding, speaker)
 
 
 def _load_head(head: nn.Module, theirs: dict[str, Tensor], path: Path, speakers: list[str]) -> tuple[list[int], str]:
@@ -209,8 +233,8 @@ def _rows(head: Head) -> Tensor | None:
 
 
 @torch.no_grad()
-def _set_rows(head: Head, rows: list[int], means: Callable[[], Tensor]) -> str:
-    """Set rows of the weight to class means, and the bias to 0 if these are all rows; what was done.
+def _set_rows(head: Head, rows: list[int], means: Callable[[], ClassMeans], margin: float) -> str:
+    """Set rows of the weight to class means, and the bias if these are all rows; what was done.
 
     They get the length of the other rows, or the one they were drawn with, on which the pace of learning depends.
     """
@@ -218,7 +242,8 @@ def _set_rows(head: Head, rows: list[int], means: Callable[[], Tensor]) -> str:
     if weight is None:
         name = type(head).__name__
         raise UserError(f"head_init is class_means, but {name} has no weight vector a speaker; give auto or random")
-    direction = means()[rows]  # (rows, dim)
+    classes = means()
+    direction = classes.direction[rows]  # (rows, dim)
     seen = direction.norm(dim=1) > 0
     chosen = torch.tensor(rows, device=weight.device)[seen]
     all_rows = len(rows) == len(weight)
@@ -230,9 +255,9 @@ def _set_rows(head: Head, rows: list[int], means: Callable[[], Tensor]) -> str:
     if len(chosen) < len(rows):
         told += f", {len(rows) - len(chosen)} without an utterance initialized anew"
     bias = getattr(head, "bias", None)
-    if all_rows and isinstance(bias, Tensor):  # the balanced one is solved for cosines of 0, which these are not
-        nn.init.zeros_(bias)
-        told += ", bias 0"
+    if all_rows and isinstance(bias, Tensor):
+        head.fit_bias(classes.embedding, classes.speaker, margin)
+        told += f", bias {float(bias.mean()):.2f}"
     return told
 
 

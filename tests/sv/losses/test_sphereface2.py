@@ -150,6 +150,24 @@ def test_bias_starts_where_the_option_says() -> None:
         assert round(head.get_parameter("bias").item(), 2) == expected
 
 
+@pytest.mark.parametrize("margin_type", ["C", "A", "M"])
+def test_fitted_bias_has_the_lowest_loss_and_is_the_balanced_one_at_cosine_0(margin_type: MarginType) -> None:
+    torch.manual_seed(0)
+    head = build_head("sphereface2", 8, 20, {"margin_type": margin_type}).double()
+    margin, speaker = head.default_margin, torch.arange(60) % 20
+    embedding = head.weight.detach()[speaker] + 0.1 * torch.randn(60, 8, dtype=torch.float64)
+    head.fit_bias(embedding, speaker, margin)
+    losses, fitted = [], head.get_parameter("bias").item()
+    for shift in (-0.5, 0.0, 0.5):
+        torch.nn.init.constant_(head.bias, fitted + shift)
+        losses.append(float(head(embedding, speaker, margin).loss))
+    assert losses[1] < min(losses[0], losses[2])
+    across = torch.eye(8, dtype=torch.float64)[:1].expand(60, 8)
+    torch.nn.init.zeros_(head.weight[:, 0])
+    head.fit_bias(across, speaker, margin)
+    assert abs(head.get_parameter("bias").item() - head.pairs.balanced_bias(20, margin)) < 2e-3
+
+
 def wespeaker_loss(
     embedding: Tensor, weight: Tensor, bias: Tensor, speaker: Tensor, margin: float, margin_type: str, t: float
 ) -> Tensor:
