@@ -17,7 +17,8 @@ from pathlib import Path
 
 from sv.config import Config, save_config
 from sv.errors import run_step
-from sv.training.system import FLAGS, make_fine_tuning, make_system, system_name
+from sv.inference import named_gpus
+from sv.training.system import FLAGS, check_start, make_fine_tuning, make_system, system_name
 
 
 def main() -> None:
@@ -27,8 +28,13 @@ def main() -> None:
     wanted = parser.add_mutually_exclusive_group(required=True)
     wanted.add_argument("--print-name", action="store_true", help="print the name of the system's folder")
     wanted.add_argument("--output", type=Path, help="write the resolved configuration here")
+    parser.add_argument("--checkpoint", default="", help="the model that training starts from, to be checked as well")
+    parser.add_argument("--gpus", default="none", help="of the recipe, to be checked as well")
     args = parser.parse_args()
+    named_gpus(args.gpus)
     config = fine_tuning_from(args) if args.fine_tune else system_from(args)
+    if args.checkpoint or not args.fine_tune:
+        check_start(config, Path(args.checkpoint) if args.checkpoint else None)
     if args.print_name:
         print(system_name(config))
     else:

@@ -17,11 +17,13 @@ from sv.config import Config
 from sv.disk import existing, in_words
 from sv.errors import UserError, run_step
 from sv.io import DataDir
+from sv.scoring.norm import check_method
 from sv.scoring.parts import Extraction
+from sv.scoring.projection import check_lda_dim
 from sv.training.plan import plan_training
+from sv.training.system import check_start
 
 MAX_FRAMES = 20000  # of steps/extract_embeddings.sh, which recipes leave as it is
-ANEW = {5: "cosine scores", 6: "score normalization", 7: "PLDA and calibration", 8: "report"}
 
 
 def main() -> None:
@@ -38,15 +40,27 @@ def main() -> None:
     parser.add_argument("--num-procs", type=int, default=1)
     parser.add_argument("--num-nodes", type=int, default=1)
     parser.add_argument("--checkpoint", default="")
+    parser.add_argument("--trials", nargs="*", default=[], help="trial lists in <test-set>/trials; none: all there are")
+    parser.add_argument("--score-norm-method", default="asnorm")
+    parser.add_argument("--top-n", type=int, default=300)
+    parser.add_argument("--lda-dim", type=int, default=0)
     add_system_options(parser)
     args = parser.parse_args()
     config = system_from(args)
-    stages = {1: show_lists, 2: show_features, 3: show_training, 4: show_embeddings}
-    for stage in range(args.stage, args.stop_stage + 1):
-        if stage in stages:
-            print("\n    ".join([f"stage {stage}:", *stages[stage](config, args)]))
-        elif stage in ANEW:
-            print(f"stage {stage}: {ANEW[stage]}: made anew each time")
+    count_procs(args)
+    check_start(config, Path(args.checkpoint) if args.checkpoint else None)
+    stages = {
+        1: show_lists,
+        2: show_features,
+        3: show_training,
+        4: show_embeddings,
+        5: show_scores,
+        6: show_normalization,
+        7: show_plda,
+        8: show_report,
+    }
+    for stage in range(max(args.stage, 1), min(args.stop_stage, 8) + 1):
+        print("\n    ".join([f"stage {stage}:", *stages[stage](config, args)]))
     folder = existing(args.exp_dir)
     print(f"free: {in_words(shutil.disk_usage(folder).free)} on the disk of {folder}")
 
@@ -96,6 +110,40 @@ def show_embeddings(config: Config, args: argparse.Namespace) -> Iterator[str]:
         except UserError as error:
             why = str(error)
         yield f"{out}: {'to do, ' + why if why else 'done'}"
+
+
+def show_scores(config: Config, args: argparse.Namespace) -> Iterator[str]:
+    folder = args.test_set / "trials"
+    found = sorted(path.name for path in folder.glob("*") if path.is_file()) if folder.is_dir() else []
+    missing = [name for name in args.trials if found and name not in found]
+    if missing:
+        raise UserError(f"--trials {missing[0]}: {folder} has {', '.join(found)}")
+    yield f"cosine scores of {', '.join(args.trials or found) or f'the lists in {folder}'}: made anew each time"
+
+
+def show_normalization(config: Config, args: argparse.Namespace) -> Iterator[str]:
+    speakers = count_training_speakers(config, args)
+    if speakers:
+        check_method(args.score_norm_method, args.top_n, speakers, source="the cohort of training speakers")
+    yield f"score normalization ({args.score_norm_method}): made anew each time"
+
+
+def show_plda(config: Config, args: argparse.Namespace) -> Iterator[str]:
+    speakers = count_training_speakers(config, args)
+    if speakers and args.lda_dim:
+        check_lda_dim(args.lda_dim, num_speakers=speakers, dim=int(config.model_args["embed_dim"]))
+    yield "PLDA and calibration: made anew each time"
+
+
+def show_report(config: Config, args: argparse.Namespace) -> Iterator[str]:
+    yield "report: made anew each time"
+
+
+def count_training_speakers(config: Config, args: argparse.Namespace) -> int:
+    """Those of the cohort and of the PLDA; 0 while the lists are not there."""
+    if not (args.features[0] / "utt2spk").is_file():
+        return 0
+    return max(0, len(set(DataDir(args.features[0]).utt2spk.values())) - config.heldout_speakers)
 
 
 if __name__ == "__main__":

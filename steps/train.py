@@ -18,6 +18,7 @@ import torch
 from steps.make_config import add_system_options, system_from
 from sv.config import Config
 from sv.errors import UserError, run_step
+from sv.inference import named_gpus
 from sv.training.distributed import PeersLost, World, is_started, join, visible_gpus
 from sv.training.experiment import train
 from sv.training.memory import keep_freed_memory
@@ -98,8 +99,7 @@ def _show_plan(config: Config, args: argparse.Namespace) -> None:
 
 def count_procs(args: argparse.Namespace) -> int:
     """Processes on all nodes; GPUs are not looked for, since another machine may have them."""
-    gpus = args.gpus.strip("[]")
-    on_node: int = args.num_procs if gpus in ("", "none", "cpu", "auto") else len(gpus.split(","))
+    on_node = len(named_gpus(args.gpus) or []) or int(args.num_procs)
     return on_node * int(args.num_nodes)
 
 

@@ -180,7 +180,9 @@ class Override:
         """
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise UserError(f"--set {word!r}: expected key=value, as in --set dataloader_args.batch_size=64")
+            raise UserError(
+                f"--set {word!r}: expected key=value without spaces, as in --set dataset_args.speeds=[0.9,1.1]"
+            )
         return cls(key, value, f"--set {word}")
 
 

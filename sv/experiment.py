@@ -18,6 +18,17 @@ def read_config(exp_dir: str | Path) -> Config:
     return load_config(path)
 
 
+def existing_model(path: str | Path) -> Path:
+    """The path itself.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} does not exist; give a model such as exp/NAME/models/avg_model.pt")
+    return Path(path)
+
+
 def find_model(exp_dir: str | Path, model_file: str | Path | None = None) -> Path:
     """Path of the model file: the one given, or else models/avg_model.pt.
 

@@ -112,18 +112,29 @@ def parse_gpus(gpus: str) -> list[int]:
     Raises:
         UserError: something else, or a GPU that is not there.
     """
-    text = gpus.strip().strip("[]").replace(" ", "")  # WeSpeaker's users write "[0,1]"
     count = torch.cuda.device_count()
-    if text in ("", "none", "cpu") or (text == "auto" and count == 0):
-        return []
-    words = ["0"] if text == "auto" else text.split(",")
-    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
-        raise UserError(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
-    numbers = [int(word) for word in words]
+    numbers = named_gpus(gpus)
+    if numbers is None:
+        return [0] if count else []
     absent = [number for number in numbers if number >= count]
     if absent:
         raise UserError(f"--gpus {gpus}: no GPU {absent[0]} here, torch sees {count}; give --gpus none for the CPU")
     return numbers
+
+
+def named_gpus(gpus: str) -> list[int] | None:
+    """The numbers in --gpus, whether there are such GPUs here or not; None for "auto".
+
+    Raises:
+        UserError: something else than `parse_gpus` reads.
+    """
+    text = gpus.strip().strip("[]").replace(" ", "")  # WeSpeaker's users write "[0,1]"
+    if text == "auto":
+        return None
+    words = [] if text in ("", "none", "cpu") else text.split(",")
+    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
+        raise UserError(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
+    return [int(word) for word in words]
 
 
 def choose_device(gpus: str, job: int) -> str:

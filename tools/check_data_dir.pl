@@ -13,7 +13,7 @@ my %flag = map { /^(\w+)=(\w+)$/ ? ($1 => $2 eq 'true') : () } @options;
 my $fix = "run tools/fix_data_dir.sh $shown";
 
 # Ids and lines that need no closer look; the checks below are some ten times slower.
-my $plain_id = qr{(?!\S*\.\.)[\w\@%+=:,./~^#-]{1,1000}}a;
+my $plain_id = qr{(?![/.]|\S*/\.)[\w\@%+=:,./~^#-]{1,1000}}a;
 my $plain_line = qr{^($plain_id)[ \t]+([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)\n$};
 
 # What stands behind the id: a check that returns what is wrong, or nothing.
@@ -57,7 +57,8 @@ sub check_id {
     return "$name holds '$1'; rename it" if $id =~ /(['"`;|<>&\$\\*?(){}\[\]!])/;
     return sprintf "$name holds the character U+%04X; rename it", ord $1 if $id =~ /([\p{C}\p{Z}])/;
     return "an id of " . length($id) . " characters; 1 to 1000 are allowed" if length $id > 1000;
-    return "$name holds '..'; rename it" if $id =~ m{(^|/)\.\.(/|$)};
+    return "$name holds '$1'; rename it" if $id =~ m{(?:^|/)(\.\.?)(?:/|$)};
+    return "$name begins with '/'; rename it" if $id =~ m{^/};
     return;
 }
 

@@ -14,7 +14,7 @@
 #
 # "--name value" and "--name=value", dashes or underscores alike, before or after the positional arguments; a boolean
 # without a value means true; "--" ends the options; --help prints the comment and the block; --verbose sets
-# SV_VERBOSE=1. Checked: names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*), and the number of
+# SV_VERBOSE=1. Checked: names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, top_n, *_dim), speeds, and the number of
 # positional arguments, which stay in "$@" (<a> is required, [<b>] optional, "..." any number; none in the usage line:
 # none allowed).
 # DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it,
@@ -36,7 +36,7 @@ if [[ $_po_script != /* && -n ${start_dir:-} && -e $start_dir/$_po_script ]]; th
 fi
 _po_head=()                                           # the opening comment, without "# "
 _po_rows=()                                           # what --help prints of the block: an option's name, or "#text"
-declare -A _po_default=() _po_about=() _po_kind=() _po_given=()    # by option name; kind: any, bool, int, a "|a|b|" list, path
+declare -A _po_default=() _po_about=() _po_kind=() _po_given=()    # by option name; kind: any, bool, int, speeds, a "|a|b|" list, path
 
 say() {
   printf '%s: %s\n' "$_po_name" "$*" >&2
@@ -101,8 +101,10 @@ _po_find_kind() { # <name>; from the default, which is still the variable's valu
     kind=bool
   elif [[ $about == DIR:* || $about == FILE:* ]]; then
     kind=path
-  elif [[ $1 =~ ^(stage|nj|seed|num_.*|.*_stage|.*_nj)$ && ${!1} =~ ^-?[0-9]+$ ]]; then
+  elif [[ $1 =~ ^(stage|nj|seed|num_.*|top_n|.*_dim|.*_stage|.*_nj)$ && ${!1} =~ ^-?[0-9]+$ ]]; then
     kind=int
+  elif [[ $1 == speeds ]]; then
+    kind=speeds
   fi
   _po_kind[$1]=$kind
 }
@@ -228,6 +230,11 @@ _po_check() { # <name> <value>
         _po_refuse "$flag is a whole number, not '$2'"
       elif [[ $1 == *nj && $2 -lt 1 ]]; then
         _po_refuse "$flag is at least 1, not $2"
+      fi
+      ;;
+    speeds)
+      if [[ ! $2 =~ ^\ *((0\.[0-9]*[1-9][0-9]*|[1-9](\.[0-9]+)?)\ *)*$ ]]; then
+        _po_refuse "$flag are factors, as in \"0.9 1.1\", not '$2'"
       fi
       ;;
     '|'*)

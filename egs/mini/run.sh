@@ -69,7 +69,8 @@ check_stages 0 8 9
 
 name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
   --scale "$scale" --lambda "$lambda" --t "$t" --seed "$seed" \
-  --train-feats "$train_feats" --data-type "$data_type" --print-name)
+  --train-feats "$train_feats" --data-type "$data_type" --shard-head "$shard_head" --head-init "$head_init" \
+  --checkpoint "$checkpoint" --gpus "$gpus" --print-name)
 exp_dir=${exp_dir:-egs/mini/exp/$name}
 
 if [ "$dry_run" = false ] && in_stage 0 "synthetic corpus"; then

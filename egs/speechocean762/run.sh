@@ -104,11 +104,11 @@ system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin 
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
   --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
   --sync-bn "$sync_bn" --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init")
-name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --print-name) # wrong options end here, not in stage 3
+name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --checkpoint "$checkpoint" --gpus "$gpus" --print-name) # wrong options end here
 exp_dir=${exp_dir:-egs/speechocean762/exp/$name}
 set_options "$set"
 if [ "${#set_options[@]}" -gt 0 ]; then
-  steps/make_config.py "${system[@]}" "${noises[@]}" "${set_options[@]}" --print-name >/dev/null # these, too
+  steps/make_config.py "${system[@]}" "${noises[@]}" --checkpoint "$checkpoint" "${set_options[@]}" --print-name >/dev/null # these, too
 fi
 
 feature_sets=("$data/train") # of training
@@ -124,7 +124,8 @@ fi
 if [ "$dry_run" = true ]; then
   steps/show_plan.py "${system[@]}" "${noises[@]}" --stage "$stage" --stop-stage "$stop_stage" --fbank "$fbank" \
     --features "${feature_sets[@]}" --nj "$nj" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
-    --checkpoint "$checkpoint" "${set_options[@]}" "$exp_dir" "$data/$train_set" "$data/test"
+    --checkpoint "$checkpoint" --trials "${trial_lists[@]}" --score-norm-method "$score_norm_method" --top-n "$top_n" \
+    --lda-dim "$lda_dim" "${set_options[@]}" "$exp_dir" "$data/$train_set" "$data/test"
   exit
 fi
 
@@ -140,6 +141,12 @@ if in_stage 1 "data and trial lists"; then
   if [ "${#noises[@]}" -gt 0 ]; then
     local/prepare_augmentation.sh --musan "$musan" --rirs "$rirs" "$data/train" "$data/noises" "$data/rirs"
   fi
+fi
+
+if ((stop_stage >= 5)) && [ -d "$data/test/trials" ]; then # what stage 5 would not find is better known now
+  for list in "${trial_lists[@]}"; do
+    [ -e "$data/test/trials/$list" ] || die "--trials $list: $data/test/trials has $(ls -m "$data/test/trials")"
+  done
 fi
 
 if in_stage 2 "fbank to ark files"; then

@@ -17,15 +17,19 @@ def check_id(name: str, where: str) -> str:
     """`name` if it can serve as an utterance or speaker id; ids become parts of paths and of command lines.
 
     Raises:
-        UserError: empty, over 1,000 characters, a blank or control character, a shell character, or `..` as a part.
+        UserError: empty, over 1,000 characters, a blank or control character, a shell character, `.` or `..` as a part,
+            or `/` to begin with.
     """
     bad = next((c for c in name if c in FORBIDDEN_IN_IDS or c.isspace() or not c.isprintable()), None)
     if bad is not None:
         raise UserError(f"{where}: id {name[:80]!r} holds {bad!r}; rename it")
     if not name or len(name) > 1000:
         raise UserError(f"{where}: an id of {len(name)} characters; 1 to 1000 are allowed")
-    if ".." in name.split("/"):
-        raise UserError(f"{where}: id {name[:80]!r} holds '..'; rename it")
+    part = next((part for part in name.split("/") if part in (".", "..")), None)
+    if part is not None:
+        raise UserError(f"{where}: id {name[:80]!r} holds {part!r}; rename it")
+    if name.startswith("/"):
+        raise UserError(f"{where}: id {name[:80]!r} begins with '/'; rename it")
     return name
 
 

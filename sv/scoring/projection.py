@@ -91,13 +91,18 @@ def make_projection(
     return Projection(mean.astype(np.float32), matrix.astype(np.float32), length_norm)
 
 
-def _lda(stats: ClassStats, within: Doubles, between: Doubles, lda_dim: int) -> Doubles:
-    most = min(stats.dim, len(stats.counts) - 1)
+def check_lda_dim(lda_dim: int, *, num_speakers: int, dim: int) -> None:
+    """Raise UserError if LDA can not keep so many dimensions of embeddings of `dim`, and name the largest number."""
+    most = min(dim, num_speakers - 1)
     if not 1 <= lda_dim <= most:
         raise UserError(
-            f"lda_dim is {lda_dim}; {len(stats.counts)} speakers and embeddings of dimension {stats.dim} give at most "
-            f"{most} (0: no LDA)"
+            f"lda_dim is {lda_dim}; {num_speakers} speakers and embeddings of dimension {dim} give at most {most} "
+            "(0: no LDA)"
         )
+
+
+def _lda(stats: ClassStats, within: Doubles, between: Doubles, lda_dim: int) -> Doubles:
+    check_lda_dim(lda_dim, num_speakers=len(stats.counts), dim=stats.dim)
     check_within(stats)
     _, directions = scipy.linalg.eigh(between, within, subset_by_index=(stats.dim - lda_dim, stats.dim - 1))
     return directions.T[::-1]

@@ -35,6 +35,7 @@ from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, class_means, read_speakers, start_from
 from sv.training.schedules import LearningRate, Margin
 from sv.training.shards import own_head
+from sv.training.system import check_start
 from sv.training.trainer import Trainer
 
 
@@ -93,6 +94,8 @@ class Experiment:
         if state is not None and state["place"]["epoch"] > self.config.num_epochs:
             self._say_complete(state)
             return
+        if state is None:
+            check_start(self.config, self.init)
         trainer = self._trainer(self.global_batch(state), self._network())
         if state is not None:
             trainer.load_state(state, str(self.exp_dir))
@@ -111,8 +114,6 @@ class Experiment:
         """Give a new training the weights of the model to start from, if there is one."""
         config, net = self.config, trainer.net
         if self.init is None:
-            if config.head_init in ("load", "class_means"):
-                raise UserError(f"head_init is {config.head_init}, but there is no model to start from: --checkpoint")
             return
         whole = net if net.head.shard is None else SpeakerNet(net.backbone, self._whole_head())
         start_from(
@@ -121,6 +122,7 @@ class Experiment:
             self.speakers,
             head_init=config.head_init,
             means=lambda: class_means(net.backbone, trainer.loader.epoch(0), len(self.speakers), self.world),
+            margin=trainer.margin(0),
         )
         if net.head.shard is not None:
             net.head.load_state_dict(own_head(net.head, whole.head.state_dict()))

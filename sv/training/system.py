@@ -9,7 +9,7 @@ import torch
 
 from sv.config import Config, DataloaderArgs, Override, first_difference, load_config
 from sv.errors import UserError
-from sv.experiment import find_model, read_config
+from sv.experiment import existing_model, find_model, read_config
 from sv.losses import LOSSES, build_head
 from sv.models import MODELS, build_model
 
@@ -104,6 +104,18 @@ def make_fine_tuning(
     return resolve(load_config(path, [*map(Override.of, overrides)], over=trained), str(path))
 
 
+def check_start(config: Config, init: Path | None) -> None:
+    """See that there is a model to start from where the configuration needs one, and that its file is there.
+
+    Raises:
+        UserError: it is missing.
+    """
+    if init is None and config.head_init in ("load", "class_means"):
+        raise UserError(f"head_init is {config.head_init}, but there is no model to start from: --checkpoint")
+    if init is not None:
+        existing_model(init)
+
+
 def _override(flag: str, value: str) -> Override:
     return Override(FLAGS[flag].key, value, f"--{flag.replace('_', '-')} {value}")
 
@@ -124,7 +136,9 @@ def resolve(config: Config, where: str) -> Config:
     loader_args = _resolve_sampler(config, compares=GROUP_OPTION in loss_args, where=where)
     if GROUP_OPTION in loss_args:
         loss_args[GROUP_OPTION] = loader_args.utts_per_speaker
-    head = build_head(config.loss, 1, 2, loss_args)  # a tiny one, to ask it about its margin
+    head = build_head(config.loss, 1, 2, loss_args)  # a tiny one, to ask it what it can
+    if config.shard_head:
+        head.split(0, 1)
     final = config.margin_update.final_margin
     if final is None:
         final = head.finetune_margin if config.do_lm and head.finetune_margin is not None else head.default_margin

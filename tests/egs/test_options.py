@@ -22,6 +22,9 @@ def test_help_prints_options_with_defaults(run, recipe):
         (["--stage", "3", "--stop-stage", "12"], "--stop-stage 12: the last stage is 9"),
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--stage", "five"], "--stage is a whole number, not 'five'"),
+        (["--lda-dim", "1e2"], "--lda-dim is a whole number, not '1e2'"),
+        (["--top-n", "many"], "--top-n is a whole number, not 'many'"),
+        (["--speeds", "0.9,1.1"], "--speeds are factors, as in \"0.9 1.1\", not '0.9,1.1'"),
         (
             ["--stage", "2", "--augment", "reverb nosie"],
             "--augment nosie: the types are reverb, noise, music and babble",
@@ -33,6 +36,16 @@ def test_help_prints_options_with_defaults(run, recipe):
             ["--stage", "3", "--loss", "aam", "--t", "3"], "loss aam has no option 't'", marks=pytest.mark.slow
         ),
         pytest.param(["--stage", "3", "--config", "none.yaml"], "none.yaml does not exist", marks=pytest.mark.slow),
+        pytest.param(["--checkpoint", "none.pt"], "none.pt does not exist; give a model", marks=pytest.mark.slow),
+        pytest.param(["--gpus", "0;1"], "--gpus '0;1': expected numbers, as in 0,1", marks=pytest.mark.slow),
+        pytest.param(
+            ["--head-init", "load"], "head_init is load, but there is no model to start from", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            ["--shard-head", "true", "--loss", "ge2e"],
+            "Ge2e has no weight vectors to share",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_wrong_option_is_one_line(run, recipe, options, message):
@@ -76,3 +89,24 @@ def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_pat
     assert sum("to do, its lists are not made yet" in line for line in lines) == 3
     assert any("has no features yet" in line for line in lines)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trials", "none.kaldi"], "--trials none.kaldi: {}/data/test/trials has O.kaldi"),
+        (["--top-n", "5"], "top_n is 5, but the cohort of training speakers has 3 speakers; set it to 2 to 3"),
+        (["--top-n", "3", "--lda-dim", "3"], "lda_dim is 3; 3 speakers and embeddings of dimension 128 give at most 2"),
+    ],
+)
+def test_a_dry_run_looks_at_what_the_last_stages_take(run, tmp_path, options, message):
+    (tmp_path / "data/test/trials").mkdir(parents=True)
+    (tmp_path / "data/test/trials/O.kaldi").touch()
+    (tmp_path / "data/train").mkdir()
+    (tmp_path / "data/train/utt2spk").write_text("".join(f"s{n}-1 s{n}\n" for n in range(3)))
+    (tmp_path / "data/train/spk2utt").write_text("".join(f"s{n} s{n}-1\n" for n in range(3)))
+    words = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--heldout-speakers", 0, "--trials", "O.kaldi"]
+    result = run("egs/speechocean762/run.sh", "--dry-run", "true", "--stage", 5, *words, *options)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert message.format(tmp_path) in result.stderr

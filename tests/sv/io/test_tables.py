@@ -29,6 +29,8 @@ def test_tabs_separate_as_blanks_do(tmp_path):
         (b"u1 \xff\xfe\n", "not UTF-8"),
         (b"u;1 a\n", "t:1: id 'u;1' holds ';'"),
         (b"../u1 a\n", "t:1: id '../u1' holds '..'"),
+        (b"u1/. a\n", "t:1: id 'u1/.' holds '.'"),
+        (b"/etc/passwd a\n", "t:1: id '/etc/passwd' begins with '/'"),
         (b"x" * 1001 + b" a\n", "an id of 1001 characters"),
     ],
 )
