@@ -81,11 +81,16 @@ combine() { # <file>: sorted, each line once, each id once
   fi
 }
 
-combine_settings() { # <file>: settings of the features must be the same
-  local src
+but_dither() { # <file>: its lines, none if there is no such file
+  sed '/^dither:/d' "$1" 2>/dev/null || true
+}
+
+combine_settings() { # <file>: settings of the features must be the same, dither apart, which only blurs them
+  local src differing
   for src in "${sources[@]}"; do
-    if ! cmp -s "${sources[0]}/$1" "$src/$1"; then
-      die "${sources[0]}/$1 and $src/$1 differ: features of different front-ends; make those of one again"
+    differing=$(diff <(but_dither "${sources[0]}/$1") <(but_dither "$src/$1") | sed -n 's/^[<>] //p' || true)
+    if [ -n "$differing" ]; then
+      die "${sources[0]}/$1 and $src/$1 differ (${differing//$'\n'/, }): features of different front-ends; make those of one again"
     fi
   done
   cp "${sources[0]}/$1" "$work/$1"

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sv.config import first_difference, read_front_end
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, base_speaker, read_table, write_table
 
@@ -92,9 +93,14 @@ def read_outside(data_dir: Path, labels: dict[str, str]) -> dict[str, str]:
 
 def check_features(src_dir: Path, outside: Path) -> None:
     """Features of both must be of one front-end; combine_data.sh would say so of folders that no one knows."""
-    ours, theirs = src_dir / "fbank.yaml", outside / "fbank.yaml"
-    if ours.is_file() and theirs.is_file() and ours.read_bytes() != theirs.read_bytes():
-        raise UserError(f"{ours} and {theirs} differ: features of different front-ends; make those of one again")
+    ours, theirs = read_front_end(src_dir), read_front_end(outside)
+    difference = first_difference(ours.model_dump(), theirs.model_dump(), {"dither"}) if ours and theirs else None
+    if difference:
+        key, here, there = difference
+        raise UserError(
+            f"{outside / 'fbank.yaml'}: {key} is {there}, but {here} in {src_dir / 'fbank.yaml'}; "
+            "make the features of one again (stage 2)"
+        )
 
 
 def symmetric(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:

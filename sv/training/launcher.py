@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch.distributed import DistError, TCPStore  # type: ignore[attr-defined]
@@ -69,8 +70,8 @@ def launch(command: Sequence[str], num_procs: int, nodes: Nodes) -> None:
         os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     past = ""
     while nodes.count == 1 or not nodes.final.is_file():  # a single node's process says itself that all is done
-        with _meet(nodes, past) as (store, run_id):
-            agent = _Agent.make(command, num_procs, nodes, store, run_id)
+        with _meet(nodes, past) as (store, run_id), TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            agent = _Agent.make(command, num_procs, nodes, store, run_id, folder)
             try:
                 result = agent.run()
             except SignalException as error:
@@ -94,7 +95,9 @@ class _Agent(LocalElasticAgent):
     final: Path
 
     @classmethod
-    def make(cls, command: Sequence[str], num_procs: int, nodes: Nodes, store: TCPStore, run_id: str) -> "_Agent":
+    def make(
+        cls, command: Sequence[str], num_procs: int, nodes: Nodes, store: TCPStore, run_id: str, folder: str
+    ) -> "_Agent":
         meeting = DynamicRendezvousHandler.from_backend(
             run_id,
             store,
@@ -112,7 +115,7 @@ class _Agent(LocalElasticAgent):
             max_restarts=_RESTARTS if nodes.count > 1 else 0,
             monitor_interval=0.1,
         )
-        agent = cls(spec, logs_specs=DefaultLogsSpecs())
+        agent = cls(spec, logs_specs=DefaultLogsSpecs(log_dir=folder))
         agent.final = nodes.final
         return agent
 

@@ -61,11 +61,24 @@ def test_combine_refuses_features_of_different_front_ends(data_dir: Path, ok: Sa
     folder = data_dir.parent
     ok("copy_data_dir.sh", "--utt-prefix=a-", "--spk-prefix=a-", "data", "other")
     (folder / "other/fbank.yaml").write_text("num_mel_bins: 40\n")
-    message = "combine_data.sh: error: data/fbank.yaml and other/fbank.yaml differ: features of different front-ends; "
-    assert error("combine_data.sh", "new", "data", "other") == message + "make those of one again\n"
+    message = (
+        "combine_data.sh: error: data/fbank.yaml and other/fbank.yaml differ ({}): features of different front-ends; "
+        "make those of one again\n"
+    )
+    different = message.format("num_mel_bins: 80, num_mel_bins: 40")
+    assert error("combine_data.sh", "new", "data", "other") == different
     (folder / "other/fbank.yaml").unlink()
-    assert error("combine_data.sh", "new", "data", "other") == message + "make those of one again\n"
+    assert error("combine_data.sh", "new", "data", "other") == message.format("num_mel_bins: 80")
     assert not (folder / "new").exists()
+
+
+def test_combine_takes_features_that_differ_in_dither_alone(data_dir: Path, ok: Say) -> None:
+    folder = data_dir.parent
+    ok("copy_data_dir.sh", "--utt-prefix=a-", "--spk-prefix=a-", "data", "other")
+    for name, dither in (("data", "1.0"), ("other", "0.0")):
+        (folder / name / "fbank.yaml").write_text(f"num_mel_bins: 80\ndither: {dither}\n")
+    ok("combine_data.sh", "new", "data", "other")
+    assert (folder / "new/fbank.yaml").read_text() == "num_mel_bins: 80\ndither: 1.0\n"
 
 
 def test_combine_with_segments_in_some(
