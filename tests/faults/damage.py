@@ -29,6 +29,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from tests.faults.runs import LIMIT_S, STAGES, Run, command, differences, words_of
@@ -239,12 +240,12 @@ def fill(place: Place, draw: random.Random) -> tuple[str, str]:
     stage = draw.choice(STAGES[1:])
     after = place.before(stage + 1) if stage < LAST else place.calm
     grows = size_of(after) - size_of(place.before(stage))
-    with disk(place.run) as resize:
+    with disk(place.run) as set_size:
         place.restore(place.before(stage))
-        resize(used(place.run) + int(draw.uniform(0, 0.7) * grows))
+        set_size(used(place.run) + int(draw.uniform(0, 0.7) * grows))
 
         def mend() -> tuple[int, str]:
-            resize(1 << 30)
+            set_size(1 << 30)
             return place.finish(stage)
 
         outcome = judge(place, *place.finish(stage), ["No space left on device", "are free; free some"], mend)
@@ -260,12 +261,16 @@ def used(folder: Path) -> int:
     return usage.total - usage.free
 
 
+def resize(folder: Path, size: int) -> None:
+    subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True)
+
+
 @contextlib.contextmanager
 def disk(folder: Path) -> Iterator[Callable[[int], None]]:
     """A disk of its own for a folder; gives what changes its size in bytes."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={1 << 30}", "tmpfs", folder], check=True)
     try:
-        yield lambda size: subprocess.run(["mount", "-o", f"remount,size={size}", folder], check=True) and None
+        yield partial(resize, folder)
     finally:
         subprocess.run(["umount", "--lazy", folder], check=True)
 

@@ -9,6 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -59,6 +60,7 @@ class Run:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                preexec_fn=partial(signal.signal, signal.SIGHUP, signal.SIG_DFL),  # this may run under nohup
             )
 
     def processes(self) -> list[int]:
