@@ -7,7 +7,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import ArkWriter, ScoredTrials, read_scored_trials, write_table
-from sv.scoring.quality import Features
+from sv.scoring.quality import Features, factors
 
 
 @pytest.fixture
@@ -32,6 +32,19 @@ def test_features_of_all_measures(scores: ScoredTrials, tmp_path: Path) -> None:
         ],
     )
     assert len(features.names) == 13
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "ratio"),
+    [
+        *[(0.2, 0.1, 0.5), (-0.1, 0.2, -0.5), (0.3, 0.3, 1.0), (0.0, 0.0, 1.0)],
+        *[(1e-300, -0.4, 0.0), (0.0, -0.4, 0.0), (-0.4, -0.1, 0.25), (-0.2, 0.1, -0.5)],  # means about 0, as of S-norm
+    ],
+)
+def test_ratio_stays_within_one_whatever_the_signs(one: float, other: float, ratio: float) -> None:
+    for pair in ((one, other), (other, one)):
+        low, high, difference, found = (float(value) for value in factors(*pair))
+        assert found == pytest.approx(ratio) and (low, high, difference) == (min(pair), max(pair), abs(one - other))
 
 
 def test_no_measure_is_the_score_alone(scores: ScoredTrials) -> None:
