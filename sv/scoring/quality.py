@@ -112,8 +112,8 @@ def both_sides(scores: ScoredTrials, table: Mapping[str, Any], source: Path) -> 
     Raises:
         UserError: it lacks an id of the trials.
     """
-    missing = next((name for name in scores.ids if table.get(name) is None), None)
+    missing = next((name for name in scores.ids if name not in table), None)
     if missing is not None:
-        raise UserError(f"{source} says nothing of {missing}, which is in {scores.path}; add it, or leave the file out")
+        raise UserError(f"{source} says nothing of utterance {missing}, which is in {scores.path}; add it")
     values = np.array([table[name] for name in scores.ids])
     return values[scores.enroll], values[scores.test]
