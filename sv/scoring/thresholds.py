@@ -1,9 +1,12 @@
-"""Thresholds that come with a model: thresholds.json, measured on held-out training speakers.
+"""Thresholds that come with a model: thresholds.json, measured on held-out training speakers, an entry a back-end.
 
     {"cos": {"eer": {"llr": 1.2, "score": 0.31, "miss": 0.05, "false_accept": 0.05}, "fa_0.001": ..., ...,
-             "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, ...}}}
+             "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, ...}},
+     "asnorm300": ..., "plda": ...}
 
-llr: of calibrated scores; score: of the back-end's own, where the calibration uses nothing else.
+llr: of calibrated scores; score: of the back-end's own, where the calibration uses nothing else. A back-end is named as
+in results.json, with what its calibration trials are behind it if they are not of any speakers: "cos_H". Recordings
+that are verified one by one are scored with the cosine: sv.verifier takes "cos".
 """
 
 import fcntl
