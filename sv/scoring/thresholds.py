@@ -97,7 +97,7 @@ def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
         raise UserError(f"{path} does not exist; calibrate the system first (stage 7)")
     entries = _read(path)
     if backend not in entries:
-        raise UserError(f"{path}: no back-end {backend!r}{suggest(backend, list(entries))}")
+        raise UserError(f"{path}: no back-end {backend!r}{suggest(backend, list(entries))}; calibrate it (stage 7)")
     return dict(entries[backend])
 
 
@@ -117,4 +117,4 @@ def _is_entry(entry: object) -> bool:
         return False
     found = [value for name, value in entry.items() if name != "measured_on"]
     llrs = [value.get("llr") if isinstance(value, dict) else None for value in found]
-    return all(isinstance(llr, (int, float)) and math.isfinite(llr) for llr in llrs)
+    return bool(llrs) and all(isinstance(llr, (int, float)) and math.isfinite(llr) for llr in llrs)
