@@ -5,6 +5,7 @@ Reads   <model>: folder of a trained and calibrated system (stages 3 to 7); audi
 Prints  for each pair: same, different or cannot tell; the log-likelihood ratio (natural), its probability at the prior,
         and the threshold used.
 
+Scored with the cosine, calibrated and decided by the entry "cos" of thresholds.json, whatever other back-ends it has.
 "cannot tell": nearer to the threshold than --margin. Silence, too short, clipped and unreadable files are refused.
 e.g.: steps/verify.py --model exp/x a.wav b.wav
 """

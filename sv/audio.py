@@ -121,6 +121,13 @@ def read_wav(
         return _decode(f, name, start, stop)
 
 
+def read_file(path: str, sample_rate: int) -> Waveform:
+    """A whole file, (samples,) float32 in [-1, 1]; as `read_wav`, but whatever its name says, it is no command."""
+    with _open(Source(path=path), allow_pipes=False) as f:
+        _check_format(f, path, sample_rate)
+        return _decode(f, path, 0, f.frames)
+
+
 def read_channel(
     spec: str, choose: Callable[[AudioInfo], tuple[int, int, int]], allow_pipes: bool = False
 ) -> tuple[Waveform, int]:
@@ -196,8 +203,8 @@ def _open(source: Source, allow_pipes: bool) -> soundfile.SoundFile:
         return _open_sound(io.BytesIO(_run(source.command, allow_pipes)), f"{source.command} |")
     path = Path(source.path)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise UserError(f"{path} {what}; mend wav.scp or bring the file back")
+        what = "is a folder; give a file" if path.is_dir() else "does not exist; bring it back or correct the path"
+        raise UserError(f"{path} {what}")
     f = _open_sound(source.path, source.path)
     try:
         if f.format in ("WAV", "WAVEX"):
@@ -218,9 +225,9 @@ def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise UserError(f"{name}: empty file; bring it back or leave it out") from error
         reason = str(getattr(error, "error_string", error)).rstrip(".")
-        remedy = (
-            "m4a has to be converted first (stage 1)" if name.endswith((".m4a", ".mp4")) else "is it audio, and whole?"
-        )
+        remedy = "is it audio, and whole?"
+        if name.endswith((".m4a", ".mp4")):
+            remedy = "m4a has to be converted first (stage 1, or ffmpeg -i IN -ac 1 OUT)"
         raise UserError(f"{name}: can not be read as audio ({reason}); {remedy}") from error
 
 
@@ -257,7 +264,7 @@ def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
             f"or take a system for {f.samplerate} Hz (dataset_args.fbank_args.sample_rate)"
         )
     if f.frames == 0:
-        raise UserError(f"{name}: no samples; leave it out (tools/fix_data_dir.sh)")
+        raise UserError(f"{name}: no samples; bring it back or leave it out")
 
 
 def _decode(f: soundfile.SoundFile, name: str, start: int, stop: int) -> Waveform:

@@ -4,20 +4,23 @@ verifier = Verifier.load("exp/ResNet34-sphereface2-C-m0.2-seed42")
 verifier.score("a.wav", "b.wav").decision  # "same", "different" or "cannot tell"
 verifier.score_batch([("a.wav", "b.wav"), ("a.wav", "c.wav")])
 verifier.embed("a.wav")  # (dim,) float32
+verifier.embed(waveform, sample_rate=16000)  # samples of one channel, from numpy or torch
 
-An answer is given where the evidence is clearly on one side of the threshold: at least `margin` away, in natural log.
+Compared are cosine scores, since they need nothing but the model: of thresholds.json the entry "cos" is used. An answer
+is given where the evidence is clearly on one side of the threshold: at least `margin` away, in natural log.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.audio import Waveform, read_wav
+from sv.audio import Waveform, read_file
 from sv.errors import UserError
 from sv.features import Fbank, energy_vad, log_energy
 from sv.inference import SpeakerEncoder, choose_device, load_encoder
@@ -29,12 +32,14 @@ from sv.scoring.quality import clip_duration, factors, feature_names
 from sv.scoring.thresholds import read_thresholds
 
 Floats = NDArray[np.float32]
+Audio = str | Path | NDArray[Any] | torch.Tensor  # a file, or samples
 
 MIN_DURATION_S, MIN_SPEECH_S = 1.0, 0.5
 MAX_CLIPPED = 0.005  # share of samples at the highest value that occurs
 _FULL_SCALE = 0.98
 _HIGHEST = 2.0  # in a file of floats; peaks a little over 1 occur
 _SILENCE_RMS = 1e-3  # -60 dB of full scale, over the loudest second
+_MAX_FRAMES = 20_000  # of a chunk, as steps/extract_embeddings.sh cuts what is longer
 BACKEND = "cos"
 
 
@@ -86,12 +91,12 @@ class Verifier:
         self.fbank = Fbank(encoder.config.dataset_args.fbank_args).to(encoder.device)
 
     @classmethod
-    def load(cls, exp_dir: str | Path, *, gpus: str = "auto") -> "Verifier":
+    def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto") -> "Verifier":
         """A system from its folder: config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json.
 
         Args:
             exp_dir: the folder.
-            gpus: "auto": the first GPU if there is one; "none": the CPU; "1": that one.
+            gpus: "auto": the first GPU if there is one; "none": the CPU; 1: that one.
 
         Raises:
             UserError: something is missing or damaged; the calibration is of another model, or takes what two
@@ -99,7 +104,8 @@ class Verifier:
         """
         exp_dir = Path(exp_dir)
         if not exp_dir.is_dir():
-            raise UserError(f"{exp_dir} does not exist; give the folder of a trained system (stages 3 to 7)")
+            what = "is a file" if exp_dir.exists() else "does not exist"
+            raise UserError(f"{exp_dir} {what}; give the folder of a trained system (stages 3 to 7)")
         entry = read_thresholds(exp_dir, BACKEND)
         thresholds = {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
         path = exp_dir / "calibration" / f"{BACKEND}.json"
@@ -108,42 +114,54 @@ class Verifier:
         strange = next((name for name in calibration.features if name not in told), None)
         if strange is not None:
             raise UserError(f"{path} uses {strange}, which two recordings do not tell; calibrate without it (stage 7)")
-        mean = calibration.trained_on.get("mean")
-        encoder = load_encoder(exp_dir, device=choose_device(gpus, 1))
+        encoder = load_encoder(exp_dir, device=choose_device(str(gpus), 1))
         if calibration.trained_on.get("model_sha256", encoder.sha256) != encoder.sha256:
             raise UserError(f"{path} is of another model than {exp_dir}/models/avg_model.pt; calibrate again (stage 7)")
-        return cls(encoder, read_mean(exp_dir / mean) if mean else None, calibration, thresholds)
+        mean = calibration.trained_on.get("mean")
+        return cls(encoder, _mean_of(encoder, exp_dir / mean) if mean else None, calibration, thresholds)
 
-    def embed(self, audio: str | Path | Waveform) -> Floats:
-        """Embedding of a file, or of a waveform at the model's sample rate, (samples,) in [-1, 1]: (dim,) float32.
+    @property
+    def sample_rate(self) -> int:
+        """Hz, of all that it hears."""
+        return self.encoder.config.dataset_args.fbank_args.sample_rate
+
+    def embed(self, audio: Audio, *, sample_rate: int | None = None) -> Floats:
+        """Embedding of a recording, (dim,) float32.
+
+        Args:
+            audio: a file; or samples of one channel, (samples,), (1, samples) or (samples, 1), from numpy or torch:
+                floats in [-1, 1], or int16.
+            sample_rate: of the samples in Hz; None: the model's. Another one than the model's is refused.
 
         Raises:
-            UserError: unreadable audio, silence, too little speech, clipping; the file is named.
+            UserError: unreadable audio, another sample rate, several channels, silence, too little speech, clipping;
+                the file is named.
         """
-        return self.listen(audio).embedding
+        return self.listen(audio, sample_rate=sample_rate).embedding
 
-    def listen(self, audio: str | Path | Waveform, name: str = "waveform") -> Recording:
-        """As `embed`, with the duration."""
-        config = self.encoder.config.dataset_args.fbank_args
-        if isinstance(audio, np.ndarray):
-            waveform = np.asarray(audio, dtype=np.float32)
-        elif isinstance(audio, (str, Path)):
-            name, waveform = str(audio), read_wav(str(audio), config.sample_rate)
+    def listen(self, audio: Audio, name: str = "waveform", *, sample_rate: int | None = None) -> Recording:
+        """As `embed`, with the duration; `name` is what errors call the samples."""
+        if isinstance(audio, (str, Path)):
+            name, waveform = str(audio), read_file(str(audio), self.sample_rate)
         else:
-            raise UserError(f"{name}: a {type(audio).__name__}; give a file, or a numpy array of samples")
-        check_audio(waveform, config.sample_rate, name)
+            waveform = to_waveform(audio, name)
+            if sample_rate not in (None, self.sample_rate):
+                raise UserError(f"{name}: {sample_rate} Hz, the model takes {self.sample_rate} Hz; resample it first")
+        check_audio(waveform, self.sample_rate, name)
+        config = self.encoder.config.dataset_args.fbank_args
         speech = energy_vad(log_energy(torch.from_numpy(waveform), config).numpy()).sum() * config.frame_shift / 1000
         if speech < MIN_SPEECH_S:
             raise UserError(f"{name}: too short, {speech:.2f} s of speech; give {MIN_SPEECH_S:g} s or more")
         samples = torch.from_numpy(waveform)[None].to(self.encoder.device)
-        embedding = self.encoder.embed(self.fbank(samples)[0]).numpy()
-        return Recording(len(waveform) / config.sample_rate, embedding)
+        embedding = self.encoder.embed(self.fbank(samples)[0], max_frames=_MAX_FRAMES).numpy()
+        return Recording(len(waveform) / self.sample_rate, embedding)
 
     def score(
         self,
-        first: str | Path | Waveform,
-        second: str | Path | Waveform,
+        first: Audio,
+        second: Audio,
         *,
+        sample_rate: int | None = None,
         prior: float = 0.5,
         threshold: str = "eer",
         margin: float = math.log(3),
@@ -151,7 +169,8 @@ class Verifier:
         """Compare two recordings.
 
         Args:
-            first, second: files or waveforms.
+            first, second: files or samples, as of `embed`.
+            sample_rate: of samples, as of `embed`.
             prior: probability of the same speaker before listening.
             threshold: which of thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05", "fa_0.01", "fa_0.001".
             margin: nearer to the threshold than this, "cannot tell".
@@ -159,34 +178,37 @@ class Verifier:
         Raises:
             UserError: as `embed`; an unknown threshold; a prior that is not between 0 and 1.
         """
-        self._check(threshold, margin)
-        return self.compare(self.listen(first), self.listen(second), prior=prior, threshold=threshold, margin=margin)
+        pair = [(first, second)]
+        return self.score_batch(pair, sample_rate=sample_rate, prior=prior, threshold=threshold, margin=margin)[0]
 
     def score_batch(
         self,
-        pairs: Sequence[tuple[str | Path | Waveform, str | Path | Waveform]],
+        pairs: Iterable[tuple[Audio, Audio]],
         *,
+        sample_rate: int | None = None,
         prior: float = 0.5,
         threshold: str = "eer",
         margin: float = math.log(3),
     ) -> list[Verdict]:
         """Compare many pairs; each file or array is heard once. Arguments and errors as of `score`."""
-        self._check(threshold, margin)
-
-        def key(audio: str | Path | Waveform) -> str | int:
-            return str(audio) if isinstance(audio, (str, Path)) else id(audio)
-
-        heard = {
-            name: self.listen(audio) for name, audio in {key(audio): audio for pair in pairs for audio in pair}.items()
-        }
+        self._check(prior, threshold, margin)
+        pairs = list(pairs)
+        heard: dict[str | int, Recording] = {}
+        for number, pair in enumerate(pairs, 1):
+            if isinstance(pair, (str, Path)) or len(pair) != 2:
+                raise UserError(f"pair {number}: give two recordings, as in [('a.wav', 'b.wav')]")
+            for side, audio in zip(("first", "second"), pair, strict=True):
+                name = f"{side} waveform" + (f" of pair {number}" if len(pairs) > 1 else "")
+                if _key(audio) not in heard:
+                    heard[_key(audio)] = self.listen(audio, name, sample_rate=sample_rate)
         return [
-            self.compare(heard[key(a)], heard[key(b)], prior=prior, threshold=threshold, margin=margin)
+            self.compare(heard[_key(a)], heard[_key(b)], prior=prior, threshold=threshold, margin=margin)
             for a, b in pairs
         ]
 
     def compare(self, first: Recording, second: Recording, *, prior: float, threshold: str, margin: float) -> Verdict:
         """Compare what `listen` made of two recordings. Other arguments and errors as of `score`."""
-        self._check(threshold, margin)
+        self._check(prior, threshold, margin)
         matrix = np.stack([first.embedding, second.embedding])
         unit = unit_vectors(Vectors(["first", "second"], matrix), mean=self.mean).matrix
         cosine = float(unit[0] @ unit[1])
@@ -205,21 +227,60 @@ class Verifier:
         decision = "same" if llr >= limit + margin else "different" if llr < limit - margin else "cannot tell"
         return Verdict(decision, llr, posterior(llr, prior), prior, limit, threshold, cosine)
 
-    def _check(self, threshold: str, margin: float) -> None:
+    def _check(self, prior: float, threshold: str, margin: float) -> None:
+        posterior(0.0, prior)
         if threshold not in self.thresholds:
             raise UserError(f"unknown threshold {threshold!r}{suggest(threshold, list(self.thresholds))}")
         if not 0 <= margin < math.inf:
             raise UserError(f"margin {margin}: expected a number from 0 on")
 
 
+def _mean_of(encoder: SpeakerEncoder, path: Path) -> Floats:
+    """The mean that is subtracted from the encoder's embeddings.
+
+    Raises:
+        UserError: it is missing, damaged, or of another dimension; the file is named.
+    """
+    mean, dim = read_mean(path), encoder.model.embedding_dim
+    if mean.shape != (dim,) or not np.isfinite(mean).all():
+        raise UserError(f"{path}: expected {dim} finite numbers; make it again with steps/compute_mean.py (stage 4)")
+    return mean
+
+
+def _key(audio: Audio) -> str | int:
+    """By which a recording is known that comes several times."""
+    return str(audio) if isinstance(audio, (str, Path)) else id(audio)
+
+
+def to_waveform(samples: object, name: str) -> Waveform:
+    """Samples of one channel, from numpy or torch, float or int16, as (samples,) float32.
+
+    Raises:
+        UserError: something else, several channels, other integers; named.
+    """
+    array = samples
+    if isinstance(samples, torch.Tensor):
+        array = (samples.float() if samples.is_floating_point() else samples).detach().cpu().numpy()
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{name}: a {type(array).__name__}; give a file, or samples as a numpy array or torch tensor")
+    if array.ndim == 2 and 1 in array.shape:
+        array = array.reshape(-1)
+    if array.ndim != 1:
+        raise UserError(f"{name}: shape {array.shape}; give samples of one channel, of shape (samples,)")
+    if array.dtype.kind != "f" and array.dtype != np.int16:
+        raise UserError(f"{name}: samples of type {array.dtype}; give floats from -1 to 1, or int16")
+    waveform: Waveform = np.ascontiguousarray(array, dtype=np.float32)
+    return waveform / np.float32(32768) if array.dtype == np.int16 else waveform
+
+
 def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
     """Refuse what no system should judge.
 
     Raises:
-        UserError: silence, under a second, clipping, or no waveform of one channel; named.
+        UserError: NaN, silence, under a second, clipping; named.
     """
-    if waveform.ndim != 1 or not np.isfinite(waveform).all():
-        raise UserError(f"{name}: expected finite samples of one channel, found shape {waveform.shape}")
+    if not np.isfinite(waveform).all():
+        raise UserError(f"{name}: NaN or infinite samples; give finite ones")
     seconds = len(waveform) / sample_rate
     if seconds < MIN_DURATION_S:
         raise UserError(f"{name}: too short, {seconds:.2f} s; give {MIN_DURATION_S:g} s or more")

@@ -207,11 +207,7 @@ if in_stage 4 "embeddings"; then
 fi
 
 if in_stage 5 "cosine scores"; then
-  for name in "${trial_lists[@]}"; do
-    steps/score_cosine.py --mean "$exp_dir/embeddings/train/mean_vec.npy" \
-      "$data/test/trials/$name" "$exp_dir/embeddings/test/xvector.scp" "$exp_dir/scores/$name.score"
-  done
-  steps/compute_metrics.py "$exp_dir" test_cos_result "$data/test/trials" "${trial_lists[@]}"
+  steps/score.sh --backend cos "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi
 
@@ -219,54 +215,36 @@ heldout=()
 if [ -s "$exp_dir/heldout_spk" ]; then # thresholds are measured on them: they are in no cohort and in no PLDA
   heldout=(--exclude "$exp_dir/heldout_spk")
 fi
-test_vectors=$exp_dir/embeddings/test/xvector.scp
-train_vectors=$exp_dir/embeddings/train/xvector.scp
+train_embeddings=$exp_dir/embeddings/train
 
 if in_stage 6 "score normalization"; then
-  cohort=$exp_dir/embeddings/train/spk_xvector.scp
-  norm=$score_norm_method
-  if [ "$norm" = asnorm ]; then
-    norm=asnorm$top_n
-  fi
-  steps/compute_spk_means.py "${heldout[@]}" "$train_vectors" "$data/train" "$cohort"
-  for name in "${trial_lists[@]}"; do
-    steps/score_norm.py --method "$score_norm_method" --top-n "$top_n" --mean "$exp_dir/embeddings/train/mean_vec.npy" \
-      "$data/test/trials/$name" "$test_vectors" "$cohort" "$exp_dir/scores/train_${norm}_$name.score"
-  done
-  steps/compute_metrics.py --backend "$norm" --prefix "train_${norm}_" \
-    "$exp_dir" "test_${norm}_result" "$data/test/trials" "${trial_lists[@]}"
+  steps/compute_spk_means.py "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/train" "$train_embeddings/spk_xvector.scp"
+  steps/score.sh --backend "$score_norm_method" --top-n "$top_n" "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi
 
-# What non-target trials share (tables of the data dir) is the same in calibration as in the test lists.
-calibrate() { # BACKEND SHARED [TRIALS ...]
-  local backend=$1 shared=$2 list=heldout${1#cos}.kaldi mean=$exp_dir/embeddings/train/mean_vec.npy
-  shift 2
-  steps/make_calibration_trials.py --same "$shared" --name "$list" "$exp_dir" "$data/train"
-  steps/score_cosine.py --mean "$mean" "$exp_dir/calibration/$list" "$train_vectors" "$exp_dir/scores/$list.score"
-  steps/calibrate.py --backend "$backend" --mean "$mean" "$exp_dir" "$list" "$@"
-}
-
 if in_stage 7 "PLDA and calibration"; then
-  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_vectors" "$data/train" "$exp_dir/plda"
-  for name in "${trial_lists[@]}"; do
-    steps/score_plda.py "$data/test/trials/$name" "$test_vectors" "$exp_dir/plda" "$exp_dir/scores/plda_$name.score"
-  done
-  steps/compute_metrics.py --backend plda --prefix plda_ \
-    "$exp_dir" test_plda_result "$data/test/trials" "${trial_lists[@]}"
+  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/train" "$exp_dir/plda"
+  steps/score.sh --backend plda "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside
-    names=() # of the lists but H; their non-target trials are of any two speakers
+    # What non-target trials share (tables of the data dir) is the same in calibration as in the test lists.
+    steps/make_calibration_trials.py "$exp_dir" "$data/train"
+    steps/make_calibration_trials.py --same "spk2gender spk2age" --name heldout_H.kaldi "$exp_dir" "$data/train"
+    any=() hard=() # lists, by the speakers of their non-target trials: any two, or two of a sex and age band
     for name in "${trial_lists[@]}"; do
-      if [ "$name" != H.kaldi ]; then
-        names+=("$name")
+      if [ "$name" = H.kaldi ]; then
+        hard+=("$name")
+      else
+        any+=("$name")
       fi
     done
-    calibrate cos "" "${names[@]}" # even if there is none: steps/verify.py uses it
-    if [ "${#names[@]}" -lt "${#trial_lists[@]}" ]; then
-      calibrate cos_H "spk2gender spk2age" H.kaldi
-    fi
-    steps/compute_metrics.py --backend cos_cali --prefix cali_ --llr true \
-      "$exp_dir" test_cali_cos_result "$data/test/trials" "${trial_lists[@]}"
+    for backend in cos "$score_norm_method" plda; do
+      options=(--backend "$backend" --top-n "$top_n")
+      steps/score.sh "${options[@]}" --calibrate-on heldout.kaldi "$exp_dir" "$data/train" "$data/test" "${any[@]}"
+      if [ "${#hard[@]}" -gt 0 ]; then
+        steps/score.sh "${options[@]}" --calibrate-on heldout_H.kaldi "$exp_dir" "$data/train" "$data/test" "${hard[@]}"
+      fi
+    done
   fi
   steps/summarize_results.py "$exp_dir"
 fi

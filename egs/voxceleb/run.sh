@@ -241,11 +241,7 @@ if ((stop_stage >= 5 && ${#trial_lists[@]} == 0)); then
 fi
 
 if in_stage 5 "cosine scores"; then
-  for name in "${trial_lists[@]}"; do
-    steps/score_cosine.py --mean "$exp_dir/embeddings/vox2_dev/mean_vec.npy" \
-      "$data/vox1/trials/$name" "$exp_dir/embeddings/vox1/xvector.scp" "$exp_dir/scores/$name.score"
-  done
-  steps/compute_metrics.py "$exp_dir" vox1_cos_result "$data/vox1/trials" "${trial_lists[@]}"
+  steps/score.sh --backend cos "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi
 
@@ -253,40 +249,23 @@ heldout=()
 if [ -s "$exp_dir/heldout_spk" ]; then # thresholds are measured on them: they are in no cohort and in no PLDA
   heldout=(--exclude "$exp_dir/heldout_spk")
 fi
-test_vectors=$exp_dir/embeddings/vox1/xvector.scp
-train_vectors=$exp_dir/embeddings/vox2_dev/xvector.scp
+train_embeddings=$exp_dir/embeddings/vox2_dev
 
 if in_stage 6 "score normalization"; then
-  cohort=$exp_dir/embeddings/vox2_dev/spk_xvector.scp
-  norm=$score_norm_method
-  if [ "$norm" = asnorm ]; then
-    norm=asnorm$top_n
-  fi
-  steps/compute_spk_means.py "${heldout[@]}" "$train_vectors" "$data/vox2_dev" "$cohort"
-  for name in "${trial_lists[@]}"; do
-    steps/score_norm.py --method "$score_norm_method" --top-n "$top_n" --mean "$exp_dir/embeddings/vox2_dev/mean_vec.npy" \
-      "$data/vox1/trials/$name" "$test_vectors" "$cohort" "$exp_dir/scores/vox2_dev_${norm}_$name.score"
-  done
-  steps/compute_metrics.py --backend "$norm" --prefix "vox2_dev_${norm}_" \
-    "$exp_dir" "vox1_${norm}_result" "$data/vox1/trials" "${trial_lists[@]}"
+  steps/compute_spk_means.py "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/vox2_dev" "$train_embeddings/spk_xvector.scp"
+  steps/score.sh --backend "$score_norm_method" --top-n "$top_n" "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi
 
 if in_stage 7 "PLDA and calibration"; then
-  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_vectors" "$data/vox2_dev" "$exp_dir/plda"
-  for name in "${trial_lists[@]}"; do
-    steps/score_plda.py "$data/vox1/trials/$name" "$test_vectors" "$exp_dir/plda" "$exp_dir/scores/plda_$name.score"
-  done
-  steps/compute_metrics.py --backend plda --prefix plda_ \
-    "$exp_dir" vox1_plda_result "$data/vox1/trials" "${trial_lists[@]}"
+  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/vox2_dev" "$exp_dir/plda"
+  steps/score.sh --backend plda "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside
-    mean=$exp_dir/embeddings/vox2_dev/mean_vec.npy
     steps/make_calibration_trials.py "$exp_dir" "$data/vox2_dev"
-    steps/score_cosine.py --mean "$mean" \
-      "$exp_dir/calibration/heldout.kaldi" "$train_vectors" "$exp_dir/scores/heldout.kaldi.score"
-    steps/calibrate.py --mean "$mean" "$exp_dir" heldout.kaldi "${trial_lists[@]}"
-    steps/compute_metrics.py --backend cos_cali --prefix cali_ --llr true \
-      "$exp_dir" vox1_cali_cos_result "$data/vox1/trials" "${trial_lists[@]}"
+    for backend in cos "$score_norm_method" plda; do # steps/verify.py uses the thresholds of cos
+      steps/score.sh --backend "$backend" --top-n "$top_n" --calibrate-on heldout.kaldi \
+        "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
+    done
   fi
   steps/summarize_results.py "$exp_dir"
 fi

@@ -94,12 +94,11 @@ class Conditions:
     def __init__(self, data: DataDir) -> None:
         self._path = data.path
         self._durations = data.utt2dur if (data.path / "utt2dur").is_file() else None
-        self._of_utt: dict[str, tuple[dict[str, str | None], Path]] = {}
-        for by, table in (("sex", "spk2gender"), ("age", "spk2age")):
-            path = data.path / table
-            if path.is_file() and (data.path / "utt2spk").is_file():
-                of_spk = speaker_words(path)
-                self._of_utt[by] = {utt: of_spk.get(spk) for utt, spk in data.utt2spk.items()}, path
+        self._utt2spk = data.utt2spk if (data.path / "utt2spk").is_file() else {}
+        tables = {by: data.path / table for by, table in (("sex", "spk2gender"), ("age", "spk2age"))}
+        self._of_spk = {
+            by: (speaker_words(path), path) for by, path in tables.items() if self._utt2spk and path.is_file()
+        }
 
     def of(self, scores: ScoredTrials) -> dict[str, Words]:
         """Of the trials of a score file, or of a block of it.
@@ -111,12 +110,25 @@ class Conditions:
         if self._durations is not None:
             shorter = np.minimum(*both_sides(scores, self._durations, self._path / "utt2dur"))
             found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
-        found |= {by: _pair_words(*both_sides(scores, *table)) for by, table in self._of_utt.items()}
+        for by, (of_spk, path) in self._of_spk.items():
+            words = {utt: self._word_of(utt, of_spk, path, scores.path) for utt in scores.ids}
+            found[by] = _pair_words(*both_sides(scores, words, path))
         videos = {name: name.rsplit("/", 1)[0] for name in scores.ids if name.count("/") == 2}
         if len(videos) == len(scores.ids):  # VoxCeleb's layout: speaker/video/utterance
             one, other = both_sides(scores, videos, scores.path)
             found["video"] = np.where(one == other, "same video", "other video")
         return found
+
+    def _word_of(self, utt: str, of_spk: Mapping[str, str], path: Path, trials: Path) -> str:
+        spk = self._utt2spk.get(utt)
+        if spk is None:
+            raise UserError(f"{self._path / 'utt2spk'} says nothing of utterance {utt}, which is in {trials}; add it")
+        if spk not in of_spk:
+            raise UserError(
+                f"{path} says nothing of speaker {spk}, whose utterance {utt} is in {trials}; add a line for the "
+                f"speaker, or remove {path.name}"
+            )
+        return of_spk[spk]
 
 
 def speaker_words(path: Path) -> dict[str, str]:

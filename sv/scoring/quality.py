@@ -1,6 +1,7 @@
 """Quality measures of a trial, for calibration: what tells how far its score can be trusted.
 
-Of each measure, of both sides of the trial: the lesser, the greater, their difference and their ratio, as WeSpeaker.
+Of each measure, of both sides of the trial: the lesser, the greater, their difference and their ratio, as WeSpeaker,
+whose ratio is the greater by the lesser and has no bound where a cohort mean is about 0.
 
     duration    seconds, no more than 20
     magnitude   length of the embedding
@@ -77,10 +78,15 @@ def _cohort_means(scores: ScoredTrials) -> tuple[Doubles, Doubles]:
 
 
 def factors(one: Any, other: Any) -> list[Doubles]:
-    """Lesser, greater, difference and ratio of two values, or of two arrays of them."""
+    """Lesser, greater, difference and ratio of two values, or of two arrays of them.
+
+    The ratio is that of the one nearer to 0 to the other, from -1 to 1: of positive values the lesser by the greater.
+    """
     one, other = np.asarray(one, dtype=np.float64), np.asarray(other, dtype=np.float64)
     low, high = np.minimum(one, other), np.maximum(one, other)
-    return [low, high, high - low, low / np.where(high == 0, 1.0, high)]
+    nearer, farther = np.where(np.abs(low) <= np.abs(high), [low, high], [high, low])
+    ratio = np.divide(nearer, farther, out=np.ones_like(farther), where=farther != 0)  # 0 and 0 are equal
+    return [low, high, high - low, ratio]
 
 
 def clip_duration(seconds: Any) -> Doubles:
@@ -106,8 +112,8 @@ def both_sides(scores: ScoredTrials, table: Mapping[str, Any], source: Path) -> 
     Raises:
         UserError: it lacks an id of the trials.
     """
-    missing = next((name for name in scores.ids if table.get(name) is None), None)
+    missing = next((name for name in scores.ids if name not in table), None)
     if missing is not None:
-        raise UserError(f"{source} says nothing of {missing}, which is in {scores.path}; add it, or leave the file out")
+        raise UserError(f"{source} says nothing of utterance {missing}, which is in {scores.path}; add it")
     values = np.array([table[name] for name in scores.ids])
     return values[scores.enroll], values[scores.test]

@@ -1,9 +1,12 @@
-"""Thresholds that come with a model: thresholds.json, measured on held-out training speakers.
+"""Thresholds that come with a model: thresholds.json, measured on held-out training speakers, an entry a back-end.
 
     {"cos": {"eer": {"llr": 1.2, "score": 0.31, "miss": 0.05, "false_accept": 0.05}, "fa_0.001": ..., ...,
-             "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, ...}}}
+             "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, ...}},
+     "asnorm300": ..., "plda": ...}
 
-llr: of calibrated scores; score: of the back-end's own, where the calibration uses nothing else.
+llr: of calibrated scores; score: of the back-end's own, where the calibration uses nothing else. A back-end is named as
+in results.json, with what its calibration trials are behind it if they are not of any speakers: "cos_H". Recordings
+that are verified one by one are scored with the cosine: sv.verifier takes "cos".
 """
 
 import fcntl
@@ -94,7 +97,7 @@ def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
         raise UserError(f"{path} does not exist; calibrate the system first (stage 7)")
     entries = _read(path)
     if backend not in entries:
-        raise UserError(f"{path}: no back-end {backend!r}{suggest(backend, list(entries))}")
+        raise UserError(f"{path}: no back-end {backend!r}{suggest(backend, list(entries))}; calibrate it (stage 7)")
     return dict(entries[backend])
 
 
@@ -114,4 +117,4 @@ def _is_entry(entry: object) -> bool:
         return False
     found = [value for name, value in entry.items() if name != "measured_on"]
     llrs = [value.get("llr") if isinstance(value, dict) else None for value in found]
-    return all(isinstance(llr, (int, float)) and math.isfinite(llr) for llr in llrs)
+    return bool(llrs) and all(isinstance(llr, (int, float)) and math.isfinite(llr) for llr in llrs)

@@ -7,6 +7,7 @@ import torch
 
 from sv.data import CropReader, read_index
 from sv.losses import LOSSES
+from sv.scoring.thresholds import read_thresholds
 from sv.training import rng
 from sv.training.distributed import World
 from sv.training.experiment import train
@@ -57,6 +58,8 @@ def test_ends_with_a_table(mini):
     assert "minDCF" in result.stdout
     for backend in ("cos", "asnorm20", "plda"):
         assert f"| vox1_O_cleaned | {backend} |" in result.stdout
+        assert f"| vox1_O_cleaned | {backend}_cali |" in result.stdout
+        assert read_thresholds(folder / "exp", backend)["measured_on"]["scores"].endswith("heldout.kaldi.score")
     assert (folder / "exp" / "results.md").exists()
 
 

@@ -1,4 +1,4 @@
-"""The speechocean762 recipe: a short training on real speech beats an untrained encoder; stage 7 for one list."""
+"""The speechocean762 recipe: a short training on real speech beats an untrained encoder; stages 5 to 7 for one list."""
 
 from itertools import combinations
 
@@ -48,13 +48,13 @@ def test_the_hard_list_alone_leaves_the_thresholds_that_verification_uses(run, t
     write_table(exp / "heldout_spk", dict.fromkeys(["00", "01", "02", "03"], ""))
     pairs = combinations([f"0{spk}-{utt}" for spk in range(4) for utt in range(3)], 2)
     trials = [(pair, "target" if pair[0][:2] == pair[1][:2] else "nontarget") for pair in pairs]
-    lists, scores = data / "test" / "trials" / "H.kaldi", exp / "scores" / "H.kaldi.score"  # as stage 5 leaves them
-    for path, score in ((lists, ""), (scores, " 0.5")):
-        path.parent.mkdir()
-        path.write_text("".join(f"{' '.join(pair)}{score} {label}\n" for pair, label in trials))
-    where = ["--data", data, "--exp-dir", exp, "--trials", "H.kaldi", "--lda-dim", 0]
-    result = run("egs/speechocean762/run.sh", "--stage", 7, "--stop-stage", 7, *where)
+    lists = data / "test" / "trials" / "H.kaldi"
+    lists.parent.mkdir()
+    lists.write_text("".join(f"{' '.join(pair)} {label}\n" for pair, label in trials))
+    options = ["--data", data, "--exp-dir", exp, "--trials", "H.kaldi", "--lda-dim", 0, "--top-n", 5]
+    result = run("egs/speechocean762/run.sh", "--stage", 5, "--stop-stage", 7, *options)
     assert result.returncode == 0, result.stderr[-3000:]
-    assert "| H | cos_cali |" in result.stdout
-    origin = {backend: read_thresholds(exp, backend)["measured_on"]["scores"] for backend in ("cos", "cos_H")}
-    assert origin == {"cos": "heldout.kaldi.score", "cos_H": "heldout_H.kaldi.score"}
+    for backend, prefix in (("cos", ""), ("asnorm5", "train_asnorm5_"), ("plda", "plda_")):
+        assert f"| H | {backend}_cali |" in result.stdout
+        found = [read_thresholds(exp, name)["measured_on"]["scores"] for name in (backend, f"{backend}_H")]
+        assert found == [f"{prefix}heldout.kaldi.score", f"{prefix}heldout_H.kaldi.score"]

@@ -62,9 +62,9 @@ def test_header_of_file_and_of_speed_copy(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"gone\.wav does not exist; mend wav\.scp"):
+    with pytest.raises(UserError, match=r"gone\.wav does not exist; bring it back or correct the path"):
         read_wav(str(tmp_path / "gone.wav"), RATE)
-    with pytest.raises(UserError, match="is a folder"):
+    with pytest.raises(UserError, match="is a folder; give a file"):
         read_wav(str(tmp_path), RATE)
 
 

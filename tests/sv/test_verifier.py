@@ -88,7 +88,11 @@ def test_quality_measures_of_two_recordings_are_used(exp: Path) -> None:
         (np.clip(100 * noise(0), -1, 1), "clipped, "),
         (0.5 * np.clip(20 * noise(0), -1, 1), "clipped, "),
         (32768 * noise(0), "a sample of .*; give samples from -1 to 1"),
-        (np.full(2 * RATE, np.nan, np.float32), "finite samples"),
+        (np.full(2 * RATE, np.nan, np.float32), "NaN or infinite samples"),
+        (np.stack([noise(0), noise(1)]), "shape .2, 32000.; give samples of one channel"),
+        (noise(0).astype(np.int64), "samples of type int64; give floats from -1 to 1, or int16"),
+        (np.zeros(0, np.float32), "too short, 0.00 s"),
+        ([0.0], "a list; give a file, or samples as a numpy array or torch tensor"),
     ],
 )
 def test_what_no_system_should_judge_is_refused_by_name(exp: Path, waveform: np.ndarray, message: str) -> None:
@@ -100,8 +104,11 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
     verifier = Verifier.load(exp, gpus="none")
     with pytest.raises(UserError, match="unknown threshold 'err'; did you mean 'eer'"):
         verifier.score(noise(0), noise(1), threshold="err")
-    with pytest.raises(UserError, match="prior 1"):
-        verifier.score(noise(0), noise(1), prior=1.0)
+    for prior in (0.0, 1.0):
+        with pytest.raises(UserError, match=f"prior {prior}: expected a probability between 0 and 1"):
+            verifier.score_batch([], prior=prior)
+    with pytest.raises(UserError, match="--gpus 99: no GPU 99 here"):
+        Verifier.load(exp, gpus=99)
     with pytest.raises(UserError, match=r"thresholds\.json does not exist; calibrate the system first"):
         Verifier.load(tmp_path)
     path = exp / "calibration" / "cos.json"
@@ -113,9 +120,20 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"cos\.json is of another model than .*avg_model\.pt; calibrate again"):
         Verifier.load(exp)
     path.write_text(before)
+    with pytest.raises(UserError, match=r"cos\.json is a file; give the folder of a trained system"):
+        Verifier.load(path)
 
 
-@pytest.mark.parametrize("entry", [{"eer": {}}, {"eer": 3}, {"eer": {"llr": "x"}}, {"eer": {"llr": math.nan}}])
+@pytest.mark.parametrize("mean", [np.zeros(7), np.full(8, np.nan)])
+def test_mean_of_another_model_or_damaged_is_named(exp: Path, mean: np.ndarray) -> None:
+    before = (exp / "mean.npy").read_bytes()
+    np.save(exp / "mean.npy", mean)
+    with pytest.raises(UserError, match=r"mean\.npy: expected 8 finite numbers; make it again"):
+        Verifier.load(exp)
+    (exp / "mean.npy").write_bytes(before)
+
+
+@pytest.mark.parametrize("entry", [{}, {"eer": {}}, {"eer": 3}, {"eer": {"llr": "x"}}, {"eer": {"llr": math.nan}}])
 def test_damaged_thresholds_are_named(exp: Path, entry: dict) -> None:
     path = exp / "thresholds.json"
     before = path.read_text()
@@ -130,8 +148,41 @@ def test_waveforms_by_the_batch_and_nothing_else(exp: Path, tmp_path: Path) -> N
     one, other = noise(1), noise(2)
     verdicts = verifier.score_batch([(one, other), (file, one)])
     assert verdicts == [verifier.score(one, other), verifier.score(file, one)]
-    with pytest.raises(UserError, match="waveform: a list; give a file, or a numpy array"):
-        verifier.score([0.0], one)  # type: ignore[arg-type]
+    assert verifier.score_batch([]) == []
+    assert verifier.score_batch(pair for pair in [(one, other)]) == verdicts[:1]
+    assert verifier.score(one, torch.from_numpy(one).bfloat16()).cosine == pytest.approx(1, abs=1e-2)
+    with pytest.raises(UserError, match="second waveform of pair 2: too short"):
+        verifier.score_batch([(one, other), (one, other[:100])])
+    with pytest.raises(UserError, match=r"pair 1: give two recordings, as in \[\('a\.wav', 'b\.wav'\)\]"):
+        verifier.score_batch([str(file), str(file)])  # type: ignore[list-item]
+
+
+def test_samples_come_as_numpy_and_torch_have_them(exp: Path) -> None:
+    verifier = Verifier.load(exp, gpus="none")
+    integers = np.round(32768 * noise(0)).astype(np.int16)
+    floats = integers.astype(np.float32) / 32768
+    expected = verifier.embed(floats)
+    same = [integers, floats.astype(np.float64), torch.from_numpy(floats), torch.from_numpy(integers)[None]]
+    for samples in [*same, torch.from_numpy(floats).requires_grad_(), floats[:, None], np.repeat(floats, 2)[::2]]:
+        np.testing.assert_array_equal(verifier.embed(samples), expected)
+    np.testing.assert_array_equal(verifier.embed(floats, sample_rate=verifier.sample_rate), expected)
+    with pytest.raises(UserError, match="first waveform: 8000 Hz, the model takes 16000 Hz; resample it first"):
+        verifier.score(floats, floats, sample_rate=8000)
+
+
+def test_a_long_recording_is_cut_and_its_parts_averaged(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier, samples = Verifier.load(exp, gpus="none"), noise(0, 4.0)
+    whole = verifier.embed(samples)
+    monkeypatch.setattr("sv.verifier._MAX_FRAMES", 200)
+    feats = verifier.fbank(torch.from_numpy(samples)[None])[0]
+    np.testing.assert_array_equal(verifier.embed(samples), verifier.encoder.embed(feats, max_frames=200).numpy())
+    assert not np.array_equal(verifier.embed(samples), whole)
+
+
+def test_a_path_is_never_a_command(exp: Path, tmp_path: Path) -> None:
+    verifier, file = Verifier.load(exp, gpus="none"), write(tmp_path / "a.wav", noise(0))
+    pipe = file.rename(tmp_path / "cat |")
+    assert verifier.embed(pipe).shape == (8,)
 
 
 @pytest.mark.slow
@@ -144,11 +195,16 @@ def test_step_prints_a_line_a_pair_and_refuses_in_one_line(
     first, second = result.stdout.splitlines()
     assert first == f"same: {a} {a}: LLR 5.00, probability 0.9933 at prior 0.5, threshold 0.50 (eer)"
     assert f"{a} {b}: LLR " in second
-    for bad, message in (("text", "can not be read as audio"), ("", "empty file")):
-        b.write_text(bad)
-        result = run("steps/verify.py", "--model", exp, a, b)
+    (tmp_path / "text").write_text("no audio")
+    bad = {
+        tmp_path / "text": "can not be read as audio",
+        tmp_path / "gone": "does not exist; bring it back or correct the path",
+        tmp_path: "is a folder; give a file",
+    }
+    for path, message in bad.items():
+        result = run("steps/verify.py", "--model", exp, a, path)
         assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1
-        assert f"{b}: {message}" in result.stderr
+        assert str(path) in result.stderr and message in result.stderr
 
 
 def test_verdict_is_plain_values(exp: Path) -> None:

@@ -61,5 +61,12 @@ def test_trial2cond_names_its_columns_and_must_hold_all_trials(scores: ScoredTri
 
 def test_speaker_without_sex_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     write_table(tmp_path / "spk2gender", {"a": "f", "b": "m"})
-    with pytest.raises(UserError, match="spk2gender says nothing of c/y/1"):
+    told = r"spk2gender says nothing of speaker c, whose utterance c/y/1 is in .*O\.score; add a line for the speaker"
+    with pytest.raises(UserError, match=told + ", or remove spk2gender"):
+        Conditions(DataDir(tmp_path)).of(scores)
+
+
+def test_utterance_without_speaker_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
+    write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in scores.ids if utt != "b/x/1"})
+    with pytest.raises(UserError, match=r"utt2spk says nothing of utterance b/x/1, which is in .*O\.score; add it"):
         Conditions(DataDir(tmp_path)).of(scores)

@@ -7,7 +7,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import ArkWriter, ScoredTrials, read_scored_trials, write_table
-from sv.scoring.quality import Features
+from sv.scoring.quality import Features, factors
 
 
 @pytest.fixture
@@ -34,6 +34,19 @@ def test_features_of_all_measures(scores: ScoredTrials, tmp_path: Path) -> None:
     assert len(features.names) == 13
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "ratio"),
+    [
+        *[(0.2, 0.1, 0.5), (-0.1, 0.2, -0.5), (0.3, 0.3, 1.0), (0.0, 0.0, 1.0)],
+        *[(1e-300, -0.4, 0.0), (0.0, -0.4, 0.0), (-0.4, -0.1, 0.25), (-0.2, 0.1, -0.5)],  # means about 0, as of S-norm
+    ],
+)
+def test_ratio_stays_within_one_whatever_the_signs(one: float, other: float, ratio: float) -> None:
+    for pair in ((one, other), (other, one)):
+        low, high, difference, found = (float(value) for value in factors(*pair))
+        assert found == pytest.approx(ratio) and (low, high, difference) == (min(pair), max(pair), abs(one - other))
+
+
 def test_no_measure_is_the_score_alone(scores: ScoredTrials) -> None:
     assert Features([]).of(scores).tolist() == [[0.5], [-0.5]]
 
@@ -42,7 +55,7 @@ def test_what_is_missing_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown quality measure 'durations'; did you mean 'duration'"):
         Features(["durations"])
     write_table(tmp_path / "utt2dur", {"a": 2.0, "b": 8.0})
-    with pytest.raises(UserError, match="utt2dur says nothing of c"):
+    with pytest.raises(UserError, match="utt2dur says nothing of utterance c, "):
         Features(["duration"], data_dir=tmp_path).of(scores)
     (tmp_path / "O.score").write_text("a b 0.5 target\n")
     with pytest.raises(UserError, match="no cohort means; they come with normalized scores"):
