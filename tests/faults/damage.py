@@ -220,7 +220,8 @@ def hang(place: Place, draw: random.Random) -> tuple[str, str]:
     run = Run(command(place.run, stage, LAST), place.run / "log")
     with contextlib.suppress(subprocess.TimeoutExpired):
         run.process.wait(draw.uniform(0.5, 6))
-    workers = [pid for pid in run.processes() if pid != run.process.pid and "end_orphans.pl" not in words_of(pid)]
+    while not (workers := workers_of(run)) and run.process.poll() is None:  # a busy machine starts them late
+        time.sleep(0.1)
     name = draw.choice(["SIGTERM", "SIGHUP"])
     if workers:
         with contextlib.suppress(ProcessLookupError):
@@ -234,6 +235,11 @@ def hang(place: Place, draw: random.Random) -> tuple[str, str]:
         raise RuntimeError(f"stage {stage}, begun again after {name}: {said[-3000:]}")
     place.check_equal()
     return f"stage {stage}, {name}", "equal"
+
+
+def workers_of(run: Run) -> list[int]:
+    """What a recipe has started, but not the one that ends what a dead recipe leaves."""
+    return [pid for pid in run.processes() if pid != run.process.pid and "end_orphans.pl" not in words_of(pid)]
 
 
 def fill(place: Place, draw: random.Random) -> tuple[str, str]:
