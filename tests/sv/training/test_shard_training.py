@@ -10,6 +10,7 @@ import torch
 
 from sv.config import Config
 from sv.data import CropReader, FeatsIndex, MendedDataset, read_index
+from sv.durations import write_seconds
 from sv.features import Fbank
 from sv.io import ArkWriter, write_table
 from sv.shards import Recording, index_path, read_entries, write_shard
@@ -27,7 +28,7 @@ def wave_dir(tmp_path: Path, make_config: Callable[..., Config]) -> Path:
         for number in range(6):
             utt, ending = f"s{number // 2}/{number}.wav", "wav" if number % 2 else "flac"
             path = tmp_path / f"{number}.{ending}"
-            soundfile.write(path, rng.normal(0, 0.1, 6000 + 100 * number), RATE)
+            soundfile.write(path, rng.normal(0, 0.1, 6001 + 97 * number), RATE)
             wave, _ = soundfile.read(path, dtype="float32")
             features = fbank(torch.from_numpy(wave)[None])[0].numpy()
             wavs[utt], frames[utt] = str(path), len(features)
@@ -36,6 +37,7 @@ def wave_dir(tmp_path: Path, make_config: Callable[..., Config]) -> Path:
     write_table(tmp_path / "wav.scp", wavs)
     write_table(tmp_path / "utt2spk", {utt: utt[:2] for utt in wavs})
     write_table(tmp_path / "utt2num_frames", frames)
+    write_table(tmp_path / "utt2dur", {one.utt: write_seconds(one.num_samples / RATE) for one in recordings})
     write_shard(tmp_path / "1.tar", recordings[:4][::-1])
     write_shard(tmp_path / "2.tar", recordings[4:])
     (tmp_path / "shard.list").write_text(f"{tmp_path}/1.tar\n{tmp_path}/2.tar\n")
