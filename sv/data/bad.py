@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sv.data.feats import FeatsIndex
+from sv.data.feats import UttIndex
 from sv.data.loader import Batch, Dataset
 from sv.data.noises import ClipsLost
 from sv.data.sampling import Longs, another_visit, rows_of
@@ -81,7 +81,7 @@ class MendedDataset:
         self,
         dataset: Dataset,
         utts: Longs,
-        index: FeatsIndex,
+        index: UttIndex,
         *,
         seed: int,
         max_share: float,
