@@ -27,6 +27,7 @@ from sv.io import atomic_write, base_speaker, folder_lock, write_table
 from sv.losses import Head
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors
+from sv.training.compiling import compile_encoder
 from sv.training.dataset import TrainingData, build_dataset, read_data, with_speed_copies
 from sv.training.distributed import World
 from sv.training.guard import NonFiniteGuard
@@ -314,7 +315,10 @@ class Experiment:
         if self.config.sync_bn and self.world.size > 1:
             self.world.sync_batch_norm(net.backbone)
         rng.seed_all(self.config.seed + self.world.rank)
-        return net.to(self.world.device)
+        net.to(self.world.device)
+        if self.config.compile:
+            compile_encoder(net, self.world.device)
+        return net
 
     def _heldout_test(self) -> HeldoutTest | None:
         if not self.heldout:
