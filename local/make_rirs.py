@@ -17,7 +17,7 @@ from local.rooms import draw_room, impulse_response
 from sv.errors import UserError, log, run_step
 from sv.io import DoneMark, write_table
 
-VERSION = 1  # of the rooms: a change of what is made
+VERSION = 2  # of the rooms: a change of what is made
 PEAK = 0.9
 
 
