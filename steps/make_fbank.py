@@ -136,7 +136,7 @@ def read_task(args: argparse.Namespace) -> tuple[FeatureParts, FbankConfig, "Aug
     augmenter, settings = None, config.model_dump()
     if args.augment:
         augmenter = make_augmenter(config.sample_rate, args)
-        given = {"type": args.augment, "args": augmenter.args.model_dump(), "files": augmenter.fingerprint()}
+        given = {"type": args.augment, "args": augmenter.args.model_dump(), "files": augmenter.file_fingerprint()}
         settings["augment"] = {**given, "seed": augmenter.seed}
     work = FeatureParts(
         data_dir=args.data_dir,

@@ -17,6 +17,7 @@ import soundfile
 import torch
 import yaml
 
+from steps import make_fbank
 from sv.audio import read_wav
 from sv.config import FbankConfig
 from sv.errors import UserError
@@ -385,6 +386,10 @@ def test_augmented_features_are_the_same_for_any_split_and_of_the_audio_that_is_
         kind, snr_db, name = told[utt].split()
         assert kind == "noise" and 0 <= float(snr_db) <= 15 and name in ("noise/a", "noise/b")
     step(data, 1, "--augment", "noise", "--noise-data", noise, actions="begin")  # nothing to do
+    words = ["begin", str(data), str(data / "fbank"), *map(str, options)]
+    assert not make_fbank.read_task(make_fbank.parse(words))[0].mark().stale()
+    (noise / "b.wav").write_bytes((noise / "a.wav").read_bytes())  # of the same size
+    assert "options differ" in make_fbank.read_task(make_fbank.parse(words))[0].mark().stale()
     clean = {utt: expected(utt, spec, False) for utt, spec in read_table(data / "wav.scp").items()}
     assert all(three[utt].mean() > clean[utt].mean() for utt in clean)  # noise fills the gaps
     with pytest.raises(UserError, match=r"the types that have a weight are music, and none of them is in noise_data"):
