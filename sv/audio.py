@@ -32,6 +32,9 @@ from sv.io import DataDir
 
 Waveform = NDArray[np.float32]  # (samples,)
 
+ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64")  # of files that are read
+UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm")  # of audio that libsndfile does not read: to be converted
+
 _STREAM_SIZES = 0x7FFF0000  # chunk sizes from here on are what a program writes that can not know the length yet
 _LONGEST = 1 << 40  # samples; libsndfile's "length unknown" is more
 

@@ -137,16 +137,30 @@ def test_archives_are_fetched_checked_and_unpacked(
         (["--musan", "empty", "out"], "empty/noise does not exist"),
         (["--add", "noise=empty", "out"], "empty holds no audio files"),
         (["--add", "noise=bad", "out"], "bad/x.wav: can not be read as audio"),
+        (["--add", "noise=m4a", "out"], "m4a: 1 files, the first m4a/x.m4a, must be converted first"),
     ],
 )
 def test_what_can_not_be_listed_is_named(call, tmp_path, monkeypatch, words, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "bad").mkdir()
-    (tmp_path / "bad/x.wav").write_text("no audio")
+    for name in ("bad/x.wav", "m4a/x.m4a"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("no audio")
     with pytest.raises(UserError, match=message):
         call("prepare_musan", *words)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("ending", ["mp3", "opus", "ogg", "flac"])
+def test_noise_of_every_format_that_is_read_may_be_listed(call, tmp_path, ending):
+    (tmp_path / "in").mkdir()
+    rng = np.random.default_rng(0)
+    coded = {"format": "OGG", "subtype": "OPUS"} if ending == "opus" else {}
+    soundfile.write(tmp_path / f"in/a.{ending}", rng.normal(0, 0.1, RATE), RATE, **coded)
+    call("prepare_musan", "--add", f"noise={tmp_path / 'in'}", tmp_path / "out")
+    clips = Clips(tmp_path / "out", NOISE_TYPES, RATE)
+    assert clips.ids == [f"noise/in/a.{ending}"]
+    assert 0.05 < clips.read(0, 2000, 0.0, 0.0).std() < 0.2
 
 
 def test_the_image_method_puts_sound_where_geometry_says():
