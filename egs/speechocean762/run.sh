@@ -139,7 +139,8 @@ if in_stage 1 "data and trial lists"; then
   fi
   local/prepare_speechocean762.py "$corpus" "$data"
   if [ "${#noises[@]}" -gt 0 ]; then
-    local/prepare_augmentation.sh --musan "$musan" --rirs "$rirs" "$data/train" "$data/noises" "$data/rirs"
+    local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" \
+      "$data/train" "$data/noises" "$data/rirs"
   fi
 fi
 

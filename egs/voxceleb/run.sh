@@ -164,7 +164,8 @@ if in_stage 1 "data lists"; then
   fi
   local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" "${converted[@]}" ${lists:+--lists "$lists"} "$data"
   if [ "${#noises[@]}" -gt 0 ]; then
-    local/prepare_augmentation.sh --musan "$musan" --rirs "$rirs" "$data/vox2_dev" "$data/noises" "$data/rirs"
+    local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" \
+      "$data/vox2_dev" "$data/noises" "$data/rirs"
   fi
 fi
 

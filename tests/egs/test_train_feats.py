@@ -1,9 +1,13 @@
 """The other ways of training through a recipe: waveforms augmented on the way, shards, augmented copies in arks."""
 
 import re
+import shutil
 
 import pytest
+import soundfile
+from scipy.signal import resample_poly
 
+from sv.io import read_table
 from tests.faults.runs import OPTIONS
 
 pytestmark = pytest.mark.recipe
@@ -43,3 +47,22 @@ def test_from_augmented_copies(run, corpora):
     said = train(run, corpora, "copies", "--augment", "reverb noise babble")
     assert "9 speakers to train on, 3 held out; 432 utterances" in said
     assert len((corpora.parent / "data-copies/vox2_dev_noise/utt2augment").read_text().splitlines()) == 144
+
+
+def test_telephone_speech_of_8_khz_with_made_up_noise(run, corpora, root, tmp_path):
+    narrow = tmp_path / "corpora"
+    for path in corpora.rglob("*.wav"):
+        copy = narrow / path.relative_to(corpora)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(copy, resample_poly(soundfile.read(path)[0], 1, 2), 8000, subtype="PCM_16")
+    for path in corpora.rglob("*.txt"):
+        shutil.copy(path, narrow / path.relative_to(corpora))
+    config = tmp_path / "small_8k.yaml"
+    preset = root / "egs/voxceleb/conf/resnet34_8k.yaml"
+    config.write_text(f"base: {preset}\nmodel: resnet_small\nscheduler_args: {{warm_up_epoch: 1}}\n")
+    said = train(run, narrow, "online", "--config", config, "--train-feats", "online")
+    lines = [float(share) for share in re.findall(r"drawn: .*telephone_percent (\S+)", said)]
+    assert len(lines) == 3 and all(30 < share < 70 for share in lines)
+    for kind in ("noises", "rirs"):
+        made_up = read_table(tmp_path / f"data-online/{kind}/wav.scp").values()
+        assert {soundfile.info(path).samplerate for path in made_up} == {8000}
