@@ -14,11 +14,11 @@ FOLDERS = ["bench", "egs", "local", "steps", "sv", "tests", "tools"]
 
 # Rows of sv, the bottom one first; may_use says what they mean.
 BOTTOM = {
-    "durations",
     "audio",
     "augment",
     "config",
     "disk",
+    "durations",
     "errors",
     "experiment",
     "feature_parts",

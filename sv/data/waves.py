@@ -1,7 +1,8 @@
 """Where the waveforms of training utterances come from: parts of them, read without decoding the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -68,7 +69,6 @@ class WavSource:
         self._where = data.audio_list
         self.utts: Sequence[str] = sorted(data.utts, key=str.encode)
         self._specs = [self._spec_of(data, utt) for utt in self.utts]
-        self._segments = data.segments
         starts = [data.segments[utt][1] if data.segments else 0.0 for utt in self.utts]
         self._first = (np.array(starts) * sample_rate).astype(np.int64)
         self.speakers = sorted(set(data.utt2spk.values()), key=str.encode)
@@ -108,7 +108,8 @@ class WavSource:
                 [self._by_duration(durations.get(utt, ""), f"{table}: {utt}") for utt in self.utts], np.int64
             )
         with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-            return np.fromiter(pool.map(self._length_by_header, range(len(self.utts))), np.int64, len(self.utts))
+            lengths = pool.map(partial(self._length_by_header, data.segments), range(len(self.utts)))
+            return np.fromiter(lengths, np.int64, len(self.utts))
 
     def _by_duration(self, duration: str, where: str) -> int:
         try:
@@ -116,13 +117,13 @@ class WavSource:
         except ValueError:
             raise UserError(f"{where} has {duration!r}, not a number; run tools/get_utt2dur.sh") from None
 
-    def _length_by_header(self, utt: int) -> int:
+    def _length_by_header(self, segments: Mapping[str, tuple[str, float, float]], utt: int) -> int:
         name, spec = self.utts[utt], self._specs[utt]
         try:
             samples = info(spec).samples
-            if not self._segments:
+            if not segments:
                 return samples
-            start, end = segment_span(spec, *self._segments[name][1:], samples, self.sample_rate)
+            start, end = segment_span(spec, *segments[name][1:], samples, self.sample_rate)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
         return end - start

@@ -3,8 +3,8 @@
 Held-out tests and class means take the encoder as it is: utterances have any length there, and each would be compiled
 anew. The crops of a training have one length, thus one graph; large-margin fine-tuning is another training. The head
 stays as it is: its passes over blocks of speakers are its own kernels already. Each process compiles for itself, within
-DistributedDataParallel, so that a split head and the sums of gradients are what they are without. torch keeps what it has
-compiled in TORCHINDUCTOR_CACHE_DIR (a folder of the temporary one), from which the next start is quick.
+DistributedDataParallel, so that a split head and the sums of gradients are what they are without. torch keeps what it
+has compiled in TORCHINDUCTOR_CACHE_DIR (a folder in /tmp), from which the next start is quick.
 """
 
 from typing import cast
