@@ -24,7 +24,7 @@ from sv.training.plan import plan_training
 from sv.training.system import check_start
 
 MAX_FRAMES = 20000  # of steps/extract_embeddings.sh, which recipes leave as it is
-TRAINED_FROM = {"ark": "feats.scp", "online": "wav.scp", "shard": "shard.list"}
+TRAINED_FROM = {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}  # by stage 2
 
 
 def main() -> None:
