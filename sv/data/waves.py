@@ -16,6 +16,7 @@ from sv.io import DataDir, read_table
 
 Longs = NDArray[np.int64]
 
+_LONGEST = 1 << 62  # samples: the end of what has none
 _HEADER_THREADS = 16  # a file's header on a network disk takes milliseconds, nearly all of them waiting
 
 
@@ -69,12 +70,12 @@ class WavSource:
         self._where = data.audio_list
         self.utts: Sequence[str] = sorted(data.utts, key=str.encode)
         self._specs = [self._spec_of(data, utt) for utt in self.utts]
-        starts = [data.segments[utt][1] if data.segments else 0.0 for utt in self.utts]
-        self._first = (np.array(starts) * sample_rate).astype(np.int64)
+        spans = [data.segments[utt][1:] if data.segments else (0.0, np.inf) for utt in self.utts]
+        self._first, end = (np.minimum(np.array(spans) * sample_rate, _LONGEST)).astype(np.int64).T
         self.speakers = sorted(set(data.utt2spk.values()), key=str.encode)
         number = {name: i for i, name in enumerate(self.speakers)}
         self.speaker: Longs = np.array([number[self._speaker_of(data, utt)] for utt in self.utts], dtype=np.int64)
-        self.num_samples = self._lengths(data)
+        self.num_samples = np.minimum(self._lengths(data), end - self._first)  # utt2dur may be rounded up, or another's
 
     def read(self, utt: int, start: int, num_samples: int) -> Waveform:
         first = int(self._first[utt]) + start
