@@ -1,8 +1,8 @@
 """Batches of augmented 2-s crops from waveforms, for bench/loader.py: the usual way, its parts, ours, shards and arks.
 
 The usual way: a DataLoader whose items decode a whole file, crop it, augment it (60 % of them: half with a room, half
-with noise) and compute its fbank, one by one. Speech is real where SV_CORPORA is set (files of 8 s joined from
-speechocean762), else noise; half of the files are FLAC, half WAV. All are in the page cache.
+with noise, as ours here) and compute its fbank, one by one. Speech is real where SV_CORPORA is set (files of 8 s joined
+from speechocean762), else noise; half of the files are FLAC, half WAV. All are in the page cache.
 """
 
 import os
@@ -20,7 +20,7 @@ from torchaudio.compliance.kaldi import fbank as usual_fbank
 from torchaudio.functional import fftconvolve
 
 from bench.common import best_seconds, report
-from sv.config import Config, parse_config
+from sv.config import AugmentArgs, Config, parse_config
 from sv.data import (
     ArkDataset,
     Augmenter,
@@ -79,11 +79,11 @@ class Corpus:
         return folder
 
     def online(self, source: WaveSource, prob: float) -> OnlineDataset:
-        args = config_of().dataset_args
+        args, half_rooms = config_of().dataset_args, AugmentArgs(reverb=1.0, noise=1.0)
         augmenter = Augmenter(
-            args.augment_args, prob=prob, seed=0, sample_rate=RATE, noise_data=self.noises, reverb_data=self.rirs
+            half_rooms, prob=prob, seed=0, sample_rate=RATE, noise_data=self.noises, reverb_data=self.rirs
         )
-        return OnlineDataset(source, np.arange(len(source.utts)), source.speaker[None], augmenter, args, seed=0)
+        return OnlineDataset(source, source.speaker[None], augmenter, args, seed=0)
 
     def arks(self) -> ArkDataset:
         return ArkDataset(CropReader(read_index(self.folder), 80), num_frms=CROP, seed=0)
@@ -207,7 +207,7 @@ def epoch(dataset: Batches, workers: int) -> None:
 
 
 def dataset_size(dataset: Batches) -> int:
-    return len(dataset.reader.index if isinstance(dataset, ArkDataset) else dataset.rows)  # type: ignore[attr-defined]
+    return len(dataset.reader.index if isinstance(dataset, ArkDataset) else dataset.source.utts)  # type: ignore[attr-defined]
 
 
 def exhaust(loader: DataLoader[torch.Tensor]) -> None:

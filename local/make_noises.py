@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 
 from sv.audio import parse_source
+from sv.config import load_config
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, DoneMark, write_table
 
@@ -63,8 +64,11 @@ def main() -> None:
     parser.add_argument("--num-speech", type=int, default=1000, help="its recordings that are used, at most")
     parser.add_argument("--count", type=int, default=60, help="noises")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate it is then")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if args.config:
+        args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if args.count < 1 or args.num_speech < 1 or args.sample_rate < 1000 or args.seed < 0:
         raise UserError("--count and --num-speech must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
     speech = draw_speech(args.speech, args.num_speech, args.seed) if args.speech else {}

@@ -14,10 +14,11 @@ import numpy as np
 import soundfile
 
 from local.rooms import draw_room, impulse_response
+from sv.config import load_config
 from sv.errors import UserError, log, run_step
 from sv.io import DoneMark, write_table
 
-VERSION = 1  # of the rooms: a change of what is made
+VERSION = 2  # of the rooms: a change of what is made
 PEAK = 0.9
 
 
@@ -26,8 +27,11 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the list and the files")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate it is then")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
+    if args.config:
+        args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if args.count < 1 or args.sample_rate < 1000 or args.seed < 0:
         raise UserError("--count must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}

@@ -13,16 +13,16 @@ set -euo pipefail
 # Options
 musan=                # DIR: MUSAN; empty: coloured noise, and babble of <speech-data>
 rirs=                 # DIR: RIRS_NOISES; empty: rooms by the image method
-sample_rate=16000     # Hz, of what is made up
+config=               # FILE: YAML of a system, whose sample rate what is made up gets (default: 16 kHz)
 . tools/parse_options.sh
 
 if [ -n "$musan" ]; then
   local/prepare_musan.py --musan "$musan" "$2"
 else
-  local/make_noises.py --speech "$1" --sample-rate "$sample_rate" "$2"
+  local/make_noises.py --speech "$1" ${config:+--config "$config"} "$2"
 fi
 if [ -n "$rirs" ]; then
   local/prepare_rirs.py --rirs "$rirs" "$3"
 else
-  local/make_rirs.py --sample-rate "$sample_rate" "$3"
+  local/make_rirs.py ${config:+--config "$config"} "$3"
 fi

@@ -32,13 +32,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
-from sv.audio import MAX_OVERSHOOT_S, info
+from sv.audio import ENDINGS, UNREADABLE, info
+from sv.durations import MAX_OVERSHOOT_S, write_seconds
 from sv.errors import UserError, log, run_step
 from sv.io import check_id, folder_lock, write_table
 from sv.io.tables import FORBIDDEN_IN_IDS
 
-ENDINGS = {"wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64"}
-UNREADABLE = {"m4a", "mp4", "aac", "wma", "amr", "webm"}  # audio that libsndfile does not read
 MIN_DURATION_S = 0.025  # a frame of features
 SHOWN = 20  # faults
 SEED = 762
@@ -275,7 +274,7 @@ def make_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
         utt = check_id(f"{spk}/{safe(row.rest)}{row.suffix}", row.where)
         if (other := rows_of.setdefault(utt, row)) is not row:
             raise UserError(f"{row.where} and {other.where} would both be utterance {utt}; leave one of them out")
-        tables["utt2spk"][utt], tables["utt2dur"][utt] = spk, f"{row.seconds:.4f}"
+        tables["utt2spk"][utt], tables["utt2dur"][utt] = spk, write_seconds(row.seconds)
         recording = utt
         if "segments" in tables:
             recording = check_id(f"{safe(row.name)}.wav", row.where)

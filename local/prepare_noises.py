@@ -6,11 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local.download import Remote, check, fetch, untar, unzip
-from sv.audio import info
+from sv.audio import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log
 from sv.io import check_id, write_table
 
-AUDIO = {".wav", ".flac", ".ogg"}
 _THREADS = 16
 
 
@@ -18,13 +17,20 @@ def audio_files(folder: Path) -> list[Path]:
     """All audio files under a folder, sorted; hidden names, such as macOS leaves (`._a.wav`), are passed over.
 
     Raises:
-        UserError: no such folder, or none in it.
+        UserError: no such folder, none in it, or one of a format that must be converted.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; give the folder, or fetch it with --download true")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in AUDIO and not path.name.startswith("."))
+    seen = [(path.suffix.lower()[1:], path) for path in sorted(folder.rglob("*")) if not path.name.startswith(".")]
+    unreadable = [path for ending, path in seen if ending in UNREADABLE]
+    if unreadable:
+        raise UserError(
+            f"{folder}: {len(unreadable)} files, the first {unreadable[0]}, must be converted first "
+            "(ffmpeg -i IN OUT.flac), or moved elsewhere"
+        )
+    files = [path for ending, path in seen if ending in ENDINGS]
     if not files:
-        raise UserError(f"{folder} holds no audio files ({', '.join(sorted(AUDIO))}); give another folder")
+        raise UserError(f"{folder} holds no audio files ({', '.join(ENDINGS)}); give another folder")
     return files
 
 

@@ -44,6 +44,7 @@ def plan_features(
     num_parts: int,
     noise_data: str = "",
     reverb_data: str = "",
+    train_feats: str = "ark",
 ) -> Iterator[PlannedFeatures]:
     """What steps/make_fbank.sh is to do for each set.
 
@@ -54,9 +55,10 @@ def plan_features(
         config: YAML of the system.
         num_parts: jobs of a set.
         noise_data, reverb_data: folders that copies are augmented from.
+        train_feats: where training is not from arks, the test set alone gets any.
     """
     origin = train_sets[0]
-    for folder in (*train_sets, test_set):
+    for folder in (*train_sets, test_set) if train_feats == "ark" else (test_set,):
         kind = folder.name.removeprefix(f"{origin.name}_")
         words = ["begin", str(folder), str(fbank / folder.name), "--config", str(config)]
         words += ["--dither", "false" if folder == test_set else "true"]
@@ -84,7 +86,7 @@ def main() -> None:
     parser.add_argument("--nj", type=int, default=1, help="jobs of a set")
     parser.add_argument("--noise-data", default="")
     parser.add_argument("--reverb-data", default="")
-    parser.add_argument("--train-feats", default="ark", help="shard: the original's shards are counted, too")
+    parser.add_argument("--train-feats", default="ark", help="online: no features for training; shard: shards instead")
     args = parser.parse_args()
     planned = plan_features(
         args.train_sets,
@@ -94,6 +96,7 @@ def main() -> None:
         num_parts=args.nj,
         noise_data=args.noise_data,
         reverb_data=args.reverb_data,
+        train_feats=args.train_feats,
     )
     needed = {features.ark_dir: features.bytes_to_come for features in planned}
     if args.train_feats == "shard" and (args.train_sets[0] / "wav.scp").is_file():

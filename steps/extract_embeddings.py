@@ -18,7 +18,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["begin", "part", "join"])
     parser.add_argument("exp_dir", type=Path, help="folder with config.yaml and models/")
-    parser.add_argument("data_dir", type=Path, help="data dir with feats.scp")
+    parser.add_argument("data_dir", type=Path, help="data dir with feats.scp (or what --feats takes)")
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--model", type=Path, help="state dict; default: <exp-dir>/models/avg_model.pt")
     parser.add_argument("--num-parts", type=int, default=1)
@@ -27,6 +27,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--num-threads", type=int, default=1, help="of a part, on the CPU")
     parser.add_argument("--max-frames", type=int, default=0, help="cut longer utterances; 0: never")
     parser.add_argument("--batch-frames", type=int, default=0, help="on a GPU: utterances of equal length together")
+    parser.add_argument(
+        "--feats", choices=["ark", "online", "shard"], default="ark", help="read them, or work them out from waveforms"
+    )
     return parser.parse_args()
 
 
@@ -42,7 +45,7 @@ def begin(work: Extraction, num_parts: int, gpus: str) -> tuple[int, int]:
     check_inputs(work)
     num_gpus = len(parse_gpus(gpus))
     clear(work)
-    return min(num_parts, len(work.feats)), num_gpus
+    return min(num_parts, len(work.utts)), num_gpus
 
 
 def run_part(work: Extraction, args: argparse.Namespace) -> None:
@@ -60,7 +63,7 @@ def main() -> None:
     args = parse()
     if not 1 <= args.part <= args.num_parts:
         raise UserError(f"--part {args.part} of --num-parts {args.num_parts}; parts count from 1")
-    work = Extraction(args.exp_dir, args.data_dir, args.out_dir, args.model, args.max_frames)
+    work = Extraction(args.exp_dir, args.data_dir, args.out_dir, args.model, args.max_frames, args.feats)
     if args.action == "begin":
         print(*begin(work, args.num_parts, args.gpus))
     elif args.action == "part":

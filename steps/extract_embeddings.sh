@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Embeddings of whole utterances, one each, from a data dir's features; nj parts at a time, on CPUs or GPUs.
 #
-# Reads   <exp-dir>/config.yaml, models/avg_model.pt (or --model), <data-dir>/feats.scp, utt2num_frames, fbank.yaml
-# Leaves  <out-dir>/xvector.{ark,scp} in the order of feats.scp, .done, log/extract.JOB.log; <out-dir>/parts until it is done
+# Reads   <exp-dir>/config.yaml, models/avg_model.pt (or --model), <data-dir>/feats.scp, utt2num_frames, fbank.yaml;
+#         with --feats online wav.scp and utt2spk, with --feats shard shard.list
+# Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it is done
 #
 # Parts that share a GPU of this machine run four at a time, as each of them holds the model.
 # The mean is subtracted over the whole utterance. Killed and started again with the same nj, parts that were whole are
@@ -24,6 +25,7 @@ cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md
 gpus=none             # "0,1": part N takes the N-th of them, and round again; auto: one if there is one; none: CPU
 model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
 num_threads=1         # threads of a job on the CPU
+feats=ark             # ark: features of <data-dir>; online: worked out from its waveforms; shard: from its shards
 max_frames=20000      # longer utterances (200 s) are cut into equal chunks and their embeddings averaged; 0: never
 batch_frames=0        # on a GPU: utterances of equal length together, up to so many frames; 0: one by one
 . tools/parse_options.sh
@@ -36,7 +38,7 @@ out=${3:-$exp_dir/embeddings/$(basename "$data")}
 if [ -d "$exp_dir" ] && [ -d "$data" ]; then # else the first step says what is missing
   hold_lock "$out/.lock" "$out is being filled"
 fi
-args=("$exp_dir" "$data" "$out" --max-frames "$max_frames")
+args=("$exp_dir" "$data" "$out" --max-frames "$max_frames" --feats "$feats")
 if [ -n "$model" ]; then
   args+=(--model "$model")
 fi

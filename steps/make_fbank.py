@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from sv.audio import Utterances, estimate_hours
 from sv.config import Config, FbankConfig, load_config
+from sv.durations import write_seconds
 from sv.errors import UserError, log, run_step
 from sv.feature_parts import FeatureParts
 from sv.io import atomic_write
@@ -94,7 +95,7 @@ def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace,
                 f"remove it from {utterances.source} and run tools/fix_data_dir.sh {work.data_dir}"
             )
         noise = dither_noise(utt, samples)[None] if config.dither > 0 else None
-        return fbank(waveform, noise)[0].numpy(), (frames, f"{samples / config.sample_rate:.4f}", *given)
+        return fbank(waveform, noise)[0].numpy(), (frames, write_seconds(samples / config.sample_rate), *given)
 
     work.make(args.part, args.num_parts, compute, compress=True)
 
@@ -135,7 +136,7 @@ def read_task(args: argparse.Namespace) -> tuple[FeatureParts, FbankConfig, "Aug
     augmenter, settings = None, config.model_dump()
     if args.augment:
         augmenter = make_augmenter(config.sample_rate, args)
-        given = {"type": args.augment, "args": augmenter.args.model_dump(), "files": augmenter.fingerprint()}
+        given = {"type": args.augment, "args": augmenter.args.model_dump(), "files": augmenter.file_fingerprint()}
         settings["augment"] = {**given, "seed": augmenter.seed}
     work = FeatureParts(
         data_dir=args.data_dir,

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Draw one utterance as it is and with each kind of augmentation, to see and hear what training gets.
 
-Reads   <data-dir>/wav.scp; folders of noise and of impulse responses, as for training
+Reads   <data-dir>/wav.scp; folders of noise and of impulse responses, as for training; with --config a system's
+        fbank_args, augment_args and, if it has a telephone_prob, what a telephone line makes of it
 Writes  <out>.png, log-mel features of each kind one below the other; with --wav true also <out>-<kind>.wav
 
 e.g.: steps/plot_augmentation.py --noise-data data/noises --reverb-data data/rirs data/train 000010011 augmented
@@ -15,11 +16,12 @@ import torch
 from torch import Tensor
 
 from sv.audio import Utterances
-from sv.config import AugmentArgs, FbankConfig
+from sv.config import DatasetArgs, FbankConfig, load_config
 from sv.data import Augmenter
 from sv.errors import UserError, run_step
 from sv.features import Fbank
 from sv.io import DataDir
+from sv.telephone import telephone
 
 
 def draw(sounds: dict[str, Tensor], config: FbankConfig, path: Path) -> None:
@@ -51,15 +53,17 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="without .png")
     parser.add_argument("--noise-data", default="")
     parser.add_argument("--reverb-data", default="")
+    parser.add_argument("--config", type=Path, help="YAML of a system")
     parser.add_argument("--wav", choices=["true", "false"], default="false", help="write the waveforms, too")
     parser.add_argument("--seed", type=int, default=0, help="of the draws")
     args = parser.parse_args()
-    config = FbankConfig()
+    system = load_config(args.config).dataset_args if args.config else DatasetArgs()
+    config = system.fbank_args
     utterances = Utterances(DataDir(args.data_dir), config.sample_rate)
     if args.utt not in utterances.ids:
         raise UserError(f"{args.utt} is not in {utterances.source}; give one of its ids, such as {utterances.ids[0]}")
     augmenter = Augmenter(
-        AugmentArgs(),
+        system.augment_args,
         prob=1.0,
         seed=args.seed,
         sample_rate=config.sample_rate,
@@ -71,8 +75,10 @@ def main() -> None:
     for kind in augmenter.kinds:
         waveform, what = augmenter.augment(args.utt, clean, kind)
         sounds[what if len(what) < 90 else f"{what[:87]}..."] = waveform
+    if system.telephone_prob:
+        sounds["telephone"] = telephone(clean, config.sample_rate)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    draw(sounds, config, args.out.with_suffix(".png"))
+    draw(sounds, config, args.out.with_name(f"{args.out.name}.png"))
     if args.wav == "true":
         for title, waveform in sounds.items():
             path = args.out.with_name(f"{args.out.name}-{title.split()[0]}.wav")

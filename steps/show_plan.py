@@ -24,6 +24,7 @@ from sv.training.plan import plan_training
 from sv.training.system import check_start
 
 MAX_FRAMES = 20000  # of steps/extract_embeddings.sh, which recipes leave as it is
+TRAINED_FROM = {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}  # by stage 2
 
 
 def main() -> None:
@@ -83,6 +84,7 @@ def show_features(config: Config, args: argparse.Namespace) -> Iterator[str]:
         num_parts=args.nj,
         noise_data=args.flag_noise_data,
         reverb_data=args.flag_reverb_data,
+        train_feats=config.train_feats,
     )
     total = 0.0
     for features in planned:
@@ -95,8 +97,9 @@ def show_features(config: Config, args: argparse.Namespace) -> Iterator[str]:
 
 
 def show_training(config: Config, args: argparse.Namespace) -> Iterator[str]:
-    if not (args.train_set / "feats.scp").is_file():
-        yield f"{args.exp_dir}: to do, {args.train_set} has no features yet, on which the iterations depend"
+    needed = args.train_set / TRAINED_FROM[config.train_feats]
+    if not needed.is_file():
+        yield f"{args.exp_dir}: to do, there is no {needed} yet, on which the iterations depend"
         return
     init = Path(args.checkpoint) if args.checkpoint else None
     yield from plan_training(config, args.train_set, args.exp_dir, num_procs=count_procs(args), init=init).lines()
@@ -105,8 +108,9 @@ def show_training(config: Config, args: argparse.Namespace) -> Iterator[str]:
 def show_embeddings(config: Config, args: argparse.Namespace) -> Iterator[str]:
     for folder in (args.features[0], args.test_set):
         out = args.exp_dir / "embeddings" / folder.name
+        feats = "ark" if folder == args.test_set else config.train_feats
         try:
-            why = Extraction(args.exp_dir, folder, out, max_frames=MAX_FRAMES).mark().stale()
+            why = Extraction(args.exp_dir, folder, out, max_frames=MAX_FRAMES, feats=feats).mark().stale()
         except UserError as error:
             why = str(error)
         yield f"{out}: {'to do, ' + why if why else 'done'}"

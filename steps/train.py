@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train a network, or go on with a training that was ended; steps/train.sh is the usual way to call this.
 
-Reads   <data-dir>/{feats.scp,utt2spk,utt2num_frames,fbank.yaml}, the system's options (see steps/make_config.py).
+Reads   <data-dir>, of which what steps/train.sh says, the system's options (see steps/make_config.py).
 Writes  <exp-dir>/{config.yaml,spk2id,heldout_spk,train.log,metrics.jsonl,tensorboard/,models/,checkpoints/}.
 """
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034  # options are read by their names
-# Train a network from the features of a data dir, or go on with a training that was ended.
+# Train a network from the features or waveforms of a data dir, or go on with a training that was ended.
 # Usage: steps/train.sh [options] <data-dir> <exp-dir>
 # e.g.: steps/train.sh --config egs/voxceleb/conf/resnet34.yaml --loss sphereface2 --gpus 0,1 data/vox2_dev exp/resnet34
 #
-# Reads   <data-dir>/{feats.scp,utt2spk,utt2num_frames,fbank.yaml}, with --train-feats online also wav.scp (the features are
-#         then for the held-out speakers)
+# Reads   <data-dir>/{feats.scp,utt2spk,utt2num_frames,fbank.yaml}; with --train-feats online {wav.scp,utt2spk}, and segments
+#         and utt2dur if there are; with --train-feats shard shard.list
 # Leaves  <exp-dir>/{config.yaml,spk2id,heldout_spk,train.log,metrics.jsonl,tensorboard/}, models/{model_N,best}.pt and
 #         checkpoints/; the same command goes on where a killed one was, and does nothing when training is complete.
 set -euo pipefail

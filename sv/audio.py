@@ -26,12 +26,15 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sv.durations import outside, segment_span
 from sv.errors import UserError
 from sv.io import DataDir
 
 Waveform = NDArray[np.float32]  # (samples,)
 
-MAX_OVERSHOOT_S = 0.5  # a segment may end so much behind its recording, as in Kaldi's extract-segments
+ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64")  # of files that are read
+UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm")  # of audio that libsndfile does not read: to be converted
+
 _STREAM_SIZES = 0x7FFF0000  # chunk sizes from here on are what a program writes that can not know the length yet
 _LONGEST = 1 << 40  # samples; libsndfile's "length unknown" is more
 
@@ -117,7 +120,7 @@ def read_wav(
             return _cut(change_speed(_decode(f, name, 0, f.frames), sample_rate, source.speed), name, start, end)
         stop = f.frames if end is None else end
         if not 0 <= start < stop <= f.frames:
-            raise _outside(name, start, stop, f.frames)
+            raise outside(name, start, stop, f.frames)
         return _decode(f, name, start, stop)
 
 
@@ -164,7 +167,7 @@ def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int
     with _open_sound(file, name) as f:
         _check_format(f, name, sample_rate)
         if not 0 <= start < end <= f.frames:
-            raise _outside(name, start, end, f.frames)
+            raise outside(name, start, end, f.frames)
         return _decode(f, name, start, end)
 
 
@@ -285,12 +288,8 @@ def _decode(f: soundfile.SoundFile, name: str, start: int, stop: int) -> Wavefor
 def _cut(waveform: Waveform, name: str, start: int, end: int | None) -> Waveform:
     stop = len(waveform) if end is None else end
     if not 0 <= start < stop <= len(waveform):
-        raise _outside(name, start, stop, len(waveform))
+        raise outside(name, start, stop, len(waveform))
     return waveform[start:stop]
-
-
-def _outside(name: str, start: int, stop: int, samples: int) -> UserError:
-    return UserError(f"{name}: samples {start} to {stop} wanted, {samples} there; mend segments (end is in seconds)")
 
 
 def _truncated(name: str, promised: str, present: str) -> UserError:
@@ -317,6 +316,7 @@ class Utterances:
         self.source = data.audio_list
         self.ids = data.utts
         self._whole = lru_cache(maxsize=1)(self._read_whole)  # neighbors in `segments` share their recording
+        self._header = lru_cache(maxsize=64)(self._read_header)  # by several threads
 
     def read(self, utt: str) -> Waveform:
         """One waveform, (samples,) float32.
@@ -338,34 +338,45 @@ class Utterances:
         return source.path if source.speed == 1.0 else ""
 
     def duration(self, utt: str) -> float:
-        """Seconds of an utterance, by `segments` or else by the header of its file.
+        """Seconds that `read` gives of an utterance, by `segments` and the header of its file.
+
+        Where the recording of a segment is a command that may not run, its end is taken for there.
 
         Raises:
-            UserError: as `info`, with the utterance before it.
+            UserError: as `read`, as far as headers tell.
         """
         try:
-            if self.data.segments:
-                _, start_s, end_s = self.data.segments[utt]
+            if not self.data.segments:
+                return self._header(self.data.wav_scp[utt]).duration_s
+            recording, start_s, end_s = self.data.segments[utt]
+            spec = self._spec_of(recording)
+            if not self.allow_pipes and parse_source(spec).command:
                 return end_s - start_s
-            return info(self.data.wav_scp[utt], self.allow_pipes).duration_s
+            header = self._header(spec)
+            start, end = segment_span(recording, start_s, end_s, header.samples, header.sample_rate)
+            return (end - start) / header.sample_rate
         except UserError as error:
             raise UserError(f"{utt}: {error}") from error
 
     def _read_segment(self, recording: str, start_s: float, end_s: float) -> Waveform:
-        if recording not in self.data.wav_scp:
-            raise UserError(f"recording {recording} is not in {self.data.path / 'wav.scp'}; run tools/fix_data_dir.sh")
-        spec = self.data.wav_scp[recording]
-        start, end = int(start_s * self.sample_rate), int(end_s * self.sample_rate)
+        spec = self._spec_of(recording)
         if spec.endswith("|"):
             waveform = self._whole(spec)
-            return _cut(waveform, recording, start, self._within(end, len(waveform)))
-        return read_wav(spec, self.sample_rate, False, start, self._within(end, info(spec).samples))
+            start, end = segment_span(recording, start_s, end_s, len(waveform), self.sample_rate)
+            return waveform[start:end]
+        start, end = segment_span(recording, start_s, end_s, self._header(spec).samples, self.sample_rate)
+        return read_wav(spec, self.sample_rate, False, start, end)
+
+    def _spec_of(self, recording: str) -> str:
+        if recording not in self.data.wav_scp:
+            raise UserError(f"recording {recording} is not in {self.data.path / 'wav.scp'}; run tools/fix_data_dir.sh")
+        return self.data.wav_scp[recording]
 
     def _read_whole(self, spec: str) -> Waveform:
         return read_wav(spec, self.sample_rate, self.allow_pipes)
 
-    def _within(self, end: int, samples: int) -> int:
-        return samples if samples < end <= samples + MAX_OVERSHOOT_S * self.sample_rate else end
+    def _read_header(self, spec: str) -> AudioInfo:
+        return info(spec, self.allow_pipes)
 
 
 def estimate_hours(data_dir: Path, sample_rate: int, sample: int = 200) -> float:

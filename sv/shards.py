@@ -18,11 +18,10 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from sv.audio import read_sound, sound_length
+from sv.audio import ENDINGS, read_sound, sound_length
 from sv.errors import UserError, log
 from sv.io import atomic_write, check_id
 
-AUDIO_ENDINGS = ("wav", "flac", "ogg", "opus", "mp3")
 _BLOCK = tarfile.BLOCKSIZE
 _MAKE_AGAIN = "make it again (steps/make_shards.sh)"
 
@@ -180,7 +179,7 @@ def scan_shard(shard: Path) -> Iterator[Entry]:
     try:
         with open(shard, "rb") as f, tarfile.open(fileobj=f, mode="r:") as tar:
             for key, members in _grouped(tar):
-                ending = next((ending for ending in AUDIO_ENDINGS if ending in members), "")
+                ending = next((ending for ending in ENDINGS if ending in members), "")
                 if ending:
                     found += 1
                     yield _entry(shard, tar, f.fileno(), key, ending, members)

@@ -18,6 +18,7 @@ BOTTOM = {
     "augment",
     "config",
     "disk",
+    "durations",
     "errors",
     "experiment",
     "feature_parts",

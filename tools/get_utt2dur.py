@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The work of tools/get_utt2dur.sh.
 
-Reads   <data-dir>/segments, else wav.scp (headers alone), else feats.scp
+Reads   <data-dir>/wav.scp (headers alone) and segments if there are, else feats.scp
 Writes  <data-dir>/utt2dur "utt seconds"
 """
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sv.audio import Utterances
 from sv.config import read_front_end
+from sv.durations import write_seconds
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table
 from sv.io.ark import read_header, split_location
@@ -43,13 +44,13 @@ def main() -> None:
     if out.is_file() and data.utt2dur.keys() == data.utt2spk.keys():
         log.info("%s is there already", out)
         return
-    if (data.path / "segments").is_file() or (data.path / "wav.scp").is_file():
+    if (data.path / "wav.scp").is_file():
         seconds = from_audio(data, args.nj, args.allow_pipes == "true")
     elif (data.path / "feats.scp").is_file():
         seconds = from_feats(data, args.frame_shift)
     else:
-        raise UserError(f"{data.path} has neither segments, wav.scp nor feats.scp; prepare the data (stage 1)")
-    write_table(out, {utt: f"{value:.4f}" for utt, value in seconds.items()})
+        raise UserError(f"{data.path} has neither wav.scp nor feats.scp; prepare the data (stage 1)")
+    write_table(out, {utt: write_seconds(value) for utt, value in seconds.items()})
     log.info("%s: %d utterances, %.2f hours", out, len(seconds), sum(seconds.values()) / 3600)
 
 

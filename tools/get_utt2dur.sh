@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Duration of each utterance in seconds, without decoding the audio.
 #
-# Reads   <data-dir>/segments, else wav.scp, else feats.scp (frames times --frame-shift)
-# Leaves  <data-dir>/utt2dur; left alone where it already has all utterances
+# Reads   <data-dir>/wav.scp and segments if there are, else feats.scp (frames times --frame-shift)
+# Leaves  <data-dir>/utt2dur; left alone where it already has all utterances. A segment that ends behind its recording is
+#         as long as what is there, as in steps/make_fbank.sh
 #
 # Usage: tools/get_utt2dur.sh [options] <data-dir>
 # e.g.: tools/get_utt2dur.sh data/train

@@ -139,7 +139,8 @@ if in_stage 1 "data and trial lists"; then
   fi
   local/prepare_speechocean762.py "$corpus" "$data"
   if [ "${#noises[@]}" -gt 0 ]; then
-    local/prepare_augmentation.sh --musan "$musan" --rirs "$rirs" "$data/train" "$data/noises" "$data/rirs"
+    local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" \
+      "$data/train" "$data/noises" "$data/rirs"
   fi
 fi
 
@@ -156,8 +157,9 @@ if in_stage 2 "fbank to ark files"; then
     steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$data/train" "$data/test"
   fi
   fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify")
-  parts=("$data/train")
+  parts=()
   if [ "$train_feats" = ark ]; then
+    parts=("$data/train")
     for speed in $speeds; do
       tools/perturb_data_dir_speed.sh "$speed" "$data/train" "$data/train_sp$speed"
       parts+=("$data/train_sp$speed")
@@ -166,7 +168,7 @@ if in_stage 2 "fbank to ark files"; then
   if [ "$train_set" != train ]; then
     rm -f "$data/$train_set/feats.scp" # it points into archives that may be made anew
   fi
-  for part in "${parts[@]}"; do
+  for part in ${parts[@]+"${parts[@]}"}; do
     steps/make_fbank.sh "${fbank_options[@]}" --dither true "$part" "$fbank/$(basename "$part")"
   done
   if [ "$train_feats" = ark ]; then
@@ -182,6 +184,9 @@ if in_stage 2 "fbank to ark files"; then
     tools/combine_data.sh "$data/$train_set" "${parts[@]}"
   fi
   steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/test" "$fbank/test"
+  if [ "$train_feats" != ark ]; then # what training and stage 4 need of train is worked out when it is read
+    tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$data/train"
+  fi
   if [ "$train_feats" = shard ]; then
     steps/make_shards.sh --nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify" "$data/train"
   fi
@@ -200,9 +205,9 @@ fi
 
 if in_stage 4 "embeddings"; then
   steps/average_models.py --num-avg "$num_avg" "$exp_dir"
-  for part in train test; do
-    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$part"
-  done
+  extract_options=(--nj "$nj" --cmd "$cmd" --gpus "$gpus")
+  steps/extract_embeddings.sh "${extract_options[@]}" --feats "$train_feats" "$exp_dir" "$data/train"
+  steps/extract_embeddings.sh "${extract_options[@]}" "$exp_dir" "$data/test"
   steps/compute_mean.py "$exp_dir/embeddings/train/xvector.scp" "$exp_dir/embeddings/train/mean_vec.npy"
 fi
 

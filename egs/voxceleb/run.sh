@@ -164,7 +164,8 @@ if in_stage 1 "data lists"; then
   fi
   local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" "${converted[@]}" ${lists:+--lists "$lists"} "$data"
   if [ "${#noises[@]}" -gt 0 ]; then
-    local/prepare_augmentation.sh --musan "$musan" --rirs "$rirs" "$data/vox2_dev" "$data/noises" "$data/rirs"
+    local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" \
+      "$data/vox2_dev" "$data/noises" "$data/rirs"
   fi
 fi
 
@@ -181,8 +182,9 @@ if in_stage 2 "fbank to ark files"; then
     steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$data/vox2_dev" "$data/vox1"
   fi
   fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify")
-  parts=("$data/vox2_dev")
+  parts=()
   if [ "$train_feats" = ark ]; then
+    parts=("$data/vox2_dev")
     for speed in $speeds; do
       tools/perturb_data_dir_speed.sh "$speed" "$data/vox2_dev" "$data/vox2_dev_sp$speed"
       parts+=("$data/vox2_dev_sp$speed")
@@ -191,7 +193,7 @@ if in_stage 2 "fbank to ark files"; then
   if [ "$train_set" != vox2_dev ]; then
     rm -f "$data/$train_set/feats.scp" # it points into archives that may be made anew
   fi
-  for part in "${parts[@]}"; do
+  for part in ${parts[@]+"${parts[@]}"}; do
     steps/make_fbank.sh "${fbank_options[@]}" --dither true "$part" "$fbank/$(basename "$part")"
   done
   if [ "$train_feats" = ark ]; then
@@ -207,6 +209,9 @@ if in_stage 2 "fbank to ark files"; then
     tools/combine_data.sh "$data/$train_set" "${parts[@]}"
   fi
   steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/vox1" "$fbank/vox1"
+  if [ "$train_feats" != ark ]; then # what training and stage 4 need of vox2_dev is worked out when it is read
+    tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$data/vox2_dev"
+  fi
   if [ "$train_feats" = shard ]; then
     steps/make_shards.sh --nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify" "$data/vox2_dev"
   fi
@@ -225,9 +230,9 @@ fi
 
 if in_stage 4 "embeddings"; then
   steps/average_models.py --num-avg "$num_avg" "$exp_dir"
-  for part in vox2_dev vox1; do
-    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" "$exp_dir" "$data/$part"
-  done
+  extract_options=(--nj "$nj" --cmd "$cmd" --gpus "$gpus")
+  steps/extract_embeddings.sh "${extract_options[@]}" --feats "$train_feats" "$exp_dir" "$data/vox2_dev"
+  steps/extract_embeddings.sh "${extract_options[@]}" "$exp_dir" "$data/vox1"
   steps/compute_mean.py "$exp_dir/embeddings/vox2_dev/xvector.scp" "$exp_dir/embeddings/vox2_dev/mean_vec.npy"
 fi
 

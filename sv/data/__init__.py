@@ -3,11 +3,12 @@
 from sv.data.augmenter import Augmenter
 from sv.data.bad import BadUtts, MendedDataset
 from sv.data.crops import CropReader
-from sv.data.feats import FeatsIndex, read_index
+from sv.data.feats import FeatsIndex, UttIndex, read_index
 from sv.data.loader import ArkDataset, Batch, Dataset, Loader
 from sv.data.online import OnlineDataset
 from sv.data.sampling import Sampler, UtteranceSampler, build_sampler, rows_of, uniform
 from sv.data.shards import ShardSource
+from sv.data.wave_feats import WaveReader, index_waves, open_waves
 from sv.data.waves import WaveSource, WavSource
 
 __all__ = [
@@ -23,10 +24,14 @@ __all__ = [
     "OnlineDataset",
     "Sampler",
     "ShardSource",
+    "UttIndex",
     "UtteranceSampler",
     "WavSource",
+    "WaveReader",
     "WaveSource",
     "build_sampler",
+    "index_waves",
+    "open_waves",
     "read_index",
     "rows_of",
     "uniform",

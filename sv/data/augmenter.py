@@ -145,7 +145,7 @@ class Augmenter:
             clips = self.rirs if kind == REVERB else self.noises
             assert clips is not None, "a type without a folder has no weight"
             ours = clips.of_type[RIR_TYPE if kind == REVERB else _SOURCE[KINDS[kind]]]
-            files[rows] = ours[(draws[rows] * len(ours)).astype(np.int64)]
+            files[rows] = ours[distinct(draws[rows], len(ours))]
         few, many = self.args.babble_speakers
         talkers = few + (uniform(self.seed, epoch, items, _TALKERS) * (many - few + 1)).astype(np.int64)
         count = np.where(kinds == BABBLE, talkers, 1)
@@ -189,6 +189,10 @@ class Augmenter:
         """SHA-256 of the ids of noises and of impulse responses, one behind the other."""
         return "".join(clips.fingerprint() for clips in (self.noises, self.rirs) if clips is not None)
 
+    def file_fingerprint(self) -> str:
+        """The same of their files, see `Clips.file_fingerprint`."""
+        return "".join(clips.file_fingerprint() for clips in (self.noises, self.rirs) if clips is not None)
+
     def describe(self, draws: Draws, sample: int) -> str:
         """One sample's augmentation in words: "noise 7.31 noise/free-sound/0000.wav"."""
         kind = int(draws.kind[sample])
@@ -204,3 +208,18 @@ class Augmenter:
             if (draws.kind == number).any():
                 found[f"{KINDS[number]}_snr"] = float(draws.snr_db[draws.kind == number].mean())
         return found
+
+
+def distinct(draws: Floats, count: int) -> Longs:
+    """Numbers below `count` from draws in [0, 1), (rows, n) each: all of a row differ, until all have come.
+
+    The n-th is drawn from those that are left.
+    """
+    chosen = np.empty(draws.shape, dtype=np.int64)
+    for n in range(draws.shape[1]):
+        begun = n - n % count  # here all are there again
+        number = (draws[:, n] * (count - (n - begun))).astype(np.int64)
+        for earlier in np.sort(chosen[:, begun:n], axis=1).T:
+            number += number >= earlier
+        chosen[:, n] = number
+    return chosen

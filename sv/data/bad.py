@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sv.data.feats import FeatsIndex
+from sv.data.feats import UttIndex
 from sv.data.loader import Batch, Dataset
 from sv.data.noises import ClipsLost
 from sv.data.sampling import Longs, another_visit, rows_of
@@ -81,7 +81,7 @@ class MendedDataset:
         self,
         dataset: Dataset,
         utts: Longs,
-        index: FeatsIndex,
+        index: UttIndex,
         *,
         seed: int,
         max_share: float,
@@ -99,12 +99,8 @@ class MendedDataset:
         """
         known = self.bad.why
         suspects = [place for place, utt in enumerate(utts.tolist()) if known and self._name(utt) in known]
-        try:
-            return self.dataset.batch(self._mended(utts, suspects, epoch), epoch)
-        except ClipsLost:
-            raise
-        except UserError:
-            return self.dataset.batch(self._mended(utts, range(len(utts)), epoch), epoch)
+        batch, _ = self._try(self._mended(utts, suspects, epoch), epoch)
+        return batch or self.dataset.batch(self._mended(utts, range(len(utts)), epoch), epoch)
 
     def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
         return self.dataset.statistics(utts, epoch)
@@ -124,13 +120,16 @@ class MendedDataset:
 
     def _why_bad(self, utt: int, epoch: int) -> str:
         """What is wrong with an utterance, or ""."""
+        return self._try(np.array([utt]), epoch)[1]
+
+    def _try(self, utts: Longs, epoch: int) -> tuple[Batch | None, str]:
+        """The batch, or what is wrong with one of its utterances. ClipsLost, no fault of theirs, is raised."""
         try:
-            self.dataset.batch(np.array([utt]), epoch)
+            return self.dataset.batch(utts, epoch), ""
         except ClipsLost:
             raise
         except UserError as error:
-            return str(error)
-        return ""
+            return None, str(error)
 
     def _name(self, utt: int) -> str:
         return self.index.utts[rows_of(utt)]

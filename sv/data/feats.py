@@ -1,14 +1,15 @@
-"""Index of a data dir's features: for each utterance its ark, offset, frames and speaker, in arrays.
+"""Index of a data dir: for each utterance its frames and speaker, and where its features lie in arks, in arrays.
 
 Ten million utterances take about 60 bytes each, ids included; there is no Python object per utterance.
 """
 
 import hashlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from sv.io import DataDir, iter_table, read_header
 from sv.io.ark import split_location
 
 Ints = NDArray[np.integer]
+Index = TypeVar("Index", bound="UttIndex")
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,12 @@ class Names:
     text: NDArray[np.uint8]
     ends: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "Names":
+        encoded = [name.encode() for name in names]
+        ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
     def __len__(self) -> int:
         return len(self.ends) - 1
 
@@ -40,15 +48,12 @@ class Names:
 
 
 @dataclass(frozen=True)
-class FeatsIndex:
-    """Where the features of a data dir lie; one row per utterance, in the order of feats.scp.
+class UttIndex:
+    """The utterances of a data dir, one row each.
 
     Attributes:
         path: of the data dir, for errors.
         utts: ids.
-        arks: archives by number.
-        ark: (utts,) number of the archive.
-        offset: (utts,) of the entry in its archive, in bytes.
         num_frames: (utts,).
         speaker: (utts,) index into `speakers`.
         speakers: sorted by their bytes, which is the order of the classes.
@@ -56,9 +61,6 @@ class FeatsIndex:
 
     path: Path
     utts: Names
-    arks: list[str]
-    ark: NDArray[np.int32]
-    offset: NDArray[np.int64]
     num_frames: NDArray[np.int32]
     speaker: NDArray[np.int32]
     speakers: list[str]
@@ -66,7 +68,7 @@ class FeatsIndex:
     def __len__(self) -> int:
         return len(self.utts)
 
-    def with_speakers(self, speakers: list[str]) -> "FeatsIndex":
+    def with_speakers(self: Index, speakers: list[str]) -> Index:
         """The same utterances with another numbering of speakers; -1 for those not in it."""
         number = {name: i for i, name in enumerate(speakers)}
         table = np.array([number.get(name, -1) for name in self.speakers], dtype=np.int32)
@@ -79,6 +81,21 @@ class FeatsIndex:
             digest.update(np.ascontiguousarray(part).data)
         digest.update("\n".join(self.speakers).encode())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class FeatsIndex(UttIndex):
+    """Where the features of the utterances lie; in the order of feats.scp.
+
+    Attributes:
+        arks: archives by number.
+        ark: (utts,) number of the archive.
+        offset: (utts,) of the entry in its archive, in bytes.
+    """
+
+    arks: list[str]
+    ark: NDArray[np.int32]
+    offset: NDArray[np.int64]
 
 
 def read_index(data_dir: str | Path) -> FeatsIndex:

@@ -7,7 +7,9 @@ Another rate is resampled. Of several channels one is taken, by a draw: any micr
 """
 
 import hashlib
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +25,7 @@ from sv.io import read_table
 NOISE_TYPES = ("noise", "music", "speech")
 RIR_TYPE = "rir"
 _SUBSTITUTES = 4  # tries for another file
+_PROBE_BYTES, _PROBE_THREADS = 4096, 16
 
 T = TypeVar("T")
 
@@ -71,6 +74,16 @@ class Clips:
     def fingerprint(self) -> str:
         """SHA-256 of the ids: the same draws then mean the same files."""
         return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
+
+    def file_fingerprint(self) -> str:
+        """SHA-256 of ids, sizes of files, and some bytes in the middle of each: tells other audio behind an id.
+
+        A file may be moved or copied; of one that is a command's output, or not there, its place in wav.scp counts.
+        """
+        with ThreadPoolExecutor(_PROBE_THREADS) as pool:
+            probes = pool.map(_probe, self._specs)
+            lines = [f"{name} {probe}" for name, probe in zip(self.ids, probes, strict=True)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def read(self, row: int, samples: int, place: float, channel: float) -> Waveform:
         """A part of a file, which is repeated if it is shorter; never silent.
@@ -130,6 +143,17 @@ class Clips:
             return samples
         resampled: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, self.sample_rate).numpy()
         return resampled
+
+
+def _probe(spec: str) -> str:
+    """Size of a file, and checksum of its middle; or the `wav.scp` value itself."""
+    path = Path(spec)
+    if not path.is_file():
+        return spec
+    with open(path, "rb") as f:
+        size = f.seek(0, os.SEEK_END)
+        f.seek(max(0, (size - _PROBE_BYTES) // 2))
+        return f"{size} {hashlib.sha256(f.read(_PROBE_BYTES)).hexdigest()}"
 
 
 def babble(talkers: list[Waveform]) -> Waveform:

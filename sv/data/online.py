@@ -137,8 +137,7 @@ class OnlineDataset:
     """Augmented crops of waveforms, all drawn from (seed, epoch, utterance).
 
     Args:
-        source: of the waveforms.
-        rows: (utts,) number within `source` of each utterance of the index.
+        source: of the waveforms, in the order of the index.
         speaker: (speeds, utts) class of each utterance at 1.0 and at each speed of `args`.
         augmenter: what else is done.
         args: of the data.
@@ -149,7 +148,6 @@ class OnlineDataset:
     def __init__(
         self,
         source: WaveSource,
-        rows: Longs,
         speaker: Longs,
         augmenter: Augmenter,
         args: DatasetArgs,
@@ -157,7 +155,7 @@ class OnlineDataset:
         seed: int,
         on_device: bool = False,
     ) -> None:
-        self.source, self.rows, self.speaker, self.augmenter, self.args = source, rows, speaker, augmenter, args
+        self.source, self.speaker, self.augmenter, self.args = source, speaker, augmenter, args
         self.seed, self.on_device = seed, on_device
         self.front_end = FrontEnd(args, seed)
         self._speeds = np.array([1.0, *args.speeds])
@@ -218,7 +216,7 @@ class OnlineDataset:
             speed = float(self._speeds[number])
             rows = np.flatnonzero(drawn == number)
             samples = samples_needed(self.front_end.samples, rate, speed)
-            sources = self.rows[rows_of(utts[rows])]
+            sources = rows_of(utts[rows])
             starts = crop_starts(self.source.num_samples[sources], samples, places[rows])
             waves = np.empty((len(rows), samples), dtype=np.float32)
             for wave, source, start in zip(waves, sources.tolist(), starts.tolist(), strict=True):

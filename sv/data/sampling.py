@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.data.feats import FeatsIndex
+from sv.data.feats import UttIndex
 from sv.errors import UserError
 
 Longs = NDArray[np.int64]
@@ -212,7 +212,7 @@ class GroupSampler(SpeakerSampler):
 
 def build_sampler(
     name: SamplerName,
-    index: FeatsIndex,
+    index: UttIndex,
     utts: Longs,
     global_batch: int,
     seed: int,

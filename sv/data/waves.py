@@ -1,19 +1,22 @@
 """Where the waveforms of training utterances come from: parts of them, read without decoding the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.audio import MAX_OVERSHOOT_S, Waveform, info, parse_source, read_wav
+from sv.audio import Waveform, info, parse_source, read_wav
+from sv.durations import least_samples, segment_span
 from sv.errors import UserError
 from sv.io import DataDir, read_table
 
 Longs = NDArray[np.int64]
 
+_LONGEST = 1 << 62  # samples: the end of what has none
 _HEADER_THREADS = 16  # a file's header on a network disk takes milliseconds, nearly all of them waiting
 
 
@@ -49,7 +52,8 @@ class WaveSource(Protocol):
 class WavSource:
     """The files that the `wav.scp` of a data dir names, whole or by `segments`; WAV and FLAC are decoded in part.
 
-    Lengths come from `utt2dur` where there is one, rounded down to what surely is there; else from all headers.
+    Lengths come from `utt2dur` where there is one, else from all headers. The utt2dur of our tools tells them exactly;
+    of one with fewer decimals, as Kaldi's, what surely is there is used, and the last samples it may hide are not.
 
     Args:
         data_dir: with wav.scp and utt2spk.
@@ -66,12 +70,12 @@ class WavSource:
         self._where = data.audio_list
         self.utts: Sequence[str] = sorted(data.utts, key=str.encode)
         self._specs = [self._spec_of(data, utt) for utt in self.utts]
-        spans = [data.segments[utt][1:] if data.segments else (0.0, 0.0) for utt in self.utts]
-        self._first, self._end = (np.array(spans) * sample_rate).astype(np.int64).T  # an end of 0: the file's
+        spans = [data.segments[utt][1:] if data.segments else (0.0, np.inf) for utt in self.utts]
+        self._first, end = (np.minimum(np.array(spans) * sample_rate, _LONGEST)).astype(np.int64).T
         self.speakers = sorted(set(data.utt2spk.values()), key=str.encode)
         number = {name: i for i, name in enumerate(self.speakers)}
         self.speaker: Longs = np.array([number[self._speaker_of(data, utt)] for utt in self.utts], dtype=np.int64)
-        self.num_samples = self._lengths(data)
+        self.num_samples = np.minimum(self._lengths(data), end - self._first)  # utt2dur may be rounded up, or another's
 
     def read(self, utt: int, start: int, num_samples: int) -> Waveform:
         first = int(self._first[utt]) + start
@@ -101,27 +105,26 @@ class WavSource:
         table = data.path / "utt2dur"
         if table.is_file():
             durations = read_table(table)
-            return np.array([self._surely(durations.get(utt, ""), f"{table}: {utt}") for utt in self.utts], np.int64)
+            return np.array(
+                [self._by_duration(durations.get(utt, ""), f"{table}: {utt}") for utt in self.utts], np.int64
+            )
         with ThreadPoolExecutor(_HEADER_THREADS) as pool:
-            return np.fromiter(pool.map(self._length_by_header, range(len(self.utts))), np.int64, len(self.utts))
+            lengths = pool.map(partial(self._length_by_header, data.segments), range(len(self.utts)))
+            return np.fromiter(lengths, np.int64, len(self.utts))
 
-    def _surely(self, duration: str, where: str) -> int:
-        """Samples that a duration, rounded to the decimals it is written with, stands for at least."""
+    def _by_duration(self, duration: str, where: str) -> int:
         try:
-            seconds = float(duration) - 0.5 * 10.0 ** -len(duration.partition(".")[2])
+            return least_samples(duration, self.sample_rate)
         except ValueError:
             raise UserError(f"{where} has {duration!r}, not a number; run tools/get_utt2dur.sh") from None
-        return max(1, int(seconds * self.sample_rate))
 
-    def _length_by_header(self, utt: int) -> int:
-        first, end = int(self._first[utt]), int(self._end[utt])
+    def _length_by_header(self, segments: Mapping[str, tuple[str, float, float]], utt: int) -> int:
+        name, spec = self.utts[utt], self._specs[utt]
         try:
-            samples = info(self._specs[utt]).samples
+            samples = info(spec).samples
+            if not segments:
+                return samples
+            start, end = segment_span(spec, *segments[name][1:], samples, self.sample_rate)
         except UserError as error:
-            raise UserError(f"{self.utts[utt]}: {error}") from error
-        if first >= samples or end > samples + MAX_OVERSHOOT_S * self.sample_rate:
-            raise UserError(
-                f"{self._where}: {self.utts[utt]}: samples {first} to {end} wanted, {self._specs[utt]} has {samples}; "
-                "mend segments (times are in seconds)"
-            )
-        return min(end or samples, samples) - first
+            raise UserError(f"{name}: {error}") from error
+        return end - start

@@ -1,15 +1,16 @@
-"""Embeddings of the utterances of a data dir, whole utterances read from arks."""
+"""Embeddings of the utterances of a data dir, whole utterances read from arks or worked out from waveforms."""
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.data import FeatsIndex, read_index
+from sv.data import FeatsIndex, UttIndex, WaveReader, index_waves, open_waves, read_index
 from sv.errors import UserError, log
 from sv.experiment import check_front_end
 from sv.inference import SpeakerEncoder, load_encoder
@@ -17,6 +18,7 @@ from sv.io import ArkWriter, read_matrix
 from sv.scoring.parts import Extraction
 
 Floats = NDArray[np.float32]
+Read = Callable[[int], Floats]  # features (frames, mels) of a row of the index
 
 _READ_AHEAD = 4  # batches
 _REPORT_SECONDS = 30.0
@@ -30,9 +32,24 @@ def check_inputs(work: Extraction) -> None:
         UserError: a missing or damaged model, one of another encoder; features that are missing, truncated or of
             another front-end.
     """
-    check_front_end(work.exp_dir, work.config.dataset_args.fbank_args, work.data_dir)
-    read_index(work.data_dir)
+    if work.feats == "ark":
+        check_front_end(work.exp_dir, work.config.dataset_args.fbank_args, work.data_dir)
+    open_utterances(work)
     load_encoder(work.exp_dir, work.model_file)
+
+
+def open_utterances(work: Extraction) -> tuple[UttIndex, Read]:
+    """The utterances of an extraction, and what reads them.
+
+    Raises:
+        UserError: see `read_index`, `WavSource` and `ShardSource`.
+    """
+    if work.feats == "ark":
+        feats_index = read_index(work.data_dir)
+        return feats_index, partial(_read_utterance, feats_index)
+    fbank_args = work.config.dataset_args.fbank_args
+    source = open_waves(work.data_dir, work.feats, fbank_args.sample_rate)
+    return index_waves(source, work.data_dir, fbank_args), partial(WaveReader(source, fbank_args).whole, center=False)
 
 
 def extract_part(work: Extraction, part: int, num_parts: int, *, device: str = "cpu", batch_frames: int = 0) -> None:
@@ -49,10 +66,10 @@ def extract_part(work: Extraction, part: int, num_parts: int, *, device: str = "
         log.info("%s is there already", scp)
         return
     encoder = load_encoder(work.exp_dir, work.model_file, device)
-    index, rows = read_index(work.data_dir), work.part_rows(part, num_parts)
+    (index, read), rows = open_utterances(work), work.part_rows(part, num_parts)
     log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, work.data_dir, device)
     batch_frames = 0 if encoder.device.type == "cpu" else batch_frames
-    embeddings = embed_rows(encoder, index, rows, max_frames=work.max_frames, batch_frames=batch_frames)
+    embeddings = embed_rows(encoder, index, read, rows, max_frames=work.max_frames, batch_frames=batch_frames)
     with ArkWriter(ark, scp) as writer:
         for row, embedding in zip(rows, embeddings, strict=True):
             writer.write(index.utts[row], embedding)
@@ -60,13 +77,14 @@ def extract_part(work: Extraction, part: int, num_parts: int, *, device: str = "
 
 
 def embed_rows(
-    encoder: SpeakerEncoder, index: FeatsIndex, rows: range, *, max_frames: int = 0, batch_frames: int = 0
+    encoder: SpeakerEncoder, index: UttIndex, read: Read, rows: range, *, max_frames: int = 0, batch_frames: int = 0
 ) -> Floats:
     """Embeddings of some utterances of a data dir; (rows, dim), in the order of the rows.
 
     Args:
         encoder: the model.
         index: of the data dir.
+        read: gives the features of a row.
         rows: which of its utterances.
         max_frames: see `SpeakerEncoder.embed`.
         batch_frames: utterances of equal length go through the network together, up to so many frames; 0: one by
@@ -78,7 +96,7 @@ def embed_rows(
     embeddings = np.empty((len(rows), encoder.model.embedding_dim), dtype=np.float32)
     started = reported = time.monotonic()
     done = 0
-    for batch, feats in _read_ahead(index, make_batches(index.num_frames, rows, batch_frames)):
+    for batch, feats in _read_ahead(read, make_batches(index.num_frames, rows, batch_frames)):
         try:
             embeddings[batch - rows.start] = encoder.embed(torch.from_numpy(feats), max_frames=max_frames).numpy()
         except UserError as error:
@@ -107,13 +125,13 @@ def make_batches(num_frames: NDArray[np.int32], rows: range, batch_frames: int) 
     return batches
 
 
-def _read_ahead(index: FeatsIndex, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Floats]]:
+def _read_ahead(read: Read, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Floats]]:
     """(rows, features (rows, frames, mels)) of each batch; the next ones are read while one is worked on."""
     waiting: deque[tuple[NDArray[np.int64], Future[Floats]]] = deque()
     with ThreadPoolExecutor(max_workers=1) as reader:
         try:
             for batch in batches:
-                waiting.append((batch, reader.submit(_read_batch, index, batch)))
+                waiting.append((batch, reader.submit(_read_batch, read, batch)))
                 if len(waiting) > _READ_AHEAD:
                     rows, feats = waiting.popleft()
                     yield rows, feats.result()
@@ -124,8 +142,8 @@ def _read_ahead(index: FeatsIndex, batches: Sequence[NDArray[np.int64]]) -> Iter
                 feats.cancel()
 
 
-def _read_batch(index: FeatsIndex, batch: NDArray[np.int64]) -> Floats:
-    return np.stack([_read_utterance(index, int(row)) for row in batch])
+def _read_batch(read: Read, batch: NDArray[np.int64]) -> Floats:
+    return np.stack([read(int(row)) for row in batch])
 
 
 def _read_utterance(index: FeatsIndex, row: int) -> Floats:

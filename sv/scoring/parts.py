@@ -1,7 +1,7 @@
 """Extraction in parts: what is to be done, what is done, and one ark and scp out of the parts.
 
-    out_dir/parts/xvector.2-of-8.{ark,scp}, .done.2-of-8     while it runs: successive utterances of feats.scp each
-    out_dir/xvector.{ark,scp}, .done                         when all parts are whole, in the order of feats.scp
+    out_dir/parts/xvector.2-of-8.{ark,scp}, .done.2-of-8     while it runs: successive utterances of the data dir each
+    out_dir/xvector.{ark,scp}, .done                         when all parts are whole, in the order of the data dir
 
 The marks hold what the embeddings depend on: the weights, the encoder's and front-end's settings, the features, but not
 the number of parts. Parts of another split have other names, and those of other weights or features other marks.
@@ -13,13 +13,14 @@ import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sv.config import Config
 from sv.errors import UserError
 from sv.experiment import find_model, read_config
 from sv.io import ArkWriter, DataDir, DoneMark, read_vectors, sha256_of
 from sv.io.ark import split_location
+from sv.shards import read_entries, read_shard_list
 
 _PROBE_BYTES = 1 << 16
 
@@ -30,10 +31,11 @@ class Extraction:
 
     Attributes:
         exp_dir: with config.yaml.
-        data_dir: with feats.scp.
+        data_dir: with feats.scp; with `feats` "online" with wav.scp, with "shard" with shard.list.
         out_dir: where xvector.ark and xvector.scp go.
         model: state dict; None: models/avg_model.pt of the experiment.
         max_frames: see `SpeakerEncoder.embed`.
+        feats: "ark": read; "online", "shard": worked out from waveforms, as the model was trained with.
     """
 
     exp_dir: Path
@@ -41,6 +43,7 @@ class Extraction:
     out_dir: Path
     model: Path | None = None
     max_frames: int = 0
+    feats: Literal["ark", "online", "shard"] = "ark"
 
     @property
     def scp(self) -> Path:
@@ -63,27 +66,49 @@ class Extraction:
         return find_model(self.exp_dir, self.model)
 
     @cached_property
-    def feats(self) -> dict[str, str]:
-        """Utterance -> "ark:offset", in the order of feats.scp."""
-        return DataDir(self.data_dir).feats_scp
+    def utts(self) -> list[str]:
+        """In the order of feats.scp, or of `sv.data.WaveSource`."""
+        if self.feats == "ark":
+            return list(DataDir(self.data_dir).feats_scp)
+        if self.feats == "online":
+            return sorted(DataDir(self.data_dir).utts, key=str.encode)
+        return sorted((entry.utt for shard in self._shards() for entry in read_entries(shard)), key=str.encode)
+
+    def _shards(self) -> list[Path]:
+        return read_shard_list(self.data_dir / "shard.list")
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """All that decides the embeddings."""
         config = self.config
         model_sha256 = sha256_of(self.model_file)
-        arks = sorted({split_location(location)[0] for location in self.feats.values()})
-        front_end = self.data_dir / "fbank.yaml"
         return {
             "model_sha256": model_sha256,
             "model": config.model,
             "model_args": config.model_args,
             "cmvn": config.dataset_args.cmvn,
             "max_frames": self.max_frames,
+            **(self._ark_options() if self.feats == "ark" else self._wave_options()),
+        }
+
+    def _ark_options(self) -> dict[str, Any]:
+        locations = DataDir(self.data_dir).feats_scp.values()
+        arks = sorted({split_location(location)[0] for location in locations})
+        front_end = self.data_dir / "fbank.yaml"
+        return {
             "feats_scp_sha256": sha256_of(self.data_dir / "feats.scp"),
             "arks": _digest([_fingerprint(Path(ark)) for ark in arks]),
             "front_end": sha256_of(front_end) if front_end.is_file() else None,
         }
+
+    def _wave_options(self) -> dict[str, Any]:
+        if self.feats == "shard":
+            audio = [[str(shard), *_fingerprint(shard)] for shard in self._shards()]
+        else:
+            data = DataDir(self.data_dir)
+            audio = [[sha256_of(data.path / "wav.scp"), sha256_of(data.audio_list)]]
+        fbank_args = self.config.dataset_args.fbank_args.model_dump(exclude={"dither"})
+        return {"audio": _digest(audio), "fbank_args": fbank_args}
 
     def mark(self) -> DoneMark:
         return DoneMark(self.out_dir / ".done", self.options)
@@ -97,8 +122,8 @@ class Extraction:
         return self.parts_dir / f"{stem}.ark", self.parts_dir / f"{stem}.scp"
 
     def part_rows(self, part: int, num_parts: int) -> range:
-        """Which utterances of feats.scp belong to part 1, 2, ... of so many: as many in each, but for one."""
-        total = len(self.feats)
+        """Which utterances belong to part 1, 2, ... of so many: as many in each, but for one."""
+        total = len(self.utts)
         return range((part - 1) * total // num_parts, part * total // num_parts)
 
 
@@ -114,7 +139,7 @@ def join(work: Extraction, num_parts: int) -> int:
     Raises:
         UserError: a part is missing, is of other weights or features, or lacks utterances.
     """
-    utts = list(work.feats)
+    utts = work.utts
     with ArkWriter(work.ark, work.scp) as writer:
         for part in range(1, num_parts + 1):
             if why := work.part_mark(part, num_parts).stale(verify=True):
@@ -135,7 +160,7 @@ def join(work: Extraction, num_parts: int) -> int:
 def _fingerprint(ark: Path) -> list[Any]:
     """Size, and checksum of the first and last bytes: tells features made again without reading all of them."""
     if not ark.is_file():
-        raise UserError(f"{ark} does not exist; make the features again with steps/make_fbank.sh (stage 2)")
+        raise UserError(f"{ark} does not exist; make it again (stage 2)")
     with open(ark, "rb") as f:
         size = f.seek(0, 2)
         f.seek(0)

@@ -1,8 +1,11 @@
 """What a training reads its batches from, by `train_feats`: arks, or waveforms that are augmented on the way."""
 
+from dataclasses import dataclass, replace
+from pathlib import Path
+
 import numpy as np
 
-from sv.config import Config
+from sv.config import Config, FbankConfig
 from sv.data import (
     ArkDataset,
     Augmenter,
@@ -10,32 +13,72 @@ from sv.data import (
     Dataset,
     FeatsIndex,
     OnlineDataset,
-    ShardSource,
+    UttIndex,
+    WaveReader,
     WaveSource,
-    WavSource,
+    index_waves,
+    open_waves,
+    read_index,
 )
 from sv.data.sampling import Longs
 from sv.errors import UserError
 from sv.io import base_speaker
 
 
-def build_dataset(config: Config, index: FeatsIndex, reader: CropReader, *, on_gpu: bool) -> Dataset:
+@dataclass(frozen=True)
+class TrainingData:
+    """The utterances of a data dir, and where they are read from.
+
+    Attributes:
+        index: of the utterances; where there is no source, of arks.
+        source: of their waveforms, in the order of the index; None: training is from arks.
+    """
+
+    index: UttIndex
+    source: WaveSource | None = None
+
+    def with_speakers(self, speakers: list[str]) -> "TrainingData":
+        """The same with another numbering of speakers, see `UttIndex.with_speakers`."""
+        return replace(self, index=self.index.with_speakers(speakers))
+
+    def reader(self, fbank_args: FbankConfig) -> CropReader | WaveReader:
+        """Of whole utterances."""
+        if self.source is not None:
+            return WaveReader(self.source, fbank_args)
+        assert isinstance(self.index, FeatsIndex), "without waveforms there are arks"
+        return CropReader(self.index, fbank_args.num_mel_bins)
+
+
+def read_data(config: Config, data_dir: Path) -> TrainingData:
+    """Of a training, by its `train_feats`.
+
+    Raises:
+        UserError: see `read_index`, `WavSource` and `ShardSource`.
+    """
+    if config.train_feats == "ark":
+        return TrainingData(read_index(data_dir))
+    fbank_args = config.dataset_args.fbank_args
+    source = open_waves(data_dir, config.train_feats, fbank_args.sample_rate)
+    return TrainingData(index_waves(source, data_dir, fbank_args), source)
+
+
+def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Dataset:
     """The batches of a training.
 
     Args:
         config: resolved.
-        index: its speakers are the classes.
-        reader: of the index's arks.
+        data: the speakers of its index are the classes.
         on_gpu: training is on a GPU, which then computes what is computed.
 
     Raises:
-        UserError: see `WavSource` and `Augmenter`; an utterance of the index without waveform.
+        UserError: see `Augmenter`.
     """
     args = config.dataset_args
-    if config.train_feats == "ark":
+    if data.source is None:
+        reader = data.reader(args.fbank_args)
+        assert isinstance(reader, CropReader)
         spec_aug = args.spec_aug_args if args.spec_aug else None
         return ArkDataset(reader, num_frms=args.num_frms, seed=config.seed, center=args.cmvn, spec_aug=spec_aug)
-    source = _wave_source(config, index)
     augmenter = Augmenter(
         args.augment_args,
         prob=args.aug_prob,
@@ -47,16 +90,8 @@ def build_dataset(config: Config, index: FeatsIndex, reader: CropReader, *, on_g
     )
     if config.do_lm:  # the copies keep their classes, and have no utterance
         args = args.model_copy(update={"speeds": []})
-    speaker = _speaker_at_speeds(index, args.speeds)
-    rows = _rows_in(source, index)
-    return OnlineDataset(source, rows, speaker, augmenter, args, seed=config.seed, on_device=on_gpu)
-
-
-def _wave_source(config: Config, index: FeatsIndex) -> WaveSource:
-    sample_rate = config.dataset_args.fbank_args.sample_rate
-    if config.train_feats == "shard":
-        return ShardSource(index.path / "shard.list", sample_rate=sample_rate)
-    return WavSource(index.path, sample_rate=sample_rate)
+    speaker = _speaker_at_speeds(data.index, args.speeds)
+    return OnlineDataset(data.source, speaker, augmenter, args, seed=config.seed, on_device=on_gpu)
 
 
 def with_speed_copies(speakers: list[str], config: Config) -> list[str]:
@@ -82,21 +117,9 @@ def _copy_of(speaker: str, speed: float) -> str:
     return f"sp{speed:g}-{speaker}"
 
 
-def _speaker_at_speeds(index: FeatsIndex, speeds: list[float]) -> Longs:
+def _speaker_at_speeds(index: UttIndex, speeds: list[float]) -> Longs:
     """(1 + speeds, utts) class of each utterance at 1.0 and at each speed; -1 for speakers that are held out."""
     number = {name: i for i, name in enumerate(index.speakers)}
     copies = [[number.get(_copy_of(name, speed), -1) for name in index.speakers] for speed in speeds]
     table = np.array([list(range(len(index.speakers))), *copies], dtype=np.int64)
     return np.where(index.speaker >= 0, table[:, index.speaker], -1)
-
-
-def _rows_in(source: WaveSource, index: FeatsIndex) -> Longs:
-    """(utts,) number within `source` of each utterance of the index."""
-    number = {utt: i for i, utt in enumerate(source.utts)}
-    rows = np.array([number.get(index.utts[i], -1) for i in range(len(index))], dtype=np.int64)
-    if (rows < 0).any():
-        missing = index.utts[int((rows < 0).argmax())]
-        raise UserError(
-            f"{index.path / 'feats.scp'}: {missing} has no waveform; make features and shards again (stage 2)"
-        )
-    return rows

@@ -21,13 +21,14 @@ import numpy as np
 import torch
 
 from sv.config import Config, first_difference, load_config, parse_config, read_front_end, save_config
-from sv.data import CropReader, FeatsIndex, Loader, MendedDataset, Sampler, build_sampler, read_index, rows_of
+from sv.data import Loader, MendedDataset, Sampler, UttIndex, build_sampler, rows_of
 from sv.errors import UserError, log
 from sv.io import atomic_write, base_speaker, folder_lock, write_table
 from sv.losses import Head
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors
-from sv.training.dataset import build_dataset, with_speed_copies
+from sv.training.compiling import compile_encoder
+from sv.training.dataset import TrainingData, build_dataset, read_data, with_speed_copies
 from sv.training.distributed import World
 from sv.training.guard import NonFiniteGuard
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_of, heldout_utts, training_speakers, warn_of_known
@@ -44,7 +45,8 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
 
     Args:
         config: resolved (`sv.training.system`).
-        data_dir: with feats.scp, utt2spk, utt2num_frames and, as steps/make_fbank.sh leaves it, fbank.yaml.
+        data_dir: with feats.scp, utt2spk, utt2num_frames and, as steps/make_fbank.sh leaves it, fbank.yaml; with
+            train_feats online wav.scp and utt2spk, with shard shard.list.
         exp_dir: the training's folder.
         world: the processes; all of them call this.
         init: a model to start from; the speakers that its training held out are held out again.
@@ -52,7 +54,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
     Raises:
         UserError: see each step; and a configuration or data other than those that `exp_dir` was begun with.
     """
-    index = read_index(data_dir)  # before anything is written
+    data = read_data(config, data_dir)  # before anything is written
     with ExitStack() as stack:
         if world.is_main:
             stack.enter_context(folder_lock(exp_dir, "trained"))
@@ -60,24 +62,24 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
             log.info("%s, torch %s: %s", platform.node(), torch.__version__, shlex.join(sys.argv))
         world.barrier()
         check_front_end(config, data_dir)
-        Experiment(config, index, exp_dir, world, init).run()
+        Experiment(config, data, exp_dir, world, init).run()
 
 
 class Experiment:
     """The parts of a training, put together.
 
-    Args: as of `train`, with the index of the data dir.
+    Args: as of `train`, with what is in the data dir.
     """
 
-    def __init__(self, config: Config, index: FeatsIndex, exp_dir: Path, world: World, init: Path | None) -> None:
-        self.exp_dir, self.world, self.init = exp_dir, world, init
+    def __init__(self, config: Config, data: TrainingData, exp_dir: Path, world: World, init: Path | None) -> None:
+        self.exp_dir, self.world, self.init, index = exp_dir, world, init, data.index
         self.heldout = self._choose_heldout(config, index)
         self.speakers = with_speed_copies(training_speakers(index, self.heldout), config)
         self.config = config.model_copy(update={"num_speakers": len(self.speakers)})
         self.all_speakers = index  # with every speaker, for the held-out test
-        self.index = index.with_speakers(self.speakers)
-        self.reader = CropReader(self.index, config.dataset_args.fbank_args.num_mel_bins)
-        self.dataset = build_dataset(config, self.index, self.reader, on_gpu=world.device.type == "cuda")
+        self.data = data.with_speakers(self.speakers)
+        self.index = self.data.index
+        self.dataset = build_dataset(config, self.data, on_gpu=world.device.type == "cuda")
         self.fingerprint = index.fingerprint() + self.dataset.fingerprint()
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
 
@@ -106,7 +108,7 @@ class Experiment:
             self._announce(trainer)
         self._fit(trainer)
 
-    def _choose_heldout(self, config: Config, index: FeatsIndex) -> list[str]:
+    def _choose_heldout(self, config: Config, index: UttIndex) -> list[str]:
         inherited = heldout_of(self.init, index) if self.init and config.heldout_speakers else []
         return inherited or choose_heldout(index, config.heldout_speakers, config.seed)
 
@@ -313,13 +315,17 @@ class Experiment:
         if self.config.sync_bn and self.world.size > 1:
             self.world.sync_batch_norm(net.backbone)
         rng.seed_all(self.config.seed + self.world.rank)
-        return net.to(self.world.device)
+        net.to(self.world.device)
+        if self.config.compile:
+            compile_encoder(net, self.world.device)
+        return net
 
     def _heldout_test(self) -> HeldoutTest | None:
         if not self.heldout:
             return None
         utts = heldout_utts(self.all_speakers, self.heldout, self.config.heldout_utts, self.config.seed)
-        return HeldoutTest(self.reader, utts, self.all_speakers.speaker[utts], self.config.dataset_args.cmvn)
+        args = self.config.dataset_args
+        return HeldoutTest(self.data.reader(args.fbank_args), utts, self.all_speakers.speaker[utts], args.cmvn)
 
     def _write_facts(self) -> None:
         save_config(self.config, self.exp_dir / "config.yaml")
@@ -354,7 +360,9 @@ def _name(world: World) -> str:
 
 
 def check_front_end(config: Config, data_dir: Path) -> None:
-    """The features must be those that the configuration speaks of; dither apart, which only blurs them."""
+    """Features in arks must be those that the configuration speaks of; dither apart, which only blurs them."""
+    if config.train_feats != "ark":
+        return
     path = data_dir / "fbank.yaml"
     found = read_front_end(data_dir)
     if found is None:

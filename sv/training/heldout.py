@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sv.data import CropReader, FeatsIndex, uniform
+from sv.data import CropReader, UttIndex, WaveReader, uniform
 from sv.errors import UserError, log
 from sv.io import base_speaker, iter_table
 from sv.scoring import eer
@@ -17,7 +17,7 @@ from sv.training.distributed import World
 _SPEAKER_STREAM, _UTT_STREAM = 101, 102  # of random numbers, apart from those of the crops
 
 
-def choose_heldout(index: FeatsIndex, count: int, seed: int) -> list[str]:
+def choose_heldout(index: UttIndex, count: int, seed: int) -> list[str]:
     """`count` speakers with two utterances or more, sorted; their speed copies are meant as well.
 
     Raises:
@@ -39,7 +39,7 @@ def choose_heldout(index: FeatsIndex, count: int, seed: int) -> list[str]:
     return sorted((fit[i] for i in order[:count]), key=str.encode)
 
 
-def heldout_of(model: Path, index: FeatsIndex) -> list[str]:
+def heldout_of(model: Path, index: UttIndex) -> list[str]:
     """Speakers that the training of a model held out, by the heldout_spk of its folder.
 
     None if that is not known, or if this data lacks some of them: it is another corpus then.
@@ -58,13 +58,13 @@ def warn_of_known(heldout: list[str], known: list[str], model: Path) -> None:
         log.warning("%d held-out speakers were trained on in %s: the EER on them will flatter", count, model)
 
 
-def training_speakers(index: FeatsIndex, heldout: list[str]) -> list[str]:
+def training_speakers(index: UttIndex, heldout: list[str]) -> list[str]:
     """Classes in their order: all speakers but those held out and their copies."""
     left_out = set(heldout)
     return [name for name in index.speakers if base_speaker(name) not in left_out]
 
 
-def heldout_utts(index: FeatsIndex, heldout: list[str], most: int, seed: int) -> NDArray[np.int64]:
+def heldout_utts(index: UttIndex, heldout: list[str], most: int, seed: int) -> NDArray[np.int64]:
     """Rows of the index to measure on: up to `most` of each held-out speaker, drawn by seed; no copies (utt2uniq)."""
     candidates = {
         speaker: np.flatnonzero(index.speaker == index.speakers.index(speaker)).tolist() for speaker in heldout
@@ -78,7 +78,7 @@ def heldout_utts(index: FeatsIndex, heldout: list[str], most: int, seed: int) ->
     return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
 
 
-def _copies(index: FeatsIndex, rows: list[int]) -> set[int]:
+def _copies(index: UttIndex, rows: list[int]) -> set[int]:
     """Those of some rows that are copies of other utterances, by the data dir's utt2uniq, if it has one."""
     path = index.path / "utt2uniq"
     if not path.is_file():
@@ -93,12 +93,12 @@ class HeldoutTest:
 
     Args:
         reader: of their features.
-        utts: (utts,) rows of its index.
+        utts: (utts,) rows of the index.
         speaker: (utts,) who speaks.
         center: subtract the mean over an utterance's frames.
     """
 
-    reader: CropReader
+    reader: CropReader | WaveReader
     utts: NDArray[np.int64]
     speaker: NDArray[np.int32]
     center: bool
@@ -107,22 +107,33 @@ class HeldoutTest:
     def eer(self, backbone: nn.Module, world: World) -> float:
         """EER in percent by the cosine of whole-utterance embeddings, their common mean subtracted.
 
-        The processes share the utterances among them; all get the result. The encoder must be in eval mode.
-        """
-        rows = []
-        benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False  # each length is another
-        for utt in self.utts[world.rank :: world.size].tolist():
-            features = torch.from_numpy(self.reader.whole(utt, center=self.center)).to(world.device)
-            rows.append(backbone(features.unsqueeze(0)).squeeze(0).float())
-        torch.backends.cudnn.benchmark = benchmark
-        embeddings = torch.zeros(len(self.utts), backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
-        embeddings[world.rank :: world.size] = torch.stack(rows) if rows else embeddings[:0]
-        return self._eer_of(world.sum(embeddings).cpu().numpy())
+        The processes share the utterances among them; all get the result. The encoder must be in eval mode. What can
+        not be read is told and left out.
 
-    def _eer_of(self, embeddings: NDArray[np.float32]) -> float:
+        Raises:
+            UserError: too little can be read for target and non-target pairs.
+        """
+        embeddings = torch.zeros(len(self.utts), backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
+        there = torch.zeros(len(self.utts), device=world.device)
+        benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False  # each length is another
+        for row in range(world.rank, len(self.utts), world.size):
+            try:
+                features = torch.from_numpy(self.reader.whole(int(self.utts[row]), center=self.center))
+            except UserError as error:
+                log.warning("held-out utterance left out: %s", error)
+                continue
+            embeddings[row], there[row] = backbone(features.unsqueeze(0).to(world.device)).squeeze(0).float(), 1
+        torch.backends.cudnn.benchmark = benchmark
+        read = world.sum(there).cpu().numpy() > 0
+        return self._eer_of(world.sum(embeddings).cpu().numpy()[read], self.speaker[read])
+
+    def _eer_of(self, embeddings: NDArray[np.float32], speaker: NDArray[np.int32]) -> float:
+        _, count = np.unique(speaker, return_counts=True)
+        if len(count) < 2 or count.max() < 2:
+            raise UserError(f"only {len(speaker)} of {len(self.utts)} held-out utterances can be read; bring them back")
         centred = embeddings - embeddings.mean(axis=0)
         unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
         first, second = np.triu_indices(len(unit), k=1)
         scores = (unit @ unit.T)[first, second]
-        target = self.speaker[first] == self.speaker[second]
+        target = speaker[first] == speaker[second]
         return eer(scores[target], scores[~target])[0]

@@ -42,15 +42,15 @@ class SpeakerNet(nn.Module):
         self.backbone = backbone
         self.head = head
         self.freeze_batch_norm = freeze_batch_norm
-        self._encode: Callable[[Tensor], Tensor] = backbone.__call__
+        self._encoder = (backbone,)  # or a wrapper; within a tuple, its state is not taken for that of one module more
 
     def forward(self, features: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         """(batch, frames, mels), (batch,) -> the mean loss, losses (batch,) and whether each was right."""
-        return self.head(self._encode(features), speaker, margin)
+        return self.head(self._encoder[0](features), speaker, margin)
 
-    def parallel_backbone(self, backbone: nn.Module) -> None:
-        """Train by this wrapper of `backbone`, whose state stays where it is."""
-        self._encode = backbone.__call__
+    def wrap_backbone(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
+        """Train by a wrapper of `backbone`, compiled or parallel, and of earlier wrappers; state stays where it is."""
+        self._encoder = (wrap(self._encoder[0]),)
 
     def split_parameters(self) -> set[int]:
         """The ids of parameters of which this process has some rows, and others the rest."""

@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 
 from sv.config import Config
-from sv.data import read_index
 from sv.disk import in_words
 from sv.training.checkpoint import find_damage
+from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.experiment import Experiment, check_front_end
 from sv.training.network import build_network
@@ -97,7 +97,7 @@ def plan_training(
     """
     check_front_end(config, data_dir)
     world = World(0, num_procs, torch.device("cpu"))
-    experiment = Experiment(config, read_index(data_dir), exp_dir, world, init)
+    experiment = Experiment(config, read_data(config, data_dir), exp_dir, world, init)
     state = experiment.last_state()
     global_batch = experiment.global_batch(state)
     sampler = experiment.sampler(global_batch)

@@ -93,7 +93,7 @@ class Trainer:
         self.steps_per_epoch = loader.sampler.steps
         self._parallel: nn.Module = net
         if net.head.shard is not None:  # its rows are of this process alone, and its other gradients are summed already
-            net.parallel_backbone(DistributedDataParallel(net.backbone, broadcast_buffers=False))
+            net.wrap_backbone(lambda encoder: DistributedDataParallel(encoder, broadcast_buffers=False))
         elif world.size > 1:
             self._parallel = DistributedDataParallel(net, broadcast_buffers=False)
         self._check_every = 1 if world.size == 1 and world.device.type == "cpu" else _CHECK_STEPS

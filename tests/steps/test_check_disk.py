@@ -61,11 +61,13 @@ def test_all_sets_together_are_needed(check: Callable[..., None], copies: tuple[
         check(sets * BYTES_PER_SET - 1, *copies)
 
 
-def test_shards_count_as_well(check: Callable[..., None]) -> None:
-    shards = 2 * 16000 * 20.0
-    check(2 * BYTES_PER_SET + shards + 1, options=("--train-feats", "shard"))
-    with pytest.raises(UserError, match="2 more on its disk"):
-        check(2 * BYTES_PER_SET + shards - 1, options=("--train-feats", "shard"))
+@pytest.mark.parametrize(("train_feats", "audio_bytes"), [("online", 0.0), ("shard", 2 * 16000 * 20.0)])
+def test_waveforms_take_no_features_of_the_training_data(
+    check: Callable[..., None], train_feats: str, audio_bytes: float
+) -> None:
+    check(BYTES_PER_SET + audio_bytes + 1, options=("--train-feats", train_feats))
+    with pytest.raises(UserError, match="are needed"):
+        check(BYTES_PER_SET + audio_bytes - 1, options=("--train-feats", train_feats))
 
 
 def test_what_is_there_already_is_not_needed_again(

@@ -11,19 +11,23 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from steps.extract_embeddings import begin
 from sv.config import parse_config, save_config
 from sv.errors import UserError
+from sv.features import Fbank
 from sv.inference import choose_device, load_encoder
 from sv.io import ArkWriter, read_matrix, read_table, read_vectors, write_table
 from sv.models import build_model
 from sv.scoring.extraction import check_inputs, extract_part
 from sv.scoring.parts import Extraction, clear, join
+from sv.shards import Recording, write_shard
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -105,6 +109,37 @@ def test_embeddings_are_those_of_the_model_utterance_by_utterance(run: Run, syst
     again = run_script(run, system, "--nj", 3)
     assert again.returncode == 0 and "xvector.scp is there already" in again.stderr
     assert (out / "xvector.ark").stat() == before
+
+
+@pytest.mark.parametrize("feats", ["online", "shard"])
+def test_waveforms_need_no_arks(system: tuple[Path, Path], feats: Literal["online", "shard"]) -> None:
+    exp, data = system
+    rng, waves, recordings = np.random.default_rng(1), {}, []
+    for number, utt in enumerate(UTTS):
+        waves[utt] = data / f"{number}.wav"
+        soundfile.write(waves[utt], rng.normal(0, 0.1, 8000 + 501 * number), 16000)
+        recordings.append(Recording(utt, utt[:4], "wav", waves[utt].read_bytes(), 16000, 8000 + 501 * number))
+    write_shard(data / "1.tar", recordings)
+    (data / "shard.list").write_text(f"{data / '1.tar'}\n")
+    write_table(data / "wav.scp", waves)
+    for name in ("feats.scp", "utt2num_frames", "fbank.yaml"):
+        (data / name).unlink()
+    work = Extraction(exp, data, exp / "embeddings" / feats, feats=feats)
+    extract(work)
+    assert not work.mark().stale()
+    found, encoder = read_vectors(work.scp), load_encoder(exp)
+    fbank = Fbank(encoder.config.dataset_args.fbank_args)
+    assert found.ids == UTTS
+    for utt, path in waves.items():
+        waveform, _ = soundfile.read(path, dtype="float32")
+        expected = encoder.embed(fbank(torch.from_numpy(waveform)[None])[0])
+        np.testing.assert_allclose(found.matrix[found.index[utt]], expected, atol=1e-5)
+    if feats == "online":
+        write_table(data / "wav.scp", {**waves, UTTS[0]: waves[UTTS[1]]})
+    else:
+        write_shard(data / "1.tar", recordings[::-1])
+    other = Extraction(exp, data, work.out_dir, feats=feats)
+    assert other.mark().stale()
 
 
 def test_number_of_parts_changes_no_bit(system: tuple[Path, Path]) -> None:

@@ -17,6 +17,7 @@ import soundfile
 import torch
 import yaml
 
+from steps import make_fbank
 from sv.audio import read_wav
 from sv.config import FbankConfig
 from sv.errors import UserError
@@ -109,7 +110,7 @@ def test_features_tables_and_a_second_run(run: Run, data: Path, tmp_path: Path) 
             assert np.allclose(reader[utt], by_kaldiio[utt], atol=1e-5, rtol=0)
     frames = {utt: str(len(by_kaldiio[utt])) for utt in wavs}
     assert read_table(data / "utt2num_frames") == frames
-    assert read_table(data / "utt2dur") == {utt: f"{len(read_wav(wavs[utt], RATE)) / RATE:.4f}" for utt in wavs}
+    assert read_table(data / "utt2dur") == {utt: f"{len(read_wav(wavs[utt], RATE)) / RATE:.6f}" for utt in wavs}
     assert yaml.safe_load((data / "fbank.yaml").read_text()) == FbankConfig().model_dump()
     assert not list((tmp_path / "arks").glob("*.tmp"))
 
@@ -219,7 +220,7 @@ def test_segments(step: Step, data: Path) -> None:
     step(data)
     feats = read_table(data / "feats.scp")
     assert list(feats) == ["spk0/a", "spk0/b", "spk1/c"]
-    assert read_table(data / "utt2dur") == {"spk0/a": "0.2000", "spk0/b": "0.3500", "spk1/c": "0.4000"}
+    assert read_table(data / "utt2dur") == {"spk0/a": "0.200000", "spk0/b": "0.350000", "spk1/c": "0.400000"}
     fbank = Fbank(FbankConfig())
     waveform = read_wav(wavs["sp0.9-spk0/0000.wav"], RATE)[800:6400]
     assert np.abs(read_matrix(feats["spk0/b"]) - fbank(torch.from_numpy(waveform)[None])[0].numpy()).max() < 1e-3
@@ -385,6 +386,10 @@ def test_augmented_features_are_the_same_for_any_split_and_of_the_audio_that_is_
         kind, snr_db, name = told[utt].split()
         assert kind == "noise" and 0 <= float(snr_db) <= 15 and name in ("noise/a", "noise/b")
     step(data, 1, "--augment", "noise", "--noise-data", noise, actions="begin")  # nothing to do
+    words = ["begin", str(data), str(data / "fbank"), *map(str, options)]
+    assert not make_fbank.read_task(make_fbank.parse(words))[0].mark().stale()
+    (noise / "b.wav").write_bytes((noise / "a.wav").read_bytes())  # of the same size
+    assert "options differ" in make_fbank.read_task(make_fbank.parse(words))[0].mark().stale()
     clean = {utt: expected(utt, spec, False) for utt, spec in read_table(data / "wav.scp").items()}
     assert all(three[utt].mean() > clean[utt].mean() for utt in clean)  # noise fills the gaps
     with pytest.raises(UserError, match=r"the types that have a weight are music, and none of them is in noise_data"):

@@ -196,11 +196,17 @@ def test_segments_are_parts_of_recordings(segmented: DataDir) -> None:
     assert np.array_equal(utterances.read("u3"), read_wav(segmented.wav_scp["r2"], RATE)[8000:16000])
 
 
+def test_the_duration_of_a_segment_is_that_of_what_is_read(segmented: DataDir) -> None:
+    utterances = Utterances(segmented, RATE)
+    for utt in ("u1", "u2", "u3"):
+        assert utterances.duration(utt) == len(utterances.read(utt)) / RATE
+
+
 def test_segments_that_do_not_fit_name_the_utterance(segmented: DataDir) -> None:
     utterances = Utterances(segmented, RATE)
     with pytest.raises(UserError, match=r"u4: .*samples 8000 to 25600 wanted, 16000 there; mend segments"):
         utterances.read("u4")
     with pytest.raises(UserError, match=r"u5: recording r3 is not in .*wav\.scp"):
         utterances.read("u5")
-    with pytest.raises(UserError, match=r"u6: .*samples 17600 to 16000 wanted"):
+    with pytest.raises(UserError, match=r"u6: .*samples 17600 to 19200 wanted, 16000 there"):
         utterances.read("u6")

@@ -1,10 +1,12 @@
 """What is drawn for each sample: how often, how loud, of which files, and always the same."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 
 from sv.config import AugmentArgs
-from sv.data.augmenter import BABBLE, CLEAN, KINDS, MUSIC, NOISE, REVERB, Augmenter
+from sv.data.augmenter import BABBLE, CLEAN, KINDS, MUSIC, NOISE, REVERB, Augmenter, distinct
 from sv.errors import UserError
 
 ITEMS = np.arange(40000)
@@ -44,6 +46,24 @@ def test_files_are_of_the_type_all_equally_often_and_babble_has_3_to_7(noise_dir
     talkers = (draws.file[draws.kind == BABBLE] >= 0).sum(axis=1)
     np.testing.assert_allclose(np.bincount(talkers)[3:] / len(talkers), 0.2, atol=0.03)
     assert ((draws.file[(draws.kind > CLEAN) & (draws.kind < BABBLE)] >= 0).sum(axis=1) == 1).all()
+
+
+def test_the_voices_of_a_babble_are_of_different_files(noise_dir, rir_dir):
+    draws = make(noise_dir, rir_dir).draw(ITEMS, epoch=2)
+    for files in draws.file[draws.kind == BABBLE]:
+        voices = files[files >= 0].tolist()
+        assert len(set(voices)) == len(voices)
+
+
+def test_each_of_the_numbers_that_are_left_is_as_likely():
+    draws = np.random.default_rng(0).uniform(size=(60_000, 3))
+    orders, counts = np.unique(distinct(draws, 3), axis=0, return_counts=True)
+    assert sorted(map(tuple, orders.tolist())) == sorted(permutations(range(3)))
+    np.testing.assert_allclose(counts / len(draws), 1 / 6, atol=0.01)
+    again = distinct(np.random.default_rng(0).uniform(size=(200, 5)), 2)  # fewer files than voices
+    for first in (0, 2):
+        assert (np.sort(again[:, first : first + 2], axis=1) == [0, 1]).all()
+    assert set(again[:, 4].tolist()) == {0, 1}
 
 
 def test_draws_depend_on_the_item_alone(noise_dir, rir_dir):

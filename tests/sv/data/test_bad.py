@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sv.data import Batch, Loader, MendedDataset, UtteranceSampler
-from sv.data.feats import FeatsIndex, Names
+from sv.data.feats import Names, UttIndex
 from sv.data.noises import ClipsLost
 from sv.data.sampling import GroupSampler, rows_of
 from sv.errors import UserError
@@ -17,16 +17,12 @@ from sv.io import read_table
 SPEAKERS, EACH = 5, 6
 
 
-def make_index() -> FeatsIndex:
+def make_index() -> UttIndex:
     names = [f"s{n // EACH}-{n}" for n in range(SPEAKERS * EACH)]
-    text = "".join(names).encode()
     count = len(names)
-    return FeatsIndex(
+    return UttIndex(
         path=Path("data"),
-        utts=Names(np.frombuffer(text, np.uint8), np.cumsum([0, *map(len, names)])),
-        arks=["a.ark"],
-        ark=np.zeros(count, np.int32),
-        offset=np.zeros(count, np.int64),
+        utts=Names.of(names),
         num_frames=np.full(count, 9, np.int32),
         speaker=np.arange(count, dtype=np.int32) // EACH,
         speakers=[f"s{n}" for n in range(SPEAKERS)],

@@ -102,3 +102,16 @@ def test_an_impulse_response_is_cut_behind_what_is_heard():
     rir[[20, 90]] = -1.0, 0.5
     cut, peak = around_peak(rir, 30)
     assert (peak, len(cut)) == (20, 50)
+
+
+def test_other_audio_behind_an_id_has_another_fingerprint_and_a_moved_file_has_not(make_clips, tmp_path):
+    folder = make_clips(tmp_path / "a", {"noise/a": 1.0, "noise/b": 1.0})
+    before = Clips(folder, NOISE_TYPES, RATE).file_fingerprint()
+    moved = (tmp_path / "a").rename(tmp_path / "b")
+    write_table(moved / "wav.scp", {"noise/a": moved / "0.wav", "noise/b": moved / "1.wav"})
+    assert Clips(moved, NOISE_TYPES, RATE).file_fingerprint() == before
+    (moved / "1.wav").write_bytes((moved / "0.wav").read_bytes())  # of the same size
+    after = Clips(moved, NOISE_TYPES, RATE).file_fingerprint()
+    assert after != before
+    (moved / "1.wav").unlink()
+    assert Clips(moved, NOISE_TYPES, RATE).file_fingerprint() not in (before, after)

@@ -42,9 +42,7 @@ def make(data_dir, noise_dir="", rir_dir="", prob=0.6, on_device=False, seed=5, 
         AugmentArgs(), prob=prob, seed=seed, sample_rate=RATE, noise_data=noise_dir, reverb_data=rir_dir
     )
     speaker = source.speaker + 10 * np.arange(1 + len(config.speeds))[:, None]
-    return OnlineDataset(
-        source, np.arange(len(source.utts)), speaker, augmenter, config, seed=seed, on_device=on_device
-    )
+    return OnlineDataset(source, speaker, augmenter, config, seed=seed, on_device=on_device)
 
 
 def clean_speech(dataset, utt, epoch) -> tuple[np.ndarray, float]:

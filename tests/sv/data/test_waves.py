@@ -45,11 +45,22 @@ def test_segments_are_parts_of_recordings(tmp_path):
     assert source.num_samples.tolist() == [12000, 16000]  # the second one ends 0.3 s behind its recording
     np.testing.assert_array_equal(source.read(0, 100, 50), whole[8100:8150])
     write_table(tmp_path / "segments", {"a-1": "a-rec 0.5 1.25", "a-2": "a-rec 2 4"})
-    with pytest.raises(UserError, match=r"segments: a-2: samples 32000 to 64000 wanted, .*a-rec.wav has 48000"):
+    with pytest.raises(UserError, match=r"a-2: .*a-rec.wav: samples 32000 to 64000 wanted, 48000 there; mend segments"):
         WavSource(tmp_path)
 
 
-@pytest.mark.parametrize(("duration", "samples"), [("1.0001", 16000), ("1.0", 15200), ("1", 8000)])
+def test_a_segment_is_never_longer_than_its_times_say(tmp_path):
+    make_dir(tmp_path, {"a-rec": RATE + 5})
+    write_table(tmp_path / "segments", {"a-1": "a-rec 0.5001 1.0003"})  # samples 8001.6 to 16004.8
+    write_table(tmp_path / "utt2spk", {"a-1": "a"})
+    assert WavSource(tmp_path).num_samples.tolist() == [8003]
+    write_table(tmp_path / "utt2dur", {"a-1": "0.500250"})  # 8004 samples
+    source = WavSource(tmp_path)
+    assert source.num_samples.tolist() == [8003]
+    assert len(source.read(0, 0, 8003)) == 8003
+
+
+@pytest.mark.parametrize(("duration", "samples"), [("1.000125", 16002), ("1.0001", 16001), ("1.0", 15200), ("1", 8000)])
 def test_durations_are_rounded_down_to_what_is_surely_there(tmp_path, duration, samples):
     make_dir(tmp_path, {"a-1": 16002})
     write_table(tmp_path / "utt2dur", {"a-1": duration})

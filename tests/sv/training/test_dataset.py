@@ -8,11 +8,9 @@ import soundfile
 import torch
 
 from sv.config import parse_config
-from sv.data import CropReader, read_index
 from sv.errors import UserError
-from sv.features import Fbank
-from sv.io import ArkWriter, read_table, write_table
-from sv.training.dataset import build_dataset, with_speed_copies
+from sv.io import read_table, write_table
+from sv.training.dataset import build_dataset, read_data, with_speed_copies
 from sv.training.distributed import World
 from sv.training.experiment import train
 from sv.training.system import resolve
@@ -32,25 +30,18 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
-def speech(tmp_path_factory, make_config):
-    """A data dir of WAV files and their features; beside it noise and rooms."""
+def speech(tmp_path_factory):
+    """A data dir of WAV files without features; beside it noise and rooms."""
     folder = tmp_path_factory.mktemp("speech")
-    fbank = Fbank(make_config(dataset_args=ARGS).dataset_args.fbank_args)
-    rng = np.random.default_rng(0)
-    wavs, frames = {}, {}
-    with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
-        for n in range(SPEAKERS * UTTS):
-            utt = f"s{n // UTTS}-{n:02d}"
-            wavs[utt] = folder / f"{utt}.wav"
-            waveform = rng.normal(0, 0.1, int(rng.uniform(0.3, 0.6) * RATE)).astype(np.float32)
-            waveform = np.convolve(waveform, np.random.default_rng(n // UTTS).normal(0, 1, 16), "same") / 4
-            soundfile.write(wavs[utt], waveform, RATE)
-            features = fbank(torch.from_numpy(waveform).float()[None])[0].numpy()
-            frames[utt] = len(features)
-            writer.write(utt, features)
+    rng, wavs = np.random.default_rng(0), {}
+    for n in range(SPEAKERS * UTTS):
+        utt = f"s{n // UTTS}-{n:02d}"
+        wavs[utt] = folder / f"{utt}.wav"
+        waveform = rng.normal(0, 0.1, int(rng.uniform(0.3, 0.6) * RATE)).astype(np.float32)
+        waveform = np.convolve(waveform, np.random.default_rng(n // UTTS).normal(0, 1, 16), "same") / 4
+        soundfile.write(wavs[utt], waveform, RATE)
     write_table(folder / "wav.scp", wavs)
     write_table(folder / "utt2spk", {utt: utt[:2] for utt in wavs})
-    write_table(folder / "utt2num_frames", frames)
     (folder / "noise").mkdir()
     soundfile.write(folder / "noise/n.wav", rng.normal(0, 0.1, RATE), RATE)
     soundfile.write(folder / "noise/r.wav", np.exp(-np.arange(900) / 100) * rng.normal(0, 0.1, 900), RATE)
@@ -155,25 +146,23 @@ def test_a_data_dir_without_waveforms_or_noise_is_refused(speech, make_config, t
         train(make_config(), speech, tmp_path / "exp", WORLD)
     bare = tmp_path / "bare"
     bare.mkdir()
-    for name in ("feats.scp", "utt2spk", "utt2num_frames"):
-        (bare / name).write_text((speech / name).read_text())
+    (bare / "utt2spk").write_text((speech / "utt2spk").read_text())
     with pytest.raises(UserError, match=r"wav.scp does not exist; prepare the data"):
         train(make_config(**with_noise(speech)), bare, tmp_path / "exp", WORLD)
-    lines = (speech / "wav.scp").read_text().splitlines(keepends=True)
-    (bare / "wav.scp").write_text("".join(lines[:-1]))
-    with pytest.raises(UserError, match=r"s5-35 has no waveform"):
+    soundfile.write(bare / "short.wav", np.zeros(399), RATE)
+    write_table(bare / "wav.scp", {**read_table(speech / "wav.scp"), "s5-35": bare / "short.wav"})
+    with pytest.raises(UserError, match=r"s5-35: 0.0249 s are less than one frame of 25 ms; leave it out"):
         train(make_config(**with_noise(speech)), bare, tmp_path / "exp", WORLD)
 
 
 def test_large_margin_fine_tuning_has_the_classes_of_the_speeds_and_draws_none(speech, make_config):
-    index = read_index(speech)
+    data = read_data(make_config(**with_noise(speech)), speech)
     drawn = {}
     for do_lm in (False, True):
         config = make_config(do_lm=do_lm, **with_noise(speech))
-        classes = with_speed_copies(index.speakers, config)
-        numbered = index.with_speakers(classes)
-        dataset = build_dataset(config, numbered, CropReader(numbered, 16), on_gpu=False)
-        drawn[do_lm] = {classes[n][:2] for n in dataset.batch(np.arange(len(index)), 1).speaker.tolist()}
+        classes = with_speed_copies(data.index.speakers, config)
+        dataset = build_dataset(config, data.with_speakers(classes), on_gpu=False)
+        drawn[do_lm] = {classes[n][:2] for n in dataset.batch(np.arange(len(data.index)), 1).speaker.tolist()}
         assert len(classes) == 3 * SPEAKERS
     assert drawn[False] >= {"sp", "s0"}
     assert drawn[True] == {f"s{n}" for n in range(SPEAKERS)}

@@ -4,9 +4,11 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
-from sv.data import CropReader, read_index
+from sv.config import FbankConfig
+from sv.data import CropReader, WaveReader, WavSource, index_waves, read_index
 from sv.errors import UserError
 from sv.io import ArkWriter, base_speaker, write_table
 from sv.scoring import eer
@@ -99,3 +101,24 @@ def test_eer_is_that_of_all_pairs(tmp_path):
         scores[bool(index.speaker[i] == index.speaker[j])].append(cosine)
     expected = eer(np.array(scores[True]), np.array(scores[False]))[0]
     assert test.eer(Mean(), WORLD) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_heldout_utterance_that_can_not_be_read_is_told_and_left_out(tmp_path, caplog):
+    rng, wavs = np.random.default_rng(0), {}
+    for utt in (f"{spk}-{n}" for spk in "abc" for n in range(4)):
+        wavs[utt] = tmp_path / f"{utt}.wav"
+        soundfile.write(wavs[utt], rng.normal(0, 0.1, 4000), 16000)
+    write_table(tmp_path / "wav.scp", wavs)
+    write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in wavs})
+    source, args = WavSource(tmp_path), FbankConfig(num_mel_bins=4)
+    index, reader = index_waves(source, tmp_path, args), WaveReader(source, args)
+    readable = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
+    expected = HeldoutTest(reader, np.array(readable), index.speaker[readable], center=False).eer(Mean(), WORLD)
+    (tmp_path / "b-1.wav").unlink()
+    test = HeldoutTest(reader, np.arange(12), index.speaker, center=False)
+    assert test.eer(Mean(), WORLD) == expected
+    assert "held-out utterance left out: b-1: " in caplog.text and "b-1.wav does not exist" in caplog.text
+    for path in tmp_path.glob("[bc]-*.wav"):
+        path.unlink()
+    with pytest.raises(UserError, match="only 4 of 12 held-out utterances can be read"):
+        test.eer(Mean(), WORLD)

@@ -1,0 +1,74 @@
+"""Features of whole utterances worked out from their waveforms when they are asked for: no arks are needed."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sv.config import FbankConfig
+from sv.data.feats import Names, UttIndex
+from sv.data.shards import ShardSource
+from sv.data.waves import WaveSource, WavSource
+from sv.errors import UserError
+from sv.features import Fbank, subtract_mean
+
+
+def open_waves(data_dir: str | Path, feats: str, sample_rate: int) -> WaveSource:
+    """The waveforms of a data dir: of its `shard.list` where `feats` is "shard", else of its `wav.scp`."""
+    if feats == "shard":
+        return ShardSource(Path(data_dir) / "shard.list", sample_rate=sample_rate)
+    return WavSource(data_dir, sample_rate=sample_rate)
+
+
+def index_waves(source: WaveSource, data_dir: str | Path, fbank_args: FbankConfig) -> UttIndex:
+    """Index of the utterances of a source, in its order.
+
+    Args:
+        data_dir: of the source, for errors.
+        fbank_args: which tell the frames of a waveform.
+
+    Raises:
+        UserError: an utterance shorter than a frame.
+    """
+    fbank = Fbank(fbank_args)
+    frames = 1 + (source.num_samples - fbank.frame_length) // fbank.frame_shift
+    if (frames < 1).any():
+        short = int((frames < 1).argmax())
+        raise UserError(
+            f"{data_dir}: {source.utts[short]}: {source.num_samples[short] / source.sample_rate:.4f} s are less than "
+            f"one frame of {fbank_args.frame_length:g} ms; leave it out (tools/subset_data_dir.sh --utt-list)"
+        )
+    return UttIndex(
+        path=Path(data_dir),
+        utts=Names.of(source.utts),
+        num_frames=frames.astype(np.int32),
+        speaker=source.speaker.astype(np.int32),
+        speakers=source.speakers,
+    )
+
+
+class WaveReader:
+    """Reads utterances as features without dither; may be used by several threads.
+
+    Args:
+        source: of the waveforms.
+        fbank_args: of the features.
+    """
+
+    def __init__(self, source: WaveSource, fbank_args: FbankConfig) -> None:
+        self.source, self.fbank = source, Fbank(fbank_args)
+
+    def whole(self, utt: int, *, center: bool) -> NDArray[np.float32]:
+        """All frames of one utterance; (frames, mels).
+
+        Args:
+            utt: its number in the source.
+            center: subtract the mean over the frames.
+
+        Raises:
+            UserError: as `WaveSource.read`.
+        """
+        waveform = torch.from_numpy(self.source.read(utt, 0, int(self.source.num_samples[utt])))
+        features = self.fbank(waveform[None])[0]
+        return (subtract_mean(features) if center else features).numpy()
