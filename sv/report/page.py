@@ -147,7 +147,7 @@ def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
         some = [one for one in facts if one.of.trials == trials]
         name = trials.removesuffix(".kaldi")
         points = [f"{point} ({marker})" for point, marker in plots.det_marks(some).items()]
-        caption = f"DET curves on {name}, with {points[0]}" + f" and minDCF at {', '.join(points[1:])}" * (
+        caption = f"DET curves on {name}, with {points[0]}" + f" and minDCF at p_target {', '.join(points[1:])}" * (
             len(points) > 1
         )
         one_system = len({one.of.system for one in some}) == 1
