@@ -1,27 +1,50 @@
-"""How often a 95 % interval holds the truth, on simulated speakers. One JSON line a figure; --quick: a minute.
+"""How often a 95 % interval holds the truth, on simulated speakers. One JSON line a figure; --quick: some minutes.
 
-Speakers are drawn from a population whose EER and minDCF are known from eight million trials; speakers differ in how
-much they vary. coverage_*: percent of the drawn lists whose interval holds the population's value; 95 is asked for.
+Speakers are drawn from two populations, whose values are known from eight million trials; speakers differ in how much
+they vary, and in the hard population so much that minDCF is nearly 1. Scores are calibrated on the population.
+coverage_*: percent of the drawn lists whose interval holds the population's value; 95 is asked for.
 trial_coverage_eer: the same of an interval that takes trials as independent. called_different_eer: percent of pairs of
 systems, of equal quality and the same speakers, that the paired test at 5 % calls different. seconds: of one interval.
 """
 
 import math
 import time
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.common import parse_quick, report
-from sv.scoring import evaluate
 from sv.scoring.bootstrap import SpeakerTrials
-from sv.scoring.significance import compare, intervals
+from sv.scoring.calibration import Calibration, fit
+from sv.scoring.measures import Measures, measure
+from sv.scoring.metrics import sort_scores
+from sv.scoring.significance import compare, intervals, measure_trials
 
 DIM = 32
+P_TARGETS = (0.01, 0.05)
+NAMES = ("eer", *(f"{cost}_{p:g}" for cost in ("min_dcf", "act_dcf") for p in P_TARGETS), "cllr")
 Rng = np.random.Generator
 
 
-def draw_embeddings(rng: Rng, speakers: int, utts: int, systems: int) -> NDArray[np.float64]:
+@dataclass(frozen=True)
+class Population:
+    """Speakers, and what is true of them.
+
+    Attributes:
+        name: "easy", "hard".
+        spread: how much a speaker's utterances vary, the speakers varying by 1.
+        calibration: of cosines.
+        truth: see `values`.
+    """
+
+    name: str
+    spread: float
+    calibration: Calibration | None = None
+    truth: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+
+def draw_embeddings(rng: Rng, spread: float, speakers: int, utts: int, systems: int) -> NDArray[np.float64]:
     """(systems, speakers * utts, DIM), of length 1; the systems share speakers and half of what varies."""
     variance = rng.gamma(6, 1 / 6, (speakers, 1, 1))
     shared = rng.standard_normal((speakers, utts, DIM))
@@ -29,66 +52,74 @@ def draw_embeddings(rng: Rng, speakers: int, utts: int, systems: int) -> NDArray
     center = rng.standard_normal((speakers, 1, DIM))
     for _ in range(systems):
         noise = math.sqrt(0.5) * (shared + rng.standard_normal(shared.shape)) if systems > 1 else shared
-        x = (center + 0.9 * np.sqrt(variance) * noise).reshape(-1, DIM)
+        x = (center + spread * np.sqrt(variance) * noise).reshape(-1, DIM)
         vectors.append(x / np.linalg.norm(x, axis=1, keepdims=True))
     return np.stack(vectors)
 
 
-def draw_list(rng: Rng, speakers: int, utts: int, nontargets: int, systems: int = 1) -> list[SpeakerTrials]:
-    """All target pairs and some non-target ones, scored by each system."""
-    embeddings = draw_embeddings(rng, speakers, utts, systems)
+def draw_list(
+    rng: Rng, people: Population, speakers: int, utts: int, nontargets: int, systems: int = 1
+) -> list[SpeakerTrials]:
+    """All target pairs and some non-target ones, scored by each system; log-likelihood ratios where these are known."""
+    embeddings = draw_embeddings(rng, people.spread, speakers, utts, systems)
     speaker = np.repeat(np.arange(speakers, dtype=np.int32), utts)
     first, second = np.triu_indices(len(speaker), 1)
     same = speaker[first] == speaker[second]
     others = np.flatnonzero(~same)
     chosen = np.concatenate([np.flatnonzero(same), rng.choice(others, min(nontargets, len(others)), replace=False)])
     first, second = first[chosen], second[chosen]
-    return [
-        SpeakerTrials(np.einsum("ij,ij->i", x[first], x[second]), same[chosen], speaker[first], speaker[second])
-        for x in embeddings
-    ]
+    scores = [np.einsum("ij,ij->i", x[first], x[second]) for x in embeddings]
+    if people.calibration is not None:
+        scores = [people.calibration.llrs(one[:, None]) for one in scores]
+    return [SpeakerTrials(one, same[chosen], speaker[first], speaker[second]) for one in scores]
 
 
-def values(trials: SpeakerTrials) -> NDArray[np.float64]:
-    """EER in percent, minDCF at 0.01 and 0.05."""
-    metrics = evaluate(trials.scores[trials.is_target], trials.scores[~trials.is_target])
-    return np.array([metrics.eer, *metrics.min_dcf.values()])
+def values(metrics: Measures) -> NDArray[np.float64]:
+    """In the order of NAMES; EER in percent."""
+    assert metrics.cllr is not None
+    return np.array([metrics.eer, *metrics.min_dcf.values(), *metrics.act_dcf.values(), metrics.cllr])
 
 
-def population(rng: Rng) -> NDArray[np.float64]:
-    lists = [draw_list(rng, 400, 6, 300_000)[0] for _ in range(25)]
+def known_population(name: str, spread: float) -> Population:
+    rng, people = np.random.default_rng(0), Population(name, spread)
+    lists = [draw_list(rng, people, 400, 6, 300_000)[0] for _ in range(25)]
     scores = np.concatenate([one.scores for one in lists])
     is_target = np.concatenate([one.is_target for one in lists])
-    return values(SpeakerTrials(scores, is_target, lists[0].enroll, lists[0].test))
+    calibration = fit(scores[::20, None], is_target[::20], ["score"], p_target=0.05)
+    llrs = calibration.llrs(scores[:, None])
+    truth = values(measure(sort_scores(llrs[is_target], llrs[~is_target]), llr=True))
+    report("population", name, 0.0, **dict(zip(NAMES, truth.tolist(), strict=True)))
+    return Population(name, spread, calibration, truth)
 
 
-def bench_coverage(truth: NDArray[np.float64], speakers: int, utts: int, nontargets: int, lists: int) -> None:
+def bench_coverage(people: Population, speakers: int, utts: int, nontargets: int, lists: int) -> None:
     rng = np.random.default_rng(speakers)
-    held, naive, different, seconds = np.zeros(3), 0, 0, 0.0
+    held, naive, different, seconds = np.zeros(len(NAMES)), 0, 0, 0.0
     for seed in range(lists):
-        trials, other = draw_list(rng, speakers, utts, nontargets, systems=2)
+        trials, other = draw_list(rng, people, speakers, utts, nontargets, systems=2)
         different += compare(trials, other, (), seed=seed)[0].p_value < 0.05
-        (trials,) = draw_list(rng, speakers, utts, nontargets)
+        (trials,) = draw_list(rng, people, speakers, utts, nontargets)
+        metrics = measure_trials(trials, P_TARGETS, llr=True)
         start = time.perf_counter()
-        found = intervals(trials, seed=seed)
+        found = intervals(trials, P_TARGETS, metrics=metrics, seed=seed)
         seconds += time.perf_counter() - start
-        ends = [found.eer, *found.min_dcf.values()]
-        held += [low <= value <= high for (low, high), value in zip(ends, truth, strict=True)]
-        rate = values(trials)[0] / 100
+        ends = np.array([found.eer, *found.min_dcf.values(), *found.act_dcf.values(), found.cllr])
+        held += (ends[:, 0] <= people.truth) & (people.truth <= ends[:, 1])
+        rate = metrics.eer / 100
         reach = 1.96 * math.sqrt(rate * (1 - rate) / int(trials.is_target.sum()))
-        naive += abs(rate - truth[0] / 100) <= reach
-    names = ("coverage_eer", "coverage_min_dcf_0.01", "coverage_min_dcf_0.05")
-    shares = dict(zip(names, (100 * held / lists).tolist(), strict=True))
-    case = f"{speakers} speakers of {utts} utterances, {nontargets} non-targets, {lists} lists"
+        naive += abs(rate - people.truth[0] / 100) <= reach
+    shares = {f"coverage_{name}": share for name, share in zip(NAMES, (100 * held / lists).tolist(), strict=True)}
+    case = f"{people.name}, {speakers} speakers of {utts} utterances, {nontargets} non-targets, {lists} lists"
     more = {"trial_coverage_eer": 100 * naive / lists, "called_different_eer": 100 * different / lists}
     report("coverage", case, seconds / lists, **shares, **more)
 
 
 def main() -> None:
     lists = 30 if parse_quick(__doc__) else 1000
-    truth = population(np.random.default_rng(0))
-    for speakers, utts, nontargets in ((20, 8, 6000), (40, 8, 12_000), (75, 10, 12_000)):
-        bench_coverage(truth, speakers, utts, nontargets, lists)
+    for name, spread in (("easy", 0.9), ("hard", 2.0)):
+        people = known_population(name, spread)
+        for speakers, utts, nontargets in ((20, 8, 6000), (40, 8, 12_000), (75, 10, 12_000)):
+            bench_coverage(people, speakers, utts, nontargets, lists)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Reads   <exp-dir>/scores/<prefix><heldout>.score         trials of held-out spea
         <exp-dir>/scores/<prefix><trials>.score          for each trial list
 Writes  <exp-dir>/calibration/<backend>.json             weights
         <exp-dir>/thresholds.json                        where to accept from: EER, minDCF, 1 and 0.1 % false accepts
+                                                         (these of 100 and 1,000 non-target trials on)
         <exp-dir>/scores/cali_<prefix><trials>.score     log-likelihood ratios, for compute_metrics.py --llr true
 
 --quality adds measures of both sides to the score: "duration magnitude cohort", as many as wanted. Test trials are

@@ -4,43 +4,45 @@
 Reads   <exp-dir>/{results.json,scores,...} of each; --test-data: its utt2spk, for the tests over speakers.
 Writes  rows for RESULTS.md on stdout; with --report FILE, one page with all systems.
 
-A test draws the same speakers for both systems, whose score files must be over the same trials.
+A test draws the same speakers for both systems, whose score files must be over the same trials. They are read together
+and not held: of each pair at most a million trials of each kind are kept, for the draws. Nothing is printed before all
+is checked.
 e.g.: steps/compare.py --test-data data/test --report compare.html exp/a exp/b
 """
 
 import argparse
-from itertools import chain
 from pathlib import Path
 
 from sv.errors import UserError, run_step
-from sv.io import DataDir, check_same_trials, read_scored_trials
+from sv.io import DataDir
 from sv.report import write_report
 from sv.report.gather import ScoreSet, System, read_system
 from sv.scoring.results import markdown_table
-from sv.scoring.significance import Difference, compare
+from sv.scoring.streaming import compare_files
 from sv.scoring.trial_speakers import Speakers
 
 
-def differences(first: ScoreSet, second: ScoreSet, data: DataDir) -> list[Difference]:
-    one, other = read_scored_trials(first.path), read_scored_trials(second.path)
-    check_same_trials(one, other)
-    speakers = Speakers(data.utt2spk, data.path / "utt2spk")
-    return compare(speakers.trials(one), speakers.trials(other))
-
-
-def print_tests(systems: list[System], data: DataDir) -> None:
+def paired_tests(systems: list[System], data: DataDir) -> str:
     """A row for each measure of each list and back-end that the first system shares with another."""
-    print("\n| trials | back-end | measure | first | second | difference [95 %] | p |")
-    print("| --- | --- | --- | ---: | ---: | ---: | ---: |")
+    speakers = Speakers(data.utt2spk, data.path / "utt2spk")
+    lines = ["| trials | back-end | measure | first | second | difference [95 %] | p |"]
+    lines += ["| --- | --- | --- | ---: | ---: | ---: | ---: |"]
     for first in systems[0].scores:
-        for second in chain.from_iterable(system.scores for system in systems[1:]):
-            if (first.trials, first.backend) != (second.trials, second.backend):
-                continue
-            for d in differences(first, second, data):
-                where = f"{first.trials.removesuffix('.kaldi')} | {first.backend}: {first.system}, {second.system}"
-                gap = f"{d.second - d.first:+.3f} [{d.interval[0]:+.3f}, {d.interval[1]:+.3f}]"
-                p_value = f"{d.p_value:.3f}" if d.p_value >= 0.001 else "< 0.001"
-                print(f"| {where} | {d.name} | {d.first:.3f} | {d.second:.3f} | {gap} | {p_value} |")
+        for second in [one for system in systems[1:] for one in system.scores]:
+            if (first.trials, first.backend) == (second.trials, second.backend):
+                lines += rows_of(first, second, speakers)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def rows_of(first: ScoreSet, second: ScoreSet, speakers: Speakers) -> list[str]:
+    llr = "cllr" in first.entry and "cllr" in second.entry
+    where = f"{first.trials.removesuffix('.kaldi')} | {first.backend}: {first.system}, {second.system}"
+    rows = []
+    for d in compare_files(first.path, second.path, speakers, llr=llr):
+        gap = f"{d.second - d.first:+.3f} [{d.interval[0]:+.3f}, {d.interval[1]:+.3f}]"
+        p_value = f"{d.p_value:.3f}" if d.p_value >= 0.001 else "< 0.001"
+        rows.append(f"| {where} | {d.name} | {d.first:.3f} | {d.second:.3f} | {gap} | {p_value} |")
+    return rows
 
 
 def main() -> None:
@@ -52,11 +54,10 @@ def main() -> None:
     if len({path.name for path in args.exp_dirs}) < max(2, len(args.exp_dirs)):
         raise UserError("give two or more folders, of different names")
     systems = [read_system(path, args.test_data.name if args.test_data else "") for path in args.exp_dirs]
-    print(markdown_table({system.name: system.results for system in systems}), end="")
-    if args.test_data:
-        print_tests(systems, DataDir(args.test_data))
+    tests = paired_tests(systems, DataDir(args.test_data)) if args.test_data else ""
     if args.report:
         write_report(systems, args.report, args.test_data)
+    print(markdown_table({system.name: system.results for system in systems}), tests, sep="\n" * bool(tests), end="")
 
 
 if __name__ == "__main__":

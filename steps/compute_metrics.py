@@ -4,7 +4,8 @@
 Reads   <exp-dir>/scores/<prefix><trials>.score for each trial list of <trials-dir>
 Writes  <exp-dir>/scores/<result>        the printed lines; written anew, not appended
         <exp-dir>/results.json           numbers, thresholds and origin, an entry for each trial list and back-end;
-                                         with --trial2cond those of each condition, which the report shows too
+                                         with --test-data and --trial2cond those of each part of the list, which the
+                                         report shows, too
         <exp-dir>/results.md             the same as a table
 
 The numbers are those of the score files, that is of scores rounded to five decimals; tied scores are accepted or
@@ -21,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError, run_step
-from sv.io import atomic_write, read_table, sha256_of
-from sv.scoring.breakdown import measure_conditions
+from sv.io import DataDir, atomic_write, read_table, sha256_of
+from sv.scoring.breakdown import Conditions, Trial2Cond
 from sv.scoring.origin import origin_of
 from sv.scoring.results import entry_of, git_commit, merge_results, printed_lines
 from sv.scoring.streaming import measure_file
@@ -47,8 +48,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--llr", choices=["true", "false"], default="false", help="calibrated scores: actDCF, Cllr, too"
     )
+    parser.add_argument("--test-data", type=Path, help="data dir: also by duration, sex, age and video, what it has")
     parser.add_argument(
-        "--trial2cond", type=Path, help='also measured by condition, of lines "enroll test condition ..." (held whole)'
+        "--trial2cond", type=Path, help='also by condition, of lines "enroll test condition ..." (held whole)'
     )
     parser.add_argument("--utt2spk", type=Path, help="for the intervals; default: beside <trials-dir>, if it is there")
     parser.add_argument("--replicates", type=int, default=200, help="draws of speakers for the intervals; 0: none")
@@ -79,15 +81,16 @@ def main() -> None:
     if not args.exp_dir.is_dir():
         raise UserError(f"{args.exp_dir} does not exist; train and score first (stages 3 to 5)")
     origin, speakers = common_origin(args.exp_dir), read_speakers(args)
+    conditions = [Conditions(DataDir(args.test_data)).of] if args.test_data else []
+    conditions += [Trial2Cond(args.trial2cond).of] if args.trial2cond else []
+    options = {"llr": args.llr == "true", "speakers": speakers, "conditions": conditions, "replicates": args.replicates}
     lines, entries = "", {}
     for name in args.trials:
         scores, trials = args.exp_dir / "scores" / f"{args.prefix}{name}.score", args.trials_dir / name
         if not scores.is_file():
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
-        options = {"llr": args.llr == "true", "speakers": speakers, "replicates": args.replicates}
-        metrics, interval = measure_file(scores, args.p_target, **options)
+        metrics, interval, parts = measure_file(scores, args.p_target, **options)
         files = {"score_file": str(scores), "trials_file": str(trials)}
-        parts = measure_conditions(scores, args.trial2cond, args.p_target) if args.trial2cond else []
         about = {**files, **origin_of(scores, trials), **origin}
         entries[name] = {args.backend: entry_of(metrics, about, interval, parts)}
         lines += printed_lines(scores.name, metrics, parts)

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """One page with all that is known of a system; it opens anywhere, without a network.
 
-Reads   <exp-dir>/{results.json,scores,metrics.jsonl,config.yaml}; --test-data: corpus statistics, breakdown by
-        duration, sex, age and video, map of embeddings, playable errors.
+Reads   <exp-dir>/{results.json,scores,metrics.jsonl,config.yaml}, the score files being those that were measured;
+        --train-data, --test-data: corpus statistics; --test-data: map of embeddings, playable errors.
 Writes  <exp-dir>/report.html, and its plots as PNG into <exp-dir>/report_plots
-e.g.: steps/make_report.py --test-data data/test exp/x
+e.g.: steps/make_report.py --train-data data/train --test-data data/test exp/x
 """
 
 import argparse
@@ -18,10 +18,11 @@ from sv.report.gather import read_system
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("--train-data", type=Path, help="data dir of the training")
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials")
     args = parser.parse_args()
     system = read_system(args.exp_dir, args.test_data.name if args.test_data else "")
-    write_report([system], args.exp_dir / "report.html", args.test_data)
+    write_report([system], args.exp_dir / "report.html", args.test_data, args.train_data)
     log.info("%s", args.exp_dir / "report.html")
 
 

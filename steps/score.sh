@@ -57,7 +57,7 @@ if [ -z "$calibrate_on" ]; then
   for list in "$@"; do
     score "$test_data/trials/$list" "$test"
   done
-  steps/compute_metrics.py --backend "$name" --prefix "$prefix" \
+  steps/compute_metrics.py --backend "$name" --prefix "$prefix" --test-data "$test_data" \
     "$exp_dir" "${test}_${name}_result" "$test_data/trials" "$@"
   exit
 fi
@@ -67,6 +67,6 @@ filed=$name${filed#heldout}
 score "$exp_dir/calibration/$calibrate_on" "$train"
 steps/calibrate.py --backend "$filed" --prefix "$prefix" "${mean[@]}" "$exp_dir" "$calibrate_on" "$@"
 if (($# > 0)); then
-  steps/compute_metrics.py --backend "${name}_cali" --prefix "cali_$prefix" --llr true \
+  steps/compute_metrics.py --backend "${name}_cali" --prefix "cali_$prefix" --llr true --test-data "$test_data" \
     "$exp_dir" "${test}_cali_${filed}_result" "$test_data/trials" "$@"
 fi

@@ -25,11 +25,10 @@ from sv.errors import UserError
 from sv.features import Fbank, energy_vad, log_energy
 from sv.inference import SpeakerEncoder, choose_device, load_encoder
 from sv.io import Vectors
-from sv.registry import suggest
 from sv.scoring.calibration import Calibration, load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
 from sv.scoring.quality import clip_duration, factors, feature_names
-from sv.scoring.thresholds import read_thresholds
+from sv.scoring.thresholds import no_threshold, read_thresholds
 
 Floats = NDArray[np.float32]
 Audio = str | Path | NDArray[Any] | torch.Tensor  # a file, or samples
@@ -230,7 +229,7 @@ class Verifier:
     def _check(self, prior: float, threshold: str, margin: float) -> None:
         posterior(0.0, prior)
         if threshold not in self.thresholds:
-            raise UserError(f"unknown threshold {threshold!r}{suggest(threshold, list(self.thresholds))}")
+            raise no_threshold(threshold, list(self.thresholds))
         if not 0 <= margin < math.inf:
             raise UserError(f"margin {margin}: expected a number from 0 on")
 

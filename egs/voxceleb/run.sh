@@ -276,7 +276,7 @@ if in_stage 7 "PLDA and calibration"; then
 fi
 
 if in_stage 8 "report"; then
-  steps/make_report.py --test-data "$data/vox1" "$exp_dir"
+  steps/make_report.py --train-data "$data/$train_set" --test-data "$data/vox1" "$exp_dir"
 fi
 
 if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then

@@ -10,7 +10,6 @@ from sv.io.lock import folder_lock
 from sv.io.plain import parse_yaml, read_json, read_yaml
 from sv.io.scores import (
     ScoredTrials,
-    check_same_trials,
     iter_same_trials,
     iter_scored_trials,
     read_scored_trials,
@@ -31,7 +30,6 @@ __all__ = [
     "base_speaker",
     "check_both_kinds",
     "check_id",
-    "check_same_trials",
     "claim_folder",
     "folder_lock",
     "iter_same_trials",

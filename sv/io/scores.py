@@ -173,7 +173,7 @@ def iter_same_trials(paths: Sequence[Path]) -> Iterator[list[ScoredTrials]]:
     """Score files over the same trials, read together: the same trials of each at a time, some 10,000 at most.
 
     Raises:
-        UserError: see `iter_scored_trials` and `check_same_trials`; a file that ends before another one.
+        UserError: see `iter_scored_trials`; a line of another trial or label; a file that ends before another one.
     """
     files = [iter_scored_trials(path) for path in paths]
     blocks: list[ScoredTrials | None] = [next(file) for file in files]
@@ -186,7 +186,7 @@ def iter_same_trials(paths: Sequence[Path]) -> Iterator[list[ScoredTrials]]:
         count = min(map(len, there))
         heads = [block.part(0, count) for block in there]
         for other in heads[1:]:
-            check_same_trials(heads[0], other)
+            _check_same_trials(heads[0], other)
         yield heads
         blocks = [
             block.part(count) if len(block) > count else next(file, None)
@@ -194,16 +194,8 @@ def iter_same_trials(paths: Sequence[Path]) -> Iterator[list[ScoredTrials]]:
         ]
 
 
-def check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
-    """Two score files must be over the same trials in the same order.
-
-    Raises:
-        UserError: they are not; the first line that differs is named.
-    """
-    if len(first) != len(second):
-        raise UserError(
-            f"{second.path} has {len(second)} trials, {first.path} has {len(first)}; score the same list with both"
-        )
+def _check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
+    """As many lines of two score files must be of the same trials in the same order; the first that is not is named."""
     one, other = (np.array(scores.ids, dtype=object) for scores in (first, second))
     same = (one[first.enroll] == other[second.enroll]) & (one[first.test] == other[second.test])
     same &= first.labels() == second.labels() if first.is_target is not None or second.is_target is not None else True

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
-from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors
-from sv.scoring.breakdown import Conditions, Part, PartCounter, speaker_words
+from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors, sha256_of
+from sv.scoring.breakdown import speaker_words
+from sv.scoring.counters import KindCounter
 from sv.scoring.metrics import SortedScores
 from sv.scoring.results import Results, read_results
-from sv.scoring.streaming import KindCounter
 
 Doubles = NDArray[np.float64]
 Error = tuple[str, str, str, float]  # kind of trial, enroll, test, score
@@ -43,13 +43,11 @@ class ScoreFacts:
     Attributes:
         of: the file.
         scores: how often each occurs.
-        parts: by what the data dir tells.
         hardest: (kind, enroll, test, score) of the targets scored lowest, then of the non-targets scored highest.
     """
 
     of: ScoreSet
     scores: SortedScores
-    parts: list[Part]
     hardest: list[Error]
 
 
@@ -83,7 +81,8 @@ def read_system(exp_dir: Path, test_set: str = "") -> System:
         test_set: name of the test set's folder in embeddings/.
 
     Raises:
-        UserError: there is no results.json, or something is damaged.
+        UserError: there is no results.json, or something is damaged; a score file or trial list that was made anew
+            since it was measured.
     """
     results = read_results(exp_dir / "results.json")
     config = exp_dir / "config.yaml"
@@ -104,11 +103,21 @@ def _read_scores(exp_dir: Path, results: Results) -> list[ScoreSet]:
     for trials, entries in results.items():
         for backend, entry in entries.items():
             path = exp_dir / "scores" / Path(entry["score_file"]).name
-            if path.is_file():
-                found.append(ScoreSet(exp_dir.name, trials, backend, path, entry))
-            else:
+            if not path.is_file():
                 log.warning("%s is not there; its curves are left out", path)
+                continue
+            _check_same(path, entry.get("scores_sha256"), exp_dir, "run the metrics again (stage 5)")
+            trials_file = Path(entry["trials_file"])
+            if trials_file.is_file():  # it may be on another machine
+                _check_same(trials_file, entry.get("trials_sha256"), exp_dir, "score it again (stage 5)")
+            found.append(ScoreSet(exp_dir.name, trials, backend, path, entry))
     return found
+
+
+def _check_same(path: Path, measured_sha256: str | None, exp_dir: Path, remedy: str) -> None:
+    """Refuse a file that is not the one which was measured: curves and numbers of a page belong together."""
+    if sha256_of(path) != measured_sha256:
+        raise UserError(f"{path} is not the file that {exp_dir / 'results.json'} was measured on; {remedy}")
 
 
 def _read_records(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -144,20 +153,18 @@ def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Dou
     return unit @ directions[:2].T, names
 
 
-def read_facts(scores: ScoreSet, conditions: Conditions | None) -> ScoreFacts:
+def read_facts(scores: ScoreSet) -> ScoreFacts:
     """One pass over a score file.
 
     Raises:
-        UserError: a damaged file, or one without labels or without trials of a kind; see `Conditions.of`.
+        UserError: a damaged file, or one without labels or without trials of a kind.
     """
-    counter, parts = KindCounter(), PartCounter()
+    counter = KindCounter()
     hardest: list[Error] = []
     for block in iter_scored_trials(scores.path):
         counter.add(block)
-        if conditions is not None:
-            parts.add(block, conditions.of(block))
         hardest = hardest_errors(block, hardest)
-    return ScoreFacts(scores, counter.sorted_scores(), parts.parts(), hardest)
+    return ScoreFacts(scores, counter.sorted_scores(), hardest)
 
 
 def hardest_errors(scores: ScoredTrials, known: Sequence[Error] = (), count: int = 5) -> list[Error]:

@@ -2,14 +2,14 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
 from sv.io import DataDir, atomic_write
 from sv.report import plots
 from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map
-from sv.scoring.breakdown import Conditions, Part
+from sv.scoring.breakdown import Part
 from sv.scoring.results import part_of_json, table_measures
 
 _STYLE = """
@@ -63,27 +63,29 @@ _CURVES = {
 _AUDIO_BYTES = 400_000  # a longer file is not taken into the page
 
 
-def write_report(systems: Sequence[System], out: Path, test_data: Path | None = None, title: str = "") -> None:
+def write_report(
+    systems: Sequence[System], out: Path, test_data: Path | None = None, train_data: Path | None = None
+) -> None:
     """Write the page, and its plots as PNG into a folder beside it, NAME_plots.
 
     Args:
         systems: one or more.
         out: report.html.
-        test_data: data dir of the test trials: corpus statistics, breakdown, map of embeddings, playable errors.
-        title: of the page.
+        test_data: data dir of the test trials: corpus statistics, map of embeddings, playable errors.
+        train_data: of the training: corpus statistics.
 
     Raises:
         UserError: matplotlib is not installed; a table of the data dir is damaged.
     """
     data = DataDir(test_data) if test_data else None
     folder = out.with_name(f"{out.stem}_plots")
-    title = title or ", ".join(system.name for system in systems)
-    conditions = Conditions(data) if data else None
-    facts = [read_facts(one, conditions) for system in systems for one in system.scores]
+    title = ", ".join(system.name for system in systems)
+    facts = [read_facts(one) for system in systems for one in system.scores]
     body = [f"<h1>{escape(title)}</h1>", "<h2>Results</h2>", _results(systems), _curves(facts, folder)]
     body += [_training(systems, folder)]
     if data is not None:
-        body += [_map(systems, data, folder), _corpus(data)]
+        body += [_map(systems, data, folder)]
+    body += [_corpora({"training": DataDir(train_data) if train_data else None, "test": data})]
     sounds = Sounds(data)
     body += [_breakdown_and_errors(facts, sounds), _configs(systems), sounds.script()]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -144,7 +146,10 @@ def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
     for trials in dict.fromkeys(one.of.trials for one in facts):
         some = [one for one in facts if one.of.trials == trials]
         name = trials.removesuffix(".kaldi")
-        caption = f"DET curves on {name}, with EER (o) and the points of minDCF (x, +)"
+        points = [f"{point} ({marker})" for point, marker in plots.det_marks(some).items()]
+        caption = f"DET curves on {name}, with {points[0]}" + f" and minDCF at p_target {', '.join(points[1:])}" * (
+            len(points) > 1
+        )
         one_system = len({one.of.system for one in some}) == 1
         names = [one.of.backend if one_system else f"{one.of.system}, {one.of.backend}" for one in some]
         curves.append(_figure(plots.figure(plots.det(some, names), 5.0, 4.6), folder, f"det_{name}", caption))
@@ -178,15 +183,19 @@ def _map(systems: Sequence[System], data: DataDir, folder: Path) -> str:
     return _section("Embeddings by speaker", parts)
 
 
-def _corpus(data: DataDir) -> str:
-    return f"<h2>Test set {escape(data.path.name)}</h2>" + table(["", ""], corpus_facts(data), 1)
+def _corpora(sets: Mapping[str, DataDir | None]) -> str:
+    """Statistics of the data dirs that are given, by their use, side by side."""
+    there = {f"{use}: {data.path.name}": dict(corpus_facts(data)) for use, data in sets.items() if data is not None}
+    names = dict.fromkeys(name for facts in there.values() for name in facts)
+    rows = [[name, *(facts.get(name, "") for facts in there.values())] for name in names]
+    return "<h2>Data</h2>" + table(["", *there], rows, 1) if there else ""
 
 
 def _breakdown_and_errors(facts: Sequence[ScoreFacts], sounds: "Sounds") -> str:
     """For each list and back-end, to be unfolded; the first is open."""
     parts: list[str] = []
     for one in facts:
-        found = [part_of_json(part) for part in one.of.entry.get("breakdown", [])] + one.parts
+        found = [part_of_json(part) for part in one.of.entry.get("breakdown", [])]
         head = ["by", "part", "EER (%)", "minDCF (p_target 0.05)", "targets", "non-targets"]
         breakdown = table(head, [_part_row(part) for part in found], 2) if found else ""
         errors = [

@@ -66,7 +66,8 @@ def save(fig: Any, png: Path) -> str:
 
 
 def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], None]:
-    """DET curves on probit axes, each with its name, their EER (o) and minDCF points (x at 0.01, + at 0.05)."""
+    """DET curves on probit axes, each with its name, and their points; see `det_marks`."""
+    marks = det_marks(facts)
 
     def draw(axes: Any) -> None:
         for number, (one, name) in enumerate(zip(facts, names, strict=True)):
@@ -80,9 +81,8 @@ def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], No
             axes.plot(
                 norm.ppf(accept[keep]), norm.ppf(miss[keep]), color=color, linestyle=style, label=label, linewidth=1.4
             )
-            points = [(entry["eer_threshold"], "o")]
-            points += zip(entry["min_dcf_threshold"].values(), "x+*", strict=False)
-            for threshold, marker in points:
+            points = [("EER", entry["eer_threshold"]), *entry["min_dcf_threshold"].items()]
+            for marker, threshold in [(marks[name], threshold) for name, threshold in points if name in marks]:
                 x, y = float(scores.false_accept(threshold)), float(scores.miss(threshold))
                 if 0 < x < 1 and 0 < y < 1:
                     axes.plot(norm.ppf(x), norm.ppf(y), marker, color=color, markersize=6)
@@ -100,6 +100,12 @@ def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], No
             axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
 
     return draw
+
+
+def det_marks(facts: Sequence[ScoreFacts]) -> dict[str, str]:
+    """Markers of the points on DET curves: of "EER", and of minDCF by its prior, the lowest of some system first."""
+    priors = sorted({prior for one in facts for prior in one.of.entry["min_dcf_threshold"]}, key=float)
+    return {"EER": "o", **dict(zip(priors, "x+*^", strict=False))}
 
 
 def _quantiles(scores: Ranked) -> list[float]:
@@ -147,6 +153,7 @@ def training(systems: Sequence[System], key: str, label: str) -> Callable[[Any],
         if key in ("loss", "lr"):
             axes.set_yscale("log")
         axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_ylabel(label)
         if len(lines) > 1:
             axes.legend(fontsize=7)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
+from sv.scoring.llr import bayes_threshold
 from sv.scoring.metrics import check_costs, sort_scores
 
 Doubles = NDArray[np.float64]
@@ -99,23 +100,63 @@ class WeightedTrials:
         nontarget = nontarget[np.argsort(trials.scores[nontarget], kind="stable")]
         self._target = trials.enroll[target]  # speaker of each target trial, by score
         self._enroll, self._test = trials.enroll[nontarget], trials.test[nontarget]
-        distinct, self._first = np.unique(trials.scores[target], return_index=True)
-        self._below = np.searchsorted(trials.scores[nontarget], distinct, side="left")
-        self._through = np.searchsorted(trials.scores[nontarget], distinct, side="right")
+        self._scores = trials.scores[target], trials.scores[nontarget]
+        distinct, self._first = np.unique(self._scores[0], return_index=True)
+        self._below = np.searchsorted(self._scores[1], distinct, side="left")
+        self._through = np.searchsorted(self._scores[1], distinct, side="right")
 
-    def rates(self, weights: Doubles) -> Rates | None:
-        """Operating points under weights of the speakers, (highest speaker + 1,); None if all of one kind weigh 0."""
-        target = _cumulate(weights[self._target])
-        nontarget = _cumulate(weights[self._enroll] * weights[self._test])
-        if target[-1] == 0 or nontarget[-1] == 0:
+    def draw(self, weights: Doubles) -> "Draw | None":
+        """These trials under weights of the speakers, (highest speaker + 1,); None if all of one kind weigh 0."""
+        target, nontarget = weights[self._target], weights[self._enroll] * weights[self._test]
+        if not target.any() or not nontarget.any():
             return None
-        miss = target[self._first] / target[-1]
+        return Draw(self, target, nontarget)
+
+    @cached_property
+    def _nats(self) -> tuple[Doubles, Doubles]:
+        """What each trial adds to Cllr, in nats, taking its score as a log-likelihood ratio."""
+        return np.logaddexp(0, -self._scores[0]), np.logaddexp(0, self._scores[1])
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Trials of drawn speakers.
+
+    Attributes:
+        trials: all.
+        target: (target trials,) how often each was drawn, by score.
+        nontarget: (non-target trials,) the same of these.
+    """
+
+    trials: WeightedTrials
+    target: Doubles
+    nontarget: Doubles
+
+    def rates(self) -> Rates:
+        """Operating points."""
+        at = self.trials
+        target, nontarget = _cumulate(self.target), _cumulate(self.nontarget)
+        miss = target[at._first] / target[-1]
         return Rates(
             miss=miss,
-            accept=1 - nontarget[self._below] / nontarget[-1],
+            accept=1 - nontarget[at._below] / nontarget[-1],
             miss_above=np.append(miss[1:], 1.0),
-            accept_above=1 - nontarget[self._through] / nontarget[-1],
+            accept_above=1 - nontarget[at._through] / nontarget[-1],
         )
+
+    def act_dcf(self, p_target: float, c_miss: float, c_fa: float) -> float:
+        """As `sv.scoring.llr.act_dcf`."""
+        threshold = bayes_threshold(p_target, c_miss=c_miss, c_fa=c_fa)
+        missed, rejected = (int(np.searchsorted(scores, threshold)) for scores in self.trials._scores)
+        miss = self.target[:missed].sum() / self.target.sum()
+        accept = self.nontarget[rejected:].sum() / self.nontarget.sum()
+        miss_cost, accept_cost = c_miss * p_target, c_fa * (1 - p_target)
+        return float((miss_cost * miss + accept_cost * accept) / min(miss_cost, accept_cost))
+
+    def cllr(self) -> float:
+        """As `sv.scoring.llr.cllr`."""
+        pairs = zip((self.target, self.nontarget), self.trials._nats, strict=True)
+        return float(sum(weights @ nats / weights.sum() for weights, nats in pairs) / (2 * np.log(2)))
 
 
 def _cumulate(weights: Doubles) -> Doubles:
@@ -140,6 +181,7 @@ def replicate(
     systems: Sequence[SpeakerTrials],
     p_targets: Sequence[float] = (0.01, 0.05),
     *,
+    llr: bool = False,
     replicates: int = 1000,
     seed: int = 0,
     c_miss: float = 1.0,
@@ -151,7 +193,8 @@ def replicate(
 
     Args:
         systems: the same trials, in the same order, scored by each.
-        p_targets: priors of minDCF.
+        p_targets: priors of minDCF, and of actDCF.
+        llr: scores are natural logarithms of likelihood ratios: behind minDCF actDCF at each prior, and Cllr.
         replicates: how often speakers are drawn.
         seed: decides the draws.
         c_miss, c_fa: costs.
@@ -164,9 +207,15 @@ def replicate(
     weighted = [WeightedTrials(trials) for trials in systems]
     rows = []
     for weights in draw_weights(weighted[0].speakers, replicates, seed):
-        found = [trials.rates(weights) for trials in weighted]
-        if None not in found:
-            rows.append([[r.eer(), *(r.min_dcf(p, c_miss, c_fa) for p in p_targets)] for r in found if r is not None])
+        draws = [draw for trials in weighted if (draw := trials.draw(weights))]
+        if len(draws) == len(weighted):
+            rows.append([_measured(draw, p_targets, llr, c_miss, c_fa) for draw in draws])
     if len(rows) < replicates / 2:
         raise UserError("too few speakers have target trials to draw from; intervals need more speakers")
     return np.array(rows)
+
+
+def _measured(draw: Draw, p_targets: Sequence[float], llr: bool, c_miss: float, c_fa: float) -> list[float]:
+    rates = draw.rates()
+    found = [rates.eer(), *(rates.min_dcf(p, c_miss, c_fa) for p in p_targets)]
+    return [*found, *(draw.act_dcf(p, c_miss, c_fa) for p in p_targets), draw.cllr()] if llr else found

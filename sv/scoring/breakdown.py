@@ -4,6 +4,7 @@ Every part is measured on its own, EER and minDCF included; a part without trial
 Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a man, in either order.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import DataDir, ScoredTrials, read_scored_trials, read_table
+from sv.io import DataDir, ScoredTrials, read_table
+from sv.scoring.counters import KindCounter
 from sv.scoring.metrics import evaluate_sorted
 from sv.scoring.quality import both_sides
-from sv.scoring.streaming import KindCounter
 
 Words = NDArray[np.str_]  # (trials,)
 
@@ -81,13 +82,6 @@ def _measured(by: str, name: str, counter: KindCounter, p_targets: Sequence[floa
     return Part(by, name, *counts, metrics.eer, metrics.min_dcf)
 
 
-def measure_conditions(scores: Path, trial2cond: Path, p_targets: Sequence[float]) -> list[Part]:
-    """Every part of a score file by the columns of a trial2cond; errors as of `read_trial2cond`."""
-    trials, parts = read_scored_trials(scores), PartCounter()
-    parts.add(trials, read_trial2cond(trial2cond, trials))
-    return parts.parts(p_targets)
-
-
 class Conditions:
     """What a data dir tells about trials: duration, sex, age and video, as far as it has the tables; read once."""
 
@@ -143,30 +137,61 @@ def speaker_words(path: Path) -> dict[str, str]:
     return {spk: str(_bands(np.array([_years(years, spk, path)]), AGES, "")[0]) for spk, years in words.items()}
 
 
-def read_trial2cond(path: str | Path, scores: ScoredTrials) -> dict[str, Words]:
-    """Conditions from lines `enroll test word ...`; a first line `enroll test NAME ...` names the columns.
+class Trial2Cond:
+    """What lines `enroll test word ...` tell about trials; a first line `enroll test NAME ...` names the columns.
 
     Raises:
-        UserError: a missing file, lines of different widths, a trial of the list that it does not hold.
+        UserError: a missing or empty file, lines of different widths, a trial that has two conditions.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give a file with lines 'enroll test condition ...'")
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    width = len(rows[0]) if rows else 0
-    wrong = next((number for number, row in enumerate(rows, 1) if len(row) != width), 0)
-    if width < 3 or wrong:
-        raise UserError(f"{path}:{wrong or 1}: expected 'enroll test condition ...', as many columns in every line")
-    names = rows.pop(0)[2:] if rows[0][:2] == ["enroll", "test"] else [f"column {n}" for n in range(3, width + 1)]
-    words_of = {(row[0], row[1]): row[2:] for row in rows}
-    found = []
-    for line, (enroll, test) in enumerate(zip(scores.enroll.tolist(), scores.test.tolist(), strict=True), 1):
-        pair = scores.ids[enroll], scores.ids[test]
-        if pair not in words_of:
-            raise UserError(f"{scores.path}:{line}: the trial of {pair[0]} and {pair[1]} is not in {path}; add it")
-        found.append(words_of[pair])
-    table = np.array(found)
-    return {name: table[:, column] for column, name in enumerate(names)}
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; give a file with lines 'enroll test condition ...'")
+        self._path = path
+        self._names: list[str] = []
+        self._words: dict[tuple[str, str], list[str]] = {}
+        with path.open(encoding="utf-8") as f:
+            for number, line in enumerate(f, 1):
+                self._add(line.split(), number)
+        if not self._names:
+            raise UserError(f"{path} is empty; give a file with lines 'enroll test condition ...'")
+
+    def _add(self, row: list[str], number: int) -> None:
+        if not row:
+            return
+        if len(row) != len(self._names or row[2:]) + 2 or len(row) < 3:
+            raise UserError(
+                f"{self._path}:{number}: expected 'enroll test condition ...', as many columns in every line"
+            )
+        pair, words = (row[0], row[1]), [sys.intern(word) for word in row[2:]]
+        if not self._names:
+            if pair == ("enroll", "test"):
+                self._names = words
+                return
+            self._names = [f"column {column}" for column in range(3, len(row) + 1)]
+        if self._words.setdefault(pair, words) != words:
+            here, above = " ".join(words), " ".join(self._words[pair])
+            raise UserError(
+                f"{self._path}:{number}: the trial of {pair[0]} and {pair[1]} is {here!r} here and {above!r} above; "
+                "leave one of the lines"
+            )
+
+    def of(self, scores: ScoredTrials) -> dict[str, Words]:
+        """Of the trials of a score file, or of a block of it.
+
+        Raises:
+            UserError: a trial that the file does not hold.
+        """
+        found = []
+        for row, (enroll, test) in enumerate(zip(scores.enroll.tolist(), scores.test.tolist(), strict=True)):
+            pair = scores.ids[enroll], scores.ids[test]
+            if pair not in self._words:
+                raise UserError(
+                    f"{scores.path}:{scores.first_line + row}: the trial of {pair[0]} and {pair[1]} is not in "
+                    f"{self._path}; add it"
+                )
+            found.append(self._words[pair])
+        return {name: np.array(words) for name, words in zip(self._names, zip(*found, strict=True), strict=True)}
 
 
 def _pair_words(one: Words, other: Words) -> Words:

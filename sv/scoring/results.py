@@ -4,7 +4,7 @@
     exp/results.md      the same as a table, for people
 
 Beside EER and minDCF stand the EER on the convex hull (eer_rocch) and min_cllr; for log-likelihood ratios act_dcf and
-cllr; under "interval" the confidence intervals over speakers, under "breakdown" the conditions of the list. An entry
+cllr; under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry
 replaces the one of the same list and back-end; the others stay.
 """
 
@@ -63,10 +63,15 @@ def entry_of(
     if metrics.cllr is not None:
         found |= {"act_dcf": _by_prior(metrics.act_dcf), "cllr": metrics.cllr}
     if interval is not None:
-        found["interval"] = {**asdict(interval), "min_dcf": _by_prior(interval.min_dcf), "resampled": "speakers"}
+        found["interval"] = {**_interval_json(interval), "resampled": "speakers"}
     if parts:
         found["breakdown"] = [{**asdict(part), "min_dcf": _by_prior(part.min_dcf)} for part in parts]
     return {**found, **provenance}
+
+
+def _interval_json(interval: Intervals) -> dict[str, Any]:
+    costs = {"min_dcf": _by_prior(interval.min_dcf), "act_dcf": _by_prior(interval.act_dcf)}
+    return {name: value for name, value in {**asdict(interval), **costs}.items() if value not in ({}, None)}
 
 
 def part_of_json(values: Mapping[str, Any]) -> Part:
@@ -166,7 +171,7 @@ def _cost(entry: Entry, *, key: str, p: str) -> str:
 
 
 def _number(entry: Entry, *, key: str) -> str:
-    return f"{entry[key]:.3f}" if key in entry else ""
+    return f"{entry[key]:.3f}" + _bracket(entry.get("interval", {}).get(key), 3) if key in entry else ""
 
 
 def _bracket(interval: Sequence[float] | None, decimals: int) -> str:

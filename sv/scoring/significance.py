@@ -1,22 +1,30 @@
-"""Confidence intervals of EER and minDCF, and whether two systems differ on the same trials.
+"""Confidence intervals of EER, minDCF, actDCF and Cllr, and whether two systems differ on the same trials.
 
 Both take the standard deviation from `sv.scoring.bootstrap`, where speakers are drawn again, and the quantiles of
-Student's t with as many degrees of freedom as there are speakers less one. An interval is symmetric on the logit scale,
+Student's t with as many degrees of freedom as there are speakers less one. An interval is symmetric on a scale that its
+ends can not leave:
 
-    logit p +- t sd / (p (1 - p)),
+    EER      logit p +- t sd / (p (1 - p))
+    minDCF   the same of half the cost, cut off at 1: the cost of rejecting everything is reached, not approached as a
+             rate approaches 100 %, and near it 1 / (1 - p) would make any interval as wide as [0, 1]
+    actDCF   ln c +- t sd / c: it has no upper limit
+    Cllr     the same with half the degrees of freedom; see `cllr_interval`
 
-so that it stays within 0 and 100 %. How often it holds the truth on simulated lists: bench/README.md (coverage.py).
+How often they hold the truth on simulated lists: bench/README.md (coverage.py).
 """
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
 from sv.errors import UserError
 from sv.scoring.bootstrap import SpeakerTrials, replicate
-from sv.scoring.metrics import Metrics, evaluate
+from sv.scoring.llr import bayes_threshold
+from sv.scoring.measures import Measures, measure
+from sv.scoring.metrics import sort_scores
 
 Interval = tuple[float, float]
 
@@ -30,6 +38,8 @@ class Intervals:
         min_dcf: by p_target.
         num_speakers: that were resampled.
         level, replicates, seed: how.
+        act_dcf: by p_target; empty unless the scores are log-likelihood ratios.
+        cllr: bits; None unless they are.
     """
 
     eer: Interval
@@ -38,6 +48,8 @@ class Intervals:
     level: float
     replicates: int
     seed: int
+    act_dcf: dict[float, Interval] = field(default_factory=dict)
+    cllr: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -58,26 +70,26 @@ class Difference:
     p_value: float
 
 
-def metrics_of(trials: SpeakerTrials, p_targets: Sequence[float]) -> Metrics:
-    """As `evaluate`."""
-    return evaluate(trials.scores[trials.is_target], trials.scores[~trials.is_target], p_targets)
+def measure_trials(trials: SpeakerTrials, p_targets: Sequence[float], *, llr: bool = False) -> Measures:
+    """As `measure`."""
+    return measure(sort_scores(trials.scores[trials.is_target], trials.scores[~trials.is_target]), p_targets, llr=llr)
 
 
 def intervals(
     trials: SpeakerTrials,
     p_targets: Sequence[float] = (0.01, 0.05),
     *,
-    metrics: Metrics | None = None,
+    metrics: Measures | None = None,
     level: float = 0.95,
     replicates: int = 200,
     seed: int = 0,
 ) -> Intervals:
-    """Confidence intervals of EER and minDCF over speakers.
+    """Confidence intervals of EER and minDCF over speakers, and for log-likelihood ratios of actDCF and Cllr.
 
     Args:
         trials: all trials, or a sample of them.
-        p_targets: priors of minDCF.
-        metrics: of all trials; None: measure them on `trials`.
+        p_targets: priors of minDCF and actDCF.
+        metrics: of all trials, with actDCF and Cllr where they are wanted; None: measure EER and minDCF on `trials`.
         level: how often the interval is to hold the truth.
         replicates: how often speakers are drawn.
         seed: decides the draws.
@@ -86,15 +98,40 @@ def intervals(
         UserError: see `replicate`; a level that is not between 0 and 1.
     """
     _check_level(level)
-    metrics = metrics or metrics_of(trials, p_targets)
-    found = replicate([trials], p_targets, replicates=replicates, seed=seed)[:, 0]  # (replicates, 1 + priors)
-    deviation, speakers = found.std(axis=0, ddof=1), len(trials.speakers)
-    low, high = rate_interval(metrics.eer / 100, float(deviation[0]) / 100, speakers, level)
-    costs = {
-        p: rate_interval(metrics.min_dcf[p], float(sd), speakers, level)
-        for p, sd in zip(p_targets, deviation[1:], strict=True)
-    }
-    return Intervals((100 * low, 100 * high), costs, speakers, level, replicates, seed)
+    metrics = metrics or measure_trials(trials, p_targets)
+    llr = metrics.cllr is not None
+    found = replicate([trials], p_targets, llr=llr, replicates=replicates, seed=seed)[:, 0]  # (replicates, measures)
+    deviation, speakers = found.std(axis=0, ddof=1).tolist(), len(trials.speakers)
+    low, high = rate_interval(metrics.eer / 100, deviation[0] / 100, speakers, level)
+    values = [value for _, value in _named_values(metrics, p_targets)]
+    count = len(p_targets)
+    if llr:
+        for row, p_target in enumerate(p_targets, 1 + count):
+            deviation[row] = math.hypot(deviation[row], _unseen(trials, p_target))
+    kinds = [min_dcf_interval] * count + [cost_interval] * count * llr + [cllr_interval] * llr
+    costs = [
+        interval_of(value, sd, speakers, level)
+        for interval_of, value, sd in zip(kinds, values[1:], deviation[1:], strict=True)
+    ]
+    return Intervals(
+        eer=(100 * low, 100 * high),
+        min_dcf=dict(zip(p_targets, costs[:count], strict=True)),
+        num_speakers=speakers,
+        level=level,
+        replicates=replicates,
+        seed=seed,
+        act_dcf=dict(zip(p_targets, costs[count : 2 * count], strict=True)) if llr else {},
+        cllr=costs[-1] if llr else None,
+    )
+
+
+def _named_values(metrics: Measures, p_targets: Sequence[float]) -> list[tuple[str, float]]:
+    """What `replicate` measures of each draw, in its order, of all trials."""
+    found = [("EER (%)", metrics.eer), *((f"minDCF (p_target {p:g})", metrics.min_dcf[p]) for p in p_targets)]
+    if metrics.cllr is not None:
+        found += [(f"actDCF (p_target {p:g})", metrics.act_dcf[p]) for p in p_targets]
+        found.append(("Cllr", metrics.cllr))
+    return found
 
 
 def rate_interval(rate: float, deviation: float, speakers: int, level: float) -> Interval:
@@ -103,7 +140,7 @@ def rate_interval(rate: float, deviation: float, speakers: int, level: float) ->
     Where there was no error at all, its upper end is the share of speakers with errors that so many speakers without
     one still allow; where the rate is 1, its lower end the same from above.
     """
-    spare = 1 - ((1 - level) / 2) ** (1 / speakers)
+    spare = _spare(speakers, level)
     if rate <= 0:
         return 0.0, spare
     if rate >= 1:
@@ -112,33 +149,74 @@ def rate_interval(rate: float, deviation: float, speakers: int, level: float) ->
     return float(expit(logit(rate) - reach)), float(expit(logit(rate) + reach))
 
 
+def min_dcf_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
+    """Interval of a cost from 0 to 1; where there was no error, or 1 in every draw, as of `rate_interval`."""
+    if cost <= 0 or (cost >= 1 and deviation == 0):
+        return rate_interval(cost, deviation, speakers, level)
+    low, high = rate_interval(cost / 2, deviation / 2, speakers, level)
+    return 2 * low, min(2 * high, 1.0)
+
+
+def cost_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
+    """Interval of a cost from 0 on; where there was no error at all as of `rate_interval`."""
+    if cost <= 0:
+        return 0.0, _spare(speakers, level)
+    reach = float(student.ppf((1 + level) / 2, speakers - 1)) * deviation / cost
+    return cost * math.exp(-reach), cost * math.exp(reach)
+
+
+def cllr_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
+    """As `cost_interval` of half as many speakers.
+
+    A few speakers make up most of Cllr, so that its deviation is itself known badly: where what each adds has an excess
+    kurtosis of 2, a variance measured on n speakers has n / 2 degrees of freedom (Satterthwaite, "An approximate
+    distribution of estimates of variance components", 1946).
+    """
+    return cost_interval(cost, deviation, max(2, (speakers + 1) // 2), level)
+
+
+def _unseen(trials: SpeakerTrials, p_target: float) -> float:
+    """What one trial more of each kind of error costs actDCF, if these trials have none: no draw of them tells."""
+    accepted = trials.scores >= bayes_threshold(p_target)
+    kinds = ((~accepted[trials.is_target], p_target), (accepted[~trials.is_target], 1 - p_target))
+    return sum(prior / len(wrong) for wrong, prior in kinds if not wrong.any()) / min(p_target, 1 - p_target)
+
+
+def _spare(speakers: int, level: float) -> float:
+    """The share of speakers with errors that so many without one still allow."""
+    return float(1 - ((1 - level) / 2) ** (1 / speakers))
+
+
 def compare(
     first: SpeakerTrials,
     second: SpeakerTrials,
     p_targets: Sequence[float] = (0.01, 0.05),
     *,
+    metrics: Sequence[Measures] = (),
     level: float = 0.95,
     replicates: int = 200,
     seed: int = 0,
 ) -> list[Difference]:
-    """EER and minDCF of two systems on the same trials, in the same order, with the interval of their difference.
+    """EER, minDCF, and of log-likelihood ratios actDCF and Cllr, of two systems, with the interval of their difference.
 
     The same speakers are drawn for both: what makes a list hard for both drops out.
+
+    Args:
+        first, second: the same trials, in the same order, or the same sample of them.
+        p_targets: priors.
+        metrics: of all trials of either; none: measure EER and minDCF on those given.
+        level, replicates, seed: as of `intervals`.
 
     Raises:
         UserError: see `replicate`; a level that is not between 0 and 1.
     """
     _check_level(level)
-    found = replicate([first, second], p_targets, replicates=replicates, seed=seed)
-    deviation = (found[:, 1] - found[:, 0]).std(axis=0, ddof=1)  # (1 + priors,)
-    one, other = metrics_of(first, p_targets), metrics_of(second, p_targets)
-    names = ["EER (%)", *(f"minDCF (p_target {p:g})" for p in p_targets)]
-    pairs = [(one.eer, other.eer), *((one.min_dcf[p], other.min_dcf[p]) for p in p_targets)]
-    speakers = len(first.speakers)
-    return [
-        _difference(name, a, b, float(sd), speakers, level)
-        for name, (a, b), sd in zip(names, pairs, deviation, strict=True)
-    ]
+    one, other = metrics or [measure_trials(trials, p_targets) for trials in (first, second)]
+    llr = one.cllr is not None
+    found = replicate([first, second], p_targets, llr=llr, replicates=replicates, seed=seed)
+    deviation = (found[:, 1] - found[:, 0]).std(axis=0, ddof=1).tolist()  # (measures,)
+    values = zip(_named_values(one, p_targets), _named_values(other, p_targets), deviation, strict=True)
+    return [_difference(name, a, b, sd, len(first.speakers), level) for (name, a), (_, b), sd in values]
 
 
 def _difference(name: str, first: float, second: float, deviation: float, speakers: int, level: float) -> Difference:

@@ -6,7 +6,8 @@
 
 llr: of calibrated scores; score: of the back-end's own, where the calibration uses nothing else. A back-end is named as
 in results.json, with what its calibration trials are behind it if they are not of any speakers: "cos_H". Recordings
-that are verified one by one are scored with the cosine: sv.verifier takes "cos".
+that are verified one by one are scored with the cosine: sv.verifier takes "cos". A share of
+false accepts that is less than one of the non-targets has no threshold: there is nothing to measure it on.
 """
 
 import fcntl
@@ -19,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from sv.errors import UserError
+from sv.errors import UserError, log
 from sv.io import atomic_write, read_json
 from sv.registry import suggest
 from sv.scoring.calibration import Calibration
@@ -38,6 +39,8 @@ def find_thresholds(
 ) -> dict[str, dict[str, float]]:
     """Thresholds of log-likelihood ratios, each with the error rates that were measured there.
 
+    One for a share of false accepts that is less than one non-target is left out, with a line in the log.
+
     Args:
         scores: log-likelihood ratios.
         calibration: that made them.
@@ -54,7 +57,12 @@ def find_thresholds(
     metrics = evaluate_sorted(scores, p_targets)
     found = {"eer": metrics.eer_threshold}
     found |= {f"min_dcf_{p:g}": metrics.min_dcf_threshold[p] for p in p_targets}
-    found |= {f"fa_{rate:g}": threshold_at(scores, rate) for rate in false_accepts}
+    for rate in false_accepts:
+        if allowed_accepts(scores, rate) > 0:
+            found[_fa_name(rate)] = threshold_at(scores, rate)
+        else:
+            said = f"no threshold {_fa_name(rate)}: {100 * rate:g} % of {scores.nontarget.total} non-target trials"
+            log.warning("%s is less than one; hold out more speakers (--heldout-speakers, stage 3)", said)
     entries = {}
     for name, llr in found.items():
         entry = {"llr": llr, "miss": float(scores.miss(llr)), "false_accept": float(scores.false_accept(llr))}
@@ -64,13 +72,37 @@ def find_thresholds(
     return entries
 
 
+def allowed_accepts(scores: SortedScores, false_accept: float) -> int:
+    """Non-targets that make up this share."""
+    return int(false_accept * scores.nontarget.total + 1e-9)
+
+
 def threshold_at(scores: SortedScores, false_accept: float) -> float:
     """The lowest threshold that accepts no more than this share of the non-targets."""
-    count = scores.nontarget.total
-    allowed = int(false_accept * count + 1e-9)
+    count, allowed = scores.nontarget.total, allowed_accepts(scores, false_accept)
     if allowed >= count:
         return scores.nontarget.at(0)
     return float(np.nextafter(scores.nontarget.at(count - 1 - allowed), np.inf))
+
+
+def _fa_name(rate: float) -> str:
+    return f"fa_{rate:g}"
+
+
+def no_threshold(name: str, known: Sequence[str]) -> UserError:
+    """What to say of a threshold that a model does not have.
+
+    Args:
+        name: that was asked for.
+        known: names of those it has.
+    """
+    needed = {_fa_name(rate): round(1 / rate) for rate in FALSE_ACCEPTS}
+    if name not in needed:
+        return UserError(f"unknown threshold {name!r}{suggest(name, list(known))}")
+    return UserError(
+        f"the model has no threshold {name!r}: it was calibrated on fewer than {needed[name]} non-target trials; take "
+        f"one of {', '.join(known)}, or hold out more speakers (--heldout-speakers, stage 3)"
+    )
 
 
 def add_thresholds(exp_dir: Path, backend: str, entry: Mapping[str, Any]) -> None:

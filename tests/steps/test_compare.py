@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def write_system(exp: Path, seed: int) -> None:
@@ -29,41 +30,83 @@ def write_system(exp: Path, seed: int) -> None:
     (trials / "O.kaldi").write_text("".join(re.sub(r" \S+ (\S+)$", r" \1", line) for line in lines))
     (exp.parent / "data" / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in utts))
     (exp.parent / "data" / "wav.scp").write_text("".join(f"{utt} {exp.parent / 'wav' / utt}.wav\n" for utt in utts))
+    (exp.parent / "data" / "spk2gender").write_text("".join(f"{spk} {'fm'[spk > 'C']}\n" for spk in "ABCDEF"))
     (exp.parent / "wav").mkdir(exist_ok=True)
     for utt in utts:
         (exp.parent / "wav" / f"{utt}.wav").write_bytes(f"sound of {utt}".encode())
     (exp / "config.yaml").write_text("model: <b>x</b>\n")
 
 
-def test_page_of_two_systems_and_their_paired_test(
-    run: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
-) -> None:
+def test_page_of_two_systems_and_their_paired_test(run: Run, tmp_path: Path) -> None:
     for seed, name in enumerate("ab"):
         write_system(tmp_path / name, seed)
         pairs = [line.split()[:2] for line in (tmp_path / name / "scores" / "O.kaldi.score").open()]
         lines = [f"{a} {b} {'near' if a[1] == b[1] else '<far>'}\n" for a, b in pairs]
         (tmp_path / "trial2cond").write_text("enroll test place\n" + "".join(lines))
         options = [tmp_path / name, "cos_result", tmp_path / "data" / "trials", "O.kaldi"]
-        assert run("steps/compute_metrics.py", *options, "--trial2cond", tmp_path / "trial2cond").returncode == 0
+        options += ["--test-data", tmp_path / "data", "--trial2cond", tmp_path / "trial2cond", "--llr", "true"]
+        assert run("steps/compute_metrics.py", *options).returncode == 0
     pages = ["--test-data", tmp_path / "data", "--report", tmp_path / "all.html"]
     result = run("steps/compare.py", *pages, tmp_path / "a", tmp_path / "b")
     assert result.returncode == 0, result.stderr
-    assert "| a | O | cos | " in result.stdout and "| O | cos: a, b | EER (%) | " in result.stdout
+    assert "| a | O | cos | " in result.stdout
+    for measure in ("EER (%)", "minDCF (p_target 0.05)", "actDCF (p_target 0.05)", "Cllr"):
+        assert result.stdout.count(f"| O | cos: a, b | {measure} | ") == 1
     page = (tmp_path / "all.html").read_text()
     assert "&lt;b&gt;x&lt;/b&gt;" in page and page.count("<svg") == 3
     assert not re.search(r"""(src|href)=["']?https?:|@import|url\(\s*["']?http""", page)
     assert page.count('<td class="word">place</td><td class="word">near</td>') == 2
     assert page.count('<td class="word">&lt;far&gt;</td>') == 2
+    assert page.count('<td class="word">sex</td><td class="word">f\u00a0/ m</td>') == 2
+    assert "with EER (o) and minDCF at p_target 0.01 (x), 0.05 (+)<" in page
+    assert "<th>test: data</th>" in page and "training: " not in page
     sounds = re.findall(r'data-sound="(\w+)"', page)
     assert len(sounds) == 40 > len(set(sounds))
     for utt in set(sounds):
         assert page.count(base64.b64encode(f"sound of {utt}".encode()).decode()) == 1
     assert (tmp_path / "all_plots" / "det_O.png").read_bytes().startswith(b"\x89PNG")
-    scores = tmp_path / "b" / "scores" / "O.kaldi.score"
-    scores.write_text("".join(scores.read_text().splitlines(keepends=True)[:-1]))
-    result = run("steps/compare.py", *pages[:2], tmp_path / "a", tmp_path / "b")
-    assert result.returncode == 1 and "has 275 trials" in result.stderr
     shutil.rmtree(tmp_path / "a" / "scores")
-    result = run("steps/make_report.py", tmp_path / "a")
+    result = run("steps/make_report.py", "--train-data", tmp_path / "data", tmp_path / "a")
     assert result.returncode == 0, result.stderr
     assert "its curves are left out" in result.stderr
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert '<th>training: data</th></tr></thead><tbody><tr><td class="word">speakers</td><td>6</td>' in page
+
+
+def measure(run: Run, exp: Path) -> None:
+    result = run("steps/compute_metrics.py", exp, "cos_result", exp.parent / "data" / "trials", "O.kaldi")
+    assert result.returncode == 0, result.stderr
+
+
+def test_score_files_over_other_trials_are_refused_before_anything_is_printed(run: Run, tmp_path: Path) -> None:
+    for seed, name in enumerate("abc"):
+        write_system(tmp_path / name, seed)
+        if name == "c":
+            path = tmp_path / name / "scores" / "O.kaldi.score"
+            path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+        measure(run, tmp_path / name)
+    pages = ["--test-data", tmp_path / "data", "--report", tmp_path / "all.html"]
+    result = run("steps/compare.py", *pages, *(tmp_path / name for name in "abc"))
+    assert result.returncode == 1 and result.stdout == "" and not (tmp_path / "all.html").exists()
+    assert "c/scores/O.kaldi.score ends after 275 trials, " in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("file", "remedy"), [("a/scores/O.kaldi.score", "run the metrics again (stage 5)"),
+                                              ("data/trials/O.kaldi", "score it again (stage 5)")])  # fmt: skip
+def test_file_made_anew_since_it_was_measured_gets_no_page(run: Run, tmp_path: Path, file: str, remedy: str) -> None:
+    for seed, name in enumerate("ab"):
+        write_system(tmp_path / name, seed)
+        measure(run, tmp_path / name)
+    with (tmp_path / file).open("a") as f:
+        f.write("A0 A1 0.5 target\n")
+    for command in (
+        ["steps/make_report.py", tmp_path / "a"],
+        ["steps/compare.py", "--report", tmp_path / "a" / "report.html", tmp_path / "a", tmp_path / "b"],
+    ):
+        result = run(*command)
+        assert result.returncode == 1 and result.stdout == "" and not (tmp_path / "a" / "report.html").exists()
+        (line,) = result.stderr.splitlines()
+        assert (
+            f"{tmp_path / file} is not the file that {tmp_path / 'a' / 'results.json'} was measured on; {remedy}"
+            in line
+        )

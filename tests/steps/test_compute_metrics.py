@@ -174,7 +174,40 @@ def test_intervals_stand_beside_the_numbers_where_speakers_are_known(run: Run, e
     assert low <= entry["eer"] <= high and entry["interval"]["num_speakers"] == 4
     assert set(entry["interval"]["min_dcf"]) == {"0.01", "0.05"}
     assert {"eer_rocch", "min_cllr", "cllr", "act_dcf"} <= set(entry)
-    assert f"| S | cos | {entry['eer']:.3f} [{low:.2f}, {high:.2f}] |" in (exp / "results.md").read_text()
+    row = (exp / "results.md").read_text().splitlines()[-1]
+    assert row.startswith(f"| S | cos | {entry['eer']:.3f} [{low:.2f}, {high:.2f}] |")
+    for value, (low, high) in (
+        (entry["act_dcf"]["0.05"], entry["interval"]["act_dcf"]["0.05"]),
+        (entry["cllr"], entry["interval"]["cllr"]),
+    ):
+        assert low < value < high and f"| {value:.3f} [{low:.3f}, {high:.3f}] |" in row
+    compute(run, exp, "S.kaldi")
+    assert not {"act_dcf", "cllr"} & set(read_json(exp)["S.kaldi"]["cos"]["interval"])
+
+
+def test_parts_by_what_the_data_dir_tells_are_kept_beside_those_of_a_trial2cond(run: Run, exp: Path) -> None:
+    write_speakers(exp)
+    (exp.parent / "spk2gender").write_text("A f\nB f\nC m\nD m\n")
+    (exp.parent / "utt2dur").write_text("".join(f"{spk}{n} {2 * n}\n" for spk in "ABCD" for n in (1, 2)))
+    pairs = [line.split()[:2] for line in (exp.parent / "trials" / "S.kaldi").open()]
+    cond = exp.parent / "trial2cond"
+    cond.write_text("enroll test noise\n" + "".join(f"{a} {b} {b[1]}\n" for a, b in pairs))
+    result = compute(run, exp, "S.kaldi", options=("--test-data", exp.parent, "--trial2cond", cond))
+    assert result.returncode == 0, result.stderr
+    found = {(part["by"], part["name"]): part for part in read_json(exp)["S.kaldi"]["cos"]["breakdown"]}
+    assert list(found) == [
+        ("duration of the shorter", "0 to 3 s"),
+        ("duration of the shorter", "3 to 6 s"),
+        ("sex", "f / f"),
+        ("sex", "f / m"),
+        ("sex", "m / m"),
+        ("noise", "1"),
+        ("noise", "2"),
+    ]
+    assert [(p["num_target"], p["num_nontarget"]) for p in found.values()] == [
+        (4, 18), (0, 6), (2, 4), (0, 16), (2, 4), (0, 12), (4, 12)
+    ]  # fmt: skip
+    assert "sex f / m: 0 targets, 16 non-targets\n" in result.stdout
 
 
 def test_conditions_are_printed_and_kept(run: Run, exp: Path) -> None:

@@ -1,9 +1,38 @@
-"""What goes into the page's tables is text, unless it says that it is markup."""
+"""What goes into the page's tables is text, unless it says that it is markup; what plots say."""
 
+from pathlib import Path
+
+import pytest
+
+from sv.report import plots
+from sv.report.gather import ScoreFacts, ScoreSet, System
 from sv.report.page import Html, table
+from sv.scoring.metrics import sort_scores
 
 
 def test_cells_are_escaped() -> None:
     page = table(["<head>"], [["<script>"], [Html("a<br>b")]], 1)
     assert "&lt;head&gt;" in page and "&lt;script&gt;" in page and "a<br>b" in page
     assert "<script>" not in page
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 4, 7, 150])
+def test_epochs_are_whole_numbers(epochs: int) -> None:
+    records = {"epoch": [{"epoch": epoch, "loss": 1 / epoch} for epoch in range(1, epochs + 1)]}
+    draw = plots.training([System("x", Path("x"), {}, [], records)], "loss", "loss")
+    assert draw is not None
+    (axes,) = plots.figure(draw).axes
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+def facts_at(*priors: str) -> ScoreFacts:
+    entry = {"eer": 25.0, "eer_threshold": 0.5, "min_dcf_threshold": dict.fromkeys(priors, 0.4)}
+    return ScoreFacts(ScoreSet("x", "O", "cos", Path("x"), entry), sort_scores([0.3, 0.5, 0.9], [0.1, 0.45]), [])
+
+
+def test_marks_on_curves_are_those_of_the_priors_drawn() -> None:
+    facts = [facts_at("0.05", "0.5"), facts_at("0.01")]
+    assert plots.det_marks(facts) == {"EER": "o", "0.01": "x", "0.05": "+", "0.5": "*"}
+    (axes,) = plots.figure(plots.det(facts, ["a", "b"])).axes
+    drawn = [line.get_marker() for line in axes.get_lines() if line.get_marker() != "None"]
+    assert drawn == ["+", "*", "x"]  # where the EER is measured, no non-target is accepted

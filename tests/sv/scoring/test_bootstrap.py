@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from sv.errors import UserError
 from sv.scoring.bootstrap import SpeakerTrials, WeightedTrials, draw_weights, replicate
-from sv.scoring.metrics import evaluate
+from sv.scoring.llr import bayes_threshold
+from sv.scoring.measures import measure
+from sv.scoring.metrics import sort_scores
 
 
 def make_trials(seed: int, speakers: int = 5, trials: int = 60, decimals: int = 1) -> SpeakerTrials:
@@ -37,23 +39,43 @@ def write_out(trials: SpeakerTrials, weights: Sequence[int]) -> tuple[list[float
 def test_weights_are_as_good_as_copies(seed: int, weights: list[int], decimals: int) -> None:
     trials = make_trials(seed, decimals=decimals)
     target, nontarget = write_out(trials, weights)
-    rates = WeightedTrials(trials).rates(np.array(weights, dtype=np.float64))
+    draw = WeightedTrials(trials).draw(np.array(weights, dtype=np.float64))
     if not target or not nontarget:
-        assert rates is None
+        assert draw is None
         return
-    assert rates is not None
-    expected = evaluate(target, nontarget)
+    assert draw is not None
+    expected = measure(sort_scores(target, nontarget), llr=True)
+    rates = draw.rates()
     assert rates.eer() == pytest.approx(expected.eer, abs=1e-9)
     for p, value in expected.min_dcf.items():
         assert rates.min_dcf(p, 1.0, 1.0) == pytest.approx(value, abs=1e-12)
+        assert draw.act_dcf(p, 1.0, 1.0) == pytest.approx(expected.act_dcf[p], abs=1e-12)
+    assert draw.cllr() == pytest.approx(expected.cllr, abs=1e-12)
 
 
 def test_weights_of_one_give_the_metrics_themselves() -> None:
     trials = make_trials(3)
-    rates = WeightedTrials(trials).rates(np.ones(5))
-    assert rates is not None
-    expected = evaluate(trials.scores[trials.is_target], trials.scores[~trials.is_target])
-    assert rates.eer() == pytest.approx(expected.eer, abs=1e-9)
+    draw = WeightedTrials(trials).draw(np.ones(5))
+    assert draw is not None
+    expected = measure(sort_scores(trials.scores[trials.is_target], trials.scores[~trials.is_target]), llr=True)
+    assert draw.rates().eer() == pytest.approx(expected.eer, abs=1e-9)
+    assert draw.cllr() == pytest.approx(expected.cllr, abs=1e-12)
+
+
+def test_threshold_of_act_dcf_accepts_a_score_that_is_just_as_high() -> None:
+    at = bayes_threshold(0.05)
+    same, other = np.array([0, 1, 0, 0], dtype=np.int32), np.array([0, 1, 1, 1], dtype=np.int32)
+    trials = SpeakerTrials(np.array([at, at - 1, at, at - 1]), same == other, same, other)
+    draw = WeightedTrials(trials).draw(np.array([1.0, 3.0]))
+    assert draw is not None and draw.act_dcf(0.05, 1.0, 1.0) == pytest.approx(0.75 + 19 * 0.5)
+
+
+def test_draws_of_llrs_have_act_dcf_and_cllr_behind_min_dcf() -> None:
+    trials = make_trials(0, trials=200)
+    plain, more = (replicate([trials], (0.05,), llr=llr, replicates=20) for llr in (False, True))
+    assert plain.shape[2] == 2 and more.shape[2] == 4
+    np.testing.assert_array_equal(plain, more[:, :, :2])
+    assert (more[:, 0, 2] >= more[:, 0, 1]).all()
 
 
 def test_each_draw_has_as_many_speakers_as_there_are() -> None:

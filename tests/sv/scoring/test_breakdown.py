@@ -6,7 +6,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import DataDir, ScoredTrials, read_scored_trials, write_table
-from sv.scoring.breakdown import Conditions, PartCounter, read_trial2cond
+from sv.scoring.breakdown import Conditions, PartCounter, Trial2Cond
 
 TRIALS = """\
 a/v/1 a/v/2 0.9 target
@@ -50,13 +50,31 @@ def test_trial2cond_names_its_columns_and_must_hold_all_trials(scores: ScoredTri
     path = tmp_path / "trial2cond"
     rows = [" ".join(line.split()[:2]) for line in TRIALS.splitlines()]
     path.write_text("enroll test noise\n" + "".join(f"{row} n{i % 2}\n" for i, row in enumerate(rows)))
-    assert read_trial2cond(path, scores)["noise"].tolist() == ["n0", "n1", "n0", "n1"]
-    path.write_text("".join(f"{row} x\n" for row in rows[:3]))
+    conditions = Trial2Cond(path)
+    assert conditions.of(scores)["noise"].tolist() == ["n0", "n1", "n0", "n1"]
+    assert conditions.of(scores.part(1, 3))["noise"].tolist() == ["n1", "n0"]
+    path.write_text("".join(f"{row} x y\n" for row in rows[:3]))
+    assert list(Trial2Cond(path).of(scores.part(0, 3))) == ["column 3", "column 4"]
     with pytest.raises(UserError, match=r"O\.score:4: the trial of a/w/1 and c/y/1 is not in"):
-        read_trial2cond(path, scores)
-    path.write_text(f"{rows[0]} x\n{rows[1]}\n")
-    with pytest.raises(UserError, match="trial2cond:2: expected 'enroll test condition"):
-        read_trial2cond(path, scores)
+        Trial2Cond(path).of(scores.part(3))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a b x\na c\n", "trial2cond:2: expected 'enroll test condition"),
+        ("\na b\n", "trial2cond:2: expected 'enroll test condition"),
+        ("enroll test noise\na b\n", "trial2cond:2: expected 'enroll test condition"),
+        ("", "trial2cond is empty; give a file with lines"),
+        ("a b x\na b x\n\na b y\n", "trial2cond:4: the trial of a and b is 'y' here and 'x' above; leave one"),
+    ],
+)
+def test_bad_trial2cond_is_named_by_line(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "trial2cond").write_text(text)
+    with pytest.raises(UserError, match=message):
+        Trial2Cond(tmp_path / "trial2cond")
+    with pytest.raises(UserError, match="none does not exist; give a file with lines"):
+        Trial2Cond(tmp_path / "none")
 
 
 def test_speaker_without_sex_is_named(scores: ScoredTrials, tmp_path: Path) -> None:

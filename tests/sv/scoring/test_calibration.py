@@ -11,7 +11,7 @@ from sv.scoring.calibration import fit, load_calibration, posterior
 from sv.scoring.calibration_trials import draw_calibration_trials, read_groups
 from sv.scoring.llr import act_dcf
 from sv.scoring.metrics import min_dcf, sort_scores
-from sv.scoring.thresholds import add_thresholds, find_thresholds, read_thresholds, threshold_at
+from sv.scoring.thresholds import add_thresholds, find_thresholds, no_threshold, read_thresholds, threshold_at
 
 
 def gaussian_scores(target: int = 4000, nontarget: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -132,6 +132,27 @@ def test_thresholds_of_back_ends_stand_side_by_side(tmp_path: Path) -> None:
     (tmp_path / "thresholds.json").write_text("[]")
     with pytest.raises(UserError, match="is damaged"):
         read_thresholds(tmp_path, "cos")
+
+
+@pytest.mark.parametrize(
+    ("nontarget", "names"), [(1000, ["fa_0.01", "fa_0.001"]), (999, ["fa_0.01"]), (100, ["fa_0.01"]), (99, [])]
+)
+def test_share_that_is_less_than_one_non_target_has_no_threshold(
+    nontarget: int, names: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    features, is_target = gaussian_scores(200, nontarget)
+    calibration = fit(features, is_target, ["score"])
+    llrs = calibration.llrs(features)
+    found = find_thresholds(sort_scores(llrs[is_target], llrs[~is_target]), calibration)
+    assert [name for name in found if name.startswith("fa_")] == names
+    assert all(found[name]["false_accept"] > 0 for name in names)
+    missing = {"fa_0.01", "fa_0.001"} - set(names)
+    assert len(caplog.messages) == len(missing)
+    if nontarget == 999:
+        said = "no threshold fa_0.001: 0.1 % of 999 non-target trials is less than one; hold out more speakers"
+        assert caplog.messages[0].startswith(said)
+        told = str(no_threshold("fa_0.001", list(found)))
+        assert "calibrated on fewer than 1000 non-target trials; take one of eer, min_dcf_0.01" in told
 
 
 def make_utts(speakers: int, videos: int, utts: int) -> dict[str, str]:

@@ -6,8 +6,10 @@ from scipy.special import logit
 
 from sv.errors import UserError
 from sv.scoring.bootstrap import SpeakerTrials, replicate
-from sv.scoring.metrics import evaluate
-from sv.scoring.significance import compare, intervals, rate_interval
+from sv.scoring.calibration import fit
+from sv.scoring.measures import measure
+from sv.scoring.metrics import evaluate, sort_scores
+from sv.scoring.significance import compare, intervals, measure_trials, min_dcf_interval, rate_interval
 
 
 def make_trials(rng: np.random.Generator, speakers: int = 30, utts: int = 5, systems: int = 1) -> list[SpeakerTrials]:
@@ -44,6 +46,67 @@ def test_no_errors_among_few_speakers_promise_little() -> None:
     low, high = rate_interval(0.0, 0.0, 40, 0.95)
     assert low == 0 and (1 - high) ** 40 == pytest.approx(0.025)
     assert rate_interval(1.0, 0.0, 40, 0.95) == pytest.approx((1 - high, 1.0))
+
+
+def test_cost_near_that_of_rejecting_everything_is_not_wider_than_its_deviation_says() -> None:
+    for cost in (0.95, 0.999, 1.0):
+        low, high = min_dcf_interval(cost, 0.01, 40, 0.95)
+        assert high == pytest.approx(min(cost + 0.0203, 1), abs=1e-3) and low == pytest.approx(cost - 0.0203, abs=1e-3)
+    assert min_dcf_interval(1.0, 0.0, 40, 0.95) == rate_interval(1.0, 0.0, 40, 0.95)
+    assert min_dcf_interval(0.0, 0.0, 40, 0.95) == rate_interval(0.0, 0.0, 40, 0.95)
+    small, rate = min_dcf_interval(0.02, 0.005, 40, 0.95), rate_interval(0.02, 0.005, 40, 0.95)
+    assert small == pytest.approx(rate, rel=0.01)
+
+
+def test_intervals_of_log_likelihood_ratios_are_those_of_the_replicates_on_the_log_scale() -> None:
+    trials = make_trials(np.random.default_rng(0))[0]
+    metrics = measure_trials(trials, (0.05,), llr=True)
+    found = intervals(trials, (0.05,), metrics=metrics, replicates=100, seed=3)
+    deviation = replicate([trials], (0.05,), llr=True, replicates=100, seed=3)[:, 0].std(axis=0, ddof=1)
+    assert found.cllr is not None and metrics.cllr is not None
+    for (low, high), value, sd, quantile in (
+        (found.act_dcf[0.05], metrics.act_dcf[0.05], deviation[2], 2.0452),  # t of 29
+        (found.cllr, metrics.cllr, deviation[3], 2.1448),  # t of 14
+    ):
+        assert np.log([low, high]) == pytest.approx(np.log(value) + quantile * sd / value * np.array([-1, 1]), abs=1e-3)
+    plain = intervals(trials, (0.05,), replicates=100, seed=3)
+    assert (plain.eer, plain.min_dcf, plain.act_dcf, plain.cllr) == (found.eer, found.min_dcf, {}, None)
+
+
+def test_threshold_that_no_non_target_reaches_does_not_promise_that_none_will() -> None:
+    trials = make_trials(np.random.default_rng(0))[0]
+    low_scores = trials.with_scores(trials.scores - 100)
+    found = intervals(low_scores, (0.05,), metrics=measure_trials(low_scores, (0.05,), llr=True), replicates=20)
+    low, high = found.act_dcf[0.05]
+    reach = 2.0452 * 19 / (~trials.is_target).sum()  # one false accept more, of a cost of 1
+    assert (low, high) == pytest.approx((np.exp(-reach), np.exp(reach)), rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("distance", [2.0, 0.6])  # minDCF 0.6, and nearly 1
+def test_intervals_of_costs_hold_the_truth(distance: float) -> None:
+    rng = np.random.default_rng(3)
+
+    def draw(speakers: int) -> SpeakerTrials:
+        trials = make_trials(rng, speakers=speakers)[0]
+        return trials.with_scores(trials.scores - (2 - distance) * trials.is_target)
+
+    many = [draw(150) for _ in range(20)]
+    scores, same = (np.concatenate([getattr(t, name) for t in many]) for name in ("scores", "is_target"))
+    calibration = fit(scores[::10, None], same[::10], ["score"], p_target=0.05)
+    llrs = calibration.llrs(scores[:, None])
+    truth = measure(sort_scores(llrs[same], llrs[~same]), (0.05,), llr=True)
+    held = np.zeros(3)
+    for seed in range(60):
+        trials = draw(30)
+        trials = trials.with_scores(calibration.llrs(trials.scores[:, None]))
+        metrics = measure_trials(trials, (0.05,), llr=True)
+        found = intervals(trials, (0.05,), metrics=metrics, replicates=60, seed=seed)
+        ends = np.array([found.min_dcf[0.05], found.act_dcf[0.05], found.cllr])
+        wanted = np.array([truth.min_dcf[0.05], truth.act_dcf[0.05], truth.cllr])
+        held += (ends[:, 0] <= wanted) & (wanted <= ends[:, 1])
+    print(wanted, held)
+    assert (held >= 51).all()  # of 60: 57 expected, deviation 1.7
 
 
 @pytest.mark.slow

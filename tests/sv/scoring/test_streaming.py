@@ -9,10 +9,11 @@ import pytest
 from sv.errors import UserError
 from sv.io import read_scored_trials
 from sv.scoring.bootstrap import SpeakerTrials
+from sv.scoring.counters import ScoreCounter
 from sv.scoring.measures import measure
 from sv.scoring.metrics import sort_scores
-from sv.scoring.significance import intervals
-from sv.scoring.streaming import ScoreCounter, TrialSample, measure_file
+from sv.scoring.significance import compare, intervals, measure_trials
+from sv.scoring.streaming import TrialSample, compare_files, measure_file
 from sv.scoring.thresholds import threshold_at
 from sv.scoring.trial_speakers import Speakers
 
@@ -40,14 +41,14 @@ def write_scores(path: Path, decimals: int = 5, target_share: float = 0.5) -> No
 def test_numbers_are_those_of_sorted_scores(
     decimals: int, target_share: float, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sv.scoring.streaming._CHUNK", chunk)
+    monkeypatch.setattr("sv.scoring.counters._CHUNK", chunk)
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
     monkeypatch.setattr("sv.scoring.metrics._BLOCK", 8)
     write_scores(tmp_path / "x.score", decimals, target_share)
     scores = read_scored_trials(tmp_path / "x.score")
     expected = measure(sort_scores(scores.values[scores.labels()], scores.values[~scores.labels()]), PRIORS, llr=True)
-    found, interval = measure_file(tmp_path / "x.score", PRIORS, llr=True)
-    assert interval is None
+    found, interval, parts = measure_file(tmp_path / "x.score", PRIORS, llr=True)
+    assert interval is None and not parts
     for name, value in vars(expected).items():
         assert getattr(found, name) == pytest.approx(value, rel=1e-12), name
 
@@ -59,9 +60,44 @@ def test_intervals_are_those_of_the_whole_list(
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
     write_scores(tmp_path / "x.score")
     speakers = Speakers(UTT2SPK, "utt2spk")
-    _, found = measure_file(tmp_path / "x.score", speakers=speakers, replicates=20)
+    _, found, _ = measure_file(tmp_path / "x.score", speakers=speakers, replicates=20)
     assert found == intervals(speakers.trials(read_scored_trials(tmp_path / "x.score")), replicates=20)
     assert not caplog.records
+
+
+@pytest.mark.parametrize("llr", [False, True])
+def test_paired_test_of_files_is_that_of_the_whole_lists(
+    llr: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_scores(tmp_path / "x.score")
+    speakers, scores = Speakers(UTT2SPK, "utt2spk"), read_scored_trials(tmp_path / "x.score")
+    lines = (tmp_path / "x.score").read_text().split()
+    lines[2::4] = [f"{2 * value + i % 7:.5f}" for i, value in enumerate(scores.values)]
+    rows = np.reshape(lines, (-1, 4))
+    (tmp_path / "y.score").write_text("".join(" ".join(row) + "\n" for row in rows))
+    whole = [speakers.trials(read_scored_trials(tmp_path / name)) for name in ("x.score", "y.score")]
+    metrics = [measure_trials(trials, (0.05,), llr=llr) for trials in whole]
+    expected = compare(*whole, (0.05,), metrics=metrics, replicates=20)
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
+    found = compare_files(tmp_path / "x.score", tmp_path / "y.score", speakers, (0.05,), llr=llr, replicates=20)
+    assert [d.name for d in found] == [d.name for d in expected]
+    assert [d.name for d in found[2:]] == (["actDCF (p_target 0.05)", "Cllr"] if llr else [])
+    for one, other in zip(found, expected, strict=True):
+        assert one.interval == pytest.approx(other.interval, rel=1e-9)
+        assert (one.first, one.second, one.p_value) == pytest.approx((other.first, other.second, other.p_value))
+    assert found[0].first != found[0].second and not caplog.records
+
+
+def test_paired_test_of_long_lists_is_taken_from_the_same_sample_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sv.scoring.streaming.TrialSample.__init__.__defaults__", (400, 0))
+    write_scores(tmp_path / "x.score")
+    paths = tmp_path / "x.score", tmp_path / "x.score"
+    with caplog.at_level(logging.INFO):
+        found = compare_files(*paths, Speakers(UTT2SPK, "utt2spk"), replicates=20)
+    assert " trials, drawn at random" in caplog.text
+    assert all(d.interval == (0.0, 0.0) and d.p_value == 1.0 for d in found)
 
 
 def test_intervals_of_a_long_list_are_taken_from_a_sample(
@@ -70,7 +106,7 @@ def test_intervals_of_a_long_list_are_taken_from_a_sample(
     monkeypatch.setattr("sv.scoring.streaming.TrialSample.__init__.__defaults__", (400, 0))
     write_scores(tmp_path / "x.score")
     with caplog.at_level(logging.INFO):
-        metrics, found = measure_file(tmp_path / "x.score", speakers=Speakers(UTT2SPK, "utt2spk"))
+        metrics, found, _ = measure_file(tmp_path / "x.score", speakers=Speakers(UTT2SPK, "utt2spk"))
     assert "x.score: intervals from " in caplog.text and " trials, drawn at random" in caplog.text
     assert found is not None and found.eer[0] < metrics.eer < found.eer[1]
     whole = intervals(Speakers(UTT2SPK, "utt2spk").trials(read_scored_trials(tmp_path / "x.score")))
@@ -87,7 +123,7 @@ def test_sample_has_every_trial_with_the_same_chance() -> None:
             rows = np.arange(start, start + 50)
             numbers = rows.astype(np.int32)
             sample.add(SpeakerTrials(rows.astype(float), rows % 40 == 0, numbers, numbers + 1))
-        kept = sample.trials(Path("x.score"))
+        (kept,) = sample.trials(Path("x.score"))
         assert kept.is_target.sum() == 10 and (~kept.is_target).sum() <= 100
         assert (kept.enroll == kept.scores).all() and (kept.test == kept.scores + 1).all()
         often[kept.enroll] += 1
@@ -98,7 +134,7 @@ def test_sample_has_every_trial_with_the_same_chance() -> None:
 
 
 def test_counts_do_not_grow_with_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sv.scoring.streaming._CHUNK", 100)
+    monkeypatch.setattr("sv.scoring.counters._CHUNK", 100)
     counter = ScoreCounter()
     for _ in range(1000):
         counter.add(np.array([0.1, 0.3, 0.2]))
