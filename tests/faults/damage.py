@@ -199,9 +199,9 @@ def damage_checkpoint(place: Place, draw: random.Random) -> tuple[str, str]:
 
 
 def deny(place: Place, draw: random.Random) -> tuple[str, str]:
-    stage, path = draw_file(place.calm, [stage for stage in LEFT if stage < LAST], draw)
-    path = place.run / path.relative_to(place.calm)
+    stage = draw.choice([stage for stage in LEFT if stage < LAST])
     place.restore(place.before(stage + 1))
+    _, path = draw_file(place.run, [stage], draw)
     mode = path.stat().st_mode
     path.chmod(0)
 
