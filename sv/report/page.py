@@ -144,7 +144,8 @@ def _in_two_lines(measured: str) -> str:
 def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
     curves, histograms = [], []
     for trials in dict.fromkeys(one.of.trials for one in facts):
-        some = [one for one in facts if one.of.trials == trials]
+        scored = [one for one in facts if one.of.trials == trials]
+        some = _with_curves_of_their_own(scored)
         name = trials.removesuffix(".kaldi")
         points = [f"{point} ({marker})" for point, marker in plots.det_marks(some).items()]
         caption = f"DET curves on {name}, with {points[0]}" + f" and minDCF at p_target {', '.join(points[1:])}" * (
@@ -153,10 +154,19 @@ def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
         one_system = len({one.of.system for one in some}) == 1
         names = [one.of.backend if one_system else f"{one.of.system}, {one.of.backend}" for one in some]
         curves.append(_figure(plots.figure(plots.det(some, names), 5.0, 4.6), folder, f"det_{name}", caption))
-        for one in some:
+        for one in scored:
             fig = plots.figure(plots.histogram(one))
             histograms.append(_figure(fig, folder, f"scores_{one.of.system}_{name}_{one.of.backend}", one.of.title))
     return _section("Curves", curves) + _section("Scores", histograms)
+
+
+def _with_curves_of_their_own(facts: Sequence[ScoreFacts]) -> list[ScoreFacts]:
+    """Without those that order the trials as an earlier one of their system does: calibration moves no DET curve."""
+    first: dict[tuple[str, float, float], ScoreFacts] = {}
+    for one in facts:
+        entry = one.of.entry
+        first.setdefault((one.of.system, round(entry["eer_rocch"], 6), round(entry["min_cllr"], 6)), one)
+    return list(first.values())
 
 
 def _section(title: str, figures: Sequence[str]) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from sv.report import plots
 from sv.report.gather import ScoreFacts, ScoreSet, System
-from sv.report.page import Html, table
+from sv.report.page import Html, _with_curves_of_their_own, table
 from sv.scoring.metrics import sort_scores
 
 
@@ -36,3 +36,13 @@ def test_marks_on_curves_are_those_of_the_priors_drawn() -> None:
     (axes,) = plots.figure(plots.det(facts, ["a", "b"])).axes
     drawn = [line.get_marker() for line in axes.get_lines() if line.get_marker() != "None"]
     assert drawn == ["+", "*", "x"]  # where the EER is measured, no non-target is accepted
+
+
+def test_a_calibrated_copy_of_a_curve_is_not_drawn_again() -> None:
+    def facts(system: str, backend: str, eer: float, min_cllr: float) -> ScoreFacts:
+        entry = {"eer_rocch": eer, "min_cllr": min_cllr}
+        return ScoreFacts(ScoreSet(system, "O", backend, Path("x"), entry), sort_scores([0.5], [0.1]), [])
+
+    plain, calibrated, other = facts("x", "cos", 4, 0.2), facts("x", "cos_cali", 4, 0.2), facts("x", "plda", 4, 0.3)
+    elsewhere = facts("y", "cos", 4, 0.2)
+    assert _with_curves_of_their_own([plain, calibrated, other, elsewhere]) == [plain, other, elsewhere]
