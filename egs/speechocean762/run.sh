@@ -146,7 +146,7 @@ fi
 
 if ((stop_stage >= 5)) && [ -d "$data/test/trials" ]; then # what stage 5 would not find is better known now
   for list in "${trial_lists[@]}"; do
-    [ -e "$data/test/trials/$list" ] || die "--trials $list: $data/test/trials has $(ls -m "$data/test/trials")"
+    [ -e "$data/test/trials/$list" ] || die "--trials $list: $data/test/trials has $(ls -mw 0 "$data/test/trials")"
   done
 fi
 

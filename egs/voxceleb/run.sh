@@ -171,7 +171,7 @@ fi
 
 if ((stop_stage >= 5)) && [ -d "$data/vox1/trials" ]; then # what stage 5 would not find is better known now
   for list in "${trial_lists[@]}"; do
-    [ -e "$data/vox1/trials/$list" ] || die "--trials $list: $data/vox1/trials has $(ls -m "$data/vox1/trials")"
+    [ -e "$data/vox1/trials/$list" ] || die "--trials $list: $data/vox1/trials has $(ls -mw 0 "$data/vox1/trials")"
   done
 fi
 
