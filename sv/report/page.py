@@ -161,11 +161,13 @@ def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
 
 
 def _with_curves_of_their_own(facts: Sequence[ScoreFacts]) -> list[ScoreFacts]:
-    """Without those that order the trials as an earlier one of their system does: calibration moves no DET curve."""
+    """Without those that order the trials as an earlier one of their system does, up to scores that calibration rounds
+    together: it moves no DET curve.
+    """
     first: dict[tuple[str, float, float], ScoreFacts] = {}
     for one in facts:
         entry = one.of.entry
-        first.setdefault((one.of.system, round(entry["eer_rocch"], 6), round(entry["min_cllr"], 6)), one)
+        first.setdefault((one.of.system, round(entry["eer_rocch"], 2), round(entry["min_cllr"], 3)), one)
     return list(first.values())
 
 
