@@ -24,6 +24,7 @@ from typing import Any
 from sv.errors import UserError, run_step
 from sv.io import DataDir, atomic_write, read_table, sha256_of
 from sv.scoring.breakdown import Conditions, Trial2Cond
+from sv.scoring.metrics import check_costs
 from sv.scoring.origin import origin_of
 from sv.scoring.results import entry_of, git_commit, merge_results, printed_lines
 from sv.scoring.streaming import measure_file
@@ -54,7 +55,12 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--utt2spk", type=Path, help="for the intervals; default: beside <trials-dir>, if it is there")
     parser.add_argument("--replicates", type=int, default=200, help="draws of speakers for the intervals; 0: none")
-    return parser.parse_args()
+    args = parser.parse_args()
+    for p_target in args.p_target:
+        check_costs(p_target, c_miss=1.0, c_fa=1.0)
+    if args.replicates < 0 or args.replicates == 1:
+        raise UserError(f"--replicates {args.replicates}: expected 2 or more, such as 200, or 0 for no intervals")
+    return args
 
 
 def read_speakers(args: argparse.Namespace) -> Speakers | None:

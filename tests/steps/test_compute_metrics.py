@@ -144,6 +144,22 @@ def test_bad_scores_are_one_line_and_leave_no_results(run: Run, exp: Path, score
     assert not (exp / "results.json").exists() and not (exp / "scores" / "test_cos_result").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--replicates", "1"), "--replicates 1: expected 2 or more, such as 200, or 0 for no intervals"),
+        (("--replicates", "-5"), "--replicates -5: expected 2 or more, such as 200, or 0 for no intervals"),
+        (("--p-target", "0.05", "1"), "p_target 1.0, c_miss 1.0, c_fa 1.0: expected 0 < p_target < 1"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_a_file_is_read(
+    run: Run, exp: Path, options: tuple[str, ...], message: str
+) -> None:
+    (exp / "scores" / "O.kaldi.score").unlink()
+    result = compute(run, exp, options=options)
+    assert result.returncode == 1 and result.stderr.startswith(f"compute_metrics.py: error: {message}")
+
+
 def test_damaged_results_are_named(run: Run, exp: Path) -> None:
     (exp / "results.json").write_text("{")
     result = compute(run, exp)
