@@ -189,13 +189,14 @@ class Verifier:
         threshold: str = "eer",
         margin: float = math.log(3),
     ) -> list[Verdict]:
-        """Compare many pairs; each file or array is heard once. Arguments and errors as of `score`."""
+        """Compare many pairs; each file or array is heard once. Arguments and errors as of `score`.
+
+        A pair may also be an array or tensor of two rows, (2, samples), and all of them one, (pairs, 2, samples).
+        """
         self._check(prior, threshold, margin)
-        pairs = list(pairs)
+        pairs = [_both_sides(pair, number) for number, pair in enumerate(pairs, 1)]
         heard: dict[str | int, Recording] = {}
         for number, pair in enumerate(pairs, 1):
-            if isinstance(pair, (str, Path)) or len(pair) != 2:
-                raise UserError(f"pair {number}: give two recordings, as in [('a.wav', 'b.wav')]")
             for side, audio in zip(("first", "second"), pair, strict=True):
                 name = f"{side} waveform" + (f" of pair {number}" if len(pairs) > 1 else "")
                 if _key(audio) not in heard:
@@ -246,6 +247,17 @@ def _mean_of(encoder: SpeakerEncoder, path: Path) -> Floats:
     return mean
 
 
+def _both_sides(pair: object, number: int) -> tuple[Audio, Audio]:
+    """A pair; of an array or tensor its two rows, which are objects anew whenever they are asked for.
+
+    Raises:
+        UserError: not two of them; the number is named.
+    """
+    if not isinstance(pair, (tuple, list, np.ndarray, torch.Tensor)) or len(pair) != 2:
+        raise UserError(f"pair {number}: give two recordings, as in [('a.wav', 'b.wav')]")
+    return pair[0], pair[1]
+
+
 def _key(audio: Audio) -> str | int:
     """By which a recording is known that comes several times."""
     return str(audio) if isinstance(audio, (str, Path)) else id(audio)
@@ -268,7 +280,7 @@ def to_waveform(samples: object, name: str) -> Waveform:
         raise UserError(f"{name}: shape {array.shape}; give samples of one channel, of shape (samples,)")
     if array.dtype.kind != "f" and array.dtype != np.int16:
         raise UserError(f"{name}: samples of type {array.dtype}; give floats from -1 to 1, or int16")
-    waveform: Waveform = np.ascontiguousarray(array, dtype=np.float32)
+    waveform: Waveform = np.require(array, np.float32, ["C", "W"])  # torch warns of what it can not write to
     return waveform / np.float32(32768) if array.dtype == np.int16 else waveform
 
 

@@ -18,6 +18,7 @@ from sv.errors import UserError
 from sv.models import build_model
 from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds
+from sv.verifier import Recording, to_waveform
 
 RATE, MELS = 16000, 16
 ARGS = {"feat_dim": MELS, "embed_dim": 8}
@@ -151,10 +152,31 @@ def test_waveforms_by_the_batch_and_nothing_else(exp: Path, tmp_path: Path) -> N
     assert verifier.score_batch([]) == []
     assert verifier.score_batch(pair for pair in [(one, other)]) == verdicts[:1]
     assert verifier.score(one, torch.from_numpy(one).bfloat16()).cosine == pytest.approx(1, abs=1e-2)
+    for stacked in (
+        [np.stack([one, other])],
+        np.stack([one, other])[None],
+        torch.from_numpy(np.stack([one, other]))[None],
+    ):
+        assert verifier.score_batch(stacked) == verdicts[:1]
     with pytest.raises(UserError, match="second waveform of pair 2: too short"):
         verifier.score_batch([(one, other), (one, other[:100])])
     with pytest.raises(UserError, match=r"pair 1: give two recordings, as in \[\('a\.wav', 'b\.wav'\)\]"):
         verifier.score_batch([str(file), str(file)])  # type: ignore[list-item]
+    with pytest.raises(UserError, match="pair 2: give two recordings"):
+        verifier.score_batch([(one, other), None])  # type: ignore[list-item]
+
+
+def test_a_recording_that_comes_several_times_is_heard_once(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier, waveforms = Verifier.load(exp, gpus="none"), [noise(seed) for seed in range(3)]
+    heard: list[str] = []
+
+    def listen(audio: np.ndarray, name: str, **options: object) -> Recording:
+        heard.append(name)
+        return Recording(2.0, audio[:8])
+
+    monkeypatch.setattr(verifier, "listen", listen)
+    verifier.score_batch([(waveforms[0], waveforms[1]), (waveforms[0], waveforms[2])])
+    assert heard == ["first waveform of pair 1", "second waveform of pair 1", "second waveform of pair 2"]
 
 
 def test_samples_come_as_numpy_and_torch_have_them(exp: Path) -> None:
@@ -163,7 +185,10 @@ def test_samples_come_as_numpy_and_torch_have_them(exp: Path) -> None:
     floats = integers.astype(np.float32) / 32768
     expected = verifier.embed(floats)
     same = [integers, floats.astype(np.float64), torch.from_numpy(floats), torch.from_numpy(integers)[None]]
-    for samples in [*same, torch.from_numpy(floats).requires_grad_(), floats[:, None], np.repeat(floats, 2)[::2]]:
+    read_only = np.frombuffer(floats.tobytes(), np.float32)
+    assert to_waveform(read_only, "x").flags.writeable  # torch warns of others
+    strided = np.repeat(floats, 2)[::2]
+    for samples in [*same, torch.from_numpy(floats).requires_grad_(), floats[:, None], strided, read_only]:
         np.testing.assert_array_equal(verifier.embed(samples), expected)
     np.testing.assert_array_equal(verifier.embed(floats, sample_rate=verifier.sample_rate), expected)
     with pytest.raises(UserError, match="first waveform: 8000 Hz, the model takes 16000 Hz; resample it first"):
