@@ -8,7 +8,8 @@ e.g.: steps/summarize_results.py egs/mini/exp/*
 import argparse
 from pathlib import Path
 
-from sv.errors import run_step
+from sv.errors import UserError, run_step
+from sv.experiment import folder_name
 from sv.scoring.results import markdown_table, read_results
 
 
@@ -16,7 +17,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("exp_dirs", type=Path, nargs="+", metavar="exp-dir")
     args = parser.parse_args()
-    print(markdown_table({path.name: read_results(path / "results.json") for path in args.exp_dirs}), end="")
+    systems = {folder_name(path): read_results(path / "results.json") for path in args.exp_dirs}
+    if len(systems) < len(args.exp_dirs):
+        raise UserError("give folders of different names: they are the rows' names")
+    print(markdown_table(systems), end="")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
+from sv.experiment import folder_name
 from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors, sha256_of
 from sv.scoring.breakdown import speaker_words
 from sv.scoring.counters import KindCounter
@@ -88,7 +89,7 @@ def read_system(exp_dir: Path, test_set: str = "") -> System:
     config = exp_dir / "config.yaml"
     scp = exp_dir / "embeddings" / test_set / "xvector.scp"
     return System(
-        name=exp_dir.name,
+        name=folder_name(exp_dir),
         path=exp_dir,
         results=results,
         scores=_read_scores(exp_dir, results),
@@ -110,7 +111,7 @@ def _read_scores(exp_dir: Path, results: Results) -> list[ScoreSet]:
             trials_file = Path(entry["trials_file"])
             if trials_file.is_file():  # it may be on another machine
                 _check_same(trials_file, entry.get("trials_sha256"), exp_dir, "score it again (stage 5)")
-            found.append(ScoreSet(exp_dir.name, trials, backend, path, entry))
+            found.append(ScoreSet(folder_name(exp_dir), trials, backend, path, entry))
     return found
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError
+from sv.experiment import folder_name
 from sv.io import atomic_write, read_json
 from sv.scoring.breakdown import Part
 from sv.scoring.measures import Measures
@@ -114,7 +115,7 @@ def merge_results(exp_dir: str | Path, added: Results) -> Results:
             json.dump({"results": results}, f, indent=2, allow_nan=False)
             f.write("\n")
         with atomic_write(exp_dir / "results.md") as f:
-            f.write(f"# Results of {exp_dir.name}\n\n{markdown_table({'': results})}")
+            f.write(f"# Results of {folder_name(exp_dir)}\n\n{markdown_table({'': results})}")
     return results
 
 
