@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sv.io import DataDir, atomic_write
 from sv.report import plots
-from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map
+from sv.report.gather import ScoreFacts, ScoreSet, System, corpus_facts, read_facts, read_map
 from sv.scoring.breakdown import Part
 from sv.scoring.results import part_of_json, table_measures
 
@@ -161,14 +161,18 @@ def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
 
 
 def _with_curves_of_their_own(facts: Sequence[ScoreFacts]) -> list[ScoreFacts]:
-    """Without those that order the trials as an earlier one of their system does, up to scores that calibration rounds
-    together: it moves no DET curve.
-    """
-    first: dict[tuple[str, float, float], ScoreFacts] = {}
+    """Without those that order the trials as an earlier one of their system does: calibration moves no DET curve."""
+    found: list[ScoreFacts] = []
     for one in facts:
-        entry = one.of.entry
-        first.setdefault((one.of.system, round(entry["eer_rocch"], 2), round(entry["min_cllr"], 3)), one)
-    return list(first.values())
+        if not any(_same_curve(one.of, other.of) for other in found):
+            found.append(one)
+    return found
+
+
+def _same_curve(one: ScoreSet, other: ScoreSet) -> bool:
+    """Whether two score files order the trials alike, up to scores that calibration rounds together."""
+    gaps = {name: abs(one.entry[name] - other.entry[name]) for name in ("eer_rocch", "min_cllr")}
+    return one.system == other.system and gaps["eer_rocch"] < 0.01 and gaps["min_cllr"] < 0.001
 
 
 def _section(title: str, figures: Sequence[str]) -> str:
@@ -208,8 +212,9 @@ def _breakdown_and_errors(facts: Sequence[ScoreFacts], sounds: "Sounds") -> str:
     parts: list[str] = []
     for one in facts:
         found = [part_of_json(part) for part in one.of.entry.get("breakdown", [])]
-        head = ["by", "part", "EER (%)", "minDCF (p_target 0.05)", "targets", "non-targets"]
-        breakdown = table(head, [_part_row(part) for part in found], 2) if found else ""
+        priors = sorted({p for part in found for p in part.min_dcf})
+        head = ["by", "part", "EER (%)", *(f"minDCF (p_target {p:g})" for p in priors), "targets", "non-targets"]
+        breakdown = table(head, [_part_row(part, priors) for part in found], 2) if found else ""
         errors = [
             [kind, sounds.button(enroll), sounds.button(test), f"{score:.3f}"]
             for kind, enroll, test, score in one.hardest
@@ -219,11 +224,11 @@ def _breakdown_and_errors(facts: Sequence[ScoreFacts], sounds: "Sounds") -> str:
     return "<h2>Breakdown and hardest errors</h2>" + "".join(parts) if parts else ""
 
 
-def _part_row(part: Part) -> list[str]:
-    cost = part.min_dcf.get(0.05)
-    numbers = [f"{part.eer:.3f}" if part.eer is not None else "", f"{cost:.3f}" if cost is not None else ""]
+def _part_row(part: Part, priors: Sequence[float]) -> list[str]:
+    numbers = [part.eer, *(part.min_dcf.get(p) for p in priors)]
     name = part.name.replace(" ", "\u00a0").replace("/\u00a0", "/ ")  # a narrow page breaks it between the sides alone
-    return [part.by, name, *numbers, str(part.num_target), str(part.num_nontarget)]
+    cells = ["" if number is None else f"{number:.3f}" for number in numbers]
+    return [part.by, name, *cells, str(part.num_target), str(part.num_nontarget)]
 
 
 class Sounds:

@@ -58,6 +58,7 @@ def test_page_of_two_systems_and_their_paired_test(run: Run, tmp_path: Path) -> 
     assert page.count('<td class="word">place</td><td class="word">near</td>') == 2
     assert page.count('<td class="word">&lt;far&gt;</td>') == 2
     assert page.count('<td class="word">sex</td><td class="word">f\u00a0/ m</td>') == 2
+    assert page.count("<th>minDCF (p_target 0.01)</th><th>minDCF (p_target 0.05)</th>") == 2  # of the parts
     assert "with EER (o) and minDCF at p_target 0.01 (x), 0.05 (+)<" in page
     assert "<th>test: data</th>" in page and "training: " not in page
     sounds = re.findall(r'data-sound="(\w+)"', page)

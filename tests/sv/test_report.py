@@ -43,6 +43,6 @@ def test_a_calibrated_copy_of_a_curve_is_not_drawn_again() -> None:
         entry = {"eer_rocch": eer, "min_cllr": min_cllr}
         return ScoreFacts(ScoreSet(system, "O", backend, Path("x"), entry), sort_scores([0.5], [0.1]), [])
 
-    plain, calibrated, other = facts("x", "cos", 4, 0.2), facts("x", "cos_cali", 4, 0.2), facts("x", "plda", 4, 0.3)
-    elsewhere = facts("y", "cos", 4, 0.2)
-    assert _with_curves_of_their_own([plain, calibrated, other, elsewhere]) == [plain, other, elsewhere]
+    plain, calibrated = facts("x", "cos", 4.0049, 0.20049), facts("x", "cos_cali", 4.0051, 0.20051)  # rounded anew
+    others = facts("x", "plda", 4.0049, 0.3), facts("x", "asnorm", 4.2, 0.20049), facts("y", "cos", 4.0049, 0.20049)
+    assert _with_curves_of_their_own([plain, calibrated, *others]) == [plain, *others]
