@@ -141,7 +141,8 @@ class Trial2Cond:
     """What lines `enroll test word ...` tell about trials; a first line `enroll test NAME ...` names the columns.
 
     Raises:
-        UserError: a missing or empty file, lines of different widths, a trial that has two conditions.
+        UserError: a missing or empty file, lines of different widths, two columns of one name, a trial that has two
+            conditions.
     """
 
     def __init__(self, path: Path) -> None:
@@ -150,7 +151,7 @@ class Trial2Cond:
         self._path = path
         self._names: list[str] = []
         self._words: dict[tuple[str, str], list[str]] = {}
-        with path.open(encoding="utf-8") as f:
+        with path.open(encoding="utf-8", errors="replace") as f:  # as ids of score files are read
             for number, line in enumerate(f, 1):
                 self._add(line.split(), number)
         if not self._names:
@@ -166,6 +167,8 @@ class Trial2Cond:
         pair, words = (row[0], row[1]), [sys.intern(word) for word in row[2:]]
         if not self._names:
             if pair == ("enroll", "test"):
+                if len(set(words)) < len(words):
+                    raise UserError(f"{self._path}:{number}: two columns have the same name; rename one")
                 self._names = words
                 return
             self._names = [f"column {column}" for column in range(3, len(row) + 1)]

@@ -103,6 +103,9 @@ def test_files_over_the_same_trials_are_read_together(tmp_path: Path, monkeypatc
     other.write_text(other.read_text().replace("a30 b30", "a30 b31"))
     with pytest.raises(UserError, match=r"other\.score:31: a30 and b31 is not the trial of .*one\.score:31"):
         list(iter_same_trials([one, other]))
+    other.write_text("".join(lines).format(*range(40)).replace("b31 31 target", "b31 31 nontarget"))
+    with pytest.raises(UserError, match=r"other\.score:32: .* in the same order and with the same labels, with both"):
+        list(iter_same_trials([one, other]))
     other.write_text("".join(line.format(0.5) for line in lines[:25]))
     with pytest.raises(UserError, match=r"other\.score ends after 25 trials, .*one\.score does not"):
         list(iter_same_trials([one, other]))

@@ -1,7 +1,9 @@
 """Parts of a trial list: by what a data dir tells, by a trial2cond, and what is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sv.errors import UserError
@@ -35,6 +37,26 @@ def test_conditions_of_both_sides(scores: ScoredTrials, tmp_path: Path) -> None:
     assert found["video"] == ["same video", "other video", "other video", "other video"]
 
 
+def test_conditions_do_not_depend_on_which_side_is_which(scores: ScoredTrials, tmp_path: Path) -> None:
+    turned = replace(scores, enroll=scores.test, test=scores.enroll)
+    found = (Conditions(DataDir(tmp_path)).of(one) for one in (scores, turned))
+    for words in zip(*(conditions.items() for conditions in found), strict=True):
+        assert words[0][0] == words[1][0] and words[0][1].tolist() == words[1][1].tolist()
+
+
+def test_videos_are_known_where_all_ids_are_speaker_video_utterance(tmp_path: Path) -> None:
+    for other, told in (("b/x/2", True), ("b/2", False), ("b", False)):
+        (tmp_path / "O.score").write_text(f"a/v/1 a/v/2 0.9 target\na/v/1 {other} 0.5 nontarget\n")
+        assert ("video" in Conditions(DataDir(tmp_path)).of(read_scored_trials(tmp_path / "O.score"))) == told
+
+
+def test_condition_that_some_trials_lack_is_left_out(scores: ScoredTrials) -> None:
+    counter = PartCounter()
+    counter.add(scores.part(0, 2), {"noise": np.array(["x", "y"]), "place": np.array(["z", "z"])})
+    counter.add(scores.part(2), {"noise": np.array(["x", "y"])})
+    assert [(part.by, part.name) for part in counter.parts()] == [("noise", "x"), ("noise", "y")]
+
+
 def test_each_part_is_measured_alone(scores: ScoredTrials, tmp_path: Path) -> None:
     counter = PartCounter()
     for block in (scores.part(0, 3), scores.part(3)):
@@ -65,6 +87,7 @@ def test_trial2cond_names_its_columns_and_must_hold_all_trials(scores: ScoredTri
         ("a b x\na c\n", "trial2cond:2: expected 'enroll test condition"),
         ("\na b\n", "trial2cond:2: expected 'enroll test condition"),
         ("enroll test noise\na b\n", "trial2cond:2: expected 'enroll test condition"),
+        ("enroll test noise noise\na b x y\n", "trial2cond:1: two columns have the same name; rename one"),
         ("", "trial2cond is empty; give a file with lines"),
         ("a b x\na b x\n\na b y\n", "trial2cond:4: the trial of a and b is 'y' here and 'x' above; leave one"),
     ],
@@ -75,6 +98,12 @@ def test_bad_trial2cond_is_named_by_line(text: str, message: str, tmp_path: Path
         Trial2Cond(tmp_path / "trial2cond")
     with pytest.raises(UserError, match="none does not exist; give a file with lines"):
         Trial2Cond(tmp_path / "none")
+
+
+def test_trial2cond_in_another_encoding_is_read(scores: ScoredTrials, tmp_path: Path) -> None:
+    rows = [" ".join(line.split()[:2]) for line in TRIALS.splitlines()]
+    (tmp_path / "trial2cond").write_bytes("".join(f"{row} \u00e9t\u00e9\n" for row in rows).encode("latin-1"))
+    assert set(Trial2Cond(tmp_path / "trial2cond").of(scores)["column 3"].tolist()) == {"\ufffdt\ufffd"}
 
 
 def test_speaker_without_sex_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
