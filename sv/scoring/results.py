@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sv.errors import UserError
+from sv.errors import UserError, log
 from sv.experiment import folder_name
 from sv.io import atomic_write, read_json
 from sv.scoring.breakdown import Part
@@ -28,6 +28,11 @@ from sv.scoring.significance import Intervals
 
 Entry = dict[str, Any]
 Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
+
+KEYS = {  # that every entry has
+    *("eer", "eer_rocch", "eer_threshold", "min_dcf", "min_dcf_threshold", "min_cllr", "num_target", "num_nontarget"),
+    *("score_file", "trials_file", "scores_sha256", "trials_sha256", "date"),
+}
 
 
 def printed_lines(score_name: str, metrics: Measures, parts: Sequence[Part] = ()) -> str:
@@ -85,7 +90,7 @@ def _by_prior(values: Mapping[float, Any]) -> dict[str, Any]:
 
 
 def read_results(path: str | Path) -> Results:
-    """What results.json holds.
+    """What results.json holds; a line in the log if it holds figures of several models.
 
     Raises:
         UserError: it is missing or damaged.
@@ -95,9 +100,29 @@ def read_results(path: str | Path) -> Results:
         raise UserError(f"{path} does not exist; score first (stage 5)")
     try:
         tree = read_json(path)
-        return {trials: dict(entries) for trials, entries in tree["results"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged; remove it and run the metrics again (stage 5)") from error
+        results = {trials: dict(entries) for trials, entries in tree["results"].items()}
+        whole = all(entry.keys() >= KEYS for entries in results.values() for entry in entries.values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path} is damaged; remove it and run the metrics again (stage 5)")
+    _warn_of_other_models(path, results)
+    return results
+
+
+def _warn_of_other_models(path: Path, results: Results) -> None:
+    """Say which figures are of another model than those measured last: a system trained anew keeps its folder."""
+    entries = {f"{trials} {backend}": entry for trials, found in results.items() for backend, entry in found.items()}
+    known = {name: entry for name, entry in entries.items() if entry.get("model_sha256")}
+    last = max(known, key=lambda name: str(known[name]["date"]), default="")
+    others = [name for name, entry in known.items() if entry["model_sha256"] != known[last]["model_sha256"]]
+    if others:
+        log.warning(
+            "%s: of another model than %s, which was measured last, are %s; score them again (stages 5 to 7)",
+            path,
+            last,
+            ", ".join(others),
+        )
 
 
 def merge_results(exp_dir: str | Path, added: Results) -> Results:

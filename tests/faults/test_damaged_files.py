@@ -28,7 +28,7 @@ from sv.io.ark import ArkWriter
 from sv.scoring.calibration import load_calibration
 from sv.scoring.plda import Plda
 from sv.scoring.plda_files import decode_plda, encode_plda
-from sv.scoring.results import read_results
+from sv.scoring.results import KEYS, read_results
 from sv.scoring.thresholds import read_thresholds
 from sv.shards import Recording, check_shard, read_entries, write_shard
 from sv.training.network import read_model
@@ -111,7 +111,10 @@ KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
         lambda _: json.dumps({"features": ["score"], "weights": [1.0], "offset": 0.5, "p_target": 0.05}).encode(),
         load_calibration,
     ),
-    "results.json": (lambda _: json.dumps({"results": {"O": {"cos": {"eer": 1.0}}}}).encode(), read_results),
+    "results.json": (
+        lambda _: json.dumps({"results": {"O": {"cos": dict.fromkeys(sorted(KEYS), 1)}}}).encode(),
+        read_results,
+    ),
     "thresholds.json": (
         lambda _: json.dumps({"cos": {"eer": {"llr": 1.0}}}).encode(),
         lambda path: read_thresholds(path.parent, "cos"),

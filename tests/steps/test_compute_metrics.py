@@ -161,11 +161,37 @@ def test_options_out_of_range_are_refused_before_a_file_is_read(
 
 
 def test_damaged_results_are_named(run: Run, exp: Path) -> None:
-    (exp / "results.json").write_text("{")
-    result = compute(run, exp)
-    assert result.returncode == 1 and "results.json is damaged" in result.stderr
+    compute(run, exp, "H.kaldi")
+    entry = read_json(exp)["H.kaldi"]["cos"]
+    del entry["eer_rocch"]
+    for results in ("{", json.dumps({"results": {"H.kaldi": {"cos": entry}}}), '{"results": {"H.kaldi": {"cos": []}}}'):
+        (exp / "results.json").write_text(results)
+        for result in (compute(run, exp), run("steps/summarize_results.py", exp)):
+            assert result.returncode == 1
+            assert result.stderr.splitlines()[-1].endswith(
+                "results.json is damaged; remove it and run the metrics again (stage 5)"
+            )
     result = run("steps/summarize_results.py", exp.parent)
     assert result.returncode == 1 and "results.json does not exist; score first (stage 5)" in result.stderr
+
+
+def test_figures_of_another_model_are_told(run: Run, exp: Path) -> None:
+    compute(run, exp)
+    compute(run, exp, "O.kaldi", options=("--backend", "plda"))
+    tree = json.loads((exp / "results.json").read_text())
+    models = {"O.kaldi": {"cos": "b", "plda": "a"}, "H.kaldi": {"cos": "b"}}
+    for trials, backends in models.items():
+        for backend, model in backends.items():
+            tree["results"][trials][backend] |= {"model_sha256": model, "date": f"2026-01-0{'ab'.index(model) + 1}"}
+    (exp / "results.json").write_text(json.dumps(tree))
+    result = run("steps/summarize_results.py", exp)
+    assert result.returncode == 0 and result.stdout.count("\n") == 5
+    assert (
+        "results.json: of another model than O.kaldi cos, which was measured last, are O.kaldi plda;" in result.stderr
+    )
+    tree["results"]["O.kaldi"]["plda"]["model_sha256"] = "b"
+    (exp / "results.json").write_text(json.dumps(tree))
+    assert run("steps/summarize_results.py", exp).stderr == ""
 
 
 def write_speakers(exp: Path) -> None:
