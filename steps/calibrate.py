@@ -71,6 +71,8 @@ def train(path: Path, args: argparse.Namespace) -> tuple[Calibration, dict]:
     is_target, x = (np.concatenate(column) for column in zip(*blocks, strict=True))
     try:
         found = fit(x, is_target, features.names, p_target=args.p_target)
+        llrs = found.llrs(x)
+        thresholds = find_thresholds(sort_scores(llrs[is_target], llrs[~is_target]), found)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     origin = {"scores": path.name, "scores_sha256": sha256_of(path), **found.trained_on}
@@ -79,8 +81,6 @@ def train(path: Path, args: argparse.Namespace) -> tuple[Calibration, dict]:
     if args.mean:
         origin["mean"] = str(args.mean.resolve().relative_to(args.exp_dir.resolve()))
     calibration = Calibration(found.features, found.weights, found.offset, found.p_target, origin)
-    llrs = calibration.llrs(x)
-    thresholds = find_thresholds(sort_scores(llrs[is_target], llrs[~is_target]), calibration)
     return calibration, {**thresholds, "measured_on": origin}
 
 

@@ -39,7 +39,10 @@ def main() -> None:
     args = parser.parse_args()
     if len(args.heldout) != len(args.scores):
         raise UserError(f"--heldout has {len(args.heldout)} files, --scores {len(args.scores)}; give one a system each")
-    if args.out.resolve() in {path.resolve() for path in [*args.heldout, *args.scores]}:
+    known, fused = ({path.resolve() for path in paths} for paths in (args.heldout, args.scores))
+    if both := known & fused:
+        raise UserError(f"{min(both)} is to be fused by weights of its own trials; give --heldout held-out speakers")
+    if args.out.resolve() in known | fused:
         raise UserError(f"{args.out} would overwrite scores that it is made from; give another file")
     names = [f"score of {path}" for path in args.scores]
     twice = [name for name, count in Counter(names).items() if count > 1]
@@ -47,7 +50,10 @@ def main() -> None:
         raise UserError(f"--scores: {twice[0].removeprefix('score of ')} comes twice; give each system once")
     heldout = [(systems[0].labels(), features_of(systems)) for systems in iter_same_trials(args.heldout)]
     is_target, features = (np.concatenate(column) for column in zip(*heldout, strict=True))
-    calibration = fit(features, is_target, names, p_target=args.p_target)
+    try:
+        calibration = fit(features, is_target, names, p_target=args.p_target)
+    except UserError as error:
+        raise UserError(f"{args.heldout[0]}: {error}") from error
     weights = args.out.with_name(f"{args.out.name}.json")
     with atomic_write(args.out) as f, byte_bar(args.scores[0], args.out.name) as bar:
         for systems in iter_same_trials(args.scores):

@@ -52,6 +52,10 @@ def test_bad_input_is_one_line_and_writes_nothing(run: Run, exp: Path) -> None:
     result = run("steps/calibrate.py", "--mean", exp.parent / "mean_vec.npy", exp, "heldout.kaldi", "O.kaldi")
     assert result.returncode == 1 and f"mean_vec.npy is not in {exp}" in result.stderr
     heldout = exp / "scores" / "heldout.kaldi.score"
+    lines = [line.split() for line in heldout.open()]
+    heldout.write_text("".join(f"{a} {b} {-float(score)} {label}\n" for a, b, score, label in lines))
+    result = run("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
+    assert result.returncode == 1 and "heldout.kaldi.score: targets do not score higher than" in result.stderr
     heldout.write_text("".join(line for line in heldout.open() if "nontarget" not in line))
     result = run("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
     assert result.returncode == 1 and "heldout.kaldi.score: no nontarget trials" in result.stderr
@@ -75,6 +79,10 @@ def test_fusion_has_a_weight_a_system_and_refuses_other_trials(run: Run, exp: Pa
     assert costs[0] < costs[1]
     result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", scores[0])
     assert result.returncode == 1 and "would overwrite scores that it is made from" in result.stderr
+    result = run("steps/fuse.py", "--heldout", *scores, "--scores", *scores, "--", out)
+    assert result.returncode == 1 and f"{min(scores)} is to be fused by weights of its own trials" in result.stderr
+    result = run("steps/fuse.py", "--p-target", "1", "--heldout", *heldout, "--scores", *scores, "--", out)
+    assert result.returncode == 1 and f"error: {heldout[0]}: p_target 1.0, " in result.stderr
     scores[1].write_text(scores[1].read_text().replace("O7 O8", "X7 O8", 1))
     result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", out)
     assert result.returncode == 1
