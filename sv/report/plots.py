@@ -123,8 +123,9 @@ def histogram(one: ScoreFacts) -> Callable[[Any], None]:
     def draw(axes: Any) -> None:
         kinds = ((one.scores.nontarget, "non-targets", COLORS[1]), (one.scores.target, "targets", COLORS[0]))
         low, high = (pick(_quantile(s, share) for s, *_ in kinds) for pick, share in ((min, 0.0005), (max, 0.9995)))
+        edges = np.linspace(low, high, 70) if low < high else np.array([low - 0.5, low + 0.5])
         for scores, label, color in kinds:
-            density = {"bins": np.linspace(low, high, 70), "weights": scores.counts, "density": True}
+            density = {"bins": edges, "weights": scores.counts, "density": True}
             axes.hist(scores.values, **density, histtype="stepfilled", alpha=0.55, color=color, label=label)
         marks = {"EER": one.of.entry["eer_threshold"]}
         marks |= {f"minDCF {p}": threshold for p, threshold in one.of.entry["min_dcf_threshold"].items()}

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sv.report import plots
@@ -36,6 +37,16 @@ def test_marks_on_curves_are_those_of_the_priors_drawn() -> None:
     (axes,) = plots.figure(plots.det(facts, ["a", "b"])).axes
     drawn = [line.get_marker() for line in axes.get_lines() if line.get_marker() != "None"]
     assert drawn == ["+", "*", "x"]  # where the EER is measured, no non-target is accepted
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("target", "nontarget"), [([0.5], [0.5, 0.5]), ([0.5], [0.1]), ([0.5, 0.9], [0.1, 0.6])])
+def test_densities_of_few_scores_have_an_area_of_1(target: list[float], nontarget: list[float]) -> None:
+    facts = ScoreFacts(facts_at("0.05").of, sort_scores(target, nontarget), [])
+    (axes,) = plots.figure(plots.histogram(facts)).axes
+    for patch in axes.patches:
+        x, y = patch.get_xy().T
+        assert abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2 == pytest.approx(1)
 
 
 def test_a_calibrated_copy_of_a_curve_is_not_drawn_again() -> None:
