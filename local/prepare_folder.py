@@ -278,7 +278,8 @@ def make_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
         recording = utt
         if "segments" in tables:
             recording = check_id(f"{safe(row.name)}.wav", row.where)
-            tables["segments"][utt] = f"{recording} {row.start_s:.4f} {row.start_s + row.seconds:.4f}"
+            times = (row.start_s, row.start_s + row.seconds)
+            tables["segments"][utt] = " ".join([recording, *map(write_seconds, times)])
         if tables["wav.scp"].setdefault(recording, row.path) != row.path:
             there = tables["wav.scp"][recording]
             raise UserError(f"{row.path} and {there} would both be recording {recording}; rename one of them")

@@ -9,6 +9,7 @@ import soundfile
 
 from local.prepare_folder import choose_test_speakers, main, speaker_ids
 from sv.audio import Utterances
+from sv.data import WavSource
 from sv.errors import UserError
 from sv.io import DataDir, read_table
 
@@ -134,6 +135,21 @@ def test_speakers_that_sort_as_their_utterances_keep_their_names():
     assert speaker_ids({"a", "a.b"}) == {"a": "a", "a.b": "a_b"}
     with pytest.raises(UserError, match="'a b' and 'a_b' would both be a_b"):
         speaker_ids({"a b", "a_b"})
+
+
+def test_parts_of_files_of_any_rate_end_with_their_file(tmp_path, prepare):
+    rate, starts = 48000, [0.123456, 0.377777, 0.250051, 0.400079]
+    for number, _ in enumerate(starts):
+        write_audio(tmp_path / f"{number}.wav", 1 + (number + 0.5) / rate * 7, rate)
+    lines = [f"{number}.wav,s{number},{start}," for number, start in enumerate(starts)]
+    (tmp_path / "list.csv").write_text("\n".join(["path,speaker,start,end", *lines]))
+    prepare("--csv", tmp_path / "list.csv", "--sample-rate", rate, tmp_path / "data")
+    source = WavSource(tmp_path / "data", sample_rate=rate)
+    whole = [source.read(utt, 0, int(samples)) for utt, samples in enumerate(source.num_samples)]
+    files = [soundfile.read(tmp_path / f"{number}.wav", dtype="float32")[0] for number, _ in enumerate(starts)]
+    for part, samples, start in zip(whole, files, starts, strict=True):
+        np.testing.assert_array_equal(part, samples[int(start * rate) :][: len(part)])
+        assert abs(len(samples) - start * rate - len(part)) < 1
 
 
 def test_segments_of_an_earlier_run_go_away(corpus, tmp_path, prepare):
