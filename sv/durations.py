@@ -5,6 +5,7 @@ import math
 from sv.errors import UserError
 
 MAX_OVERSHOOT_S = 0.5  # a segment may end so much behind its recording, as in Kaldi's extract-segments
+_LONGEST_S = 1e9
 
 
 def segment_span(name: str, start_s: float, end_s: float, samples: int, sample_rate: int) -> tuple[int, int]:
@@ -34,12 +35,15 @@ def least_samples(seconds: str, sample_rate: int) -> int:
     """Samples that a duration, rounded to the decimals it is written with, stands for at least.
 
     Raises:
-        ValueError: it is not a number.
+        ValueError: it is not a number, or more than thirty years.
     """
-    rounding = 0.5 * 10.0 ** -len(seconds.partition(".")[2])
-    return max(1, math.ceil((float(seconds) - rounding) * sample_rate - 1e-6))
+    value, rounding = float(seconds), 0.5 * 10.0 ** -len(seconds.partition(".")[2])
+    if not abs(value) < _LONGEST_S:
+        raise ValueError(seconds)
+    return max(1, math.ceil((value - rounding) * sample_rate - 1e-6))
 
 
 def outside(name: str, start: int, stop: int, samples: int) -> UserError:
     """The error for samples that are not there; `name` is the file's or recording's."""
-    return UserError(f"{name}: samples {start} to {stop} wanted, {samples} there; mend segments (end is in seconds)")
+    mend = "mend segments (end is in seconds), or remove utt2dur if it is of other audio"
+    return UserError(f"{name}: samples {start} to {stop} wanted, {samples} there; {mend}")
