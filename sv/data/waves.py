@@ -60,8 +60,8 @@ class WavSource:
         sample_rate: Hz, of all files.
 
     Raises:
-        UserError: a missing table, an utterance without speaker or recording, a command in wav.scp, and, where there is
-            no utt2dur, a file whose header can not be read.
+        UserError: a missing table, an utterance without speaker or recording, a speaker's without audio, a command in
+            wav.scp, and, where there is no utt2dur, a file whose header can not be read.
     """
 
     def __init__(self, data_dir: str | Path, *, sample_rate: int = 16000) -> None:
@@ -69,12 +69,13 @@ class WavSource:
         self.sample_rate = sample_rate
         self._where = data.audio_list
         self.utts: Sequence[str] = sorted(data.utts, key=str.encode)
+        self._check_speakers(data)
         self._specs = [self._spec_of(data, utt) for utt in self.utts]
         spans = [data.segments[utt][1:] if data.segments else (0.0, np.inf) for utt in self.utts]
         self._first, end = (np.minimum(np.array(spans) * sample_rate, _LONGEST)).astype(np.int64).T
         self.speakers = sorted(set(data.utt2spk.values()), key=str.encode)
         number = {name: i for i, name in enumerate(self.speakers)}
-        self.speaker: Longs = np.array([number[self._speaker_of(data, utt)] for utt in self.utts], dtype=np.int64)
+        self.speaker: Longs = np.array([number[data.utt2spk[utt]] for utt in self.utts], dtype=np.int64)
         self.num_samples = np.minimum(self._lengths(data), end - self._first)  # utt2dur may be rounded up, or another's
 
     def read(self, utt: int, start: int, num_samples: int) -> Waveform:
@@ -96,10 +97,13 @@ class WavSource:
             )
         return spec
 
-    def _speaker_of(self, data: DataDir, utt: str) -> str:
-        if utt not in data.utt2spk:
-            raise UserError(f"{self._where}: {utt} is not in utt2spk; run tools/fix_data_dir.sh {data.path}")
-        return data.utt2spk[utt]
+    def _check_speakers(self, data: DataDir) -> None:
+        """Both tables have the same utterances; a speaker without any would be a class that nobody trains."""
+        alone = data.utt2spk.keys() ^ set(self.utts)
+        if alone:
+            utt, utt2spk = min(alone), data.path / "utt2spk"
+            here, there = (utt2spk, self._where) if utt in data.utt2spk else (self._where, utt2spk)
+            raise UserError(f"{here}: {utt} is not in {there.name}; run tools/fix_data_dir.sh {data.path}")
 
     def _lengths(self, data: DataDir) -> Longs:
         table = data.path / "utt2dur"

@@ -74,6 +74,10 @@ def test_bad_tables_and_files_are_named(tmp_path):
     write_table(folder / "utt2spk", {"a-1": "a"})
     with pytest.raises(UserError, match=r"wav.scp: a-2 is not in utt2spk; run tools/fix_data_dir.sh"):
         WavSource(folder)
+    write_table(folder / "utt2spk", {"a-1": "a", "a-2": "a", "b-1": "b"})
+    with pytest.raises(UserError, match=r"utt2spk: b-1 is not in wav.scp; run tools/fix_data_dir.sh"):
+        WavSource(folder)
+    write_table(folder / "utt2spk", {"a-1": "a"})
     write_table(folder / "wav.scp", {"a-1": "cat x.wav |"})
     with pytest.raises(UserError, match=r"wav.scp: a-1 is a command, of which no part can be read"):
         WavSource(folder)
