@@ -12,7 +12,7 @@ from sv.errors import UserError
 from sv.io import read_table, write_table
 from sv.training.dataset import build_dataset, read_data, with_speed_copies
 from sv.training.distributed import World
-from sv.training.experiment import train
+from sv.training.experiment import check_front_end, train
 from sv.training.system import resolve
 from sv.training.trainer import Trainer
 
@@ -153,6 +153,17 @@ def test_a_data_dir_without_waveforms_or_noise_is_refused(speech, make_config, t
     write_table(bare / "wav.scp", {**read_table(speech / "wav.scp"), "s5-35": bare / "short.wav"})
     with pytest.raises(UserError, match=r"s5-35: 0.0249 s are less than one frame of 25 ms; leave it out"):
         train(make_config(**with_noise(speech)), bare, tmp_path / "exp", WORLD)
+
+
+def test_features_of_another_front_end_do_not_keep_waveforms_from_training(speech, make_config, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("wav.scp", "utt2spk"):
+        (folder / name).write_text((speech / name).read_text())
+    (folder / "fbank.yaml").write_text("num_mel_bins: 40\n")
+    check_front_end(make_config(**with_noise(speech)), folder)
+    with pytest.raises(UserError, match="num_mel_bins is 40, but 16"):
+        check_front_end(make_config(train_feats="ark", dataset_args=ARGS), folder)
 
 
 def test_large_margin_fine_tuning_has_the_classes_of_the_speeds_and_draws_none(speech, make_config):

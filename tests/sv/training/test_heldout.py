@@ -118,6 +118,9 @@ def test_a_heldout_utterance_that_can_not_be_read_is_told_and_left_out(tmp_path,
     test = HeldoutTest(reader, np.arange(12), index.speaker, center=False)
     assert test.eer(Mean(), WORLD) == expected
     assert "held-out utterance left out: b-1: " in caplog.text and "b-1.wav does not exist" in caplog.text
+    one_each = HeldoutTest(reader, np.array([0, 4, 8]), index.speaker[[0, 4, 8]], center=False)
+    with pytest.raises(UserError, match="only 3 of 3 held-out utterances"):
+        one_each.eer(Mean(), WORLD)
     for path in tmp_path.glob("[bc]-*.wav"):
         path.unlink()
     with pytest.raises(UserError, match="only 4 of 12 held-out utterances can be read"):

@@ -36,6 +36,28 @@ def test_file_has_wespeakers_layout(build):
     assert not any(key.startswith(("backbone", "head")) for key in state)
 
 
+class Doubled(torch.nn.Module):
+    """A wrapper of an encoder."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, features):
+        return 2 * self.inner(features)
+
+
+def test_an_encoder_is_wrapped_once_more_and_keeps_its_names(build):
+    net, features = build(loss="softmax").eval(), torch.randn(2, 30, 16)
+    names, embedding, seen = list(net.state_dict()), net.backbone(features), []
+    net.wrap_backbone(Doubled)
+    net.wrap_backbone(Doubled)
+    net.head.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    net(features, torch.tensor([0, 1]), 0.0)
+    torch.testing.assert_close(seen[0], 4 * embedding)
+    assert list(net.state_dict()) == names
+
+
 def test_flat_state_is_read_back(build):
     one, other = build(0), build(1)
     other.load_flat(one.flat_state(), "test")
