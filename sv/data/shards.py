@@ -21,6 +21,7 @@ Longs = NDArray[np.int64]
 
 _THREADS = 8  # that read indexes
 _HEAD_BYTES = 4096  # of a WAV file, in which its samples begin
+_MAKE_AGAIN = "make the shard again (steps/make_shards.sh --verify true)"
 _UNKNOWN, _ENCODED = -2, -1  # instead of the place where a WAV file's 16-bit samples begin
 
 
@@ -72,7 +73,10 @@ class ShardSource:
         if self._samples_at[utt] >= 0:
             return self._read_samples(fd, utt, start, num_samples)
         with io.BufferedReader(FilePart(fd, int(self._offset[utt]), int(self._size[utt]))) as f:
-            return read_sound(f, self._where(utt), self.sample_rate, start, start + num_samples)
+            try:
+                return read_sound(f, self._where(utt), self.sample_rate, start, start + num_samples)
+            except UserError as error:
+                raise UserError(f"{error}; {_MAKE_AGAIN}") from error
 
     def close(self) -> None:
         """Close the shards; the source is of no use after it."""
@@ -88,8 +92,7 @@ class ShardSource:
         content = os.pread(fd, min(2 * num_samples, max(0, end - place)), place)
         if start < 0 or len(content) != 2 * num_samples:
             raise UserError(
-                f"{self._where(utt)}: samples {start} to {start + num_samples} wanted, it ends before; "
-                "make the shard again (steps/make_shards.sh)"
+                f"{self._where(utt)}: samples {start} to {start + num_samples} wanted, it ends before; {_MAKE_AGAIN}"
             )
         waveform: Waveform = np.frombuffer(content, dtype="<i2").astype(np.float32)
         waveform *= np.float32(1 / 32768)

@@ -53,7 +53,8 @@ class WavSource:
     """The files that the `wav.scp` of a data dir names, whole or by `segments`; WAV and FLAC are decoded in part.
 
     Lengths come from `utt2dur` where there is one, else from all headers. The utt2dur of our tools tells them exactly;
-    of one with fewer decimals, as Kaldi's, what surely is there is used, and the last samples it may hide are not.
+    of one with fewer decimals, as Kaldi's, what surely is there is used, and the last samples it may hide are not. That
+    of a segment must not go on behind its recording, as Kaldi's may.
 
     Args:
         data_dir: with wav.scp and utt2spk.

@@ -79,3 +79,4 @@ def test_a_corrupt_member_is_replaced(wave_dir: Path, make_config: Callable[...,
     batch = mended.batch(np.array([0, 4]), 1)
     assert batch.utts[0] == 0 and batch.utts[1] == 5
     assert list(mended.bad.why) == [entry.utt] and f"{wave_dir}/2.tar" in mended.bad.why[entry.utt]
+    assert mended.bad.why[entry.utt].endswith("make the shard again (steps/make_shards.sh --verify true)")
