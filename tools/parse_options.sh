@@ -217,7 +217,7 @@ _po_refuse_unknown() { # <argument as given> <name>
 }
 
 _po_check() { # <name> <value>
-  local flag kind=${_po_kind[$1]}
+  local flag factor kind=${_po_kind[$1]}
   flag=$(_po_flag "$1")
   case $kind in
     bool)
@@ -233,8 +233,11 @@ _po_check() { # <name> <value>
       fi
       ;;
     speeds)
-      if [[ ! $2 =~ ^\ *((0\.[0-9]*[1-9][0-9]*|[1-9](\.[0-9]+)?)\ *)*$ ]]; then
+      factor='(0\.[0-9]*[1-9][0-9]*|[1-9](\.[0-9]+)?)'
+      if [[ ! $2 =~ ^($factor(\ $factor)*)?$ ]]; then
         _po_refuse "$flag are factors, as in \"0.9 1.1\", not '$2'"
+      elif [[ " $2 " =~ \ 1(\.0+)?\  ]]; then # its copies would be the same audio as other speakers
+        _po_refuse "$flag '$2': speed 1 is there anyway; leave it out"
       fi
       ;;
     '|'*)

@@ -25,6 +25,9 @@ def test_help_prints_options_with_defaults(run, recipe):
         (["--lda-dim", "1e2"], "--lda-dim is a whole number, not '1e2'"),
         (["--top-n", "many"], "--top-n is a whole number, not 'many'"),
         (["--speeds", "0.9,1.1"], "--speeds are factors, as in \"0.9 1.1\", not '0.9,1.1'"),
+        (["--speeds", "0.91.1"], "--speeds are factors, as in \"0.9 1.1\", not '0.91.1'"),
+        (["--speeds", "0.9  1.1"], "--speeds are factors, as in \"0.9 1.1\", not '0.9  1.1'"),
+        (["--speeds", "0.9 1.0"], "--speeds '0.9 1.0': speed 1 is there anyway; leave it out"),
         (
             ["--stage", "2", "--augment", "reverb nosie"],
             "--augment nosie: the types are reverb, noise, music and babble",
