@@ -21,7 +21,8 @@ def audio_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; give the folder, or fetch it with --download true")
-    seen = [(path.suffix.lower()[1:], path) for path in sorted(folder.rglob("*")) if not path.name.startswith(".")]
+    found = sorted(path for path in folder.rglob("*") if not path.name.startswith(".") and not path.is_dir())
+    seen = [(path.suffix.lower()[1:], path) for path in found]
     unreadable = [path for ending, path in seen if ending in UNREADABLE]
     if unreadable:
         raise UserError(

@@ -163,6 +163,13 @@ def test_noise_of_every_format_that_is_read_may_be_listed(call, tmp_path, ending
     assert 0.05 < clips.read(0, 2000, 0.0, 0.0).std() < 0.2
 
 
+def test_a_folder_that_is_called_like_audio_is_a_folder(call, tmp_path):
+    write(tmp_path / "in/street.wav/a.wav")
+    (tmp_path / "in/phone.m4a").mkdir()
+    call("prepare_musan", "--add", f"noise={tmp_path / 'in'}", tmp_path / "out")
+    assert Clips(tmp_path / "out", NOISE_TYPES, RATE).ids == ["noise/in/street.wav/a.wav"]
+
+
 def test_the_image_method_puts_sound_where_geometry_says():
     source, microphone = np.array([1.0, 1.7, 1.2]), np.array([3.1, 2.4, 1.6])
     room = Room(np.array([5.0, 4.3, 3.0]), source, microphone, 0.3)
