@@ -8,8 +8,9 @@ Writes  <exp-dir>/calibration/<backend>.json             weights
                                                          (these of 100 and 1,000 non-target trials on)
         <exp-dir>/scores/cali_<prefix><trials>.score     log-likelihood ratios, for compute_metrics.py --llr true
 
---quality adds measures of both sides to the score: "duration magnitude cohort", as many as wanted. Test trials are
-never held: memory does not grow with their number.
+--quality adds measures of both sides to the score: "duration magnitude cohort", as many as wanted. They stand in the
+names of what is written, cali_duration_<prefix><trials>.score, so that scores calibrated without them stay. Test trials
+are never held: memory does not grow with their number.
 e.g.: steps/calibrate.py --heldout-data data/train --test-data data/test exp/x heldout.kaldi O.kaldi H.kaldi
 """
 
@@ -96,7 +97,7 @@ def main() -> None:
     heldout, tests = score_file(args, args.heldout), [score_file(args, name) for name in args.trials]
     calibration, thresholds = train(heldout, args)
     features = make_features(args, args.test_data)
-    calibrated = [path.with_name(f"cali_{path.name}") for path in tests]
+    calibrated = [path.with_name("_".join(["cali", *args.quality.split(), path.name])) for path in tests]
     path = args.exp_dir / "calibration" / f"{args.backend}.json"
     with ExitStack() as stack:  # all lists are calibrated, or nothing is written
         for scores, out in zip(tests, calibrated, strict=True):

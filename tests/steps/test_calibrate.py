@@ -44,6 +44,24 @@ def test_calibrated_scores_and_thresholds(run: Run, exp: Path) -> None:
 
 
 @pytest.mark.slow
+def test_quality_measures_do_not_overwrite_what_is_calibrated_without_them(run: Run, exp: Path) -> None:
+    assert run("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi").returncode == 0
+    plain = (exp / "scores" / "cali_O.kaldi.score").read_bytes()
+    for name in ("heldout", "O"):
+        ids = {utt for line in (exp / "scores" / f"{name}.kaldi.score").open() for utt in line.split()[:2]}
+        data = exp.parent / name
+        data.mkdir()
+        lines = (f"{utt} {2 + len(utt) % 3 + int(utt[-1])}\n" for utt in sorted(ids))
+        (data / "utt2dur").write_text("".join(lines))
+    words = ["--heldout-data", exp.parent / "heldout", "--test-data", exp.parent / "O"]
+    words += ["--backend", "cos_duration", "--quality", "duration", exp, "heldout.kaldi", "O.kaldi"]
+    result = run("steps/calibrate.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert (exp / "scores" / "cali_duration_O.kaldi.score").read_bytes() != plain
+    assert (exp / "scores" / "cali_O.kaldi.score").read_bytes() == plain
+
+
+@pytest.mark.slow
 def test_bad_input_is_one_line_and_writes_nothing(run: Run, exp: Path) -> None:
     result = run("steps/calibrate.py", exp, "heldout.kaldi", "H.kaldi")
     assert result.returncode == 1 and "H.kaldi.score does not exist; score it first" in result.stderr
