@@ -24,6 +24,10 @@ Doubles = NDArray[np.float64]
 Rows = NDArray[np.int32]
 
 
+class FewSpeakers(UserError):
+    """Too few to draw from."""
+
+
 @dataclass(frozen=True)
 class SpeakerTrials:
     """Scores of labelled trials, and between which speakers they were.
@@ -87,14 +91,15 @@ class WeightedTrials:
     """Trials by ascending score, ready for any weights of their speakers.
 
     Raises:
-        UserError: no target or no non-target trial, NaN or infinite scores, one speaker alone.
+        UserError: no target or no non-target trial, NaN or infinite scores.
+        FewSpeakers: one speaker alone.
     """
 
     def __init__(self, trials: SpeakerTrials) -> None:
         sort_scores(trials.scores[trials.is_target], trials.scores[~trials.is_target])  # checks them
         self.speakers = trials.speakers
         if len(self.speakers) < 2:
-            raise UserError("all trials are of one speaker; intervals resample speakers and need two or more")
+            raise FewSpeakers("all trials are of one speaker; intervals resample speakers and need two or more")
         target, nontarget = np.flatnonzero(trials.is_target), np.flatnonzero(~trials.is_target)
         target = target[np.argsort(trials.scores[target], kind="stable")]
         nontarget = nontarget[np.argsort(trials.scores[nontarget], kind="stable")]
@@ -200,7 +205,8 @@ def replicate(
         c_miss, c_fa: costs.
 
     Raises:
-        UserError: as `WeightedTrials`; a prior or cost out of its range; too few speakers with target trials.
+        UserError: as `WeightedTrials`; a prior or cost out of its range.
+        FewSpeakers: with target trials.
     """
     for p_target in p_targets:
         check_costs(p_target, c_miss, c_fa)
@@ -211,7 +217,7 @@ def replicate(
         if len(draws) == len(weighted):
             rows.append([_measured(draw, p_targets, llr, c_miss, c_fa) for draw in draws])
     if len(rows) < replicates / 2:
-        raise UserError("too few speakers have target trials to draw from; intervals need more speakers")
+        raise FewSpeakers("too few speakers have target trials to draw from; intervals need more speakers")
     return np.array(rows)
 
 

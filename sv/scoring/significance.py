@@ -1,8 +1,11 @@
 """Confidence intervals of EER, minDCF, actDCF and Cllr, and whether two systems differ on the same trials.
 
 Both take the standard deviation from `sv.scoring.bootstrap`, where speakers are drawn again, and the quantiles of
-Student's t with as many degrees of freedom as there are speakers less one. An interval is symmetric on a scale that its
-ends can not leave:
+Student's t with as many degrees of freedom as there are speakers less one. The product of two speakers' weights counts
+three times what is peculiar to a trial of theirs (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics, 2007,
+section 4), which of a rare false accept is all but everything; so of a cost the excess is taken off, see `_deviations`.
+
+An interval is symmetric on a scale that its ends can not leave:
 
     EER      logit p +- t sd / (p (1 - p))
     minDCF   the same of half the cost, cut off at 1: the cost of rejecting everything is reached, not approached as a
@@ -17,6 +20,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
@@ -101,7 +106,8 @@ def intervals(
     metrics = metrics or measure_trials(trials, p_targets)
     llr = metrics.cllr is not None
     found = replicate([trials], p_targets, llr=llr, replicates=replicates, seed=seed)[:, 0]  # (replicates, measures)
-    deviation, speakers = found.std(axis=0, ddof=1).tolist(), len(trials.speakers)
+    accepts = _accepts(trials, metrics, p_targets)
+    deviation, speakers = _deviations(found, accepts, p_targets), len(trials.speakers)
     low, high = rate_interval(metrics.eer / 100, deviation[0] / 100, speakers, level)
     values = [value for _, value in _named_values(metrics, p_targets)]
     count = len(p_targets)
@@ -175,6 +181,38 @@ def cllr_interval(cost: float, deviation: float, speakers: int, level: float) ->
     return cost_interval(cost, deviation, max(2, (speakers + 1) // 2), level)
 
 
+def _accepts(trials: SpeakerTrials, metrics: Measures, p_targets: Sequence[float]) -> list[NDArray[np.float64]]:
+    """Whether each non-target trial is accepted, 0 or 1, where minDCF is reached and at Bayes' thresholds."""
+    thresholds = [metrics.min_dcf_threshold[p] for p in p_targets]
+    if metrics.cllr is not None:
+        thresholds += [bayes_threshold(p) for p in p_targets]
+    scores = trials.scores[~trials.is_target]
+    return [(scores >= threshold).astype(float) for threshold in thresholds]
+
+
+def _deviations(
+    found: NDArray[np.float64], accepts: Sequence[NDArray[np.float64]], p_targets: Sequence[float]
+) -> list[float]:
+    """Standard deviations of what was measured of each draw, less what its weights count too often of false accepts.
+
+    These have the variance v / n, with v that of one of n trials, and three times as much in the draws. Of actDCF twice
+    it is taken off; of minDCF once, for its threshold moves with each draw and hides the rest (bench/README.md,
+    coverage.py). A third of a variance may be true even if all of it is of single trials, so that is kept.
+
+    Args:
+        found: (replicates, measures).
+        accepts: see `_accepts`; of two systems their difference.
+    """
+    variance = found.var(axis=0, ddof=1)
+    for column, accepted in enumerate(accepts):
+        p_target, times = p_targets[column % len(p_targets)], 1 + column // len(p_targets)
+        weight = (1 - p_target) / min(p_target, 1 - p_target)
+        excess = times * weight**2 * accepted.var() / len(accepted)
+        variance[1 + column] = max(variance[1 + column] - excess, variance[1 + column] / 3)
+    deviations: list[float] = np.sqrt(variance).tolist()
+    return deviations
+
+
 def _unseen(trials: SpeakerTrials, p_target: float) -> float:
     """What one trial more of each kind of error costs actDCF, if these trials have none: no draw of them tells."""
     accepted = trials.scores >= bayes_threshold(p_target)
@@ -214,7 +252,8 @@ def compare(
     one, other = metrics or [measure_trials(trials, p_targets) for trials in (first, second)]
     llr = one.cllr is not None
     found = replicate([first, second], p_targets, llr=llr, replicates=replicates, seed=seed)
-    deviation = (found[:, 1] - found[:, 0]).std(axis=0, ddof=1).tolist()  # (measures,)
+    accepts = zip(_accepts(first, one, p_targets), _accepts(second, other, p_targets), strict=True)
+    deviation = _deviations(found[:, 1] - found[:, 0], [b - a for a, b in accepts], p_targets)
     values = zip(_named_values(one, p_targets), _named_values(other, p_targets), deviation, strict=True)
     return [_difference(name, a, b, sd, len(first.speakers), level) for (name, a), (_, b), sd in values]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from sv.errors import UserError, log
 from sv.io import ScoredTrials, iter_same_trials, iter_scored_trials
-from sv.scoring.bootstrap import SpeakerTrials
+from sv.scoring.bootstrap import FewSpeakers, SpeakerTrials
 from sv.scoring.breakdown import Part, PartCounter, Words
 from sv.scoring.counters import KindCounter
 from sv.scoring.measures import Measures, measure
@@ -32,8 +32,8 @@ def measure_file(
     conditions: Sequence[Callable[[ScoredTrials], dict[str, Words]]] = (),
     replicates: int = 200,
 ) -> tuple[Measures, Intervals | None, list[Part]]:
-    """Numbers of a score file, their intervals if its speakers are known, and those of its parts. On a terminal a bar
-    shows how far it is.
+    """Numbers of a score file, their intervals if its speakers are known and not too few, and those of its parts. On a
+    terminal a bar shows how far it is.
 
     Args:
         path: with labels.
@@ -59,7 +59,11 @@ def measure_file(
     if speakers is None:
         return found, None, measured
     (kept,) = sample.trials(path)
-    return found, intervals(kept, p_targets, metrics=found, replicates=replicates), measured
+    try:
+        return found, intervals(kept, p_targets, metrics=found, replicates=replicates), measured
+    except FewSpeakers as error:
+        log.warning("%s: %s; it is measured without", path, error)
+        return found, None, measured
 
 
 def compare_files(
@@ -91,7 +95,10 @@ def compare_files(
     pairs = zip((first, second), counters, strict=True)
     metrics = [_measure(path, counter, p_targets, llr) for path, counter in pairs]
     one, other = sample.trials(first)
-    return compare(one, other, p_targets, metrics=metrics, replicates=replicates)
+    try:
+        return compare(one, other, p_targets, metrics=metrics, replicates=replicates)
+    except FewSpeakers as error:
+        raise UserError(f"{first}: {error}; compare without --test-data") from error
 
 
 def _measure(path: Path, counter: KindCounter, p_targets: Sequence[float], llr: bool) -> Measures:

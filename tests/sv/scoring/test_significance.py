@@ -82,6 +82,21 @@ def test_threshold_that_no_non_target_reaches_does_not_promise_that_none_will() 
     assert (low, high) == pytest.approx((np.exp(-reach), np.exp(reach)), rel=1e-4)
 
 
+def test_false_accepts_that_have_nothing_to_do_with_speakers_are_not_counted_three_times() -> None:
+    rng = np.random.default_rng(0)
+    speaker = np.repeat(np.arange(60, dtype=np.int32), 4)
+    first, second = np.triu_indices(len(speaker), 1)
+    same = speaker[first] == speaker[second]
+    scores = np.where(~same & (rng.random(len(same)) < 1e-3), 5.0, 0.0)  # accepted from 4.6 on: no target, few others
+    trials = SpeakerTrials(scores, same, speaker[first], speaker[second])
+    metrics = measure_trials(trials, (0.01,), llr=True)
+    deviation = 99 * np.sqrt((scores[~same] > 0).mean() / (~same).sum())  # binomial
+    drawn = replicate([trials], (0.01,), llr=True, seed=1)[:, 0, 2].std(ddof=1)
+    assert drawn == pytest.approx(np.sqrt(3) * deviation, rel=0.15)
+    low, high = intervals(trials, (0.01,), metrics=metrics, replicates=1000, seed=1).act_dcf[0.01]
+    assert np.log(high / low) / 2 == pytest.approx(2.001 * deviation / metrics.act_dcf[0.01], rel=0.2)  # t of 59
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("distance", [2.0, 0.6])  # minDCF 0.6, and nearly 1
 def test_intervals_of_costs_hold_the_truth(distance: float) -> None:
@@ -130,6 +145,21 @@ def test_a_system_does_not_differ_from_itself() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
     for difference in compare(trials, trials, replicates=20):
         assert difference.p_value == 1.0 and difference.interval == (0.0, 0.0)
+
+
+def test_pairs_of_costs_have_less_taken_off_for_the_trials_that_both_accept() -> None:
+    trials = make_trials(np.random.default_rng(0))[0]
+    other = trials.with_scores(trials.scores + 0.3 * np.random.default_rng(1).normal(size=len(trials.scores)))
+    both = [measure_trials(one, (0.05,), llr=True) for one in (trials, other)]
+    draws = replicate([trials, other], (0.05,), llr=True, replicates=200)
+    apart = (draws[:, 1] - draws[:, 0]).std(axis=0, ddof=1)
+    accepts = [one.scores[~one.is_target] >= np.log(19) for one in (trials, other)]
+    excess = 19**2 * (accepts[1].astype(float) - accepts[0]).var() / (~trials.is_target).sum()
+    differences = {one.name: one for one in compare(trials, other, (0.05,), metrics=both)}
+    low, high = differences["actDCF (p_target 0.05)"].interval
+    assert (high - low) / 2 == pytest.approx(2.0452 * np.sqrt(apart[2] ** 2 - 2 * excess), rel=1e-4)
+    low, high = differences["EER (%)"].interval
+    assert (high - low) / 2 == pytest.approx(2.0452 * apart[0], rel=1e-4)
 
 
 def test_a_clearly_better_system_is_called_so() -> None:

@@ -114,6 +114,17 @@ def test_intervals_of_a_long_list_are_taken_from_a_sample(
     assert widths[0] == pytest.approx(widths[1], rel=0.25)
 
 
+def test_list_of_two_speakers_is_measured_without_intervals(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "x.score"
+    path.write_text("a1 a2 0.9 target\na1 b1 0.1 nontarget\na2 b1 0.2 nontarget\n")
+    speakers = Speakers({"a1": "a", "a2": "a", "b1": "b"}, "utt2spk")
+    metrics, found, _ = measure_file(path, speakers=speakers)
+    assert metrics.eer == 0 and found is None
+    assert f"{path}: too few speakers have target trials" in caplog.text
+    with pytest.raises(UserError, match=r"x.score: too few speakers .*; compare without --test-data"):
+        compare_files(path, path, speakers)
+
+
 def test_sample_has_every_trial_with_the_same_chance() -> None:
     trials = 400
     often = np.zeros(trials)
