@@ -30,6 +30,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--feats", choices=["ark", "online", "shard"], default="ark", help="read them, or work them out from waveforms"
     )
+    parser.add_argument("--skip-bad", choices=["true", "false"], default="false", help="leave out what can not be read")
     return parser.parse_args()
 
 
@@ -63,7 +64,8 @@ def main() -> None:
     args = parse()
     if not 1 <= args.part <= args.num_parts:
         raise UserError(f"--part {args.part} of --num-parts {args.num_parts}; parts count from 1")
-    work = Extraction(args.exp_dir, args.data_dir, args.out_dir, args.model, args.max_frames, args.feats)
+    where = args.exp_dir, args.data_dir, args.out_dir
+    work = Extraction(*where, args.model, args.max_frames, args.feats, args.skip_bad == "true")
     if args.action == "begin":
         print(*begin(work, args.num_parts, args.gpus))
     elif args.action == "part":

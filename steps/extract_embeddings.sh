@@ -3,7 +3,8 @@
 #
 # Reads   <exp-dir>/config.yaml, models/avg_model.pt (or --model), <data-dir>/feats.scp, utt2num_frames, fbank.yaml;
 #         with --feats online wav.scp and utt2spk, with --feats shard shard.list
-# Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it is done
+# Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it is done;
+#         with --skip-bad true <out-dir>/bad_utts, of utterances that can not be read and are left out, if there are any
 #
 # Parts that share a GPU of this machine run four at a time, as each of them holds the model.
 # The mean is subtracted over the whole utterance. Killed and started again with the same nj, parts that were whole are
@@ -26,6 +27,7 @@ gpus=none             # "0,1": part N takes the N-th of them, and round again; a
 model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
 num_threads=1         # threads of a job on the CPU
 feats=ark             # ark: features of <data-dir>; online: worked out from its waveforms; shard: from its shards
+skip_bad=false        # true: leave out utterances that can not be read, up to the max_bad_share of the training; false: an error
 max_frames=20000      # longer utterances (200 s) are cut into equal chunks and their embeddings averaged; 0: never
 batch_frames=0        # on a GPU: utterances of equal length together, up to so many frames; 0: one by one
 . tools/parse_options.sh
@@ -38,7 +40,7 @@ out=${3:-$exp_dir/embeddings/$(basename "$data")}
 if [ -d "$exp_dir" ] && [ -d "$data" ]; then # else the first step says what is missing
   hold_lock "$out/.lock" "$out is being filled"
 fi
-args=("$exp_dir" "$data" "$out" --max-frames "$max_frames" --feats "$feats")
+args=("$exp_dir" "$data" "$out" --max-frames "$max_frames" --feats "$feats" --skip-bad "$skip_bad")
 if [ -n "$model" ]; then
   args+=(--model "$model")
 fi

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Trials among the training speakers that were set aside, for calibration and thresholds; the test set is not touched.
 
-Reads   <exp-dir>/heldout_spk, <data-dir>/utt2spk (of the training data).
+Reads   <exp-dir>/heldout_spk, <data-dir>/utt2spk (of the training data); utterances of its embeddings/<data>/bad_utts
+        are left out.
 Writes  <exp-dir>/calibration/<name> "enroll test target|nontarget": all pairs, or as many as asked for by seed.
 
 An utterance never meets itself; where ids are VoxCeleb's (speaker/video/utterance), target trials are of two videos.
@@ -13,7 +14,7 @@ import argparse
 from pathlib import Path
 
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, atomic_write
+from sv.io import DataDir, atomic_write, read_table
 from sv.scoring.calibration_trials import draw_calibration_trials, read_groups
 
 
@@ -45,6 +46,9 @@ def main() -> None:
             "no two of %d held-out speakers have the same %s: non-target trials of any two", len(heldout), args.same
         )
         group = None
+    bad_list = args.exp_dir / "embeddings" / args.data_dir.name / "bad_utts"
+    for utt in read_table(bad_list) if bad_list.is_file() else ():
+        utts.pop(utt, None)
     trials = draw_calibration_trials(utts, seed=args.seed, group=group, **sizes)
     out = args.exp_dir / "calibration" / args.name
     with atomic_write(out) as f:

@@ -16,6 +16,7 @@ FOLDERS = ["bench", "egs", "local", "steps", "sv", "tests", "tools"]
 BOTTOM = {
     "audio",
     "augment",
+    "bad_utts",
     "config",
     "disk",
     "durations",

@@ -231,7 +231,7 @@ fi
 if in_stage 4 "embeddings"; then
   steps/average_models.py --num-avg "$num_avg" "$exp_dir"
   extract_options=(--nj "$nj" --cmd "$cmd" --gpus "$gpus")
-  steps/extract_embeddings.sh "${extract_options[@]}" --feats "$train_feats" "$exp_dir" "$data/vox2_dev"
+  steps/extract_embeddings.sh "${extract_options[@]}" --feats "$train_feats" --skip-bad true "$exp_dir" "$data/vox2_dev"
   steps/extract_embeddings.sh "${extract_options[@]}" "$exp_dir" "$data/vox1"
   steps/compute_mean.py "$exp_dir/embeddings/vox2_dev/xvector.scp" "$exp_dir/embeddings/vox2_dev/mean_vec.npy"
 fi

@@ -1,7 +1,7 @@
 """Training data: where the frames of each utterance lie, which are wanted next, and batches read in the background."""
 
 from sv.data.augmenter import Augmenter
-from sv.data.bad import BadUtts, MendedDataset
+from sv.data.bad import MendedDataset
 from sv.data.crops import CropReader
 from sv.data.feats import FeatsIndex, UttIndex, read_index
 from sv.data.loader import ArkDataset, Batch, Dataset, Loader
@@ -14,7 +14,6 @@ from sv.data.waves import WaveSource, WavSource
 __all__ = [
     "ArkDataset",
     "Augmenter",
-    "BadUtts",
     "Batch",
     "CropReader",
     "Dataset",

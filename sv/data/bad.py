@@ -1,62 +1,18 @@
-"""Utterances that can not be read in mid-training: replaced, counted and listed, up to a share of all."""
+"""Utterances that can not be read in mid-training are replaced by others."""
 
-import threading
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable
 
 import numpy as np
 
+from sv.bad_utts import BadUtts
 from sv.data.feats import UttIndex
 from sv.data.loader import Batch, Dataset
 from sv.data.noises import ClipsLost
 from sv.data.sampling import Longs, another_visit, rows_of
-from sv.errors import UserError, log
-from sv.io import write_table
+from sv.errors import UserError
 
 _STREAM = 61  # of random numbers
 _OF_SPEAKER, _OF_ANYBODY = 4, 4  # tries for a substitute
-
-
-@dataclass
-class BadUtts:
-    """What could not be read so far; shared by threads.
-
-    Args:
-        num_utts: utterances that are trained on.
-        max_share: of them may be bad.
-
-    Attributes:
-        why: utterance -> what is wrong with it.
-    """
-
-    num_utts: int
-    max_share: float
-    why: dict[str, str] = field(default_factory=dict)
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def add(self, found: Mapping[str, str]) -> None:
-        """Note utterances, and tell of those that are new.
-
-        Raises:
-            UserError: they are too many.
-        """
-        with self._lock:
-            new = {utt: why for utt, why in found.items() if utt not in self.why}
-            self.why |= new
-        for why in new.values():
-            log.warning("can not be read, and is replaced by another: %s", why)
-        if len(self.why) > self.max_share * self.num_utts:
-            some = next(iter(new.values()), "") or next(iter(self.why.values()))
-            raise UserError(
-                f"{len(self.why)} of {self.num_utts} utterances can not be read, more than max_bad_share "
-                f"{self.max_share:g} allows; one of them: {some}"
-            )
-
-    def write(self, path: Path) -> None:
-        """List them, "utt what is wrong", if there are any."""
-        if self.why:
-            write_table(path, {utt: " ".join(why.split()) for utt, why in dict(self.why).items()})
 
 
 class MendedDataset:
@@ -89,7 +45,7 @@ class MendedDataset:
     ) -> None:
         self.dataset, self.utts, self.index, self.seed = dataset, utts, index, seed
         self.keep_speakers = keep_speakers
-        self.bad = BadUtts(len(utts), max_share)
+        self.bad = BadUtts(len(utts), max_share, "replaced by another")
 
     def batch(self, utts: Longs, epoch: int) -> Batch:
         """Of the utterances, or what replaces them: they are those of the result.

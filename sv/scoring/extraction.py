@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sv.bad_utts import BadUtts
 from sv.data import FeatsIndex, UttIndex, WaveReader, index_waves, open_waves, read_index
 from sv.errors import UserError, log
 from sv.experiment import check_front_end
@@ -69,15 +70,27 @@ def extract_part(work: Extraction, part: int, num_parts: int, *, device: str = "
     (index, read), rows = open_utterances(work), work.part_rows(part, num_parts)
     log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, work.data_dir, device)
     batch_frames = 0 if encoder.device.type == "cpu" else batch_frames
-    embeddings = embed_rows(encoder, index, read, rows, max_frames=work.max_frames, batch_frames=batch_frames)
+    bad, bad_list = work.bad_utts(), work.part_bad_list(part, num_parts)
+    bad_list.unlink(missing_ok=True)
+    sizes = {"max_frames": work.max_frames, "batch_frames": batch_frames}
+    embeddings = embed_rows(encoder, index, read, rows, bad=bad if work.skip_bad else None, **sizes)
     with ArkWriter(ark, scp) as writer:
         for row, embedding in zip(rows, embeddings, strict=True):
-            writer.write(index.utts[row], embedding)
-    mark.write([ark, scp], {ark: writer.sha256})
+            if (utt := index.utts[row]) not in bad.why:
+                writer.write(utt, embedding)
+    bad.write(bad_list)
+    mark.write([ark, scp, *([bad_list] if bad.why else [])], {ark: writer.sha256})
 
 
 def embed_rows(
-    encoder: SpeakerEncoder, index: UttIndex, read: Read, rows: range, *, max_frames: int = 0, batch_frames: int = 0
+    encoder: SpeakerEncoder,
+    index: UttIndex,
+    read: Read,
+    rows: range,
+    *,
+    bad: BadUtts | None = None,
+    max_frames: int = 0,
+    batch_frames: int = 0,
 ) -> Floats:
     """Embeddings of some utterances of a data dir; (rows, dim), in the order of the rows.
 
@@ -86,22 +99,27 @@ def embed_rows(
         index: of the data dir.
         read: gives the features of a row.
         rows: which of its utterances.
+        bad: where those are noted that can not be read, whose rows are NaN; None: the first one is an error.
         max_frames: see `SpeakerEncoder.embed`.
         batch_frames: utterances of equal length go through the network together, up to so many frames; 0: one by
             one. Their embeddings are the same up to rounding.
 
     Raises:
-        UserError: features that cannot be read, are too short or have another dimension; the utterance is named.
+        UserError: features that cannot be read, are too short or have another dimension; the utterance is named. See
+            `BadUtts.add`.
     """
-    embeddings = np.empty((len(rows), encoder.model.embedding_dim), dtype=np.float32)
+    embeddings = np.full((len(rows), encoder.model.embedding_dim), np.nan, dtype=np.float32)
     started = reported = time.monotonic()
     done = 0
-    for batch, feats in _read_ahead(read, make_batches(index.num_frames, rows, batch_frames)):
+    for batch, reading in _read_ahead(read, make_batches(index.num_frames, rows, batch_frames)):
+        batch, feats = _readable(read, index, batch, reading, bad)
+        done += len(batch)
+        if not len(batch):
+            continue
         try:
             embeddings[batch - rows.start] = encoder.embed(torch.from_numpy(feats), max_frames=max_frames).numpy()
         except UserError as error:
             raise UserError(f"{index.path}: {index.utts[batch[0]]}: {error}") from error
-        done += len(batch)
         if time.monotonic() - reported > _REPORT_SECONDS:
             reported = time.monotonic()
             log.info("%d of %d utterances, %.1f a second", done, len(rows), done / (reported - started))
@@ -125,21 +143,39 @@ def make_batches(num_frames: NDArray[np.int32], rows: range, batch_frames: int) 
     return batches
 
 
-def _read_ahead(read: Read, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Floats]]:
-    """(rows, features (rows, frames, mels)) of each batch; the next ones are read while one is worked on."""
+def _read_ahead(read: Read, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Future[Floats]]]:
+    """Rows of each batch, and the features (rows, frames, mels) to come; the next ones are read while one is used."""
     waiting: deque[tuple[NDArray[np.int64], Future[Floats]]] = deque()
     with ThreadPoolExecutor(max_workers=1) as reader:
         try:
             for batch in batches:
                 waiting.append((batch, reader.submit(_read_batch, read, batch)))
                 if len(waiting) > _READ_AHEAD:
-                    rows, feats = waiting.popleft()
-                    yield rows, feats.result()
-            for rows, feats in waiting:
-                yield rows, feats.result()
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
         finally:
-            for _, feats in waiting:
-                feats.cancel()
+            for _, reading in waiting:
+                reading.cancel()
+
+
+def _readable(
+    read: Read, index: UttIndex, batch: NDArray[np.int64], reading: Future[Floats], bad: BadUtts | None
+) -> tuple[NDArray[np.int64], Floats]:
+    """The batch without those of its rows that can not be read, which are noted; all of them where none are to be."""
+    try:
+        return batch, reading.result()
+    except UserError:
+        if bad is None:
+            raise
+    rows, feats = [], []
+    for row in batch.tolist():
+        try:
+            feats.append(read(row))
+            rows.append(row)
+        except UserError as error:
+            bad.add({index.utts[row]: str(error)})
+    return np.array(rows, dtype=np.int64), np.stack(feats) if feats else np.empty((0, 0, 0), dtype=np.float32)
 
 
 def _read_batch(read: Read, batch: NDArray[np.int64]) -> Floats:

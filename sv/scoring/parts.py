@@ -2,6 +2,7 @@
 
     out_dir/parts/xvector.2-of-8.{ark,scp}, .done.2-of-8     while it runs: successive utterances of the data dir each
     out_dir/xvector.{ark,scp}, .done                         when all parts are whole, in the order of the data dir
+    out_dir/bad_utts, parts/bad_utts.2-of-8                  utterances left out, and why; only if there are any
 
 The marks hold what the embeddings depend on: the weights, the encoder's and front-end's settings, the features, but not
 the number of parts. Parts of another split have other names, and those of other weights or features other marks.
@@ -15,10 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from sv.bad_utts import BadUtts
 from sv.config import Config
 from sv.errors import UserError
 from sv.experiment import find_model, read_config
-from sv.io import ArkWriter, DataDir, DoneMark, read_vectors, sha256_of
+from sv.io import ArkWriter, DataDir, DoneMark, read_table, read_vectors, sha256_of
 from sv.io.ark import split_location
 from sv.shards import read_entries, read_shard_list
 
@@ -36,6 +38,8 @@ class Extraction:
         model: state dict; None: models/avg_model.pt of the experiment.
         max_frames: see `SpeakerEncoder.embed`.
         feats: "ark": read; "online", "shard": worked out from waveforms, as the model was trained with.
+        skip_bad: leave out utterances that can not be read, up to the `max_bad_share` of the training; else the first
+            one is an error.
     """
 
     exp_dir: Path
@@ -44,6 +48,7 @@ class Extraction:
     model: Path | None = None
     max_frames: int = 0
     feats: Literal["ark", "online", "shard"] = "ark"
+    skip_bad: bool = False
 
     @property
     def scp(self) -> Path:
@@ -52,6 +57,10 @@ class Extraction:
     @property
     def ark(self) -> Path:
         return self.out_dir / "xvector.ark"
+
+    @property
+    def bad_list(self) -> Path:
+        return self.out_dir / "bad_utts"
 
     @property
     def parts_dir(self) -> Path:
@@ -88,6 +97,7 @@ class Extraction:
             "model_args": config.model_args,
             "cmvn": config.dataset_args.cmvn,
             "max_frames": self.max_frames,
+            **({"skip_bad": True} if self.skip_bad else {}),
             **(self._ark_options() if self.feats == "ark" else self._wave_options()),
         }
 
@@ -121,6 +131,14 @@ class Extraction:
         stem = f"xvector.{part}-of-{num_parts}"
         return self.parts_dir / f"{stem}.ark", self.parts_dir / f"{stem}.scp"
 
+    def part_bad_list(self, part: int, num_parts: int) -> Path:
+        return self.parts_dir / f"bad_utts.{part}-of-{num_parts}"
+
+    def bad_utts(self) -> BadUtts:
+        """None so far; as many as are allowed may be."""
+        max_share = self.config.max_bad_share if self.skip_bad else 0.0
+        return BadUtts(len(self.utts), max_share, "left out")
+
     def part_rows(self, part: int, num_parts: int) -> range:
         """Which utterances belong to part 1, 2, ... of so many: as many in each, but for one."""
         total = len(self.utts)
@@ -129,7 +147,8 @@ class Extraction:
 
 def clear(work: Extraction) -> None:
     """Remove earlier embeddings and what was computed from them: half old, half new is the worst of all."""
-    for name in (".done", "xvector.scp", "xvector.ark", "mean_vec.npy", "spk_xvector.scp", "spk_xvector.ark"):
+    made = ("xvector.scp", "xvector.ark", "bad_utts", "mean_vec.npy", "spk_xvector.scp", "spk_xvector.ark")
+    for name in (".done", *made):
         (work.out_dir / name).unlink(missing_ok=True)
 
 
@@ -137,24 +156,30 @@ def join(work: Extraction, num_parts: int) -> int:
     """Write xvector.ark and xvector.scp from the parts, and remove those; returns the number of utterances.
 
     Raises:
-        UserError: a part is missing, is of other weights or features, or lacks utterances.
+        UserError: a part is missing, is of other weights or features, or lacks utterances; too many were left out.
     """
-    utts = work.utts
+    utts, bad = work.utts, work.bad_utts()
     with ArkWriter(work.ark, work.scp) as writer:
         for part in range(1, num_parts + 1):
             if why := work.part_mark(part, num_parts).stale(verify=True):
                 raise UserError(f"part {part} of {num_parts} of {work.out_dir}: {why}; run stage 4 again")
             _, scp = work.part_files(part, num_parts)
-            vectors, rows = read_vectors(scp), work.part_rows(part, num_parts)
-            if vectors.ids != utts[rows.start : rows.stop]:
+            rows, bad_list = work.part_rows(part, num_parts), work.part_bad_list(part, num_parts)
+            left_out = read_table(bad_list) if bad_list.is_file() else {}
+            bad.add(left_out)
+            if len(left_out) == len(rows):
+                continue
+            vectors = read_vectors(scp)
+            if vectors.ids != [utt for utt in utts[rows.start : rows.stop] if utt not in left_out]:
                 raise UserError(
                     f"{scp}: {len(vectors.ids)} embeddings, not those of its {len(rows)} utterances; remove it"
                 )
             for utt, vector in zip(vectors.ids, vectors.matrix, strict=True):
                 writer.write(utt, vector)
+    bad.write(work.bad_list)
     work.mark().write([work.ark, work.scp], {work.ark: writer.sha256})
     shutil.rmtree(work.parts_dir)
-    return len(utts)
+    return len(utts) - len(bad.why)
 
 
 def _fingerprint(ark: Path) -> list[Any]:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from sv.bad_utts import BadUtts
 from sv.config import Config
-from sv.data import BadUtts, Batch, Loader
+from sv.data import Batch, Loader
 from sv.errors import UserError, log
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, save_tensors

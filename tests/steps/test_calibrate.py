@@ -147,6 +147,15 @@ def test_trials_are_of_the_held_out_speakers(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "exp" / "calibration" / "heldout.kaldi").read_text() == (
         "a1 a2 target\na1 b1 nontarget\na1 b2 nontarget\na2 b1 nontarget\na2 b2 nontarget\nb1 b2 target\n"
     )
+    bad_list = tmp_path / "exp" / "embeddings" / tmp_path.name / "bad_utts"
+    bad_list.parent.mkdir(parents=True)
+    bad_list.write_text("a1 a1.wav is damaged\n")
+    result = run("steps/make_calibration_trials.py", "--name", "fewer", tmp_path / "exp", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "exp" / "calibration" / "fewer").read_text() == (
+        "a2 b1 nontarget\na2 b2 nontarget\nb1 b2 target\n"
+    )
+    bad_list.unlink()
     (tmp_path / "spk2gender").write_text("a f\nb m\nc f\n")
     (tmp_path / "exp" / "heldout_spk").write_text("a\nb\nc\n")
     options = ["--same", "spk2gender", "--name", "hard.kaldi"]

@@ -142,6 +142,56 @@ def test_waveforms_need_no_arks(system: tuple[Path, Path], feats: Literal["onlin
     assert other.mark().stale()
 
 
+@pytest.fixture
+def waves(system: tuple[Path, Path]) -> tuple[Path, Path]:
+    """The same with waveforms of half a second; one of the seven may be bad."""
+    exp, data = system
+    for number in range(len(UTTS)):
+        soundfile.write(data / f"{number}.wav", np.random.default_rng(number).normal(0, 0.1, 8000), 16000)
+    write_table(data / "wav.scp", {utt: data / f"{number}.wav" for number, utt in enumerate(UTTS)})
+    write_table(data / "utt2dur", dict.fromkeys(UTTS, "0.500000"))
+    config = exp / "config.yaml"
+    config.write_text(config.read_text().replace("max_bad_share: 0.01", "max_bad_share: 0.15"))
+    return exp, data
+
+
+@pytest.mark.parametrize("num_parts", [1, 3, 7])
+def test_utterance_that_can_not_be_read_is_left_out_where_that_is_wanted(
+    waves: tuple[Path, Path], num_parts: int
+) -> None:
+    whole = Extraction(*waves, waves[0] / "embeddings" / "data", feats="online", skip_bad=True)
+    extract(whole, num_parts)
+    assert not whole.bad_list.exists()
+    before = read_vectors(whole.scp)
+    soundfile.write(waves[1] / "4.wav", np.zeros(1000), 16000)
+    strict, work = (Extraction(*waves, whole.out_dir, feats="online", skip_bad=skip) for skip in (False, True))
+    with pytest.raises(UserError, match=f"^{UTTS[4]}: .*4.wav"):
+        extract(strict, num_parts)
+    clear(work)
+    for part in range(1, num_parts + 1):
+        extract_part(work, part, num_parts)
+        extract_part(work, part, num_parts)  # again: it is there
+    assert join(work, num_parts) == len(UTTS) - 1
+    found = read_vectors(work.scp)
+    assert found.ids == [utt for utt in UTTS if utt != UTTS[4]]
+    assert np.array_equal(found.matrix, before.matrix[[before.index[utt] for utt in found.ids]])
+    assert "4.wav" in read_table(work.bad_list)[UTTS[4]] and len(read_table(work.bad_list)) == 1
+    assert not work.mark().stale(verify=True) and strict.mark().stale()
+
+
+def test_utterances_that_can_not_be_read_in_several_parts_are_counted_together(waves: tuple[Path, Path]) -> None:
+    work = Extraction(*waves, waves[0] / "embeddings" / "data", feats="online", skip_bad=True)
+    for number in (0, 6):
+        soundfile.write(waves[1] / f"{number}.wav", np.zeros(1000), 16000)
+    extract_part(work, 1, 2)
+    extract_part(work, 2, 2)
+    with pytest.raises(UserError, match=r"2 of 7 utterances can not be read, more than max_bad_share 0.15 allows"):
+        join(work, 2)
+    assert not work.scp.exists()
+    with pytest.raises(UserError, match=r"2 of 7 utterances can not be read"):
+        extract_part(work, 1, 1)
+
+
 def test_number_of_parts_changes_no_bit(system: tuple[Path, Path]) -> None:
     work = work_of(system, max_frames=40)
     arks = [extract(work, num_parts) for num_parts in (1, 3, len(UTTS))]

@@ -1,0 +1,55 @@
+"""Utterances of the training data that can not be read: counted and listed, up to a share of all.
+
+bad_utts    "utt what is wrong with it"; no such file where all can be read
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sv.errors import UserError, log
+from sv.io import write_table
+
+
+@dataclass
+class BadUtts:
+    """What could not be read so far; shared by threads.
+
+    Args:
+        num_utts: of which they are.
+        max_share: of these may be bad.
+        fate: what is done about one, "replaced by another".
+
+    Attributes:
+        why: utterance -> what is wrong with it.
+    """
+
+    num_utts: int
+    max_share: float
+    fate: str
+    why: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, found: Mapping[str, str]) -> None:
+        """Note utterances, and tell of those that are new.
+
+        Raises:
+            UserError: they are too many.
+        """
+        with self._lock:
+            new = {utt: why for utt, why in found.items() if utt not in self.why}
+            self.why |= new
+        for why in new.values():
+            log.warning("can not be read, and is %s: %s", self.fate, why)
+        if len(self.why) > self.max_share * self.num_utts:
+            some = next(iter(new.values()), "") or next(iter(self.why.values()))
+            raise UserError(
+                f"{len(self.why)} of {self.num_utts} utterances can not be read, more than max_bad_share "
+                f"{self.max_share:g} allows; one of them: {some}"
+            )
+
+    def write(self, path: Path) -> None:
+        """List them, if there are any."""
+        if self.why:
+            write_table(path, {utt: " ".join(why.split()) for utt, why in dict(self.why).items()})
