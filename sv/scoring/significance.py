@@ -2,8 +2,8 @@
 
 Both take the standard deviation from `sv.scoring.bootstrap`, where speakers are drawn again, and the quantiles of
 Student's t with as many degrees of freedom as there are speakers less one. The product of two speakers' weights counts
-three times what is peculiar to a trial of theirs (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics, 2007,
-section 4), which of a rare false accept is all but everything; so of a cost the excess is taken off, see `_deviations`.
+three times what is peculiar to a trial of theirs (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics,
+2007), which of a rare false accept is nearly everything; so of a cost a part of it is taken off, see `_deviations`.
 
 An interval is symmetric on a scale that its ends can not leave:
 
