@@ -96,7 +96,7 @@ def main() -> None:
         if not scores.is_file():
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
         metrics, interval, parts = measure_file(scores, args.p_target, **options)
-        files = {"score_file": str(scores), "trials_file": str(trials)}
+        files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for it
         about = {**files, **origin_of(scores, trials), **origin}
         entries[name] = {args.backend: entry_of(metrics, about, interval, parts)}
         lines += printed_lines(scores.name, metrics, parts)

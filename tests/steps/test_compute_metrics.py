@@ -69,7 +69,15 @@ def test_results_keep_numbers_and_origin(run: Run, exp: Path) -> None:
     assert entry["scores_sha256"] == sha256_of(exp / "scores" / "O.kaldi.score")
     assert entry["trials_sha256"] == sha256_of(exp.parent / "trials" / "O.kaldi")
     assert entry["config_sha256"] == sha256_of(exp / "config.yaml")
-    assert {"command", "commit", "date", "score_file", "trials_file"} <= set(entry)
+    assert {"command", "commit", "date", "score_file"} <= set(entry)
+
+
+def test_trial_list_given_from_its_folder_is_found_from_anywhere(run: Run, exp: Path) -> None:
+    result = run(
+        "bash", "-c", f"cd {exp.parent}; $OLDPWD/steps/compute_metrics.py {exp} test_cos_result trials O.kaldi"
+    )
+    assert result.returncode == 0, result.stderr
+    assert read_json(exp)["O.kaldi"]["cos"]["trials_file"] == str(exp.parent.resolve() / "trials" / "O.kaldi")
 
 
 def test_other_back_ends_stay_and_own_entries_are_replaced(run: Run, exp: Path) -> None:
