@@ -177,7 +177,7 @@ def join(work: Extraction, num_parts: int) -> int:
             for utt, vector in zip(vectors.ids, vectors.matrix, strict=True):
                 writer.write(utt, vector)
     bad.write(work.bad_list)
-    work.mark().write([work.ark, work.scp], {work.ark: writer.sha256})
+    work.mark().write([work.ark, work.scp, *([work.bad_list] if bad.why else [])], {work.ark: writer.sha256})
     shutil.rmtree(work.parts_dir)
     return len(utts) - len(bad.why)
 

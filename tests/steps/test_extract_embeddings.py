@@ -177,6 +177,8 @@ def test_utterance_that_can_not_be_read_is_left_out_where_that_is_wanted(
     assert np.array_equal(found.matrix, before.matrix[[before.index[utt] for utt in found.ids]])
     assert "4.wav" in read_table(work.bad_list)[UTTS[4]] and len(read_table(work.bad_list)) == 1
     assert not work.mark().stale(verify=True) and strict.mark().stale()
+    work.bad_list.unlink()
+    assert work.mark().stale()
 
 
 def test_utterances_that_can_not_be_read_in_several_parts_are_counted_together(waves: tuple[Path, Path]) -> None:
