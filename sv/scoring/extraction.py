@@ -72,8 +72,10 @@ def extract_part(work: Extraction, part: int, num_parts: int, *, device: str = "
     batch_frames = 0 if encoder.device.type == "cpu" else batch_frames
     bad, bad_list = work.bad_utts(), work.part_bad_list(part, num_parts)
     bad_list.unlink(missing_ok=True)
-    sizes = {"max_frames": work.max_frames, "batch_frames": batch_frames}
-    embeddings = embed_rows(encoder, index, read, rows, bad=bad if work.skip_bad else None, **sizes)
+    skipped = bad if work.skip_bad else None
+    embeddings = embed_rows(
+        encoder, index, read, rows, bad=skipped, max_frames=work.max_frames, batch_frames=batch_frames
+    )
     with ArkWriter(ark, scp) as writer:
         for row, embedding in zip(rows, embeddings, strict=True):
             if (utt := index.utts[row]) not in bad.why:
