@@ -118,7 +118,7 @@ def intervals(
     count = len(p_targets)
     if llr:
         for row, p_target in enumerate(p_targets, 1 + count):
-            deviation[row] = math.hypot(deviation[row], _unseen(trials, p_target))
+            deviation[row] = math.hypot(deviation[row], _unseen(trials, metrics, p_target))
     kinds = [min_dcf_interval] * count + [cost_interval] * count * llr + [cllr_interval] * llr
     costs = [
         interval_of(value, sd, speakers, level)
@@ -217,11 +217,14 @@ def _deviations(
     return deviations
 
 
-def _unseen(trials: SpeakerTrials, p_target: float) -> float:
-    """What one trial more of each kind of error costs actDCF, if these trials have none: no draw of them tells."""
+def _unseen(trials: SpeakerTrials, metrics: Measures, p_target: float) -> float:
+    """What one error more among all trials costs actDCF, of each kind that `trials` have none of: no draw tells."""
     accepted = trials.scores >= bayes_threshold(p_target)
-    kinds = ((~accepted[trials.is_target], p_target), (accepted[~trials.is_target], 1 - p_target))
-    return sum(prior / len(wrong) for wrong, prior in kinds if not wrong.any()) / min(p_target, 1 - p_target)
+    kinds = (
+        (~accepted[trials.is_target], p_target / metrics.num_target),
+        (accepted[~trials.is_target], (1 - p_target) / metrics.num_nontarget),
+    )
+    return sum(cost for wrong, cost in kinds if not wrong.any()) / min(p_target, 1 - p_target)
 
 
 def _spare(speakers: int, level: float) -> float:

@@ -1,5 +1,7 @@
 """Intervals and paired tests: what must hold exactly, and a coverage that a wrong interval would miss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import logit
@@ -80,6 +82,14 @@ def test_threshold_that_no_non_target_reaches_does_not_promise_that_none_will() 
     low, high = found.act_dcf[0.05]
     reach = 2.0452 * 19 / (~trials.is_target).sum()  # one false accept more, of a cost of 1
     assert (low, high) == pytest.approx((np.exp(-reach), np.exp(reach)), rel=1e-4)
+
+
+def test_one_false_accept_more_is_one_of_all_trials_not_of_the_sample() -> None:
+    sample = make_trials(np.random.default_rng(0))[0]
+    sample = sample.with_scores(sample.scores - 100)
+    metrics = replace(measure_trials(sample, (0.05,), llr=True), num_target=50_000, num_nontarget=2_000_000)
+    low, high = intervals(sample, (0.05,), metrics=metrics, replicates=20).act_dcf[0.05]
+    assert np.log(high / low) / 2 == pytest.approx(2.0452 * 19 / 2_000_000, rel=1e-4)
 
 
 def test_of_false_accepts_that_have_nothing_to_do_with_speakers_an_excess_is_taken_off() -> None:
