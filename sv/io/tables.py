@@ -1,5 +1,6 @@
 """Kaldi's text tables: `key value` lines sorted by the bytes of the key (LC_ALL=C), and the data dir made of them."""
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -221,9 +222,12 @@ def part_rows(count: int, part: int, num_parts: int) -> range:
 
 def _number(kind: type[int] | type[float], value: str, path: Path, key: str) -> float | int:
     try:
-        return kind(value)
-    except ValueError as error:
-        raise UserError(f"{path}: {key} has {value[:80]!r}, not a number; make the file again") from error
+        number = kind(value)
+    except ValueError:
+        number = -1
+    if not 0 <= number < math.inf:
+        raise UserError(f"{path}: {key} has {value[:80]!r}, not a number from 0 on; make the file again")
+    return number
 
 
 def _segment(value: str, path: Path, utt: str) -> tuple[str, float, float]:

@@ -80,7 +80,16 @@ def test_numbers_and_segments_are_checked(tmp_path):
         _ = data.utt2num_frames
 
 
-@pytest.mark.parametrize("line", ["u1 r1 2.0 1.0", "u1 r1 -1 1.0", "u1 r1 1.0", "u1 r1 nan 2"])
+@pytest.mark.parametrize("seconds", ["nan", "inf", "1e400", "-0.5"])
+def test_durations_that_can_not_be_are_named(tmp_path, seconds):
+    told = rf"utt2dur: u2 has '{seconds}', not a number from 0 on; make the file again"
+    with pytest.raises(UserError, match=told):
+        _ = make_dir(tmp_path, utt2dur=f"u1 0\nu2 {seconds}\n").utt2dur
+    with pytest.raises(UserError, match=told):
+        DataDir(tmp_path).total_duration()
+
+
+@pytest.mark.parametrize("line", ["u1 r1 2.0 1.0", "u1 r1 -1 1.0", "u1 r1 1.0", "u1 r1 nan 2", "u1 r1 0 inf"])
 def test_bad_segments_are_refused(tmp_path, line):
     with pytest.raises(UserError, match="u1"):
         _ = make_dir(tmp_path, segments=line + "\n").segments
