@@ -6,7 +6,7 @@ Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a ma
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -82,6 +82,24 @@ def _measured(by: str, name: str, counter: KindCounter, p_targets: Sequence[floa
     return Part(by, name, *counts, metrics.eer, metrics.min_dcf)
 
 
+def conditions_of(
+    scores: ScoredTrials, conditions: Sequence[Callable[[ScoredTrials], dict[str, Words]]]
+) -> dict[str, Words]:
+    """All that `conditions` tell of the trials of a score file, or of a block of it.
+
+    Raises:
+        UserError: two tell something of one name; what they raise.
+    """
+    found: dict[str, Words] = {}
+    for tell in conditions:
+        words = tell(scores)
+        twice = sorted(found.keys() & words.keys())
+        if twice:
+            raise UserError(f"{scores.path}: two conditions are named {twice[0]!r}; rename the column of trial2cond")
+        found |= words
+    return found
+
+
 class Conditions:
     """What a data dir tells about trials: duration, sex, age and video, as far as it has the tables; read once."""
 
@@ -141,13 +159,14 @@ class Trial2Cond:
     """What lines `enroll test word ...` tell about trials; a first line `enroll test NAME ...` names the columns.
 
     Raises:
-        UserError: a missing or empty file, lines of different widths, two columns of one name, a trial that has two
-            conditions.
+        UserError: no such file, or an empty one; lines of different widths, two columns of one name, a trial that has
+            two conditions.
     """
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise UserError(f"{path} does not exist; give a file with lines 'enroll test condition ...'")
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise UserError(f"{path} {what}; give a file with lines 'enroll test condition ...'")
         self._path = path
         self._names: list[str] = []
         self._words: dict[tuple[str, str], list[str]] = {}

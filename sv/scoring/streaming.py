@@ -13,7 +13,7 @@ import numpy as np
 from sv.errors import UserError, log
 from sv.io import ScoredTrials, iter_same_trials, iter_scored_trials
 from sv.scoring.bootstrap import FewSpeakers, SpeakerTrials
-from sv.scoring.breakdown import Part, PartCounter, Words
+from sv.scoring.breakdown import Part, PartCounter, Words, conditions_of
 from sv.scoring.counters import KindCounter
 from sv.scoring.measures import Measures, measure
 from sv.scoring.score_list import byte_bar
@@ -45,13 +45,13 @@ def measure_file(
 
     Raises:
         UserError: a file that can not be read; without labels; without targets or non-targets; see `Speakers.trials`
-            and what `conditions` raise.
+            and `conditions_of`.
     """
     counter, sample, parts = KindCounter(), TrialSample(), PartCounter()
     with byte_bar(path) as bar:
         for block in iter_scored_trials(path):
             counter.add(block)
-            parts.add(block, {by: words for tell in conditions for by, words in tell(block).items()})
+            parts.add(block, conditions_of(block, conditions))
             if speakers is not None:
                 sample.add(speakers.trials(block))
             bar.update(block.num_bytes)

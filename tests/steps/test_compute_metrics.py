@@ -258,6 +258,9 @@ def test_parts_by_what_the_data_dir_tells_are_kept_beside_those_of_a_trial2cond(
         (4, 18), (0, 6), (2, 4), (0, 16), (2, 4), (0, 12), (4, 12)
     ]  # fmt: skip
     assert "sex f / m: 0 targets, 16 non-targets\n" in result.stdout
+    cond.write_text(cond.read_text().replace("noise", "sex", 1))
+    result = compute(run, exp, "S.kaldi", options=("--test-data", exp.parent, "--trial2cond", cond))
+    assert result.returncode == 1 and "S.kaldi.score: two conditions are named 'sex'; rename" in result.stderr
 
 
 def test_conditions_are_printed_and_kept(run: Run, exp: Path) -> None:

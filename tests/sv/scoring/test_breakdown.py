@@ -8,7 +8,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import DataDir, ScoredTrials, read_scored_trials, write_table
-from sv.scoring.breakdown import Conditions, PartCounter, Trial2Cond
+from sv.scoring.breakdown import Conditions, PartCounter, Trial2Cond, conditions_of
 
 TRIALS = """\
 a/v/1 a/v/2 0.9 target
@@ -96,8 +96,24 @@ def test_bad_trial2cond_is_named_by_line(text: str, message: str, tmp_path: Path
     (tmp_path / "trial2cond").write_text(text)
     with pytest.raises(UserError, match=message):
         Trial2Cond(tmp_path / "trial2cond")
+
+
+def test_trial2cond_that_is_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none does not exist; give a file with lines"):
         Trial2Cond(tmp_path / "none")
+    with pytest.raises(UserError, match=f"{tmp_path} is a folder; give a file with lines"):
+        Trial2Cond(tmp_path)
+
+
+@pytest.mark.parametrize("column", ["sex", "age", "duration of the shorter", "video"])
+def test_column_of_a_name_that_the_data_dir_has_told_is_refused(
+    column: str, scores: ScoredTrials, tmp_path: Path
+) -> None:
+    def column_of(block: ScoredTrials) -> dict[str, np.ndarray]:
+        return {column: np.full(len(block), "x")}
+
+    with pytest.raises(UserError, match=rf"O\.score: two conditions are named '{column}'; rename the column of"):
+        conditions_of(scores, [Conditions(DataDir(tmp_path)).of, column_of])
 
 
 def test_trial2cond_in_another_encoding_is_read(scores: ScoredTrials, tmp_path: Path) -> None:
