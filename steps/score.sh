@@ -28,10 +28,12 @@ train=$(basename "$train_data")
 test=$(basename "$test_data")
 mean=(--mean "$exp_dir/embeddings/$train/mean_vec.npy") # that is subtracted; PLDA has its own
 name=$backend
+stage=5 # of the recipes, that scores by the back-end
 case $backend in
   cos) prefix= ;;
-  plda) prefix=plda_ mean=() ;;
+  plda) prefix=plda_ stage=7 mean=() ;;
   *)
+    stage=6
     if [ "$backend" = asnorm ]; then
       name=asnorm$top_n
     fi
@@ -62,6 +64,14 @@ if [ -z "$calibrate_on" ]; then
   exit
 fi
 
+require() { # <file> <what to do if it is not there>
+  [ -e "$1" ] || die "$1 does not exist; $2"
+}
+
+require "$exp_dir/calibration/$calibrate_on" "make it with steps/make_calibration_trials.py (stage 7)"
+for list in "$@"; do
+  require "$exp_dir/scores/$prefix$list.score" "score it first (stage $stage)"
+done
 filed=${calibrate_on%.kaldi}
 filed=$name${filed#heldout}
 score "$exp_dir/calibration/$calibrate_on" "$train"

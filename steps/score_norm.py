@@ -41,7 +41,8 @@ def main() -> None:
     utts_of = read_enroll_map(args.enroll_map) if args.enroll_map else None
     vectors = read_embeddings(args.xvector_scp)
     unit = unit_vectors(vectors, mean=mean, source=args.xvector_scp)
-    cohort = unit_vectors(read_embeddings(args.cohort_scp), mean=mean, source=args.cohort_scp)
+    cohort = read_embeddings(args.cohort_scp, "make it with steps/compute_spk_means.py (stage 6)")
+    cohort = unit_vectors(cohort, mean=mean, source=args.cohort_scp)
     models = enroll_models(unit, utts_of, source=args.xvector_scp, where=args.enroll_map) if utts_of else None
     norm = ScoreNorm(unit, cohort, models, method=args.method, top_n=args.top_n, source=args.cohort_scp)
     test_length = magnitudes(vectors, mean)

@@ -229,6 +229,9 @@ if in_stage 6 "score normalization"; then
 fi
 
 if in_stage 7 "PLDA and calibration"; then
+  if [ "${#heldout[@]}" -gt 0 ] && [ ! -e "$train_embeddings/spk_xvector.scp" ]; then
+    die "$train_embeddings/spk_xvector.scp does not exist; run stage 6 first, whose scores are calibrated, too"
+  fi
   steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/train" "$exp_dir/plda"
   steps/score.sh --backend plda "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside

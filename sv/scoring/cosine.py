@@ -19,14 +19,18 @@ Floats = NDArray[np.float32]
 _ROWS = 2048  # 4 MiB at 256 dimensions: stays in the cache
 
 
-def read_embeddings(scp: str | Path) -> Vectors:
+def read_embeddings(scp: str | Path, remedy: str = "extract the embeddings first (stage 4)") -> Vectors:
     """All embeddings of an xvector.scp.
+
+    Args:
+        scp: the file.
+        remedy: what makes it.
 
     Raises:
         UserError: it does not exist; and see `read_vectors`.
     """
     if not Path(scp).is_file():
-        raise UserError(f"{scp} does not exist; extract the embeddings first (stage 4)")
+        raise UserError(f"{scp} does not exist; {remedy}")
     return read_vectors(scp)
 
 

@@ -75,6 +75,16 @@ def test_training_before_the_features_says_which_stage_makes_them(run, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["speechocean762", "voxceleb"])
+def test_calibration_without_normalized_scores_is_told_before_plda_is_trained(run, recipe, tmp_path):
+    (tmp_path / "heldout_spk").write_text("s1\n")
+    options = ["--data", tmp_path, "--exp-dir", tmp_path, "--trials", "O.kaldi"]
+    result = run(f"egs/{recipe}/run.sh", "--stage", 7, "--stop-stage", 7, *options)
+    assert result.returncode == 1
+    assert "spk_xvector.scp does not exist; run stage 6 first" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
 def test_paths_are_relative_to_where_the_user_stands(run, root, tmp_path):
     result = run(root / "egs/voxceleb/run.sh", "--stage", 3, "--data", "mine", "--exp-dir", "exp", cwd=tmp_path)
     assert f"{tmp_path}/mine/vox2_dev_sp" in result.stderr

@@ -26,9 +26,24 @@ def test_a_wrong_call_ends_with_2_and_says_why(run: Run, words: list[str], messa
 
 
 @pytest.mark.slow
-def test_calibration_before_the_embeddings_writes_nothing(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "exp").mkdir()
-    where = [tmp_path / "exp", tmp_path / "train", tmp_path / "test"]
-    result = run("steps/score.sh", "--calibrate-on", "heldout.kaldi", *where, "O.kaldi")
-    assert result.returncode == 1 and "mean_vec.npy does not exist; make it with" in result.stderr
-    assert not list((tmp_path / "exp").iterdir())
+def test_calibration_of_what_is_not_there_names_its_stage_and_writes_nothing(run: Run, tmp_path: Path) -> None:
+    exp = tmp_path / "exp"
+    (exp / "scores").mkdir(parents=True)
+    where = [exp, tmp_path / "train", tmp_path / "test"]
+    (exp / "scores" / "O.kaldi.score").touch()
+
+    def error(backend: str) -> str:
+        result = run("steps/score.sh", "--backend", backend, "--calibrate-on", "heldout.kaldi", *where, "O.kaldi")
+        assert result.returncode == 1
+        return result.stderr.replace(f"{exp}/", "")
+
+    made = "heldout.kaldi does not exist; make it with steps/make_calibration_trials.py (stage 7)\n"
+    assert error("cos") == f"score.sh: error: calibration/{made}"
+    (exp / "calibration").mkdir()
+    (exp / "calibration" / "heldout.kaldi").touch()
+    assert "mean_vec.npy does not exist; make it with" in error("cos")
+    kinds = (("asnorm", "train_asnorm300_", 6), ("snorm", "train_snorm_", 6), ("plda", "plda_", 7))
+    for backend, prefix, stage in kinds:
+        told = f"scores/{prefix}O.kaldi.score does not exist; score it first (stage {stage})\n"
+        assert error(backend) == f"score.sh: error: {told}"
+    assert sorted(path.name for path in exp.rglob("*.*")) == ["O.kaldi.score", "heldout.kaldi"]

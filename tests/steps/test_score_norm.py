@@ -95,7 +95,7 @@ def empty_cohort(folder: Path) -> str:
 
 def missing_cohort(folder: Path) -> str:
     (folder / "train" / "spk_xvector.scp").unlink()
-    return "spk_xvector.scp does not exist; extract the embeddings first"
+    return "spk_xvector.scp does not exist; make it with steps/compute_spk_means.py (stage 6)"
 
 
 def zero_mean_speaker(folder: Path) -> str:
