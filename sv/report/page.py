@@ -145,28 +145,37 @@ def _curves(facts: Sequence[ScoreFacts], folder: Path) -> str:
     curves, histograms = [], []
     for trials in dict.fromkeys(one.of.trials for one in facts):
         scored = [one for one in facts if one.of.trials == trials]
-        some = _with_curves_of_their_own(scored)
+        one_system = len({one.of.system for one in scored}) == 1
+        drawn, again = _by_curve(scored)
         name = trials.removesuffix(".kaldi")
-        points = [f"{point} ({marker})" for point, marker in plots.det_marks(some).items()]
-        caption = f"DET curves on {name}, with {points[0]}" + f" and minDCF at p_target {', '.join(points[1:])}" * (
-            len(points) > 1
-        )
-        one_system = len({one.of.system for one in some}) == 1
-        names = [one.of.backend if one_system else f"{one.of.system}, {one.of.backend}" for one in some]
-        curves.append(_figure(plots.figure(plots.det(some, names), 5.0, 4.6), folder, f"det_{name}", caption))
+        names, left_out = ([_name(one.of, one_system) for one in some] for some in (drawn, again))
+        caption = _det_caption(name, list(plots.det_marks(drawn).items()), left_out)
+        curves.append(_figure(plots.figure(plots.det(drawn, names), 5.0, 4.6), folder, f"det_{name}", caption))
         for one in scored:
             fig = plots.figure(plots.histogram(one))
             histograms.append(_figure(fig, folder, f"scores_{one.of.system}_{name}_{one.of.backend}", one.of.title))
     return _section("Curves", curves) + _section("Scores", histograms)
 
 
-def _with_curves_of_their_own(facts: Sequence[ScoreFacts]) -> list[ScoreFacts]:
-    """Without those that order the trials as an earlier one of their system does: calibration moves no DET curve."""
-    found: list[ScoreFacts] = []
+def _name(one: ScoreSet, one_system: bool) -> str:
+    return one.backend if one_system else f"{one.system}, {one.backend}"
+
+
+def _det_caption(trials: str, marks: Sequence[tuple[str, str]], left_out: Sequence[str]) -> str:
+    points = [f"{point} ({marker})" for point, marker in marks]
+    costs = f" and minDCF at p_target {', '.join(points[1:])}" * (len(points) > 1)
+    same = f"; the same again and not drawn: {'; '.join(left_out)}" * bool(left_out)
+    return f"DET curves on {trials}, with {points[0]}{costs}; at the edge: a rate of 0 or 100 %{same}"
+
+
+def _by_curve(facts: Sequence[ScoreFacts]) -> tuple[list[ScoreFacts], list[ScoreFacts]]:
+    """Those with a curve of their own, and those that order the trials as an earlier one of their system does:
+    calibration moves no DET curve."""
+    own: list[ScoreFacts] = []
+    again: list[ScoreFacts] = []
     for one in facts:
-        if not any(_same_curve(one.of, other.of) for other in found):
-            found.append(one)
-    return found
+        (again if any(_same_curve(one.of, other.of) for other in own) else own).append(one)
+    return own, again
 
 
 def _same_curve(one: ScoreSet, other: ScoreSet) -> bool:

@@ -1,8 +1,11 @@
-"""Plots of a report, as PNG and as SVG that follows the page's colours."""
+"""Plots of a report, as PNG and as SVG that follows the page's colours.
+
+Legends are given their lines and names: of labels that lines have, matplotlib leaves out those that begin with "_".
+"""
 
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,11 @@ from scipy.stats import norm
 from sv.errors import UserError
 from sv.io import atomic_write
 from sv.report.gather import ScoreFacts, System
-from sv.scoring.metrics import Ranked
+from sv.scoring.metrics import Ranked, SortedScores
 
 COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
-_TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4])
+_TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999])
+_REACH = ((0.0001, 0.5), (0.001, 0.6))  # false accepts and misses that a DET plot shows at least
 _POINTS = 300  # of a curve, for each kind of trials; more can not be told apart
 _INSIDE = 6  # names of curves that have room above them
 _INK = "#777777"  # becomes the page's text colour in the SVG, and can be read on white in the PNG
@@ -48,7 +52,7 @@ def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3)
     if legend is not None:
         legend.get_frame().set_alpha(0)
         for text in legend.get_texts():
-            text.set_color(_INK)
+            text.set(color=_INK, parse_math=False)  # names may hold a "$"
     return fig
 
 
@@ -66,40 +70,60 @@ def save(fig: Any, png: Path) -> str:
 
 
 def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], None]:
-    """DET curves on probit axes, each with its name, and their points; see `det_marks`."""
-    marks = det_marks(facts)
+    """DET curves on probit axes, each with its name, and their points; see `det_marks`.
+
+    The axes reach every point. A rate of 0 or 1, which is on no probit axis, stands at the edge.
+    """
+    points = [_det_points(one, det_marks(facts)) for one in facts]
+    limits = [_det_limits([point[side] for some in points for _, *point in some], *_REACH[side]) for side in (0, 1)]
 
     def draw(axes: Any) -> None:
-        for number, (one, name) in enumerate(zip(facts, names, strict=True)):
+        lines = []
+        for number, one in enumerate(facts):
             color = COLORS[number % len(COLORS)]
             style = ["-", "--", "-.", ":"][(number + number // len(COLORS)) % 4]  # some curves coincide
-            scores, entry = one.scores, one.of.entry
-            thresholds = np.sort([*_quantiles(scores.target), *_quantiles(scores.nontarget)])
-            accept, miss = scores.false_accept(thresholds), scores.miss(thresholds)
-            keep = (accept > 0) & (miss > 0) & (accept < 1) & (miss < 1)
-            label = f"{name}: {entry['eer']:.2f} %"
-            axes.plot(
-                norm.ppf(accept[keep]), norm.ppf(miss[keep]), color=color, linestyle=style, label=label, linewidth=1.4
-            )
-            points = [("EER", entry["eer_threshold"]), *entry["min_dcf_threshold"].items()]
-            for marker, threshold in [(marks[name], threshold) for name, threshold in points if name in marks]:
-                x, y = float(scores.false_accept(threshold)), float(scores.miss(threshold))
-                if 0 < x < 1 and 0 < y < 1:
-                    axes.plot(norm.ppf(x), norm.ppf(y), marker, color=color, markersize=6)
-        ticks = norm.ppf(_TICKS)
+            lines += axes.plot(*norm.ppf(_det_curve(one.scores)), color=color, linestyle=style, linewidth=1.4)
+            for marker, *point in points[number]:
+                place = [np.clip(norm.ppf(rate), *ends) for rate, ends in zip(point, limits, strict=True)]
+                axes.plot(*place, marker, color=color, markersize=6, clip_on=False)
         percents = [f"{100 * tick:g}" for tick in _TICKS]
-        axes.set_xticks(ticks, percents)
-        axes.set_yticks(ticks, percents)
-        axes.set_xlim(norm.ppf(0.0001), norm.ppf(0.5))
-        axes.set_ylim(norm.ppf(0.001), norm.ppf(0.6))
+        axes.set_xticks(norm.ppf(_TICKS), percents)
+        axes.set_yticks(norm.ppf(_TICKS), percents)
+        axes.set_xlim(limits[0])
+        axes.set_ylim(limits[1])
         axes.set_xlabel("false accepts (%)")
         axes.set_ylabel("misses (%)")
+        labels = [f"{name}: {one.of.entry['eer']:.2f} %" for one, name in zip(facts, names, strict=True)]
         if len(facts) <= _INSIDE:
-            axes.legend(fontsize=8, loc="upper right")
+            axes.legend(lines, labels, fontsize=8, loc="upper right")
         else:
-            axes.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+            axes.legend(lines, labels, fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
 
     return draw
+
+
+def _det_curve(scores: SortedScores) -> NDArray[np.float64]:
+    """False accepts and misses where both are neither 0 nor 1: (2, points)."""
+    thresholds = np.sort([*_quantiles(scores.target), *_quantiles(scores.nontarget)])
+    rates = np.array([scores.false_accept(thresholds), scores.miss(thresholds)])
+    return rates[:, ((rates > 0) & (rates < 1)).all(axis=0)]
+
+
+def _det_points(one: ScoreFacts, marks: Mapping[str, str]) -> list[tuple[str, float, float]]:
+    """Marker, false accepts and misses of each point that has a mark."""
+    thresholds = {"EER": one.of.entry["eer_threshold"], **one.of.entry["min_dcf_threshold"]}
+    return [
+        (marks[name], float(one.scores.false_accept(threshold)), float(one.scores.miss(threshold)))
+        for name, threshold in thresholds.items()
+        if name in marks
+    ]
+
+
+def _det_limits(rates: Sequence[float], low: float, high: float) -> tuple[float, float]:
+    """Ends of a probit axis from `low` to `high`, or so far that all rates but 0 and 1 are inside."""
+    probits = norm.ppf([rate for rate in rates if 0 < rate < 1])
+    ends = norm.ppf([low, high])
+    return float(min([ends[0], *(probits - 0.1)])), float(max([ends[1], *(probits + 0.1)]))
 
 
 def det_marks(facts: Sequence[ScoreFacts]) -> dict[str, str]:
@@ -149,15 +173,16 @@ def training(systems: Sequence[System], key: str, label: str) -> Callable[[Any],
         return None
 
     def draw(axes: Any) -> None:
-        for number, (name, points) in enumerate(lines):
-            axes.plot(*points.T, "o-", color=COLORS[number % len(COLORS)], label=name, markersize=3, linewidth=1.3)
+        drawn = []
+        for number, (_, points) in enumerate(lines):
+            drawn += axes.plot(*points.T, "o-", color=COLORS[number % len(COLORS)], markersize=3, linewidth=1.3)
         if key in ("loss", "lr"):
             axes.set_yscale("log")
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_ylabel(label)
         if len(lines) > 1:
-            axes.legend(fontsize=7)
+            axes.legend(drawn, [name for name, _ in lines], fontsize=7)
 
     return draw
 
@@ -166,14 +191,15 @@ def embedding_map(points: NDArray[np.float64], names: Sequence[str]) -> Callable
     """Embeddings in a plane, a colour and marker for each speaker."""
 
     def draw(axes: Any) -> None:
-        order = np.array(names)
-        for number, name in enumerate(dict.fromkeys(names)):
+        order, speakers = np.array(names), list(dict.fromkeys(names))
+        drawn = []
+        for number, name in enumerate(speakers):
             x, y = points[order == name].T
-            axes.scatter(x, y, s=22, color=COLORS[number % len(COLORS)], marker="os^D"[number // 8 % 4], label=name)
+            color, marker = COLORS[number % len(COLORS)], "os^D"[number // 8 % 4]
+            drawn.append(axes.scatter(x, y, s=22, color=color, marker=marker))
         axes.set_xlabel("first direction between speakers")
         axes.set_ylabel("second")
-        axes.legend(
-            fontsize=7, ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.13), handletextpad=0, columnspacing=1
-        )
+        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "handletextpad": 0, "columnspacing": 1}
+        axes.legend(drawn, speakers, fontsize=7, ncols=6, **place)
 
     return draw

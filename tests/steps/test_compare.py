@@ -59,7 +59,7 @@ def test_page_of_two_systems_and_their_paired_test(run: Run, tmp_path: Path) -> 
     assert page.count('<td class="word">&lt;far&gt;</td>') == 2
     assert page.count('<td class="word">sex</td><td class="word">f\u00a0/ m</td>') == 2
     assert page.count("<th>minDCF (p_target 0.01)</th><th>minDCF (p_target 0.05)</th>") == 2  # of the parts
-    assert "with EER (o) and minDCF at p_target 0.01 (x), 0.05 (+)<" in page
+    assert "with EER (o) and minDCF at p_target 0.01 (x), 0.05 (+); at the edge: a rate of 0 or 100 %<" in page
     assert "<th>test: data</th>" in page and "training: " not in page
     sounds = re.findall(r'data-sound="(\w+)"', page)
     assert len(sounds) == 40 > len(set(sounds))

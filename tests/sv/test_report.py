@@ -4,10 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from sv.report import plots
 from sv.report.gather import ScoreFacts, ScoreSet, System
-from sv.report.page import Html, _with_curves_of_their_own, table
+from sv.report.page import Html, _by_curve, _det_caption, table
 from sv.scoring.metrics import sort_scores
 
 
@@ -36,7 +37,54 @@ def test_marks_on_curves_are_those_of_the_priors_drawn() -> None:
     assert plots.det_marks(facts) == {"EER": "o", "0.01": "x", "0.05": "+", "0.5": "*"}
     (axes,) = plots.figure(plots.det(facts, ["a", "b"])).axes
     drawn = [line.get_marker() for line in axes.get_lines() if line.get_marker() != "None"]
-    assert drawn == ["+", "*", "x"]  # where the EER is measured, no non-target is accepted
+    assert drawn == ["o", "+", "*", "o", "x"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "miss"), [(0.2, 0.1), (0.01, 0.9), (0.75, 0.25), (0.2, 0.0001), (0.0, 0.4), (1.0, 0.0), (0.0, 1.0)]
+)
+def test_axes_of_a_det_plot_reach_its_points(accept: float, miss: float) -> None:
+    count = 10_000
+    target, nontarget = (
+        [1.0] * round(count * share) + [0.0] * round(count * (1 - share)) for share in (1 - miss, accept)
+    )
+    entry = {"eer": 25.0, "eer_threshold": 0.5, "min_dcf_threshold": {}}
+    facts = ScoreFacts(ScoreSet("x", "O", "cos", Path("x"), entry), sort_scores(target, nontarget), [])
+    (axes,) = plots.figure(plots.det([facts], ["x"])).axes
+    (point,) = [line for line in axes.get_lines() if line.get_marker() == "o"]
+    assert not point.get_clip_on()
+    for rate, (place,), limits, usual in zip(
+        (accept, miss), point.get_data(), (axes.get_xlim(), axes.get_ylim()), ((0.0001, 0.5), (0.001, 0.6)), strict=True
+    ):
+        if 0 < rate < 1:
+            assert place == pytest.approx(norm.ppf(rate)) and limits[0] < place < limits[1]
+        else:
+            assert place == limits[round(rate)]
+        if rate in (0, 1) or usual[0] <= rate <= usual[1]:
+            assert limits == pytest.approx(norm.ppf(usual))
+
+
+def test_caption_of_det_curves_names_points_and_what_is_left_out() -> None:
+    marks = [("EER", "o"), ("0.01", "x"), ("0.05", "+")]
+    edge = "; at the edge: a rate of 0 or 100 %"
+    assert _det_caption("O", marks[:1], []) == f"DET curves on O, with EER (o){edge}"
+    assert _det_caption("O", marks, ["cos_cali", "plda_cali"]) == (
+        f"DET curves on O, with EER (o) and minDCF at p_target 0.01 (x), 0.05 (+){edge}; the same again and not drawn: "
+        "cos_cali; plda_cali"
+    )
+
+
+def test_names_in_legends_are_as_they_are() -> None:
+    names = ["_a$b$", "c"]
+    systems = [System(name, Path("x"), {}, [], {"epoch": [{"epoch": 1, "loss": 1.0}]}) for name in names]
+    draw = plots.training(systems, "loss", "loss")
+    assert draw is not None
+    speakers = plots.embedding_map(np.zeros((2, 2)), names)
+    det, with_eer = plots.det([facts_at()] * 2, names), ["_a$b$: 25.00 %", "c: 25.00 %"]
+    for one, shown in ((draw, names), (speakers, names), (det, with_eer)):
+        (axes,) = plots.figure(one).axes
+        texts = axes.get_legend().get_texts()
+        assert [text.get_text() for text in texts] == shown and not any(text.get_parse_math() for text in texts)
 
 
 @pytest.mark.filterwarnings("error")
@@ -56,4 +104,4 @@ def test_a_calibrated_copy_of_a_curve_is_not_drawn_again() -> None:
 
     plain, calibrated = facts("x", "cos", 4.0049, 0.20049), facts("x", "cos_cali", 4.0051, 0.20051)  # rounded anew
     others = facts("x", "plda", 4.0049, 0.3), facts("x", "asnorm", 4.2, 0.20049), facts("y", "cos", 4.0049, 0.20049)
-    assert _with_curves_of_their_own([plain, calibrated, *others]) == [plain, *others]
+    assert _by_curve([plain, calibrated, *others]) == ([plain, *others], [calibrated])
