@@ -19,10 +19,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import numpy as np
-
 from sv.errors import UserError, run_step
-from sv.io import ScoredTrials, atomic_write, iter_scored_trials, sha256_of, write_scores
+from sv.io import ScoredTrials, atomic_write, iter_scored_trials, read_scored_trials, sha256_of, write_scores
 from sv.scoring.calibration import Calibration, fit
 from sv.scoring.metrics import sort_scores
 from sv.scoring.origin import mark_derived, model_of
@@ -67,9 +65,8 @@ def make_features(args: argparse.Namespace, data_dir: Path | None) -> Features:
 
 def train(path: Path, args: argparse.Namespace) -> tuple[Calibration, dict]:
     """The calibration, and the thresholds of its log-likelihood ratios."""
-    features = make_features(args, args.heldout_data)
-    blocks = [(block.labels(), features.of(block)) for block in iter_scored_trials(path)]
-    is_target, x = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    features, scores = make_features(args, args.heldout_data), read_scored_trials(path)
+    is_target, x = scores.labels(), features.of(scores)
     try:
         found = fit(x, is_target, features.names, p_target=args.p_target)
         llrs = found.llrs(x)
