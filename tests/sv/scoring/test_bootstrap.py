@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sv.errors import UserError
-from sv.scoring.bootstrap import SpeakerTrials, WeightedTrials, draw_weights, replicate
+from sv.scoring.bootstrap import FewSpeakers, SpeakerTrials, WeightedTrials, draw_weights, replicate
 from sv.scoring.llr import bayes_threshold
 from sv.scoring.measures import measure
 from sv.scoring.metrics import sort_scores
@@ -93,6 +93,22 @@ def test_systems_are_measured_on_the_same_draws() -> None:
     assert found.shape[1:] == (2, 3) and len(found) > 40
     np.testing.assert_array_equal(found[:, 0], found[:, 1])
     assert found[:, 0, 0].std() > 0
+
+
+@pytest.mark.parametrize(("draws", "usable"), [(4, 4), (4, 2), (5, 3), (4, 1), (5, 2)])
+def test_half_of_the_draws_must_have_trials_of_both_kinds(
+    draws: int, usable: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = np.array([0, 1, 0], dtype=np.int32), np.array([0, 1, 1], dtype=np.int32)
+    trials = SpeakerTrials(np.array([2.0, 1.0, 0.0]), pair[0] == pair[1], *pair)
+    both, one_alone = np.array([1.0, 1.0]), np.array([2.0, 0.0])
+    weights = [both] * usable + [one_alone] * (draws - usable)
+    monkeypatch.setattr("sv.scoring.bootstrap.draw_weights", lambda *_: iter(weights))
+    if usable < draws / 2:
+        with pytest.raises(FewSpeakers, match="too few speakers have target trials"):
+            replicate([trials], replicates=draws)
+    else:
+        assert len(replicate([trials], replicates=draws)) == usable
 
 
 @pytest.mark.parametrize(
