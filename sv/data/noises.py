@@ -135,7 +135,7 @@ class Clips:
     def _whole(self, row: int, channel: float) -> Waveform:
         samples, rate = read_channel(self._specs[row], lambda h: (int(channel * h.channels), 0, h.samples))
         if not samples.any():
-            raise UserError(f"{self.path}: {self.ids[row]}: {self._specs[row]} is silent; leave it out")
+            raise UserError(f"{self._specs[row]} is silent; leave it out")
         return self._at_our_rate(samples, rate)
 
     def _at_our_rate(self, samples: Waveform, rate: int) -> Waveform:

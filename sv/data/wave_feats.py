@@ -32,9 +32,9 @@ def index_waves(source: WaveSource, data_dir: str | Path, fbank_args: FbankConfi
         UserError: an utterance shorter than a frame.
     """
     fbank = Fbank(fbank_args)
-    frames = 1 + (source.num_samples - fbank.frame_length) // fbank.frame_shift
-    if (frames < 1).any():
-        short = int((frames < 1).argmax())
+    frames = np.array([fbank.num_frames(samples) for samples in source.num_samples.tolist()], np.int32)
+    if not frames.all():
+        short = int((frames == 0).argmax())
         raise UserError(
             f"{data_dir}: {source.utts[short]}: {source.num_samples[short] / source.sample_rate:.4f} s are less than "
             f"one frame of {fbank_args.frame_length:g} ms; leave it out (tools/subset_data_dir.sh --utt-list)"
@@ -42,7 +42,7 @@ def index_waves(source: WaveSource, data_dir: str | Path, fbank_args: FbankConfi
     return UttIndex(
         path=Path(data_dir),
         utts=Names.of(source.utts),
-        num_frames=frames.astype(np.int32),
+        num_frames=frames,
         speaker=source.speaker.astype(np.int32),
         speakers=source.speakers,
     )

@@ -61,7 +61,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
             stack.enter_context(logged_to(exp_dir / "train.log"))
             log.info("%s, torch %s: %s", platform.node(), torch.__version__, shlex.join(sys.argv))
         world.barrier()
-        check_front_end(config, data_dir)
+        check_arks(config, data_dir)
         Experiment(config, data, exp_dir, world, init).run()
 
 
@@ -359,7 +359,7 @@ def _name(world: World) -> str:
     return f"CPU ({torch.get_num_threads()} threads each, {os.cpu_count()} cores)"
 
 
-def check_front_end(config: Config, data_dir: Path) -> None:
+def check_arks(config: Config, data_dir: Path) -> None:
     """Features in arks must be those that the configuration speaks of; dither apart, which only blurs them."""
     if config.train_feats != "ark":
         return

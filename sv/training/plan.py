@@ -10,7 +10,7 @@ from sv.disk import in_words
 from sv.training.checkpoint import find_damage
 from sv.training.dataset import read_data
 from sv.training.distributed import World
-from sv.training.experiment import Experiment, check_front_end
+from sv.training.experiment import Experiment, check_arks
 from sv.training.network import build_network
 from sv.training.schedules import LearningRate, Margin
 from sv.training.trainer import Place, is_model_due
@@ -95,7 +95,7 @@ def plan_training(
     Raises:
         UserError: what `train` would stop for before its first step.
     """
-    check_front_end(config, data_dir)
+    check_arks(config, data_dir)
     world = World(0, num_procs, torch.device("cpu"))
     experiment = Experiment(config, read_data(config, data_dir), exp_dir, world, init)
     state = experiment.last_state()

@@ -12,7 +12,7 @@ from sv.errors import UserError
 from sv.io import read_table, write_table
 from sv.training.dataset import build_dataset, read_data, with_speed_copies
 from sv.training.distributed import World
-from sv.training.experiment import check_front_end, train
+from sv.training.experiment import check_arks, train
 from sv.training.system import resolve
 from sv.training.trainer import Trainer
 
@@ -161,9 +161,9 @@ def test_features_of_another_front_end_do_not_keep_waveforms_from_training(speec
     for name in ("wav.scp", "utt2spk"):
         (folder / name).write_text((speech / name).read_text())
     (folder / "fbank.yaml").write_text("num_mel_bins: 40\n")
-    check_front_end(make_config(**with_noise(speech)), folder)
+    check_arks(make_config(**with_noise(speech)), folder)
     with pytest.raises(UserError, match="num_mel_bins is 40, but 16"):
-        check_front_end(make_config(train_feats="ark", dataset_args=ARGS), folder)
+        check_arks(make_config(train_feats="ark", dataset_args=ARGS), folder)
 
 
 def test_large_margin_fine_tuning_has_the_classes_of_the_speeds_and_draws_none(speech, make_config):
