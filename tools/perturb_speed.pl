@@ -29,10 +29,10 @@ sub perturb_audio {
     return "sox -t $type " . quote($audio) . " $sox";
 }
 
-# Seconds, to the microsecond.
+# Seconds, to the microsecond, zeros at the end included: they tell sv.durations how exact a duration is.
 sub divide {
     my ($time) = @_;
-    return sprintf('%.6f', $time / $factor) =~ s/\.?0+$//r;
+    return sprintf('%.6f', $time / $factor);
 }
 
 while (my $line = <STDIN>) {

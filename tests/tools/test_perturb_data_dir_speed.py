@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sv.durations import least_samples
+
 MakeDataDir = Callable[..., Path]
 Read = Callable[[Path], dict[str, str]]
 Snapshot = Callable[[Path], dict[str, bytes]]
@@ -48,9 +50,17 @@ def test_perturb_segments(data_dir: Path, ok: Say, valid: Check, read: Read, add
     ok("perturb_data_dir_speed.sh", "2", "data", "fast")
     fast = data_dir.parent / "fast"
     valid(fast, "--no-feats")
-    assert read(fast / "segments")["sp2-s1-u2"] == "sp2-r1 0.5 0.95"
-    assert read(fast / "reco2dur") == {"sp2-r1": "4.5", "sp2-r2": "4.5"}
+    assert read(fast / "segments")["sp2-s1-u2"] == "sp2-r1 0.500000 0.950000"
+    assert read(fast / "reco2dur") == {"sp2-r1": "4.500000", "sp2-r2": "4.500000"}
     assert read(fast / "wav.scp")["sp2-r1"] == "sox -t wav /audio/r1.wav -t wav - speed 2 |"
+
+
+def test_durations_of_copies_tell_all_samples(data_dir: Path, ok: Say, read: Read) -> None:
+    utts = read(data_dir / "utt2dur")
+    (data_dir / "utt2dur").write_text("".join(f"{utt} 0.405000\n" for utt in utts))
+    ok("perturb_data_dir_speed.sh", "0.9", "data", "slow")
+    duration = read(data_dir.parent / "slow/utt2dur")["sp0.9-s1-u1"]
+    assert duration == "0.450000" and least_samples(duration, 16000) == 7200
 
 
 def test_perturb_again_keeps_features_made_since(data_dir: Path, ok: Say, read: Read, snapshot: Snapshot) -> None:
