@@ -21,7 +21,6 @@ from sv.scoring.norm import check_method
 from sv.scoring.parts import Extraction
 from sv.scoring.projection import check_lda_dim
 from sv.training.plan import plan_training
-from sv.training.system import check_start
 
 MAX_FRAMES = 20000  # of steps/extract_embeddings.sh, which recipes leave as it is
 TRAINED_FROM = {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}  # by stage 2
@@ -49,7 +48,6 @@ def main() -> None:
     args = parser.parse_args()
     config = system_from(args)
     count_procs(args)
-    check_start(config, Path(args.checkpoint) if args.checkpoint else None)
     stages = {
         1: show_lists,
         2: show_features,
