@@ -16,13 +16,13 @@ from steps.train import count_procs
 from sv.config import Config
 from sv.disk import existing, in_words
 from sv.errors import UserError, run_step
+from sv.inference import MAX_FRAMES
 from sv.io import DataDir
 from sv.scoring.norm import check_method
 from sv.scoring.parts import Extraction
 from sv.scoring.projection import check_lda_dim
 from sv.training.plan import plan_training
 
-MAX_FRAMES = 20000  # of steps/extract_embeddings.sh, which recipes leave as it is
 TRAINED_FROM = {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}  # by stage 2
 
 

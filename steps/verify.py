@@ -11,11 +11,10 @@ e.g.: steps/verify.py --model exp/x a.wav b.wav
 """
 
 import argparse
-import math
 from pathlib import Path
 
 from sv.errors import UserError, run_step
-from sv.verifier import Verifier
+from sv.verifier import MARGIN, Verifier
 
 
 def parse() -> argparse.Namespace:
@@ -25,7 +24,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="folder of the system")
     parser.add_argument("--threshold", default="eer", help="eer, min_dcf_0.01, min_dcf_0.05, fa_0.01, fa_0.001")
     parser.add_argument("--prior", type=float, default=0.5, help="probability of the same speaker before listening")
-    parser.add_argument("--margin", type=float, default=round(math.log(3), 3), help="of the LLR around the threshold")
+    parser.add_argument("--margin", type=float, default=MARGIN, help="of the LLR around the threshold")
     parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")
     return parser.parse_args()
 

@@ -19,6 +19,8 @@ from sv.experiment import find_model, read_config
 from sv.features import subtract_mean
 from sv.models import Encoder, build_model, load_backbone
 
+MAX_FRAMES = 20_000  # that are embedded at once, unless steps/extract_embeddings.sh is told otherwise: 200 s
+
 
 @dataclass(frozen=True)
 class SpeakerEncoder:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sv.audio import Waveform, read_file
 from sv.errors import UserError
 from sv.features import Fbank, energy_vad, log_energy
-from sv.inference import SpeakerEncoder, choose_device, load_encoder
+from sv.inference import MAX_FRAMES, SpeakerEncoder, choose_device, load_encoder
 from sv.io import Vectors
 from sv.scoring.calibration import Calibration, load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
@@ -38,8 +38,8 @@ MAX_CLIPPED = 0.005  # share of samples at the highest value that occurs
 _FULL_SCALE = 0.98
 _HIGHEST = 2.0  # in a file of floats; peaks a little over 1 occur
 _SILENCE_RMS = 1e-3  # -60 dB of full scale, over the loudest second
-_MAX_FRAMES = 20_000  # of a chunk, as steps/extract_embeddings.sh cuts what is longer
 BACKEND = "cos"
+MARGIN = math.log(3)  # a likelihood ratio of 3 times the threshold, or a third of it
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Verifier:
         if speech < MIN_SPEECH_S:
             raise UserError(f"{name}: too short, {speech:.2f} s of speech; give {MIN_SPEECH_S:g} s or more")
         samples = torch.from_numpy(waveform)[None].to(self.encoder.device)
-        embedding = self.encoder.embed(self.fbank(samples)[0], max_frames=_MAX_FRAMES).numpy()
+        embedding = self.encoder.embed(self.fbank(samples)[0], max_frames=MAX_FRAMES).numpy()
         return Recording(len(waveform) / self.sample_rate, embedding)
 
     def score(
@@ -163,7 +163,7 @@ class Verifier:
         sample_rate: int | None = None,
         prior: float = 0.5,
         threshold: str = "eer",
-        margin: float = math.log(3),
+        margin: float = MARGIN,
     ) -> Verdict:
         """Compare two recordings.
 
@@ -187,7 +187,7 @@ class Verifier:
         sample_rate: int | None = None,
         prior: float = 0.5,
         threshold: str = "eer",
-        margin: float = math.log(3),
+        margin: float = MARGIN,
     ) -> list[Verdict]:
         """Compare many pairs; each file or array is heard once. Arguments and errors as of `score`.
 

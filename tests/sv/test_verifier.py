@@ -15,6 +15,7 @@ import torch
 from sv import Verifier
 from sv.config import parse_config, save_config
 from sv.errors import UserError
+from sv.inference import MAX_FRAMES
 from sv.models import build_model
 from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds
@@ -198,10 +199,14 @@ def test_samples_come_as_numpy_and_torch_have_them(exp: Path) -> None:
 def test_a_long_recording_is_cut_and_its_parts_averaged(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verifier, samples = Verifier.load(exp, gpus="none"), noise(0, 4.0)
     whole = verifier.embed(samples)
-    monkeypatch.setattr("sv.verifier._MAX_FRAMES", 200)
+    monkeypatch.setattr("sv.verifier.MAX_FRAMES", 200)
     feats = verifier.fbank(torch.from_numpy(samples)[None])[0]
     np.testing.assert_array_equal(verifier.embed(samples), verifier.encoder.embed(feats, max_frames=200).numpy())
     assert not np.array_equal(verifier.embed(samples), whole)
+
+
+def test_recordings_are_cut_where_the_step_cuts_them(run: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    assert f"--max-frames {MAX_FRAMES} " in run("steps/extract_embeddings.sh", "--help").stdout
 
 
 def test_a_path_is_never_a_command(exp: Path, tmp_path: Path) -> None:
