@@ -57,7 +57,8 @@ class Clips:
         self.path, self.sample_rate, self.skip_bad = Path(data_dir) / "wav.scp", sample_rate, skip_bad
         self._told: set[int] = set()
         if not self.path.is_file():
-            raise UserError(f"{self.path} does not exist; make it (stage 1), with local/prepare_musan.py or local/prepare_rirs.py")
+            how = "make it (stage 1), with local/prepare_musan.py or local/prepare_rirs.py"
+            raise UserError(f"{self.path} does not exist; {how}")
         table = read_table(self.path)
         self.ids, self._specs = list(table), list(table.values())
         rows: dict[str, list[int]] = {}

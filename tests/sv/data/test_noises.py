@@ -53,7 +53,7 @@ def test_a_silent_part_is_not_taken_and_a_silent_file_is_named(tmp_path):
 
 
 def test_bad_lists_and_files_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"wav.scp does not exist; make it with local/prepare_musan.py"):
+    with pytest.raises(UserError, match=r"wav.scp does not exist; make it \(stage 1\), with local/prepare_musan.py"):
         Clips(tmp_path, NOISE_TYPES, RATE)
     (tmp_path / "wav.scp").write_text("")
     with pytest.raises(UserError, match=r"wav.scp is empty"):
