@@ -106,9 +106,11 @@ def show_training(config: Config, args: argparse.Namespace) -> Iterator[str]:
 def show_embeddings(config: Config, args: argparse.Namespace) -> Iterator[str]:
     for folder in (args.features[0], args.test_set):
         out = args.exp_dir / "embeddings" / folder.name
-        feats = "ark" if folder == args.test_set else config.train_feats
+        of_training = folder != args.test_set
+        feats = config.train_feats if of_training else "ark"
+        work = Extraction(args.exp_dir, folder, out, max_frames=MAX_FRAMES, feats=feats, skip_bad=of_training)
         try:
-            why = Extraction(args.exp_dir, folder, out, max_frames=MAX_FRAMES, feats=feats).mark().stale()
+            why = work.mark().stale()
         except UserError as error:
             why = str(error)
         yield f"{out}: {'to do, ' + why if why else 'done'}"
