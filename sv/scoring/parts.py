@@ -166,7 +166,11 @@ def join(work: Extraction, num_parts: int) -> int:
             _, scp = work.part_files(part, num_parts)
             rows, bad_list = work.part_rows(part, num_parts), work.part_bad_list(part, num_parts)
             left_out = read_table(bad_list) if bad_list.is_file() else {}
-            bad.add(left_out)
+            try:
+                bad.add(left_out)
+            except UserError:
+                _forget_parts_with_bad(work, num_parts)
+                raise
             if len(left_out) == len(rows):
                 continue
             vectors = read_vectors(scp)
@@ -180,6 +184,13 @@ def join(work: Extraction, num_parts: int) -> int:
     work.mark().write([work.ark, work.scp, *([work.bad_list] if bad.why else [])], {work.ark: writer.sha256})
     shutil.rmtree(work.parts_dir)
     return len(utts) - len(bad.why)
+
+
+def _forget_parts_with_bad(work: Extraction, num_parts: int) -> None:
+    """Have them worked out again next time, when files may have been mended: marks of waveforms do not tell."""
+    for part in range(1, num_parts + 1):
+        if work.part_bad_list(part, num_parts).is_file():
+            work.part_mark(part, num_parts).path.unlink(missing_ok=True)
 
 
 def _fingerprint(ark: Path) -> list[Any]:

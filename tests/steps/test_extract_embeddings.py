@@ -194,6 +194,21 @@ def test_utterances_that_can_not_be_read_in_several_parts_are_counted_together(w
         extract_part(work, 1, 1)
 
 
+def test_of_too_many_that_could_not_be_read_those_mended_since_are_read(waves: tuple[Path, Path]) -> None:
+    work = Extraction(*waves, waves[0] / "embeddings" / "data", feats="online", skip_bad=True)
+    extract(work)
+    before = work.ark.read_bytes()
+    sound = {number: (waves[1] / f"{number}.wav").read_bytes() for number in (0, 6)}
+    for number in sound:
+        soundfile.write(waves[1] / f"{number}.wav", np.zeros(1000), 16000)
+    with pytest.raises(UserError, match=r"2 of 7 utterances can not be read"):
+        extract(work)
+    for number, content in sound.items():
+        (waves[1] / f"{number}.wav").write_bytes(content)
+    extract(work)
+    assert work.ark.read_bytes() == before
+
+
 def test_number_of_parts_changes_no_bit(system: tuple[Path, Path]) -> None:
     work = work_of(system, max_frames=40)
     arks = [extract(work, num_parts) for num_parts in (1, 3, len(UTTS))]
