@@ -3,6 +3,7 @@
 
 Reads   <exp-dir>/{config.yaml,spk2id,models/avg_model.pt}, <exp-dir>/embeddings/<name of data-dir>/xvector.scp (made by
         steps/extract_embeddings.sh), <data-dir>/utt2spk; the truth, if there is one: <data-dir>/utt2spk_true.
+        Utterances of bad_utts beside xvector.scp, which could not be read, are left out.
 Writes  <exp-dir>/noisy_labels/<name of data-dir>/{loss,cosine}: "utt spk score nearest-other-speaker", the most
         suspicious first: by the loss of the trained head (held-out speakers, whom it does not know, are left out), and
         by the cosine to the mean of the speaker's other utterances (a speaker's only utterance is left out).
@@ -19,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sv.bad_utts import read_bad_utts
 from sv.errors import UserError, log, run_step
 from sv.experiment import find_model, read_config
 from sv.io import DataDir, atomic_write, read_table
@@ -34,7 +36,8 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--truth", type=Path, help='"utt spk" of the true speakers (default: utt2spk_true, if any)')
     args = parser.parse_args()
-    labels = DataDir(args.data_dir).utt2spk
+    bad = read_bad_utts(args.exp_dir / "embeddings" / args.data_dir.resolve().name)
+    labels = {utt: spk for utt, spk in DataDir(args.data_dir).utt2spk.items() if utt not in bad}
     if len(set(labels.values())) < 2:
         raise UserError(f"{args.data_dir} has one speaker alone; a wrong label takes two or more")
     truth = read_truth(args.truth, args.data_dir, labels)

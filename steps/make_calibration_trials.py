@@ -13,8 +13,9 @@ Scores are calibrated for trials as hard as these: for a test list whose non-tar
 import argparse
 from pathlib import Path
 
+from sv.bad_utts import read_bad_utts
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, atomic_write, read_table
+from sv.io import DataDir, atomic_write
 from sv.scoring.calibration_trials import draw_calibration_trials, read_groups
 
 
@@ -46,8 +47,7 @@ def main() -> None:
             "no two of %d held-out speakers have the same %s: non-target trials of any two", len(heldout), args.same
         )
         group = None
-    bad_list = args.exp_dir / "embeddings" / args.data_dir.name / "bad_utts"
-    for utt in read_table(bad_list) if bad_list.is_file() else ():
+    for utt in read_bad_utts(args.exp_dir / "embeddings" / args.data_dir.name):
         utts.pop(utt, None)
     trials = draw_calibration_trials(utts, seed=args.seed, group=group, **sizes)
     out = args.exp_dir / "calibration" / args.name

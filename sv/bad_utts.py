@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sv.errors import UserError, log
-from sv.io import write_table
+from sv.io import read_table, write_table
 
 
 @dataclass
@@ -53,3 +53,9 @@ class BadUtts:
         """List them, if there are any."""
         if self.why:
             write_table(path, {utt: " ".join(why.split()) for utt, why in dict(self.why).items()})
+
+
+def read_bad_utts(folder: Path) -> dict[str, str]:
+    """What was left out of a folder of embeddings, and why: utterance -> what is wrong with it."""
+    path = folder / "bad_utts"
+    return read_table(path) if path.is_file() else {}

@@ -84,6 +84,9 @@ def test_what_is_missing_is_one_line(run, system, tmp_path):
     scp = exp / "embeddings" / "train" / "xvector.scp"
     scp.write_text("".join(scp.read_text().splitlines(keepends=True)[:-2]))
     assert "xvector.scp lacks 2 utterances" in refused()
+    write_table(scp.with_name("bad_utts"), dict.fromkeys(["d4", "d5"], "d.wav: truncated"))
+    done = run("steps/find_noisy_labels.py", exp, data)
+    assert done.returncode == 0 and "cosine: 22 of 22 utterances" in done.stderr
     scp.unlink()
     assert "xvector.scp does not exist; extract them: steps/extract_embeddings.sh" in refused()
     write_table(data / "utt2spk", {"a0": "a", "a1": "a"})
