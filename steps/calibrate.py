@@ -9,8 +9,8 @@ Writes  <exp-dir>/calibration/<backend>.json             weights
         <exp-dir>/scores/cali_<prefix><trials>.score     log-likelihood ratios, for compute_metrics.py --llr true
 
 --quality adds measures of both sides to the score: "duration magnitude cohort", as many as wanted. They stand in the
-names of what is written, cali_duration_<prefix><trials>.score, so that scores calibrated without them stay. Test trials
-are never held: memory does not grow with their number.
+names of the scores, cali_duration_<prefix><trials>.score, so that those calibrated without them stay; so do weights and
+thresholds under another --backend. Test trials are never held: memory does not grow with their number.
 e.g.: steps/calibrate.py --heldout-data data/train --test-data data/test exp/x heldout.kaldi O.kaldi H.kaldi
 """
 
