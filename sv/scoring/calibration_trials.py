@@ -76,7 +76,7 @@ def _target_pairs(utts: list[str], utt2spk: Mapping[str, str]) -> NDArray[np.int
     for row, utt in enumerate(utts):
         groups.setdefault(utt2spk[utt], []).append(row)
     pairs = [np.array(rows)[np.column_stack(np.triu_indices(len(rows), 1))] for rows in groups.values()]
-    both = np.concatenate(pairs)
+    both = np.concatenate([np.empty((0, 2), np.int64), *pairs])
     _, video = np.unique([_video(utt) for utt in utts], return_inverse=True)
     return both[video[both[:, 0]] != video[both[:, 1]]]
 

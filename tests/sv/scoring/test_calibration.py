@@ -207,3 +207,5 @@ def test_one_speaker_makes_no_calibration_trials() -> None:
         draw_calibration_trials({"a1": "a", "a2": "a"})
     with pytest.raises(UserError, match="no target trial"):
         draw_calibration_trials({"a/v/1": "a", "a/v/2": "a", "b/v/1": "b"})
+    with pytest.raises(UserError, match="no target trial"):
+        draw_calibration_trials({})  # none of their utterances could be read
