@@ -4,7 +4,8 @@
 # Reads   <exp-dir>/config.yaml, models/avg_model.pt (or --model), <data-dir>/feats.scp, utt2num_frames, fbank.yaml;
 #         with --feats online wav.scp and utt2spk, with --feats shard shard.list
 # Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it is done;
-#         with --skip-bad true <out-dir>/bad_utts, of utterances that can not be read and are left out, if there are any
+#         with --skip-bad true <out-dir>/bad_utts, of utterances that can not be read and are left out, if there are any;
+#         remove it when they are mended, and all are extracted again
 #
 # Parts that share a GPU of this machine run four at a time, as each of them holds the model.
 # The mean is subtracted over the whole utterance. Killed and started again with the same nj, parts that were whole are
