@@ -36,8 +36,10 @@ def parse() -> argparse.Namespace:
 
 def begin(work: Extraction, num_parts: int, gpus: str) -> tuple[int, int]:
     """Number of parts to run, 0 if the embeddings are there already; number of GPUs that they share."""
-    why = work.mark().stale(verify=True)
+    why = work.stale(verify=True)
     if not why:
+        if work.bad_list.is_file():
+            log.info("%s: could not be read, and are left out; if mended, remove the list and run again", work.bad_list)
         return 0, 0
     from sv.inference import parse_gpus
     from sv.scoring.extraction import check_inputs  # imports torch, which takes seconds

@@ -110,7 +110,7 @@ def show_embeddings(config: Config, args: argparse.Namespace) -> Iterator[str]:
         feats = config.train_feats if of_training else "ark"
         work = Extraction(args.exp_dir, folder, out, max_frames=MAX_FRAMES, feats=feats, skip_bad=of_training)
         try:
-            why = work.mark().stale()
+            why = work.stale()
         except UserError as error:
             why = str(error)
         yield f"{out}: {'to do, ' + why if why else 'done'}"

@@ -45,5 +45,5 @@ def least_samples(seconds: str, sample_rate: int) -> int:
 
 def outside(name: str, start: int, stop: int, samples: int) -> UserError:
     """The error for samples that are not there; `name` is the file's or recording's."""
-    mend = "mend segments (end is in seconds), or remove utt2dur if it is of other audio"
+    mend = "bring it back if it is cut off; else mend segments (in seconds), or remove utt2dur if it is of other audio"
     return UserError(f"{name}: samples {start} to {stop} wanted, {samples} there; {mend}")

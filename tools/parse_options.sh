@@ -238,6 +238,8 @@ _po_check() { # <name> <value>
         _po_refuse "$flag are factors, as in \"0.9 1.1\", not '$2'"
       elif [[ " $2 " =~ \ 1(\.0+)?\  ]]; then # its copies would be the same audio as other speakers
         _po_refuse "$flag '$2': speed 1 is there anyway; leave it out"
+      elif [ "$(tr ' ' '\n' <<<"$2" | xargs -n 1 printf '%g\n' | sort | uniq -d)" ]; then # and so would those of one given twice
+        _po_refuse "$flag '$2': a speed comes twice; leave one out"
       fi
       ;;
     '|'*)

@@ -63,7 +63,7 @@ def extract_part(work: Extraction, part: int, num_parts: int, *, device: str = "
         batch_frames: see `embed_rows`; for GPUs.
     """
     mark, (ark, scp) = work.part_mark(part, num_parts), work.part_files(part, num_parts)
-    if not mark.stale(verify=True):
+    if not work.part_stale(part, num_parts):
         log.info("%s is there already", scp)
         return
     encoder = load_encoder(work.exp_dir, work.model_file, device)

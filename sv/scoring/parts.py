@@ -97,7 +97,6 @@ class Extraction:
             "model_args": config.model_args,
             "cmvn": config.dataset_args.cmvn,
             "max_frames": self.max_frames,
-            **({"skip_bad": True} if self.skip_bad else {}),
             **(self._ark_options() if self.feats == "ark" else self._wave_options()),
         }
 
@@ -125,6 +124,19 @@ class Extraction:
 
     def part_mark(self, part: int, num_parts: int) -> DoneMark:
         return DoneMark(self.parts_dir / f".done.{part}-of-{num_parts}", self.options)
+
+    def stale(self, *, verify: bool = False) -> str:
+        """Why the embeddings have to be extracted; "" if they are there; see `DoneMark.stale`."""
+        return self._stale(self.mark(), self.bad_list, verify)
+
+    def part_stale(self, part: int, num_parts: int) -> str:
+        """The same of a part, with its checksums."""
+        return self._stale(self.part_mark(part, num_parts), self.part_bad_list(part, num_parts), verify=True)
+
+    def _stale(self, mark: DoneMark, bad_list: Path, verify: bool) -> str:
+        if bad_list.is_file() and not self.skip_bad:
+            return f"{bad_list} lists utterances that were left out"
+        return mark.stale(verify=verify)
 
     def part_files(self, part: int, num_parts: int) -> tuple[Path, Path]:
         """Ark and scp of a part."""
@@ -161,7 +173,7 @@ def join(work: Extraction, num_parts: int) -> int:
     utts, bad = work.utts, work.bad_utts()
     with ArkWriter(work.ark, work.scp) as writer:
         for part in range(1, num_parts + 1):
-            if why := work.part_mark(part, num_parts).stale(verify=True):
+            if why := work.part_stale(part, num_parts):
                 raise UserError(f"part {part} of {num_parts} of {work.out_dir}: {why}; run stage 4 again")
             _, scp = work.part_files(part, num_parts)
             rows, bad_list = work.part_rows(part, num_parts), work.part_bad_list(part, num_parts)

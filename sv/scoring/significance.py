@@ -218,13 +218,18 @@ def _deviations(
 
 
 def _unseen(trials: SpeakerTrials, metrics: Measures, p_target: float) -> float:
-    """What one error more among all trials costs actDCF, of each kind that `trials` have none of: no draw tells."""
+    """What errors that no draw tells of may add to actDCF, of each kind that `trials` have none of.
+
+    Of a whole list it is what one error more costs. A sample of n of N trials may have none where all have as many as
+    N / n: their deviation is sqrt(N / n), of N trials.
+    """
     accepted = trials.scores >= bayes_threshold(p_target)
     kinds = (
-        (~accepted[trials.is_target], p_target / metrics.num_target),
-        (accepted[~trials.is_target], (1 - p_target) / metrics.num_nontarget),
+        (~accepted[trials.is_target], p_target, metrics.num_target),
+        (accepted[~trials.is_target], 1 - p_target, metrics.num_nontarget),
     )
-    return sum(cost for wrong, cost in kinds if not wrong.any()) / min(p_target, 1 - p_target)
+    costs = (prior / math.sqrt(len(wrong) * total) for wrong, prior, total in kinds if not wrong.any())
+    return sum(costs) / min(p_target, 1 - p_target)
 
 
 def _spare(speakers: int, level: float) -> float:

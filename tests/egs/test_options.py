@@ -27,6 +27,7 @@ def test_help_prints_options_with_defaults(run, recipe):
         (["--speeds", "0.9,1.1"], "--speeds are factors, as in \"0.9 1.1\", not '0.9,1.1'"),
         (["--speeds", "0.91.1"], "--speeds are factors, as in \"0.9 1.1\", not '0.91.1'"),
         (["--speeds", "0.9  1.1"], "--speeds are factors, as in \"0.9 1.1\", not '0.9  1.1'"),
+        (["--speeds", "0.9 0.90 1.1"], "--speeds '0.9 0.90 1.1': a speed comes twice; leave one out"),
         (["--speeds", "0.9 1.0"], "--speeds '0.9 1.0': speed 1 is there anyway; leave it out"),
         (
             ["--stage", "2", "--augment", "reverb nosie"],

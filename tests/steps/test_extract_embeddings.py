@@ -3,7 +3,9 @@
 The script itself runs in some of the tests; it starts Python five times, so most call what its parts call.
 """
 
+import dataclasses
 import json
+import logging
 import os
 import shutil
 import signal
@@ -157,11 +159,13 @@ def waves(system: tuple[Path, Path]) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("num_parts", [1, 3, 7])
 def test_utterance_that_can_not_be_read_is_left_out_where_that_is_wanted(
-    waves: tuple[Path, Path], num_parts: int
+    waves: tuple[Path, Path], num_parts: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     whole = Extraction(*waves, waves[0] / "embeddings" / "data", feats="online", skip_bad=True)
     extract(whole, num_parts)
     assert not whole.bad_list.exists()
+    assert not dataclasses.replace(whole, skip_bad=False).stale(verify=True)  # nothing was left out
     before = read_vectors(whole.scp)
     soundfile.write(waves[1] / "4.wav", np.zeros(1000), 16000)
     strict, work = (Extraction(*waves, whole.out_dir, feats="online", skip_bad=skip) for skip in (False, True))
@@ -176,9 +180,11 @@ def test_utterance_that_can_not_be_read_is_left_out_where_that_is_wanted(
     assert found.ids == [utt for utt in UTTS if utt != UTTS[4]]
     assert np.array_equal(found.matrix, before.matrix[[before.index[utt] for utt in found.ids]])
     assert "4.wav" in read_table(work.bad_list)[UTTS[4]] and len(read_table(work.bad_list)) == 1
-    assert not work.mark().stale(verify=True) and strict.mark().stale()
+    assert not work.stale(verify=True) and strict.stale()
+    assert begin(work, num_parts, "none") == (0, 0)
+    assert f"{work.bad_list}: could not be read, and are left out" in caplog.text
     work.bad_list.unlink()
-    assert work.mark().stale()
+    assert work.stale()
 
 
 def test_utterances_that_can_not_be_read_in_several_parts_are_counted_together(waves: tuple[Path, Path]) -> None:

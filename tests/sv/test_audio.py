@@ -204,7 +204,10 @@ def test_the_duration_of_a_segment_is_that_of_what_is_read(segmented: DataDir) -
 
 def test_segments_that_do_not_fit_name_the_utterance(segmented: DataDir) -> None:
     utterances = Utterances(segmented, RATE)
-    with pytest.raises(UserError, match=r"u4: .*samples 8000 to 25600 wanted, 16000 there; mend segments"):
+    with pytest.raises(
+        UserError,
+        match=r"u4: .*samples 8000 to 25600 wanted, 16000 there; bring it back",
+    ):
         utterances.read("u4")
     with pytest.raises(UserError, match=r"u5: recording r3 is not in .*wav\.scp"):
         utterances.read("u5")

@@ -45,7 +45,10 @@ def test_segments_are_parts_of_recordings(tmp_path):
     assert source.num_samples.tolist() == [12000, 16000]  # the second one ends 0.3 s behind its recording
     np.testing.assert_array_equal(source.read(0, 100, 50), whole[8100:8150])
     write_table(tmp_path / "segments", {"a-1": "a-rec 0.5 1.25", "a-2": "a-rec 2 4"})
-    with pytest.raises(UserError, match=r"a-2: .*a-rec.wav: samples 32000 to 64000 wanted, 48000 there; mend segments"):
+    with pytest.raises(
+        UserError,
+        match=r"a-2: .*a-rec.wav: samples 32000 to 64000 wanted, 48000 there; bring it back",
+    ):
         WavSource(tmp_path)
 
 
