@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("--truth", type=Path, help='"utt spk" of the true speakers (default: utt2spk_true, if any)')
     args = parser.parse_args()
-    bad = read_bad_utts(args.exp_dir / "embeddings" / args.data_dir.resolve().name)
+    bad = read_bad_utts(args.exp_dir / "embeddings" / args.data_dir.resolve().name / "bad_utts")
     labels = {utt: spk for utt, spk in DataDir(args.data_dir).utt2spk.items() if utt not in bad}
     if len(set(labels.values())) < 2:
         raise UserError(f"{args.data_dir} has one speaker alone; a wrong label takes two or more")

@@ -47,7 +47,7 @@ def main() -> None:
             "no two of %d held-out speakers have the same %s: non-target trials of any two", len(heldout), args.same
         )
         group = None
-    for utt in read_bad_utts(args.exp_dir / "embeddings" / args.data_dir.name):
+    for utt in read_bad_utts(args.exp_dir / "embeddings" / args.data_dir.name / "bad_utts"):
         utts.pop(utt, None)
     trials = draw_calibration_trials(utts, seed=args.seed, group=group, **sizes)
     out = args.exp_dir / "calibration" / args.name

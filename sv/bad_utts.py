@@ -55,7 +55,6 @@ class BadUtts:
             write_table(path, {utt: " ".join(why.split()) for utt, why in dict(self.why).items()})
 
 
-def read_bad_utts(folder: Path) -> dict[str, str]:
-    """What was left out of a folder of embeddings, and why: utterance -> what is wrong with it."""
-    path = folder / "bad_utts"
+def read_bad_utts(path: Path) -> dict[str, str]:
+    """Utterance -> what is wrong with it; of a list that is not there, none."""
     return read_table(path) if path.is_file() else {}

@@ -16,11 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from sv.bad_utts import BadUtts
+from sv.bad_utts import BadUtts, read_bad_utts
 from sv.config import Config
 from sv.errors import UserError
 from sv.experiment import find_model, read_config
-from sv.io import ArkWriter, DataDir, DoneMark, read_table, read_vectors, sha256_of
+from sv.io import ArkWriter, DataDir, DoneMark, read_vectors, sha256_of
 from sv.io.ark import split_location
 from sv.shards import read_entries, read_shard_list
 
@@ -177,7 +177,7 @@ def join(work: Extraction, num_parts: int) -> int:
                 raise UserError(f"part {part} of {num_parts} of {work.out_dir}: {why}; run stage 4 again")
             _, scp = work.part_files(part, num_parts)
             rows, bad_list = work.part_rows(part, num_parts), work.part_bad_list(part, num_parts)
-            left_out = read_table(bad_list) if bad_list.is_file() else {}
+            left_out = read_bad_utts(bad_list)
             try:
                 bad.add(left_out)
             except UserError:
