@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a step of a head costs in several processes: split over them (--shard-head true), or whole in each (DDP).
+"""What a step of a head costs in several processes: split over them (--split-head true), or whole in each (DDP).
 
 Loss and gradients of the head alone, without optimizer, gloo on the CPU, one thread a process. Counted while it runs:
 
@@ -154,7 +154,7 @@ class Case:
         head = build_head(self.name, self.dim, SPEAKERS, HEADS[self.name])
         if self.is_split:
             head.split(dist.get_rank(), dist.get_world_size())
-        self.rows = SPEAKERS if head.shard is None else head.shard.last - head.shard.first
+        self.rows = SPEAKERS if head.part is None else head.part.last - head.part.first
         torch.manual_seed(1 + dist.get_rank())
         embedding = torch.randn(self.batch, self.dim, requires_grad=True)
         speaker = torch.randint(SPEAKERS, (self.batch,))

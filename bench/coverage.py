@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common import parse_quick, report
-from sv.scoring.bootstrap import SpeakerTrials
+from sv.metrics.bootstrap import SpeakerTrials
+from sv.metrics.error_rates import sort_scores
+from sv.metrics.measures import Measures, measure
+from sv.metrics.significance import compare, intervals, measure_trials
 from sv.scoring.calibration import Calibration, fit
-from sv.scoring.measures import Measures, measure
-from sv.scoring.metrics import sort_scores
-from sv.scoring.significance import compare, intervals, measure_trials
 
 DIM = 32
 P_TARGETS = (0.01, 0.05)

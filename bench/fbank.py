@@ -11,8 +11,8 @@ import torchaudio
 from torch import Tensor
 
 from bench.common import best_seconds, parse_quick, report
+from sv.audio.features import Fbank
 from sv.config import FbankConfig
-from sv.features import Fbank
 
 RATE = 16000
 

@@ -20,6 +20,8 @@ from torchaudio.compliance.kaldi import fbank as usual_fbank
 from torchaudio.functional import fftconvolve
 
 from bench.common import best_seconds, report
+from sv.audio.features import Fbank
+from sv.audio.tar_shards import Recording, write_shard
 from sv.config import AugmentArgs, Config, parse_config
 from sv.data import (
     ArkDataset,
@@ -34,9 +36,7 @@ from sv.data import (
     read_index,
 )
 from sv.data import Dataset as Batches
-from sv.features import Fbank
 from sv.io import ArkWriter, write_table
-from sv.shards import Recording, write_shard
 
 RATE, SECONDS, CROP, BATCH = 16000, 8, 200, 32
 CROP_SAMPLES = 400 + (CROP - 1) * 160

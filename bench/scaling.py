@@ -21,8 +21,8 @@ import numpy as np
 import soundfile
 import torch
 
+from sv.audio.features import Fbank
 from sv.config import FbankConfig
-from sv.features import Fbank
 from sv.io import ArkWriter
 from sv.models import build_model
 

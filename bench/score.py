@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from bench.common import best_seconds, parse_quick, report
 from sv.io import Trials, Vectors, read_trials, write_scores
-from sv.scoring import Metrics, cosine_scores, evaluate, unit_vectors
-from sv.scoring.cosine import pair_dots
+from sv.metrics.error_rates import Metrics, evaluate
+from sv.scoring.cosine import cosine_scores, pair_dots, unit_vectors
 from sv.scoring.norm import ScoreNorm
 
 Floats = NDArray[np.float32]

@@ -27,7 +27,7 @@ from bench.loader_waves import Corpus
 from sv.config import parse_config
 from sv.io import read_table, write_table
 from sv.training.distributed import World, join
-from sv.training.experiment import train
+from sv.training.run import train
 from sv.training.system import resolve
 
 PLAIN: Mapping[str, Any] = {"precision": "fp32", "channels_last": False}

@@ -23,10 +23,10 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from sv.disk import check_free
 from sv.errors import UserError, log
 from sv.io import atomic_write
 from sv.io.atomic import temporary_name
+from sv.jobs.disk import check_free
 
 BLOCK = 1 << 20
 TRIES = 5

@@ -27,9 +27,10 @@ from typing import Any
 import yaml
 
 from local.download import SPARE_BYTES, Remote, bytes_to_come, check, fetch, unzip
-from sv.disk import check_free
 from sv.errors import UserError, log, run_step
-from sv.io import DoneMark, atomic_write
+from sv.io import atomic_write
+from sv.jobs import DoneMark
+from sv.jobs.disk import check_free
 
 TABLE = Path(__file__).with_name("voxceleb_parts.yaml")
 HAVE_FILES = "or give the folders of existing copies: run.sh --vox1 DIR --vox2 DIR"

@@ -30,8 +30,9 @@ import numpy as np
 from local.make_trials import Pair, nontarget_pairs, target_pairs
 from local.voices import SAMPLE_RATE, draw_session, draw_voice, synthesize
 from sv.errors import UserError, log, run_step
-from sv.io import DoneMark, atomic_write
-from sv.process import die_with_parent
+from sv.io import atomic_write
+from sv.jobs import DoneMark
+from sv.jobs.process import die_with_parent
 
 VERSION = 1  # of the voices: a change of what is made
 NUM_SESSIONS, NUM_UTTERANCES = 3, 4

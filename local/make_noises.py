@@ -19,10 +19,11 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.fft import irfft, rfft
 
-from sv.audio import parse_source
+from sv.audio.files import parse_source
 from sv.config import load_config
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, DoneMark, write_table
+from sv.io import DataDir, write_table
+from sv.jobs import DoneMark
 
 VERSION = 1  # of the noise: a change of what is made
 SECONDS = 10

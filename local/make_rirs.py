@@ -16,7 +16,8 @@ import soundfile
 from local.rooms import draw_room, impulse_response
 from sv.config import load_config
 from sv.errors import UserError, log, run_step
-from sv.io import DoneMark, write_table
+from sv.io import write_table
+from sv.jobs import DoneMark
 
 VERSION = 2  # of the rooms: a change of what is made
 PEAK = 0.9

@@ -32,11 +32,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
-from sv.audio import ENDINGS, UNREADABLE, info
-from sv.durations import MAX_OVERSHOOT_S, write_seconds
+from sv.audio.durations import MAX_OVERSHOOT_S, write_seconds
+from sv.audio.files import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log, run_step
-from sv.io import check_id, folder_lock, write_table
+from sv.io import check_id, write_table
 from sv.io.tables import FORBIDDEN_IN_IDS
+from sv.jobs import folder_lock
 
 MIN_DURATION_S = 0.025  # a frame of features
 SHOWN = 20  # faults

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from local.download import Remote, check, fetch, untar, unzip
-from sv.audio import ENDINGS, UNREADABLE, info
+from sv.audio.files import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log
 from sv.io import check_id, write_table
 

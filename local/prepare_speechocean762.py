@@ -19,7 +19,8 @@ from pathlib import Path
 
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, draw_trials, speaker_groups, write_trials
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, folder_lock, read_table, write_table
+from sv.io import DataDir, read_table, write_table
+from sv.jobs import folder_lock
 
 
 @dataclass(frozen=True)

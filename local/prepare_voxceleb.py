@@ -22,7 +22,8 @@ from pathlib import Path
 
 from local.voxceleb import TRIAL_LISTS, choose_files, find_speaker_folders, read_listing, scan
 from sv.errors import UserError, log, run_step
-from sv.io import atomic_write, check_id, folder_lock
+from sv.io import atomic_write, check_id
+from sv.jobs import folder_lock
 
 WHERE_LISTS = "get it with local/download_voxceleb.py --parts lists, or give its folder with --lists"
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from sv.errors import UserError, log, run_step
 from sv.io import sha256_of
-from sv.scoring import read_embeddings
+from sv.scoring.cosine import read_embeddings
 from sv.scoring.plda_adapt import adapt_plda, adaptations
 from sv.scoring.plda_files import Backend, read_backend, write_backend
 from sv.scoring.projection import Projection

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from sv.errors import UserError, run_step
 from sv.io import ScoredTrials, atomic_write, iter_scored_trials, read_scored_trials, sha256_of, write_scores
+from sv.io.columns import byte_bar
+from sv.metrics.error_rates import sort_scores
+from sv.metrics.provenance import mark_derived, model_of
 from sv.scoring.calibration import Calibration, fit
-from sv.scoring.metrics import sort_scores
-from sv.scoring.origin import mark_derived, model_of
 from sv.scoring.quality import Features
-from sv.scoring.score_list import byte_bar
 from sv.scoring.thresholds import add_thresholds, find_thresholds
 
 

@@ -14,10 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sv.audio import Utterances
+from sv.audio.files import Utterances
 from sv.config import load_config
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, DoneMark, atomic_write
+from sv.io import DataDir, atomic_write
+from sv.jobs import DoneMark
 
 MAX_SHOWN = 10  # faults that are printed; all of them stand in a file
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steps import make_fbank, make_shards
-from sv.disk import check_free, in_words
 from sv.errors import log, run_step
+from sv.jobs.disk import check_free, in_words
 
 
 @dataclass(frozen=True)

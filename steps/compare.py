@@ -13,14 +13,14 @@ e.g.: steps/compare.py --test-data data/test --report compare.html exp/a exp/b
 import argparse
 from pathlib import Path
 
+from sv.embeddings.experiment import folder_name
 from sv.errors import UserError, log, run_step
-from sv.experiment import folder_name
 from sv.io import DataDir
+from sv.metrics.results import markdown_table
+from sv.metrics.score_files import compare_files
+from sv.metrics.trial_speakers import Speakers
 from sv.report import write_report
 from sv.report.gather import ScoreSet, System, read_system
-from sv.scoring.results import markdown_table
-from sv.scoring.streaming import compare_files
-from sv.scoring.trial_speakers import Speakers
 
 
 def check_same_lists(systems: list[System]) -> None:

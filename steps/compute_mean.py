@@ -12,7 +12,7 @@ import numpy as np
 
 from sv.errors import run_step
 from sv.io import atomic_write
-from sv.scoring import read_embeddings
+from sv.scoring.cosine import read_embeddings
 
 
 def main() -> None:

@@ -23,12 +23,12 @@ from typing import Any
 
 from sv.errors import UserError, run_step
 from sv.io import DataDir, atomic_write, read_table, sha256_of
-from sv.scoring.breakdown import Conditions, Trial2Cond
-from sv.scoring.metrics import check_costs
-from sv.scoring.origin import origin_of
-from sv.scoring.results import entry_of, git_commit, merge_results, printed_lines
-from sv.scoring.streaming import measure_file
-from sv.scoring.trial_speakers import Speakers
+from sv.metrics.breakdown import Conditions, Trial2Cond
+from sv.metrics.error_rates import check_costs
+from sv.metrics.provenance import origin_of
+from sv.metrics.results import entry_of, git_commit, merge_results, printed_lines
+from sv.metrics.score_files import measure_file
+from sv.metrics.trial_speakers import Speakers
 
 
 def parse() -> argparse.Namespace:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.audio import Utterances
+from sv.audio.files import Utterances
 from sv.config import FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log, run_step
-from sv.feature_parts import FeatureParts
+from sv.jobs.parts import FeatureParts
 
 VAD_TYPES = {
     "energy_threshold": float,
@@ -93,7 +93,7 @@ def begin(work: FeatureParts, args: argparse.Namespace) -> int:
 def make_part(work: FeatureParts, config: FbankConfig, vad: dict[str, Any], args: argparse.Namespace) -> None:
     import torch
 
-    from sv.features import energy_vad, frame_samples, log_energy
+    from sv.audio.features import energy_vad, frame_samples, log_energy
 
     if not work.part_mark(args.part, args.num_parts).stale():
         log.info("part %d is there already", args.part)

@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.bad_utts import read_bad_utts
+from sv.embeddings.experiment import find_model, read_config
 from sv.errors import UserError, log, run_step
-from sv.experiment import find_model, read_config
 from sv.io import DataDir, atomic_write, read_table
+from sv.jobs.bad_utts import read_bad_utts
 from sv.losses.metric import MetricHead
-from sv.scoring import read_embeddings
+from sv.scoring.cosine import read_embeddings
 from sv.training.label_noise import Detection, class_cosines, head_losses, measure_detection
 from sv.training.network import build_network, read_model, read_speakers
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from sv.errors import UserError, log, run_step
 from sv.io import ScoredTrials, atomic_write, iter_same_trials, write_scores
+from sv.io.columns import byte_bar
+from sv.metrics.provenance import mark_derived
 from sv.scoring.calibration import fit
-from sv.scoring.origin import mark_derived
-from sv.scoring.score_list import byte_bar
 
 
 def features_of(systems: list[ScoredTrials]) -> np.ndarray:

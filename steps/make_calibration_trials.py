@@ -13,9 +13,9 @@ Scores are calibrated for trials as hard as these: for a test list whose non-tar
 import argparse
 from pathlib import Path
 
-from sv.bad_utts import read_bad_utts
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, atomic_write
+from sv.jobs.bad_utts import read_bad_utts
 from sv.scoring.calibration_trials import draw_calibration_trials, read_groups
 
 

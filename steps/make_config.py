@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sv.config import Config, save_config
+from sv.embeddings.encoder import named_gpus
 from sv.errors import run_step
-from sv.inference import named_gpus
 from sv.training.system import FLAGS, check_start, make_fine_tuning, make_system, system_name
 
 

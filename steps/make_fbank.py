@@ -17,12 +17,12 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from sv.audio import Utterances, estimate_hours
+from sv.audio.durations import write_seconds
+from sv.audio.files import Utterances, estimate_hours
 from sv.config import Config, FbankConfig, load_config
-from sv.durations import write_seconds
 from sv.errors import UserError, log, run_step
-from sv.feature_parts import FeatureParts
 from sv.io import atomic_write
+from sv.jobs.parts import FeatureParts
 
 if TYPE_CHECKING:
     from sv.data.augmenter import Augmenter
@@ -55,7 +55,7 @@ def begin(work: FeatureParts, config: FbankConfig, args: argparse.Namespace) -> 
     why = work.mark().stale(verify=verify)
     if not why:
         return 0
-    from sv.features import mel_banks  # imports torch, which takes seconds
+    from sv.audio.features import mel_banks  # imports torch, which takes seconds
 
     log.info("%s: %s", work.data_dir, why)
     mel_banks(config)
@@ -72,7 +72,7 @@ def estimate_bytes(data_dir: Path, config: FbankConfig) -> float:
 def make_part(work: FeatureParts, config: FbankConfig, args: argparse.Namespace, augmenter: "Augmenter | None") -> None:
     import torch
 
-    from sv.features import Fbank, dither_noise
+    from sv.audio.features import Fbank, dither_noise
 
     if not work.part_mark(args.part, args.num_parts).stale():
         log.info("part %d is there already", args.part)

@@ -19,12 +19,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sv.audio import Utterances, estimate_hours
+from sv.audio.files import Utterances, estimate_hours
+from sv.audio.tar_shards import Recording, check_shard, index_path, read_shard_list, write_shard
 from sv.config import load_config
-from sv.disk import check_free
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, DoneMark, atomic_write, claim_folder
-from sv.shards import Recording, check_shard, index_path, read_shard_list, write_shard
+from sv.io import DataDir, atomic_write
+from sv.jobs import DoneMark, claim_folder
+from sv.jobs.disk import check_free
 
 MAX_SHOWN = 20  # bad utterances of a shard
 

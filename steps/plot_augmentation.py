@@ -15,13 +15,13 @@ import soundfile
 import torch
 from torch import Tensor
 
-from sv.audio import Utterances
+from sv.audio.features import Fbank
+from sv.audio.files import Utterances
+from sv.audio.telephone import telephone
 from sv.config import DatasetArgs, FbankConfig, load_config
 from sv.data import Augmenter
 from sv.errors import UserError, run_step
-from sv.features import Fbank
 from sv.io import DataDir
-from sv.telephone import telephone
 
 
 def draw(sounds: dict[str, Tensor], config: FbankConfig, path: Path) -> None:

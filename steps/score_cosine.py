@@ -12,9 +12,8 @@ from pathlib import Path
 
 from sv.errors import run_step
 from sv.io import read_enroll_map
-from sv.scoring import cosine_scores, enroll_models, read_embeddings, unit_vectors
-from sv.scoring.cosine import read_mean
-from sv.scoring.origin import mark_scores
+from sv.metrics.provenance import mark_scores
+from sv.scoring.cosine import cosine_scores, enroll_models, read_embeddings, read_mean, unit_vectors
 from sv.scoring.score_list import score_list
 
 

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from sv.errors import run_step
 from sv.io import Trials, read_enroll_map
-from sv.scoring import enroll_models, read_embeddings, unit_vectors
-from sv.scoring.cosine import read_mean
+from sv.metrics.provenance import mark_scores
+from sv.scoring.cosine import enroll_models, read_embeddings, read_mean, unit_vectors
 from sv.scoring.norm import METHODS, ScoreNorm, magnitudes, model_magnitudes
-from sv.scoring.origin import mark_scores
 from sv.scoring.score_list import Column, score_list
 
 

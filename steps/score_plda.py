@@ -16,9 +16,8 @@ import numpy as np
 
 from sv.errors import run_step
 from sv.io import Vectors, read_enroll_map
-from sv.scoring import read_embeddings
-from sv.scoring.cosine import mean_of_each
-from sv.scoring.origin import mark_scores
+from sv.metrics.provenance import mark_scores
+from sv.scoring.cosine import mean_of_each, read_embeddings
 from sv.scoring.plda import PldaScorer
 from sv.scoring.plda_files import read_backend
 from sv.scoring.score_list import score_list

@@ -14,12 +14,12 @@ from steps.check_disk import plan_features
 from steps.make_config import add_system_options, system_from
 from steps.train import count_procs
 from sv.config import Config
-from sv.disk import existing, in_words
+from sv.embeddings.encoder import MAX_FRAMES
+from sv.embeddings.parts import Extraction
 from sv.errors import UserError, run_step
-from sv.inference import MAX_FRAMES
 from sv.io import DataDir
+from sv.jobs.disk import existing, in_words
 from sv.scoring.norm import check_method
-from sv.scoring.parts import Extraction
 from sv.scoring.projection import check_lda_dim
 from sv.training.plan import plan_training
 

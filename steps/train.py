@@ -17,11 +17,11 @@ import torch
 
 from steps.make_config import add_system_options, system_from
 from sv.config import Config
+from sv.embeddings.encoder import named_gpus
 from sv.errors import UserError, run_step
-from sv.inference import named_gpus
 from sv.training.distributed import PeersLost, World, is_started, join, visible_gpus
-from sv.training.experiment import train
 from sv.training.memory import keep_freed_memory
+from sv.training.run import train
 
 _OTHERS_FIRST_S = 10  # a process other than the main one lets that one speak first: both often fail for one reason
 

@@ -40,7 +40,7 @@ num_avg=              # models averaged afterwards
 batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
-shard_head=           # true: each training process owns the weight vectors of some speakers
+split_head=           # true: each training process owns the weight vectors of some speakers
 sync_bn=              # true: batch norm over the batches of all training processes (GPUs)
 heldout_speakers=     # training speakers set aside to measure the EER
 set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
@@ -64,7 +64,7 @@ if [ "${cmd%% *}" != run.pl ]; then
 fi
 options=()
 for name in config model loss margin_type margin scale lambda t seed num_epochs num_avg batch_size lr precision \
-  shard_head sync_bn heldout_speakers train_feats data_type noise_data reverb_data head_init gpus num_procs \
+  split_head sync_bn heldout_speakers train_feats data_type noise_data reverb_data head_init gpus num_procs \
   num_threads checkpoint; do
   if [ -n "${!name}" ]; then
     options+=("--$name" "${!name}")

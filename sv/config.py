@@ -148,7 +148,7 @@ class Config(Section):
     scheduler_args: SchedulerArgs = SchedulerArgs()
     clip_grad_norm: float = Field(0.0, ge=0)  # 0: no clipping
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    shard_head: bool = False  # each process owns the weight vectors of some speakers, in place of all of them
+    split_head: bool = False  # each process owns the weight vectors of some speakers, in place of all of them
     channels_last: bool = True  # memory layout of 2-d encoders on a GPU
     compile: bool = False  # the encoder by torch.compile, in training: a minute or more at its beginning
     freeze_batch_norm: bool = False  # use and keep the running statistics

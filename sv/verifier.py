@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.audio import Waveform, read_file
+from sv.audio.features import Fbank, energy_vad, log_energy
+from sv.audio.files import Waveform, read_file
+from sv.embeddings.encoder import MAX_FRAMES, SpeakerEncoder, choose_device, load_encoder
 from sv.errors import UserError
-from sv.features import Fbank, energy_vad, log_energy
-from sv.inference import MAX_FRAMES, SpeakerEncoder, choose_device, load_encoder
 from sv.io import Vectors
 from sv.scoring.calibration import Calibration, load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Look at, or write, the mark of a finished piece of work (see sv/io/done.py).
+"""Look at, or write, the mark of a finished piece of work (see sv/jobs/done.py).
 
 Usage: tools/done.py check MARK [--options TEXT] [--inputs FILE ...] [--outputs FILE ...] [--verify true|false]
        tools/done.py write MARK [--options TEXT] [--inputs FILE ...] [--outputs FILE ...]
@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from sv.errors import run_step
-from sv.io.done import DoneMark
+from sv.jobs.done import DoneMark
 
 
 def main() -> None:

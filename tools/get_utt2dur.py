@@ -9,9 +9,9 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sv.audio import Utterances
+from sv.audio.durations import write_seconds
+from sv.audio.files import Utterances
 from sv.config import read_front_end
-from sv.durations import write_seconds
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table
 from sv.io.ark import read_header, split_location

@@ -5,7 +5,7 @@
 #                                      and all that it started, are gone; stop if another one holds it, or wait for it
 #   release_lock <file>                before that
 #
-# sv/io/lock.py, which is the same lock in Python, tells of the note in the file and of how a dead holder is known.
+# sv/jobs/lock.py, which is the same lock in Python, tells of the note in the file and of how a dead holder is known.
 # By sourcing this, all that the script starts from then on ends with it, even if that is by SIGKILL.
 
 declare -A _lock_fds=()

@@ -29,7 +29,7 @@ sub perturb_audio {
     return "sox -t $type " . quote($audio) . " $sox";
 }
 
-# Seconds, to the microsecond, zeros at the end included: they tell sv.durations how exact a duration is.
+# Seconds, to the microsecond, zeros at the end included: they tell sv.audio.durations how exact a duration is.
 sub divide {
     my ($time) = @_;
     return sprintf('%.6f', $time / $factor);

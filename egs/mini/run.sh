@@ -47,7 +47,7 @@ seed=                 # of initialization, held-out speakers, order and crops
 batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
-shard_head=           # true: each training process owns the weight vectors of some speakers
+split_head=           # true: each training process owns the weight vectors of some speakers
 sync_bn=              # true: batch norm over the batches of all training processes (GPUs)
 heldout_speakers=     # training speakers set aside to measure the EER
 head_init=            # head where training starts from another's model: auto, load, class_means or random
@@ -69,7 +69,7 @@ check_stages 0 8 9
 
 name=$(steps/make_config.py --config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" \
   --scale "$scale" --lambda "$lambda" --t "$t" --seed "$seed" \
-  --train-feats "$train_feats" --data-type "$data_type" --shard-head "$shard_head" --head-init "$head_init" \
+  --train-feats "$train_feats" --data-type "$data_type" --split-head "$split_head" --head-init "$head_init" \
   --checkpoint "$checkpoint" --gpus "$gpus" --print-name)
 exp_dir=${exp_dir:-egs/mini/exp/$name}
 

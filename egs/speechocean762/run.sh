@@ -52,7 +52,7 @@ seed=                 # of initialization, held-out speakers, order and crops
 batch_size=           # utterances a step and process
 lr=                   # learning rate, before it is scaled with the batch
 precision=            # fp32, bf16 or fp16
-shard_head=           # true: each training process owns the weight vectors of some speakers
+split_head=           # true: each training process owns the weight vectors of some speakers
 sync_bn=              # true: batch norm over the batches of all training processes (GPUs)
 heldout_speakers=     # training speakers set aside to measure the EER
 head_init=            # head where training starts from another's model: auto, load, class_means or random
@@ -102,7 +102,7 @@ for type in $augment; do
 done
 system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
   --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
-  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --shard-head "$shard_head"
+  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --split-head "$split_head"
   --sync-bn "$sync_bn" --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init")
 name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --checkpoint "$checkpoint" --gpus "$gpus" --print-name) # wrong options end here
 exp_dir=${exp_dir:-egs/speechocean762/exp/$name}

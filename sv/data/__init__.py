@@ -1,13 +1,13 @@
 """Training data: where the frames of each utterance lie, which are wanted next, and batches read in the background."""
 
 from sv.data.augmenter import Augmenter
-from sv.data.bad import MendedDataset
 from sv.data.crops import CropReader
 from sv.data.feats import FeatsIndex, UttIndex, read_index
 from sv.data.loader import ArkDataset, Batch, Dataset, Loader
 from sv.data.online import OnlineDataset
+from sv.data.replacement import MendedDataset
 from sv.data.sampling import Sampler, UtteranceSampler, build_sampler, rows_of, uniform
-from sv.data.shards import ShardSource
+from sv.data.tar_source import ShardSource
 from sv.data.wave_feats import WaveReader, index_waves, open_waves
 from sv.data.waves import WaveSource, WavSource
 

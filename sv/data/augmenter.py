@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sv.audio import Waveform
-from sv.augment import add_noise, reverberate
+from sv.audio.augment import add_noise, reverberate
+from sv.audio.files import Waveform
 from sv.config import AugmentArgs
 from sv.data.noises import NOISE_TYPES, RIR_TYPE, Clips, around_peak, babble
 from sv.data.sampling import Longs, uniform

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torchaudio.functional import resample
 
-from sv.audio import AudioInfo, Waveform, read_channel
+from sv.audio.files import AudioInfo, Waveform, read_channel
 from sv.errors import UserError, log
 from sv.io import read_table
 

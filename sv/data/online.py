@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sv.audio import Waveform
-from sv.augment import add_noise, change_speed, reverberate, samples_needed
+from sv.audio.augment import add_noise, change_speed, reverberate, samples_needed
+from sv.audio.features import Fbank, subtract_mean
+from sv.audio.files import Waveform
+from sv.audio.telephone import telephone
 from sv.config import DatasetArgs
 from sv.data.augmenter import REVERB, Augmenter
 from sv.data.crops import crop_starts
@@ -23,8 +25,6 @@ from sv.data.loader import Batch
 from sv.data.sampling import Longs, rows_of, uniform
 from sv.data.spec_augment import Bands, draw_bands, hide
 from sv.data.waves import WaveSource
-from sv.features import Fbank, subtract_mean
-from sv.telephone import telephone
 
 _SPEED, _DITHER, _TELEPHONE = 21, 22, 29  # streams of random numbers
 _DITHER_PLACES = 1 << 18

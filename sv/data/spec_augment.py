@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sv.augment import mask
+from sv.audio.augment import mask
 from sv.config import SpecAugArgs
 from sv.data.sampling import Longs, uniform
 

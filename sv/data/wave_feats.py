@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sv.audio.features import Fbank, subtract_mean
 from sv.config import FbankConfig
 from sv.data.feats import Names, UttIndex
-from sv.data.shards import ShardSource
+from sv.data.tar_source import ShardSource
 from sv.data.waves import WaveSource, WavSource
 from sv.errors import UserError
-from sv.features import Fbank, subtract_mean
 
 
 def open_waves(data_dir: str | Path, feats: str, sample_rate: int) -> WaveSource:

@@ -9,8 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.audio import Waveform, info, parse_source, read_wav
-from sv.durations import least_samples, segment_span
+from sv.audio.durations import least_samples, segment_span
+from sv.audio.files import Waveform, info, parse_source, read_wav
 from sv.errors import UserError
 from sv.io import DataDir, read_table
 

@@ -5,9 +5,7 @@ All are read with checks, and written whole or not at all.
 
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of
-from sv.io.done import DoneMark, claim_folder
-from sv.io.lock import folder_lock
-from sv.io.plain import parse_yaml, read_json, read_yaml
+from sv.io.json_yaml import parse_yaml, read_json, read_yaml
 from sv.io.scores import (
     ScoredTrials,
     iter_same_trials,
@@ -22,7 +20,6 @@ __all__ = [
     "ArkHeader",
     "ArkWriter",
     "DataDir",
-    "DoneMark",
     "ScoredTrials",
     "Trials",
     "Vectors",
@@ -30,8 +27,6 @@ __all__ = [
     "base_speaker",
     "check_both_kinds",
     "check_id",
-    "claim_folder",
-    "folder_lock",
     "iter_same_trials",
     "iter_scored_trials",
     "iter_table",

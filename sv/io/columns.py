@@ -4,9 +4,11 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from sv.errors import UserError
 
@@ -81,3 +83,9 @@ def parse_labels(columns: Columns, column: int) -> NDArray[np.bool_]:
         shown = words[row].decode(errors="replace")[:80]
         raise UserError(f"{columns.where(row)}: label {shown!r}; write target or nontarget")
     return codes.astype(np.bool_)
+
+
+def byte_bar(path: Path, name: str = "") -> "tqdm[NoReturn]":
+    """Show on a terminal how much of a file has been read; under its own name or another."""
+    size = path.stat().st_size if path.is_file() else None
+    return tqdm(total=size, desc=name or path.name, unit="B", unit_scale=True, disable=None)

@@ -3,7 +3,7 @@
 Metrics are measured on these files, that is on rounded scores: two trials whose scores agree to five decimals are tied.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -96,6 +96,18 @@ class ScoredTrials:
         if self.is_target is None:
             raise UserError(f"{self.path}: scores without labels; score a trial list 'enroll test target|nontarget'")
         return self.is_target
+
+    def both_sides(self, table: Mapping[str, Any], source: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Look up the enroll and the test side of each trial in a table; `source` names its file in errors.
+
+        Raises:
+            UserError: the table lacks an id of the trials.
+        """
+        missing = next((name for name in self.ids if name not in table), None)
+        if missing is not None:
+            raise UserError(f"{source} has no line for utterance {missing}, which is in {self.path}; add it")
+        values = np.array([table[name] for name in self.ids])
+        return values[self.enroll], values[self.test]
 
     def part(self, start: int, stop: int | None = None) -> "ScoredTrials":
         """Some successive trials of these; of the bytes their share."""

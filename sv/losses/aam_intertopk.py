@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 from sv.errors import UserError
 from sv.losses.aam_softmax import AamSoftmax
 from sv.losses.cosine import add_angle
-from sv.losses.shard import Shard, entries
+from sv.losses.split import HeadPart, entries
 
 REFERENCE_MARGIN = 0.2  # the margin at which the configured top_margin is the one used
 LARGEST_TOP_MARGIN = 0.2  # with the largest margin, 1.5, still under pi / 2
@@ -50,23 +50,23 @@ class AamIntertopk(AamSoftmax):
             raise UserError(f"top_k is {top_k}; it must be 1 or more, as 5 is")
         self.top_margin, self.top_k = top_margin, top_k
 
-    def against_others(self, cosine: Tensor, row: Tensor, margin: float, shard: Shard | None) -> Tensor:
+    def against_others(self, cosine: Tensor, row: Tensor, margin: float, part: HeadPart | None) -> Tensor:
         others = cosine.detach()
         others = others.scatter(1, *entries(others, row, torch.full_like(others[:, 0], -torch.inf)))
         highest, column = others.topk(min(self.top_k, others.shape[1]), dim=1)  # (batch, k) each
         nearest = highest > -torch.inf
-        if shard is not None:
-            nearest &= self._nearest_of_all(highest, shard)
+        if part is not None:
+            nearest &= self._nearest_of_all(highest, part)
         value = cosine.gather(1, column)
         harder = add_angle(value, -self.top_margin * margin / REFERENCE_MARGIN)
         return cosine.scatter(1, column, torch.where(nearest, harder, value))
 
-    def _nearest_of_all(self, highest: Tensor, shard: Shard) -> Tensor:
+    def _nearest_of_all(self, highest: Tensor, part: HeadPart) -> Tensor:
         """Which of the highest (batch, k or fewer) of this process are among the k highest of all processes.
 
         One round more than the other losses need.
         """
         found = pad(highest, (0, self.top_k - highest.shape[1]), value=-torch.inf)  # (batch, k)
-        of_all = shard.gather(found.unsqueeze(0)).transpose(0, 1).flatten(1)  # (batch, size * k)
+        of_all = part.gather(found.unsqueeze(0)).transpose(0, 1).flatten(1)  # (batch, size * k)
         chosen = torch.zeros_like(of_all, dtype=torch.bool).scatter(1, of_all.topk(self.top_k, dim=1).indices, True)
-        return chosen.unflatten(1, (shard.size, self.top_k))[:, shard.rank, : highest.shape[1]]
+        return chosen.unflatten(1, (part.size, self.top_k))[:, part.rank, : highest.shape[1]]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sv.errors import UserError
-from sv.losses.shard import Shard, cross_entropy_of_shards, take
+from sv.losses.split import HeadPart, cross_entropy_of_parts, take
 
 
 class HeadOutput(NamedTuple):
@@ -38,7 +38,7 @@ class Head(nn.Module):
     Attributes:
         no_weight_decay: names of the parameters that must not be decayed.
         row_parameters: names of those with a row a speaker, which `split` shares out; none in a metric loss.
-        shard: this process's rows, if the head is split.
+        part: this process's rows, if the head is split.
         default_margin: the margin to train with at the end of the schedule.
         finetune_margin: the margin of large-margin fine-tuning; None: the default one.
         margin_range: the smallest margin, which changes nothing, and the largest that makes sense.
@@ -61,7 +61,7 @@ class Head(nn.Module):
             )
         self.embedding_dim = embedding_dim
         self.num_speakers = num_speakers
-        self.shard: Shard | None = None
+        self.part: HeadPart | None = None
 
     def forward(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         """Loss of a batch, in float32 whatever autocast says (float64 if the embedding is).
@@ -79,15 +79,15 @@ class Head(nn.Module):
             self.check_speakers(speaker)
         with torch.autocast(embedding.device.type, enabled=False):
             dtype = torch.promote_types(embedding.dtype, torch.float32)
-            if self.shard is None:
+            if self.part is None:
                 return self.compute(embedding.to(dtype), speaker, margin)
-            return self.compute_split(embedding.to(dtype), speaker, margin, self.shard)
+            return self.compute_split(embedding.to(dtype), speaker, margin, self.part)
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         """`forward`, when all is checked and widened."""
         raise NotImplementedError
 
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
         """`compute` by several processes, each with a batch of the same size; `loss` is the mean over all of them."""
         raise NotImplementedError
 
@@ -98,12 +98,12 @@ class Head(nn.Module):
             UserError: fewer speakers than processes; a loss without weight vectors.
         """
         if not self.row_parameters:
-            raise UserError(f"{type(self).__name__} has no weight vectors to share out; leave out shard_head")
+            raise UserError(f"{type(self).__name__} has no weight vectors to share out; leave out split_head")
         if size > self.num_speakers:
             raise UserError(f"{self.num_speakers} speakers can not be split over {size} processes; use fewer processes")
-        self.shard = Shard(rank, size, self.num_speakers)
+        self.part = HeadPart(rank, size, self.num_speakers)
         for name in self.row_parameters:
-            rows = self.get_parameter(name).detach()[self.shard.first : self.shard.last]
+            rows = self.get_parameter(name).detach()[self.part.first : self.part.last]
             setattr(self, name, nn.Parameter(rows.clone()))
 
     def start(self, margin: float) -> None:
@@ -134,7 +134,7 @@ class Head(nn.Module):
             )
 
 
-def split_softmax(moved: Tensor, logits: Tensor, row: Tensor, shard: Shard) -> HeadOutput:
+def split_softmax(moved: Tensor, logits: Tensor, row: Tensor, part: HeadPart) -> HeadOutput:
     """The output of a softmax of which each process has some speakers' logits.
 
     Args:
@@ -143,12 +143,12 @@ def split_softmax(moved: Tensor, logits: Tensor, row: Tensor, shard: Shard) -> H
         row: (batch,) of the true speaker, counted from the first here.
     """
     found = torch.stack([take(logits.detach(), row), logits.detach().amax(dim=1)])  # (2, batch)
-    of_all, arriving = shard.start_gather(found.unsqueeze(0))  # while the losses are exchanged
-    losses = cross_entropy_of_shards(moved, row)
+    of_all, arriving = part.start_gather(found.unsqueeze(0))  # while the losses are exchanged
+    losses = cross_entropy_of_parts(moved, row)
     arriving.wait()
     target, highest = of_all.unbind(dim=1)  # (size, batch) each
     correct = target.sum(dim=0) >= highest.amax(dim=0)
-    own = shard.own(len(losses) // shard.size)
+    own = part.own(len(losses) // part.size)
     return HeadOutput(losses.mean(), losses.detach()[own], correct[own])
 
 

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from sv.losses.cosine import cosine_matrix
 from sv.losses.head import Head, HeadOutput, check_scale, speaker_weight, split_softmax
-from sv.losses.shard import Shard, entries, take
+from sv.losses.split import HeadPart, entries, take
 
 
 class MarginSoftmax(Head):
@@ -34,12 +34,12 @@ class MarginSoftmax(Head):
         """What the true speaker's cosine counts as; any shape."""
         raise NotImplementedError
 
-    def against_others(self, cosine: Tensor, row: Tensor, margin: float, shard: Shard | None) -> Tensor:
+    def against_others(self, cosine: Tensor, row: Tensor, margin: float, part: HeadPart | None) -> Tensor:
         """What the cosines (batch, speakers) with other speakers than `row`'s count as: themselves, in most losses.
 
         Args:
             row: (batch,) of the true speaker; outside of the columns where it is another process's.
-            shard: the part whose speakers these are; None: they are all.
+            part: the part whose speakers these are; None: they are all.
         """
         return cosine
 
@@ -54,9 +54,9 @@ class MarginSoftmax(Head):
         cosine = self.cosines(embedding)
         return HeadOutput.of(self.losses(cosine, speaker, margin), cosine.argmax(dim=1) == speaker)
 
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
-        everyone, speakers = shard.gather_batch(embedding, speaker)
-        cosine, row = self.cosines(everyone), speakers - shard.first
-        moved = self.against_others(cosine, row, margin, shard)
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
+        everyone, speakers = part.gather_batch(embedding, speaker)
+        cosine, row = self.cosines(everyone), speakers - part.first
+        moved = self.against_others(cosine, row, margin, part)
         moved = moved.scatter(1, *entries(moved, row, self.moved(take(cosine, row), margin)))
-        return split_softmax(self.scale * moved, cosine, row, shard)
+        return split_softmax(self.scale * moved, cosine, row, part)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from sv.losses.pairs import Pairs, softplus
-from sv.losses.shard import entries
+from sv.losses.split import entries
 
 
 @dataclass

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
 from sv.losses.head import Head, HeadOutput, speaker_weight, split_softmax
-from sv.losses.shard import Shard
+from sv.losses.split import HeadPart
 
 
 class Softmax(Head):
@@ -32,10 +32,10 @@ class Softmax(Head):
         logits = self._logits(embedding)
         return HeadOutput.of(cross_entropy(logits, speaker, reduction="none"), logits.argmax(dim=1) == speaker)
 
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
-        everyone, speakers = shard.gather_batch(embedding, speaker)
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
+        everyone, speakers = part.gather_batch(embedding, speaker)
         logits = self._logits(everyone)
-        return split_softmax(logits, logits, speakers - shard.first, shard)
+        return split_softmax(logits, logits, speakers - part.first, part)
 
     def fit_bias(self, embedding: Tensor, speaker: Tensor, margin: float) -> None:
         nn.init.zeros_(self.bias)

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 from sv.errors import UserError
 from sv.losses.cosine import cosine_matrix
 from sv.losses.head import Head, HeadOutput, speaker_weight, split_softmax
-from sv.losses.shard import Shard, entries, take
+from sv.losses.split import HeadPart, entries, take
 
 
 def a_softmax(cosine: Tensor, norm: Tensor, speaker: Tensor, *, angle_factor: int, margin: float) -> Tensor:
@@ -79,10 +79,10 @@ class SphereFace(Head):
         losses = a_softmax(cosine, norm, speaker, angle_factor=self.angle_factor, margin=margin)
         return HeadOutput.of(losses, cosine.argmax(dim=1) == speaker)
 
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
-        everyone, speakers = shard.gather_batch(embedding, speaker)
-        row = speakers - shard.first
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
+        everyone, speakers = part.gather_batch(embedding, speaker)
+        row = speakers - part.first
         cosine = cosine_matrix(everyone, self.weight.to(embedding.dtype))  # (size * batch, rows)
         norm = torch.linalg.vector_norm(everyone, dim=1, keepdim=True)  # (size * batch, 1)
         target = annealed_angle(take(cosine, row), self.angle_factor, margin)
-        return split_softmax(norm * cosine.scatter(1, *entries(cosine, row, target)), cosine, row, shard)
+        return split_softmax(norm * cosine.scatter(1, *entries(cosine, row, target)), cosine, row, part)

@@ -23,7 +23,7 @@ from sv.losses.fused import pair_sums
 from sv.losses.head import Head, HeadOutput, check_scale, speaker_weight
 from sv.losses.known import with_gradients
 from sv.losses.pairs import Gradient, MarginOn, MarginType, Pairs, softplus
-from sv.losses.shard import Shard
+from sv.losses.split import HeadPart
 
 _BIAS_STEP = 1e-3  # that `fit_bias` ends with
 _HIGHEST_T = 100  # 2^t is a float32
@@ -125,18 +125,18 @@ class SphereFace2(Head):
         return HeadOutput(loss, sums.losses, sums.target > sums.hardest)
 
     @_disable_dynamo
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, shard: Shard) -> HeadOutput:
+    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
         x, weight, bias = self._inputs(embedding)
-        everyone, speakers = shard.gather_batch(x.detach(), speaker)
-        sums = pair_sums(everyone, weight, bias, speakers, self.pairs, margin, first=shard.first)
-        embedding_grad, arriving = shard.start_sum(sums.embedding_grad)
+        everyone, speakers = part.gather_batch(x.detach(), speaker)
+        sums = pair_sums(everyone, weight, bias, speakers, self.pairs, margin, first=part.first)
+        embedding_grad, arriving = part.start_sum(sums.embedding_grad)
         found = torch.cat([sums.losses, sums.target, sums.bias_grad.expand(1), sums.hardest])
-        of_all = shard.gather(found.unsqueeze(0))  # (size, 3 * batch + 1)
+        of_all = part.gather(found.unsqueeze(0))  # (size, 3 * batch + 1)
         batch = len(everyone)
         losses, target, bias_grad = of_all[:, :-batch].sum(dim=0).split([batch, batch, 1])
-        hardest, loss, own = of_all[:, -batch:].amax(dim=0), losses.mean(), shard.own(len(x))
+        hardest, loss, own = of_all[:, -batch:].amax(dim=0), losses.mean(), part.own(len(x))
         arriving.wait()
-        gradients = (x, embedding_grad.mul_(shard.size)), (weight, sums.weight_grad), (bias, bias_grad.reshape(()))
+        gradients = (x, embedding_grad.mul_(part.size)), (weight, sums.weight_grad), (bias, bias_grad.reshape(()))
         loss = with_gradients(loss, *gradients) if torch.is_grad_enabled() else loss
         return HeadOutput(loss, losses[own], (target > hardest)[own])
 

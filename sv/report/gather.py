@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sv.embeddings.experiment import folder_name
 from sv.errors import UserError, log
-from sv.experiment import folder_name
 from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors, sha256_of
-from sv.scoring.breakdown import speaker_words
-from sv.scoring.counters import KindCounter
-from sv.scoring.metrics import SortedScores
-from sv.scoring.results import Results, read_results
+from sv.metrics.breakdown import speaker_words
+from sv.metrics.error_rates import SortedScores
+from sv.metrics.results import Results, read_results
+from sv.metrics.score_counts import KindCounter
 
 Doubles = NDArray[np.float64]
 Error = tuple[str, str, str, float]  # kind of trial, enroll, test, score

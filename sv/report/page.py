@@ -7,10 +7,10 @@ from html import escape
 from pathlib import Path
 
 from sv.io import DataDir, atomic_write
+from sv.metrics.breakdown import Part
+from sv.metrics.results import part_of_json, table_measures
 from sv.report import plots
 from sv.report.gather import ScoreFacts, ScoreSet, System, corpus_facts, read_facts, read_map
-from sv.scoring.breakdown import Part
-from sv.scoring.results import part_of_json, table_measures
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #6b6b6b; }

@@ -15,8 +15,8 @@ from scipy.stats import norm
 
 from sv.errors import UserError
 from sv.io import atomic_write
+from sv.metrics.error_rates import Ranked, SortedScores
 from sv.report.gather import ScoreFacts, System
-from sv.scoring.metrics import Ranked, SortedScores
 
 COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
 _TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999])

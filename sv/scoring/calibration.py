@@ -23,8 +23,8 @@ from scipy.special import expit, logit
 
 from sv.errors import UserError
 from sv.io import atomic_write, read_json
-from sv.scoring.llr import bayes_threshold
-from sv.scoring.metrics import sort_scores
+from sv.metrics.cllr import bayes_threshold
+from sv.metrics.error_rates import sort_scores
 
 Doubles = NDArray[np.float64]
 

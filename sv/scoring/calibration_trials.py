@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.scoring.breakdown import speaker_words
+from sv.metrics.breakdown import speaker_words
 
 Pair = tuple[str, str]
 _ENUMERATE = 2000  # up to so many utterances all pairs are listed

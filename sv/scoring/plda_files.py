@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from sv.errors import UserError
-from sv.io import DoneMark, atomic_write, read_json, read_matrix, read_vector
+from sv.io import atomic_write, read_json, read_matrix, read_vector
 from sv.io.ark import encode
+from sv.jobs import DoneMark
 from sv.scoring.plda import Plda
 from sv.scoring.projection import Projection
 from sv.scoring.speakers import Doubles

@@ -8,7 +8,7 @@ whose ratio is the greater by the lesser and has no bound where a cohort mean is
     cohort      mean of the side's scores with the cohort, columns 7 and 8 of a normalized score file
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,7 @@ class Features:
         """
         columns = [scores.values]
         for found in self._tables.values():
-            columns += factors(*(_cohort_means(scores) if found is None else both_sides(scores, *found)))
+            columns += factors(*(_cohort_means(scores) if found is None else scores.both_sides(*found)))
         return np.column_stack(columns)
 
 
@@ -104,16 +104,3 @@ def _table(measure: str, data_dir: Path | None, xvector_scp: Path | None) -> tup
         raise UserError("quality measure magnitude: no xvector.scp is given")
     vectors = read_embeddings(xvector_scp)
     return dict(zip(vectors.ids, np.linalg.norm(vectors.matrix, axis=1).tolist(), strict=True)), xvector_scp
-
-
-def both_sides(scores: ScoredTrials, table: Mapping[str, Any], source: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """What a table holds of the enroll and of the test side of each trial.
-
-    Raises:
-        UserError: it lacks an id of the trials.
-    """
-    missing = next((name for name in scores.ids if name not in table), None)
-    if missing is not None:
-        raise UserError(f"{source} says nothing of utterance {missing}, which is in {scores.path}; add it")
-    values = np.array([table[name] for name in scores.ids])
-    return values[scores.enroll], values[scores.test]

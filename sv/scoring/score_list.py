@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sv.errors import log
 from sv.io import Trials, atomic_write, check_both_kinds, read_trials, write_scores
+from sv.io.columns import byte_bar
 
 Column = NDArray[np.floating[Any]]
 
@@ -48,9 +48,3 @@ def score_list(
             bar.update(block.num_bytes)
     log.info("%d scores in %s", count, scores)
     return count
-
-
-def byte_bar(path: Path, name: str = "") -> "tqdm[NoReturn]":
-    """Bar, on a terminal alone, of how much of a file has been read; under its own name or another."""
-    size = path.stat().st_size if path.is_file() else None
-    return tqdm(total=size, desc=name or path.name, unit="B", unit_scale=True, disable=None)

@@ -22,9 +22,9 @@ import numpy as np
 
 from sv.errors import UserError, log
 from sv.io import atomic_write, read_json
+from sv.metrics.error_rates import SortedScores, evaluate_sorted
 from sv.registry import suggest
 from sv.scoring.calibration import Calibration
-from sv.scoring.metrics import SortedScores, evaluate_sorted
 
 FILE = "thresholds.json"
 FALSE_ACCEPTS = (0.01, 0.001)

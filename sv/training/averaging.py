@@ -6,8 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from sv.embeddings.experiment import read_config
 from sv.errors import UserError, log
-from sv.experiment import read_config
 from sv.training.checkpoint import load_tensors, save_tensors
 
 _NAME = re.compile(r"model_(\d+)\.pt")

@@ -13,9 +13,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sv.embeddings.encoder import parse_gpus
 from sv.errors import UserError
-from sv.inference import parse_gpus
-from sv.process import die_with_parent
+from sv.jobs.process import die_with_parent
 
 TIMEOUT = timedelta(minutes=30)  # the first process may read a long list while the others wait
 
@@ -115,7 +115,7 @@ def visible_gpus(gpus: str) -> list[str]:
     """What CUDA_VISIBLE_DEVICES has to be for --gpus, whose numbers count those that are visible now.
 
     Raises:
-        UserError: as `sv.inference.parse_gpus`.
+        UserError: as `sv.embeddings.encoder.parse_gpus`.
     """
     numbers = parse_gpus(gpus)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")

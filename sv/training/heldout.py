@@ -11,7 +11,7 @@ from torch import nn
 from sv.data import CropReader, UttIndex, WaveReader, uniform
 from sv.errors import UserError, log
 from sv.io import base_speaker, iter_table
-from sv.scoring import eer
+from sv.metrics.error_rates import eer
 from sv.training.distributed import World
 
 _SPEAKER_STREAM, _UTT_STREAM = 101, 102  # of random numbers, apart from those of the crops

@@ -15,16 +15,16 @@ from torch.nn import functional
 
 from sv.config import Config
 from sv.data import Batch
+from sv.embeddings.encoder import load_state
+from sv.embeddings.experiment import existing_model
 from sv.errors import UserError, log
-from sv.experiment import existing_model
-from sv.inference import load_state
 from sv.io import read_table
 from sv.losses import Head, HeadOutput, build_head
 from sv.models import build_model, load_backbone
 from sv.models.loading import HEAD_PREFIX
 from sv.training.distributed import World
 from sv.training.schedules import Margin
-from sv.training.shards import own_head, whole_head
+from sv.training.split_head import own_head, whole_head
 
 SAMPLE = 512  # utterances that a bias is fitted to
 
@@ -54,7 +54,7 @@ class SpeakerNet(nn.Module):
 
     def split_parameters(self) -> set[int]:
         """The ids of parameters of which this process has some rows, and others the rest."""
-        if self.head.shard is None:
+        if self.head.part is None:
             return set()
         return {id(self.head.get_parameter(name)) for name in self.head.row_parameters}
 

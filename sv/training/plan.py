@@ -6,12 +6,12 @@ from pathlib import Path
 import torch
 
 from sv.config import Config
-from sv.disk import in_words
+from sv.jobs.disk import in_words
 from sv.training.checkpoint import find_damage
 from sv.training.dataset import read_data
 from sv.training.distributed import World
-from sv.training.experiment import Experiment, check_arks
 from sv.training.network import build_network
+from sv.training.run import Experiment, check_arks
 from sv.training.schedules import LearningRate, Margin
 from sv.training.trainer import Place, is_model_due
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from sv.config import Config, DataloaderArgs, Override, first_difference, load_config
+from sv.embeddings.experiment import existing_model, find_model, read_config
 from sv.errors import UserError
-from sv.experiment import existing_model, find_model, read_config
 from sv.losses import LOSSES, build_head
 from sv.models import MODELS, build_model
 
@@ -44,7 +44,7 @@ FLAGS: Mapping[str, Flag] = {
     "lr": Flag("scheduler_args.initial_lr", "learning rate, before it is scaled with the batch"),
     "head_init": Flag("head_init", "the head's start from another's model: auto, load, class_means or random"),
     "precision": Flag("precision", "fp32, bf16 or fp16"),
-    "shard_head": Flag("shard_head", "true: each training process owns the weight vectors of some speakers"),
+    "split_head": Flag("split_head", "true: each training process owns the weight vectors of some speakers"),
     "sync_bn": Flag("sync_bn", "true: batch norm over the batches of all training processes (GPUs)"),
     "heldout_speakers": Flag("heldout_speakers", "training speakers set aside to measure the EER"),
 }
@@ -137,7 +137,7 @@ def resolve(config: Config, where: str) -> Config:
     if GROUP_OPTION in loss_args:
         loss_args[GROUP_OPTION] = loader_args.utts_per_speaker
     head = build_head(config.loss, 1, 2, loss_args)  # a tiny one, to ask it what it can
-    if config.shard_head:
+    if config.split_head:
         head.split(0, 1)
     final = config.margin_update.final_margin
     if final is None:

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from sv.bad_utts import BadUtts
 from sv.config import Config
 from sv.data import Batch, Loader
 from sv.errors import UserError, log
+from sv.jobs.bad_utts import BadUtts
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, save_tensors
 from sv.training.distributed import World
-from sv.training.guard import NonFiniteGuard
+from sv.training.divergence import NonFiniteGuard
 from sv.training.heldout import HeldoutTest
 from sv.training.monitor import Clock, Meter, Monitor
 from sv.training.network import SpeakerNet
 from sv.training.optimizer import build_optimizer, match_layout
 from sv.training.schedules import LearningRate, Margin
-from sv.training.shards import own_optimizer, whole_optimizer
+from sv.training.split_head import own_optimizer, whole_optimizer
 
 _CHECK_STEPS = 20  # where a check waits for a GPU or for other processes
 _SMALLEST_SCALE = 1e-6
@@ -90,10 +90,10 @@ class Trainer:
         self.place = Place()
         self.meter, self.clock = Meter(world), Clock()
         self.optimizer = build_optimizer(net, config)
-        self.scaler = _make_scaler(world, net.head.shard is not None, enabled=config.precision == "fp16")
+        self.scaler = _make_scaler(world, net.head.part is not None, enabled=config.precision == "fp16")
         self.steps_per_epoch = loader.sampler.steps
         self._parallel: nn.Module = net
-        if net.head.shard is not None:  # its rows are of this process alone, and its other gradients are summed already
+        if net.head.part is not None:  # its rows are of this process alone, and its other gradients are summed already
             net.wrap_backbone(lambda encoder: DistributedDataParallel(encoder, broadcast_buffers=False))
         elif world.size > 1:
             self._parallel = DistributedDataParallel(net, broadcast_buffers=False)
@@ -222,7 +222,7 @@ class Trainer:
         return self.heldout.eer(self.net.backbone, self.world)
 
     def _save_model(self, name: str) -> None:
-        if self.world.is_main or self.net.head.shard is not None:
+        if self.world.is_main or self.net.head.part is not None:
             state = self.net.flat_state()
         if self.world.is_main:
             save_tensors(state, self.models / name)

@@ -10,9 +10,9 @@ from sv.losses import LOSSES
 from sv.scoring.thresholds import read_thresholds
 from sv.training import rng
 from sv.training.distributed import World
-from sv.training.experiment import train
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts
 from sv.training.network import build_network, read_model
+from sv.training.run import train
 from sv.training.system import make_system
 from tests.egs.recipe import eer_of, evaluate_untrained
 

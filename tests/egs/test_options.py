@@ -46,7 +46,7 @@ def test_help_prints_options_with_defaults(run, recipe):
             ["--head-init", "load"], "head_init is load, but there is no model to start from", marks=pytest.mark.slow
         ),
         pytest.param(
-            ["--shard-head", "true", "--loss", "ge2e"],
+            ["--split-head", "true", "--loss", "ge2e"],
             "Ge2e has no weight vectors to share",
             marks=pytest.mark.slow,
         ),

@@ -19,18 +19,18 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from sv.audio import read_wav
+from sv.audio.files import read_wav
+from sv.audio.tar_shards import Recording, check_shard, read_entries, write_shard
 from sv.config import load_config
 from sv.data import read_index
 from sv.errors import UserError
 from sv.io import DataDir, read_enroll_map, read_matrix, read_scored_trials, read_table, read_trials, read_vectors
 from sv.io.ark import ArkWriter
+from sv.metrics.results import KEYS, read_results
 from sv.scoring.calibration import load_calibration
 from sv.scoring.plda import Plda
 from sv.scoring.plda_files import decode_plda, encode_plda
-from sv.scoring.results import KEYS, read_results
 from sv.scoring.thresholds import read_thresholds
-from sv.shards import Recording, check_shard, read_entries, write_shard
 from sv.training.network import read_model
 
 MOST_MEMORY = 32 << 20  # bytes; the valid files are of kilobytes

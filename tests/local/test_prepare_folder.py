@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from local.prepare_folder import choose_test_speakers, main, speaker_ids
-from sv.audio import Utterances
+from sv.audio.files import Utterances
 from sv.data import WavSource
 from sv.errors import UserError
 from sv.io import DataDir, read_table

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sv.io import read_scored_trials
-from sv.scoring.llr import act_dcf
-from sv.scoring.metrics import min_dcf
+from sv.metrics.cllr import act_dcf
+from sv.metrics.error_rates import min_dcf
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,10 +13,10 @@ import pytest
 import soundfile
 import torch
 
-from sv.audio import read_wav
+from sv.audio.features import energy_vad, log_energy
+from sv.audio.files import read_wav
 from sv.config import FbankConfig
 from sv.errors import UserError
-from sv.features import energy_vad, log_energy
 from sv.io import read_table, write_table
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -18,10 +18,10 @@ import torch
 import yaml
 
 from steps import make_fbank
-from sv.audio import read_wav
+from sv.audio.features import Fbank, dither_noise
+from sv.audio.files import read_wav
 from sv.config import FbankConfig
 from sv.errors import UserError
-from sv.features import Fbank, dither_noise
 from sv.io import read_matrix, read_table, sha256_of, write_table
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sv.audio import read_wav
-from sv.data.shards import ShardSource
+from sv.audio.files import read_wav
+from sv.data.tar_source import ShardSource
 from sv.io import read_table, sha256_of, write_table
 
 Run = Callable[..., CompletedProcess[str]]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sv.io import ArkWriter, Vectors, read_scored_trials, read_vectors
-from sv.scoring import eer
+from sv.metrics.error_rates import eer
 from sv.scoring.plda_files import read_backend
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

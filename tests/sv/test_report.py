@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from sv.metrics.error_rates import sort_scores
 from sv.report import plots
 from sv.report.gather import ScoreFacts, ScoreSet, System
 from sv.report.page import Html, _by_curve, _det_caption, table
-from sv.scoring.metrics import sort_scores
 
 
 def test_cells_are_escaped() -> None:

@@ -14,8 +14,8 @@ import torch
 
 from sv import Verifier
 from sv.config import parse_config, save_config
+from sv.embeddings.encoder import MAX_FRAMES
 from sv.errors import UserError
-from sv.inference import MAX_FRAMES
 from sv.models import build_model
 from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds

@@ -1,4 +1,4 @@
-"""tools/guard.sh: nothing is left behind by a script that is killed. Its locks: tests/sv/io/test_lock.py."""
+"""tools/guard.sh: nothing is left behind by a script that is killed. Its locks: tests/sv/jobs/test_lock.py."""
 
 import os
 import signal

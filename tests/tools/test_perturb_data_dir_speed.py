@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sv.durations import least_samples
+from sv.audio.durations import least_samples
 
 MakeDataDir = Callable[..., Path]
 Read = Callable[[Path], dict[str, str]]
@@ -37,7 +37,7 @@ def test_perturb_speed(data_dir: Path, ok: Say, valid: Check, read: Read, snapsh
 
 
 def test_perturbed_audio_is_read_by_our_own_reader(data_dir: Path, ok: Say, read: Read) -> None:
-    from sv.audio import parse_source
+    from sv.audio.files import parse_source
 
     (data_dir / "wav.scp").write_text((data_dir / "wav.scp").read_text().replace("/audio/", "/my audio/it's "))
     ok("perturb_data_dir_speed.sh", "1.1", "data", "fast")

@@ -6,13 +6,13 @@ import soundfile
 import torch
 from torchaudio.functional import resample
 
+from sv.audio.features import Fbank
+from sv.audio.telephone import telephone
 from sv.config import AugmentArgs, parse_config
 from sv.data import Augmenter, Loader, OnlineDataset, UtteranceSampler, WavSource, uniform
 from sv.data.augmenter import CLEAN, NOISE, REVERB
 from sv.errors import UserError
-from sv.features import Fbank
 from sv.io import write_table
-from sv.telephone import telephone
 
 RATE, UTTS = 16000, 40
 SPEEDS = [0.9, 1.1]

@@ -5,10 +5,10 @@ import pytest
 import soundfile
 import torch
 
+from sv.audio.features import Fbank
 from sv.config import FbankConfig
 from sv.data import WaveReader, index_waves, open_waves
 from sv.errors import UserError
-from sv.features import Fbank
 from sv.io import write_table
 
 RATE = 16000

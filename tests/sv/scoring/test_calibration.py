@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
+from sv.metrics.cllr import act_dcf
+from sv.metrics.error_rates import min_dcf, sort_scores
 from sv.scoring.calibration import fit, load_calibration, posterior
 from sv.scoring.calibration_trials import draw_calibration_trials, read_groups
-from sv.scoring.llr import act_dcf
-from sv.scoring.metrics import min_dcf, sort_scores
 from sv.scoring.thresholds import add_thresholds, find_thresholds, no_threshold, read_thresholds, threshold_at
 
 

@@ -7,8 +7,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import Vectors, read_trials
-from sv.scoring import cosine_scores, enroll_models, unit_vectors
-from sv.scoring.cosine import pair_dots
+from sv.scoring.cosine import cosine_scores, enroll_models, pair_dots, unit_vectors
 
 IDS = ["a1", "a2", "b1", "b2"]
 

@@ -9,7 +9,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import Trials, Vectors, read_trials, write_scores
-from sv.scoring import enroll_models, unit_vectors
+from sv.scoring.cosine import enroll_models, unit_vectors
 from sv.scoring.norm import ScoreNorm, magnitudes, model_magnitudes
 
 IDS = [f"u{i}" for i in range(9)]

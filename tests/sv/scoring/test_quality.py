@@ -55,7 +55,7 @@ def test_what_is_missing_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown quality measure 'durations'; did you mean 'duration'"):
         Features(["durations"])
     write_table(tmp_path / "utt2dur", {"a": 2.0, "b": 8.0})
-    with pytest.raises(UserError, match="utt2dur says nothing of utterance c, "):
+    with pytest.raises(UserError, match="utt2dur has no line for utterance c, "):
         Features(["duration"], data_dir=tmp_path).of(scores)
     (tmp_path / "O.score").write_text("a b 0.5 target\n")
     with pytest.raises(UserError, match="no cohort means; they come with normalized scores"):

@@ -78,7 +78,7 @@ import logging, os, sys, torch
 from pathlib import Path
 from sv.errors import UserError
 from sv.training.distributed import join
-from sv.training.experiment import train
+from sv.training.run import train
 os.environ.update(env)
 torch.set_num_threads(threads)
 logging.basicConfig(filename=log, level=logging.INFO, format="%(message)s")
@@ -96,7 +96,7 @@ except UserError as error:
 def start_training() -> Callable[..., BaseProcess]:
     """Begin a training in a process of its own, forked from a server that has torch loaded; its log is exp_dir.log."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sv.training.experiment", "torch._dynamo"])
+    context.set_forkserver_preload(["sv.training.run", "torch._dynamo"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other tests
         forkserver.ensure_running()

@@ -10,7 +10,7 @@ from sv.errors import UserError
 from sv.training import compiling
 from sv.training.compiling import check_compiler
 from sv.training.distributed import World
-from sv.training.experiment import train
+from sv.training.run import train
 
 CPU = torch.device("cpu")
 WORLD = World(0, 1, CPU)
@@ -56,7 +56,7 @@ def test_two_processes_with_a_split_head_compile_and_end_with_the_weights_of_one
 ):
     common = {"freeze_batch_norm": True, "num_epochs": 2, "scheduler_args": {"initial_lr": 0.2, "warm_up_epoch": 1}}
     one = make_config(**common, dataloader_args={"batch_size": 8, "num_workers": 0})
-    two = make_config(**common, dataloader_args={"batch_size": 4, "num_workers": 0}, shard_head=True, compile=True)
+    two = make_config(**common, dataloader_args={"batch_size": 4, "num_workers": 0}, split_head=True, compile=True)
     processes = [start_training(one, data_dir, tmp_path / "one")]
     processes += [start_training(two, data_dir, tmp_path / "two", env=env) for env in worlds(2)]
     for process in processes:

@@ -12,7 +12,7 @@ from sv.errors import UserError
 from sv.io import read_table, write_table
 from sv.training.dataset import build_dataset, read_data, with_speed_copies
 from sv.training.distributed import World
-from sv.training.experiment import check_arks, train
+from sv.training.run import check_arks, train
 from sv.training.system import resolve
 from sv.training.trainer import Trainer
 

@@ -12,7 +12,7 @@ from sv.io import ArkWriter, read_matrix, read_table, write_table
 from sv.training.averaging import average
 from sv.training.checkpoint import load_tensors
 from sv.training.distributed import World
-from sv.training.experiment import train
+from sv.training.run import train
 from sv.training.system import make_fine_tuning, make_system
 from sv.training.trainer import Trainer
 

@@ -11,7 +11,7 @@ from sv.config import FbankConfig
 from sv.data import CropReader, WaveReader, WavSource, index_waves, read_index
 from sv.errors import UserError
 from sv.io import ArkWriter, base_speaker, write_table
-from sv.scoring import eer
+from sv.metrics.error_rates import eer
 from sv.training.distributed import World
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts, training_speakers
 

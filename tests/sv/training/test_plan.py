@@ -5,8 +5,8 @@ import json
 import torch
 
 from sv.training.distributed import World
-from sv.training.experiment import train
 from sv.training.plan import plan_training
+from sv.training.run import train
 
 ALONE = World(0, 1, torch.device("cpu"))
 

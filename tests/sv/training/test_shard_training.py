@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from sv.audio.durations import write_seconds
+from sv.audio.tar_shards import Recording, index_path, read_entries, write_shard
 from sv.config import Config
 from sv.data import MendedDataset
-from sv.durations import write_seconds
 from sv.io import write_table
-from sv.shards import Recording, index_path, read_entries, write_shard
 from sv.training.dataset import TrainingData, build_dataset, read_data
 
 RATE, MELS = 16000, 16

@@ -146,7 +146,7 @@ def test_every_flag_names_a_key_that_exists(path):
         "t": "2.0",
         "lambda": "0.6",
         "head_init": "load",
-        "shard_head": "true",
+        "split_head": "true",
         "sync_bn": "true",
         "train_feats": "ark",
         "data_type": "feat",

@@ -8,8 +8,8 @@ import torch
 import yaml
 
 from sv.config import save_config
+from sv.embeddings.encoder import load_encoder
 from sv.errors import UserError
-from sv.inference import load_encoder
 from sv.losses import build_head
 from sv.models import build_model
 from sv.training.schedules import LearningRate

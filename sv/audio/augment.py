@@ -1,0 +1,99 @@
+"""Rooms, noise, speed and masks on batches of waveforms and features, on CPU or GPU; no files, no random numbers.
+
+Whoever calls draws what is applied (sv/data/augmenter.py), so that the same draws give the same result. Levels: a room
+leaves the power of the speech as it was, and noise is added at its SNR to speech of any level. Nothing is clipped or
+scaled to a peak, since features are computed from float samples.
+"""
+
+from functools import lru_cache
+
+import torch
+from scipy.fft import next_fast_len
+from torch import Tensor, nn
+from torchaudio.transforms import Resample
+
+from sv.audio.files import resample_rates
+
+
+def mean_power(waveform: Tensor) -> Tensor:
+    """Mean square of each waveform: (batch, samples) -> (batch, 1)."""
+    return waveform.square().mean(-1, keepdim=True)
+
+
+def add_noise(speech: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
+    """Speech with noise, whose power over the whole waveform is `snr_db` below that of the speech.
+
+    No constant is added to either power: at any level of the speech the SNR is the one asked for. Silent speech stays
+    silent, and silent noise changes nothing.
+
+    Args:
+        speech: (batch, samples).
+        noise: (batch, samples) of any level.
+        snr_db: (batch,).
+    """
+    wanted = mean_power(speech) * 10 ** (-snr_db[:, None] / 10)  # (batch, 1)
+    power = mean_power(noise)
+    gain = torch.where(power > 0, (wanted / power).sqrt(), torch.zeros_like(power))
+    return speech + gain * noise
+
+
+def reverberate(speech: Tensor, rir: Tensor, peak: Tensor) -> Tensor:
+    """Speech in a room: convolved, moved back by the way of the direct sound, and of the power that it had.
+
+    As Kaldi's wav-reverberate with --shift-output and --normalize-output.
+
+    Args:
+        speech: (batch, samples).
+        rir: (batch, taps) impulse responses, filled up with zeros; what lies more than `samples` behind the peak has no
+            effect.
+        peak: (batch,) int64, tap of the direct sound.
+
+    Returns:
+        (batch, samples).
+    """
+    samples, taps = speech.shape[1], rir.shape[1]
+    before, after = int(peak.max()), int((taps - 1 - peak).max())
+    fft_length = next_fast_len(samples + max(before, after), real=True)
+    # tap k belongs at lag k - peak; lags below 0 stand at the end, as a circular convolution has them
+    place = (torch.arange(fft_length, device=rir.device) + peak[:, None]) % fft_length  # (batch, fft_length)
+    kernel = nn.functional.pad(rir, (0, fft_length - taps)).gather(1, place)
+    spectrum = torch.fft.rfft(speech, fft_length) * torch.fft.rfft(kernel)
+    wet = torch.fft.irfft(spectrum, fft_length)[:, :samples]
+    power = mean_power(wet)
+    gain = torch.where(power > 0, (mean_power(speech) / power).sqrt(), torch.zeros_like(power))
+    return wet * gain
+
+
+def change_speed(waveform: Tensor, sample_rate: int, speed: float) -> Tensor:
+    """What sox's `speed` does: faster and higher above 1; (batch, samples) -> (batch, samples / speed, rounded up)."""
+    if speed == 1.0:
+        return waveform
+    resampled: Tensor = _resampler(*resample_rates(sample_rate, speed), waveform.device)(waveform)
+    return resampled
+
+
+@lru_cache(maxsize=32)
+def _resampler(old: int, new: int, device: torch.device) -> nn.Module:
+    return Resample(old, new).to(device)
+
+
+def samples_needed(samples: int, sample_rate: int, speed: float) -> int:
+    """Samples of which `change_speed` makes `samples`, or some more."""
+    old, new = resample_rates(sample_rate, speed)
+    return (samples - 1) * old // new + 1
+
+
+def mask(features: Tensor, start: Tensor, length: Tensor, *, dim: int) -> Tensor:
+    """SpecAugment (Park et al., 2019, arXiv 1904.08779): features with bands of zeros, others for each sample.
+
+    Zero is the mean where the mean was subtracted.
+
+    Args:
+        features: (batch, frames, mels).
+        start, length: (batch, masks) int64, in frames or mels; a length of 0 masks nothing.
+        dim: 1 to mask frames, 2 to mask mels.
+    """
+    position = torch.arange(features.shape[dim], device=features.device)
+    inside = (position >= start[..., None]) & (position < (start + length)[..., None])  # (batch, masks, positions)
+    hidden = inside.any(1)
+    return features.masked_fill(hidden[:, :, None] if dim == 1 else hidden[:, None, :], 0.0)

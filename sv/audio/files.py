@@ -1,0 +1,397 @@
+"""Waveforms from files, from segments of files, and as speed-perturbed copies; mono, checked, float32 in [-1, 1].
+
+What stands behind an id in `wav.scp`:
+
+    corpora/vox1/wav/id10001/x/00001.wav                a file that libsndfile reads: WAV, FLAC, SPHERE, OGG, MP3, ...
+    sox -t wav PATH -t wav - speed 0.9 |                Kaldi's speed copy; worked out here, sox is not run
+    any other command |                                 writes a WAV file; run only where `allow_pipes` says so
+
+An error names the file, what is wrong with it and what to do; it does not know the utterance, which a caller adds.
+"""
+
+import io
+import math
+import os
+import re
+import shlex
+import struct
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from sv.audio.durations import outside, segment_span
+from sv.errors import UserError
+from sv.io import DataDir
+
+Waveform = NDArray[np.float32]  # (samples,)
+
+ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64")  # of files that are read
+UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm")  # of audio that libsndfile does not read: to be converted
+
+_STREAM_SIZES = 0x7FFF0000  # chunk sizes from here on are what a program writes that can not know the length yet
+_LONGEST = 1 << 40  # samples; libsndfile's "length unknown" is more
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a header says; `samples` and `duration_s` are those of the speed copy where it is one."""
+
+    samples: int
+    sample_rate: int
+    channels: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.samples / self.sample_rate
+
+
+@dataclass(frozen=True)
+class Source:
+    """A `wav.scp` value taken apart: a file and its speed, or a command."""
+
+    path: str = ""
+    speed: float = 1.0
+    command: str = ""
+
+
+def parse_source(spec: str) -> Source:
+    """Take a `wav.scp` value apart.
+
+    Raises:
+        UserError: a speed copy whose factor is not a number from 0.1 to 10.
+    """
+    spec = spec.strip()
+    if not spec.endswith("|"):
+        return Source(path=spec)
+    command = spec[:-1].strip()
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    match words:
+        case ["sox", "-t", _, path, "-t", "wav", "-", "speed", factor] if path != "-":
+            if not re.fullmatch(r"\d+(\.\d+)?", factor) or not 0.1 <= float(factor) <= 10:
+                raise UserError(f"{spec[:200]}: speed {factor!r} is not a number from 0.1 to 10; mend wav.scp")
+            return Source(path=path, speed=float(factor))
+    return Source(command=command)
+
+
+def info(spec: str, allow_pipes: bool = False) -> AudioInfo:
+    """Length, rate and channels of a `wav.scp` value, from the header alone (a command has to be run).
+
+    Raises:
+        UserError: as `read_wav`, but rate and channels are returned, not checked.
+    """
+    source = parse_source(spec)
+    with _open(source, allow_pipes) as f:
+        header = AudioInfo(f.frames, f.samplerate, f.channels)
+    old, new = resample_rates(header.sample_rate, source.speed)
+    return replace(header, samples=-(-header.samples * new // old))
+
+
+def read_wav(
+    spec: str, sample_rate: int, allow_pipes: bool = False, start: int = 0, end: int | None = None
+) -> Waveform:
+    """Samples `start` to `end` of a `wav.scp` value, (samples,) float32 in [-1, 1].
+
+    Only the wanted part is decoded where the format can seek (WAV, FLAC) and the speed is not changed.
+
+    Args:
+        spec: what stands behind an id in `wav.scp`.
+        sample_rate: Hz; a file of another rate is refused.
+        allow_pipes: run commands; a `wav.scp` from elsewhere may hold any.
+        start, end: in samples of the (speed-perturbed) waveform; `end` None is its end.
+
+    Raises:
+        UserError: missing, unreadable, truncated or empty file, several channels, another rate, NaN, a range outside.
+    """
+    source = parse_source(spec)
+    name = source.path or f"{source.command} |"
+    with _open(source, allow_pipes) as f:
+        _check_format(f, name, sample_rate)
+        if source.speed != 1.0:
+            return _cut(change_speed(_decode(f, name, 0, f.frames), sample_rate, source.speed), name, start, end)
+        stop = f.frames if end is None else end
+        if not 0 <= start < stop <= f.frames:
+            raise outside(name, start, stop, f.frames)
+        return _decode(f, name, start, stop)
+
+
+def read_file(path: str, sample_rate: int) -> Waveform:
+    """A whole file, (samples,) float32 in [-1, 1]; as `read_wav`, but whatever its name says, it is no command."""
+    with _open(Source(path=path), allow_pipes=False) as f:
+        _check_format(f, path, sample_rate)
+        return _decode(f, path, 0, f.frames)
+
+
+def read_channel(
+    spec: str, choose: Callable[[AudioInfo], tuple[int, int, int]], allow_pipes: bool = False
+) -> tuple[Waveform, int]:
+    """A part of one channel of a file of any rate: noise and impulse responses come as they come.
+
+    Args:
+        spec: a file, not a speed copy.
+        choose: from the header the channel, the first sample and the one behind the last.
+        allow_pipes: run commands.
+
+    Returns:
+        (samples,) float32 in [-1, 1], and the rate in Hz.
+
+    Raises:
+        UserError: as `read_wav`, but any number of channels and any rate will do.
+    """
+    source = parse_source(spec)
+    with _open(source, allow_pipes) as f:
+        name = source.path or f"{source.command} |"
+        if f.frames == 0:
+            raise UserError(f"{name}: no samples; leave it out")
+        channel, start, stop = choose(AudioInfo(f.frames, f.samplerate, f.channels))
+        samples = _decode(f, name, start, stop)
+        return samples if samples.ndim == 1 else np.ascontiguousarray(samples[:, channel]), f.samplerate
+
+
+def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int) -> Waveform:
+    """As `read_wav`, from an open file.
+
+    Args:
+        file: at its beginning, able to seek.
+        name: of it, for errors.
+    """
+    with _open_sound(file, name) as f:
+        _check_format(f, name, sample_rate)
+        if not 0 <= start < end <= f.frames:
+            raise outside(name, start, end, f.frames)
+        return _decode(f, name, start, end)
+
+
+def sound_length(file: BinaryIO, name: str) -> tuple[int, int]:
+    """Samples and Hz of an open file, by its header.
+
+    Raises:
+        UserError: it can not be read, is empty, cut off, or has several channels.
+    """
+    if file.read(4) == b"RIFF":
+        _check_wav_size(file, name)
+    file.seek(0)
+    with _open_sound(file, name) as f:
+        _check_format(f, name, f.samplerate)
+        return f.frames, f.samplerate
+
+
+def change_speed(waveform: Waveform, sample_rate: int, speed: float) -> Waveform:
+    """What sox's `speed` does: faster and higher above 1, slower and lower below; (samples / speed,) float32."""
+    import torch  # takes seconds to load, and few need it
+    from torchaudio.functional import resample
+
+    old, new = resample_rates(sample_rate, speed)
+    return resample(torch.from_numpy(waveform), old, new).numpy()
+
+
+def resample_rates(sample_rate: int, speed: float) -> tuple[int, int]:
+    """Rates to resample from and to, without their common factor; played at the old rate, it is the other speed."""
+    old, new = round(sample_rate * speed), sample_rate
+    common = math.gcd(old, new)
+    return old // common, new // common
+
+
+def _open(source: Source, allow_pipes: bool) -> soundfile.SoundFile:
+    if source.command:
+        return _open_sound(io.BytesIO(_run(source.command, allow_pipes)), f"{source.command} |")
+    path = Path(source.path)
+    if not path.is_file():
+        what = "is a folder; give a file" if path.is_dir() else "does not exist; bring it back or correct the path"
+        raise UserError(f"{path} {what}")
+    f = _open_sound(source.path, source.path)
+    try:
+        if f.format in ("WAV", "WAVEX"):
+            with open(path, "rb") as plain:
+                _check_wav_size(plain, str(path))
+        if f.frames > _LONGEST:
+            raise UserError(f"{path}: its header does not say how long it is; write it again to a file")
+    except UserError:
+        f.close()
+        raise
+    return f
+
+
+def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
+    try:
+        return soundfile.SoundFile(file)
+    except (soundfile.SoundFileError, OSError) as error:
+        if isinstance(file, str) and os.path.getsize(file) == 0:
+            raise UserError(f"{name}: empty file; bring it back or leave it out") from error
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        remedy = "is it audio, and whole?"
+        if name.endswith((".m4a", ".mp4")):
+            remedy = "m4a has to be converted first (stage 1, or ffmpeg -i IN -ac 1 OUT)"
+        raise UserError(f"{name}: can not be read as audio ({reason}); {remedy}") from error
+
+
+def _run(command: str, allow_pipes: bool) -> bytes:
+    if not allow_pipes:
+        raise UserError(f"{command[:200]} |: a command in wav.scp is run only with --allow-pipes true; read it first")
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode != 0:
+        last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+        raise UserError(f"{command[:200]} |: ended with status {done.returncode}: {' '.join(last)[:200]}; mend wav.scp")
+    return done.stdout
+
+
+def _check_wav_size(file: BinaryIO, name: str) -> None:
+    """Compare the size of a WAV file's samples with the file's: libsndfile cuts the length without a word."""
+    total = file.seek(0, os.SEEK_END)
+    chunk = 12
+    while chunk + 8 <= total:
+        file.seek(chunk)
+        kind, size = struct.unpack("<4sI", file.read(8))
+        if kind == b"data":
+            if chunk + 8 + size > total and size < _STREAM_SIZES:
+                raise _truncated(name, f"{size} bytes of samples", f"{total - chunk - 8}")
+            return
+        chunk += 8 + size + size % 2
+
+
+def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
+    if f.channels != 1:
+        raise UserError(f"{name}: {f.channels} channels, 1 expected; make it mono first (sox IN OUT remix 1)")
+    if f.samplerate != sample_rate:
+        raise UserError(
+            f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first (sox IN -r {sample_rate} OUT), "
+            f"or take a system for {f.samplerate} Hz (dataset_args.fbank_args.sample_rate)"
+        )
+    if f.frames == 0:
+        raise UserError(f"{name}: no samples; bring it back or leave it out")
+
+
+def _decode(f: soundfile.SoundFile, name: str, start: int, stop: int) -> Waveform:
+    try:
+        if start:
+            f.seek(start)
+        waveform: Waveform = f.read(stop - start, dtype="float32")
+    except soundfile.SoundFileError as error:
+        reason = str(getattr(error, "error_string", error)).rstrip(".")
+        raise UserError(f"{name}: damaged or truncated ({reason}); bring it back or leave it out") from error
+    if len(waveform) != stop - start:
+        raise _truncated(name, f"{f.frames} samples", f"{start + len(waveform)}")
+    if f.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(waveform).all():
+        raise UserError(f"{name}: NaN or infinite samples; write it again or leave it out")
+    return waveform
+
+
+def _cut(waveform: Waveform, name: str, start: int, end: int | None) -> Waveform:
+    stop = len(waveform) if end is None else end
+    if not 0 <= start < stop <= len(waveform):
+        raise outside(name, start, stop, len(waveform))
+    return waveform[start:stop]
+
+
+def _truncated(name: str, promised: str, present: str) -> UserError:
+    return UserError(
+        f"{name}: truncated: the header promises {promised}, {present} are there; bring it back or leave it out"
+    )
+
+
+class Utterances:
+    """The waveforms of a data dir, whole files or `segments` of them.
+
+    Args:
+        data: the data dir.
+        sample_rate: Hz, of all files.
+        allow_pipes: run commands in wav.scp.
+
+    Attributes:
+        source: the file that lists them, `segments` or else `wav.scp`.
+        ids: in its order.
+    """
+
+    def __init__(self, data: DataDir, sample_rate: int, allow_pipes: bool = False) -> None:
+        self.data, self.sample_rate, self.allow_pipes = data, sample_rate, allow_pipes
+        self.source = data.audio_list
+        self.ids = data.utts
+        self._whole = lru_cache(maxsize=1)(self._read_whole)  # neighbors in `segments` share their recording
+        self._header = lru_cache(maxsize=64)(self._read_header)  # by several threads
+
+    def read(self, utt: str) -> Waveform:
+        """One waveform, (samples,) float32.
+
+        Raises:
+            UserError: as `read_wav`, with the utterance before it;
+                a segment of an unknown recording, or behind its end.
+        """
+        try:
+            if not self.data.segments:
+                return read_wav(self.data.wav_scp[utt], self.sample_rate, self.allow_pipes)
+            return self._read_segment(*self.data.segments[utt])
+        except UserError as error:
+            raise UserError(f"{utt}: {error}") from error
+
+    def plain_file(self, utt: str) -> str:
+        """The file that is an utterance as it stands; "" where it is a segment, a speed copy or a command's output."""
+        source = Source() if self.data.segments else parse_source(self.data.wav_scp[utt])
+        return source.path if source.speed == 1.0 else ""
+
+    def duration(self, utt: str) -> float:
+        """Seconds that `read` gives of an utterance, by `segments` and the header of its file.
+
+        Where the recording of a segment is a command that may not run, its end is taken for there.
+
+        Raises:
+            UserError: as `read`, as far as headers tell.
+        """
+        try:
+            if not self.data.segments:
+                return self._header(self.data.wav_scp[utt]).duration_s
+            recording, start_s, end_s = self.data.segments[utt]
+            spec = self._spec_of(recording)
+            if not self.allow_pipes and parse_source(spec).command:
+                return end_s - start_s
+            header = self._header(spec)
+            start, end = segment_span(recording, start_s, end_s, header.samples, header.sample_rate)
+            return (end - start) / header.sample_rate
+        except UserError as error:
+            raise UserError(f"{utt}: {error}") from error
+
+    def _read_segment(self, recording: str, start_s: float, end_s: float) -> Waveform:
+        spec = self._spec_of(recording)
+        if spec.endswith("|"):
+            waveform = self._whole(spec)
+            start, end = segment_span(recording, start_s, end_s, len(waveform), self.sample_rate)
+            return waveform[start:end]
+        start, end = segment_span(recording, start_s, end_s, self._header(spec).samples, self.sample_rate)
+        return read_wav(spec, self.sample_rate, False, start, end)
+
+    def _spec_of(self, recording: str) -> str:
+        if recording not in self.data.wav_scp:
+            raise UserError(f"recording {recording} is not in {self.data.path / 'wav.scp'}; run tools/fix_data_dir.sh")
+        return self.data.wav_scp[recording]
+
+    def _read_whole(self, spec: str) -> Waveform:
+        return read_wav(spec, self.sample_rate, self.allow_pipes)
+
+    def _read_header(self, spec: str) -> AudioInfo:
+        return info(spec, self.allow_pipes)
+
+
+def estimate_hours(data_dir: Path, sample_rate: int, sample: int = 200) -> float:
+    """Hours of all utterances of a data dir: from `utt2dur`, or else from the headers of some of them.
+
+    0.0 where commands would have to run.
+    """
+    data = DataDir(data_dir)
+    if (data_dir / "utt2dur").is_file():
+        return data.total_duration() / 3600
+    count, seconds = data.count_utts(), []
+    some = Utterances(DataDir(data_dir, rows=range(0, count, max(1, count // sample))), sample_rate)
+    for utt in some.ids:
+        try:
+            seconds.append(some.duration(utt))
+        except UserError:
+            continue  # the job that reads it will tell
+    return count * float(np.mean(seconds)) / 3600 if seconds else 0.0

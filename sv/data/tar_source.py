@@ -1,0 +1,141 @@
+"""Waveforms from tar shards: any part of any utterance is a read of its own, in any order."""
+
+import io
+import os
+import struct
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.audio.files import Waveform, read_sound
+from sv.audio.tar_shards import FilePart, read_entries, read_shard_list
+from sv.data.crops import allow_open_files
+from sv.errors import UserError
+
+Longs = NDArray[np.int64]
+
+_THREADS = 8  # that read indexes
+_HEAD_BYTES = 4096  # of a WAV file, in which its samples begin
+_MAKE_AGAIN = "make the shard again (steps/make_shards.sh --verify true)"
+_UNKNOWN, _ENCODED = -2, -1  # instead of the place where a WAV file's 16-bit samples begin
+
+
+class ShardSource:
+    """The utterances of a list of shards, as a `WaveSource`; 16-bit WAV is read in part, FLAC decoded in part.
+
+    Args:
+        shard_list: file with a path of a shard a line.
+        sample_rate: Hz, of all utterances.
+
+    Raises:
+        UserError: see `read_entries`; an utterance that comes twice, or of another rate.
+    """
+
+    def __init__(self, shard_list: str | Path, *, sample_rate: int = 16000) -> None:
+        self.path, self.sample_rate = Path(shard_list), sample_rate
+        self.shards = read_shard_list(self.path)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            entries = [
+                (entry.utt.encode(), shard, entry)
+                for shard, found in enumerate(pool.map(read_entries, self.shards))
+                for entry in found
+            ]
+        entries.sort(key=lambda row: row[:2])
+        for (before, one, _), (utt, other, entry) in pairwise(entries):
+            if before == utt:
+                raise UserError(f"{self.path}: {entry.utt} is in {self.shards[one]} and {self.shards[other]}; keep one")
+        self.utts: Sequence[str] = [entry.utt for _, _, entry in entries]
+        self.speakers = sorted({entry.spk for _, _, entry in entries}, key=str.encode)
+        number = {name: i for i, name in enumerate(self.speakers)}
+        self.speaker: Longs = np.array([number[entry.spk] for _, _, entry in entries], dtype=np.int64)
+        self.num_samples: Longs = np.array([entry.num_samples for _, _, entry in entries], dtype=np.int64)
+        self._shard = np.array([shard for _, shard, _ in entries], dtype=np.int32)
+        self._offset = np.array([entry.offset for _, _, entry in entries], dtype=np.int64)
+        self._size = np.array([entry.size for _, _, entry in entries], dtype=np.int64)
+        self._check_rate([entry.sample_rate for _, _, entry in entries])
+        is_wav = np.array([entry.ending == "wav" for _, _, entry in entries])
+        self._samples_at: Longs = np.where(is_wav, _UNKNOWN, _ENCODED)
+        self._files = [-1] * len(self.shards)
+        self._lock = threading.Lock()
+        allow_open_files(len(self.shards) + 512)
+
+    def read(self, utt: int, start: int, num_samples: int) -> Waveform:
+        fd = self._open(int(self._shard[utt]))
+        if self._samples_at[utt] == _UNKNOWN:
+            head = os.pread(fd, min(_HEAD_BYTES, int(self._size[utt])), int(self._offset[utt]))
+            place = find_samples(head)
+            self._samples_at[utt] = _ENCODED if place < 0 else self._offset[utt] + place
+        if self._samples_at[utt] >= 0:
+            return self._read_samples(fd, utt, start, num_samples)
+        with io.BufferedReader(FilePart(fd, int(self._offset[utt]), int(self._size[utt]))) as f:
+            try:
+                return read_sound(f, self._where(utt), self.sample_rate, start, start + num_samples)
+            except UserError as error:
+                raise UserError(f"{error}; {_MAKE_AGAIN}") from error
+
+    def close(self) -> None:
+        """Close the shards; the source is of no use after it."""
+        for fd in self._files:
+            if fd >= 0:
+                os.close(fd)
+        self._files = [-1] * len(self._files)
+
+    def _read_samples(self, fd: int, utt: int, start: int, num_samples: int) -> Waveform:
+        """16-bit samples, scaled as libsndfile scales them."""
+        place = int(self._samples_at[utt]) + 2 * start
+        end = int(self._offset[utt] + self._size[utt])
+        content = os.pread(fd, min(2 * num_samples, max(0, end - place)), place)
+        if start < 0 or len(content) != 2 * num_samples:
+            raise UserError(
+                f"{self._where(utt)}: samples {start} to {start + num_samples} wanted, it ends before; {_MAKE_AGAIN}"
+            )
+        waveform: Waveform = np.frombuffer(content, dtype="<i2").astype(np.float32)
+        waveform *= np.float32(1 / 32768)
+        return waveform
+
+    def _check_rate(self, rates: list[int]) -> None:
+        wrong = next((n for n, rate in enumerate(rates) if rate != self.sample_rate), None)
+        if wrong is not None:
+            raise UserError(
+                f"{self._where(wrong)}: {rates[wrong]} Hz, {self.sample_rate} Hz expected; resample it first, or set "
+                "fbank_args.sample_rate"
+            )
+
+    def _where(self, utt: int) -> str:
+        return f"{self.utts[utt]}: {self.shards[self._shard[utt]]}"
+
+    def _open(self, shard: int) -> int:
+        if self._files[shard] < 0:
+            with self._lock:
+                if self._files[shard] < 0:
+                    try:
+                        self._files[shard] = os.open(self.shards[shard], os.O_RDONLY | os.O_CLOEXEC)
+                    except FileNotFoundError:
+                        raise UserError(f"{self.shards[shard]} is gone; bring it back, or make it again") from None
+        return self._files[shard]
+
+
+def find_samples(head: bytes) -> int:
+    """Where the samples of a WAV file begin; -1 if they are not 16-bit mono, or it is no WAV file.
+
+    Args:
+        head: the file's first bytes.
+    """
+    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+        return -1
+    place, plain = 12, False
+    while place + 8 <= len(head):
+        name, size = struct.unpack_from("<4sI", head, place)
+        place += 8
+        if name == b"fmt " and place + 16 <= len(head):
+            tag, channels, _, _, _, bits = struct.unpack_from("<HHIIHH", head, place)
+            plain = (tag, channels, bits) == (1, 1, 16)
+        elif name == b"data":
+            return place if plain else -1
+        place += size + size % 2
+    return -1

@@ -1,0 +1,1 @@
+"""Embeddings: the experiment folder, the trained encoder, and extraction in parts by several jobs."""

@@ -1,0 +1,104 @@
+"""Marks that say a piece of work is whole: what was asked, what it read, what it wrote.
+
+A mark is a JSON file written last. Work counts as done only while its options and the content of its inputs are those
+of the mark, and its outputs have the size (and, when asked, the content) that the mark holds.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sv.errors import UserError
+from sv.io.atomic import atomic_write, sha256_of
+from sv.io.json_yaml import read_json
+
+
+@dataclass(frozen=True)
+class DoneMark:
+    """One mark.
+
+    Args:
+        path: the mark's own file, for instance fbank/vox1/.done.fbank.3
+        options: all that decides the result, as plain JSON values.
+        inputs: the files that decide the result; small ones, since their content is hashed at each look.
+    """
+
+    path: Path
+    options: Mapping[str, Any]
+    inputs: tuple[Path, ...] = ()
+
+    def stale(self, *, verify: bool = False) -> str:
+        """Why the work has to be done (again), or "" if it is done.
+
+        Args:
+            verify: compare the outputs' content with their checksums, not only their sizes.
+        """
+        try:
+            mark = read_json(self.path)
+        except FileNotFoundError:
+            return "not done yet"
+        except ValueError:
+            return f"{self.path} is damaged"
+        if not isinstance(mark, dict) or not {"options", "inputs", "outputs"} <= mark.keys():
+            return f"{self.path} is damaged"
+        if mark["options"] != json.loads(json.dumps(dict(self.options))):
+            return f"options differ from those of {self.path}"
+        if mark["inputs"] != {str(path): sha256_of(path) for path in self.inputs if path.is_file()}:
+            return f"inputs have changed since {self.path}"
+        return next(filter(None, (self._damage(name, about, verify) for name, about in mark["outputs"].items())), "")
+
+    def _damage(self, name: str, output: dict[str, Any], verify: bool) -> str:
+        path = self.path.parent / name
+        if not path.is_file():
+            return f"{path} is missing"
+        if path.stat().st_size != output["size"]:
+            return f"{path} has {path.stat().st_size} bytes instead of {output['size']}"
+        if verify and sha256_of(path) != output["sha256"]:
+            return f"{path} is damaged: its checksum is not the one in {self.path}"
+        return ""
+
+    def write(self, outputs: Iterable[Path], checksums: Mapping[Path, str] | None = None) -> None:
+        """Say that the work is done.
+
+        Args:
+            outputs: what was written; their names are kept relative to the mark.
+            checksums: SHA-256 of those that were hashed while they were written.
+        """
+        known = checksums or {}
+        mark = {
+            "options": dict(self.options),
+            "inputs": {str(path): sha256_of(path) for path in self.inputs if path.is_file()},
+            "outputs": {
+                os.path.relpath(path, self.path.parent): {
+                    "size": path.stat().st_size,
+                    "sha256": known.get(path) or sha256_of(path),
+                }
+                for path in outputs
+            },
+        }
+        with atomic_write(self.path) as f:
+            json.dump(mark, f, indent=1, sort_keys=True)
+            f.write("\n")
+
+
+def claim_folder(folder: Path, what: str, note: str, proof: Path) -> None:
+    """Make a folder that of one data dir: the work of two in one folder would overwrite each other.
+
+    Args:
+        folder: to be claimed.
+        what: is made there, for the error: "fbank archives".
+        note: name of the file in it that holds its data dir.
+        proof: what the data dir has while its work there is whole, or will have.
+
+    Raises:
+        UserError: it is that of another data dir.
+    """
+    ours, noted = proof.parent.resolve(), folder / note
+    owner = Path(noted.read_text().strip()) if noted.is_file() else ours
+    if owner != ours and (owner / proof.name).exists():
+        raise UserError(f"{folder} holds the {what} of {owner}; give {proof.parent} a folder of its own")
+    with atomic_write(noted) as f:
+        f.write(f"{ours}\n")

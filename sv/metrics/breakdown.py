@@ -1,0 +1,234 @@
+"""Error rates of parts of a trial list: by a column of a `trial2cond`, by duration, sex, age, or same video.
+
+Every part is measured on its own, EER and minDCF included; a part without trials of both kinds is listed without them.
+Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a man, in either order.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+from sv.io import DataDir, ScoredTrials, read_table
+from sv.metrics.error_rates import evaluate_sorted
+from sv.metrics.score_counts import KindCounter
+
+Words = NDArray[np.str_]  # (trials,)
+
+DURATIONS_S = (3.0, 6.0)  # shorter side of a trial: below, between, above
+AGES = (10, 18)  # years
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a list.
+
+    Attributes:
+        by: what the list was parted by: "sex".
+        name: of the part: "f / f".
+        num_target, num_nontarget: trials.
+        eer: percent; None without trials of both kinds.
+        min_dcf: by p_target; empty without trials of both kinds.
+    """
+
+    by: str
+    name: str
+    num_target: int
+    num_nontarget: int
+    eer: float | None
+    min_dcf: dict[float, float]
+
+
+class PartCounter:
+    """Scores of every part of every condition, counted block by block."""
+
+    def __init__(self) -> None:
+        self._counters: dict[tuple[str, str], KindCounter] = {}
+        self._trials: Counter[str] = Counter()  # by condition
+        self._total = 0
+
+    def add(self, scores: ScoredTrials, conditions: Mapping[str, Words]) -> None:
+        """Take in further trials.
+
+        Raises:
+            UserError: scores without labels.
+        """
+        self._total += len(scores)
+        for by, words in conditions.items():
+            self._trials[by] += len(scores)
+            for name in np.unique(words).tolist():
+                self._counters.setdefault((by, name), KindCounter()).add(scores, words == name)
+
+    def parts(self, p_targets: Sequence[float] = (0.01, 0.05)) -> list[Part]:
+        """Every part, in the order of their names; of the conditions that all trials have."""
+        whole = [by for by, trials in self._trials.items() if trials == self._total]
+        names = [key for by in whole for key in sorted(self._counters) if key[0] == by]
+        return [_measured(by, name, self._counters[by, name], p_targets) for by, name in names]
+
+
+def _measured(by: str, name: str, counter: KindCounter, p_targets: Sequence[float]) -> Part:
+    counts = counter.target.total, counter.nontarget.total
+    if 0 in counts:
+        return Part(by, name, *counts, None, {})
+    metrics = evaluate_sorted(counter.sorted_scores(), p_targets)
+    return Part(by, name, *counts, metrics.eer, metrics.min_dcf)
+
+
+def conditions_of(
+    scores: ScoredTrials, conditions: Sequence[Callable[[ScoredTrials], dict[str, Words]]]
+) -> dict[str, Words]:
+    """All that `conditions` tell of the trials of a score file, or of a block of it.
+
+    Raises:
+        UserError: two tell something of one name; what they raise.
+    """
+    found: dict[str, Words] = {}
+    for tell in conditions:
+        words = tell(scores)
+        twice = sorted(found.keys() & words.keys())
+        if twice:
+            raise UserError(f"{scores.path}: two conditions are named {twice[0]!r}; rename the column of trial2cond")
+        found |= words
+    return found
+
+
+class Conditions:
+    """What a data dir tells about trials: duration, sex, age and video, as far as it has the tables; read once."""
+
+    def __init__(self, data: DataDir) -> None:
+        self._path = data.path
+        self._durations = data.utt2dur if (data.path / "utt2dur").is_file() else None
+        self._utt2spk = data.utt2spk if (data.path / "utt2spk").is_file() else {}
+        tables = {by: data.path / table for by, table in (("sex", "spk2gender"), ("age", "spk2age"))}
+        self._of_spk = {
+            by: (speaker_words(path), path) for by, path in tables.items() if self._utt2spk and path.is_file()
+        }
+
+    def of(self, scores: ScoredTrials) -> dict[str, Words]:
+        """Of the trials of a score file, or of a block of it.
+
+        Raises:
+            UserError: a table that lacks an utterance or speaker of the list.
+        """
+        found: dict[str, Words] = {}
+        if self._durations is not None:
+            shorter = np.minimum(*scores.both_sides(self._durations, self._path / "utt2dur"))
+            found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
+        for by, (of_spk, path) in self._of_spk.items():
+            words = {utt: self._word_of(utt, of_spk, path, scores.path) for utt in scores.ids}
+            found[by] = _pair_words(*scores.both_sides(words, path))
+        videos = {name: name.rsplit("/", 1)[0] for name in scores.ids if name.count("/") == 2}
+        if len(videos) == len(scores.ids):  # VoxCeleb's layout: speaker/video/utterance
+            one, other = scores.both_sides(videos, scores.path)
+            found["video"] = np.where(one == other, "same video", "other video")
+        return found
+
+    def _word_of(self, utt: str, of_spk: Mapping[str, str], path: Path, trials: Path) -> str:
+        spk = self._utt2spk.get(utt)
+        if spk is None:
+            raise UserError(f"{self._path / 'utt2spk'} says nothing of utterance {utt}, which is in {trials}; add it")
+        if spk not in of_spk:
+            raise UserError(
+                f"{path} says nothing of speaker {spk}, whose utterance {utt} is in {trials}; add a line for the "
+                f"speaker, or remove {path.name}"
+            )
+        return of_spk[spk]
+
+
+def speaker_words(path: Path) -> dict[str, str]:
+    """What a table such as spk2gender says of each speaker; of spk2age the band that the years lie in.
+
+    Raises:
+        UserError: the table is missing; an age that is no whole number.
+    """
+    words = dict(read_table(path))
+    if path.name != "spk2age":
+        return words
+    return {spk: str(_bands(np.array([_years(years, spk, path)]), AGES, "")[0]) for spk, years in words.items()}
+
+
+class Trial2Cond:
+    """What lines `enroll test word ...` tell about trials; a first line `enroll test NAME ...` names the columns.
+
+    Raises:
+        UserError: no such file, or an empty one; lines of different widths, two columns of one name, a trial that has
+            two conditions.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise UserError(f"{path} {what}; give a file with lines 'enroll test condition ...'")
+        self._path = path
+        self._names: list[str] = []
+        self._words: dict[tuple[str, str], list[str]] = {}
+        with path.open(encoding="utf-8", errors="replace") as f:  # as ids of score files are read
+            for number, line in enumerate(f, 1):
+                self._add(line.split(), number)
+        if not self._names:
+            raise UserError(f"{path} is empty; give a file with lines 'enroll test condition ...'")
+
+    def _add(self, row: list[str], number: int) -> None:
+        if not row:
+            return
+        if len(row) != len(self._names or row[2:]) + 2 or len(row) < 3:
+            raise UserError(
+                f"{self._path}:{number}: expected 'enroll test condition ...', as many columns in every line"
+            )
+        pair, words = (row[0], row[1]), [sys.intern(word) for word in row[2:]]
+        if not self._names:
+            if pair == ("enroll", "test"):
+                if len(set(words)) < len(words):
+                    raise UserError(f"{self._path}:{number}: two columns have the same name; rename one")
+                self._names = words
+                return
+            self._names = [f"column {column}" for column in range(3, len(row) + 1)]
+        if self._words.setdefault(pair, words) != words:
+            here, above = " ".join(words), " ".join(self._words[pair])
+            raise UserError(
+                f"{self._path}:{number}: the trial of {pair[0]} and {pair[1]} is {here!r} here and {above!r} above; "
+                "leave one of the lines"
+            )
+
+    def of(self, scores: ScoredTrials) -> dict[str, Words]:
+        """Of the trials of a score file, or of a block of it.
+
+        Raises:
+            UserError: a trial that the file does not hold.
+        """
+        found = []
+        for row, (enroll, test) in enumerate(zip(scores.enroll.tolist(), scores.test.tolist(), strict=True)):
+            pair = scores.ids[enroll], scores.ids[test]
+            if pair not in self._words:
+                raise UserError(
+                    f"{scores.path}:{scores.first_line + row}: the trial of {pair[0]} and {pair[1]} is not in "
+                    f"{self._path}; add it"
+                )
+            found.append(self._words[pair])
+        return {name: np.array(words) for name, words in zip(self._names, zip(*found, strict=True), strict=True)}
+
+
+def _pair_words(one: Words, other: Words) -> Words:
+    """Both words of each trial, the lesser first."""
+    first, second = np.where(one <= other, one, other), np.where(one <= other, other, one)
+    return np.char.add(np.char.add(first, " / "), second)
+
+
+def _bands(values: NDArray[Any], borders: Sequence[float], unit: str) -> Words:
+    """Which band each value lies in: from 0 to the first border, ..., from the last one on; names sort by value."""
+    text = [f"{border:g}" for border in (0, *borders)]
+    names = [*(f"{a} to {b} {unit}" for a, b in pairwise(text)), f"{text[-1]} {unit} and over"]
+    return np.array([" ".join(name.split()) for name in names])[np.searchsorted(borders, values, side="right")]
+
+
+def _years(years: str, spk: str, path: Path) -> int:
+    if not years.isdecimal():
+        raise UserError(f"{path}: speaker {spk} has {years!r}; write a whole number of years")
+    return int(years)

@@ -1,0 +1,83 @@
+"""How often each score occurs: all that EER, minDCF and what else needs no speakers depend on.
+
+Tied trials are accepted or rejected together, so only the distinct scores count. A score file holds five decimals:
+cosines take at most 200,001 values, and 50 million of them need no more memory than half a million.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.io import ScoredTrials
+from sv.metrics.error_rates import Ranked, SortedScores, check_any
+
+Doubles = NDArray[np.float64]
+
+_CHUNK = 1 << 20  # scores gathered before they are counted
+
+
+class ScoreCounter:
+    """How often each score occurs among scores that come by and by."""
+
+    def __init__(self) -> None:
+        self._values, self._counts = np.empty(0), np.empty(0, dtype=np.int64)
+        self._waiting: list[Doubles] = []
+        self._num_waiting = 0
+
+    def add(self, scores: Doubles) -> None:
+        """Count these, (trials,) and finite, too."""
+        self._waiting.append(scores)
+        self._num_waiting += len(scores)
+        if self._num_waiting >= max(_CHUNK, len(self._values) // 4):
+            self._merge()
+
+    @property
+    def total(self) -> int:
+        """Scores so far."""
+        return int(self._counts.sum()) + self._num_waiting
+
+    def _merge(self) -> None:
+        values, counts = np.unique(np.concatenate([*self._waiting, np.empty(0)]), return_counts=True)
+        self._waiting, self._num_waiting = [], 0
+        row = np.searchsorted(self._values, values)
+        known = np.append(self._values, np.nan)[row] == values
+        self._counts[row[known]] += counts[known]
+        self._values = np.insert(self._values, row[~known], values[~known])
+        self._counts = np.insert(self._counts, row[~known], counts[~known])
+
+    def ranked(self, kind: str) -> Ranked:
+        """All scores so far.
+
+        Args:
+            kind: of the trials, for errors.
+
+        Raises:
+            UserError: there is none.
+        """
+        self._merge()
+        check_any(len(self._values), kind)
+        return Ranked(self._values, np.concatenate([[0], np.cumsum(self._counts)]))
+
+
+class KindCounter:
+    """How often each score occurs among the targets and among the non-targets that come by."""
+
+    def __init__(self) -> None:
+        self.target, self.nontarget = ScoreCounter(), ScoreCounter()
+
+    def add(self, scores: ScoredTrials, some: NDArray[np.bool_] | bool = True) -> None:
+        """Count trials, or some of them, too.
+
+        Raises:
+            UserError: scores without labels.
+        """
+        is_target = scores.labels()
+        self.target.add(scores.values[is_target & some])
+        self.nontarget.add(scores.values[~is_target & some])
+
+    def sorted_scores(self) -> SortedScores:
+        """All so far.
+
+        Raises:
+            UserError: trials of one kind alone.
+        """
+        return SortedScores(self.target.ranked("target"), self.nontarget.ranked("nontarget"))

@@ -1,0 +1,70 @@
+"""Naming what is not finite."""
+
+import numpy as np
+import torch
+
+from sv.training.divergence import NonFiniteGuard
+
+NAN, INF = float("nan"), float("inf")
+
+
+def guard(features=None):
+    fine = torch.zeros(3, 4, 2)
+    return NonFiniteGuard(
+        lambda utt: f"utt{utt}", lambda utts, epoch: fine if features is None else features, "make them again (stage 2)"
+    )
+
+
+def note(g, step, losses, norm=1.0, utts=(7, 8, 9)):
+    g.note(2, step, np.array(utts), torch.tensor(losses), None if norm is None else torch.tensor(norm))
+
+
+def test_finite_steps_pass_and_are_forgotten():
+    g = guard()
+    assert g.find() is None
+    note(g, 1, [1.0, 2.0, 3.0])
+    assert g.find() is None
+    assert g.find() is None
+
+
+def test_the_first_bad_step_and_its_utterances_are_named():
+    g = guard()
+    note(g, 1, [1.0, 2.0, 3.0])
+    note(g, 2, [1.0, INF, 3.0], norm=NAN)
+    note(g, 3, [NAN, NAN, NAN], norm=NAN, utts=(4, 5, 6))
+    how, text = g.find()
+    assert how == 1
+    assert text.startswith("the loss is not finite at step 2 (epoch 2): 1 of 3 utterances: utt8;")
+
+
+def test_features_at_fault_are_told_from_losses_that_they_spoil():
+    features = torch.zeros(3, 4, 2)
+    features[0, 1, 1] = NAN
+    g = guard(features)
+    note(g, 4, [NAN, NAN, NAN], norm=NAN)
+    assert g.find() == (
+        0,
+        "features are not finite at step 4 (epoch 2): 1 of 3 utterances: utt7; make them again (stage 2)",
+    )
+
+
+def test_a_gradient_alone_names_the_batch():
+    g = guard()
+    note(g, 5, [1.0, 2.0, 3.0], norm=INF)
+    how, text = g.find()
+    assert how == 2
+    assert (
+        "the gradient is not finite at step 5 (epoch 2), though all losses are: 3 of 3 utterances: utt7, utt8" in text
+    )
+
+
+def test_a_gradient_that_may_overflow_is_not_looked_at():
+    g = guard()
+    note(g, 5, [1.0, 2.0, 3.0], norm=None)
+    assert g.find() is None
+
+
+def test_of_many_utterances_five_are_named():
+    g = NonFiniteGuard(lambda utt: f"utt{utt}", lambda utts, epoch: torch.zeros(9, 1, 1), "make them again (stage 2)")
+    note(g, 1, [NAN] * 9, utts=range(9))
+    assert "9 of 9 utterances: utt0, utt1, utt2, utt3, utt4 and 4 more;" in g.find()[1]
