@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Train a network, or go on with a training that was ended; steps/train.sh is the usual way to call this.
+"""Train a network, or continue a training that was interrupted; steps/train.sh is the usual way to call this.
 
-Reads   <data-dir>, of which what steps/train.sh says, the system's options (see steps/make_config.py).
+Reads   <exp-dir>/system.yaml (steps/make_system.py), <data-dir> (see steps/train.sh).
 Writes  <exp-dir>/{config.yaml,spk2id,heldout_spk,train.log,metrics.jsonl,tensorboard/,models/,checkpoints/}.
 """
 
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from steps.make_config import add_system_options, system_from
 from sv.config import Config
 from sv.embeddings.encoder import named_gpus
+from sv.embeddings.experiment import read_system
 from sv.errors import UserError, run_step
 from sv.training.distributed import PeersLost, World, is_started, join, visible_gpus
 from sv.training.memory import keep_freed_memory
@@ -30,7 +30,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("exp_dir", type=Path)
-    add_system_options(parser)
     parser.add_argument(
         "--gpus", default="auto", help="0,1: those, a process each; auto: one if there is one; none: CPU"
     )
@@ -43,13 +42,12 @@ def main() -> None:
     )
     parser.add_argument("--node", type=int, default=1, help="which of them this is, from 1")
     parser.add_argument("--dry-run", choices=["true", "false"], default="false", help="tell what it would do, no more")
-    parser.add_argument("--checkpoint", default="", help="start from the weights of this model")
     args = parser.parse_args()
     if args.num_procs < 1 or args.num_threads < 0:
         raise UserError(f"--num-procs {args.num_procs} --num-threads {args.num_threads}: 1 and 0 are the least")
     if not 1 <= args.node <= args.num_nodes:
         raise UserError(f"--node {args.node} is not one of --num-nodes {args.num_nodes}, which count from 1")
-    config = system_from(args)  # a mistake in the options is found before anything is started
+    config = read_system(args.exp_dir)
     if args.dry_run == "true":
         _show_plan(config, args)
         return
@@ -75,7 +73,7 @@ def _train(config: Config, args: argparse.Namespace, world: World) -> None:
     if not world.is_main:
         logging.getLogger().setLevel(logging.ERROR)
     try:
-        train(config, args.data_dir, args.exp_dir, world, init=Path(args.checkpoint) if args.checkpoint else None)
+        train(config, args.data_dir, args.exp_dir, world)
     except (UserError, OSError):
         if not world.is_main:
             time.sleep(_OTHERS_FIRST_S)
@@ -92,8 +90,7 @@ def _train(config: Config, args: argparse.Namespace, world: World) -> None:
 def _show_plan(config: Config, args: argparse.Namespace) -> None:
     from sv.training.plan import plan_training
 
-    init = Path(args.checkpoint) if args.checkpoint else None
-    plan = plan_training(config, args.data_dir, args.exp_dir, num_procs=count_procs(args), init=init)
+    plan = plan_training(config, args.data_dir, args.exp_dir, num_procs=count_procs(args))
     print("\n".join(plan.lines()))
 
 

@@ -132,7 +132,8 @@ class Config(Section):
     loss_args: dict[str, Any] = {}
     num_speakers: int | None = None  # classes; filled in when training begins
     margin_update: MarginUpdate = MarginUpdate()
-    head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # where training starts from another's model
+    model_init: str = ""  # model whose weights training starts from; "" for none (--checkpoint)
+    head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # of the head, with model_init
     do_lm: bool = False  # large-margin fine-tuning: no speed copies in the data, the loss's margin for it
 
     train_feats: Annotated[Literal["ark", "online", "shard"], BeforeValidator(_from_wespeaker)] = "ark"
@@ -242,6 +243,7 @@ def read_front_end(data_dir: str | Path) -> FbankConfig | None:
 FREE_KEYS = frozenset(
     {
         "num_avg",
+        "model_init",
         "noise_data",  # what they hold is compared by itself
         "reverb_data",
         "max_bad_share",

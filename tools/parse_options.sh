@@ -26,8 +26,12 @@
 #   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
-#   set_options "$set"     array set_options: "--set WORD" for each word of such an option ("seed=1 speeds=[0.9,1.1]")
-#   option_args            array of all options with their values, to hand them on: other.sh "${option_args[@]}"
+#   options_of FILE...     array options: those that these files declare, with their values, for another script
+#   overrides              array: "--override KEY VALUE --NAME=VALUE" of each option with a [key] and a value
+#
+# A line ". steps/options/NAME.sh" in the block takes the option lines of that file. A line behind it may give one of
+# them another default; without a description it keeps its own. A description that ends in "[a.b]" names the key of the
+# configuration that the option sets.
 
 _po_script=${BASH_SOURCE[1]}
 _po_name=${_po_script##*/}
@@ -36,7 +40,8 @@ if [[ $_po_script != /* && -n ${start_dir:-} && -e $start_dir/$_po_script ]]; th
 fi
 _po_head=()                                           # the opening comment, without "# "
 _po_rows=()                                           # what --help prints of the block: an option's name, or "#text"
-declare -A _po_default=() _po_about=() _po_kind=() _po_given=()    # by option name; kind: any, bool, int, speeds, a "|a|b|" list, path
+# By option name. Kind: any, bool, int, speeds, a "|a|b|" list, path. File: the one that declares it first.
+declare -A _po_default=() _po_about=() _po_kind=() _po_given=() _po_file=()
 
 say() {
   printf '%s: %s\n' "$_po_name" "$*" >&2
@@ -62,12 +67,13 @@ is_given() {
   [[ -n ${_po_given[$1]+set} ]]
 }
 
-set_options() {
-  local words word
-  read -ra words <<<"${1//$'\n'/ }" # not a bare $1: "speeds=[0.9,1.1]" is a pattern of file names, too
-  set_options=()
-  for word in "${words[@]}"; do
-    set_options+=(--set "$word")
+options_of() { # <file>...
+  local name
+  options=()
+  for name in "${_po_rows[@]}"; do
+    if [[ $name != '#'* && " $* " == *" ${_po_file[$name]} "* ]]; then
+      options+=("$(_po_flag "$name")" "${!name}")
+    fi
   done
 }
 
@@ -109,10 +115,36 @@ _po_find_kind() { # <name>; from the default, which is still the variable's valu
   _po_kind[$1]=$kind
 }
 
-_po_read_script() {
-  local line name part=head
+_po_option_line() { # <line> <file>: keep what it declares; false if it is no option line
   local word="(\"([^\"\\\\]|\\\\.)*\"|'[^']*'|[^[:space:]\"'])*" # a shell word, quoted in part or not at all
   local option="^([A-Za-z_][A-Za-z0-9_]*)=($word)[[:space:]]*(#[[:space:]]*(.*))?\$"
+  local name
+  [[ $1 =~ $option ]] || return 1
+  name=${BASH_REMATCH[1]}
+  if [[ -z ${_po_file[$name]:-} ]]; then
+    _po_rows+=("$name")
+    _po_file[$name]=$2
+  fi
+  _po_default[$name]=${BASH_REMATCH[2]}
+  _po_about[$name]=${BASH_REMATCH[6]:-${_po_about[$name]:-}}
+  _po_find_kind "$name"
+}
+
+_po_read_options() { # <file>: one of steps/options
+  local line
+  while IFS= read -r line || [[ -n $line ]]; do
+    if [[ $line == '# shellcheck '* || -z $line ]] || _po_option_line "$line" "$1"; then
+      :
+    elif [[ $line == '#'* ]]; then
+      _po_rows+=("$line") # a heading
+    else
+      die "$1: not an option line: $line"
+    fi
+  done <"$1"
+}
+
+_po_read_script() {
+  local line part=head included='^(\.|source)[[:space:]]+([^[:space:]]*options/[^[:space:]]+\.sh)'
   while IFS= read -r line || [[ -n $line ]]; do
     if [[ $part == head && $line == '#'* ]]; then
       if [[ $line != '#!'* && $line != '# shellcheck '* ]]; then
@@ -123,12 +155,10 @@ _po_read_script() {
       part=block
     elif [[ $part == block && $line =~ ^(\.|source)[[:space:]].*parse_options\.sh ]]; then
       return 0
-    elif [[ $part == block && $line =~ $option ]]; then
-      name=${BASH_REMATCH[1]}
-      _po_rows+=("$name")
-      _po_default[$name]=${BASH_REMATCH[2]}
-      _po_about[$name]=${BASH_REMATCH[6]}
-      _po_find_kind "$name"
+    elif [[ $part == block && $line =~ $included ]]; then
+      _po_read_options "${BASH_REMATCH[2]}"
+    elif [[ $part == block ]] && _po_option_line "$line" "$_po_script"; then
+      :
     elif [[ $part == block && $line =~ ^[[:space:]]*(#.*)$ && $line != *'# shellcheck '* ]]; then
       _po_rows+=("${BASH_REMATCH[1]}")
     elif [[ $part == block && -n $line && $line != *'# shellcheck '* ]]; then
@@ -358,9 +388,9 @@ _po_count_positional
 _po_parse "$@"
 _po_check_positional ${_po_args[@]+"${_po_args[@]}"}
 set -- ${_po_args[@]+"${_po_args[@]}"}
-option_args=()
+overrides=()
 for _po_row in "${_po_rows[@]}"; do
-  if [[ $_po_row != '#'* ]]; then
-    option_args+=("$(_po_flag "$_po_row")" "${!_po_row}")
+  if [[ $_po_row != '#'* && -n ${!_po_row} && ${_po_about[$_po_row]} =~ \[([a-z_.]+)\]$ ]]; then
+    overrides+=(--override "${BASH_REMATCH[1]}" "${!_po_row}" "$(_po_flag "$_po_row") ${!_po_row}")
   fi
 done

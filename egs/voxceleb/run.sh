@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
+# shellcheck disable=SC2034,SC2154  # options come from steps/options and are read by steps/recipe.sh
 # Speaker verification on VoxCeleb: train on vox2_dev, test on Vox1-O, -E and -H.
 # Corpora, disk and time needed: egs/voxceleb/README.md.  Numbers: egs/voxceleb/RESULTS.md.
 #
 #   bash egs/voxceleb/run.sh --vox1 DIR --vox2 DIR --loss sphereface2 --margin-type A --gpus 0,1
 #   bash egs/voxceleb/run.sh --stage 3 --loss aam        # another loss on the same features
 #
-# Stages: 0 download (only when asked)   1 data lists   2 fbank to ark files   3 training
-#         4 averaging and embeddings     5 cosine scores and results
-#         6 score normalization (AS-norm)     7 PLDA and calibration   8 report
+# Stages: 0 download (only when asked)   1 data lists   2 features   3 training   4 embeddings   5 cosine scores
+#         6 score normalization   7 PLDA and calibration   8 report
 #         9 large-margin fine-tuning of the trained system, with all stages from 3 on (only when asked)
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
@@ -18,14 +18,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 # Options
 stage=1               # first stage to run
 stop_stage=8          # last stage to run (9, large-margin fine-tuning, only when asked)
-nj=16                 # parallel jobs
-cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
-gpus=auto             # "0,1": those, a process each; auto: one if there is one; none: CPU
-num_procs=1           # training processes on the CPU, where no GPU is used
-num_threads=0         # threads a training process on the CPU; 0: all cores
-dry_run=false         # true|false: print what each stage would do and why, and do nothing
-num_nodes=1           # jobs that train together, each with these GPUs or processes (docs/cluster.md)
-# Data
+dry_run=false         # true|false: print what is done and the plan of the training, and do nothing
 corpora=egs/voxceleb/corpora # DIR: where stage 0 puts what it downloads
 vox1=                 # DIR: VoxCeleb1, as distributed or unpacked (default: <corpora>/voxceleb1)
 vox2=                 # DIR: VoxCeleb2, the same (default: <corpora>/voxceleb2)
@@ -34,265 +27,58 @@ source=hf             # stage 0: hf, mmai, oxford, an address or a folder; see l
 audio_format=flac     # flac|wav: what m4a files are turned into
 audio_dir=            # DIR: where those go (default: beside the m4a files, in <vox2>)
 data=egs/voxceleb/data # DIR: data lists
-fbank=                # DIR: feature archives (default: <data>/fbank)
-speeds="0.9 1.1"      # speed-perturbed copies of the training data, each with speakers of its own; "" for none
-train_feats=ark       # ark: from the arks of stage 2; online: waveforms, augmented on the way; shard: from shards
-data_type=            # WeSpeaker's names of the same: feat, raw, shard
-augment=""            # with ark: augmented copies of the training data, of "reverb noise music babble"
-musan=                # DIR: MUSAN, to augment with (default: <corpora>/musan)
-rirs=                 # DIR: RIRS_NOISES, to augment with (default: <corpora>/RIRS_NOISES)
-builtin_noise=false   # true|false: made-up noise and rooms instead of these
-check_audio=true      # decode every file before stage 2, look for faults, print a table of hours; once
-verify=false          # true|false: compare features that are there with their checksums, not by size alone
-trials=               # trial lists (default: vox1_{O,E,H}_cleaned.kaldi, as far as stage 1 could make them)
-# System; an empty option leaves what the configuration file says
-config=egs/voxceleb/conf/resnet34.yaml # FILE: encoder, loss, schedules
-loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, ...; an unknown name lists them all
-margin_type=          # C, A or M, of sphereface2
-margin=               # final margin
-scale=                # s
-lambda=               # weight of the target pair in sphereface2
-t=                    # exponent of sphereface2's g
-num_epochs=           # length of training
-seed=                 # of initialization, held-out speakers, order and crops
-batch_size=           # utterances a step and process
-lr=                   # learning rate, before it is scaled with the batch
-precision=            # fp32, bf16 or fp16
-split_head=           # true: each training process owns the weight vectors of some speakers
-sync_bn=              # true: batch norm over the batches of all training processes (GPUs)
-heldout_speakers=     # training speakers set aside to measure the EER
-head_init=            # head where training starts from another's model: auto, load, class_means or random
-set=                  # further keys, as in "scheduler_args.final_lr=1e-4 clip_grad_norm=5"
-exp_dir=              # DIR: the system's folder (default: egs/voxceleb/exp/<model>-<loss>-m<margin>-seed<N>)
-checkpoint=           # FILE: start training from the weights of this model
-num_avg=              # checkpoints averaged in stage 4
-# Scoring
-score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: stage 6
-top_n=300             # nearest speakers of the cohort (training speakers that were not held out), for asnorm
-lda_dim=150           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA
-# Large-margin fine-tuning
-lm_config=egs/voxceleb/conf/any_lm.yaml # FILE: what differs from the trained system
-lm_stop_stage=8       # last stage that the fine-tuned system goes through
-lm_set=               # further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
+. steps/options/jobs.sh
+. steps/options/features.sh
+speeds="0.9 1.1"
+musan=                # DIR: MUSAN, to augment with (default: <corpora>/musan; "": synthetic noise)
+rirs=                 # DIR: RIRS_NOISES, to augment with (default: <corpora>/RIRS_NOISES; "": synthetic rooms)
+. steps/options/system.sh
+config=egs/voxceleb/conf/resnet34.yaml
+. steps/options/scoring.sh
+lm_config=egs/voxceleb/conf/any_lm.yaml
 . tools/parse_options.sh
-. tools/guard.sh
+. steps/recipe.sh
 
-check_stages 0 8 9
-fbank=${fbank:-$data/fbank}
-read -ra trial_lists <<<"$trials"
-given_set=$set
 if [ -d "$start_dir/$source" ]; then
   source=$start_dir/$source
 fi
 vox1=${vox1:-$corpora/voxceleb1}
 vox2=${vox2:-$corpora/voxceleb2}
-case ${data_type:-$train_feats} in
-  ark | feat) train_feats=ark ;;
-  online | raw) train_feats=online ;;
-  *) train_feats=${data_type:-$train_feats} ;; # shard, or what make_config.py refuses
-esac
-train_set=vox2_dev
-noises=() # folders that training and features augment from
-if [ "$train_feats" = ark ]; then
-  train_set=vox2_dev${speeds:+_sp}${augment:+_aug}
-else
-  set="dataset_args.speeds=[${speeds// /,}] $set"
-fi
-if [ "$train_feats" != ark ] || [ -n "$augment" ]; then
-  noises=(--noise-data "$data/noises" --reverb-data "$data/rirs")
-fi
-if [ "$builtin_noise" = false ]; then
-  musan=${musan:-$corpora/musan}
-  rirs=${rirs:-$corpora/RIRS_NOISES}
-fi
-if [ -n "$augment" ] && [ "$train_feats" != ark ]; then
-  die "--augment makes copies for --train-feats ark; with $train_feats waveforms are augmented on the way: leave it out"
-fi
-for type in $augment; do
-  case $type in
-    reverb | noise | babble) ;;
-    music) [ -n "$musan" ] || die "--augment music takes MUSAN (--musan DIR), there is no made-up music; leave it out" ;;
-    *) die "--augment $type: the types are reverb, noise, music and babble" ;;
-  esac
-done
-system=(--config "$config" --loss "$loss" --margin-type "$margin_type" --margin "$margin" --scale "$scale"
-  --lambda "$lambda" --t "$t" --num-epochs "$num_epochs" --seed "$seed" --num-avg "$num_avg"
-  --batch-size "$batch_size" --lr "$lr" --precision "$precision" --split-head "$split_head"
-  --sync-bn "$sync_bn" --heldout-speakers "$heldout_speakers" --train-feats "$train_feats" --head-init "$head_init")
-name=$(steps/make_config.py "${system[@]}" "${noises[@]}" --checkpoint "$checkpoint" --gpus "$gpus" --print-name) # wrong options end here
-exp_dir=${exp_dir:-egs/voxceleb/exp/$name}
-set_options "$set"
-if [ "${#set_options[@]}" -gt 0 ]; then
-  steps/make_config.py "${system[@]}" "${noises[@]}" --checkpoint "$checkpoint" "${set_options[@]}" --print-name >/dev/null # these, too
-fi
+is_given musan || musan=$corpora/musan
+is_given rirs || rirs=$corpora/RIRS_NOISES
 
-feature_sets=("$data/vox2_dev") # of training
-if [ "$train_feats" = ark ]; then
-  for speed in $speeds; do
-    feature_sets+=("$data/vox2_dev_sp$speed")
-  done
-  for type in $augment; do
-    feature_sets+=("$data/vox2_dev_$type")
-  done
-fi
-
-if [ "$dry_run" = true ]; then
-  steps/show_plan.py "${system[@]}" "${noises[@]}" --stage "$stage" --stop-stage "$stop_stage" --fbank "$fbank" \
-    --features "${feature_sets[@]}" --nj "$nj" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
-    --checkpoint "$checkpoint" --trials "${trial_lists[@]}" --score-norm-method "$score_norm_method" --top-n "$top_n" \
-    --lda-dim "$lda_dim" "${set_options[@]}" "$exp_dir" "$data/$train_set" "$data/vox1"
-  exit
-fi
+begin_recipe 0 "$data/vox2_dev" "$data/vox1"
 
 if in_stage 0 "download"; then
   local/download_voxceleb.py --source "$source" "$corpora"
-  if [ "${#noises[@]}" -gt 0 ] && [ "$builtin_noise" = false ]; then
+  if is_augmented && [ -n "$musan" ]; then
     local/prepare_musan.py --download true --musan "$musan" "$data/noises"
+  fi
+  if is_augmented && [ -n "$rirs" ]; then
     local/prepare_rirs.py --download true --rirs "$rirs" "$data/rirs"
   fi
-fi
-
-if ((stage <= 2)); then
-  hold_lock "$data/.run.lock" "$data is being prepared"
 fi
 
 if in_stage 1 "data lists"; then
   local/convert_audio.sh --nj "$nj" --cmd "$cmd" --format "$audio_format" --out-dir "$audio_dir" "$vox2"
   converted=()
-  if [ -n "$audio_dir" ] && [ -d "$audio_dir" ]; then
+  if [ -d "$audio_dir" ]; then
     converted=(--vox2 "$audio_dir")
   fi
   local/prepare_voxceleb.py --vox1 "$vox1" --vox2 "$vox2" "${converted[@]}" ${lists:+--lists "$lists"} "$data"
-  if [ "${#noises[@]}" -gt 0 ]; then
-    local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" \
-      "$data/vox2_dev" "$data/noises" "$data/rirs"
+  if is_augmented; then
+    local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" "$data"/{vox2_dev,noises,rirs}
   fi
+  check_trials "$data/vox1"
 fi
 
-if ((stop_stage >= 5)) && [ -d "$data/vox1/trials" ]; then # what stage 5 would not find is better known now
-  for list in "${trial_lists[@]}"; do
-    [ -e "$data/vox1/trials/$list" ] || die "--trials $list: $data/vox1/trials has $(ls -mw 0 "$data/vox1/trials")"
-  done
+if in_stage 2 "features"; then
+  options_of steps/options/{jobs,features}.sh
+  steps/prepare_features.sh "${options[@]}" --config "$exp_dir/system.yaml" "$data"/{vox2_dev,vox1}
 fi
-
-if in_stage 2 "fbank to ark files"; then
-  steps/check_disk.py --nj "$nj" --config "$config" "${noises[@]}" --train-feats "$train_feats" --fbank "$fbank" \
-    --test-set "$data/vox1" "${feature_sets[@]}"
-  if [ "$check_audio" = true ]; then
-    steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$data/vox2_dev" "$data/vox1"
-  fi
-  fbank_options=(--nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify")
-  parts=()
-  if [ "$train_feats" = ark ]; then
-    parts=("$data/vox2_dev")
-    for speed in $speeds; do
-      tools/perturb_data_dir_speed.sh "$speed" "$data/vox2_dev" "$data/vox2_dev_sp$speed"
-      parts+=("$data/vox2_dev_sp$speed")
-    done
-  fi
-  if [ "$train_set" != vox2_dev ]; then
-    rm -f "$data/$train_set/feats.scp" # it points into archives that may be made anew
-  fi
-  for part in ${parts[@]+"${parts[@]}"}; do
-    steps/make_fbank.sh "${fbank_options[@]}" --dither true "$part" "$fbank/$(basename "$part")"
-  done
-  if [ "$train_feats" = ark ]; then
-    for type in $augment; do
-      part=vox2_dev_$type
-      tools/augment_data_dir.sh "$type" "$data/vox2_dev" "$data/$part"
-      steps/make_fbank.sh "${fbank_options[@]}" --dither true --augment "$type" "${noises[@]}" \
-        "$data/$part" "$fbank/$part"
-      parts+=("$data/$part")
-    done
-  fi
-  if [ "$train_set" != vox2_dev ]; then
-    tools/combine_data.sh "$data/$train_set" "${parts[@]}"
-  fi
-  steps/make_fbank.sh "${fbank_options[@]}" --dither false "$data/vox1" "$fbank/vox1"
-  if [ "$train_feats" != ark ]; then # what training and stage 4 need of vox2_dev is worked out when it is read
-    tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$data/vox2_dev"
-  fi
-  if [ "$train_feats" = shard ]; then
-    steps/make_shards.sh --nj "$nj" --cmd "$cmd" --config "$config" --verify "$verify" "$data/vox2_dev"
-  fi
-fi
-
 release_lock "$data/.run.lock"
-if ((stop_stage >= 3)) && { ((stage <= 3)) || [ -d "$exp_dir" ]; }; then
-  hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
-fi
 
-if in_stage 3 "training into $exp_dir"; then
-  steps/train.sh --cmd "$cmd" --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads" \
-    --num-nodes "$num_nodes" --checkpoint "$checkpoint" --set "$set" "${system[@]}" "${noises[@]}" \
-    "$data/$train_set" "$exp_dir"
-fi
-
-if in_stage 4 "embeddings"; then
-  steps/average_models.py --num-avg "$num_avg" "$exp_dir"
-  extract_options=(--nj "$nj" --cmd "$cmd" --gpus "$gpus")
-  steps/extract_embeddings.sh "${extract_options[@]}" --feats "$train_feats" --skip-bad true "$exp_dir" "$data/vox2_dev"
-  steps/extract_embeddings.sh "${extract_options[@]}" "$exp_dir" "$data/vox1"
-  steps/compute_mean.py "$exp_dir/embeddings/vox2_dev/xvector.scp" "$exp_dir/embeddings/vox2_dev/mean_vec.npy"
-fi
-
-if ((stop_stage >= 5 && ${#trial_lists[@]} == 0)); then
-  for name in vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi; do
-    if [ -e "$data/vox1/trials/$name" ]; then
-      trial_lists+=("$name")
-    fi
-  done
-  [ "${#trial_lists[@]}" -gt 0 ] || die "no trial list in $data/vox1/trials; make them (stage 1)"
-fi
-
-if in_stage 5 "cosine scores"; then
-  steps/score.sh --backend cos "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
-  steps/summarize_results.py "$exp_dir"
-fi
-
-heldout=()
-if [ -s "$exp_dir/heldout_spk" ]; then # thresholds are measured on them: they are in no cohort and in no PLDA
-  heldout=(--exclude "$exp_dir/heldout_spk")
-fi
-train_embeddings=$exp_dir/embeddings/vox2_dev
-
-if in_stage 6 "score normalization"; then
-  steps/compute_spk_means.py "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/vox2_dev" "$train_embeddings/spk_xvector.scp"
-  steps/score.sh --backend "$score_norm_method" --top-n "$top_n" "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
-  steps/summarize_results.py "$exp_dir"
-fi
-
-if in_stage 7 "PLDA and calibration"; then
-  if [ "${#heldout[@]}" -gt 0 ] && [ ! -e "$train_embeddings/spk_xvector.scp" ]; then
-    die "$train_embeddings/spk_xvector.scp does not exist; run stage 6 first, whose scores are calibrated, too"
-  fi
-  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/vox2_dev" "$exp_dir/plda"
-  steps/score.sh --backend plda "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
-  if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside
-    steps/make_calibration_trials.py "$exp_dir" "$data/vox2_dev"
-    for backend in cos "$score_norm_method" plda; do # steps/verify.py uses the thresholds of cos
-      steps/score.sh --backend "$backend" --top-n "$top_n" --calibrate-on heldout.kaldi \
-        "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
-    done
-  fi
-  steps/summarize_results.py "$exp_dir"
-fi
-
-if in_stage 8 "report"; then
-  steps/make_report.py --train-data "$data/$train_set" --test-data "$data/vox1" "$exp_dir"
-fi
-
-if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
-  if [ "$stage" -eq 9 ] && [ -n "$given_set" ]; then
-    die "--set changes the training of stage 3; what changes in stage 9 goes into --lm-set"
-  fi
-  set_options "$lm_set"
-  steps/make_config.py "${system[@]}" "${noises[@]}" --config "$lm_config" --fine-tune "$exp_dir" "${set_options[@]}" \
-    --output "$exp_dir-LM/finetune.yaml"
-  in_config=() # the options of the system are in that file now
-  for ((i = 0; i < ${#system[@]}; i += 2)); do
-    in_config+=("${system[i]}" "")
-  done
-  egs/voxceleb/run.sh "${option_args[@]}" "${in_config[@]}" --set "" --config "$exp_dir-LM/finetune.yaml" \
-    --stage 3 --stop-stage "$lm_stop_stage" --train-feats "$train_feats" --checkpoint "$exp_dir/models/avg_model.pt" --exp-dir "$exp_dir-LM"
+if ((stop_stage >= 3)); then
+  options_of steps/options/{jobs,features,scoring}.sh
+  steps/run_system.sh "${options[@]}" --stage "$stage" --stop-stage "$stop_stage" "$data"/{vox2_dev,vox1} "$exp_dir"
 fi

@@ -24,6 +24,18 @@ def read_config(exp_dir: str | Path) -> Config:
     return load_config(path)
 
 
+def read_system(exp_dir: str | Path) -> Config:
+    """Return the configuration that steps/make_system.py resolved for this folder.
+
+    Raises:
+        UserError: there is none, or it is damaged.
+    """
+    path = Path(exp_dir) / "system.yaml"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; make it with steps/make_system.py --config FILE {exp_dir}")
+    return load_config(path)
+
+
 def existing_model(path: str | Path) -> Path:
     """The path itself.
 

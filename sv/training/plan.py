@@ -85,7 +85,7 @@ class TrainingPlan:
 
 
 def plan_training(
-    config: Config, data_dir: Path, exp_dir: Path, *, num_procs: int = 1, init: Path | None = None
+    config: Config, data_dir: Path, exp_dir: Path, *, num_procs: int = 1
 ) -> TrainingPlan:
     """Look at configuration, data and checkpoints as `train` does, in one process.
 
@@ -97,7 +97,7 @@ def plan_training(
     """
     check_arks(config, data_dir)
     world = World(0, num_procs, torch.device("cpu"))
-    experiment = Experiment(config, read_data(config, data_dir), exp_dir, world, init)
+    experiment = Experiment(config, read_data(config, data_dir), exp_dir, world)
     state = experiment.last_state()
     global_batch = experiment.global_batch(state)
     sampler = experiment.sampler(global_batch)

@@ -41,7 +41,7 @@ from sv.training.system import check_start
 from sv.training.trainer import Trainer
 
 
-def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: Path | None = None) -> None:
+def train(config: Config, data_dir: Path, exp_dir: Path, world: World) -> None:
     """Train, or go on with a training that was ended, or say that it is complete.
 
     Args:
@@ -50,7 +50,6 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
             train_feats online wav.scp and utt2spk, with shard shard.list.
         exp_dir: the training's folder.
         world: the processes; all of them call this.
-        init: a model to start from; the speakers that its training held out are held out again.
 
     Raises:
         UserError: see each step; and a configuration or data other than those that `exp_dir` was begun with.
@@ -63,7 +62,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
             log.info("%s, torch %s: %s", platform.node(), torch.__version__, shlex.join(sys.argv))
         world.barrier()
         check_arks(config, data_dir)
-        Experiment(config, data, exp_dir, world, init).run()
+        Experiment(config, data, exp_dir, world).run()
 
 
 class Experiment:
@@ -72,8 +71,9 @@ class Experiment:
     Args: as of `train`, with what is in the data dir.
     """
 
-    def __init__(self, config: Config, data: TrainingData, exp_dir: Path, world: World, init: Path | None) -> None:
-        self.exp_dir, self.world, self.init, index = exp_dir, world, init, data.index
+    def __init__(self, config: Config, data: TrainingData, exp_dir: Path, world: World) -> None:
+        self.exp_dir, self.world, index = exp_dir, world, data.index
+        self.init = Path(config.model_init) if config.model_init else None  # its held-out speakers stay held out
         self.heldout = self._choose_heldout(config, index)
         self.speakers = with_speed_copies(training_speakers(index, self.heldout), config)
         self.config = config.model_copy(update={"num_speakers": len(self.speakers)})
@@ -98,7 +98,7 @@ class Experiment:
             self._say_complete(state)
             return
         if state is None:
-            check_start(self.config, self.init)
+            check_start(self.config)
         trainer = self._trainer(self.global_batch(state), self._network())
         if state is not None:
             trainer.load_state(state, str(self.exp_dir))

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+"""Resolve a system's configuration: a YAML file, changed by options, with every default filled in.
+
+Reads   --config YAML (with its bases); of a system that was trained already, <exp-dir>/config.yaml.
+Writes  <exp-dir>/system.yaml, which training and all later steps read; prints <exp-dir>.
+
+Without <exp-dir> the folder is ROOT/<model>-<loss>[-<type>][-m<margin>]-seed<N>, as in exp/ResNet34-sphereface2-A-m0.15-seed42.
+A model or loss other than the file's drops the file's model_args (or loss_args and margin) for its own.
+With --fine-tune TRAINED the file states differences from that trained system, which training then starts from.
+
+e.g.: steps/make_system.py --config egs/voxceleb/conf/resnet34.yaml --set "loss=aam seed=1" exp/aam
+"""
+
+import argparse
+from pathlib import Path
+
+from sv.config import Override, load_config, save_config
+from sv.errors import UserError, run_step
+from sv.system import check_start, check_trained_with, make_fine_tuning, make_system, system_name
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("exp_dir", type=Path, nargs="?")
+    parser.add_argument("--config", required=True, help="YAML file of the system")
+    parser.add_argument("--set", default="", metavar='"KEY=VALUE ..."', help="keys of the configuration (sv/config.py)")
+    parser.add_argument(
+        "--override", nargs=3, action="append", default=[], metavar=("KEY", "VALUE", "SAID"), help="one key; for recipes"
+    )
+    parser.add_argument("--root", type=Path, default=Path("exp"), help="folder of the systems' folders")
+    parser.add_argument("--stage", type=int, default=3, help="of a recipe; beyond 3 the system must be trained")
+    parser.add_argument("--fine-tune", type=Path, metavar="TRAINED", help="folder of the system to fine-tune")
+    parser.add_argument("--output", type=Path, help="write the configuration here, not to <exp-dir>")
+    args = parser.parse_args()
+    if not args.config:
+        raise UserError("--config must be given: a YAML file such as egs/voxceleb/conf/resnet34.yaml")
+    overrides = [*(Override(*words) for words in args.override), *map(Override.of, args.set.split())]
+    if args.fine_tune:
+        config = make_fine_tuning(args.config, args.fine_tune, overrides)
+    else:
+        config = make_system(args.config, overrides)
+    check_start(config)
+    exp_dir = args.exp_dir or args.root / system_name(config)
+    if (exp_dir / "config.yaml").is_file():
+        check_trained_with(config, load_config(exp_dir / "config.yaml"), exp_dir)
+    elif args.stage > 3:
+        raise UserError(f"{exp_dir} has no trained system; train it first (stage 3)")
+    save_config(config, args.output or exp_dir / "system.yaml")
+    print(exp_dir)
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,11 @@
+# shellcheck shell=bash disable=SC2034
+# Features
+fbank=                # DIR: feature archives (default: <data>/fbank)
+train_feats=ark       # ark: from the arks of stage 2; online: waveforms, augmented on the way; shard: from tar shards
+data_type=            # WeSpeaker's names for --train-feats: feat, raw, shard
+speeds=               # speed-perturbed copies of the training data, each with speakers of its own, such as "0.9 1.1"
+augment=              # with ark: augmented copies of the training data, of "reverb noise music babble"
+musan=                # DIR: MUSAN, to augment with (default: synthetic noise)
+rirs=                 # DIR: RIRS_NOISES, to augment with (default: synthetic rooms)
+check_audio=true      # true|false: decode every file before stage 2, look for faults, print a table of hours; once
+verify=false          # true|false: compare files that are there with their checksums, not by size alone

@@ -1,0 +1,11 @@
+# shellcheck shell=bash disable=SC2034
+# Scoring and fine-tuning
+trials=               # trial lists in <test-data>/trials (default: all)
+matched_trials=       # those of them whose non-target pairs share --matched-by: they are calibrated on pairs that do
+matched_by=           # tables of the data dir: "spk2gender spk2age"
+score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: stage 6
+top_n=300             # nearest speakers of the cohort (training speakers that were not held out), for asnorm
+lda_dim=150           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA
+lm_config=            # FILE: stage 9: what fine-tuning changes of the trained system
+lm_set=               # stage 9: further keys, as in "num_epochs=3 margin_update.final_margin=0.35"
+lm_stop_stage=8       # stage 9: last stage that the fine-tuned system goes through

@@ -1,0 +1,81 @@
+# shellcheck shell=bash disable=SC2034,SC2154
+# What all recipes do around their first stages; a recipe sources this behind tools/parse_options.sh.
+#
+#   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, lock $data;
+#                                      with --dry-run show the plan and end
+#   is_augmented                       true if training takes noise and rooms: stage 1 lists them
+#   check_trials <test-data>           end if a list of --trials is not among those that stage 1 made
+#   training_set <train-data>          print the data dir that stage 3 reads: <train-data>, or its union with copies
+#
+# begin_recipe sets exp_dir and leaves the resolved configuration in $exp_dir/system.yaml, which all later steps read.
+
+. tools/guard.sh
+
+begin_recipe() {
+  local plan=() word
+  check_stages "$1" 8 9
+  case $data_type in # WeSpeaker's names
+    feat) train_feats=ark ;;
+    raw) train_feats=online ;;
+    ?*) train_feats=$data_type ;;
+  esac
+  check_augment
+  check_trials "$3"
+  fbank=${fbank:-$data/fbank}
+  if [ "$train_feats" != ark ]; then
+    overrides+=(--override train_feats "$train_feats" "--train-feats $train_feats")
+    overrides+=(--override dataset_args.speeds "[${speeds// /,}]" "--speeds $speeds")
+  fi
+  if is_augmented; then
+    overrides+=(--override noise_data "$data/noises" --musan --override reverb_data "$data/rirs" --rirs)
+  fi
+  if [ "$dry_run" = true ]; then
+    plan=(--output "$(mktemp)")
+  fi
+  exp_dir=$(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --gpus "$gpus" --stage "$stage" \
+    --root "$(dirname "$_po_script")/exp" "${plan[@]}" ${exp_dir:+"$exp_dir"})
+  if [ "$dry_run" = true ]; then
+    steps/show_plan.py --stage "$stage" --stop-stage "$stop_stage" --gpus "$gpus" --num-procs "$num_procs" \
+      --num-nodes "$num_nodes" --system "${plan[1]}" "$exp_dir" "$2" "$(training_set "$2")" "$3"
+    rm "${plan[1]}"
+    exit
+  fi
+  if ((stage <= 2)); then
+    hold_lock "$data/.run.lock" "$data is being prepared"
+  fi
+}
+
+is_augmented() {
+  [ "$train_feats" != ark ] || [ -n "$augment" ]
+}
+
+check_augment() {
+  local type
+  if [ -n "$augment" ] && [ "$train_feats" != ark ]; then
+    die "--augment makes copies for --train-feats ark; with $train_feats waveforms are augmented on the fly: leave it out"
+  fi
+  for type in $augment; do
+    case $type in
+      reverb | noise | babble) ;;
+      music) [ -n "$musan" ] || die "--augment music takes MUSAN (--musan DIR), there is no synthetic music; leave it out" ;;
+      *) die "--augment $type: the types are reverb, noise, music and babble" ;;
+    esac
+  done
+}
+
+check_trials() {
+  local list
+  if ((stop_stage >= 5)) && [ -d "$1/trials" ]; then
+    for list in $trials; do
+      [ -e "$1/trials/$list" ] || die "--trials $list: $1/trials has $(ls -mw 0 "$1/trials")"
+    done
+  fi
+}
+
+training_set() {
+  if [ "$train_feats" = ark ]; then
+    printf '%s' "$1${speeds:+_sp}${augment:+_aug}"
+  else
+    printf '%s' "$1"
+  fi
+}

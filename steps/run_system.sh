@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2154  # options come from steps/options
+# Train and test one system (stages 3 to 9 of every recipe).
+#
+#   3 training   4 averaging and embeddings   5 cosine scores   6 score normalization   7 PLDA and calibration   8 report
+#   9 large-margin fine-tuning into <exp-dir>-LM, and its stages 3 to 8 (only when asked)
+#
+# Reads   <exp-dir>/system.yaml (steps/make_system.py); <train-data>, <test-data> with features (steps/prepare_features.sh)
+#         and <test-data>/trials/*
+# Leaves  <exp-dir>: config.yaml, models/, embeddings/, scores/, plda/, thresholds.json, results.{json,md}, report.html
+#
+# Usage: steps/run_system.sh [options] <train-data> <test-data> <exp-dir>
+# e.g.: steps/run_system.sh --gpus 0,1 --stage 3 data/train data/test exp/resnet34
+set -euo pipefail
+[ -e path.sh ] || { echo "run_system.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
+. ./path.sh
+
+# Options
+stage=3               # first stage to run
+stop_stage=8          # last stage to run
+. steps/options/jobs.sh
+. steps/options/features.sh
+. steps/options/scoring.sh
+. tools/parse_options.sh
+. steps/recipe.sh
+
+train=$1 test=$2 exp_dir=$3
+training_set=$(training_set "$train")
+read -ra lists <<<"$trials"
+if ((stop_stage >= 5 && ${#lists[@]} == 0)); then
+  for list in "$test"/trials/*; do
+    [ -e "$list" ] || die "no trial list in $test/trials; make them (stage 1)"
+    lists+=("$(basename "$list")")
+  done
+fi
+check_trials "$test"
+if ((stage <= 3)) || [ -d "$exp_dir" ]; then
+  hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
+fi
+
+score() { # <option>... <list>...
+  steps/score.py --top-n "$top_n" "$@"
+}
+
+if in_stage 3 "training into $exp_dir"; then
+  options_of steps/options/jobs.sh
+  steps/train.sh "${options[@]}" "$training_set" "$exp_dir"
+fi
+
+if in_stage 4 "embeddings"; then
+  steps/average_models.py "$exp_dir"
+  extract=(steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus")
+  "${extract[@]}" --feats "$train_feats" --skip-bad true "$exp_dir" "$train"
+  "${extract[@]}" "$exp_dir" "$test"
+  steps/compute_mean.py "$exp_dir/embeddings/$(basename "$train")"/{xvector.scp,mean_vec.npy}
+fi
+
+if in_stage 5 "cosine scores"; then
+  :
+fi
+
+if in_stage 6 "score normalization"; then
+  :
+fi
+
+if in_stage 7 "PLDA and calibration"; then
+  :
+fi
+
+if in_stage 8 "report"; then
+  steps/make_report.py --train-data "$training_set" --test-data "$test" "$exp_dir"
+fi
+
+if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
+  steps/make_system.py --fine-tune "$exp_dir" --config "$lm_config" --set "$lm_set" "$exp_dir-LM" >/dev/null
+  options_of steps/options/{jobs,features,scoring}.sh
+  exec steps/run_system.sh "${options[@]}" --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"
+fi
