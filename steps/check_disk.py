@@ -3,8 +3,7 @@
 
 Counts features of all sets, of copies that are not listed yet as well, and shards; what is there already is subtracted.
 
-e.g.: steps/check_disk.py --config egs/voxceleb/conf/resnet34.yaml --fbank fbank --test-set data/vox1 \\
-          data/vox2_dev data/vox2_dev_sp0.9 data/vox2_dev_sp1.1
+e.g.: steps/check_disk.py --config exp/x/system.yaml --fbank fbank --speeds "0.9 1.1" data/vox2_dev data/vox1
 """
 
 import argparse
@@ -79,8 +78,10 @@ def plan_features(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("train_sets", nargs="+", type=Path, help="the original first, then its copies")
-    parser.add_argument("--test-set", type=Path, required=True)
+    parser.add_argument("train_data", type=Path)
+    parser.add_argument("test_data", type=Path)
+    parser.add_argument("--speeds", default="", help="of copies of the training data")
+    parser.add_argument("--augment", default="", help="types of augmented copies of the training data")
     parser.add_argument("--fbank", type=Path, required=True, help="folder of feature archives")
     parser.add_argument("--config", type=Path, required=True, help="YAML of the system")
     parser.add_argument("--nj", type=int, default=1, help="jobs of a set")
@@ -88,9 +89,10 @@ def main() -> None:
     parser.add_argument("--reverb-data", default="")
     parser.add_argument("--train-feats", default="ark", help="online: no features for training; shard: shards instead")
     args = parser.parse_args()
+    copies = [f"sp{speed}" for speed in args.speeds.split()] + args.augment.split()
     planned = plan_features(
-        args.train_sets,
-        args.test_set,
+        [args.train_data, *(args.train_data.with_name(f"{args.train_data.name}_{copy}") for copy in copies)],
+        args.test_data,
         fbank=args.fbank,
         config=args.config,
         num_parts=args.nj,
@@ -99,8 +101,8 @@ def main() -> None:
         train_feats=args.train_feats,
     )
     needed = {features.ark_dir: features.bytes_to_come for features in planned}
-    if args.train_feats == "shard" and (args.train_sets[0] / "wav.scp").is_file():
-        words = ["begin", str(args.train_sets[0]), "--config", str(args.config)]
+    if args.train_feats == "shard" and (args.train_data / "wav.scp").is_file():
+        words = ["begin", str(args.train_data), "--config", str(args.config)]
         shards = make_shards.read_task(make_shards.parse(words))
         needed[shards.folder] = make_shards.bytes_to_come(shards, shards.missing())
     check_free(needed)

@@ -41,8 +41,8 @@ def begin(work: Extraction, num_parts: int, gpus: str) -> tuple[int, int]:
         if work.bad_list.is_file():
             log.info("%s: could not be read, and are left out; if mended, remove the list and run again", work.bad_list)
         return 0, 0
-    from sv.embeddings.encoder import parse_gpus
     from sv.embeddings.extraction import check_inputs  # imports torch, which takes seconds
+    from sv.jobs.gpus import parse_gpus
 
     log.info("%s: %s", work.out_dir, why)
     check_inputs(work)
@@ -54,8 +54,8 @@ def begin(work: Extraction, num_parts: int, gpus: str) -> tuple[int, int]:
 def run_part(work: Extraction, args: argparse.Namespace) -> None:
     import torch
 
-    from sv.embeddings.encoder import choose_device
     from sv.embeddings.extraction import extract_part
+    from sv.jobs.gpus import choose_device
 
     torch.set_num_threads(args.num_threads)
     device = choose_device(args.gpus, args.part)

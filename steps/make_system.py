@@ -4,7 +4,7 @@
 Reads   --config YAML (with its bases); of a system that was trained already, <exp-dir>/config.yaml.
 Writes  <exp-dir>/system.yaml, which training and all later steps read; prints <exp-dir>.
 
-Without <exp-dir> the folder is ROOT/<model>-<loss>[-<type>][-m<margin>]-seed<N>, as in exp/ResNet34-sphereface2-A-m0.15-seed42.
+Without <exp-dir> the folder is ROOT/<model>-<loss>[-<type>][-m<margin>]-seed<N>: exp/ResNet34-sphereface2-A-m0.15-seed42.
 A model or loss other than the file's drops the file's model_args (or loss_args and margin) for its own.
 With --fine-tune TRAINED the file states differences from that trained system, which training then starts from.
 
@@ -14,9 +14,11 @@ e.g.: steps/make_system.py --config egs/voxceleb/conf/resnet34.yaml --set "loss=
 import argparse
 from pathlib import Path
 
-from sv.config import Override, load_config, save_config
+from sv.config import Override, save_config
+from sv.embeddings.experiment import read_config
 from sv.errors import UserError, run_step
-from sv.system import check_start, check_trained_with, make_fine_tuning, make_system, system_name
+from sv.jobs.gpus import named_gpus
+from sv.system import check_same_training, check_start, make_fine_tuning, make_system, system_name, trained_system
 
 
 def main() -> None:
@@ -24,11 +26,11 @@ def main() -> None:
     parser.add_argument("exp_dir", type=Path, nargs="?")
     parser.add_argument("--config", required=True, help="YAML file of the system")
     parser.add_argument("--set", default="", metavar='"KEY=VALUE ..."', help="keys of the configuration (sv/config.py)")
-    parser.add_argument(
-        "--override", nargs=3, action="append", default=[], metavar=("KEY", "VALUE", "SAID"), help="one key; for recipes"
-    )
+    words = ("KEY", "VALUE", "SAID")
+    parser.add_argument("--override", nargs=3, action="append", default=[], metavar=words, help="one key; for recipes")
     parser.add_argument("--root", type=Path, default=Path("exp"), help="folder of the systems' folders")
     parser.add_argument("--stage", type=int, default=3, help="of a recipe; beyond 3 the system must be trained")
+    parser.add_argument("--gpus", default="none", help="of a recipe, checked here")
     parser.add_argument("--fine-tune", type=Path, metavar="TRAINED", help="folder of the system to fine-tune")
     parser.add_argument("--output", type=Path, help="write the configuration here, not to <exp-dir>")
     args = parser.parse_args()
@@ -39,12 +41,13 @@ def main() -> None:
         config = make_fine_tuning(args.config, args.fine_tune, overrides)
     else:
         config = make_system(args.config, overrides)
-    check_start(config)
     exp_dir = args.exp_dir or args.root / system_name(config)
-    if (exp_dir / "config.yaml").is_file():
-        check_trained_with(config, load_config(exp_dir / "config.yaml"), exp_dir)
-    elif args.stage > 3:
-        raise UserError(f"{exp_dir} has no trained system; train it first (stage 3)")
+    if args.stage > 3:
+        config = trained_system(exp_dir, overrides)
+    elif (exp_dir / "config.yaml").is_file():
+        check_same_training(config, read_config(exp_dir), exp_dir)
+    check_start(config)
+    named_gpus(args.gpus)
     save_config(config, args.output or exp_dir / "system.yaml")
     print(exp_dir)
 

@@ -12,7 +12,8 @@
 . tools/guard.sh
 
 begin_recipe() {
-  local plan=() word
+  local plan=() recipe=${_po_script%/*}
+  recipe=${recipe#"$PWD/"}
   check_stages "$1" 8 9
   case $data_type in # WeSpeaker's names
     feat) train_feats=ark ;;
@@ -33,10 +34,10 @@ begin_recipe() {
     plan=(--output "$(mktemp)")
   fi
   exp_dir=$(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --gpus "$gpus" --stage "$stage" \
-    --root "$(dirname "$_po_script")/exp" "${plan[@]}" ${exp_dir:+"$exp_dir"})
+    --root "$recipe/exp" "${plan[@]}" ${exp_dir:+"$exp_dir"})
   if [ "$dry_run" = true ]; then
-    steps/show_plan.py --stage "$stage" --stop-stage "$stop_stage" --gpus "$gpus" --num-procs "$num_procs" \
-      --num-nodes "$num_nodes" --system "${plan[1]}" "$exp_dir" "$2" "$(training_set "$2")" "$3"
+    steps/show_plan.py --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "${plan[1]}" \
+      "$exp_dir" "$2" "$(training_set "$2")" "$3"
     rm "${plan[1]}"
     exit
   fi

@@ -38,8 +38,8 @@ if ((stage <= 3)) || [ -d "$exp_dir" ]; then
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
 fi
 
-score() { # <option>... <list>...
-  steps/score.py --top-n "$top_n" "$@"
+score() { # <option>...
+  steps/score.py --top-n "$top_n" --lda-dim "$lda_dim" "$@"
 }
 
 if in_stage 3 "training into $exp_dir"; then
@@ -56,15 +56,30 @@ if in_stage 4 "embeddings"; then
 fi
 
 if in_stage 5 "cosine scores"; then
-  :
+  score --backend cos "$exp_dir" "$train" "$test" "${lists[@]}"
 fi
 
 if in_stage 6 "score normalization"; then
-  :
+  score --prepare true --backend "$score_norm_method" "$exp_dir" "$train" "$test" "${lists[@]}"
 fi
 
 if in_stage 7 "PLDA and calibration"; then
-  :
+  score --prepare true --backend plda "$exp_dir" "$train" "$test" "${lists[@]}"
+  if [ -s "$exp_dir/heldout_spk" ]; then # on training speakers that were set aside
+    calibrate=(--prepare true --backend "cos $score_norm_method plda")
+    any=() matched=()
+    for list in "${lists[@]}"; do
+      if [[ " $matched_trials " == *" $list "* ]]; then
+        matched+=("$list")
+      else
+        any+=("$list")
+      fi
+    done
+    score "${calibrate[@]}" --calibrate-on heldout.kaldi "$exp_dir" "$train" "$test" "${any[@]}"
+    if [ "${#matched[@]}" -gt 0 ]; then
+      score "${calibrate[@]}" --calibrate-on heldout_H.kaldi --same "$matched_by" "$exp_dir" "$train" "$test" "${matched[@]}"
+    fi
+  fi
 fi
 
 if in_stage 8 "report"; then

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 
 from sv.config import Config
-from sv.embeddings.encoder import named_gpus
 from sv.embeddings.experiment import read_system
 from sv.errors import UserError, run_step
+from sv.jobs.gpus import count_procs
 from sv.training.distributed import PeersLost, World, is_started, join, visible_gpus
 from sv.training.memory import keep_freed_memory
 from sv.training.run import train
@@ -90,14 +90,9 @@ def _train(config: Config, args: argparse.Namespace, world: World) -> None:
 def _show_plan(config: Config, args: argparse.Namespace) -> None:
     from sv.training.plan import plan_training
 
-    plan = plan_training(config, args.data_dir, args.exp_dir, num_procs=count_procs(args))
+    procs = count_procs(args.gpus, args.num_procs, args.num_nodes)
+    plan = plan_training(config, args.data_dir, args.exp_dir, num_procs=procs)
     print("\n".join(plan.lines()))
-
-
-def count_procs(args: argparse.Namespace) -> int:
-    """Processes on all nodes; GPUs are not looked for, since another machine may have them."""
-    on_node = len(named_gpus(args.gpus) or []) or int(args.num_procs)
-    return on_node * int(args.num_nodes)
 
 
 def _wants_gpu(gpus: str) -> bool:

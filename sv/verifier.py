@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from sv.audio.features import Fbank, energy_vad, log_energy
 from sv.audio.files import Waveform, read_file
-from sv.embeddings.encoder import MAX_FRAMES, SpeakerEncoder, choose_device, load_encoder
+from sv.embeddings.encoder import MAX_FRAMES, SpeakerEncoder, load_encoder
 from sv.errors import UserError
 from sv.io import Vectors
+from sv.jobs.gpus import choose_device
 from sv.scoring.calibration import Calibration, load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
 from sv.scoring.quality import clip_duration, factors, feature_names

@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2094  # no file is written here
 # Options of a script, read from its own text: source this right after the option block.
 #
 #   # What the script does, reads and leaves.

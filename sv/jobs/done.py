@@ -30,6 +30,15 @@ class DoneMark:
     options: Mapping[str, Any]
     inputs: tuple[Path, ...] = ()
 
+    @classmethod
+    def recorded(cls, path: Path) -> "DoneMark":
+        """Return the mark as it stands in its file, for asking whether what it says still holds."""
+        try:
+            mark = read_json(path)
+            return cls(path, mark["options"], tuple(map(Path, mark["inputs"])))
+        except (ValueError, TypeError, KeyError):
+            return cls(path, {})  # damaged, as `stale` will say
+
     def stale(self, *, verify: bool = False) -> str:
         """Why the work has to be done (again), or "" if it is done.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from sv.embeddings.experiment import read_config
+from sv.embeddings.experiment import read_config, read_system
 from sv.errors import UserError, log
 from sv.training.checkpoint import load_tensors, save_tensors
 
@@ -20,13 +20,13 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
 
     Args:
         exp_dir: of a training.
-        num_avg: how many; None for what its config.yaml says.
+        num_avg: how many; None for what system.yaml says, or config.yaml where there is none.
         epoch: the last of them; None for the training's last epoch.
 
     Raises:
         UserError: the training is not complete (and `epoch` is None), a model is missing or damaged.
     """
-    config = read_config(exp_dir)
+    config = read_system(exp_dir) if (exp_dir / "system.yaml").is_file() else read_config(exp_dir)
     last, count = epoch or config.num_epochs, num_avg or config.num_avg
     models = _models(exp_dir / "models")
     if last not in models:

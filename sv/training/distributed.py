@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sv.embeddings.encoder import parse_gpus
 from sv.errors import UserError
+from sv.jobs.gpus import parse_gpus
 from sv.jobs.process import die_with_parent
 
 TIMEOUT = timedelta(minutes=30)  # the first process may read a long list while the others wait

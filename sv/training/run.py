@@ -26,6 +26,7 @@ from sv.errors import UserError, log
 from sv.io import atomic_write, base_speaker, write_table
 from sv.jobs import folder_lock
 from sv.losses import Head
+from sv.system import check_same_training, check_start
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors
 from sv.training.compiling import compile_encoder
@@ -37,7 +38,6 @@ from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, class_means, read_speakers, start_from
 from sv.training.schedules import LearningRate, Margin
 from sv.training.split_head import own_head
-from sv.training.system import check_start
 from sv.training.trainer import Trainer
 
 
@@ -45,7 +45,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World) -> None:
     """Train, or go on with a training that was ended, or say that it is complete.
 
     Args:
-        config: resolved (`sv.training.system`).
+        config: resolved (`sv.system`).
         data_dir: with feats.scp, utt2spk, utt2num_frames and, as steps/make_fbank.sh leaves it, fbank.yaml; with
             train_feats online wav.scp and utt2spk, with shard shard.list.
         exp_dir: the training's folder.
@@ -158,9 +158,9 @@ class Experiment:
         state = self.checkpoints.load_last()
         if state is None:
             if any((self.exp_dir / "models").glob("model_[1-9]*.pt")) and (self.exp_dir / "config.yaml").is_file():
-                self._check_same(load_config(self.exp_dir / "config.yaml").model_dump())
+                check_same_training(self.config, load_config(self.exp_dir / "config.yaml"), self.exp_dir)
             return None
-        self._check_same(parse_config(state["config"], "the checkpoint").model_dump())
+        check_same_training(self.config, parse_config(state["config"], "the checkpoint"), self.exp_dir)
         if state["fingerprint"] != self.fingerprint:
             raise UserError(
                 f"{self.exp_dir} was begun with other data than {self.index.path} (utterances, lengths or speakers "
@@ -169,15 +169,6 @@ class Experiment:
         if state["heldout"] != self.heldout:
             raise UserError(f"{self.exp_dir} holds out other speakers; give the --checkpoint of then")
         return state
-
-    def _check_same(self, begun_with: dict[str, Any]) -> None:
-        difference = first_difference(self.config.model_dump(), begun_with)
-        if difference:
-            key, now, before = difference
-            raise UserError(
-                f"{self.exp_dir} was begun with another configuration: {key} was {before}, now {now}; "
-                "give the same options, or another exp dir (or remove this one)"
-            )
 
     def _warn_of_changes(self, state: dict[str, Any]) -> None:
         if not self.world.is_main:

@@ -24,11 +24,12 @@ from steps.extract_embeddings import begin
 from sv.audio.features import Fbank
 from sv.audio.tar_shards import Recording, write_shard
 from sv.config import parse_config, save_config
-from sv.embeddings.encoder import choose_device, load_encoder
+from sv.embeddings.encoder import load_encoder
 from sv.embeddings.extraction import check_inputs, extract_part
 from sv.embeddings.parts import Extraction, clear, join
 from sv.errors import UserError
 from sv.io import ArkWriter, read_matrix, read_table, read_vectors, write_table
+from sv.jobs.gpus import choose_device
 from sv.models import build_model
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

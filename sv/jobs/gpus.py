@@ -1,0 +1,47 @@
+"""The GPUs that a user names with --gpus; torch is loaded only to look for them."""
+
+from sv.errors import UserError
+
+
+def parse_gpus(gpus: str) -> list[int]:
+    """Read --gpus, counted among the visible GPUs: "0,1" or "[0,1]"; "auto" for the first, if any; or "none".
+
+    Raises:
+        UserError: something else, or a GPU that is not there.
+    """
+    import torch
+
+    count = torch.cuda.device_count()
+    numbers = named_gpus(gpus)
+    if numbers is None:
+        return [0] if count else []
+    absent = [number for number in numbers if number >= count]
+    if absent:
+        raise UserError(f"--gpus {gpus}: no GPU {absent[0]} here, torch sees {count}; give --gpus none for the CPU")
+    return numbers
+
+
+def named_gpus(gpus: str) -> list[int] | None:
+    """Read the numbers in --gpus, whether such GPUs are here or not; None for "auto".
+
+    Raises:
+        UserError: something else than `parse_gpus` reads.
+    """
+    text = gpus.strip().strip("[]").replace(" ", "")  # WeSpeaker's users write "[0,1]"
+    if text == "auto":
+        return None
+    words = [] if text in ("", "none", "cpu") else text.split(",")
+    if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
+        raise UserError(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
+    return [int(word) for word in words]
+
+
+def choose_device(gpus: str, job: int) -> str:
+    """Choose the device of job 1, 2, ...: the GPUs of `parse_gpus` in turn, or the CPU."""
+    numbers = parse_gpus(gpus)
+    return f"cuda:{numbers[(job - 1) % len(numbers)]}" if numbers else "cpu"
+
+
+def count_procs(gpus: str, num_procs: int, num_nodes: int) -> int:
+    """Count the training processes on all nodes; GPUs are not looked for, since another machine may have them."""
+    return (len(named_gpus(gpus) or []) or num_procs) * num_nodes
