@@ -7,6 +7,7 @@ Writes  to stdout one line: versions of Python, torch and torchaudio, and whethe
 
 import argparse
 import importlib
+import os
 import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -76,7 +77,9 @@ def describe_cuda() -> str:
         torch.ones(1, device="cuda").add_(1).item()
     except (AssertionError, RuntimeError) as error:  # AssertionError: a build for the CPU
         reason = re.split(r"\. |\n", str(error))[0]
-        return f"no ({reason}; this torch is built for {build})"
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        hidden = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is '{visible}'"
+        return f"no ({reason}; this torch is built for {build}{hidden})"
     return f"yes ({torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {build})"
 
 

@@ -108,9 +108,7 @@ set_up() {
   say "done in $SECONDS s"
 }
 
-if [[ $python == */* && $python != /* ]]; then
-  python=$start_dir/$python
-fi
+[[ $python != [!/]*/* ]] || python=$start_dir/$python
 if [ "$test_packages" = true ]; then
   command -v ffmpeg >/dev/null || apt_install ffmpeg ||
     say "no ffmpeg: tests that need it are skipped; type: sudo apt-get install ffmpeg"

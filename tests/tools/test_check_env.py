@@ -63,15 +63,27 @@ def test_failing_import_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("build", "error", "described"),
+    ("build", "visible", "error", "described"),
     [
-        ("13.0", None, "yes (2 x H200, CUDA 13.0)"),
-        ("13.0", RuntimeError("No driver. Please get one"), "no (No driver; this torch is built for CUDA 13.0)"),
-        ("13.0", RuntimeError("Too old\nAnd"), "no (Too old; this torch is built for CUDA 13.0)"),
-        (None, AssertionError("Not compiled"), "no (Not compiled; this torch is built for the CPU)"),
+        ("13.0", "0,1", None, "yes (2 x H200, CUDA 13.0)"),
+        ("13.0", None, RuntimeError("No driver. Please get one"), "no (No driver; this torch is built for CUDA 13.0)"),
+        (
+            "13.0",
+            "",
+            RuntimeError("No GPU"),
+            "no (No GPU; this torch is built for CUDA 13.0; CUDA_VISIBLE_DEVICES is '')",
+        ),
+        (None, None, AssertionError("Not compiled\nAnd"), "no (Not compiled; this torch is built for the CPU)"),
     ],
 )
-def test_cuda(monkeypatch: pytest.MonkeyPatch, build: str | None, error: Exception | None, described: str) -> None:
+def test_cuda(
+    monkeypatch: pytest.MonkeyPatch, build: str | None, visible: str | None, error: Exception | None, described: str
+) -> None:
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+
     def ones(*size: int, device: str) -> Any:
         if error:
             raise error
