@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a step of a head costs in several processes: split over them (--split-head true), or whole in each (DDP).
+"""What a step of a head costs in several processes: split over them (--set split_head=true), or whole in each (DDP).
 
 Loss and gradients of the head alone, without optimizer, gloo on the CPU, one thread a process. Counted while it runs:
 

@@ -4,15 +4,15 @@
 #   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, lock $data;
 #                                      with --dry-run show the plan and end
 #   is_augmented                       true if training takes noise and rooms: stage 1 lists them
-#   check_trials <test-data>           end if a list of --trials is not among those that stage 1 made
+#   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask, by what stage 1 made
 #   training_set <train-data>          print the data dir that stage 3 reads: <train-data>, or its union with copies
 #
-# begin_recipe sets exp_dir and leaves the resolved configuration in $exp_dir/system.yaml, which all later steps read.
+# begin_recipe sets exp_dir and system, its system.yaml: the resolved configuration, which all later steps read.
 
 . tools/guard.sh
 
 begin_recipe() {
-  local plan=() recipe=${_po_script%/*}
+  local recipe=${_po_script%/*}
   recipe=${recipe#"$PWD/"}
   check_stages "$1" 8 9
   case $data_type in # WeSpeaker's names
@@ -21,7 +21,6 @@ begin_recipe() {
     ?*) train_feats=$data_type ;;
   esac
   check_augment
-  check_trials "$3"
   fbank=${fbank:-$data/fbank}
   if [ "$train_feats" != ark ]; then
     overrides+=(--override train_feats "$train_feats" "--train-feats $train_feats")
@@ -30,17 +29,21 @@ begin_recipe() {
   if is_augmented; then
     overrides+=(--override noise_data "$data/noises" --musan --override reverb_data "$data/rirs" --rirs)
   fi
-  if [ "$dry_run" = true ]; then
-    plan=(--output "$(mktemp)")
-  fi
+  system=$(mktemp)
+  trap 'rm -f "$system"' EXIT
   exp_dir=$(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --gpus "$gpus" --stage "$stage" \
-    --root "$recipe/exp" "${plan[@]}" ${exp_dir:+"$exp_dir"})
+    --root "$recipe/exp" --output "$system" ${exp_dir:+"$exp_dir"})
+  check_lists "$2" "$3"
   if [ "$dry_run" = true ]; then
-    steps/show_plan.py --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "${plan[1]}" \
+    steps/show_plan.py --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
       "$exp_dir" "$2" "$(training_set "$2")" "$3"
-    rm "${plan[1]}"
     exit
   fi
+  hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
+  mv "$system" "$exp_dir/system.yaml"
+  system=$exp_dir/system.yaml
+  trap - EXIT
+  release_lock "$exp_dir/.run.lock"
   if ((stage <= 2)); then
     hold_lock "$data/.run.lock" "$data is being prepared"
   fi
@@ -64,12 +67,22 @@ check_augment() {
   done
 }
 
-check_trials() {
-  local list
-  if ((stop_stage >= 5)) && [ -d "$1/trials" ]; then
+check_lists() {
+  local list speakers heldout most
+  if ((stop_stage >= 5)) && [ -d "$2/trials" ]; then
     for list in $trials; do
-      [ -e "$1/trials/$list" ] || die "--trials $list: $1/trials has $(ls -mw 0 "$1/trials")"
+      [ -e "$2/trials/$list" ] || die "--trials $list: $2/trials has $(ls -mw 0 "$2/trials")"
     done
+  fi
+  if ((stop_stage >= 6)) && [ -e "$1/spk2utt" ]; then
+    speakers=$(wc -l <"$1/spk2utt")
+    heldout=$(sed -n 's/^heldout_speakers: //p' "$system")
+    most=$((speakers - heldout))
+    if [ "$score_norm_method" = asnorm ] && ((top_n > most)); then
+      die "--top-n $top_n: the cohort has $most speakers ($speakers in $1, $heldout held out); give $most or less"
+    elif ((stop_stage >= 7 && lda_dim >= most)); then
+      die "--lda-dim $lda_dim: $most training speakers ($speakers in $1, $heldout held out) give at most $((most - 1))"
+    fi
   fi
 }
 

@@ -33,7 +33,8 @@ if ((stop_stage >= 5 && ${#lists[@]} == 0)); then
     lists+=("$(basename "$list")")
   done
 fi
-check_trials "$test"
+system=$exp_dir/system.yaml
+check_lists "$train" "$test"
 if ((stage <= 3)) || [ -d "$exp_dir" ]; then
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
 fi

@@ -43,12 +43,12 @@ if in_stage 1 "data lists"; then
   if is_augmented; then
     local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" "$data"/{vox2_dev,noises,rirs}
   fi
-  check_trials "$data/vox1"
+  check_lists "$data"/{vox2_dev,vox1}
 fi
 
 if in_stage 2 "features"; then
   options_of steps/options/{jobs,features}.sh
-  steps/prepare_features.sh "${options[@]}" --config "$exp_dir/system.yaml" "$data"/{vox2_dev,vox1}
+  steps/prepare_features.sh "${options[@]}" --config "$system" "$data"/{vox2_dev,vox1}
 fi
 release_lock "$data/.run.lock"
 

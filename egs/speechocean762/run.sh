@@ -47,12 +47,12 @@ if in_stage 1 "data and trial lists"; then
   if is_augmented; then
     local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" "$data"/{train,noises,rirs}
   fi
-  check_trials "$data/test"
+  check_lists "$data"/{train,test}
 fi
 
 if in_stage 2 "features"; then
   options_of steps/options/{jobs,features}.sh
-  steps/prepare_features.sh "${options[@]}" --config "$exp_dir/system.yaml" "$data/train" "$data/test"
+  steps/prepare_features.sh "${options[@]}" --config "$system" "$data/train" "$data/test"
 fi
 release_lock "$data/.run.lock"
 

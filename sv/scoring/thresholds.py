@@ -62,7 +62,7 @@ def find_thresholds(
             found[_fa_name(rate)] = threshold_at(scores, rate)
         else:
             said = f"no threshold {_fa_name(rate)}: {100 * rate:g} % of {scores.nontarget.total} non-target trials"
-            log.warning("%s is less than one; hold out more speakers (--heldout-speakers, stage 3)", said)
+            log.warning("%s is less than one; hold out more speakers (heldout_speakers, stage 3)", said)
     entries = {}
     for name, llr in found.items():
         entry = {"llr": llr, "miss": float(scores.miss(llr)), "false_accept": float(scores.false_accept(llr))}
@@ -101,7 +101,7 @@ def no_threshold(name: str, known: Sequence[str]) -> UserError:
         return UserError(f"unknown threshold {name!r}{suggest(name, list(known))}")
     return UserError(
         f"the model has no threshold {name!r}: it was calibrated on fewer than {needed[name]} non-target trials; take "
-        f"one of {', '.join(known)}, or hold out more speakers (--heldout-speakers, stage 3)"
+        f"one of {', '.join(known)}, or hold out more speakers (heldout_speakers, stage 3)"
     )
 
 

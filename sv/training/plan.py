@@ -84,9 +84,7 @@ class TrainingPlan:
         return size * (models + checkpoints * (1 + moments))
 
 
-def plan_training(
-    config: Config, data_dir: Path, exp_dir: Path, *, num_procs: int = 1
-) -> TrainingPlan:
+def plan_training(config: Config, data_dir: Path, exp_dir: Path, *, num_procs: int = 1) -> TrainingPlan:
     """Look at configuration, data and checkpoints as `train` does, in one process.
 
     Args: as of `train`.

@@ -10,8 +10,8 @@ from tests.cluster.conftest import Cluster
 
 pytestmark = pytest.mark.recipe
 
-ONE_EPOCH = ["--num-epochs", "1", "--num-avg", "1"]
-ONE_EPOCH += ["--set", "margin_update.increase_start_epoch=1 margin_update.fix_start_epoch=1"]
+ONE_EPOCH = ["--num-epochs", "1", "--set"]
+ONE_EPOCH += ["num_avg=1 margin_update.increase_start_epoch=1 margin_update.fix_start_epoch=1"]
 
 
 @pytest.fixture(scope="session")

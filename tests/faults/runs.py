@@ -19,10 +19,10 @@ STAGES = range(9)
 LIMIT_S = 600.0  # of one stage; longer is a hang
 TOKEN = "SV_FAULTS_RUN"  # in the environment of a run, by which its processes are found
 OPTIONS = [
-    *["--num-epochs", "3", "--num-avg", "2", "--batch-size", "16", "--heldout-speakers", "3", "--top-n", "5"],
-    *["--lda-dim", "5", "--num-threads", "1"],
+    *["--num-epochs", "3", "--top-n", "5", "--lda-dim", "5", "--num-threads", "1"],
     "--set",
-    "model_args.embed_dim=32 dataset_args.num_frms=80 dataset_args.min_num_frames=80 save_minutes=0.01 "
+    "num_avg=2 dataloader_args.batch_size=16 heldout_speakers=3 model_args.embed_dim=32 save_minutes=0.01 "
+    "dataset_args.num_frms=80 dataset_args.min_num_frames=80 "
     "eval_epoch_interval=1 margin_update.increase_start_epoch=1 margin_update.fix_start_epoch=2",
 ]
 

@@ -191,7 +191,7 @@ def trained(path, tmp_path):
 )
 def test_fine_tuning_keeps_the_trained_system_and_takes_the_margin_of_its_loss(trained, tmp_path, words, margin):
     exp = trained(*words, "seed=5", "dataset_args.cmvn=false", "heldout_speakers=7")
-    config = make_fine_tuning(tmp_path / "lm.yaml", exp, sets("seed=5", *words))
+    config = make_fine_tuning(tmp_path / "lm.yaml", exp)
     assert config.margin_update.final_margin == margin
     assert config.num_epochs == 2 and config.dataset_args.num_frms == 300 and config.do_lm
     before = make(exp / "config.yaml")
@@ -201,18 +201,12 @@ def test_fine_tuning_keeps_the_trained_system_and_takes_the_margin_of_its_loss(t
 
 
 def test_fine_tunings_own_margin_comes_first(trained, tmp_path):
-    config = make_fine_tuning(tmp_path / "lm.yaml", trained(), [], sets("margin_update.final_margin=0.35"))
+    config = make_fine_tuning(tmp_path / "lm.yaml", trained(), sets("margin_update.final_margin=0.35"))
     assert config.margin_update.final_margin == 0.35
 
 
 def test_fine_tuning_of_what_is_not_trained_or_otherwise_is_refused(trained, tmp_path):
     exp, lm = trained("loss=aam"), tmp_path / "lm.yaml"
-    with pytest.raises(
-        UserError, match=r"exp was trained with scheduler_args.initial_lr 0.1, not 0.2; what fine-tuning"
-    ):
-        make_fine_tuning(lm, exp, sets("scheduler_args.initial_lr=0.2"))
-    with pytest.raises(UserError, match=r"exp was trained with loss aam, not sphereface2"):
-        make_fine_tuning(lm, exp, sets("loss=sphereface2"))
     lm.write_text("model: XVEC\n")
     with pytest.raises(
         UserError, match=r"lm.yaml: model is XVEC, but .*exp was trained with resnet_small; give the file"

@@ -75,7 +75,7 @@ def test_fine_tuning_has_the_head_and_held_out_speakers_of_the_system_but_no_spe
     caplog.set_level("INFO")
     caplog.clear()
     config = make_fine_tuning(tmp_path / "lm.yaml", exp)
-    train(config, data_sp, tuned, WORLD, init=exp / "models" / "avg_model.pt")
+    train(config, data_sp, tuned, WORLD)
     for name in ("heldout_spk", "spk2id"):
         assert (tuned / name).read_text() == (exp / name).read_text()
     before, start = load_tensors(exp / "models" / "avg_model.pt"), load_tensors(tuned / "models" / "model_0.pt")
@@ -94,7 +94,7 @@ def test_held_out_speakers_stay_held_out_whatever_the_seed(trained, data_sp, mak
     model, other = exp / "models" / "avg_model.pt", make_config(seed=3, num_epochs=1)
     train(other, data_sp, tmp_path / "alone", WORLD)
     assert (tmp_path / "alone" / "heldout_spk").read_text() != (exp / "heldout_spk").read_text()
-    train(other, data_sp, tmp_path / "next", WORLD, init=model)
+    train(other.model_copy(update={"model_init": str(model)}), data_sp, tmp_path / "next", WORLD)
     assert (tmp_path / "next" / "heldout_spk").read_text() == (exp / "heldout_spk").read_text()
     with pytest.raises(UserError, match=r"next holds out other speakers; give the --checkpoint of then"):
         train(other, data_sp, tmp_path / "next", WORLD)
@@ -102,7 +102,7 @@ def test_held_out_speakers_stay_held_out_whatever_the_seed(trained, data_sp, mak
 
 def test_held_out_speakers_that_the_model_was_trained_on_are_told(trained, data_sp, make_config, tmp_path, caplog):
     exp = trained(heldout_speakers=0)
-    train(make_config(num_epochs=1), data_sp, tmp_path / "next", WORLD, init=exp / "models" / "avg_model.pt")
+    train(make_config(num_epochs=1, model_init=str(exp / "models/avg_model.pt")), data_sp, tmp_path / "next", WORLD)
     assert "2 held-out speakers were trained on in" in caplog.text
 
 
@@ -111,8 +111,8 @@ def test_fine_tuning_killed_and_started_again_ends_with_the_same_weights(trained
     exp = trained()
     (tmp_path / "lm.yaml").write_text(LM)
     often = [Override.of("save_minutes=1e-9")]
-    config, init = make_fine_tuning(tmp_path / "lm.yaml", exp, [], often), exp / "models/avg_model.pt"
-    train(config, data_sp, tmp_path / "whole", WORLD, init=init)
+    config = make_fine_tuning(tmp_path / "lm.yaml", exp, often)
+    train(config, data_sp, tmp_path / "whole", WORLD)
 
     class Killed(BaseException):
         pass
@@ -126,8 +126,8 @@ def test_fine_tuning_killed_and_started_again_ends_with_the_same_weights(trained
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Trainer, "_step", die)
-        train(config, data_sp, tmp_path / "killed", WORLD, init=init)
-    train(config, data_sp, tmp_path / "killed", WORLD, init=init)
+        train(config, data_sp, tmp_path / "killed", WORLD)
+    train(config, data_sp, tmp_path / "killed", WORLD)
     for name in ("model_1.pt", "model_2.pt"):
         assert (tmp_path / "killed/models" / name).read_bytes() == (tmp_path / "whole/models" / name).read_bytes()
 
@@ -140,8 +140,9 @@ def test_sphereface2_starts_more_accurate_from_class_means_of_another_loss_than_
     exp = trained(loss="aam", num_epochs=8)
     first = {}
     for head_init in ("random", "class_means", "auto"):
-        still = make_config(num_epochs=1, head_init=head_init, scheduler_args={"initial_lr": 1e-9, "final_lr": 1e-9})
-        train(still, data_sp, tmp_path / head_init, WORLD, init=exp / "models" / "avg_model.pt")
+        start = {"model_init": str(exp / "models/avg_model.pt"), "head_init": head_init}
+        still = make_config(num_epochs=1, **start, scheduler_args={"initial_lr": 1e-9, "final_lr": 1e-9})
+        train(still, data_sp, tmp_path / head_init, WORLD)
         first[head_init] = epochs(tmp_path / head_init)[0]
     print({name: (line["loss"], line["accuracy"]) for name, line in first.items()})
     assert first["auto"]["loss"] == first["class_means"]["loss"]

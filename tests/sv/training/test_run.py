@@ -413,12 +413,13 @@ def test_a_model_to_start_from_is_needed_only_at_the_start(data_dir, make_config
     quick = {"num_epochs": 1, "margin_update": {"increase_type": "fixed"}}
     train(make_config(**quick), data_dir, tmp_path / "first", WORLD)
     model = tmp_path / "first" / "models" / "model_1.pt"
-    train(make_config(**quick), data_dir, tmp_path / "second", WORLD, init=model)
+    train(make_config(**quick, model_init=str(model)), data_dir, tmp_path / "second", WORLD)
     first, second = load_tensors(model), load_tensors(tmp_path / "second" / "models" / "model_0.pt")
     assert all(value.equal(second[key]) for key, value in first.items())
-    train(make_config(**quick), data_dir, tmp_path / "second", WORLD, init=tmp_path / "gone.pt")
+    gone = make_config(**quick, model_init=str(tmp_path / "gone.pt"))
+    train(gone, data_dir, tmp_path / "second", WORLD)
     with pytest.raises(UserError, match=r"gone.pt does not exist"):
-        train(make_config(**quick), data_dir, tmp_path / "third", WORLD, init=tmp_path / "gone.pt")
+        train(gone, data_dir, tmp_path / "third", WORLD)
 
 
 @pytest.fixture

@@ -1,0 +1,89 @@
+"""The command line that resolves a system into a file of its folder. The mistakes themselves: tests/sv/test_system.py."""
+
+import subprocess
+
+import pytest
+import yaml
+
+FILE = "model: resnet_small\nloss: sphereface2\nmargin_update: {increase_start_epoch: 2, fix_start_epoch: 3}\n"
+
+
+@pytest.fixture
+def call(run, tmp_path):
+    (tmp_path / "c.yaml").write_text(FILE)
+
+    def make(*words) -> subprocess.CompletedProcess[str]:
+        return run("steps/make_system.py", "--config", tmp_path / "c.yaml", *words)
+
+    return make
+
+
+def override(key, value):
+    return ["--override", key, value, f"--{key} {value}"]
+
+
+def test_folder_is_named_after_the_system(call, tmp_path):
+    words = [*override("loss_args.margin_type", "A"), *override("seed", "7")]
+    done = call("--root", tmp_path / "exp", *words)
+    assert (done.stdout, done.stderr) == (f"{tmp_path}/exp/resnet_small-sphereface2-A-m0.15-seed7\n", "")
+    assert (tmp_path / "exp/resnet_small-sphereface2-A-m0.15-seed7/system.yaml").is_file()
+
+
+def test_resolved_configuration_is_written_and_resolves_to_itself(call, run, tmp_path):
+    words = [*override("loss", "aam"), "--set", "num_epochs=9 clip_grad_norm=5.0 precision=bf16"]
+    assert call(*words, tmp_path / "exp").returncode == 0
+    written = yaml.safe_load((tmp_path / "exp/system.yaml").read_text())
+    assert written["margin_update"]["final_margin"] == 0.2
+    assert (written["num_epochs"], written["clip_grad_norm"], written["precision"]) == (9, 5.0, "bf16")
+    run("steps/make_system.py", "--config", tmp_path / "exp/system.yaml", tmp_path / "again")
+    assert (tmp_path / "again/system.yaml").read_text() == (tmp_path / "exp/system.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([*override("loss", "aam"), "--set", "loss_args.t=3"], "loss aam has no option 't'; known: scale, easy_margin"),
+        (
+            override("margin_update.final_margin", "x"),
+            "--margin_update.final_margin x: margin_update.final_margin is 'x'",
+        ),
+        (["--gpus", "0;1"], "--gpus '0;1': expected numbers, as in 0,1"),
+        (["--stage", "4"], "exp/config.yaml does not exist; train the system first (stage 3)"),
+        (["--set", "model_init=no.pt"], "no.pt does not exist; give a model such as exp/NAME/models/avg_model.pt"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(call, tmp_path, words, message):
+    done = call(*words, tmp_path / "exp")
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, "")
+    assert message in done.stderr
+    assert not (tmp_path / "exp").exists()
+
+
+def test_a_trained_system_takes_only_what_does_not_change_its_weights(call, tmp_path):
+    exp = tmp_path / "exp"
+    call(exp)
+    trained = yaml.safe_load((exp / "system.yaml").read_text()) | {"num_speakers": 5}
+    (exp / "config.yaml").write_text(yaml.safe_dump(trained))
+    for words in (["--stage", "3"], ["--stage", "5"], ["--stage", "5", "--set", "num_avg=3"]):
+        assert call(*words, exp).returncode == 0
+    assert yaml.safe_load((exp / "system.yaml").read_text())["num_avg"] == 3
+    for stage in ("3", "5"):
+        done = call("--stage", stage, "--set", "seed=3", exp)
+        assert f"{exp} was begun with another configuration: seed was 42, now 3; give the same options" in done.stderr
+    assert yaml.safe_load((exp / "system.yaml").read_text())["seed"] == 42
+
+
+def test_fine_tuning_starts_from_the_averaged_model(call, run, tmp_path):
+    trained = tmp_path / "trained"
+    call(trained)
+    (trained / "system.yaml").rename(trained / "config.yaml")
+    (tmp_path / "lm.yaml").write_text("do_lm: true\nmargin_update: {final_margin: null, increase_type: fixed}\n")
+    words = ["--fine-tune", trained, "--config", tmp_path / "lm.yaml", tmp_path / "lm"]
+    done = run("steps/make_system.py", *words)
+    assert f"{trained}/models/avg_model.pt does not exist" in done.stderr
+    (trained / "models").mkdir()
+    (trained / "models" / "avg_model.pt").touch()
+    assert run("steps/make_system.py", *words).returncode == 0
+    tuned = yaml.safe_load((tmp_path / "lm/system.yaml").read_text())
+    assert tuned["model_init"] == str(trained / "models" / "avg_model.pt")
+    assert tuned["margin_update"]["final_margin"] == 0.3
