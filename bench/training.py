@@ -26,9 +26,9 @@ from bench.common import report
 from bench.loader_waves import Corpus
 from sv.config import parse_config
 from sv.io import read_table, write_table
+from sv.system import resolve
 from sv.training.distributed import World, join
 from sv.training.run import train
-from sv.training.system import resolve
 
 PLAIN: Mapping[str, Any] = {"precision": "fp32", "channels_last": False}
 

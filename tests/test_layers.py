@@ -15,7 +15,7 @@ FOLDERS = ["bench", "egs", "local", "steps", "sv", "tests", "tools"]
 # Rows of sv, the bottom one first; may_use says what they mean.
 BOTTOM = ["errors", "registry", "io", "jobs", "config", "audio"]  # each may use those to its left
 MIDDLE = {"data", "losses", "models"}
-TOP = ["embeddings", "metrics", "scoring", "verifier", "training", "report"]  # each may use those to its left
+TOP = ["embeddings", "system", "metrics", "scoring", "verifier", "training", "report"]  # each may use those to its left
 
 
 def read_imports(path: Path) -> set[str]:

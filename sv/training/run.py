@@ -26,6 +26,7 @@ from sv.errors import UserError, log
 from sv.io import atomic_write, base_speaker, write_table
 from sv.jobs import folder_lock
 from sv.losses import Head
+from sv.system import check_start
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors
 from sv.training.compiling import compile_encoder
@@ -37,7 +38,6 @@ from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, class_means, read_speakers, start_from
 from sv.training.schedules import LearningRate, Margin
 from sv.training.split_head import own_head
-from sv.training.system import check_start
 from sv.training.trainer import Trainer
 
 
@@ -45,7 +45,7 @@ def train(config: Config, data_dir: Path, exp_dir: Path, world: World, *, init: 
     """Train, or go on with a training that was ended, or say that it is complete.
 
     Args:
-        config: resolved (`sv.training.system`).
+        config: resolved (`sv.system`).
         data_dir: with feats.scp, utt2spk, utt2num_frames and, as steps/make_fbank.sh leaves it, fbank.yaml; with
             train_feats online wav.scp and utt2spk, with shard shard.list.
         exp_dir: the training's folder.

@@ -13,7 +13,7 @@ from typing import Any
 from sv.config import Config, flatten, parse_config, unflatten
 from sv.errors import UserError
 from sv.models import MODELS
-from sv.training.system import resolve
+from sv.system import resolve
 
 _SAME = {
     *("seed", "num_epochs", "num_avg", "save_epoch_interval", "log_batch_interval", "do_lm"),

@@ -5,7 +5,7 @@ import torch
 
 from sv.losses import build_head
 from sv.models import build_model
-from sv.training.system import make_system
+from sv.system import make_system
 from tests.conftest import ROOT
 
 FILES = sorted(ROOT.glob("egs/*/conf/*.yaml"))
@@ -13,7 +13,7 @@ FILES = sorted(ROOT.glob("egs/*/conf/*.yaml"))
 
 @pytest.mark.parametrize("path", FILES, ids=[f"{path.parts[-3]}-{path.stem}" for path in FILES])
 def test_encoder_and_head_are_built(path):
-    config = make_system(path, {}, [])
+    config = make_system(path)
     with torch.device("meta"):
         model = build_model(config.model, config.model_args)
         head = build_head(config.loss, model.embedding_dim, 10, config.loss_args)

@@ -5,15 +5,16 @@ import json
 import pytest
 import torch
 
+from sv.config import Override
 from sv.data import CropReader, read_index
 from sv.losses import LOSSES
 from sv.scoring.thresholds import read_thresholds
+from sv.system import make_system
 from sv.training import rng
 from sv.training.distributed import World
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts
 from sv.training.network import build_network, read_model
 from sv.training.run import train
-from sv.training.system import make_system
 from tests.egs.recipe import eer_of, evaluate_untrained
 
 pytestmark = pytest.mark.recipe
@@ -124,8 +125,8 @@ def untrained(mini, root):
 def short_config(root, case):
     """Of a loss, or of a loss and a way of mining."""
     name, *mining = case.split()
-    overrides = [*SHORT, *(f"loss_args.mining={word}" for word in mining)]
-    return make_system(root / "egs/mini/conf/resnet_small.yaml", {"loss": name}, overrides)
+    words = [f"loss={name}", *SHORT, *(f"loss_args.mining={word}" for word in mining)]
+    return make_system(root / "egs/mini/conf/resnet_small.yaml", [Override.of(word) for word in words])
 
 
 @pytest.mark.parametrize("loss", [*LOSSES.names(), "triplet hardest"])

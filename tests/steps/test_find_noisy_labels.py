@@ -9,9 +9,9 @@ import torch
 
 from sv.config import save_config
 from sv.io import ArkWriter, read_table, write_table
+from sv.system import make_system
 from sv.training.checkpoint import save_tensors
 from sv.training.network import build_network
-from sv.training.system import make_system
 
 WRONG = {"a1": "b", "c4": "a", "d2": "c"}
 
@@ -25,7 +25,7 @@ def system(tmp_path):
     write_table(data / "utt2spk", true | WRONG)
     write_table(data / "utt2spk_true", true)
     (tmp_path / "c.yaml").write_text("model: XVEC\nmodel_args: {embed_dim: 8}\nloss: aam\n")
-    config = make_system(tmp_path / "c.yaml", {}).model_copy(update={"num_speakers": 3})
+    config = make_system(tmp_path / "c.yaml").model_copy(update={"num_speakers": 3})
     save_config(config, exp / "config.yaml")
     write_table(exp / "spk2id", {"a": 0, "b": 1, "c": 2})  # d was held out
     net = build_network(config)

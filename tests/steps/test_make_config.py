@@ -48,7 +48,7 @@ def test_resolved_configuration_is_written_and_resolves_to_itself(call, run, tmp
 
 @pytest.mark.slow
 def test_a_mistake_is_one_line(call):
-    """The mistakes themselves are in tests/sv/training/test_system.py."""
+    """The mistakes themselves are in tests/sv/test_system.py."""
     done = call("--print-name", "--loss", "aam", "--t", "3")
     message = "make_config.py: error: loss aam has no option 't'; known: scale, easy_margin\n"
     assert (done.returncode, done.stderr, done.stdout) == (1, message, "")

@@ -12,7 +12,7 @@ import pytest
 
 from sv.config import Config, parse_config
 from sv.io import ArkWriter, write_table
-from sv.training.system import resolve
+from sv.system import resolve
 
 MELS = 16
 

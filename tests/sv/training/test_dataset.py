@@ -10,10 +10,10 @@ import torch
 from sv.config import parse_config
 from sv.errors import UserError
 from sv.io import read_table, write_table
+from sv.system import resolve
 from sv.training.dataset import build_dataset, read_data, with_speed_copies
 from sv.training.distributed import World
 from sv.training.run import check_arks, train
-from sv.training.system import resolve
 from sv.training.trainer import Trainer
 
 WORLD = World(0, 1, torch.device("cpu"))

@@ -6,14 +6,14 @@ import re
 import pytest
 import torch
 
-from sv.config import load_config, save_config
+from sv.config import Override, load_config, save_config
 from sv.errors import UserError
 from sv.io import ArkWriter, read_matrix, read_table, write_table
+from sv.system import make_fine_tuning, make_system
 from sv.training.averaging import average
 from sv.training.checkpoint import load_tensors
 from sv.training.distributed import World
 from sv.training.run import train
-from sv.training.system import make_fine_tuning, make_system
 from sv.training.trainer import Trainer
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -74,7 +74,7 @@ def test_fine_tuning_has_the_head_and_held_out_speakers_of_the_system_but_no_spe
     (tmp_path / "lm.yaml").write_text(LM)
     caplog.set_level("INFO")
     caplog.clear()
-    config = make_fine_tuning(tmp_path / "lm.yaml", exp, {})
+    config = make_fine_tuning(tmp_path / "lm.yaml", exp)
     train(config, data_sp, tuned, WORLD, init=exp / "models" / "avg_model.pt")
     for name in ("heldout_spk", "spk2id"):
         assert (tuned / name).read_text() == (exp / name).read_text()
@@ -110,7 +110,8 @@ def test_held_out_speakers_that_the_model_was_trained_on_are_told(trained, data_
 def test_fine_tuning_killed_and_started_again_ends_with_the_same_weights(trained, data_sp, tmp_path, monkeypatch):
     exp = trained()
     (tmp_path / "lm.yaml").write_text(LM)
-    config, init = make_fine_tuning(tmp_path / "lm.yaml", exp, {}, ["save_minutes=1e-9"]), exp / "models/avg_model.pt"
+    often = [Override.of("save_minutes=1e-9")]
+    config, init = make_fine_tuning(tmp_path / "lm.yaml", exp, [], often), exp / "models/avg_model.pt"
     train(config, data_sp, tmp_path / "whole", WORLD, init=init)
 
     class Killed(BaseException):
@@ -159,6 +160,6 @@ def test_a_head_from_a_model_takes_a_model(data_sp, make_config, tmp_path):
 def test_saved_fine_tuning_is_resolved_again_to_the_same(trained, tmp_path):
     exp = trained()
     (tmp_path / "lm.yaml").write_text(LM)
-    config = make_fine_tuning(tmp_path / "lm.yaml", exp, {})
+    config = make_fine_tuning(tmp_path / "lm.yaml", exp)
     save_config(config, tmp_path / "finetune.yaml")
-    assert make_system(tmp_path / "finetune.yaml", {}) == config
+    assert make_system(tmp_path / "finetune.yaml") == config

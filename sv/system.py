@@ -1,7 +1,6 @@
 """From a YAML file and a recipe's options to the configuration of one system, all of it resolved, and its name."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,82 +15,50 @@ from sv.models import MODELS, build_model
 GROUP_OPTION = "utts_per_speaker"  # of the losses that compare the utterances of a batch
 
 
-@dataclass(frozen=True)
-class Flag:
-    """An option of the command line for a key of the file."""
-
-    key: str
-    help: str
-
-
-# The options of recipes that set a key; any other key is set with --set.
-FLAGS: Mapping[str, Flag] = {
-    "model": Flag("model", "encoder"),
-    "loss": Flag("loss", "loss"),
-    "margin_type": Flag("loss_args.margin_type", "C, A or M, of sphereface2"),
-    "margin": Flag("margin_update.final_margin", "final margin"),
-    "scale": Flag("loss_args.scale", "s"),
-    "lambda": Flag("loss_args.target_weight", "weight of the target pair in sphereface2"),
-    "t": Flag("loss_args.t", "exponent of sphereface2's g"),
-    "train_feats": Flag("train_feats", "ark, online or shard"),
-    "data_type": Flag("train_feats", "WeSpeaker's name of the same: feat, raw or shard"),
-    "noise_data": Flag("noise_data", "data dir of noise, for online and shard"),
-    "reverb_data": Flag("reverb_data", "data dir of impulse responses, for online and shard"),
-    "seed": Flag("seed", "of initialization, held-out speakers, order and crops"),
-    "num_epochs": Flag("num_epochs", "length of training"),
-    "num_avg": Flag("num_avg", "models averaged in stage 4"),
-    "batch_size": Flag("dataloader_args.batch_size", "utterances a step and process"),
-    "lr": Flag("scheduler_args.initial_lr", "learning rate, before it is scaled with the batch"),
-    "head_init": Flag("head_init", "the head's start from another's model: auto, load, class_means or random"),
-    "precision": Flag("precision", "fp32, bf16 or fp16"),
-    "split_head": Flag("split_head", "true: each training process owns the weight vectors of some speakers"),
-    "sync_bn": Flag("sync_bn", "true: batch norm over the batches of all training processes (GPUs)"),
-    "heldout_speakers": Flag("heldout_speakers", "training speakers set aside to measure the EER"),
+# Keys that belong to one encoder or loss: an override that names another one drops them.
+OWN_KEYS = {
+    "model": ["model_args={}"],
+    "loss": ["loss_args={}", "margin_update.final_margin=null", "dataloader_args.sampler=auto"],
 }
 
 
-def make_system(path: str | Path, flags: Mapping[str, str | None], overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a file, changed by flags, then by overrides, with all options of its encoder and loss.
+def make_system(path: str | Path, overrides: Sequence[Override] = ()) -> Config:
+    """Read a file, apply the overrides and resolve the result.
 
-    A flag for another model or loss than the file's drops the file's options (and margin) for its own.
+    An override of `model` or `loss` other than the file's drops what the file says of that one: its options, and a
+    loss's margin and sampler.
 
     Args:
         path: YAML.
-        flags: by their names in `FLAGS`; empty or None leaves what the file says.
-        overrides: "key=value".
+        overrides: later ones win.
 
     Raises:
-        UserError: a key, a name or an option of them that is unknown; a value of another type or out of range.
+        UserError: a key, a name or an option is unknown; a value has another type or is out of range.
     """
-    given = {name: value for name, value in flags.items() if value}
-    in_file = load_config(path)
-    words = []
-    if given.get("model", in_file.model) != in_file.model:
-        words.append("model_args={}")
-    if given.get("loss", in_file.loss) != in_file.loss:
-        words += ["loss_args={}", "margin_update.final_margin=null", "dataloader_args.sampler=auto"]
-    changes = [*map(Override.of, words), *map(_override, given, given.values()), *map(Override.of, overrides)]
-    return resolve(load_config(path, changes), str(path))
+    in_file, asked = load_config(path), load_config(path, overrides)
+    changed = [kind for kind in OWN_KEYS if getattr(asked, kind) != getattr(in_file, kind)]
+    dropped = [Override.of(word) for kind in changed for word in OWN_KEYS[kind]]
+    return resolve(load_config(path, [*dropped, *overrides]), str(path))
 
 
 def make_fine_tuning(
-    path: str | Path, exp_dir: Path, flags: Mapping[str, str | None], overrides: Sequence[str] = ()
+    path: str | Path, exp_dir: Path, trained_with: Sequence[Override] = (), overrides: Sequence[Override] = ()
 ) -> Config:
-    """The configuration that fine-tunes a trained system: its own, changed by a file, then by overrides.
+    """Resolve the fine-tuning of a trained system: its configuration, changed by a file and then by overrides.
 
     Args:
         path: YAML, conf/*_lm.yaml.
-        exp_dir: of the trained system.
-        flags: as of `make_system`, with which the system must have been trained.
-        overrides: "key=value".
+        exp_dir: the trained system.
+        trained_with: what the system must have been trained with.
+        overrides: later ones win.
 
     Raises:
-        UserError: no trained system; a flag that is not of it; a file for another model or loss; and as `make_system`.
+        UserError: the system is not trained, or was trained otherwise; the file is for another model or loss; and as
+            `make_system`.
     """
     find_model(exp_dir)
     trained, stated = read_config(exp_dir), load_config(path)
-    given = [_override(name, value) for name, value in flags.items() if value]
-    difference = first_difference(trained.model_dump(), load_config(exp_dir / "config.yaml", given).model_dump())
+    difference = first_difference(trained.model_dump(), load_config(exp_dir / "config.yaml", trained_with).model_dump())
     if difference:
         key, was, wanted = difference
         raise UserError(f"{exp_dir} was trained with {key} {was}, not {wanted}; what fine-tuning changes is in {path}")
@@ -101,7 +68,7 @@ def make_fine_tuning(
                 f"{path}: {key} is {getattr(stated, key)}, but {exp_dir} was trained with {getattr(trained, key)}; "
                 f"give the file for that one, or one that leaves {key} out"
             )
-    return resolve(load_config(path, [*map(Override.of, overrides)], over=trained), str(path))
+    return resolve(load_config(path, overrides, over=trained), str(path))
 
 
 def check_start(config: Config, init: Path | None) -> None:
@@ -114,10 +81,6 @@ def check_start(config: Config, init: Path | None) -> None:
         raise UserError(f"head_init is {config.head_init}, but there is no model to start from: --checkpoint")
     if init is not None:
         existing_model(init)
-
-
-def _override(flag: str, value: str) -> Override:
-    return Override(FLAGS[flag].key, value, f"--{flag.replace('_', '-')} {value}")
 
 
 def resolve(config: Config, where: str) -> Config:

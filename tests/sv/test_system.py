@@ -1,0 +1,228 @@
+"""From a file and options to a system."""
+
+import pytest
+
+from sv.config import Override, save_config
+from sv.errors import UserError
+from sv.system import make_fine_tuning, make_system, system_name
+
+FILE = """
+model: resnet_small
+model_args: {embed_dim: 64}
+loss: sphereface2
+loss_args: {margin_type: C, scale: 30.0}
+margin_update: {final_margin: 0.25}
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "c.yaml").write_text(FILE)
+    return tmp_path / "c.yaml"
+
+
+def sets(*words):
+    return [Override.of(word) for word in words]
+
+
+def make(path, *words):
+    return make_system(path, sets(*words))
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ([], "resnet_small-sphereface2-C-m0.25-seed42"),
+        (["loss_args.margin_type=A", "margin_update.final_margin=0.15"], "resnet_small-sphereface2-A-m0.15-seed42"),
+        (["loss=aam", "seed=7"], "resnet_small-aam-m0.2-seed7"),
+        (["loss=softmax", "model=XVEC"], "XVEC-softmax-seed42"),
+        (["loss=triplet"], "resnet_small-triplet-semihard-m0.3-seed42"),
+        (["loss=ge2e"], "resnet_small-ge2e-seed42"),
+    ],
+)
+def test_names(path, words, name):
+    assert system_name(make(path, *words)) == name
+
+
+def test_everything_is_filled_in(path):
+    config = make(path, "dataset_args.fbank_args.num_mel_bins=40")
+    assert (
+        config.model_args.items() >= {"m_channels": 8, "feat_dim": 40, "embed_dim": 64, "pooling_func": "TSTP"}.items()
+    )
+    assert config.loss_args["scale"] == 30.0
+    assert config.loss_args["t"] == 3.0
+
+
+def test_another_loss_drops_options_and_margin_of_the_files_loss(path):
+    config = make(path, "loss=aam")
+    assert config.loss_args["scale"] == 32.0
+    assert config.margin_update.final_margin == 0.2
+    assert make(path, "loss=sphereface2").loss_args["scale"] == 30.0
+
+
+def test_a_metric_loss_takes_groups_and_the_others_do_not(path):
+    for loss, sampler in (("ge2e", "pxk"), ("triplet", "pxk"), ("aam", "utterance"), ("sphereface2", "utterance")):
+        config = make(path, f"loss={loss}")
+        assert config.dataloader_args.sampler == sampler
+        assert config.loss_args.get("utts_per_speaker", 2) == 2
+    config = make(path, "loss=ge2e", "dataloader_args.utts_per_speaker=4")
+    assert (config.dataloader_args.utts_per_speaker, config.loss_args["utts_per_speaker"]) == (4, 4)
+    assert make(path, "dataloader_args.sampler=speaker").dataloader_args.sampler == "speaker"
+    assert make(path, "loss=aam", "dataloader_args.sampler=pxk").dataloader_args.sampler == "pxk"
+
+
+def test_another_loss_drops_the_sampler_of_the_files_loss(tmp_path, path):
+    save_config(make(path, "loss=ge2e"), tmp_path / "ge2e.yaml")
+    assert make(tmp_path / "ge2e.yaml", "loss=aam").dataloader_args.sampler == "utterance"
+    assert make(tmp_path / "ge2e.yaml").loss == "ge2e"
+
+
+def test_the_margin_of_triplets_does_not_grow(path):
+    update = make(path, "loss=triplet").margin_update
+    assert (update.initial_margin, update.final_margin) == (0.3, 0.3)
+
+
+def test_another_model_drops_options_of_the_files_model(path):
+    assert make(path, "model=XVEC").model_args["embed_dim"] == 512
+
+
+def test_overrides_come_last(path):
+    config = make(
+        path, "loss=aam", "scheduler_args.initial_lr=0.2", "scheduler_args.initial_lr=0.3", "loss_args={scale: 20.0}"
+    )
+    assert (config.scheduler_args.initial_lr, config.loss_args["scale"]) == (0.3, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["loss=aam", "loss_args.t=3"], "loss aam has no option 't'"),
+        (["loss=aan"], "unknown loss 'aan'; did you mean 'aam'"),
+        (["model=ResNet35"], "unknown model 'ResNet35'; did you mean"),
+        (["margin_update.final_margin=much"], "margin_update.final_margin is 'much'"),
+        (["loss=softmax", "margin_update.final_margin=0.2"], "margin 0.2 does not fit: Softmax has no margin"),
+        (["loss_args.margin_type=B"], "margin_type"),
+        (["loss_argz.t=3"], "unknown key 'loss_argz'; did you mean 'loss_args'"),
+        (["model_args.feat_dim=40"], "model_args.feat_dim is 40, but dataset_args.fbank_args.num_mel_bins is 80"),
+        (["margin_update.fix_start_epoch=3"], "fix_start_epoch is before"),
+        (["dataloader_args.sampler=pk"], "--set dataloader_args.sampler=pk: dataloader_args.sampler is 'pk'"),
+        (
+            ["loss=ge2e", "dataloader_args.sampler=speaker"],
+            "dataloader_args.sampler is speaker, but loss ge2e compares the utterances of a batch, which takes pxk",
+        ),
+        (
+            ["loss=ge2e", "train_feats=online", "dataset_args.speeds=[0.9, 1.1]"],
+            "dataset_args.speeds makes another speaker of a sample, which the sampler pxk does not allow",
+        ),
+        (["loss=ge2e", "dataloader_args.utts_per_speaker=1"], "dataloader_args.utts_per_speaker is 1"),
+        (
+            ["loss=ge2e", "loss_args.utts_per_speaker=3"],
+            "loss_args.utts_per_speaker is 3, but dataloader_args.utts_per_speaker is 2; leave the first out",
+        ),
+        (
+            ["loss=ge2e", "dataloader_args.batch_size=9"],
+            "dataloader_args.batch_size is 9, which is not two or more speakers x 2 utterances",
+        ),
+        (
+            [
+                "loss=aam",
+                "dataloader_args.batch_size=4",
+                "dataloader_args.sampler=pxk",
+                "dataloader_args.utts_per_speaker=4",
+            ],
+            "dataloader_args.batch_size is 4, which is not two or more speakers x 4 utterances",
+        ),
+        (["loss=triplet", "margin_update.final_margin=3"], "margin 3 does not fit: Triplet takes 0 to 2"),
+        (["loss=aam_subcenter", "loss_args.scale=-1"], "scale is -1; it must be positive"),
+    ],
+)
+def test_mistakes_get_one_line(path, words, message):
+    with pytest.raises(UserError) as error:
+        make(path, *words)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_mistake_is_told_in_the_words_of_the_user(path):
+    with pytest.raises(UserError, match=r"^--batch-size x: dataloader_args.batch_size is 'x'"):
+        make_system(path, [Override("dataloader_args.batch_size", "x", "--batch-size x")])
+
+
+@pytest.mark.parametrize("args", ["{embed_dim: -3}", "{pooling_func: FOO}"])
+def test_an_encoder_that_cannot_be_built_is_refused_at_once(tmp_path, args):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"model: resnet_small\nmodel_args: {args}\n")
+    with pytest.raises(UserError):
+        make(path)
+
+
+LM = """
+do_lm: true
+num_epochs: 2
+margin_update: {final_margin: null, increase_type: fixed}
+dataset_args: {num_frms: 300}
+"""
+
+
+@pytest.fixture
+def trained(path, tmp_path):
+    """Leave what a training leaves; gives its folder."""
+
+    def train(*words):
+        save_config(make(path, *words), tmp_path / "exp" / "config.yaml")
+        (tmp_path / "exp" / "models").mkdir(exist_ok=True)
+        (tmp_path / "exp" / "models" / "avg_model.pt").touch()
+        (tmp_path / "lm.yaml").write_text(LM)
+        return tmp_path / "exp"
+
+    (tmp_path / "exp").mkdir()
+    return train
+
+
+@pytest.mark.parametrize(
+    ("words", "margin"),
+    [
+        (["loss=aam", "loss_args.scale=20"], 0.5),
+        (["loss_args.scale=20"], 0.3),
+        (["loss_args.margin_type=A"], 0.25),
+        (["loss=am"], 0.2),
+        (["loss=softmax"], 0.0),
+    ],
+)
+def test_fine_tuning_keeps_the_trained_system_and_takes_the_margin_of_its_loss(trained, tmp_path, words, margin):
+    exp = trained(*words, "seed=5", "dataset_args.cmvn=false", "heldout_speakers=7")
+    config = make_fine_tuning(tmp_path / "lm.yaml", exp, sets("seed=5", *words))
+    assert config.margin_update.final_margin == margin
+    assert config.num_epochs == 2 and config.dataset_args.num_frms == 300 and config.do_lm
+    before = make(exp / "config.yaml")
+    for key in ("model", "model_args", "loss", "loss_args", "seed", "heldout_speakers"):
+        assert getattr(config, key) == getattr(before, key)
+    assert not config.dataset_args.cmvn
+
+
+def test_fine_tunings_own_margin_comes_first(trained, tmp_path):
+    config = make_fine_tuning(tmp_path / "lm.yaml", trained(), [], sets("margin_update.final_margin=0.35"))
+    assert config.margin_update.final_margin == 0.35
+
+
+def test_fine_tuning_of_what_is_not_trained_or_otherwise_is_refused(trained, tmp_path):
+    exp, lm = trained("loss=aam"), tmp_path / "lm.yaml"
+    with pytest.raises(
+        UserError, match=r"exp was trained with scheduler_args.initial_lr 0.1, not 0.2; what fine-tuning"
+    ):
+        make_fine_tuning(lm, exp, sets("scheduler_args.initial_lr=0.2"))
+    with pytest.raises(UserError, match=r"exp was trained with loss aam, not sphereface2"):
+        make_fine_tuning(lm, exp, sets("loss=sphereface2"))
+    lm.write_text("model: XVEC\n")
+    with pytest.raises(
+        UserError, match=r"lm.yaml: model is XVEC, but .*exp was trained with resnet_small; give the file"
+    ):
+        make_fine_tuning(lm, exp)
+    lm.write_text("loss: am\n")
+    with pytest.raises(UserError, match=r"lm.yaml: loss is am, but .*exp was trained with aam"):
+        make_fine_tuning(lm, exp)
+    (exp / "models" / "avg_model.pt").unlink()
+    with pytest.raises(
+        UserError, match=r"avg_model.pt does not exist; train \(stage 3\) and average \(stage 4\) first"
+    ):
+        make_fine_tuning(lm, exp)
