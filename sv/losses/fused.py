@@ -10,15 +10,13 @@ memory does not grow with the speakers. For a block of rows of W, with embedding
 That is three products of matrices, and in between work on (batch, block), which the caches hold.
 """
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sv.losses.cosine import NORM_FLOOR, unit
-from sv.losses.pair_block import BlockSums, pair_block
+from sv.losses.pair_block import pair_block
 from sv.losses.pairs import Pairs, softplus
 
 _BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 23}  # of a (batch, block) matrix, so that a few of them fit a cache
@@ -133,9 +131,7 @@ def _block(
     norm = torch.linalg.vector_norm(weight, dim=1)
     inverse = (norm > NORM_FLOOR) / norm.clamp_min(NORM_FLOOR)  # as in `unit`
     share = 1 - pairs.target_weight
-    block = _pair_block(weight.dtype)(
-        embedding @ weight.T, inverse, bias, row, target_slope, pairs, margin, share / len(embedding)
-    )
+    block = pair_block(embedding @ weight.T, inverse, bias, row, target_slope, pairs, margin, share / len(embedding))
     sums.losses.add_(block.losses, alpha=share)
     torch.maximum(sums.hardest, block.hardest, out=sums.hardest)
     if not gradients:
@@ -145,12 +141,3 @@ def _block(
     weight_grad = sums.weight_grad[start : start + len(weight)]
     torch.mul(weight, block.along.mul_(inverse.square()).neg_().unsqueeze(1), out=weight_grad)
     weight_grad.addmm_(block.grad.T, embedding)
-
-
-def _pair_block(dtype: torch.dtype) -> Callable[..., BlockSums]:
-    """What works between the products: torch, or the Triton kernel where SV_TRITON=1 asks for it."""
-    if dtype != torch.float32 or os.environ.get("SV_TRITON", "") != "1":
-        return pair_block
-    from sv.losses import triton_pairs
-
-    return triton_pairs.pair_block

@@ -1,6 +1,5 @@
 """The fused head against the plain form: losses and gradients, over blocks, types, dtypes and edge values."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -155,57 +154,3 @@ def test_a_compiled_network_has_the_same_loss_and_gradients(margin_type: str) ->
     torch._dynamo.reset()
     compiled = loss_and_gradients(torch.compile(network, backend="aot_eager"))  # inductor's graphs, not its C++
     torch.testing.assert_close(compiled, loss_and_gradients(network))
-
-
-@pytest.mark.slow
-def test_the_triton_kernel_passes_the_same_tests() -> None:
-    """In Triton's interpreter, which needs no GPU; a process of its own, since it is chosen when triton is imported."""
-    pytest.importorskip("triton")
-    env = {**os.environ, "SV_TRITON": "1", "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", __file__]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
-    assert result.returncode == 0, result.stdout[-2000:]
-    assert "passed" in result.stdout
-
-
-@pytest.mark.slow
-def test_the_triton_kernel_has_the_slopes_and_the_sums_of_torch() -> None:
-    """Rows parallel and opposite to an embedding, of norm 0, far-off logits: each output against float64."""
-    pytest.importorskip("triton")
-    result = subprocess.run(
-        [sys.executable, "-c", _TRITON_AGAINST_TORCH],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert float(result.stdout.split()[-1]) < 1e-5
-
-
-_TRITON_AGAINST_TORCH = """
-from itertools import product
-import torch
-from torch.nn.functional import normalize
-from sv.losses import pair_block as plain, triton_pairs
-from sv.losses.pairs import Pairs
-
-torch.manual_seed(0)
-worst = 0.0
-for margin_type, t, gradient, bias in product("CAM", (1.0, 2.5, 3.0), ("through_g", "detached"), (-9.0, 3.0)):
-    pairs = Pairs(margin_type=margin_type, t=t, gradient=gradient)
-    batch, block, margin = 21, 300, 1.3 if margin_type == "M" else 0.2
-    x, w = normalize(torch.randn(batch, 16)), 3 * torch.randn(block, 16)
-    w[5], w[7], w[9] = 2 * x[3], -x[4], 0
-    norm = w.norm(dim=1)
-    inverse = (norm > 1e-6) / norm.clamp_min(1e-6)
-    row, slope = torch.randint(-5, block + 5, (batch,)), torch.randn(batch)
-    one = triton_pairs.pair_block(x @ w.T, inverse, torch.tensor(bias), row, slope, pairs, margin, 0.01)
-    other = plain.pair_block(
-        (x @ w.T).double(), inverse.double(), torch.tensor(bias).double(), row, slope.double(), pairs, margin, 0.01
-    )
-    for name in ("losses", "hardest", "probability", "along", "grad"):
-        got, wanted = getattr(one, name), getattr(other, name)
-        worst = max(worst, float((got - wanted).norm() / wanted.norm()))
-print(worst)
-"""
