@@ -19,9 +19,10 @@ from sv.embeddings.encoder import load_state
 from sv.embeddings.experiment import existing_model
 from sv.errors import UserError, log
 from sv.io import read_table
-from sv.losses import Head, HeadOutput, build_head
-from sv.models import build_model, load_backbone
-from sv.models.loading import HEAD_PREFIX
+from sv.losses import build_head
+from sv.losses.head import Head, HeadOutput
+from sv.models import build_model
+from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.training.distributed import World
 from sv.training.schedules import Margin
 from sv.training.split_head import own_head, whole_head
@@ -106,18 +107,12 @@ def build_network(config: Config) -> SpeakerNet:
 
 
 def read_model(path: str | Path) -> dict[str, Tensor]:
-    """The flat state dict of a model or checkpoint file, on the CPU.
+    """Read the flat state dict of a model or checkpoint file, on the CPU.
 
     Raises:
-        UserError: no such file, or not one of tensors and plain values.
+        UserError: there is no such file, or it holds other things than tensors and plain values.
     """
-    state, _ = load_state(existing_model(path))
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no state dict; give a model such as exp/NAME/models/avg_model.pt")
-    return state
+    return flat_state(load_state(existing_model(path))[0], str(path))
 
 
 def start_from(
