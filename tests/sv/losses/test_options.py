@@ -1,9 +1,28 @@
-"""Options of losses: ranges, unknown names, and the margins that a loss takes."""
+"""Names and options of losses: ranges, unknown names, and the margins that a loss takes."""
 
 import pytest
 
 from sv.errors import UserError
 from sv.losses import LOSSES, build_head, loss_options
+
+
+def test_unknown_loss_lists_the_known_ones() -> None:
+    with pytest.raises(
+        UserError, match=r"unknown loss 'spherface2'; did you mean 'sphereface2'.* known: softmax, sphere, am, aam,"
+    ):
+        build_head("spherface2", 4, 3, {})
+
+
+def test_registry_holds_the_losses() -> None:
+    with_weights = ["softmax", "sphere", "am", "aam", "aam_subcenter", "aam_intertopk", "aam_intertopk_subcenter"]
+    assert LOSSES.names() == [
+        *with_weights,
+        "sphereface2",
+        "triplet",
+        "ge2e",
+        "prototypical",
+        "angular_prototypical",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,36 @@
-"""Options of encoders: ranges, and poolings that an encoder cannot use."""
+"""Names, options and defaults of encoders: ranges, and poolings that an encoder cannot use."""
 
 import pytest
 
 from sv.errors import UserError
 from sv.models import MODELS, build_model
+
+
+def test_registry_holds_wespeakers_names() -> None:
+    resnets = ["resnet_small", *(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152, 221, 293))]
+    ecapas = ["ECAPA_TDNN_c512", "ECAPA_TDNN_c1024", "ECAPA_TDNN_GLOB_c512", "ECAPA_TDNN_GLOB_c1024"]
+    assert MODELS.names() == [*resnets, *ecapas, "XVEC"]
+
+
+def test_unknown_model_lists_the_known_ones() -> None:
+    with pytest.raises(
+        UserError, match=r"unknown model 'Resnet34'; did you mean 'ResNet34'.* known: .*ResNet293.*XVEC"
+    ):
+        build_model("Resnet34", {})
+
+
+def test_defaults_are_wespeakers() -> None:
+    assert MODELS.resolve("ResNet34", {}) == {
+        "m_channels": 32,
+        "feat_dim": 80,
+        "embed_dim": 256,
+        "pooling_func": "TSTP",
+        "two_emb_layer": False,
+        "emb_bn": False,
+    }
+    assert MODELS.resolve("ECAPA_TDNN_GLOB_c512", {})["embed_dim"] == 192
+    assert MODELS.resolve("XVEC", {})["embed_dim"] == 512
+    assert MODELS.resolve("resnet_small", {})["embed_dim"] == 128
 
 
 @pytest.mark.parametrize(
