@@ -10,7 +10,7 @@ module is imported when it is built.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from sv.losses import options as of
+from sv.losses import options
 from sv.registry import Registry
 
 if TYPE_CHECKING:
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 LOSSES: "Registry[Head]" = Registry("loss")
 
-LOSSES.add("softmax", of.SoftmaxOptions, "sv.losses.softmax:Softmax")
-LOSSES.add("sphere", of.SphereFaceOptions, "sv.losses.sphereface:SphereFace")
-LOSSES.add("am", of.AmOptions, "sv.losses.am_softmax:AmSoftmax")
-LOSSES.add("aam", of.AamOptions, "sv.losses.aam_softmax:AamSoftmax")
-LOSSES.add("aam_subcenter", of.AamSubcenterOptions, "sv.losses.aam_subcenter:AamSubcenter")
-LOSSES.add("aam_intertopk", of.AamIntertopkOptions, "sv.losses.aam_intertopk:AamIntertopk")
+LOSSES.add("softmax", options.SoftmaxOptions, "sv.losses.softmax:Softmax")
+LOSSES.add("sphere", options.SphereFaceOptions, "sv.losses.sphereface:SphereFace")
+LOSSES.add("am", options.AmOptions, "sv.losses.am_softmax:AmSoftmax")
+LOSSES.add("aam", options.AamOptions, "sv.losses.aam_softmax:AamSoftmax")
+LOSSES.add("aam_subcenter", options.AamSubcenterOptions, "sv.losses.aam_subcenter:AamSubcenter")
+LOSSES.add("aam_intertopk", options.AamIntertopkOptions, "sv.losses.aam_intertopk:AamIntertopk")
 LOSSES.add(
     "aam_intertopk_subcenter",
-    of.AamIntertopkSubcenterOptions,
+    options.AamIntertopkSubcenterOptions,
     "sv.losses.aam_intertopk_subcenter:AamIntertopkSubcenter",
 )
-LOSSES.add("sphereface2", of.SphereFace2Options, "sv.losses.sphereface2:SphereFace2")
-LOSSES.add("triplet", of.TripletOptions, "sv.losses.triplet:Triplet")
-LOSSES.add("ge2e", of.ScaledMetricOptions, "sv.losses.ge2e:Ge2e")
-LOSSES.add("prototypical", of.MetricOptions, "sv.losses.prototypical:Prototypical")
-LOSSES.add("angular_prototypical", of.ScaledMetricOptions, "sv.losses.angular_prototypical:AngularPrototypical")
+LOSSES.add("sphereface2", options.SphereFace2Options, "sv.losses.sphereface2:SphereFace2")
+LOSSES.add("triplet", options.TripletOptions, "sv.losses.triplet:Triplet")
+LOSSES.add("ge2e", options.ScaledMetricOptions, "sv.losses.ge2e:Ge2e")
+LOSSES.add("prototypical", options.MetricOptions, "sv.losses.prototypical:Prototypical")
+LOSSES.add("angular_prototypical", options.ScaledMetricOptions, "sv.losses.angular_prototypical:AngularPrototypical")
 
 
-def loss_options(name: str, args: Mapping[str, Any]) -> of.LossOptions:
+def loss_options(name: str, args: Mapping[str, Any]) -> options.LossOptions:
     """Return the options of the loss `name`: those given checked, the others at their defaults.
 
     Raises:
         UserError: the name or an option is unknown; a value has another type or is out of range.
     """
-    return cast(of.LossOptions, LOSSES.options(name, args))
+    return cast(options.LossOptions, LOSSES.options(name, args))
 
 
 def build_head(name: str, embedding_dim: int, num_speakers: int, args: Mapping[str, Any]) -> "Head":

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sv.errors import UserError
-from sv.models import options as of
+from sv.models import options
 from sv.registry import Registry
 
 if TYPE_CHECKING:
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 MODELS: "Registry[Encoder]" = Registry("model")
 
 _RESNET = "sv.models.resnet:ResNet"
-MODELS.add("resnet_small", of.ResNetSmallOptions, _RESNET, num_blocks=(1, 1, 1, 1), bottleneck=False)
-MODELS.add("ResNet18", of.ResNetOptions, _RESNET, num_blocks=(2, 2, 2, 2), bottleneck=False)
-MODELS.add("ResNet34", of.ResNetOptions, _RESNET, num_blocks=(3, 4, 6, 3), bottleneck=False)
-MODELS.add("ResNet50", of.ResNetOptions, _RESNET, num_blocks=(3, 4, 6, 3), bottleneck=True)
-MODELS.add("ResNet101", of.ResNetOptions, _RESNET, num_blocks=(3, 4, 23, 3), bottleneck=True)
-MODELS.add("ResNet152", of.ResNetOptions, _RESNET, num_blocks=(3, 8, 36, 3), bottleneck=True)
-MODELS.add("ResNet221", of.ResNetOptions, _RESNET, num_blocks=(6, 16, 48, 3), bottleneck=True)
-MODELS.add("ResNet293", of.ResNetOptions, _RESNET, num_blocks=(10, 20, 64, 3), bottleneck=True)
+MODELS.add("resnet_small", options.ResNetSmallOptions, _RESNET, num_blocks=(1, 1, 1, 1), bottleneck=False)
+MODELS.add("ResNet18", options.ResNetOptions, _RESNET, num_blocks=(2, 2, 2, 2), bottleneck=False)
+MODELS.add("ResNet34", options.ResNetOptions, _RESNET, num_blocks=(3, 4, 6, 3), bottleneck=False)
+MODELS.add("ResNet50", options.ResNetOptions, _RESNET, num_blocks=(3, 4, 6, 3), bottleneck=True)
+MODELS.add("ResNet101", options.ResNetOptions, _RESNET, num_blocks=(3, 4, 23, 3), bottleneck=True)
+MODELS.add("ResNet152", options.ResNetOptions, _RESNET, num_blocks=(3, 8, 36, 3), bottleneck=True)
+MODELS.add("ResNet221", options.ResNetOptions, _RESNET, num_blocks=(6, 16, 48, 3), bottleneck=True)
+MODELS.add("ResNet293", options.ResNetOptions, _RESNET, num_blocks=(10, 20, 64, 3), bottleneck=True)
 
 _ECAPA = "sv.models.ecapa_tdnn:EcapaTdnn"
-MODELS.add("ECAPA_TDNN_c512", of.EcapaOptions, _ECAPA, channels=512)
-MODELS.add("ECAPA_TDNN_c1024", of.EcapaOptions, _ECAPA, channels=1024)
-MODELS.add("ECAPA_TDNN_GLOB_c512", of.EcapaGlobOptions, _ECAPA, channels=512)
-MODELS.add("ECAPA_TDNN_GLOB_c1024", of.EcapaGlobOptions, _ECAPA, channels=1024)
+MODELS.add("ECAPA_TDNN_c512", options.EcapaOptions, _ECAPA, channels=512)
+MODELS.add("ECAPA_TDNN_c1024", options.EcapaOptions, _ECAPA, channels=1024)
+MODELS.add("ECAPA_TDNN_GLOB_c512", options.EcapaGlobOptions, _ECAPA, channels=512)
+MODELS.add("ECAPA_TDNN_GLOB_c1024", options.EcapaGlobOptions, _ECAPA, channels=1024)
 
-MODELS.add("XVEC", of.XVectorOptions, "sv.models.xvector:XVector")
+MODELS.add("XVEC", options.XVectorOptions, "sv.models.xvector:XVector")
 
 
 def build_model(name: str, args: Mapping[str, Any]) -> "Encoder":
