@@ -33,8 +33,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.common import parse_quick, report
-from sv.losses import Head, build_head
+from sv.losses import build_head
 from sv.losses.fused import block_rows
+from sv.losses.head import Head
 
 SPEAKERS = 17_982
 HEADS: dict[str, dict[str, str]] = {
@@ -193,7 +194,7 @@ def with_hook(ddp: DistributedDataParallel) -> DistributedDataParallel:
 def step(module: torch.nn.Module, head: Head, embedding: Tensor, speaker: Tensor) -> None:
     module.zero_grad(set_to_none=True)
     embedding.grad = None
-    module(embedding, speaker, head.default_margin).loss.backward()
+    module(embedding, speaker, head.margins.default).loss.backward()
 
 
 def shortest(*steps: Callable[..., None]) -> list[float]:

@@ -14,6 +14,7 @@ from torch import Tensor
 from bench.common import best_seconds, parse_quick, report
 from sv.losses import build_head
 from sv.losses.cosine import cosine_matrix
+from sv.losses.pairs import Pairs
 from sv.losses.sphereface2 import SphereFace2, sphereface2
 
 DIM = 256
@@ -29,7 +30,7 @@ def fused(head: SphereFace2, embedding: Tensor, speaker: Tensor, margin: float) 
 def plain(head: SphereFace2, embedding: Tensor, speaker: Tensor, margin: float) -> None:
     head.zero_grad(set_to_none=True)
     cosine = cosine_matrix(embedding, head.weight)
-    sphereface2(cosine, speaker, head.bias.squeeze(), pairs=head.pairs, margin=margin).mean().backward()
+    sphereface2(cosine, speaker, head.bias.squeeze(), pairs=Pairs(head.options, margin)).mean().backward()
 
 
 def products(embedding: Tensor, weight: Tensor) -> Callable[[], None]:
@@ -52,7 +53,7 @@ def measure(batch: int, speakers: int, margin_type: str, budget: float) -> None:
     head = build_head("sphereface2", DIM, speakers, {"margin_type": margin_type})
     assert isinstance(head, SphereFace2)
     embedding, speaker = torch.randn(batch, DIM, requires_grad=True), torch.randint(speakers, (batch,))
-    arguments = (head, embedding, speaker, head.default_margin)
+    arguments = (head, embedding, speaker, head.margins.default)
     candidates = [lambda: fused(*arguments), products(embedding.detach(), head.weight.detach())]
     if PLAIN_MATRICES * 4 * batch * speakers < 4 << 30:
         candidates.append(lambda: plain(*arguments))

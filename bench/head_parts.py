@@ -11,19 +11,21 @@ import torch
 
 from bench.common import best_seconds, parse_quick, report
 from sv.losses.fused import block_rows
-from sv.losses.pairs import MarginType, Pairs, softplus
+from sv.losses.options import MarginType, SphereFace2Options
+from sv.losses.pairs import Pairs, softplus
 
 DIM, SPEAKERS = 256, 17_982
-MARGINS: dict[MarginType, float] = {"C": 0.2, "A": 0.15}
+MARGIN_TYPES: tuple[MarginType, ...] = ("C", "A")
 
 
 def parts(batch: int, rows: int, margin_type: MarginType) -> dict[str, Callable[[], object]]:
-    """What `_block` in sv/losses/fused.py does, in its order, on `rows` speakers."""
+    """What `_Pass.add_block` in sv/losses/fused.py does, in its order, on `rows` speakers."""
     embedding, weight = torch.nn.functional.normalize(torch.randn(batch, DIM)), torch.randn(rows, DIM)
     cosine = embedding @ torch.nn.functional.normalize(weight).T
     grad, logit, inverse = torch.randn_like(cosine), torch.randn_like(cosine) - 10, torch.rand(rows)
     embedding_grad, weight_grad = torch.zeros_like(embedding), torch.empty_like(weight)
-    pairs, bias = Pairs(margin_type=margin_type), torch.zeros(())
+    options, bias = SphereFace2Options(margin_type=margin_type), torch.zeros(())
+    pairs = Pairs(options, options.margins.default)
 
     def products() -> None:
         torch.mm(embedding, weight.T)
@@ -36,7 +38,7 @@ def parts(batch: int, rows: int, margin_type: MarginType) -> dict[str, Callable[
 
     return {
         "products": products,
-        "cosine to logit and slope": lambda: pairs.nontarget_logit_and_slope(cosine, bias, MARGINS[margin_type], 1.0),
+        "cosine to logit and slope": lambda: pairs.nontarget_logit_and_slope(cosine, bias, 1.0),
         "softplus": lambda: softplus(logit),
         "sigmoid": lambda: logit.sigmoid(),
         "losses, hardest, bias: sums": lambda: (logit.sum(dim=1), logit.amax(dim=1), logit.sum()),
@@ -50,7 +52,7 @@ def main() -> None:
     quick = parse_quick(__doc__)
     for batch in (128, 512):
         rows = block_rows(batch, torch.empty(0))
-        for margin_type in MARGINS:
+        for margin_type in MARGIN_TYPES:
             torch.manual_seed(0)
             found = parts(batch, rows, margin_type)
             seconds = best_seconds(*found.values(), budget=2.0 if quick else 10.0)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""The parts of local/convert_audio.sh: list what has to be converted, convert a part of it, look at what failed.
+"""Do the steps of local/convert_audio.sh: list the files to convert, convert one part of the list, report failures.
 
-begin   writes <out-dir>/.convert_audio/todo.N, "source<TAB>target" a line, and prints the number of parts (0: none)
-part    runs ffmpeg on each line of todo.N; what fails goes to failed.N beside it
-end     fails if anything failed, and says what
+begin   writes <out-dir>/.convert_audio/todo.N with lines "source<TAB>target", and prints the number of parts (0: none)
+part    runs ffmpeg on each line of todo.N, and lists the files that fail in failed.N beside it
+end     fails if any file failed, and names it
 """
 
 import argparse
@@ -18,13 +18,15 @@ from local.voxceleb import find_speaker_folders, scan
 from sv.errors import UserError, log, run_step
 from sv.io import atomic_write
 
-WORK_DIR = ".convert_audio"  # in the corpus or --out-dir; made and removed here, so not a name that others would use
-NEEDED_BYTES = 64 << 20  # of free disk; with less, what fails next fails for that reason
+WORK_DIR = (
+    ".convert_audio"  # in the corpus or --out-dir; removed at the end, so its name must not be one that others use
+)
+NEEDED_BYTES = 64 << 20  # free disk below which a failure is put down to the full disk
 FORMATS = {"flac": ["-f", "flac", "-sample_fmt", "s16"], "wav": ["-f", "wav", "-c:a", "pcm_s16le"]}
 
 
 def begin(corpus: Path, out: Path, file_format: str, num_parts: int) -> int:
-    """Write the lists of the parts and return how many there are."""
+    """Write the lists of files to convert, one a part, and return the number of parts."""
     corpus, out = Path(os.path.abspath(corpus)), Path(os.path.abspath(out))
     todo = list(missing_files(corpus, out, file_format))
     if not todo:
@@ -38,9 +40,7 @@ def begin(corpus: Path, out: Path, file_format: str, num_parts: int) -> int:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
     except OSError as error:
-        raise UserError(
-            f"{out} can not be written to ({error.strerror}); give another folder with --out-dir"
-        ) from error
+        raise UserError(f"{out} cannot be written to ({error.strerror}); give another folder with --out-dir") from error
     num_parts = max(1, min(num_parts, len(todo)))
     for part in range(num_parts):
         with atomic_write(work / f"todo.{part + 1}") as f:
@@ -50,7 +50,7 @@ def begin(corpus: Path, out: Path, file_format: str, num_parts: int) -> int:
 
 
 def missing_files(corpus: Path, out: Path, file_format: str) -> Iterator[tuple[str, str]]:
-    """(source, target) of every m4a without a converted copy, in `corpus` or `out`; VoxCeleb2's test part is unused."""
+    """Yield (source, target) of every m4a file that has no converted copy; VoxCeleb2's test part is left out."""
     folders = [folder for folder in find_speaker_folders(corpus) if "test" not in folder.relative_to(corpus).parts]
     converted = find_speaker_folders(out) if out != corpus and has_speakers(out) else []
     m4a: dict[str, str] = {}
@@ -68,6 +68,7 @@ def missing_files(corpus: Path, out: Path, file_format: str) -> Iterator[tuple[s
 
 
 def has_speakers(folder: Path) -> bool:
+    """Return whether a folder holds folders of speakers."""
     try:
         return bool(find_speaker_folders(folder))
     except UserError:
@@ -75,7 +76,7 @@ def has_speakers(folder: Path) -> bool:
 
 
 def target_folder(folder: Path, corpus: Path, out: Path, file_format: str) -> Path:
-    """dev/aac -> dev/flac; without an "aac" in the path, one level of that name is added: dev -> dev/flac."""
+    """Return where converted files go: dev/aac -> dev/flac, or dev -> dev/flac if there is no "aac" in the path."""
     parts = list(folder.relative_to(corpus).parts)
     if "aac" in parts:
         parts[parts.index("aac")] = file_format
@@ -85,14 +86,14 @@ def target_folder(folder: Path, corpus: Path, out: Path, file_format: str) -> Pa
 
 
 def convert_part(out: Path, part: int) -> None:
-    """Convert what todo.N lists; go on after a file that fails, but not on a full disk."""
+    """Convert the files of todo.N; continue after one that fails, but stop when the disk is full."""
     lines = (out / WORK_DIR / f"todo.{part}").read_text().splitlines()
     failed = []
     for number, line in enumerate(lines, start=1):
         source, _, target = line.partition("\t")
         if reason := convert(Path(source), Path(target)):
             if shutil.disk_usage(out).free < NEEDED_BYTES:
-                raise UserError(f"{out}: the disk is full; free some space and run the same command again, it goes on")
+                raise UserError(f"{out}: the disk is full; free some space and run the same command again to continue")
             log.warning("%s: %s", source, reason)
             failed.append(f"{source}: {reason}\n")
         if number % 1000 == 0:
@@ -104,7 +105,7 @@ def convert_part(out: Path, part: int) -> None:
 
 
 def convert(source: Path, target: Path) -> str:
-    """Convert one file; "" or why it could not be."""
+    """Convert one file, and return why it failed, or ""."""
     if target.exists():
         return ""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -123,10 +124,10 @@ def convert(source: Path, target: Path) -> str:
 
 
 def end(out: Path) -> None:
-    """Fail if files failed.
+    """Remove the work folder, or report the files that failed.
 
     Raises:
-        UserError: how many, where they are listed, and the first.
+        UserError: some failed; it says how many, where they are listed, and names the first.
     """
     failed = sorted(line for path in (out / WORK_DIR).glob("failed.*") for line in path.read_text().splitlines())
     if failed:
@@ -135,7 +136,7 @@ def end(out: Path) -> None:
             f.writelines(f"{line}\n" for line in failed)
         raise UserError(
             f"{len(failed)} files could not be converted, listed in {report}: the first {failed[0]};"
-            " unpack them again, or delete them to do without"
+            " unpack them again, or delete them to leave them out"
         )
     shutil.rmtree(out / WORK_DIR)
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Turn VoxCeleb's m4a files into FLAC or WAV, 16 kHz, mono, 16 bits, with ffmpeg, nj at a time.
+# Convert VoxCeleb's m4a files to FLAC or WAV (16 kHz, mono, 16 bits) with ffmpeg, in nj jobs.
 #
 # Reads   <corpus-dir>: ID/VIDEO/NUMBER.m4a up to four levels down (dev/aac/, aac/ ...)
-# Leaves  the same tree beside it, "aac" in the path replaced by the format: dev/aac/ID/... -> dev/flac/ID/...; under
-#         --out-dir instead where the corpus is read-only. Lists and logs
-#         are in its .convert_audio/, until all went well.
+# Writes  the same tree with "aac" in the path replaced by the format: dev/aac/ID/... -> dev/flac/ID/..., in the corpus,
+#         or in --out-dir where the corpus is read-only. Lists and logs are in .convert_audio/ there until all files
+#         are converted.
 #
-# An utterance that is there as WAV or FLAC already is not converted. Each file appears whole or not at all: killed and
-# started again, it goes on. Files that ffmpeg can not read, or not to their end, are listed, and then the script fails.
+# An utterance that is already there as WAV or FLAC is not converted. Each file is written whole or not at all, so that a
+# second run continues. The script lists the files that ffmpeg cannot read to their end, and fails if there are any.
 #
 # Usage: local/convert_audio.sh [options] <corpus-dir>
 # e.g.: local/convert_audio.sh --nj 16 corpora/voxceleb2
@@ -19,10 +19,10 @@ fi
 . ./path.sh
 
 # Options
-nj=8                  # parts, each a job
+nj=8                  # number of jobs
 cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
-format=flac           # flac|wav: FLAC takes about half of the disk
-out_dir=              # DIR: where to (default: the corpus's own folder)
+format=flac           # flac|wav: FLAC takes about half the disk
+out_dir=              # DIR: where the files go (default: the corpus's own folder)
 . tools/parse_options.sh
 
 corpus=$1

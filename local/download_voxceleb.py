@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Fetch, check and unpack VoxCeleb1 and 2. Who has the files already needs none of this: run.sh --vox1 DIR --vox2 DIR.
+"""Fetch, check and unpack VoxCeleb1 and 2. If you have the files, skip this: run.sh --vox1 DIR --vox2 DIR.
 
-Sources (local/voxceleb_parts.yaml; --table takes another file of its form):
+Sources (local/voxceleb_parts.yaml; --table takes another file of the same form):
   hf      a mirror on Hugging Face; a token in HF_TOKEN is used if there is one
-  mmai    the authors' place; in VOXCELEB_KEY the access key that they send (https://cn01.mmai.io/keyreq/voxceleb)
-  oxford  the first place; it answers 401 to everybody now
-  URL     a server with the files, and the trial lists; {file}, {folder} (vox1, vox2, meta) and {key} are filled in
-  DIR     a folder that holds the zips or their parts, and perhaps the trial lists
+  mmai    the authors' site; put the access key that they send (https://cn01.mmai.io/keyreq/voxceleb) in VOXCELEB_KEY
+  oxford  the first site; it now answers 401 to everybody
+  URL     a server with the files and the trial lists; {file}, {folder} (vox1, vox2, meta) and {key} are filled in
+  DIR     a folder with the zips or their parts, and perhaps the trial lists
 
-Leaves  <out-dir>/archives/*              the parts, checked by MD5; --keep false removes them when they are unpacked
+Writes  <out-dir>/archives/*              the parts, checked by MD5; --keep false removes them once they are unpacked
         <out-dir>/voxceleb1/wav/...       VoxCeleb1, dev and test
         <out-dir>/voxceleb2/dev/aac/...   VoxCeleb2 dev, in m4a; stage 1 converts it
         <out-dir>/voxceleb1/*.txt         the trial lists
 
-Started again, it goes on with the byte where a part was cut off, and with the file where unpacking was. VoxCeleb1 takes
+A second run continues a part at the byte where it was cut off, and unpacks the files that are missing. VoxCeleb1 takes
 about 40 GB and VoxCeleb2 about 80 GB, twice while the archives are kept.
 """
 
@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from local.download import SPARE_BYTES, Remote, bytes_to_come, check, fetch, unzip
+from local.download import SPARE_BYTES, Remote, check, fetch, missing_bytes, unzip
 from sv.errors import UserError, log, run_step
 from sv.io import atomic_write
 from sv.jobs import DoneMark
@@ -38,25 +38,26 @@ HAVE_FILES = "or give the folders of existing copies: run.sh --vox1 DIR --vox2 D
 
 @dataclass(frozen=True)
 class Source:
-    """Where files come from: a folder here, or addresses with {file}, {folder} and {key}."""
+    """Where files come from: a local folder, or a url with {file}, {folder} and {key}."""
 
     folder: Path | None = None
     url: str = ""
     key: str = ""
     token: str = ""
-    need: str = ""  # what the server may want, for errors
+    need: str = ""  # what the server may ask for, for error messages
     has_lists: bool = False
 
     def remote(self, file: str, folder: str, md5: str) -> Remote:
+        """Return one file of this source."""
         url = self.url.replace("{file}", file).replace("{folder}", folder).replace("{key}", self.key)
         return Remote(url, md5, self.token, self.key, f"{self.need}; try another --source, {HAVE_FILES}")
 
 
 def find_source(name: str, table: dict[str, Any]) -> Source:
-    """The source that --source names.
+    """Return the source that --source names.
 
     Raises:
-        UserError: neither a known name, nor an address, nor a folder; a key that is not set.
+        UserError: it is no known name, address or folder, or its access key is not set.
     """
     if Path(name).is_dir():
         return Source(folder=Path(name))
@@ -69,67 +70,54 @@ def find_source(name: str, table: dict[str, Any]) -> Source:
     terms = f" ({known['terms']})" if "terms" in known else ""
     if "{key}" in url and not secret:
         raise UserError(f"--source {name} needs an access key{terms}: export {variable}=..., {HAVE_FILES}")
-    need = f"it may want a form filled in, or another access key in {variable}{terms}"
+    need = f"it may want you to fill in a form, or another access key in {variable}{terms}"
     if "token" in known:
         return Source(url=url, token=secret, need=need)
     return Source(url=url, key=secret if "{key}" in url else "", need=need, has_lists=not known)
 
 
 def done_mark(name: str, archive: dict[str, Any], out: Path) -> DoneMark:
-    """Of an archive that is unpacked."""
+    """Return the mark that says that an archive is unpacked."""
     return DoneMark(out / archive["corpus"] / f".done.{name}", {"archive": name, "md5": archive["files"]})
 
 
-def remotes(archive: dict[str, Any], source: Source, archives: Path) -> dict[Path, Remote]:
-    """The parts of an archive, by where they go."""
+def remotes(archive: dict[str, Any], source: Source, out: Path) -> dict[Path, Remote]:
+    """Return the parts of an archive, by the path that each is downloaded to."""
     files: dict[str, str] = archive["files"]
-    return {archives / file: source.remote(file, archive["folder"], md5) for file, md5 in files.items()}
+    return {out / "archives" / file: source.remote(file, archive["folder"], md5) for file, md5 in files.items()}
 
 
 def check_disk(wanted: dict[str, dict[str, Any]], source: Source, out: Path) -> None:
-    """Compare the disk with all that is still to be fetched, before the first of it.
+    """Compare the free disk with all that is still to be fetched, before the first download.
 
     Raises:
-        UserError: it has less. Archives whose length the server does not tell are not counted.
+        UserError: there is too little. Files whose length the server does not tell are not counted.
     """
-    needed = 0
-    for name, archive in wanted.items():
-        if done_mark(name, archive, out).stale():
-            needed += bytes_to_come(remotes(archive, source, out / "archives")) or 0
-    if needed:
+    stale = [archive for name, archive in wanted.items() if done_mark(name, archive, out).stale()]
+    if needed := sum(missing_bytes(remotes(archive, source, out)) for archive in stale):
         check_free({out: needed + SPARE_BYTES})
 
 
-def get_archive(archive: dict[str, Any], source: Source, archives: Path) -> list[Path]:
-    """The parts of an archive, fetched or found, each with the right MD5."""
+def find_parts(archive: dict[str, Any], folder: Path) -> list[Path]:
+    """Return the parts of an archive in a folder of the user's, or the zip that was joined from them, MD5 checked.
+
+    Raises:
+        UserError: a part is missing, or its MD5 is wrong.
+    """
     files: dict[str, str] = archive["files"]
-    if source.folder is None:
-        parts = remotes(archive, source, archives)
-        for path, remote in parts.items():
-            fetch(remote, path)
-        return list(parts)
-    for file, md5 in archive.get("whole", {}).items():  # put together by the user
-        if (source.folder / file).is_file():
-            return [link_and_check(source.folder / file, md5, archives)]
+    for file, md5 in archive.get("whole", {}).items():
+        if (folder / file).is_file():
+            files = {file: md5}
     for file in files:
-        if not (source.folder / file).is_file():
-            raise UserError(f"{source.folder / file} does not exist; bring it, or choose with --parts what to take")
-    return [link_and_check(source.folder / file, md5, archives) for file, md5 in files.items()]
-
-
-def link_and_check(file: Path, md5: str, folder: Path) -> Path:
-    """As `check`, of a file that is not ours: a link to it in `folder` is checked, and the note stands beside that."""
-    link = folder / file.name
-    link.parent.mkdir(parents=True, exist_ok=True)
-    if not (link.exists() and link.samefile(file)):
-        link.unlink(missing_ok=True)
-        link.symlink_to(file.resolve())
-    check(link, md5)
-    return link
+        if not (folder / file).is_file():
+            raise UserError(f"{folder / file} does not exist; copy it there, or choose with --parts what to take")
+    for file, md5 in files.items():
+        check(folder / file, md5)
+    return [folder / file for file in files]
 
 
 def get_lists(table: dict[str, Any], source: Source, out: Path) -> None:
-    """The trial lists: from the user's own folder or server, else from where they are open to everybody."""
+    """Copy the trial lists from the user's folder, or fetch them from the user's server or their public address."""
     lists = table["lists"]
     for file, md5 in lists["files"].items():
         path = out / lists["corpus"] / file
@@ -152,20 +140,22 @@ def get(name: str, archive: dict[str, Any], source: Source, out: Path, keep: boo
     if not mark.stale():
         log.info("%s is in %s already", name, target)
         return
-    parts = get_archive(archive, source, out / "archives")
-    count = unzip(parts, target)
+    downloads = {} if source.folder else remotes(archive, source, out)
+    for path, remote in downloads.items():
+        fetch(remote, path)
+    count = unzip(find_parts(archive, source.folder) if source.folder else [*downloads], target)
     mark.write([])
     log.info("%s: %d files in %s", name, count, target)
-    if not keep and source.folder is None:
-        for part in parts:
-            part.unlink()
+    if not keep:
+        for path in downloads:
+            path.unlink()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out_dir", type=Path, metavar="out-dir")
     parser.add_argument("--source", default="hf", help="hf, mmai, oxford, URL or DIR")
-    parser.add_argument("--parts", default="", help='what to take, as "lists vox1_test"; default: all')
+    parser.add_argument("--parts", default="", help='what to fetch, such as "lists vox1_test"; default: all')
     parser.add_argument("--keep", choices=["true", "false"], default="true", help="keep the archives")
     parser.add_argument("--table", type=Path, default=TABLE, help="sources, files and checksums")
     args = parser.parse_args()
@@ -177,13 +167,13 @@ def main() -> None:
         if name != "lists" and name not in table["archives"]:
             raise UserError(f"--parts {name}: known are lists, {', '.join(table['archives'])}")
     source = find_source(args.source, table)
+    archives = {name: table["archives"][name] for name in wanted if name != "lists"}
     if source.folder is None:
-        check_disk({name: table["archives"][name] for name in wanted if name != "lists"}, source, args.out_dir)
+        check_disk(archives, source, args.out_dir)
     if "lists" in wanted:
         get_lists(table, source, args.out_dir)
-    for name in wanted:
-        if name != "lists":
-            get(name, table["archives"][name], source, args.out_dir, args.keep == "true")
+    for name, archive in archives.items():
+        get(name, archive, source, args.out_dir, args.keep == "true")
 
 
 if __name__ == "__main__":

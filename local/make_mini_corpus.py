@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Make a small synthetic corpus in VoxCeleb's layout: 60 voices, 3 sessions of each, 4 utterances of 2 to 6 s.
+"""Make a small synthetic corpus in VoxCeleb's layout: 60 voices with 3 sessions of 4 utterances of 2 to 6 s each.
 
-Leaves  <out-dir>/voxceleb2/dev/wav/id00001/mini_001_s1/00001.wav ...   40 speakers to train on
+Writes  <out-dir>/voxceleb2/dev/wav/id00001/mini_001_s1/00001.wav ...   40 speakers to train on
         <out-dir>/voxceleb1/wav/id10001/mini_041_s1/00001.wav ...       20 speakers to test on, odd numbers male
         <out-dir>/voxceleb1/{veri_test2,list_test_all2,list_test_hard2}.txt   "1|0 UTT1 UTT2"
         <out-dir>/.done                                                 written last
 
-How a voice sounds: local/voices.py. Target trials join two sessions; non-targets are drawn as in local/make_trials.py,
-in list_test_hard2.txt from one sex. Every utterance has random numbers of its own, made from the seed, its speaker,
-session and number: any --nj gives the same bytes (on one machine; another processor or numpy may round a sample
-differently). A speaker's folder appears whole: killed and started again, the script goes on with the next speaker.
-Another --seed makes the corpus again.
+local/voices.py makes the voices. Target trials pair two sessions of a speaker; non-target trials are drawn as in
+local/make_trials.py, those of list_test_hard2.txt from one sex. Each utterance has its own random numbers, from the
+seed, its speaker, session and number, so that any --nj gives the same bytes (on one machine; another processor or numpy
+may round a sample differently). A speaker's folder is written whole or not at all, and a second run continues with the
+next speaker. Another --seed makes the corpus again.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from sv.io import atomic_write
 from sv.jobs import DoneMark
 from sv.jobs.process import die_with_parent
 
-VERSION = 1  # of the voices: a change of what is made
+VERSION = 1  # increased when the voices for a given seed change
 NUM_SESSIONS, NUM_UTTERANCES = 3, 4
 SHORTEST, LONGEST = 200, 600  # frames of 10 ms
 TRIAL_LISTS = {
@@ -46,8 +46,10 @@ TRIAL_LISTS = {
 
 @dataclass(frozen=True)
 class Speaker:
+    """A speaker of the corpus."""
+
     number: int  # from 1; odd ones are male
-    folder: str  # under the corpus
+    folder: str  # relative to the corpus
 
     @property
     def name(self) -> str:
@@ -65,30 +67,31 @@ def all_speakers(num_train: int, num_test: int) -> list[Speaker]:
 
 
 def sessions_of(speaker: Speaker) -> Iterator[tuple[int, str]]:
-    """(number, name) of each; a name has 11 characters, as that of a video has."""
+    """Yield (number, name) of each session; a name has 11 characters, as that of a video does."""
     for number in range(1, NUM_SESSIONS + 1):
         yield number, f"mini_{speaker.number:03d}_s{number}"
 
 
 def wav_files(folder: Path, speaker: Speaker) -> list[Path]:
+    """Return the paths of a speaker's utterances."""
     return [
         folder / name / f"{utt:05d}.wav" for _, name in sessions_of(speaker) for utt in range(1, NUM_UTTERANCES + 1)
     ]
 
 
 def is_whole(folder: Path, speaker: Speaker) -> bool:
-    """Whether a speaker's files are all there, none of them cut off."""
+    """Return whether a speaker's files are all there and none of them is truncated."""
     return all(path.is_file() and promised_size(path) == path.stat().st_size for path in wav_files(folder, speaker))
 
 
 def promised_size(path: Path) -> int:
-    """What a RIFF file's first 8 bytes say about its size."""
+    """Return the size that a RIFF file's first 8 bytes give."""
     with open(path, "rb") as f:
         return int.from_bytes(f.read(8)[4:], "little") + 8
 
 
 def make_speaker(speaker: Speaker, root: Path, seed: int) -> str:
-    """Write all utterances of a speaker, if they are not there, and return the folder."""
+    """Write all utterances of a speaker, unless they are there, and return the folder."""
     folder = root / speaker.folder
     if is_whole(folder, speaker):
         return speaker.folder
@@ -115,7 +118,7 @@ def write_speaker(speaker: Speaker, folder: Path, seed: int) -> None:
 
 
 def write_wav(path: Path, samples: bytes) -> None:
-    """16-bit mono WAV of int16 samples in this machine's (little-endian) order."""
+    """Write a 16-bit mono WAV of little-endian int16 samples."""
     with wave.open(str(path), "wb") as f:
         f.setnchannels(1)
         f.setsampwidth(2)
@@ -132,10 +135,11 @@ def make_speakers(speakers: list[Speaker], root: Path, seed: int, nj: int) -> No
             for done, folder in enumerate(pool.map(make, speakers), start=1):
                 log.debug("%s (%d of %d)", folder, done, len(speakers))
     except BrokenProcessPool as error:
-        raise UserError(f"{root}: a process was killed (memory?); run the same command again, it goes on") from error
+        raise UserError(f"{root}: a process was killed (memory?); run the same command again to continue") from error
 
 
 def write_lists(speakers: list[Speaker], folder: Path, seed: int) -> None:
+    """Write the trial lists of the test speakers."""
     utt2spk, utt2session = {}, {}
     for speaker in speakers:
         for _, session in sessions_of(speaker):
@@ -160,21 +164,21 @@ def write_list(path: Path, targets: list[Pair], nontargets: list[Pair]) -> None:
 
 
 def begin(root: Path, options: dict[str, int], *, anew: bool) -> None:
-    """Make room: what stands under `root` is a part of the same corpus afterwards, or nothing.
+    """Remove files under `root` that are not part of this corpus.
 
     Args:
-        root: for the corpus.
-        options: that decide it.
-        anew: nothing is to stay, since it may be damaged.
+        root: folder of the corpus.
+        options: all that decides the corpus.
+        anew: remove everything, since it may be damaged.
 
     Raises:
         UserError: the folder holds a corpus that this script did not make.
     """
-    note = root / ".making"  # what is being made, or was
+    note = root / ".making"  # options of the corpus that is (or was) being made
     trees = [root / "voxceleb1", root / "voxceleb2"]
     made = json.loads(note.read_text()) if note.is_file() else None
     if made is None and any(tree.exists() for tree in trees):
-        raise UserError(f"{root} holds a corpus that was not made here; give another folder")
+        raise UserError(f"{root} holds a corpus that this script did not make; give another folder")
     if anew or made != options:
         for tree in trees:
             shutil.rmtree(tree, ignore_errors=True)
@@ -187,10 +191,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out_dir", type=Path, metavar="out-dir")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--nj", type=int, default=2, help="processes")
-    parser.add_argument("--num-train", type=int, default=40, help="speakers to train on, 999 at most")
-    parser.add_argument("--num-test", type=int, default=20, help="speakers to test on")
-    parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
+    parser.add_argument("--nj", type=int, default=2, help="number of processes")
+    parser.add_argument("--num-train", type=int, default=40, help="number of speakers to train on, 999 at most")
+    parser.add_argument("--num-test", type=int, default=20, help="number of speakers to test on")
+    parser.add_argument(
+        "--verify", choices=["true", "false"], default="false", help="compare the checksums of files that are there"
+    )
     args = parser.parse_args()
     root: Path = args.out_dir
     if not (args.nj >= 1 and args.seed >= 0 and args.num_train >= 1 and args.num_test >= 3):

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Noise where MUSAN is not at hand: coloured noise by seed, and speech of the training data to mix babble of.
+"""Make noise for augmentation without MUSAN: coloured noise, and speech of the training data to mix babble from.
 
-Reads   <speech-data>/wav.scp, if --speech is given: utterances drawn by seed, which babble is mixed of
-Leaves  <data>/wav/NNNN.wav (16 bit): 60 files of 10 s; the power falls with frequency to the power of 0 (white) to 2
-        (brown), under a random equalizer, and swells and ebbs; <data>/wav.scp (noise/NNNN.wav, speech/UTT) as
-        local/prepare_musan.py writes it; <data>/.done
+Reads   <speech-data>/wav.scp, if --speech is given: babble is mixed from utterances drawn by the seed
+Writes  <data>/wav/NNNN.wav (16 bit): 60 files of 10 s, whose power falls as 1/f^0 (white) to 1/f^2 (brown), with a
+        random equalizer and a level that rises and falls; <data>/wav.scp (noise/NNNN.wav, speech/UTT)
+        as local/prepare_musan.py writes it; <data>/.done
 
-There is no music, and noise that never rings or clatters is less than the world has: MUSAN is better where it can be
-had. Speakers that a training sets aside may be heard among the babble, 13 to 20 dB below the speech.
+There is no music, and real noise has more variety, so use MUSAN if you can get it. Babble may include the held-out
+speakers of a training, 13 to 20 dB below the speech.
 """
 
 import argparse
@@ -25,16 +25,16 @@ from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table
 from sv.jobs import DoneMark
 
-VERSION = 1  # of the noise: a change of what is made
+VERSION = 1  # increased when the noise for a given seed changes
 SECONDS = 10
 PEAK = 0.5
 
 
 def coloured_noise(rng: Generator, samples: int, sample_rate: int) -> NDArray[np.float32]:
-    """One noise, (samples,) float32 with a peak of PEAK."""
+    """Return one noise, (samples,) float32 with a peak of PEAK."""
     hz = np.fft.rfftfreq(samples, 1 / sample_rate)
     slope = rng.uniform(0, 2)
-    gain = np.maximum(hz, 50.0) ** (-slope / 2)  # of the amplitude: half the exponent of the power
+    gain = np.maximum(hz, 50.0) ** (-slope / 2)  # amplitude: half the exponent of the power
     position = np.log1p(hz / 200) / np.log1p(hz[-1] / 200)  # 0 to 1
     curve_db = sum(rng.normal(0, 4) * np.cos(np.pi * k * position) for k in range(1, 6))
     shaped = irfft(rfft(rng.standard_normal(samples)) * gain * 10 ** (curve_db / 20), samples)
@@ -46,14 +46,14 @@ def coloured_noise(rng: Generator, samples: int, sample_rate: int) -> NDArray[np
 
 
 def draw_speech(data_dir: Path, count: int, seed: int) -> dict[str, str]:
-    """Up to `count` recordings of a data dir, by id.
+    """Draw up to `count` recordings of a data dir, and return their paths by id.
 
     Raises:
-        UserError: none that is a file.
+        UserError: wav.scp names no file, only commands.
     """
     files = [(name, spec) for name, spec in DataDir(data_dir).wav_scp.items() if not spec.endswith("|")]
     if not files:
-        raise UserError(f"{data_dir / 'wav.scp'}: only commands, no files, to mix babble of; leave --speech out")
+        raise UserError(f"{data_dir / 'wav.scp'}: only commands, no files to mix babble from; leave out --speech")
     order = np.random.default_rng([seed, 0]).permutation(len(files))[:count]
     return {f"speech/{files[i][0]}": str(Path(parse_source(files[i][1]).path).absolute()) for i in order.tolist()}
 
@@ -61,11 +61,11 @@ def draw_speech(data_dir: Path, count: int, seed: int) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the list and the files")
-    parser.add_argument("--speech", type=Path, help="data dir to mix babble of; the training data")
-    parser.add_argument("--num-speech", type=int, default=1000, help="its recordings that are used, at most")
-    parser.add_argument("--count", type=int, default=60, help="noises")
+    parser.add_argument("--speech", type=Path, help="data dir to mix babble from, such as the training data")
+    parser.add_argument("--num-speech", type=int, default=1000, help="number of its recordings to use at most")
+    parser.add_argument("--count", type=int, default=60, help="number of noises")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
-    parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate it is then")
+    parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.config:

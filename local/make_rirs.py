@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Impulse responses of rooms that do not exist, where RIRS_NOISES is not at hand: local/rooms.py, by seed.
+"""Make impulse responses of synthetic rooms (local/rooms.py) for augmentation without RIRS_NOISES.
 
-Leaves  <data>/wav/NNNN.wav (16 bit), 200 of rooms of 2.5 x 2 x 2.3 to 10 x 8 x 4 m with reverberation times of 0.15 to
-        0.8 s, <data>/wav.scp (rir/NNNN.wav) as local/prepare_rirs.py writes it, <data>/.done
+Writes  <data>/wav/NNNN.wav (16 bit): 200 rooms of 2.5 x 2 x 2.3 to 10 x 8 x 4 m with reverberation times of 0.15 to
+        0.8 s; <data>/wav.scp (rir/NNNN.wav) as local/prepare_rirs.py writes it; <data>/.done
 
-Empty rooms with straight walls are less than the world has: RIRS_NOISES is better where it can be had.
+These rooms are empty boxes. Real rooms have more variety, so use RIRS_NOISES if you can get it.
 """
 
 import argparse
@@ -19,16 +19,16 @@ from sv.errors import UserError, log, run_step
 from sv.io import write_table
 from sv.jobs import DoneMark
 
-VERSION = 2  # of the rooms: a change of what is made
+VERSION = 2  # increased when the rooms for a given seed change
 PEAK = 0.9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the list and the files")
-    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--count", type=int, default=200, help="number of rooms")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
-    parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate it is then")
+    parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     if args.config:

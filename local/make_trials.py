@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Make two trial lists for a test set without lists of its own: O of any speakers, H of the same sex and age band.
+"""Make two trial lists for a test set that has none: O of any speakers, H of speakers of the same sex and age band.
 
 Target trials, the same in both lists: all pairs of two utterances of a speaker; if there are more than --num-target,
-those whose SHA-256 of "SEED target UTT1 UTT2" is smallest.
-Non-target trials: for k = 0, 1, 2 ... the SHA-256 of "SEED LIST k" (LIST is O or H) gives two utterances: its bytes
-0 to 7 and 8 to 15, as big-endian numbers, modulo the number of utterances, count into the sorted list of them. Pairs
-of one speaker, pairs drawn before in either order and, for H, pairs of another sex or age band (under 10, 10 to 17,
-18 and over) are passed over, until there are --num-nontarget or no more can be had.
-So the lists depend on the ids, on the seed and on nothing else: not on a library's random numbers, nor on any order.
+those with the smallest SHA-256 of "SEED target UTT1 UTT2".
+Non-target trials: for k = 0, 1, 2 ... the SHA-256 of "SEED LIST k" (LIST is O or H) gives two utterances: bytes 0 to 7
+and 8 to 15, as big-endian numbers modulo the number of utterances, are indices into their sorted list. A pair is left
+out if both are of one speaker, if it was drawn before in either order or, for H, if sex or age band (under 10, 10 to
+17, 18 and over) differ. Drawing ends with --num-nontarget pairs, or when there are no more.
+So the lists depend only on the ids and the seed, not on a library's random numbers or on the order of the input.
 
-Reads   <data-dir>/utt2spk; spk2gender (f or m) and spk2age (years), without which there is no list H
+Reads   <data-dir>/utt2spk; for list H also spk2gender (f or m) and spk2age (years)
 Writes  <out-dir>/O.kaldi and H.kaldi, "enroll test target|nontarget", the smaller id first, sorted; a list is written
         whole or not at all
 Prints  the SHA-256, name and size of each list
@@ -32,12 +32,12 @@ SEED, NUM_TARGET, NUM_NONTARGET = 762, 6000, 12000
 def target_pairs(
     utt2spk: Mapping[str, str], limit: int, seed: int, allowed: Callable[[str, str], bool] = lambda a, b: True
 ) -> list[Pair]:
-    """Pairs of two utterances of one speaker, at most `limit`, drawn by the rule above.
+    """Return at most `limit` pairs of two utterances of one speaker, drawn by the rule above.
 
     Args:
         utt2spk: utterance to speaker.
-        limit: how many at most.
-        seed: decides which, if there are more.
+        limit: maximum number of pairs.
+        seed: decides which are drawn, if there are more.
         allowed: whether two utterances may make a trial.
     """
     groups: dict[str, list[str]] = {}
@@ -52,13 +52,13 @@ def target_pairs(
 def nontarget_pairs(
     utt2spk: Mapping[str, str], limit: int, seed: int, name: str, group: Mapping[str, object] | None = None
 ) -> list[Pair]:
-    """Pairs of utterances of two speakers, `limit` of them or all there are, drawn by the rule above.
+    """Return `limit` pairs of utterances of two speakers, or all there are, drawn by the rule above.
 
     Args:
         utt2spk: utterance to speaker.
-        limit: how many.
-        seed, name: decide which.
-        group: speaker to group; both speakers of a pair are of the same one. None: any two speakers.
+        limit: maximum number of pairs.
+        seed, name: decide which are drawn.
+        group: speaker to group; both speakers of a pair are of the same group. None: any two speakers.
     """
     utts = sorted(utt2spk)
     wanted = min(limit, count_nontargets(utt2spk, group))
@@ -73,7 +73,7 @@ def nontarget_pairs(
 
 
 def count_nontargets(utt2spk: Mapping[str, str], group: Mapping[str, object] | None = None) -> int:
-    """How many pairs of two speakers (of the same group) there are."""
+    """Return the number of pairs of utterances of two speakers (of the same group)."""
     speakers = Counter(utt2spk.values())
     groups: Counter[object] = Counter()
     for spk, utts in speakers.items():
@@ -93,22 +93,23 @@ def _draws(name: str, size: int) -> Iterator[tuple[int, int]]:
 
 
 def age_band(years: int) -> str:
+    """Return the name of the age band."""
     return "under 10" if years < 10 else "10 to 17" if years < 18 else "18 and over"
 
 
 def speaker_groups(
     speakers: Iterable[str], gender: Mapping[str, str], age: Mapping[str, str], folder: Path
 ) -> dict[str, tuple[str, str]]:
-    """Speaker -> (sex, age band).
+    """Return (sex, age band) by speaker.
 
     Args:
-        speakers: who must have both.
-        gender: f or m.
-        age: years.
-        folder: where the tables come from, for errors.
+        speakers: those to look up.
+        gender: f or m, by speaker.
+        age: years, by speaker.
+        folder: where the tables come from, for error messages.
 
     Raises:
-        UserError: a speaker without sex or age, or with one that is not f, m or a whole number of years.
+        UserError: the sex of a speaker is not f or m, or the age is not a whole number of years.
     """
     groups = {}
     for spk in speakers:
@@ -128,10 +129,10 @@ def draw_trials(
     num_target: int = NUM_TARGET,
     num_nontarget: int = NUM_NONTARGET,
 ) -> dict[str, dict[str, list[Pair]]]:
-    """Trials of the lists O and, where the speakers' groups are known, H: list -> label -> pairs.
+    """Draw the trials of list O and, if the speakers' groups are known, of list H: list -> label -> pairs.
 
     Raises:
-        UserError: a list without a target or a non-target trial.
+        UserError: a list has no target or no non-target trial.
     """
     targets = target_pairs(utt2spk, num_target, seed)
     lists = {}
@@ -146,7 +147,7 @@ def draw_trials(
 
 
 def write_trials(out_dir: Path, lists: Mapping[str, Mapping[str, list[Pair]]]) -> None:
-    """Write lists, each sorted, and print their checksums."""
+    """Write sorted lists and print their checksums."""
     for name, trials in lists.items():
         path = out_dir / f"{name}.kaldi"
         lines = sorted(f"{a} {b} {label}\n" for label, pairs in trials.items() for a, b in pairs)

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Lists of noise and impulse responses for augmentation: MUSAN and RIRS_NOISES, or what local/make_noises.py and
-# local/make_rirs.py make up where these are not at hand.
+# Make lists of noise and impulse responses for augmentation: of MUSAN and RIRS_NOISES, or of synthetic files
+# (local/make_noises.py, local/make_rirs.py) where you do not have them.
 #
-# Reads   <speech-data>, to mix babble of where there is no MUSAN
-# Leaves  <noise-data>/wav.scp (noise/..., music/..., speech/...), <reverb-data>/wav.scp (rir/...)
+# Reads   <speech-data>, whose speech is mixed to babble if there is no MUSAN
+# Writes  <noise-data>/wav.scp (noise/..., music/..., speech/...), <reverb-data>/wav.scp (rir/...)
 #
 # Usage: local/prepare_augmentation.sh [options] <speech-data> <noise-data> <reverb-data>
 # e.g.: local/prepare_augmentation.sh --musan corpora/musan --rirs corpora/RIRS_NOISES data/train data/noises data/rirs
@@ -11,9 +11,9 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-musan=                # DIR: MUSAN; empty: coloured noise, and babble of <speech-data>
-rirs=                 # DIR: RIRS_NOISES; empty: rooms by the image method
-config=               # FILE: YAML of a system, whose sample rate what is made up gets (default: 16 kHz)
+musan=                # DIR: MUSAN; empty: synthetic noise, and babble of <speech-data>
+rirs=                 # DIR: RIRS_NOISES; empty: synthetic rooms
+config=               # FILE: YAML of a system; synthetic files get its sample rate (default: 16 kHz)
 . tools/parse_options.sh
 
 if [ -n "$musan" ]; then

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Data dirs of a corpus of your own: a folder of speakers' folders, or a list of files and speakers.
+"""Make data dirs of your own corpus: a folder with a folder for each speaker, or a list of files and speakers.
 
-Reads   <corpus>/SPEAKER/.../NAME.{wav,flac,...}: whatever libsndfile reads, a folder for each speaker; or
-        --csv FILE: path and speaker, and start and end in seconds where an utterance is a part of its file. A first
-        line of `path,speaker[,start,end]` says which column is which; without one, that is their order. Commas,
-        semicolons or tabs part them. Relative paths are those of <corpus>, or else of the list's folder
-Writes  <data>/{wav.scp,utt2spk,spk2utt,utt2dur}, `segments` where there are parts of files; with --test-speakers N the
-        same in <data>/train and <data>/test, N speakers of it; with --trials true trials/O.kaldi in the (test) set
+Reads   <corpus>/SPEAKER/.../NAME.{wav,flac,...}, in any format that libsndfile reads; or
+        --csv FILE: path and speaker, and start and end in seconds if an utterance is a part of its file. A header line
+        such as `path,speaker,start,end` names the columns; without one, they have this order. They are separated by
+        commas, semicolons or tabs. Relative paths begin at <corpus>, or at the list's folder if it is not given
+Writes  <data>/{wav.scp,utt2spk,spk2utt,utt2dur}, and `segments` if there are parts of files; with --test-speakers N the
+        same in <data>/train and <data>/test, which has N speakers; with --trials true trials/O.kaldi in the (test) set
         (local/make_trials.py)
 
-Utterances are named SPEAKER/.../NAME.wav whatever the file's format, parts of files SPEAKER/.../NAME-START-END in
-milliseconds. What an id may not hold, such as a blank, becomes an underscore. The header of every file is read: rate,
-channels, length. Everything is checked before anything is written; what was written passes
-tools/validate_data_dir.sh. Damage within a file is seen by decoding it: steps/check_data.sh.
+An utterance is named SPEAKER/.../NAME.wav whatever the file's format, and a part of a file SPEAKER/.../NAME-START-END
+in milliseconds. Characters that an id may not hold, such as a blank, become underscores. The header of every file is
+read for its rate, channels and length. Everything is checked before anything is written, and the result passes
+tools/validate_data_dir.sh. To find damage inside files, decode them with steps/check_data.sh.
 
 e.g.: local/prepare_folder.py --test-speakers 40 --trials true /corpora/calls data/calls
       local/prepare_folder.py --csv calls.csv data/calls
@@ -39,23 +39,23 @@ from sv.io import check_id, write_table
 from sv.io.tables import FORBIDDEN_IN_IDS
 from sv.jobs import folder_lock
 
-MIN_DURATION_S = 0.025  # a frame of features
-SHOWN = 20  # faults
+MIN_DURATION_S = 0.025  # one frame of features
+SHOWN = 20  # faults that are printed
 SEED = 762
-NUM_THREADS = 8  # that open files
+NUM_THREADS = 8  # for opening files
 
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance as found.
+    """An utterance of the corpus.
 
     Attributes:
-        where: for errors, the file, or the line of the list.
-        path: absolute.
-        spk: speaker.
-        name: of the file within the corpus, without its ending.
-        start_s, end_s: the part of the file that is meant; `end_s` None is its end.
-        seconds: of speech; 0 while the file has not been looked at.
+        where: the file, or the line of the list, for error messages.
+        path: absolute path of the file.
+        spk: its speaker.
+        name: path of the file within the corpus, without its ending.
+        start_s, end_s: the part of the file; None is the file's end.
+        seconds: duration; 0 until the file's header has been read.
     """
 
     where: str
@@ -68,6 +68,7 @@ class Row:
 
     @property
     def is_part(self) -> bool:
+        """Whether the utterance is a part of its file."""
         return self.start_s > 0 or self.end_s is not None
 
     @property
@@ -77,16 +78,16 @@ class Row:
 
     @property
     def suffix(self) -> str:
-        """What makes an utterance of the file: its ending, or its milliseconds."""
+        """The end of the utterance's id: ".wav", or start and end in milliseconds."""
         start, end = (round(1000 * time) for time in (self.start_s, self.start_s + self.seconds))
         return f"-{start:08d}-{end:08d}" if self.is_part else ".wav"
 
 
 def scan_folder(root: Path) -> list[Row]:
-    """All audio files below the speakers' folders; links are followed, hidden names passed over.
+    """Find all audio files below the speakers' folders; links are followed, hidden names are left out.
 
     Raises:
-        UserError: no such folder, nothing in it, or nothing but formats that have to be converted first.
+        UserError: the folder does not exist, holds no audio, or only formats that must be converted first.
     """
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; give the one that holds a folder for each speaker")
@@ -112,7 +113,7 @@ def scan_folder(root: Path) -> list[Row]:
 
 
 def walk(root: Path) -> Iterator[str]:
-    """Paths of all files below a folder, in order; a folder that links lead back to is visited once."""
+    """Yield the paths of all files below a folder, sorted; a folder that links lead back to is visited once."""
     seen = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         about = os.stat(folder)
@@ -125,14 +126,14 @@ def walk(root: Path) -> Iterator[str]:
 
 
 def read_csv(path: Path, root: Path | None) -> list[Row]:
-    """The utterances of a list.
+    """Read the utterances of a list.
 
     Args:
-        path: of the list.
+        path: the list.
         root: where relative paths begin; None: in the list's folder.
 
     Raises:
-        UserError: no list, not UTF-8, nothing in it, or a line without path, speaker or right times; by its number.
+        UserError: the list does not exist, is empty or not UTF-8, or a line lacks path or speaker or has wrong times.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a list of path,speaker[,start,end] with --csv")
@@ -162,6 +163,11 @@ def read_csv(path: Path, root: Path | None) -> list[Row]:
 
 
 def parse_line(fields: Mapping[str, str], where: str, base: Path) -> Row:
+    """Return the utterance of one line, with its name still empty.
+
+    Raises:
+        UserError: path or speaker is missing, or the times are wrong.
+    """
     path, spk = fields.get("path", ""), fields.get("speaker", "")
     if not path or not spk:
         missing = "path" if not path else "speaker"
@@ -179,7 +185,7 @@ def parse_line(fields: Mapping[str, str], where: str, base: Path) -> Row:
 
 
 def check_rows(rows: Sequence[Row], sample_rate: int) -> tuple[list[Row], list[str]]:
-    """The rows that can be used, with their seconds, and a line for each of the others."""
+    """Return the usable rows, with their seconds, and an error message for each of the others."""
     paths = list(dict.fromkeys(row.path for row in rows))
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         found = dict(zip(paths, pool.map(lambda path: look_at(path, sample_rate), paths), strict=True))
@@ -200,7 +206,7 @@ def check_rows(rows: Sequence[Row], sample_rate: int) -> tuple[list[Row], list[s
 
 
 def look_at(path: str, sample_rate: int) -> tuple[float, str]:
-    """Seconds of a file, and what is wrong with it or ""."""
+    """Return the seconds of a file, and what is wrong with it, or ""."""
     if not os.path.isfile(path):
         return 0.0, f"{path} does not exist; bring it back or leave it out"
     try:
@@ -210,16 +216,16 @@ def look_at(path: str, sample_rate: int) -> tuple[float, str]:
     if header.channels != 1:
         return 0.0, f"{path}: {header.channels} channels, 1 expected; make it mono first (sox IN OUT remix 1)"
     if header.sample_rate != sample_rate:
-        mend = f"resample it first, or give --sample-rate {header.sample_rate} if all files are so"
+        mend = f"resample it first, or give --sample-rate {header.sample_rate} if all files have it"
         return 0.0, f"{path}: {header.sample_rate} Hz, {sample_rate} Hz expected; {mend}"
     return header.duration_s, ""
 
 
 def refuse_or_leave_out(faults: list[str], total: int, leave_out: bool) -> None:
-    """Tell of bad files.
+    """Report unusable utterances.
 
     Raises:
-        UserError: there are some, and they are not to be left out; or there are no others.
+        UserError: there are some and they may not be left out, or there are no others.
     """
     if not faults:
         return
@@ -227,24 +233,24 @@ def refuse_or_leave_out(faults: list[str], total: int, leave_out: bool) -> None:
         log.warning("%s", fault)
     if len(faults) == total or not leave_out:
         remedy = "mend them" if len(faults) == total else "mend them, or give --leave-out-bad true"
-        raise UserError(f"{len(faults)} of {total} utterances can not be used, the first: {faults[0]}; {remedy}")
+        raise UserError(f"{len(faults)} of {total} utterances cannot be used, the first: {faults[0]}; {remedy}")
     log.warning("%d of %d utterances are left out", len(faults), total)
 
 
 def safe(name: str) -> str:
-    """What an id may not hold becomes an underscore."""
+    """Replace the characters that an id may not hold by underscores."""
     name = "".join("_" if c in FORBIDDEN_IN_IDS or c.isspace() or not c.isprintable() else c for c in name)
     return "/".join("__" if part == ".." else part for part in name.split("/"))
 
 
 def speaker_ids(speakers: Iterable[str]) -> dict[str, str]:
-    """Speaker as found -> id.
+    """Return the id of each speaker.
 
-    Utterances SPEAKER/... must sort as their speakers do, which "a" and "a-b" do not: "-" comes before "/". Where
-    that happens, all that comes before "/" becomes an underscore.
+    Utterances SPEAKER/... must sort like their speakers. Those of "a" and "a-b" do not, since "-" comes before "/". If
+    there are such speakers, all characters up to "/" become underscores.
 
     Raises:
-        UserError: two speakers with the same id.
+        UserError: two speakers would have the same id.
     """
     ids = {spk: safe(spk).replace("/", "_") for spk in sorted(speakers)}
     if any(
@@ -259,10 +265,10 @@ def speaker_ids(speakers: Iterable[str]) -> dict[str, str]:
 
 
 def make_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
-    """Table -> utterance (or recording, in wav.scp beside `segments`) -> value.
+    """Return the tables: name -> utterance (or recording, in wav.scp if there are segments) -> value.
 
     Raises:
-        UserError: two rows that would be one utterance, a path that a table can not hold.
+        UserError: two rows would be the same utterance, or a table cannot hold a path.
     """
     speakers = speaker_ids({row.spk for row in rows})
     names = ["wav.scp", "utt2spk", "utt2dur", *(["segments"] if any(row.is_part for row in rows) else [])]
@@ -288,23 +294,23 @@ def make_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
 
 
 def choose_test_speakers(utt2spk: Mapping[str, str], count: int, seed: int) -> set[str]:
-    """Speakers of two utterances or more whose SHA-256 of "SEED SPEAKER" is smallest.
+    """Return the `count` speakers with the smallest SHA-256 of "SEED SPEAKER", of those with two or more utterances.
 
     Raises:
-        UserError: fewer than two, too few of them, or fewer than two speakers left to train on.
+        UserError: fewer than two are asked for, there are too few, or fewer than two would be left to train on.
     """
     utts = Counter(utt2spk.values())
     fit = [spk for spk, number in utts.items() if number > 1]
     if not 2 <= count <= min(len(fit), len(utts) - 2):
         raise UserError(
-            f"--test-speakers {count}: of {len(utts)} speakers {len(fit)} have two utterances or more; 2 at least must"
-            " be tested and 2 trained on"
+            f"--test-speakers {count}: of {len(utts)} speakers {len(fit)} have two utterances or more; at least 2 must"
+            " be tested, and 2 be left to train on"
         )
     return set(sorted(fit, key=lambda spk: hashlib.sha256(f"{seed} {spk}".encode()).digest())[:count])
 
 
 def part_of(tables: Mapping[str, Mapping[str, str]], speakers: set[str]) -> dict[str, dict[str, str]]:
-    """The tables cut down to some speakers."""
+    """Return the rows of the tables that belong to some speakers."""
     utts = {utt for utt, spk in tables["utt2spk"].items() if spk in speakers}
     part = {name: {key: value for key, value in table.items() if key in utts} for name, table in tables.items()}
     if "segments" in part:
@@ -314,7 +320,7 @@ def part_of(tables: Mapping[str, Mapping[str, str]], speakers: set[str]) -> dict
 
 
 def write_data_dir(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> None:
-    """Write the tables and spk2utt, and have them validated."""
+    """Write the tables and spk2utt, and validate them."""
     spk2utt: dict[str, list[str]] = {}
     for utt in sorted(tables["utt2spk"], key=str.encode):
         spk2utt.setdefault(tables["utt2spk"][utt], []).append(utt)
@@ -333,16 +339,22 @@ def write_data_dir(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> Non
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path, nargs="?", help="folder of speakers' folders; with --csv, of its paths")
+    parser.add_argument(
+        "corpus", type=Path, nargs="?", help="folder with a folder for each speaker; with --csv, where its paths begin"
+    )
     parser.add_argument("data", type=Path, help="data dir, or with --test-speakers a folder for train and test")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="path,speaker[,start,end] a line")
-    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz, of all files")
-    parser.add_argument("--leave-out-bad", choices=["true", "false"], default="false", help="go on without bad files")
-    parser.add_argument("--test-speakers", type=int, default=0, metavar="N", help="speakers to test on, drawn by seed")
-    parser.add_argument("--seed", type=int, default=SEED, help="of test speakers and trials")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="list with lines path,speaker[,start,end]")
+    parser.add_argument("--sample-rate", type=int, default=16000, help="sample rate of all files in Hz")
+    parser.add_argument(
+        "--leave-out-bad", choices=["true", "false"], default="false", help="leave out unusable utterances"
+    )
+    parser.add_argument(
+        "--test-speakers", type=int, default=0, metavar="N", help="number of speakers to test on, drawn by the seed"
+    )
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of test speakers and trials")
     parser.add_argument("--trials", choices=["true", "false"], default="false", help="make trials/O.kaldi")
-    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="target trials at most")
-    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET)
+    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="number of target trials at most")
+    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET, help="number of non-target trials")
     args = parser.parse_args()
     if args.corpus is None and args.csv is None:
         parser.error("give the corpus' folder, or a list with --csv")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A list of noise, music and speech to augment with: MUSAN (OpenSLR 17), or folders of your own.
+"""Make a list of noise, music and speech for augmentation: of MUSAN (OpenSLR 17), of your own folders, or of both.
 
 Reads   <musan>/{noise,music,speech}/*/*.wav, as distributed (Snyder, Chen, Povey, 2015, arXiv 1510.08484); with
-        --download true it is fetched first (11 GB; cut off and started again, it goes on)
-Writes  <data>/wav.scp; the type is the first part of an id, as in WeSpeaker: noise/free-sound/noise-free-sound-0000.wav
+        --download true it is fetched first (11 GB; a second run continues a download that was cut off)
+Writes  <data>/wav.scp; an id begins with its type, as in WeSpeaker: noise/free-sound/noise-free-sound-0000.wav
 
-Folders of another kind come with their type (noise, music or speech; of speech, babble is mixed), any depth, WAV, FLAC
-or OGG, any rate and number of channels:
+Give your own folders with their type: noise, music or speech (speech is mixed to babble). They may hold WAV, FLAC or
+OGG at any depth, with any rate and number of channels:
 
     local/prepare_musan.py --add noise=/corpora/street --add music=/corpora/songs data/noises
     local/prepare_musan.py --musan /corpora/musan --add noise=/corpora/street data/noises
@@ -16,7 +16,7 @@ import argparse
 from pathlib import Path
 
 from local.download import Remote
-from local.prepare_noises import add_source_options, audio_files, bring, ids_of, write_list
+from local.prepare_noises import add_source_options, audio_files, bring_corpus, ids_of, write_list
 from sv.errors import UserError, run_step
 
 TYPES = ("noise", "music", "speech")
@@ -36,12 +36,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.musan and not args.add:
         raise UserError("nothing to list; give --musan DIR, or --add TYPE=DIR")
-    if args.download == "true":
-        if not args.musan:
-            raise UserError("--download true needs --musan DIR, where it goes")
-        if args.musan.name != "musan":
-            raise UserError(f"--musan {args.musan}: the archive unpacks to a folder named musan; give DIR/musan")
-        bring(MUSAN, args.musan, url=args.url, keep=args.keep == "true")
+    bring_corpus(MUSAN, "musan", args.musan, args)
     files: dict[str, Path] = {}
     if args.musan:
         for kind in TYPES:

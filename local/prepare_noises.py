@@ -1,11 +1,12 @@
-"""Lists of noise and impulse responses: checked files to a folder that sv/data/noises.py reads. For prepare_*.py."""
+"""Make lists of noise and of impulse responses, which sv/data/noises.py reads; used by prepare_{musan,rirs}.py."""
 
 import argparse
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from local.download import Remote, check, fetch, untar, unzip
+from local.download import Remote, bring
 from sv.audio.files import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log
 from sv.io import check_id, write_table
@@ -14,10 +15,10 @@ _THREADS = 16
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """All audio files under a folder, sorted; hidden names, such as macOS leaves (`._a.wav`), are passed over.
+    """Return all audio files under a folder, sorted; hidden ones, such as `._a.wav` of macOS, are left out.
 
     Raises:
-        UserError: no such folder, none in it, or one of a format that must be converted.
+        UserError: the folder does not exist, has no audio files, or has some that must be converted first.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; give the folder, or fetch it with --download true")
@@ -36,10 +37,10 @@ def audio_files(folder: Path) -> list[Path]:
 
 
 def write_list(out_dir: Path, files: Mapping[str, Path]) -> None:
-    """Write wav.scp for the files by id, after a look at the header of each.
+    """Write wav.scp of files by id, after reading the header of each.
 
     Raises:
-        UserError: a file that can not be read or is empty, named; an id that is none.
+        UserError: a file cannot be read or is empty, or an id is invalid.
     """
     for name, path in files.items():
         check_id(name, str(path))
@@ -59,36 +60,21 @@ def write_list(out_dir: Path, files: Mapping[str, Path]) -> None:
 
 
 def ids_of(files: Iterable[Path], kind: str, root: Path) -> dict[str, Path]:
-    """Ids of files: their type and their path under `root`."""
+    """Return files by id, which is their type and their path under `root`."""
     return {f"{kind}/{path.relative_to(root).as_posix()}": path for path in files}
 
 
 def add_source_options(parser: argparse.ArgumentParser, size: str) -> None:
+    """Add the options that `bring_corpus` reads."""
     parser.add_argument("--download", choices=["true", "false"], default="false", help=f"fetch it first ({size})")
-    parser.add_argument("--url", default="", help="fetch it from elsewhere, a mirror or file:///...")
+    parser.add_argument("--url", default="", help="address to fetch it from instead, such as a mirror or file:///...")
     parser.add_argument("--keep", choices=["true", "false"], default="false", help="keep the archive")
 
 
-def bring(remote: Remote, folder: Path, *, url: str = "", keep: bool = False) -> None:
-    """Fetch an archive, go on with what an earlier call began, compare its MD5, and unpack it in `folder`'s parent.
-
-    Args:
-        folder: what the archive holds; nothing is done once it was unpacked whole.
-        url: instead of the one of `remote`.
-    """
-    archive = folder.parent / Path(remote.url).name
-    if (folder / ".unpacked").is_file() or (folder.is_dir() and not archive.is_file()):  # a copy of the user's
-        log.info("%s is there already", folder)
-        return
-    if url:
-        remote = Remote(url, md5=remote.md5, remedy=remote.remedy)
-    fetch(remote, archive)
-    check(archive, remote.md5)
-    count = unzip([archive], folder.parent) if archive.suffix == ".zip" else untar(archive, folder.parent)
-    if not folder.is_dir():
-        raise UserError(f"{archive}: holds no {folder.name}/; is it the right file?")
-    (folder / ".unpacked").touch()
-    log.info("%s: %d files", folder, count)
-    if not keep:
-        archive.unlink()
-        archive.with_name(archive.name + ".ok").unlink(missing_ok=True)
+def bring_corpus(remote: Remote, inside: str, folder: Path | None, args: argparse.Namespace) -> None:
+    """With --download true, fetch an archive and unpack its folder `inside` as `folder`, unless that is there."""
+    if args.download == "true":
+        if not folder:
+            raise UserError("--download true needs the folder to unpack to; give --musan DIR or --rirs DIR")
+        archive = folder.absolute().with_name(Path(remote.url).name)
+        bring(replace(remote, url=args.url or remote.url), archive, inside, folder, keep=args.keep == "true")

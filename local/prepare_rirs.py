@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""A list of room impulse responses to augment with: RIRS_NOISES (OpenSLR 28), or folders of your own.
+"""Make a list of room impulse responses for augmentation: of RIRS_NOISES (OpenSLR 28), of your own folders, or of both.
 
 Reads   <rirs>/simulated_rirs/, as distributed (Ko et al., "A study on data augmentation of reverberant speech for
-        robust speech recognition", ICASSP 2017), and with --real true also the measured ones that
-        <rirs>/real_rirs_isotropic_noises/rir_list names (up to 8 channels: training draws one); with --download true it
-        is fetched first (1.3 GB; cut off and started again, it goes on)
+        robust speech recognition", ICASSP 2017); with --real true also the measured ones that
+        <rirs>/real_rirs_isotropic_noises/rir_list names (up to 8 channels, of which training draws one); with
+        --download true it is fetched first (1.3 GB; a second run continues a download that was cut off)
 Writes  <data>/wav.scp: rir/simulated_rirs/smallroom/Room001/Room001-00001.wav ...
 
     local/prepare_rirs.py --rirs /corpora/RIRS_NOISES data/rirs
-    local/prepare_rirs.py --add /corpora/our_rooms data/rirs      # WAV, FLAC, OGG at any depth, any rate and channels
+    local/prepare_rirs.py --add /corpora/our_rooms data/rirs      # WAV, FLAC or OGG, any depth, rate and channels
 """
 
 import argparse
 from pathlib import Path
 
 from local.download import Remote
-from local.prepare_noises import add_source_options, audio_files, bring, ids_of, write_list
+from local.prepare_noises import add_source_options, audio_files, bring_corpus, ids_of, write_list
 from sv.errors import UserError, run_step
 
 RIRS = Remote(
@@ -26,14 +26,14 @@ RIRS = Remote(
 
 
 def measured(rirs: Path) -> list[Path]:
-    """The measured impulse responses; noise stands in the same folder, so that the list has to tell.
+    """Return the measured impulse responses. Noise is in the same folder, so they are found by their list.
 
     Raises:
-        UserError: no such list, or a file that it names is missing.
+        UserError: the list, or a file that it names, is missing.
     """
     listed = rirs / "real_rirs_isotropic_noises" / "rir_list"
     if not listed.is_file():
-        raise UserError(f"{listed} does not exist; unpack the archive again, or leave --real true out")
+        raise UserError(f"{listed} does not exist; unpack the archive again, or leave out --real true")
     files = []
     for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
         name = line.split()[-1] if line.split() else ""
@@ -48,18 +48,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the list")
     parser.add_argument("--rirs", type=Path, help="folder that holds simulated_rirs/ and real_rirs_isotropic_noises/")
-    parser.add_argument("--real", choices=["true", "false"], default="false", help="also the measured ones")
-    parser.add_argument("--add", action="append", default=[], type=Path, metavar="DIR", help="another folder of them")
+    parser.add_argument("--real", choices=["true", "false"], default="false", help="list the measured ones, too")
+    parser.add_argument(
+        "--add", action="append", default=[], type=Path, metavar="DIR", help="another folder of impulse responses"
+    )
     add_source_options(parser, "1.3 GB")
     args = parser.parse_args()
     if not args.rirs and not args.add:
         raise UserError("nothing to list; give --rirs DIR, or --add DIR")
-    if args.download == "true":
-        if not args.rirs:
-            raise UserError("--download true needs --rirs DIR, where it goes")
-        if args.rirs.name != "RIRS_NOISES":
-            raise UserError(f"--rirs {args.rirs}: the archive unpacks to RIRS_NOISES; give DIR/RIRS_NOISES")
-        bring(RIRS, args.rirs, url=args.url, keep=args.keep == "true")
+    bring_corpus(RIRS, "RIRS_NOISES", args.rirs, args)
     files: dict[str, Path] = {}
     if args.rirs:
         files |= ids_of(audio_files(args.rirs / "simulated_rirs"), "rir", args.rirs)

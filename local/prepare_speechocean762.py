@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Data dirs and trial lists of speechocean762 (OpenSLR 101; Zhang et al., 2021, arXiv 2104.01378).
+"""Make data dirs and trial lists of speechocean762 (OpenSLR 101; Zhang et al., 2021, arXiv 2104.01378).
 
 Reads   <corpus>/{train,test}/{wav.scp,utt2spk,spk2gender,spk2age}, columns separated by tabs (as distributed) or
         blanks, and the files that wav.scp names, WAVE/SPEAKER0001/000010011.{WAV,flac}, relative to <corpus>
-Writes  <data>/{train,test}/{wav.scp,utt2spk,spk2utt,spk2gender,spk2age}; ids stay as they are: 000010011 is of
-        speaker 0001, so that utterances and speakers sort alike, as Kaldi needs
+Writes  <data>/{train,test}/{wav.scp,utt2spk,spk2utt,spk2gender,spk2age}, with the corpus's ids: 000010011 is of
+        speaker 0001, so utterances sort like their speakers, as Kaldi needs
         <data>/test/trials/{O,H}.kaldi (local/make_trials.py), whose SHA-256 are printed
 
 Everything is checked before anything is written.
@@ -25,7 +25,7 @@ from sv.jobs import folder_lock
 
 @dataclass(frozen=True)
 class Set:
-    """The tables of one set, checked."""
+    """The checked tables of one set."""
 
     wav_scp: Mapping[str, str]  # utterance -> absolute path
     utt2spk: Mapping[str, str]
@@ -33,6 +33,7 @@ class Set:
     spk2age: Mapping[str, str]
 
     def write(self, folder: Path) -> None:
+        """Write the tables, and spk2utt."""
         spk2utt: dict[str, list[str]] = {}
         for utt in sorted(self.utt2spk):
             spk2utt.setdefault(self.utt2spk[utt], []).append(utt)
@@ -45,10 +46,10 @@ class Set:
 
 
 def read_set(corpus: Path, name: str) -> Set:
-    """One of the corpus's two sets.
+    """Read one of the corpus's two sets.
 
     Raises:
-        UserError: a table or a file is missing, tables contradict each other, or utterances sort otherwise than
+        UserError: a table or a file is missing, tables contradict each other, or utterances do not sort like their
             speakers.
     """
     folder = corpus / name
@@ -60,7 +61,7 @@ def read_set(corpus: Path, name: str) -> Set:
         raise UserError(f"{folder / where}: utterance {utt} is missing; unpack the corpus again")
     for before, utt in pairwise(sorted(data.utt2spk)):
         if data.utt2spk[before] > data.utt2spk[utt]:
-            raise UserError(f"{folder / 'utt2spk'}: {before} and {utt} sort otherwise than their speakers; rename them")
+            raise UserError(f"{folder / 'utt2spk'}: {before} and {utt} do not sort like their speakers; rename them")
     per_speaker: dict[str, dict[str, str]] = {}
     for table in ("spk2gender", "spk2age"):
         values = read_table(data.require(table, "unpack the corpus again"))
@@ -73,7 +74,7 @@ def read_set(corpus: Path, name: str) -> Set:
 
 
 def find_audio(corpus: Path, path: str, table: Path) -> Path:
-    """The file that a line of wav.scp names: as named, or with the other ending of the two copies of this corpus."""
+    """Find the file that a line of wav.scp names, with its own ending or with that of a FLAC or WAV copy."""
     named = corpus / path
     for candidate in (named, named.with_suffix(".flac"), named.with_suffix(".wav")):
         if candidate.is_file():
@@ -85,9 +86,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="folder that holds WAVE/, train/ and test/")
     parser.add_argument("data", type=Path, help="folder of data dirs")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the trial lists")
-    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="target trials at most")
-    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET)
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of the trial lists")
+    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="number of target trials at most")
+    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET, help="number of non-target trials")
     args = parser.parse_args()
     corpus = Path(os.path.abspath(args.corpus))
     if not corpus.is_dir():

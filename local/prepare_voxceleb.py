@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Data dirs and trial lists of VoxCeleb, from the corpora as distributed, merged or converted.
+"""Make data dirs and trial lists of VoxCeleb, from the corpora as distributed, merged or converted.
 
 Reads   --vox1 DIR, --vox2 DIR: folders with ID/VIDEO/NUMBER.{wav,flac} up to four levels down (wav/, {dev,test}/wav,
         dev/aac/, dev/flac/ ...); VoxCeleb2's `test` is left out; m4a must be converted first (local/convert_audio.sh)
-        --lists DIR: veri_test2.txt, list_test_all2.txt, list_test_hard2.txt; if not given, looked for in --vox1, beside
-        it, and in meta/ there
-Writes  <data>/vox2_dev and <data>/vox1: wav.scp, utt2spk, spk2utt; utterances are named ID/VIDEO/NUMBER.wav whatever
-        the files' format
+        --lists DIR: veri_test2.txt, list_test_all2.txt, list_test_hard2.txt; default: in --vox1, in the folder above,
+        or in meta/ of one of them
+Writes  <data>/vox2_dev and <data>/vox1: wav.scp, utt2spk, spk2utt; an utterance is named ID/VIDEO/NUMBER.wav whatever
+        the file's format
         <data>/vox1/trials/vox1_{O,E,H}_cleaned.kaldi "enroll test target|nontarget"
 
-Everything is checked before anything is written. A list whose speakers are not all in --vox1 (E and H need VoxCeleb1's
-dev and test) is left out, or refused if --trials names it.
+Everything is checked before anything is written. A list with speakers that are not in --vox1 (E and H need VoxCeleb1's
+dev and test parts) is left out, or refused if --trials names it.
 """
 
 import argparse
@@ -29,15 +29,15 @@ WHERE_LISTS = "get it with local/download_voxceleb.py --parts lists, or give its
 
 
 def find_utterances(roots: Sequence[Path], listing: str, leave_out: str = "") -> dict[str, str]:
-    """Utterance -> path, sorted by utterance.
+    """Return the paths of all utterances, sorted by utterance.
 
     Args:
-        roots: the corpus; a second folder holds what was converted from the first.
-        listing: a file with its paths, or "" to look for them.
-        leave_out: a folder of this name above the speakers is passed over.
+        roots: the corpus; a second folder holds the files that were converted from the first.
+        listing: a file with its paths, or "" to search for them.
+        leave_out: name of a folder above the speakers that is left out.
 
     Raises:
-        UserError: nothing there, or files that have not been converted.
+        UserError: there is no audio, or some is not converted.
     """
     roots = [Path(os.path.abspath(root)) for root in roots]
     root = roots[0]
@@ -62,7 +62,11 @@ def find_utterances(roots: Sequence[Path], listing: str, leave_out: str = "") ->
 
 
 def check_found(utt2path: dict[str, str], root: Path) -> None:
-    """Refuse what can not be read: nothing at all, m4a, names that break a table."""
+    """Check that all utterances can be used.
+
+    Raises:
+        UserError: there are none, some are m4a only, or a table cannot hold a name.
+    """
     if not utt2path:
         raise UserError(f"{root} has folders of speakers but no audio in them (ID/VIDEO/NUMBER.wav); unpack it again")
     m4a = [utt for utt, path in utt2path.items() if path.endswith(".m4a")]
@@ -79,7 +83,7 @@ def check_found(utt2path: dict[str, str], root: Path) -> None:
 
 
 def find_lists(given: str, vox1: Path) -> dict[str, Path]:
-    """O, E, H -> the list's file, as far as they are found."""
+    """Return the files of the lists O, E and H that are found, by list."""
     places = [Path(given)] if given else [vox1, vox1 / "meta", vox1.parent, vox1.parent / "meta"]
     if given and not places[0].is_dir():
         raise UserError(f"--lists {given} is not a folder; give the one that holds veri_test2.txt")
@@ -92,19 +96,19 @@ def find_lists(given: str, vox1: Path) -> dict[str, Path]:
 
 
 def convert_trials(path: Path, utt2path: dict[str, str], speakers: set[str]) -> tuple[list[str], set[str]]:
-    """Lines "enroll test target|nontarget" of a list of "1 enroll test" and "0 enroll test".
+    """Convert a list of lines "1|0 enroll test" to lines "enroll test target|nontarget".
 
     Args:
         path: the list.
-        utt2path: known utterances, without ending.
-        speakers: theirs.
+        utt2path: the corpus's utterances, without ending.
+        speakers: the corpus's speakers.
 
     Returns:
-        the lines, and the speakers that are not there: then there are no lines.
+        the lines, and the list's speakers that are not in the corpus; no lines if there are such speakers.
 
     Raises:
-        UserError: a line of another form, a label that the speakers contradict, an unknown utterance of a known
-            speaker, no target or no non-target.
+        UserError: a line has another form, a label contradicts the speakers, an utterance of a known speaker is
+            unknown, or there is no target or no non-target trial.
     """
     lines: list[str] = []
     missing: set[str] = set()
@@ -138,12 +142,15 @@ def convert_trials(path: Path, utt2path: dict[str, str], speakers: set[str]) -> 
 
 
 def make_trials(found: dict[str, Path], wanted: list[str], utt2path: dict[str, str]) -> dict[str, list[str]]:
-    """File name in the data dir -> lines, of all lists that can be made.
+    """Return the lines of all lists that can be made, by their file name in the data dir.
 
     Args:
-        found: O, E, H -> file.
-        wanted: those that have to be made; none: all that can be.
+        found: the lists' files, by O, E and H.
+        wanted: the lists that must be made; empty: all that can be made.
         utt2path: VoxCeleb1's utterances, without ending.
+
+    Raises:
+        UserError: a wanted list, or any list at all, cannot be made.
     """
     speakers = {utt.partition("/")[0] for utt in utt2path}
     made = {}
@@ -168,21 +175,26 @@ def make_trials(found: dict[str, Path], wanted: list[str], utt2path: dict[str, s
         log.info("%s: %d trials, %s", trial_list.name, len(lines), origin)
         made[trial_list.name] = lines
     if not made:
-        raise UserError(f"not one trial list can be made; {WHERE_LISTS}")
+        raise UserError(f"no trial list can be made; {WHERE_LISTS}")
     return made
 
 
 def check_disjoint(train: dict[str, str], test: dict[str, str]) -> None:
+    """Check that training and test share no speakers.
+
+    Raises:
+        UserError: they do.
+    """
     both = {utt.partition("/")[0] for utt in train} & {utt.partition("/")[0] for utt in test}
     if both:
         raise UserError(
             f"{len(both)} speakers are in --vox2 and in --vox1, the first {min(both)}: training and test must not share"
-            " speakers; give VoxCeleb2 and VoxCeleb1 in folders of their own"
+            " speakers; give VoxCeleb2 and VoxCeleb1 in separate folders"
         )
 
 
 def write_data_dir(folder: Path, utt2path: dict[str, str]) -> None:
-    """wav.scp, utt2spk and spk2utt; a file that stands there with the same content is left alone."""
+    """Write wav.scp, utt2spk and spk2utt; a file with the same content is left alone."""
     spk2utt: dict[str, list[str]] = {}
     for utt in utt2path:
         spk2utt.setdefault(utt.partition("/")[0], []).append(f"{utt}.wav")
@@ -194,6 +206,7 @@ def write_data_dir(folder: Path, utt2path: dict[str, str]) -> None:
 
 
 def write_if_other(path: Path, lines: list[str]) -> None:
+    """Write a file, unless it has this content."""
     text = "".join(lines)
     if not path.is_file() or path.read_bytes() != text.encode():
         with atomic_write(path) as f:
@@ -210,16 +223,14 @@ def main() -> None:
         required=True,
         action="append",
         metavar="DIR",
-        help="VoxCeleb2: dev; twice where converted files lie in another folder",
+        help="VoxCeleb2: dev; give it twice if converted files are in another folder",
     )
     parser.add_argument("--lists", default="", metavar="DIR", help="folder of the published trial lists")
+    parser.add_argument("--trials", default="", help='lists that must be made, such as "O H"; default: all that can be')
     parser.add_argument(
-        "--trials", default="", help='lists that have to be made, for instance "O H"; default: all that can be'
+        "--vox1-files", default="", metavar="FILE", help="paths of all files of --vox1, one a line, instead of a search"
     )
-    parser.add_argument(
-        "--vox1-files", default="", metavar="FILE", help="paths of all files of --vox1, one a line; no search"
-    )
-    parser.add_argument("--vox2-files", default="", metavar="FILE", help="the same of --vox2")
+    parser.add_argument("--vox2-files", default="", metavar="FILE", help="paths of all files of --vox2")
     args = parser.parse_args()
     wanted = args.trials.replace(",", " ").split()
     if not set(wanted) <= set(TRIAL_LISTS):
@@ -238,7 +249,7 @@ def main() -> None:
             if trial_list.name in trials:
                 write_if_other(path, trials[trial_list.name])
             else:
-                path.unlink(missing_ok=True)  # of a corpus that stood here before
+                path.unlink(missing_ok=True)  # left from another corpus
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Synthetic voices: a glottal pulse train and noise, shaped by a moving vocal tract, heard through a channel.
+"""Synthetic voices: a glottal pulse train and noise, filtered by a moving vocal tract and by a channel.
 
-Source and filter as in Fant, "Acoustic Theory of Speech Production", 1960; vowel targets after Peterson and Barney,
-"Control methods used in a study of the vowels", 1952. It is not meant to be understood: syllables come at random.
-What a speaker keeps (`Voice`): pitch, vocal tract length, a deviation for each formant and each vowel, source tilt,
-breath, rate. What a session adds (`Session`): an equalizer, a band limit, noise, a level, a mood (pitch, effort, rate).
+Source and filter are those of Fant, "Acoustic Theory of Speech Production", 1960; vowel targets are after Peterson and
+Barney, "Control methods used in a study of the vowels", 1952. Syllables are random, so the speech has no meaning.
+A speaker (`Voice`) has a pitch, a vocal tract length, a deviation for each formant and each vowel, a source tilt, a
+breathiness and a rate. A session (`Session`) adds an equalizer, a band limit, noise, a level, and a mood (pitch,
+effort, rate).
 
-All of it is worked out on frames of 20 ms each 10 ms: (frames, bins) spectra of the pulses and of the noise are
-multiplied by (frames, bins) envelopes and overlap-added. The same seeds give the same samples on the same machine.
+Frames are 20 ms long, every 10 ms: (frames, bins) spectra of pulses and noise are multiplied by (frames, bins)
+envelopes and overlap-added. The same seeds give the same samples on the same machine.
 """
 
 from dataclasses import dataclass
@@ -76,37 +77,37 @@ PAUSE = np.array([500, 1500, 2500, 0.0, 0.0, 4000, 60, 200], dtype=np.float32)
 
 @dataclass(frozen=True)
 class Voice:
-    """What a speaker keeps over all sessions."""
+    """The properties of a speaker, the same in all sessions."""
 
     pitch_hz: float
-    pitch_span: float  # of its slow movements, in log Hz
+    pitch_span: float  # standard deviation of slow pitch movements, in log Hz
     jitter: float  # relative, from period to period
     vibrato_hz: float
-    tract: float  # formants against those of a man of 17.5 cm
+    tract: float  # factor of all formants; 1 is a vocal tract of 17.5 cm
     formants: Array  # (NUM_FORMANTS,) factor of each formant
     vowels: Array  # (vowels, 3) factor of F1 to F3 of each vowel
     bandwidth: float
     tilt: float  # exponent of the source's roll-off
     breath: float  # noise in voiced sounds
-    hiss: float  # place of the noise, factor of its frequency
+    hiss: float  # factor of the noise's frequency
     rate: float
 
 
 @dataclass(frozen=True)
 class Session:
-    """What is the same in one recording session, and differs in the next one of the same speaker."""
+    """The properties of one recording session, which differ between sessions of the same speaker."""
 
     channel: Array  # (bins,) gain
     noise: Array  # (bins,) spectrum of the noise, before the channel
     snr_db: float
-    level_db: float  # of full scale
-    pitch: float  # factors for the mood of the day
+    level_db: float  # relative to full scale
+    pitch: float  # factor; pitch, effort and rate are the mood of the day
     effort: float
     rate: float
 
 
 def draw_voice(rng: Generator, *, female: bool) -> Voice:
-    """One speaker."""
+    """Draw a speaker."""
     return Voice(
         pitch_hz=(205.0 if female else 118.0) * np.exp(rng.normal(0, 0.14)),
         pitch_span=rng.uniform(0.06, 0.16),
@@ -124,7 +125,7 @@ def draw_voice(rng: Generator, *, female: bool) -> Voice:
 
 
 def draw_session(rng: Generator) -> Session:
-    """One session: where and with what the speaker is recorded, and in what mood."""
+    """Draw a session: place, equipment and mood."""
     low = np.float32(rng.uniform(60, 300))
     high = np.float32(rng.uniform(5500, 9000))
     band = 1 / (1 + (low / (HZ + 1)) ** 4) / (1 + (HZ / high) ** 16)  # power
@@ -140,7 +141,7 @@ def draw_session(rng: Generator) -> Session:
 
 
 def _smooth_curve(rng: Generator, spread_db: float) -> Array:
-    """(bins,) random gain, smooth over log frequency, of about `spread_db` standard deviation."""
+    """Draw a (bins,) gain that is smooth over log frequency, with a standard deviation of about `spread_db`."""
     position = np.log(HZ + 200) / np.log(8200)  # (bins,), most of it from 0.6 to 1
     phase = np.pi * (position - position[0]) / (position[-1] - position[0])
     weights = rng.normal(0, spread_db, 6) * np.sqrt(2 / 6)
@@ -149,7 +150,7 @@ def _smooth_curve(rng: Generator, spread_db: float) -> Array:
 
 
 def synthesize(rng: Generator, voice: Voice, session: Session, num_frames: int) -> NDArray[np.int16]:
-    """One utterance of `num_frames` * HOP samples, 16 kHz, int16."""
+    """Return one utterance of `num_frames` * HOP samples, int16 at 16 kHz."""
     track = _articulate(rng, voice, session, num_frames)  # (frames, 6)
     pitch = _pitch(rng, voice, session, num_frames)  # (frames,)
     samples = num_frames * HOP
@@ -157,7 +158,7 @@ def synthesize(rng: Generator, voice: Voice, session: Session, num_frames: int) 
     white = _spectra(rng.standard_normal(samples, dtype=np.float32))
     tract = _tract(track, voice)
     roll_off = (1 + (HZ / 220) ** 2) ** np.float32(-max(0.2, voice.tilt + session.effort))
-    tilt = roll_off * HZ / (HZ + 60)  # lips radiate no constant flow
+    tilt = roll_off * HZ / (HZ + 60)  # the lips do not radiate constant flow
     voiced = track[:, 3:4] * tract * tilt
     hissed = track[:, 4:5] * _hiss(track[:, 5], voice)
     speech = pulses * voiced
@@ -170,7 +171,7 @@ def synthesize(rng: Generator, voice: Voice, session: Session, num_frames: int) 
 
 
 def _articulate(rng: Generator, voice: Voice, session: Session, num_frames: int) -> Array:
-    """(frames, 6): F1, F2, F3 in Hz, voice, noise, centre of the noise in Hz, moving from sound to sound."""
+    """Draw sounds and return (frames, 6): F1, F2, F3 in Hz, voice, noise and its centre in Hz, smoothed over time."""
     vowels = VOWELS.copy()
     vowels[:, :3] *= voice.vowels
     sounds: list[tuple[Array, int]] = [(PAUSE, int(rng.integers(5, 20)))]
@@ -186,7 +187,7 @@ def _articulate(rng: Generator, voice: Voice, session: Session, num_frames: int)
 
 
 def _syllable(rng: Generator, vowels: Array) -> list[Array]:
-    """A consonant or a stop with its burst, or nothing; a vowel; now and then a final consonant or a pause."""
+    """Draw a syllable: a consonant, a stop with its burst, or neither; a vowel; sometimes a consonant or a pause."""
     draw = rng.random(4)
     vowel = vowels[rng.integers(len(vowels))]
     sounds = [vowel]
@@ -202,7 +203,7 @@ def _syllable(rng: Generator, vowels: Array) -> list[Array]:
 
 
 def _smooth(track: Array, width: int) -> Array:
-    """Each column of (frames, columns), smoothed by a Hann window of `width` frames, ends repeated."""
+    """Smooth each column of (frames, columns) by a Hann window of `width` frames; the ends are repeated."""
     window = np.hanning(width + 2)[1:-1]
     padded = np.pad(track, ((width // 2, width // 2), (0, 0)), mode="edge")
     views = np.lib.stride_tricks.sliding_window_view(padded, width, axis=0)  # (frames, columns, width)
@@ -210,7 +211,7 @@ def _smooth(track: Array, width: int) -> Array:
 
 
 def _pitch(rng: Generator, voice: Voice, session: Session, num_frames: int) -> Array:
-    """(frames,) Hz: a slow random movement, a fall to the end, vibrato."""
+    """Return the pitch, (frames,) in Hz: a slow random movement, a fall to the end, and vibrato."""
     knots = rng.normal(0, voice.pitch_span, num_frames // 25 + 2)
     seconds = np.arange(num_frames) / 100
     slow = np.interp(seconds * 4, np.arange(len(knots)), knots)
@@ -220,7 +221,7 @@ def _pitch(rng: Generator, voice: Voice, session: Session, num_frames: int) -> A
 
 
 def _pulse_train(rng: Generator, pitch: Array, jitter: float) -> Array:
-    """(frames * HOP,) one pulse a period, of about unit power a sample, placed between samples by two weights."""
+    """Return (frames * HOP,) samples with one pulse a period and about unit power; two samples share a pulse."""
     hz = np.interp(np.arange(len(pitch) * HOP) / HOP, np.arange(len(pitch)), pitch)
     phase = np.cumsum(hz / SAMPLE_RATE)
     last = np.flatnonzero(np.diff(np.floor(phase)))  # the sample before each pulse
@@ -236,14 +237,14 @@ def _pulse_train(rng: Generator, pitch: Array, jitter: float) -> Array:
 
 
 def _spectra(signal: Array) -> NDArray[np.complex64]:
-    """(frames, bins) of the windowed frames of (frames * HOP,); the last frame is half zeros."""
+    """Return (frames, bins) spectra of the windowed frames of (frames * HOP,); the last frame is half zeros."""
     padded = np.concatenate([signal, np.zeros(HOP, dtype=np.float32)])
     frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * HOP)[::HOP]
     return np.asarray(rfft(frames * WINDOW, FFT), dtype=np.complex64)
 
 
 def _overlap_add(spectra: NDArray[np.complex64]) -> Array:
-    """(frames * HOP,) from (frames, bins)."""
+    """Return the (frames * HOP,) samples of (frames, bins) spectra."""
     frames = np.asarray(irfft(spectra, FFT), dtype=np.float32).reshape(len(spectra), FFT // HOP, HOP)
     signal = np.zeros((len(spectra) + FFT // HOP - 1, HOP), dtype=np.float32)
     for part in range(FFT // HOP):
@@ -252,7 +253,7 @@ def _overlap_add(spectra: NDArray[np.complex64]) -> Array:
 
 
 def _tract(track: Array, voice: Voice) -> Array:
-    """(frames, bins) gain of the vocal tract: a resonance for each formant, of unit gain at 0 Hz."""
+    """Return the vocal tract's (frames, bins) gain: a resonance for each formant, with unit gain at 0 Hz."""
     upper = np.broadcast_to(np.array(UPPER_FORMANTS_HZ, dtype=np.float32), (len(track), len(UPPER_FORMANTS_HZ)))
     hz = np.concatenate([track[:, :3], upper], axis=1) * voice.formants * np.float32(voice.tract)
     hz = np.minimum(hz, 7800)
@@ -269,13 +270,13 @@ def _tract(track: Array, voice: Voice) -> Array:
 
 
 def _hiss(centre_hz: Array, voice: Voice) -> Array:
-    """(frames, bins) gain of the noise made at a narrow place, a broad hump around `centre_hz` (frames,)."""
+    """Return the (frames, bins) gain of fricative noise, a broad peak at `centre_hz` (frames,)."""
     distance = np.log((HZ + 100) / (centre_hz[:, None] * np.float32(voice.hiss)))
     return np.exp(-np.square(distance) * np.float32(2.5))
 
 
 def _to_int16(signal: Array, level_db: float) -> NDArray[np.int16]:
-    """At `level_db` of full scale, or less where it would clip."""
+    """Scale to `level_db` relative to full scale, or less where it would clip."""
     rms = float(np.sqrt(np.mean(np.square(signal), dtype=np.float64)))
     peak = float(np.max(np.abs(signal)))
     gain = min(10 ** (level_db / 20) / rms, 0.98 / peak)

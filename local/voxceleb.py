@@ -1,8 +1,8 @@
-"""What is known about VoxCeleb: how its folders look after unpacking, and its published trial lists.
+"""Find VoxCeleb's audio files, and name its published trial lists.
 
 The distributed zips unpack to `wav/` (VoxCeleb1, dev and test) and `dev/aac/`, `test/aac/` (VoxCeleb2); users merge,
-move and convert them. Common to all is ID/VIDEO/NUMBER.{m4a,wav,flac}, with speakers id00012 to id11251: that is what
-is looked for.
+move and convert them. The search is for what all layouts share: ID/VIDEO/NUMBER.{m4a,wav,flac}, with speakers id00012
+to id11251.
 """
 
 import os
@@ -16,13 +16,13 @@ from sv.errors import UserError
 
 SPEAKER = re.compile(r"id\d{5}")
 RELATIVE_FILE = re.compile(r"(id\d{5})/([^/\s]+)/([^/\s.][^/\s]*)\.(wav|flac|m4a)$", re.ASCII)
-PREFERENCE = {"wav": 0, "flac": 1, "m4a": 2}  # of several files of one utterance
-MAX_DEPTH = 4  # of a folder of speakers under the given one
+PREFERENCE = {"wav": 0, "flac": 1, "m4a": 2}  # which of several files of an utterance is used: the lowest
+MAX_DEPTH = 4  # how far below the given folder a folder of speakers may be
 
 
 @dataclass(frozen=True)
 class TrialList:
-    """A published list: its file, its name in the data dir, and the file's MD5."""
+    """A published trial list: its file, its name in the data dir, and the MD5 of the file."""
 
     file: str
     name: str
@@ -37,10 +37,10 @@ TRIAL_LISTS = {
 
 
 def find_speaker_folders(root: Path) -> list[Path]:
-    """Folders at or under `root` that hold folders named as speakers, sorted.
+    """Return the folders at or under `root` that hold folders named like speakers, sorted.
 
     Raises:
-        UserError: `root` is not there, or holds no speakers.
+        UserError: `root` does not exist, or holds no speakers.
     """
     if not root.is_dir():
         raise UserError(f"{root} does not exist or is not a folder; give the folder that VoxCeleb was unpacked to")
@@ -55,7 +55,7 @@ def find_speaker_folders(root: Path) -> list[Path]:
         level = below
     if not found:
         raise UserError(
-            f"{root} holds no folders named as speakers (id00012 ...), nor do the folders below it;"
+            f"{root} and the folders below it hold no folders named like speakers (id00012 ...);"
             " unpack the zips there, or give the folder that holds wav/ or dev/aac/"
         )
     return sorted(found)
@@ -67,9 +67,9 @@ def _subfolders(folder: Path) -> list[str]:
 
 
 def scan(folder: Path, num_threads: int = 8) -> Iterator[tuple[str, str, str]]:
-    """(ID/VIDEO/NUMBER, file ending, path) of all audio files of a folder of speakers, speakers sorted.
+    """Yield (ID/VIDEO/NUMBER, file ending, path) of all audio files of a folder of speakers, sorted by speaker.
 
-    Two listings a video and no look at the files: 1.2 million of them take seconds on a local disk.
+    It lists folders but does not look at the files: 1.2 million of them take seconds on a local disk.
     """
     speakers = sorted(name for name in _subfolders(folder) if SPEAKER.fullmatch(name))
     with ThreadPoolExecutor(num_threads) as pool:
@@ -90,10 +90,10 @@ def _scan_speaker(folder: Path) -> list[tuple[str, str, str, str]]:
 
 
 def read_listing(listing: Path, root: Path) -> Iterator[tuple[str, str, str]]:
-    """As `scan`, from a text file with a path a line (as `find` prints them), relative ones to `root`.
+    """Yield the same as `scan`, from a text file of paths as `find` prints them; relative ones begin at `root`.
 
     Raises:
-        UserError: no listing, or no line of it is an audio file of a speaker.
+        UserError: the file does not exist, or names no audio file of a speaker.
     """
     if not listing.is_file():
         raise UserError(f"{listing} does not exist; make it with: find {root} -type f > {listing}")
@@ -109,7 +109,7 @@ def read_listing(listing: Path, root: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def choose_files(files: Iterable[tuple[str, str, str]]) -> tuple[dict[str, str], int]:
-    """One file for each utterance: WAV before FLAC before m4a, else the first path; and how many were passed over."""
+    """Return one file for each utterance, WAV before FLAC before m4a, then by path; and how many were left out."""
     chosen: dict[str, tuple[int, str]] = {}
     total = 0
     for utt, ending, path in files:

@@ -100,7 +100,7 @@ def losses_of(exp_dir: Path, embeddings: NDArray[np.float32], speakers: list[str
         )
     final = config.margin_update.final_margin
     speaker = np.array([number.get(spk, -1) for spk in speakers])
-    return head_losses(net.head, embeddings, speaker, net.head.default_margin if final is None else final)
+    return head_losses(net.head, embeddings, speaker, net.head.margins.default if final is None else final)
 
 
 def tell(name: str, found: Detection) -> Detection:

@@ -4,7 +4,8 @@
 Reads   --config YAML (with its bases); of a system that was trained already, <exp-dir>/config.yaml.
 Writes  <exp-dir>/system.yaml, which training and all later steps read; prints <exp-dir>.
 
-Without <exp-dir> the folder is ROOT/<model>-<loss>[-<type>][-m<margin>]-seed<N>: exp/ResNet34-sphereface2-A-m0.15-seed42.
+Without <exp-dir> the folder is ROOT/<model>-<loss>[-<type>][-m<margin>]-seed<N>, such as
+exp/ResNet34-sphereface2-A-m0.15-seed42.
 A model or loss other than the file's drops the file's model_args (or loss_args and margin) for its own.
 With --fine-tune TRAINED the file states differences from that trained system, which training then starts from.
 

@@ -1,7 +1,7 @@
 """The configuration of a system: one typed YAML file, with the keys that WeSpeaker's users know.
 
-A file may name another as its `base:` and state differences alone. An unknown key or a value of another type is refused
-by name. The options of encoders and losses (`model_args`, `loss_args`) are checked by their registries.
+A file may name another as its `base:` and state only the differences. An unknown key or a value of another type is
+refused by name. The registries check the options of encoders and losses (`model_args`, `loss_args`).
 """
 
 from collections.abc import Mapping, Sequence, Set
@@ -18,13 +18,13 @@ from sv.registry import suggest
 
 
 class Section(BaseModel):
-    """A block of the file: unknown keys are refused, and what was read does not change."""
+    """A block of the file: unknown keys are refused, and values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class FbankConfig(Section):
-    """Log-mel filter bank, computed on 16-bit scale as Kaldi does."""
+    """Log-mel filter bank, computed on the scale of 16-bit samples, as Kaldi does."""
 
     sample_rate: int = Field(16000, gt=0)  # Hz
     num_mel_bins: int = Field(80, gt=3)
@@ -32,27 +32,27 @@ class FbankConfig(Section):
     frame_shift: float = Field(10.0, gt=0)  # ms
     window: Literal["hamming", "povey", "hanning"] = "hamming"
     low_freq: float = Field(20.0, ge=0)  # Hz
-    high_freq: float = 0.0  # Hz; 0 or less: that far below half the sample rate
-    dither: float = Field(1.0, ge=0)  # standard deviation in 16-bit steps; in training features only
+    high_freq: float = 0.0  # Hz; 0 or less: relative to half the sample rate
+    dither: float = Field(1.0, ge=0)  # standard deviation in 16-bit steps; only in training features
 
 
 class SpecAugArgs(Section):
-    """Bands of the features set to their mean, others for each sample."""
+    """SpecAugment: bands of the features that are set to their mean, drawn for each sample."""
 
     num_t_mask: int = Field(1, ge=0)  # over time
     num_f_mask: int = Field(1, ge=0)  # over frequency
-    max_t: int = Field(10, gt=0)  # frames of a mask, at most
-    max_f: int = Field(8, gt=0)  # mels of a mask, at most
-    prob: float = Field(0.6, ge=0, le=1)  # that a sample gets masks
+    max_t: int = Field(10, gt=0)  # most frames of a mask
+    max_f: int = Field(8, gt=0)  # most mels of a mask
+    prob: float = Field(0.6, ge=0, le=1)  # probability that a sample gets masks
 
 
 Range = Annotated[list[float], Field(min_length=2, max_length=2)]  # lowest and highest, drawn uniformly
 
 
 class AugmentArgs(Section):
-    """What a sample that is augmented gets: one of four types, drawn by their weights."""
+    """Augmentation of a sample: one of four types, drawn by their weights."""
 
-    reverb: float = Field(3.0, ge=0)  # weights; as WeSpeaker, half of all are reverberation
+    reverb: float = Field(3.0, ge=0)  # weights; half of all samples get reverberation, as in WeSpeaker
     noise: float = Field(1.0, ge=0)
     music: float = Field(1.0, ge=0)
     babble: float = Field(1.0, ge=0)
@@ -63,64 +63,69 @@ class AugmentArgs(Section):
 
 
 class DatasetArgs(Section):
-    """What the network sees of the features."""
+    """The input of the network."""
 
     num_frms: int = Field(200, gt=0)  # frames of a training crop
     min_num_frames: int = Field(100, gt=0)  # shorter utterances are left out of training
     sample_num_per_epoch: int = Field(0, ge=0)  # 0: every utterance once
-    cmvn: bool = True  # subtract the mean over the frames the network sees
+    cmvn: bool = True  # subtract the mean over the frames of the input
     fbank_args: FbankConfig = FbankConfig()
     spec_aug: bool = False
     spec_aug_args: SpecAugArgs = SpecAugArgs()
-    # Of waveforms: with train_feats online or shard
-    speeds: list[float] = []  # drawn beside 1.0, each with speakers of its own
-    aug_prob: float = Field(0.6, ge=0, le=1)  # that a sample gets reverberation, noise, music or babble
+    # With train_feats online or shard:
+    speeds: list[float] = []  # drawn as often as 1.0; each makes other speakers
+    aug_prob: float = Field(0.6, ge=0, le=1)  # probability of reverberation, noise, music or babble
     augment_args: AugmentArgs = AugmentArgs()
-    telephone_prob: float = Field(0.0, ge=0, le=1)  # that it goes through a telephone line after that: band and mu-law
+    telephone_prob: float = Field(0.0, ge=0, le=1)  # probability of a telephone line after that: band and mu-law
 
 
 class DataloaderArgs(Section):
+    """Batches, and the threads that read them."""
+
     batch_size: int = Field(128, gt=0)  # per process
     num_workers: int = Field(4, ge=0)  # threads that read ahead; 0: read when needed
     prefetch_factor: int = Field(4, gt=0)  # batches read ahead by each
-    sampler: Literal["auto", "utterance", "speaker", "pxk", "length"] = (
-        "auto"  # what makes a batch; auto: as the loss needs
-    )
-    utts_per_speaker: int = Field(2, gt=1)  # K of the sampler pxk; P is batch_size / K
+    # How a batch is drawn; auto: as the loss needs
+    sampler: Literal["auto", "utterance", "speaker", "pxk", "length"] = "auto"
+    utts_per_speaker: int = Field(2, gt=1)  # K of sampler pxk; P is batch_size / K
 
 
 class MarginUpdate(Section):
-    """The margin grows from `initial_margin` to `final_margin` between the beginnings of two epochs."""
+    """Growth of the margin from `initial_margin` to `final_margin`, between the starts of two epochs."""
 
     initial_margin: float = 0.0
     final_margin: float | None = None  # None: the loss's own default
     increase_start_epoch: int = Field(20, ge=0)
     fix_start_epoch: int = Field(40, ge=0)
     update_margin: bool = True  # False: `initial_margin` throughout
-    increase_type: Literal["exp", "linear", "fixed"] = "exp"  # fixed: `final_margin` from the first step on
+    increase_type: Literal["exp", "linear", "fixed"] = "exp"  # fixed: always `final_margin`
 
 
 class OptimizerArgs(Section):
+    """Options of the optimizer."""
+
     weight_decay: float = Field(1e-4, ge=0)
     momentum: float = Field(0.9, ge=0, lt=1)  # SGD
     nesterov: bool = True  # SGD
 
 
 class SchedulerArgs(Section):
+    """The learning rate, by epoch."""
+
     initial_lr: float = Field(0.1, gt=0)
     final_lr: float = Field(5e-5, gt=0)
     warm_up_epoch: int = Field(6, ge=0)
     warm_from_zero: bool = True
-    scale_with_batch: bool = True  # times global batch / 64, as WeSpeaker does
+    scale_with_batch: bool = True  # multiply by global batch / 64, as WeSpeaker does
 
 
 def _from_wespeaker(data_type: Any) -> Any:
-    """The value of train_feats for one of WeSpeaker's data_type."""
+    """Return train_feats for WeSpeaker's data_type."""
     return {"feat": "ark", "raw": "online"}.get(data_type, data_type)
 
 
 class Config(Section):
-    """All that decides a system, its data apart."""
+    """Everything that decides a system, except its data."""
 
     seed: int = 42
     num_epochs: int = Field(150, gt=0)
@@ -133,13 +138,13 @@ class Config(Section):
     num_speakers: int | None = None  # classes; filled in when training begins
     margin_update: MarginUpdate = MarginUpdate()
     model_init: str = ""  # model whose weights training starts from; "" for none (--checkpoint)
-    head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # of the head, with model_init
-    do_lm: bool = False  # large-margin fine-tuning: no speed copies in the data, the loss's margin for it
+    head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # if training starts from a model
+    do_lm: bool = False  # large-margin fine-tuning: no speed copies, and the loss's margin for it
 
     train_feats: Annotated[Literal["ark", "online", "shard"], BeforeValidator(_from_wespeaker)] = "ark"
     noise_data: str = ""  # data dir of noise, music and speech (local/prepare_musan.py); "" for none
     reverb_data: str = ""  # data dir of impulse responses (local/prepare_rirs.py); "" for none
-    max_bad_share: float = Field(0.01, ge=0, le=1)  # of the utterances that may be unreadable: they are replaced
+    max_bad_share: float = Field(0.01, ge=0, le=1)  # largest share of unreadable utterances, which are replaced
     dataset_args: DatasetArgs = DatasetArgs()
     dataloader_args: DataloaderArgs = DataloaderArgs()
 
@@ -149,17 +154,17 @@ class Config(Section):
     scheduler_args: SchedulerArgs = SchedulerArgs()
     clip_grad_norm: float = Field(0.0, ge=0)  # 0: no clipping
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
-    split_head: bool = False  # each process owns the weight vectors of some speakers, in place of all of them
+    split_head: bool = False  # each process owns the weight vectors of some speakers
     channels_last: bool = True  # memory layout of 2-d encoders on a GPU
-    compile: bool = False  # the encoder by torch.compile, in training: a minute or more at its beginning
+    compile: bool = False  # train the encoder with torch.compile, which takes a minute or more at the start
     freeze_batch_norm: bool = False  # use and keep the running statistics
-    sync_bn: bool = False  # batch norm over the batches of all processes, which have to be on GPUs
+    sync_bn: bool = False  # batch norm over the batches of all processes; needs GPUs
 
-    heldout_speakers: int = Field(15, ge=0)  # training speakers set aside to measure the EER; 0: none
-    heldout_utts: int = Field(10, gt=1)  # utterances of each of them that are used
+    heldout_speakers: int = Field(15, ge=0)  # training speakers held out to measure the EER; 0: none
+    heldout_utts: int = Field(10, gt=1)  # utterances used of each of them
     eval_epoch_interval: int = Field(5, gt=0)
-    save_epoch_interval: int = Field(5, gt=0)  # models/model_N.pt; the last `num_avg` epochs are kept as well
-    save_minutes: float = Field(15.0, gt=0)  # checkpoints; there is one at the end of each epoch as well
+    save_epoch_interval: int = Field(5, gt=0)  # of models/model_N.pt; the last `num_avg` are kept, too
+    save_minutes: float = Field(15.0, gt=0)  # between checkpoints; each epoch ends with one, too
     keep_checkpoints: int = Field(2, gt=0)
     log_batch_interval: int = Field(100, gt=0)
     tensorboard: bool = True
@@ -175,7 +180,7 @@ class Override:
 
     @classmethod
     def of(cls, word: str) -> "Override":
-        """From "key=value", the value of --set.
+        """Read "key=value", the value of --set.
 
         Raises:
             UserError: no key, or no "=".
@@ -194,10 +199,10 @@ def load_config(path: str | Path, overrides: Sequence[Override] = (), *, over: C
     Args:
         path: the file.
         overrides: later ones win.
-        over: what the file states differences of, in place of the defaults.
+        over: the configuration that the file changes; None: the defaults.
 
     Raises:
-        UserError: a missing or malformed file, an unknown key, a value of another type or out of its range.
+        UserError: the file is missing or malformed; a key is unknown; a value has another type or is out of range.
     """
     tree = _merge(over.model_dump() if over else {}, _read_tree(Path(path)))
     for override in overrides:
@@ -206,7 +211,7 @@ def load_config(path: str | Path, overrides: Sequence[Override] = (), *, over: C
 
 
 def parse_config(tree: Mapping[str, Any], where: str, overrides: Sequence[Override] = ()) -> Config:
-    """A checked configuration from plain values; `where` stands in errors, or the override that is at fault."""
+    """Make a checked configuration from plain values; errors name `where`, or the override at fault."""
     try:
         return Config.model_validate(_numbers_as_float(dict(tree)))
     except ValidationError as error:
@@ -222,7 +227,7 @@ def _one_holds_other(key: str, other: str) -> bool:
 
 
 def read_front_end(data_dir: str | Path) -> FbankConfig | None:
-    """The settings of a data dir's features, which stage 2 leaves beside them in fbank.yaml; None if it has not.
+    """Read the settings of a data dir's features from its fbank.yaml, which stage 2 writes; None if there is none.
 
     Raises:
         UserError: the file is damaged, or has unknown keys.
@@ -239,12 +244,12 @@ def read_front_end(data_dir: str | Path) -> FbankConfig | None:
     return parse_config({"dataset_args": {"fbank_args": tree}}, str(path)).dataset_args.fbank_args
 
 
-# Keys that change what is kept, shown or how fast it goes, but not the weights: free to change when training continues.
+# Keys that change files, logs or speed, but not the weights: free to change when training continues.
 FREE_KEYS = frozenset(
     {
         "num_avg",
         "model_init",
-        "noise_data",  # what they hold is compared by itself
+        "noise_data",  # their contents are compared separately
         "reverb_data",
         "max_bad_share",
         "dataloader_args.num_workers",
@@ -263,7 +268,7 @@ FREE_KEYS = frozenset(
 def first_difference(
     one: Mapping[str, Any], other: Mapping[str, Any], free: Set[str] = FREE_KEYS
 ) -> tuple[str, Any, Any] | None:
-    """The first key, apart from the `free` ones, that differs between two configurations, and its two values."""
+    """Return the first key, not in `free`, that differs between two configurations, and its two values."""
     flat, flat_other = flatten(one), flatten(other)
     for key in (*flat, *flat_other):
         value, other_value = flat.get(key, "absent"), flat_other.get(key, "absent")
@@ -273,7 +278,7 @@ def first_difference(
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Blocks of keys as dotted keys, {"a": {"b": 1}} as {"a.b": 1}; an empty block leaves nothing."""
+    """Turn blocks of keys into dotted keys, {"a": {"b": 1}} into {"a.b": 1}; empty blocks are dropped."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
@@ -281,7 +286,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """What `flatten` was given, empty blocks apart."""
+    """Turn dotted keys into blocks, {"a.b": 1} into {"a": {"b": 1}}."""
     tree: dict[str, Any] = {}
     for name, value in flat.items():
         *blocks, key = name.split(".")
@@ -293,7 +298,7 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def save_config(config: Config, path: str | Path) -> None:
-    """Write a configuration with every key it has."""
+    """Write a configuration with all its keys."""
     with atomic_write(path) as f:
         yaml.safe_dump(config.model_dump(), f, sort_keys=False, allow_unicode=True)
 
@@ -302,7 +307,7 @@ def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a YAML file with --config")
     if path.resolve() in seen:
-        raise UserError(f"{path}: names itself as its base, by way of others; remove one 'base:'")
+        raise UserError(f"{path}: is its own base, through other files; remove one 'base:'")
     try:
         tree = read_yaml(path) or {}
     except ValueError as error:
@@ -317,7 +322,7 @@ def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _without_options_of_another(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The base, less model_args (loss_args) where the file names another model (loss): those are not its options."""
+    """Drop the base's model_args (loss_args) if the file names another model (loss), which has other options."""
     changed = [name for name in ("model", "loss") if name in changes and changes[name] != base.get(name)]
     return {key: value for key, value in base.items() if key not in [f"{name}_args" for name in changed]}
 
@@ -344,7 +349,7 @@ def _set(tree: dict[str, Any], override: Override) -> None:
 
 
 def _numbers_as_float(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text, since it has no dot; a user means the number."""
+    """Turn 1e-4 into a number: without a dot, YAML 1.1 reads it as text."""
     if isinstance(value, dict):
         return {key: _numbers_as_float(item) for key, item in value.items()}
     if isinstance(value, str):
@@ -356,7 +361,7 @@ def _numbers_as_float(value: Any) -> Any:
 
 
 def _explain(error: Any) -> str:
-    """One line for the first thing that is wrong: the key with its path, and what is known or expected."""
+    """Return one line about an error: the key with its path, and what is known or expected."""
     *blocks, key = (str(part) for part in error["loc"])
     name = ".".join((*blocks, key))
     if error["type"] != "extra_forbidden":
@@ -365,7 +370,7 @@ def _explain(error: Any) -> str:
     for block in blocks:
         section = section.model_fields[block].annotation  # type: ignore[assignment]
     if name in _WESPEAKERS_OWN:
-        return f"unknown key {name!r}, of WeSpeaker; tools/import_wespeaker_config.py makes a file of ours of theirs"
+        return f"unknown key {name!r}, of WeSpeaker; convert the file with tools/import_wespeaker_config.py"
     return f"unknown key {name!r:.200}{suggest(key, dict(section.model_fields))}"
 
 

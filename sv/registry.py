@@ -1,20 +1,34 @@
-"""A registry: names that a user may write in a YAML file, and what they build.
+"""A registry: names that a user may write in a YAML file, their options, and what they build.
 
-The options of a builder are its keyword-only parameters; their annotations are their types and their defaults stand in
-the signature alone. A registry checks a user's options against that signature and names what it does not know.
+Options are a class of fields with types, ranges and defaults. A registry names what it does not know, and suggests what
+may have been meant. Heavy builders are imported when they are used, so that names and options cost nothing.
 """
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from sv.errors import UserError
 
 Built = TypeVar("Built")
+
+
+class Options(BaseModel):
+    """Options of one builder; a subclass has a field for each, with its type, range and default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class _Row(Generic[Built]):
+    options: type[Options]
+    build: Callable[..., Built]  # of positional arguments and options
 
 
 class Registry(Generic[Built]):
@@ -22,69 +36,103 @@ class Registry(Generic[Built]):
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._builders: dict[str, Callable[..., Built]] = {}
+        self._rows: dict[str, _Row[Built]] = {}
+
+    def add(self, name: str, options: type[Options], builder: str, **fixed: Any) -> None:
+        """Add a builder that is imported when it is used.
+
+        Args:
+            options: the class of its options, of which it gets an object as its last positional argument.
+            builder: where it lives, "sv.losses.aam_softmax:AamSoftmax".
+            fixed: keyword arguments that the name stands for.
+        """
+        self._add(name, options, partial(_import_and_call, builder, fixed))
 
     def register(self, name: str) -> Callable[[Callable[..., Built]], Callable[..., Built]]:
-        """Decorator that files a class or function under `name`."""
+        """Decorate a function whose keyword-only parameters are its options."""
 
-        def file_it(builder: Callable[..., Built]) -> Callable[..., Built]:
-            assert name not in self._builders, f"{self.kind} {name} is registered twice"
-            self._builders[name] = builder
-            return builder
+        def add(function: Callable[..., Built]) -> Callable[..., Built]:
+            self._add(name, _options_of(function), partial(_call_with_keywords, function))
+            return function
 
-        return file_it
+        return add
 
     def names(self) -> list[str]:
-        return list(self._builders)
+        """Return the known names, in the order in which they were added."""
+        return list(self._rows)
 
-    def build(self, name: str, *positional: Any, **options: Any) -> Built:
-        """Build `name` with the options given; the others keep their defaults."""
-        return self._builder(name)(*positional, **self.resolve(name, options))
-
-    def resolve(self, name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """All options of `name`, those given checked, the others at their defaults.
+    def options(self, name: str, given: Mapping[str, Any]) -> Options:
+        """Return the options of `name`: those given checked, the others at their defaults.
 
         Raises:
-            UserError: an unknown name or option (the known ones are listed), a value of another type.
+            UserError: the name or an option is unknown (the known ones are listed); a value has another type or is out
+                of range.
         """
-        known = self._options(name)
-        for option in options:
-            if option not in known:
-                raise UserError(f"{self.kind} {name} has no option {option!r}{suggest(option, known)}")
-        return {
-            option: _checked(f"{self.kind} {name}: {option}", parameter, options.get(option, parameter.default))
-            for option, parameter in known.items()
-        }
+        known = self._row(name).options
+        for option in given:
+            if option not in known.model_fields:
+                raise UserError(f"{self.kind} {name} has no option {option!r}{suggest(option, known.model_fields)}")
+        try:
+            return known.model_validate(dict(given))
+        except ValidationError as error:
+            raise UserError(f"{self.kind} {name}: {_explain(error)}") from error
 
-    def _builder(self, name: str) -> Callable[..., Built]:
-        if name not in self._builders:
-            raise UserError(f"unknown {self.kind} {name!r}{suggest(name, self._builders)}")
-        return self._builders[name]
+    def resolve(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return `options` as plain values."""
+        return self.options(name, given).model_dump()
 
-    def _options(self, name: str) -> dict[str, inspect.Parameter]:
-        parameters = inspect.signature(self._builder(name), eval_str=True).parameters
-        return {key: p for key, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    def build(self, name: str, *positional: Any, **given: Any) -> Built:
+        """Build `name` with the options given; the others keep their defaults."""
+        return self._row(name).build(*positional, self.options(name, given))
+
+    def _add(self, name: str, options: type[Options], build: Callable[..., Built]) -> None:
+        assert name not in self._rows, f"{self.kind} {name} is registered twice"
+        self._rows[name] = _Row(options, build)
+
+    def _row(self, name: str) -> _Row[Built]:
+        if name not in self._rows:
+            raise UserError(f"unknown {self.kind} {name!r}{suggest(name, self._rows)}")
+        return self._rows[name]
 
 
-def suggest(word: str, known: Mapping[str, Any] | list[str]) -> str:
-    """The end of an error about an unknown word: the nearest known one, and all of them."""
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown word: the nearest known one, and all of them."""
+    known = list(known)
     near = difflib.get_close_matches(word, known, n=len(known) or 1)
     hint = f"; did you mean {max(near, key=partial(_likeness, word))!r}?" if near else ";"
     return f"{hint} known: {', '.join(known) or 'none'}"
 
 
 def _likeness(word: str, name: str) -> tuple[float, int]:
-    """How alike two words are; of equally alike ones, ResNet35 is nearer to ResNet34 than to ResNet50."""
+    """Tell how alike two words are; of equally alike ones, ResNet35 is nearer to ResNet34 than to ResNet50."""
     matcher = difflib.SequenceMatcher(None, name, word)
     return matcher.ratio(), matcher.find_longest_match().size
 
 
-def _checked(where: str, parameter: inspect.Parameter, value: Any) -> Any:
-    if value is inspect.Parameter.empty:
-        raise UserError(f"{where} must be given")
-    if parameter.annotation is inspect.Parameter.empty:
-        return value
-    try:
-        return TypeAdapter(parameter.annotation).validate_python(value)
-    except ValidationError as error:
-        raise UserError(f"{where} is {value!r}: {error.errors()[0]['msg']}") from error
+def _import_and_call(builder: str, fixed: Mapping[str, Any], *positional: Any) -> Any:
+    module, name = builder.split(":")
+    return getattr(import_module(module), name)(*positional, **fixed)
+
+
+def _call_with_keywords(function: Callable[..., Any], *positional: Any) -> Any:
+    *arguments, options = positional
+    return function(*arguments, **dict(options))
+
+
+def _options_of(function: Callable[..., Any]) -> type[Options]:
+    parameters = inspect.signature(function, eval_str=True).parameters.values()
+    fields: dict[str, Any] = {
+        p.name: (p.annotation, ... if p.default is p.empty else p.default)
+        for p in parameters
+        if p.kind is p.KEYWORD_ONLY
+    }
+    return create_model(function.__name__, __base__=Options, **fields)
+
+
+def _explain(error: ValidationError) -> str:
+    """Return one line for the first thing that is wrong."""
+    first = error.errors()[0]
+    option = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{option} must be given"
+    return f"{option} is {first['input']!r}: {first['msg']}" if option else first["msg"]

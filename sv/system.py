@@ -1,19 +1,16 @@
-"""From a YAML file and a recipe's options to the configuration of one system, all of it resolved, and its name."""
+"""Resolve the configuration of a system, from a YAML file and what a recipe changes, and name it; without torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-
-from sv.config import Config, DataloaderArgs, Override, first_difference, load_config
+from sv.config import Config, DataloaderArgs, MarginUpdate, Override, first_difference, load_config
 from sv.embeddings.experiment import existing_model, find_model, read_config
 from sv.errors import UserError
-from sv.losses import LOSSES, build_head
-from sv.models import MODELS, build_model
+from sv.losses import loss_options
+from sv.losses.options import LossOptions
+from sv.models import MODELS
 
 GROUP_OPTION = "utts_per_speaker"  # of the losses that compare the utterances of a batch
-
 
 # Keys that belong to one encoder or loss: an override that names another one drops them.
 OWN_KEYS = {
@@ -99,49 +96,53 @@ def check_start(config: Config) -> None:
 
 
 def resolve(config: Config, where: str) -> Config:
-    """Fill in what a file may leave open: the options of encoder and loss, the final margin, the input dimension."""
+    """Fill in what a file may leave open: the options of encoder and loss, the margins and the sampler.
+
+    Args:
+        where: the file, for errors.
+
+    Raises:
+        UserError: a name or an option is unknown; values are out of range or do not go together.
+    """
     mels = config.dataset_args.fbank_args.num_mel_bins
     if config.model_args.get("feat_dim", mels) != mels:
         raise UserError(
             f"{where}: model_args.feat_dim is {config.model_args['feat_dim']}, but "
             f"dataset_args.fbank_args.num_mel_bins is {mels}; make them equal"
         )
-    if config.margin_update.fix_start_epoch < config.margin_update.increase_start_epoch:
-        raise UserError(f"{where}: margin_update.fix_start_epoch is before margin_update.increase_start_epoch")
     model_args = MODELS.resolve(config.model, {**config.model_args, "feat_dim": mels})
-    _check_sizes(config.model, model_args, where)
-    loss_args = LOSSES.resolve(config.loss, config.loss_args)
-    loader_args = _resolve_sampler(config, compares=GROUP_OPTION in loss_args, where=where)
-    if GROUP_OPTION in loss_args:
-        loss_args[GROUP_OPTION] = loader_args.utts_per_speaker
-    head = build_head(config.loss, 1, 2, loss_args)  # a tiny one, to ask it what it can
-    if config.split_head:
-        head.split(0, 1)
-    final = config.margin_update.final_margin
-    if final is None:
-        final = head.finetune_margin if config.do_lm and head.finetune_margin is not None else head.default_margin
-    initial = min(max(config.margin_update.initial_margin, head.margin_range[0]), final)
-    initial = final if head.margin_from_start else initial
-    for margin in (initial, final):
-        head.check_margin(margin)
-    update = config.margin_update.model_copy(update={"final_margin": final, "initial_margin": initial})
+    options = loss_options(config.loss, config.loss_args)
+    if config.split_head and not options.can_split:
+        raise UserError(f"{where}: loss {config.loss} has no weight vectors to share out; leave out split_head")
+    loader_args = _resolve_sampler(config, options, where)
+    group = {GROUP_OPTION: loader_args.utts_per_speaker} if options.compares_utterances else {}
     return config.model_copy(
         update={
             "model_args": model_args,
-            "loss_args": loss_args,
-            "margin_update": update,
+            "loss_args": {**options.model_dump(), **group},
+            "margin_update": _resolve_margins(config, options, where),
             "dataloader_args": loader_args,
         }
     )
 
 
-def _resolve_sampler(config: Config, *, compares: bool, where: str) -> DataloaderArgs:
-    """The sampler that the loss needs, if the file leaves it open, and a check of what it says.
+def _resolve_margins(config: Config, options: LossOptions, where: str) -> MarginUpdate:
+    """Fill in the margins of the loss, and check those that the file has."""
+    update, margins = config.margin_update, options.margins
+    if update.fix_start_epoch < update.increase_start_epoch:
+        raise UserError(f"{where}: margin_update.fix_start_epoch is before margin_update.increase_start_epoch")
+    final = update.final_margin
+    if final is None:
+        final = margins.finetune if config.do_lm and margins.finetune is not None else margins.default
+    initial = min(max(update.initial_margin, margins.lowest), final) if margins.grows else final
+    for margin in (initial, final):
+        margins.check(margin, f"loss {config.loss}")
+    return update.model_copy(update={"final_margin": final, "initial_margin": initial})
 
-    Args:
-        compares: the loss is a metric loss, which compares the utterances of a batch.
-    """
-    args, group = config.dataloader_args, config.dataloader_args.utts_per_speaker
+
+def _resolve_sampler(config: Config, options: LossOptions, where: str) -> DataloaderArgs:
+    """Fill in the sampler that the loss needs, or check the one that the file has."""
+    args, group, compares = config.dataloader_args, config.dataloader_args.utts_per_speaker, options.compares_utterances
     name = args.sampler
     if name == "auto":
         name = "pxk" if compares else "utterance"
@@ -169,22 +170,11 @@ def _resolve_sampler(config: Config, *, compares: bool, where: str) -> Dataloade
     return args.model_copy(update={"sampler": name})
 
 
-def _check_sizes(model: str, model_args: dict[str, Any], where: str) -> None:
-    """Build the encoder without its memory: what can not be built is better known before the features are made."""
-    try:
-        with torch.device("meta"):
-            build_model(model, model_args)
-    except (RuntimeError, ValueError, ZeroDivisionError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"{where}: no {model} can be built with model_args {model_args}: {reason}") from error
-
-
 def system_name(config: Config) -> str:
-    """Name of a resolved system's folder: ResNet34-sphereface2-A-m0.15-seed42, ResNet34-softmax-online-seed42."""
-    parts: list[Any] = [config.model, config.loss]
-    parts += [config.loss_args[option] for option in ("margin_type", "mining") if option in config.loss_args]
-    low, high = build_head(config.loss, 1, 2, config.loss_args).margin_range
-    if high > low:
+    """Return the name of a resolved system's folder, as in ResNet34-sphereface2-A-m0.15-seed42."""
+    options = loss_options(config.loss, config.loss_args)
+    parts = [config.model, config.loss, *(str(getattr(options, option)) for option in options.in_name)]
+    if options.margins.has_range:
         parts.append(f"m{config.margin_update.final_margin:g}")
     if config.train_feats != "ark":
         parts.append(config.train_feats)

@@ -17,7 +17,9 @@ from sv.audio.features import subtract_mean
 from sv.config import Config
 from sv.embeddings.experiment import find_model, read_config
 from sv.errors import UserError
-from sv.models import Encoder, build_model, load_backbone
+from sv.models import build_model
+from sv.models.encoder import Encoder
+from sv.models.loading import load_backbone
 
 MAX_FRAMES = 20_000  # that are embedded at once, unless steps/extract_embeddings.sh is told otherwise: 200 s
 

@@ -14,41 +14,20 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from sv.errors import UserError
 from sv.losses.aam_softmax import AamSoftmax
 from sv.losses.cosine import add_angle
+from sv.losses.options import AamIntertopkOptions
 from sv.losses.split import HeadPart, entries
 
-REFERENCE_MARGIN = 0.2  # the margin at which the configured top_margin is the one used
-LARGEST_TOP_MARGIN = 0.2  # with the largest margin, 1.5, still under pi / 2
+REFERENCE_MARGIN = 0.2  # the margin at which the configured top_margin is used as it is
 
 
 class AamIntertopk(AamSoftmax):
-    """AAM-softmax over the speakers, with the inter-top-k penalty.
+    """AAM-softmax over the speakers, with the inter-top-k penalty."""
 
-    Args: as of `AamSoftmax`, and
-        top_margin: m' at a margin of 0.2, radians (WeSpeaker's mp).
-        top_k: k; all others if there are no more.
-    """
-
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_speakers: int,
-        *,
-        scale: float = 32.0,
-        easy_margin: bool = False,
-        top_margin: float = 0.06,
-        top_k: int = 5,
-    ) -> None:
-        super().__init__(embedding_dim, num_speakers, scale=scale, easy_margin=easy_margin)
-        if not 0 <= top_margin <= LARGEST_TOP_MARGIN:
-            raise UserError(
-                f"top_margin (mp) is {top_margin:g}; it must lie in 0 to {LARGEST_TOP_MARGIN:g}, as 0.06 does"
-            )
-        if top_k < 1:
-            raise UserError(f"top_k is {top_k}; it must be 1 or more, as 5 is")
-        self.top_margin, self.top_k = top_margin, top_k
+    def __init__(self, embedding_dim: int, num_speakers: int, options: AamIntertopkOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
+        self.top_margin, self.top_k = options.top_margin, options.top_k
 
     def against_others(self, cosine: Tensor, row: Tensor, margin: float, part: HeadPart | None) -> Tensor:
         others = cosine.detach()
@@ -62,9 +41,9 @@ class AamIntertopk(AamSoftmax):
         return cosine.scatter(1, column, torch.where(nearest, harder, value))
 
     def _nearest_of_all(self, highest: Tensor, part: HeadPart) -> Tensor:
-        """Which of the highest (batch, k or fewer) of this process are among the k highest of all processes.
+        """Tell which of this process's highest (batch, k or fewer) are among the k highest of all processes.
 
-        One round more than the other losses need.
+        This takes one exchange more than the other losses need.
         """
         found = pad(highest, (0, self.top_k - highest.shape[1]), value=-torch.inf)  # (batch, k)
         of_all = part.gather(found.unsqueeze(0)).transpose(0, 1).flatten(1)  # (batch, size * k)

@@ -8,30 +8,15 @@ from torch import Tensor
 
 from sv.losses.aam_intertopk import AamIntertopk
 from sv.losses.aam_subcenter import subcenter_cosines, subcenter_weight
+from sv.losses.options import AamIntertopkSubcenterOptions
 
 
 class AamIntertopkSubcenter(AamIntertopk):
-    """AAM-softmax with sub-centers and the inter-top-k penalty.
+    """AAM-softmax with sub-centers and the inter-top-k penalty."""
 
-    Args: as of `AamIntertopk`, and
-        num_subcenters: K.
-    """
-
-    def __init__(
-        self,
-        embedding_dim: int,
-        num_speakers: int,
-        *,
-        scale: float = 32.0,
-        easy_margin: bool = False,
-        num_subcenters: int = 3,
-        top_margin: float = 0.06,
-        top_k: int = 5,
-    ) -> None:
-        super().__init__(
-            embedding_dim, num_speakers, scale=scale, easy_margin=easy_margin, top_margin=top_margin, top_k=top_k
-        )
-        self.weight = subcenter_weight(embedding_dim, num_speakers, num_subcenters)
+    def __init__(self, embedding_dim: int, num_speakers: int, options: AamIntertopkSubcenterOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
+        self.weight = subcenter_weight(embedding_dim, num_speakers, options.num_subcenters)
 
     def cosines(self, embedding: Tensor) -> Tensor:
         return subcenter_cosines(embedding, self.weight.to(embedding.dtype))

@@ -14,24 +14,15 @@ from torch import Tensor
 
 from sv.losses.cosine import add_angle
 from sv.losses.margin_softmax import MarginSoftmax
+from sv.losses.options import AamOptions
 
 
 class AamSoftmax(MarginSoftmax):
-    """AAM-softmax over the speakers; the margin is in radians.
+    """AAM-softmax over the speakers; the margin is in radians."""
 
-    Args:
-        easy_margin: no margin where the true speaker's cosine is negative.
-    """
-
-    default_margin = 0.2
-    finetune_margin = 0.5
-    margin_range = (0.0, 1.5)
-
-    def __init__(
-        self, embedding_dim: int, num_speakers: int, *, scale: float = 32.0, easy_margin: bool = False
-    ) -> None:
-        super().__init__(embedding_dim, num_speakers, scale=scale)
-        self.easy_margin = easy_margin
+    def __init__(self, embedding_dim: int, num_speakers: int, options: AamOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
+        self.easy_margin = options.easy_margin
 
     def moved(self, cosine: Tensor, margin: float) -> Tensor:
         moved = add_angle(cosine, margin)

@@ -11,13 +11,7 @@ from sv.losses.margin_softmax import MarginSoftmax
 
 
 class AmSoftmax(MarginSoftmax):
-    """AM-softmax over the speakers; the margin is what the true speaker's cosine must win by."""
-
-    default_margin = 0.2
-    margin_range = (0.0, 1.0)
-
-    def __init__(self, embedding_dim: int, num_speakers: int, *, scale: float = 32.0) -> None:
-        super().__init__(embedding_dim, num_speakers, scale=scale)
+    """AM-softmax over the speakers; the true speaker's cosine must win by the margin."""
 
     def moved(self, cosine: Tensor, margin: float) -> Tensor:
         return cosine - margin

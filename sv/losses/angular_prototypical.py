@@ -16,7 +16,7 @@ from sv.losses.metric import ScaledMetricHead, cross_entropy_of_groups, queries_
 
 
 class AngularPrototypical(ScaledMetricHead):
-    """Angular prototypical loss; `scale` is where w begins."""
+    """Angular prototypical loss; `scale` is w at the start."""
 
     def compare(self, groups: Tensor, margin: float) -> tuple[Tensor, Tensor]:
         queries, prototypes = queries_and_prototypes(groups)

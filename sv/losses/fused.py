@@ -1,32 +1,45 @@
 """SphereFace2's loss and all its gradients in one pass over blocks of speakers.
 
-There is no normalizer over the speakers: what a block adds to the losses, and to the gradient of the embeddings,
-depends on no other block. So no (batch, speakers) matrix is ever held, and beside the weights and their gradient the
-memory does not grow with the speakers. For a block of rows of W, with embeddings x_i of norm 1 and n_j = 1 / |w_j|:
+There is no normalizer over the speakers, so a block's share of the losses and of the embeddings' gradient depends on no
+other block. No (batch, speakers) matrix is ever held, and memory grows with the speakers only by the weights and their
+gradient. For a block of rows of W, with embeddings x_i of norm 1 and n_j = 1 / |w_j|:
 
     cos = x W^T n                               G = d loss / d cos,    d_j = sum_i G_ij cos_ij
     dx += (G n) W                               dW = (G n)^T x - n^2 d W
 
-That is three products of matrices, and in between work on (batch, block), which the caches hold.
+These are three matrix products; the work between them is on (batch, block) matrices, which fit the caches.
 """
 
-import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sv.losses.cosine import NORM_FLOOR, unit
-from sv.losses.pair_block import BlockSums, pair_block
 from sv.losses.pairs import Pairs, softplus
+from sv.losses.split import entries
 
 _BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 23}  # of a (batch, block) matrix, so that a few of them fit a cache
 
 
+class Rows(NamedTuple):
+    """Rows of W and the bias of all pairs.
+
+    Attributes:
+        weight: (rows, dim), of any norm.
+        bias: b, 0-d.
+        first: the speaker of the first row; the others follow.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    first: int = 0
+
+
 @dataclass
 class PairSums:
-    """What the pairs of a batch with some rows of W give; the gradients are those of the mean over the batch.
+    """Sums over the pairs of a batch with some rows of W; gradients are those of the mean over the batch.
 
     Attributes:
         losses: (batch,).
@@ -47,110 +60,85 @@ class PairSums:
 
 @torch.no_grad()
 def pair_sums(
-    embedding: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    speaker: Tensor,
-    pairs: Pairs,
-    margin: float,
-    *,
-    first: int = 0,
-    block: int = 0,
-    gradients: bool = True,
+    embedding: Tensor, speaker: Tensor, rows: Rows, pairs: Pairs, *, block: int = 0, gradients: bool = True
 ) -> PairSums:
-    """One pass over the rows of `weight`.
+    """Compute losses and gradients in one pass over the rows.
 
     Args:
         embedding: (batch, dim) of norm 1.
-        weight: (rows, dim), those of speakers first to first + rows - 1, of any norm.
-        bias: b, 0-d.
         speaker: (batch,) int64.
-        margin: m.
+        rows: of this process.
+        pairs: options and margin.
         block: rows taken together; 0: as many as fit a cache.
         gradients: False leaves them 0.
     """
-    batch, rows = len(embedding), len(weight)
-    block = block or block_rows(batch, weight)
-    sums = PairSums(
-        losses=embedding.new_zeros(batch),
-        target=embedding.new_zeros(batch),
-        hardest=embedding.new_full((batch,), -torch.inf),
-        bias_grad=embedding.new_zeros(()),
-        embedding_grad=torch.zeros_like(embedding),
-        weight_grad=torch.empty_like(weight) if gradients else weight.new_empty(0),
-    )
-    row = speaker - first  # (batch,) of the true speaker, if it is among these rows
-    slope = _targets(sums, embedding, weight, bias, row, pairs, margin, gradients)
-    for start in range(0, rows, block):
-        rows_of_block = weight[start : start + block]
-        _block(sums, embedding, rows_of_block, bias, row - start, slope, pairs, margin, start, gradients)
-    return sums
+    one_pass = _Pass(embedding, speaker, rows, pairs, gradients)
+    block = block or block_rows(len(embedding), rows.weight)
+    for start in range(0, len(rows.weight), block):
+        one_pass.add_block(start, start + block)
+    return one_pass.sums
 
 
 def block_rows(batch: int, weight: Tensor) -> int:
-    """How many rows of `weight` are taken together: as many as make a (batch, block) matrix that fits a cache."""
+    """Return the number of rows taken together, so that a (batch, block) matrix fits a cache."""
     return max(64, _BLOCK_BYTES.get(weight.device.type, 1 << 20) // (batch * weight.element_size()))
 
 
-def _targets(
-    sums: PairSums,
-    embedding: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    row: Tensor,
-    pairs: Pairs,
-    margin: float,
-    gradients: bool,
-) -> Tensor:
-    """Add the target pairs to losses and bias_grad; returns (batch,) the derivative with respect to their cosines."""
-    batch, present = len(row), (row >= 0) & (row < len(weight))
-    cosine = (embedding * unit(weight[row.clamp(0, len(weight) - 1)])).sum(dim=1)
-    sums.target.copy_(pairs.nontarget_logit(cosine, bias, margin).where(present, 0))
-    with torch.set_grad_enabled(gradients):
-        cosine, bias = cosine.requires_grad_(gradients), bias.detach().requires_grad_(gradients)
-        losses = pairs.target_weight * softplus(-pairs.target_logit(cosine, bias, margin)).where(present, 0)
-        sums.losses += losses.detach()
-        if not gradients:
-            return torch.zeros_like(losses)
-        slope, bias_grad = torch.autograd.grad(losses.sum() / batch, (cosine, bias))
-    sums.bias_grad += bias_grad
-    return slope
+class _Pass:
+    """One pass over the rows; arguments as `pair_sums`."""
 
+    def __init__(self, embedding: Tensor, speaker: Tensor, rows: Rows, pairs: Pairs, gradients: bool) -> None:
+        self.embedding, self.pairs, self.gradients = embedding, pairs, gradients
+        self.weight, self.bias = rows.weight, rows.bias
+        self.row = speaker - rows.first  # (batch,) of the true speaker, if it is among these rows
+        batch = len(embedding)
+        self.sums = PairSums(
+            losses=embedding.new_zeros(batch),
+            target=embedding.new_zeros(batch),
+            hardest=embedding.new_full((batch,), -torch.inf),
+            bias_grad=embedding.new_zeros(()),
+            embedding_grad=torch.zeros_like(embedding),
+            weight_grad=torch.empty_like(rows.weight) if gradients else rows.weight.new_empty(0),
+        )
+        self.target_slope = self._add_targets()
 
-def _block(
-    sums: PairSums,
-    embedding: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    row: Tensor,
-    target_slope: Tensor,
-    pairs: Pairs,
-    margin: float,
-    start: int,
-    gradients: bool,
-) -> None:
-    """Add the pairs of a block of rows, of which `row` (batch,) is the true speaker's where it is among them."""
-    norm = torch.linalg.vector_norm(weight, dim=1)
-    inverse = (norm > NORM_FLOOR) / norm.clamp_min(NORM_FLOOR)  # as in `unit`
-    share = 1 - pairs.target_weight
-    block = _pair_block(weight.dtype)(
-        embedding @ weight.T, inverse, bias, row, target_slope, pairs, margin, share / len(embedding)
-    )
-    sums.losses.add_(block.losses, alpha=share)
-    torch.maximum(sums.hardest, block.hardest, out=sums.hardest)
-    if not gradients:
-        return
-    sums.bias_grad.add_(block.probability, alpha=share / len(embedding))
-    sums.embedding_grad.addmm_(block.grad, weight)
-    weight_grad = sums.weight_grad[start : start + len(weight)]
-    torch.mul(weight, block.along.mul_(inverse.square()).neg_().unsqueeze(1), out=weight_grad)
-    weight_grad.addmm_(block.grad.T, embedding)
+    def _add_targets(self) -> Tensor:
+        """Add the target pairs to losses and bias_grad; return the slope (batch,) of the loss in their cosines."""
+        present = (self.row >= 0) & (self.row < len(self.weight))
+        cosine = (self.embedding * unit(self.weight[self.row.clamp(0, len(self.weight) - 1)])).sum(dim=1)
+        self.sums.target.copy_(self.pairs.nontarget_logit(cosine, self.bias).where(present, 0))
+        with torch.set_grad_enabled(self.gradients):
+            cosine, bias = cosine.requires_grad_(self.gradients), self.bias.detach().requires_grad_(self.gradients)
+            logit = self.pairs.target_logit(cosine, bias)
+            losses = self.pairs.options.target_weight * softplus(-logit).where(present, 0)
+            self.sums.losses += losses.detach()
+            if not self.gradients:
+                return torch.zeros_like(losses)
+            slope, bias_grad = torch.autograd.grad(losses.sum() / len(losses), (cosine, bias))
+        self.sums.bias_grad += bias_grad
+        return slope
 
-
-def _pair_block(dtype: torch.dtype) -> Callable[..., BlockSums]:
-    """What works between the products: torch, or the Triton kernel where SV_TRITON=1 asks for it."""
-    if dtype != torch.float32 or os.environ.get("SV_TRITON", "") != "1":
-        return pair_block
-    from sv.losses import triton_pairs
-
-    return triton_pairs.pair_block
+    def add_block(self, start: int, stop: int) -> None:
+        """Add the pairs of a block of rows with other speakers, and all gradients of these rows."""
+        weight, row, sums = self.weight[start:stop], self.row - start, self.sums
+        norm = torch.linalg.vector_norm(weight, dim=1)
+        inverse = (norm > NORM_FLOOR) / norm.clamp_min(NORM_FLOOR)  # as in `unit`
+        share = 1 - self.pairs.options.target_weight
+        factor = share / len(row)  # the weight of a pair with another speaker in the mean over the batch
+        cosine = (self.embedding @ weight.T).mul_(inverse)  # (batch, block)
+        logit, slope = self.pairs.nontarget_logit_and_slope(cosine, self.bias, factor)
+        logit.scatter_(1, *entries(logit, row, torch.full_like(self.target_slope, -torch.inf)))  # weighs nothing
+        sums.losses.add_(softplus(logit).sum(dim=1), alpha=share)
+        torch.maximum(sums.hardest, logit.amax(dim=1), out=sums.hardest)
+        if not self.gradients:
+            return
+        probability = logit.sigmoid_()
+        sums.bias_grad.add_(probability.sum(), alpha=factor)
+        grad = probability.mul_(slope)
+        grad.scatter_(1, *entries(grad, row, self.target_slope))
+        along = (grad * cosine).sum(dim=0)  # (block,)
+        grad.mul_(inverse)
+        sums.embedding_grad.addmm_(grad, weight)
+        weight_grad = sums.weight_grad[start:stop]
+        torch.mul(weight, along.mul_(inverse.square()).neg_().unsqueeze(1), out=weight_grad)
+        weight_grad.addmm_(grad.T, self.embedding)

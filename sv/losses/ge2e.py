@@ -2,9 +2,8 @@
 
     loss = -log( e^{w cos(e_yi, c_y^(-i))} / (e^{w cos(e_yi, c_y^(-i))} + sum_{j != y} e^{w cos(e_yi, c_j)}) )
 
-e are the embeddings at norm 1, c_j the mean of speaker j's K utterances, and c_y^(-i) that of the true speaker's
-without the utterance itself. w is learned and kept positive. The paper's bias is left out: added to all logits, it
-cancels.
+e are the embeddings at norm 1, c_j is the mean of speaker j's K utterances, and c_y^(-i) that of the true speaker's
+others. w is learned and kept positive. The paper's bias is left out: added to all logits, it cancels.
 
 Wan, Wang, Papir, Lopez Moreno, "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, arXiv 1710.10467.
 """
@@ -17,7 +16,7 @@ from sv.losses.metric import ScaledMetricHead, cross_entropy_of_groups
 
 
 class Ge2e(ScaledMetricHead):
-    """GE2E softmax; `scale` is where w begins."""
+    """GE2E softmax; `scale` is w at the start."""
 
     def compare(self, groups: Tensor, margin: float) -> tuple[Tensor, Tensor]:
         utts = unit(groups).transpose(0, 1)  # (K, P, dim)

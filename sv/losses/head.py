@@ -1,7 +1,7 @@
-"""What all heads share: their call, their range of margins, and float32 under autocast.
+"""The base of all heads: how they are called, with float32 under autocast, and how they are split over processes.
 
-A head owns the speakers' weight vectors and turns a batch of embeddings into a loss an utterance. The margin comes with
-each call, because a schedule moves it.
+A head owns the speakers' weight vectors and turns a batch of embeddings into a loss for each utterance. The margin
+comes with each call, because a schedule moves it.
 """
 
 from typing import ClassVar, NamedTuple
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from sv.errors import UserError
+from sv.losses.options import LossOptions
 from sv.losses.split import HeadPart, cross_entropy_of_parts, take
 
 
 class HeadOutput(NamedTuple):
-    """What a head gives for a batch, on its own device.
+    """The output of a head for a batch, on its own device.
 
     Attributes:
-        loss: 0-d float32, the mean of the losses: what is differentiated.
+        loss: 0-d float32, the mean of the losses, to be differentiated.
         losses: (batch,) float32, without gradients, to look at.
         correct: (batch,) bool, whether the true speaker scores highest, without margin.
     """
@@ -28,7 +29,7 @@ class HeadOutput(NamedTuple):
 
     @classmethod
     def of(cls, losses: Tensor, correct: Tensor) -> "HeadOutput":
-        """From losses (batch,) that autograd follows."""
+        """Make the output from losses (batch,) that carry gradients."""
         return cls(losses.mean(), losses.detach(), correct)
 
 
@@ -37,22 +38,16 @@ class Head(nn.Module):
 
     Attributes:
         no_weight_decay: names of the parameters that must not be decayed.
-        row_parameters: names of those with a row a speaker, which `split` shares out; none in a metric loss.
+        row_parameters: names of the parameters with a row for each speaker, which `split` shares out; none in a metric
+            loss.
+        margins: the margins that it takes.
         part: this process's rows, if the head is split.
-        default_margin: the margin to train with at the end of the schedule.
-        finetune_margin: the margin of large-margin fine-tuning; None: the default one.
-        margin_range: the smallest margin, which changes nothing, and the largest that makes sense.
-        margin_from_start: the margin does not grow, it is the same from the first step on.
     """
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset()
     row_parameters: ClassVar[tuple[str, ...]] = ()
-    margin_from_start: ClassVar[bool] = False
-    default_margin: float
-    finetune_margin: float | None = None
-    margin_range: tuple[float, float]
 
-    def __init__(self, embedding_dim: int, num_speakers: int) -> None:
+    def __init__(self, embedding_dim: int, num_speakers: int, options: LossOptions) -> None:
         super().__init__()
         if embedding_dim < 1 or num_speakers < 2:
             raise UserError(
@@ -61,20 +56,21 @@ class Head(nn.Module):
             )
         self.embedding_dim = embedding_dim
         self.num_speakers = num_speakers
+        self.margins = options.margins
         self.part: HeadPart | None = None
 
     def forward(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        """Loss of a batch, in float32 whatever autocast says (float64 if the embedding is).
+        """Compute the loss of a batch, in float32 whatever autocast says (float64 if the embedding is).
 
         Args:
             embedding: (batch, dim), of any norm; float16 and bfloat16 are widened.
-            speaker: (batch,) int64, 0 to num_speakers - 1; checked on the CPU, where that waits for nothing.
-            margin: m, what the schedule gives for this step.
+            speaker: (batch,) int64, 0 to num_speakers - 1; checked on the CPU only, since on a GPU that waits.
+            margin: m, which the schedule gives for this step.
 
         Raises:
             UserError: a margin or a speaker out of range.
         """
-        self.check_margin(margin)
+        self.margins.check(margin, type(self).__name__)
         if speaker.device.type == "cpu" and not torch.compiler.is_compiling():
             self.check_speakers(speaker)
         with torch.autocast(embedding.device.type, enabled=False):
@@ -84,48 +80,40 @@ class Head(nn.Module):
             return self.compute_split(embedding.to(dtype), speaker, margin, self.part)
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        """`forward`, when all is checked and widened."""
+        """Compute `forward` of checked, widened inputs."""
         raise NotImplementedError
 
     def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
-        """`compute` by several processes, each with a batch of the same size; `loss` is the mean over all of them."""
+        """Compute in several processes, each with a batch of the same size; `loss` is the mean over all of them."""
         raise NotImplementedError
 
     def split(self, rank: int, size: int) -> None:
-        """Keep the rows of one process of `size`, all of which hold the whole head until then.
+        """Keep the rows of one process of `size`; until then each of them holds the whole head.
 
         Raises:
-            UserError: fewer speakers than processes; a loss without weight vectors.
+            UserError: there are fewer speakers than processes.
         """
-        if not self.row_parameters:
-            raise UserError(f"{type(self).__name__} has no weight vectors to share out; leave out split_head")
+        assert self.row_parameters, f"{type(self).__name__} has no weight vectors to share out"
         if size > self.num_speakers:
-            raise UserError(f"{self.num_speakers} speakers can not be split over {size} processes; use fewer processes")
+            raise UserError(f"{self.num_speakers} speakers cannot be split over {size} processes; use fewer processes")
         self.part = HeadPart(rank, size, self.num_speakers)
         for name in self.row_parameters:
             rows = self.get_parameter(name).detach()[self.part.first : self.part.last]
             setattr(self, name, nn.Parameter(rows.clone()))
 
     def start(self, margin: float) -> None:
-        """Set what depends on the margin of the first step, before a training begins."""
+        """Set what depends on the margin of the first step, before training begins."""
 
     def fit_bias(self, embedding: Tensor, speaker: Tensor, margin: float) -> None:
-        """Set the bias, in a head that has one, after the weight vectors were set to mean embeddings.
+        """Fit the bias, in a head that has one, after the weight vectors were set to mean embeddings.
 
         Args:
-            embedding, speaker: (utterances, dim), (utterances,) of the speakers, a sample.
+            embedding, speaker: (utterances, dim), (utterances,), a sample of the speakers' utterances.
             margin: of the first step.
         """
 
-    def check_margin(self, margin: float) -> None:
-        """Raise UserError if the margin is outside `margin_range`."""
-        low, high = self.margin_range
-        if not low <= margin <= high:
-            allowed = f"takes {low:g} to {high:g}" if high > low else f"has no margin, give {low:g}"
-            raise UserError(f"margin {margin:g} does not fit: {type(self).__name__} {allowed}")
-
     def check_speakers(self, speaker: Tensor) -> None:
-        """Raise UserError if an index is out of range; for the labels of a whole corpus, since it waits for them."""
+        """Raise UserError if an index is out of range. On a GPU this waits: call it once, for a whole corpus."""
         outside = (speaker < 0) | (speaker >= self.num_speakers)
         if bool(outside.any()):
             raise UserError(
@@ -135,12 +123,12 @@ class Head(nn.Module):
 
 
 def split_softmax(moved: Tensor, logits: Tensor, row: Tensor, part: HeadPart) -> HeadOutput:
-    """The output of a softmax of which each process has some speakers' logits.
+    """Compute the output of a softmax of which each process has some speakers' logits.
 
     Args:
         moved: (batch, rows) logits with margin, for the utterances of all processes.
-        logits: (batch, rows) without margin, whatever their scale.
-        row: (batch,) of the true speaker, counted from the first here.
+        logits: (batch, rows) without margin, on any scale.
+        row: (batch,) of the true speaker, counted from this process's first.
     """
     found = torch.stack([take(logits.detach(), row), logits.detach().amax(dim=1)])  # (2, batch)
     of_all, arriving = part.start_gather(found.unsqueeze(0))  # while the losses are exchanged
@@ -153,14 +141,7 @@ def split_softmax(moved: Tensor, logits: Tensor, row: Tensor, part: HeadPart) ->
 
 
 def speaker_weight(embedding_dim: int, num_speakers: int) -> nn.Parameter:
-    """(speakers, dim), drawn as WeSpeaker draws it: uniform in +-sqrt(6 / (speakers + dim))."""
+    """Draw a weight (speakers, dim) as WeSpeaker does: uniform in +-sqrt(6 / (speakers + dim))."""
     weight = nn.Parameter(torch.empty(num_speakers, embedding_dim))
     nn.init.xavier_uniform_(weight)
     return weight
-
-
-def check_scale(scale: float) -> float:
-    """The scale itself, or UserError."""
-    if not 0 < scale < float("inf"):
-        raise UserError(f"scale is {scale:g}; it must be positive, as 32 is")
-    return scale

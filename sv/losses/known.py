@@ -1,4 +1,4 @@
-"""A loss whose gradients were computed together with it."""
+"""Autograd for a loss whose gradients were computed together with it."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from torch.autograd.function import once_differentiable
 
 
 def with_gradients(loss: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
-    """`loss`, to be differentiated once, with gradients that are known already.
+    """Return `loss` with known gradients; it can be differentiated once.
 
     Args:
         loss: 0-d.
-        pairs: an input, and the gradient of the loss with respect to it. The gradient is handed on, not copied: the
+        pairs: an input, and the gradient of the loss with respect to it. The gradient is passed on without a copy: the
             caller must not use it any more.
     """
     inputs, gradients = zip(*pairs, strict=True)

@@ -1,7 +1,7 @@
-"""What the metric losses share: they have no class weights and compare the utterances of a batch with one another.
+"""The base of the metric losses, which have no class weights and compare the utterances of a batch with one another.
 
 A batch holds P speakers x K utterances, those of a speaker side by side, as `sv.data.sampling.GroupSampler` makes it.
-With several processes each compares the speakers of its own share among themselves.
+With several processes, each compares only the speakers of its own share.
 """
 
 from typing import ClassVar
@@ -11,26 +11,18 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sv.errors import UserError
-from sv.losses.head import Head, HeadOutput, check_scale
+from sv.losses.head import Head, HeadOutput
+from sv.losses.options import MetricOptions, ScaledMetricOptions
 
 SMALLEST_SCALE = 1e-6
 
 
 class MetricHead(Head):
-    """Base of the metric losses.
+    """Base of the metric losses."""
 
-    Args:
-        utts_per_speaker: K, utterances of each speaker in a batch.
-    """
-
-    default_margin = 0.0
-    margin_range = (0.0, 0.0)
-
-    def __init__(self, embedding_dim: int, num_speakers: int, *, utts_per_speaker: int = 2) -> None:
-        super().__init__(embedding_dim, num_speakers)
-        if utts_per_speaker < 2:
-            raise UserError(f"utts_per_speaker (K) is {utts_per_speaker}; to compare, it takes 2 or more")
-        self.utts_per_speaker = utts_per_speaker
+    def __init__(self, embedding_dim: int, num_speakers: int, options: MetricOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
+        self.utts_per_speaker = options.utts_per_speaker
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
         self.check_groups(speaker)
@@ -39,14 +31,14 @@ class MetricHead(Head):
         return HeadOutput.of(losses.flatten(), correct.flatten())
 
     def compare(self, groups: Tensor, margin: float) -> tuple[Tensor, Tensor]:
-        """Losses (P, K) and bool (P, K), from embeddings (P, K, dim)."""
+        """Return losses (P, K) and whether each was right, from embeddings (P, K, dim)."""
         raise NotImplementedError
 
     def check_speakers(self, speaker: Tensor) -> None:
-        """Any numbers do: there are no weights of speakers."""
+        """Accept any numbers: there are no weights of speakers."""
 
     def check_groups(self, speaker: Tensor) -> None:
-        """Raise UserError if a batch is not P x K. On a GPU only its size is looked at: labels would be waited for."""
+        """Raise UserError if a batch is not P x K. On a GPU only its size is checked, since reading labels waits."""
         size = self.utts_per_speaker
         fits = len(speaker) % size == 0 and len(speaker) >= 2 * size
         if fits and speaker.device.type == "cpu":
@@ -60,36 +52,30 @@ class MetricHead(Head):
 
 
 class ScaledMetricHead(MetricHead):
-    """A metric loss on cosines, times a scale that is learned and not decayed.
-
-    Args: as of `MetricHead`, and
-        scale: where it begins.
-    """
+    """A metric loss on cosines, times a scale that is learned and not decayed."""
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset({"scale"})
 
-    def __init__(
-        self, embedding_dim: int, num_speakers: int, *, utts_per_speaker: int = 2, scale: float = 10.0
-    ) -> None:
-        super().__init__(embedding_dim, num_speakers, utts_per_speaker=utts_per_speaker)
-        self.scale = nn.Parameter(torch.tensor(check_scale(scale)))
+    def __init__(self, embedding_dim: int, num_speakers: int, options: ScaledMetricOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
+        self.scale = nn.Parameter(torch.tensor(options.scale))
 
     def positive_scale(self) -> Tensor:
-        """w, 0-d."""
+        """Return w, 0-d."""
         return self.scale.clamp_min(SMALLEST_SCALE)
 
 
 def queries_and_prototypes(groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Each utterance once as a query, the means of the others as prototypes; both (K, P, dim), from (P, K, dim).
+    """Return each utterance as a query, and the means of its speaker's others; both (K, P, dim), from (P, K, dim).
 
-    At place i of the first axis stand the i-th utterances of all speakers, and the speakers' means without those.
+    Index i of the first axis holds the i-th utterances of all speakers, and the speakers' means without those.
     """
     queries = groups.transpose(0, 1)
     return queries, (queries.sum(dim=0) - queries) / (len(queries) - 1)
 
 
 def cross_entropy_of_groups(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Losses (P, K) and whether each query scores highest with its own speaker.
+    """Return losses (P, K) and whether each query scores highest with its own speaker.
 
     Args:
         scores: (K, P, P), of each query (second axis) with each speaker (third).

@@ -2,8 +2,8 @@
 
     loss = -log( e^{z_y} / sum_j e^{z_j} ),    z_j = <x, w_j> + b_j
 
-The plain classifier, without margin, scale or normalization (WeSpeaker puts batch norm and ReLU before it; here the
-embedding itself is what the layer sees).
+The plain classifier, without margin, scale or normalization. WeSpeaker puts batch norm and ReLU before it; here the
+layer takes the embedding as it is.
 """
 
 from typing import ClassVar
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
 from sv.losses.head import Head, HeadOutput, speaker_weight, split_softmax
+from sv.losses.options import SoftmaxOptions
 from sv.losses.split import HeadPart
 
 
@@ -20,11 +21,9 @@ class Softmax(Head):
     """Softmax over the speakers; the biases start at 0."""
 
     row_parameters: ClassVar[tuple[str, ...]] = ("weight", "bias")
-    default_margin = 0.0
-    margin_range = (0.0, 0.0)
 
-    def __init__(self, embedding_dim: int, num_speakers: int) -> None:
-        super().__init__(embedding_dim, num_speakers)
+    def __init__(self, embedding_dim: int, num_speakers: int, options: SoftmaxOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
         self.weight = speaker_weight(embedding_dim, num_speakers)
         self.bias = nn.Parameter(torch.zeros(num_speakers))
 

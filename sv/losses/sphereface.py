@@ -5,10 +5,9 @@
     psi(theta) = (-1)^k cos(n theta) - 2k,    k pi / n <= theta <= (k + 1) pi / n
 
 psi falls from 1 at theta = 0 to 1 - 2n at pi. The embedding keeps its norm |x| and the weight vectors have norm 1;
-there is no scale. Alone psi hardly trains, so it comes in by annealing: lambda falls from 1,000 to 5. Here the margin
-of a call is the weight of psi, 1 / (1 + lambda), and the margin schedule is the annealing, a function of the step
-like any margin: from 0 to 1 / 6. The original's lambda = max(5, 1000 / (1 + 0.12 step)) is within 0.01 of a linear
-schedule that ends after 1,658 steps.
+there is no scale. psi alone hardly trains, so it is annealed: lambda falls from 1,000 to 5. Here the margin of a call
+is the weight of psi, 1 / (1 + lambda), and the margin schedule does the annealing, from 0 to 1 / 6. The original's
+lambda = max(5, 1000 / (1 + 0.12 step)) is within 0.01 of a linear schedule that ends after 1,658 steps.
 
 Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", CVPR 2017, arXiv 1704.08063 (n: its m).
 """
@@ -20,14 +19,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from sv.errors import UserError
 from sv.losses.cosine import cosine_matrix
 from sv.losses.head import Head, HeadOutput, speaker_weight, split_softmax
+from sv.losses.options import SphereFaceOptions
 from sv.losses.split import HeadPart, entries, take
 
 
 def a_softmax(cosine: Tensor, norm: Tensor, speaker: Tensor, *, angle_factor: int, margin: float) -> Tensor:
-    """Losses (batch,) of a batch.
+    """Return the losses (batch,) of a batch.
 
     Args:
         cosine: (batch, speakers) float32, each embedding with each speaker's weight vector.
@@ -42,12 +41,12 @@ def a_softmax(cosine: Tensor, norm: Tensor, speaker: Tensor, *, angle_factor: in
 
 
 def annealed_angle(cosine: Tensor, factor: int, weight: float) -> Tensor:
-    """phi(theta), in which psi has a weight in 0 to 1; any shape."""
+    """Return phi(theta), of any shape, in which psi has a weight in 0 to 1."""
     return cosine + weight * (multiplied_angle(cosine, factor) - cosine)
 
 
 def multiplied_angle(cosine: Tensor, factor: int) -> Tensor:
-    """psi(theta), which grows with the cosine over all of [-1, 1].
+    """Return psi(theta), which grows with the cosine over all of [-1, 1].
 
     cos(n theta) is the Chebyshev polynomial T_n of the cosine; the gradient does not pass through acos, whose slope
     has no bound at +-1.
@@ -63,14 +62,10 @@ class SphereFace(Head):
     """A-softmax over the speakers; the margin is 1 / (1 + lambda)."""
 
     row_parameters: ClassVar[tuple[str, ...]] = ("weight",)
-    default_margin = 1 / 6
-    margin_range = (0.0, 1.0)
 
-    def __init__(self, embedding_dim: int, num_speakers: int, *, angle_factor: int = 4) -> None:
-        super().__init__(embedding_dim, num_speakers)
-        if angle_factor < 1:
-            raise UserError(f"angle_factor is {angle_factor}; it must be 1 or more, as 4 is")
-        self.angle_factor = angle_factor
+    def __init__(self, embedding_dim: int, num_speakers: int, options: SphereFaceOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
+        self.angle_factor = options.angle_factor
         self.weight = speaker_weight(embedding_dim, num_speakers)
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:

@@ -1,12 +1,12 @@
 """A head split over processes: each owns the weight vectors of some speakers, and sees the embeddings of all.
 
-SphereFace2 needs two rounds: embeddings are gathered; then losses and embedding gradients, which are plain sums over
-the speakers, are reduced, at the same time and without waiting for one another. A softmax needs two more in between,
-since every logit's gradient waits for the maximum, and the sum, over all speakers (`cross_entropy_of_parts`); one more
-if it treats the nearest of all speakers in a way of their own (`AamIntertopk`).
+SphereFace2 needs two exchanges: embeddings are gathered; then losses and embedding gradients, which are plain sums over
+the speakers, are reduced at the same time. A softmax needs two more in between, since every logit's gradient needs the
+maximum and the sum over all speakers (`cross_entropy_of_parts`), and one more if the nearest of all speakers count in
+another way (`AamIntertopk`).
 
-Gradients with respect to this process's embeddings come times the number of processes, because DistributedDataParallel
-averages over the processes what it sums. Those of the weight vectors need no exchange at all.
+Gradients with respect to this process's embeddings are multiplied by the number of processes, because
+DistributedDataParallel takes the mean over the processes. Gradients of the weight vectors need no exchange.
 """
 
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ from torch.autograd.function import once_differentiable
 
 @dataclass(frozen=True)
 class HeadPart:
-    """The part of one process: rows `first` to `last` - 1 of all parameters that have a row a speaker.
+    """The part of one process: rows `first` to `last` - 1 of all parameters that have a row for each speaker.
 
     Args:
-        rank, size: of the process, and how many there are.
-        num_speakers: of all.
+        rank, size: number of the process, and number of processes.
+        num_speakers: of the whole head.
     """
 
     rank: int
@@ -33,41 +33,43 @@ class HeadPart:
 
     @property
     def first(self) -> int:
+        """Return the first row of this process."""
         return self.bounds(self.rank)[0]
 
     @property
     def last(self) -> int:
+        """Return the row after this process's last."""
         return self.bounds(self.rank)[1]
 
     def bounds(self, rank: int) -> tuple[int, int]:
-        """First row of a process, and the one after its last; shares differ by one row at most."""
+        """Return the first row of a process and the one after its last; shares differ by at most one row."""
         return rank * self.num_speakers // self.size, (rank + 1) * self.num_speakers // self.size
 
     def own(self, batch: int) -> slice:
-        """This process's utterances among those of all; `batch` of each process."""
+        """Return the slice of this process's utterances among those of all; each process has `batch`."""
         return slice(self.rank * batch, (self.rank + 1) * batch)
 
     def start_gather(self, rows: Tensor) -> tuple[Tensor, dist.Work]:
-        """Begin to bring (n, ...) of each process together: (size * n, ...), in the order of ranks; no gradients."""
+        """Start to gather (n, ...) of each process into (size * n, ...), in the order of ranks; no gradients."""
         everyone = rows.new_empty(self.size * len(rows), *rows.shape[1:])
         return everyone, dist.all_gather_into_tensor(everyone, rows.contiguous(), async_op=True)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """`start_gather`, waited for."""
+        """Gather (n, ...) of each process into (size * n, ...), in the order of ranks; no gradients."""
         everyone, arriving = self.start_gather(rows)
         arriving.wait()
         return everyone
 
     def gather_batch(self, embedding: Tensor, speaker: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (size * batch, dim) and speakers of all processes, both under way at the same time.
+        """Gather embeddings (size * batch, dim) and speakers of all processes, at the same time.
 
-        The gradients of all processes are added up and given to the owner of the embedding.
+        The gradients of all processes are summed for the process that has the embedding.
         """
         everyone, speakers = _Gather.apply(embedding, speaker, self)
         return everyone, speakers
 
     def start_sum(self, rows: Tensor) -> tuple[Tensor, dist.Work]:
-        """Begin to add up (size * n, ...) over the processes; n rows arrive here, when the work has been waited for."""
+        """Start to sum (size * n, ...) over the processes; n rows arrive here once the work is done."""
         mine = rows.new_empty(len(rows) // self.size, *rows.shape[1:])
         return mine, dist.reduce_scatter_tensor(mine, rows.contiguous(), async_op=True)
 
@@ -91,11 +93,11 @@ class _Gather(torch.autograd.Function):
 
 
 def cross_entropy_of_parts(logits: Tensor, row: Tensor) -> Tensor:
-    """Losses (batch,) of a softmax over the speakers of all processes, the same in each of them.
+    """Return losses (batch,) of a softmax over the speakers of all processes, equal in each process.
 
     Args:
         logits: (batch, rows) of this process's speakers, for the utterances of all processes.
-        row: (batch,) of the true speaker, counted from this process's first; outside where it is another's.
+        row: (batch,) of the true speaker, counted from this process's first; out of range where another has it.
     """
     return _CrossEntropy.apply(logits, row)
 
@@ -121,15 +123,15 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def take(matrix: Tensor, column: Tensor) -> Tensor:
-    """(batch,) matrix[i, column[i]], 0 for a column that there is not."""
+    """Return (batch,) matrix[i, column[i]], 0 where the column is out of range."""
     present = (column >= 0) & (column < matrix.shape[1])
     return matrix.gather(1, column.clamp(0, matrix.shape[1] - 1).unsqueeze(1)).squeeze(1).where(present, 0)
 
 
 def entries(matrix: Tensor, column: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    """Index and values for scatter: value[i] at matrix[i, column[i]], or, with no such column, what is there already.
+    """Return index and values for scatter: value[i] at matrix[i, column[i]], nothing new where there is no such column.
 
-    So that no process, and no GPU, is asked which utterances have one.
+    This way no process, and no GPU, is asked which utterances have such a column.
     """
     present = (column >= 0) & (column < matrix.shape[1])
     index = column.clamp(0, matrix.shape[1] - 1).unsqueeze(1)  # (batch, 1)

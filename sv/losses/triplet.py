@@ -2,10 +2,10 @@
 
     loss of anchor a = mean over pairs (a, p) of [ m + d(a, p) - d(a, n) ]_+,    d(x, y) = |x - y|^2 = 2 - 2 cos(x, y)
 
-p is another utterance of the speaker of a, n one of another speaker, both at norm 1. What n (and p) is, `mining` says:
+p is another utterance of the speaker of a, n one of another speaker, both at norm 1. `mining` chooses them:
 
-    semihard  every p; n the nearest that is farther than p, else (all are nearer) the farthest
-    hardest   p the farthest alone, n the nearest
+    semihard  every p; n is the nearest that is farther than p, or the farthest if all are nearer
+    hardest   p is the farthest, n the nearest
 
 The margin is the same from the first step on: at margin 0, embeddings that are all alike have no loss.
 
@@ -14,29 +14,20 @@ Schroff, Kalenichenko, Philbin, "FaceNet: A Unified Embedding for Face Recogniti
 arXiv 1703.07737 (batch hard).
 """
 
-from typing import ClassVar, Literal
-
 import torch
 from torch import Tensor
 
 from sv.losses.cosine import unit
 from sv.losses.metric import MetricHead
-
-Mining = Literal["semihard", "hardest"]
+from sv.losses.options import TripletOptions
 
 
 class Triplet(MetricHead):
     """Triplet loss on cosines."""
 
-    margin_from_start: ClassVar[bool] = True
-    default_margin = 0.3
-    margin_range = (0.0, 2.0)
-
-    def __init__(
-        self, embedding_dim: int, num_speakers: int, *, utts_per_speaker: int = 2, mining: Mining = "semihard"
-    ) -> None:
-        super().__init__(embedding_dim, num_speakers, utts_per_speaker=utts_per_speaker)
-        self.mining = mining
+    def __init__(self, embedding_dim: int, num_speakers: int, options: TripletOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
+        self.mining = options.mining
 
     def compare(self, groups: Tensor, margin: float) -> tuple[Tensor, Tensor]:
         speakers, size, _ = groups.shape
@@ -51,7 +42,7 @@ class Triplet(MetricHead):
 
 
 def compared(speakers: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Places of each anchor's positives (batch, K - 1) and negatives (batch, batch - K) in a batch of P x K."""
+    """Return the indices of each anchor's positives (batch, K - 1) and negatives (batch, batch - K), in P x K."""
     batch = speakers * size
     place = torch.arange(batch, device=device).unsqueeze(1)
     first = place - place % size  # of the anchor's speaker
@@ -61,7 +52,11 @@ def compared(speakers: int, size: int, device: torch.device) -> tuple[Tensor, Te
 
 
 def semihard(positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    """Losses (batch,), from each anchor's distances to positives (batch, K - 1) and negatives (batch, batch - K)."""
+    """Return losses (batch,) of semi-hard mining.
+
+    Args:
+        positive, negative: (batch, K - 1) and (batch, batch - K), each anchor's distances.
+    """
     each, others = positive.unsqueeze(2), negative.unsqueeze(1)
     farther = torch.where(others > each, others, torch.inf).amin(dim=2)  # (batch, K - 1)
     negative = torch.where(farther.isinf(), negative.amax(dim=1, keepdim=True), farther)
@@ -69,5 +64,5 @@ def semihard(positive: Tensor, negative: Tensor, margin: float) -> Tensor:
 
 
 def hardest(positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    """Losses (batch,), from the same."""
+    """Return losses (batch,) of hardest mining; arguments as `semihard`."""
     return (margin + positive.amax(dim=1) - negative.amin(dim=1)).clamp_min(0)

@@ -1,43 +1,51 @@
-"""Encoders: features (batch, frames, mels) in, embedding (batch, dim) out. One registry, WeSpeaker's names.
+"""Encoders: features (batch, frames, mels) in, embedding (batch, dim) out, under WeSpeaker's names.
 
 build_model("ResNet34", {"embed_dim": 256})(features)
+
+An encoder is a file with its layers, a class of options in `options.py` and a row here. Nothing here loads torch; an
+encoder's module is imported when it is built.
 """
 
 from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sv.models.ecapa_tdnn import EcapaTdnn
-from sv.models.encoder import Encoder
-from sv.models.loading import load_backbone
-from sv.models.resnet import BasicBlock, Bottleneck, ResNet
-from sv.models.xvector import XVector
+from sv.errors import UserError
+from sv.models import options
 from sv.registry import Registry
 
-MODELS: Registry[Encoder] = Registry("model")
+if TYPE_CHECKING:
+    from sv.models.encoder import Encoder
 
-MODELS.register("resnet_small")(partial(ResNet, BasicBlock, (1, 1, 1, 1), m_channels=8, embed_dim=128, emb_bn=True))
-MODELS.register("ResNet18")(partial(ResNet, BasicBlock, (2, 2, 2, 2)))
-MODELS.register("ResNet34")(partial(ResNet, BasicBlock, (3, 4, 6, 3)))
-MODELS.register("ResNet50")(partial(ResNet, Bottleneck, (3, 4, 6, 3)))
-MODELS.register("ResNet101")(partial(ResNet, Bottleneck, (3, 4, 23, 3)))
-MODELS.register("ResNet152")(partial(ResNet, Bottleneck, (3, 8, 36, 3)))
-MODELS.register("ResNet221")(partial(ResNet, Bottleneck, (6, 16, 48, 3)))
-MODELS.register("ResNet293")(partial(ResNet, Bottleneck, (10, 20, 64, 3)))
-MODELS.register("ECAPA_TDNN_c512")(partial(EcapaTdnn, 512, False))
-MODELS.register("ECAPA_TDNN_c1024")(partial(EcapaTdnn, 1024, False))
-MODELS.register("ECAPA_TDNN_GLOB_c512")(partial(EcapaTdnn, 512, True))
-MODELS.register("ECAPA_TDNN_GLOB_c1024")(partial(EcapaTdnn, 1024, True))
-MODELS.register("XVEC")(XVector)
+MODELS: "Registry[Encoder]" = Registry("model")
+
+_RESNET = "sv.models.resnet:ResNet"
+MODELS.add("resnet_small", options.ResNetSmallOptions, _RESNET, num_blocks=(1, 1, 1, 1), bottleneck=False)
+MODELS.add("ResNet18", options.ResNetOptions, _RESNET, num_blocks=(2, 2, 2, 2), bottleneck=False)
+MODELS.add("ResNet34", options.ResNetOptions, _RESNET, num_blocks=(3, 4, 6, 3), bottleneck=False)
+MODELS.add("ResNet50", options.ResNetOptions, _RESNET, num_blocks=(3, 4, 6, 3), bottleneck=True)
+MODELS.add("ResNet101", options.ResNetOptions, _RESNET, num_blocks=(3, 4, 23, 3), bottleneck=True)
+MODELS.add("ResNet152", options.ResNetOptions, _RESNET, num_blocks=(3, 8, 36, 3), bottleneck=True)
+MODELS.add("ResNet221", options.ResNetOptions, _RESNET, num_blocks=(6, 16, 48, 3), bottleneck=True)
+MODELS.add("ResNet293", options.ResNetOptions, _RESNET, num_blocks=(10, 20, 64, 3), bottleneck=True)
+
+_ECAPA = "sv.models.ecapa_tdnn:EcapaTdnn"
+MODELS.add("ECAPA_TDNN_c512", options.EcapaOptions, _ECAPA, channels=512)
+MODELS.add("ECAPA_TDNN_c1024", options.EcapaOptions, _ECAPA, channels=1024)
+MODELS.add("ECAPA_TDNN_GLOB_c512", options.EcapaGlobOptions, _ECAPA, channels=512)
+MODELS.add("ECAPA_TDNN_GLOB_c1024", options.EcapaGlobOptions, _ECAPA, channels=1024)
+
+MODELS.add("XVEC", options.XVectorOptions, "sv.models.xvector:XVector")
 
 
-def build_model(name: str, args: Mapping[str, Any]) -> Encoder:
-    """The encoder `name`, with the options given (WeSpeaker's `model_args`) and the defaults of the others.
+def build_model(name: str, args: Mapping[str, Any]) -> "Encoder":
+    """Build the encoder `name`, with the options given (WeSpeaker's `model_args`) and the defaults of the others.
 
     Raises:
-        UserError: an unknown name or option, a value of another type.
+        UserError: the name or an option is unknown; a value has another type or is out of range; layers of these sizes
+            cannot be built.
     """
-    return MODELS.build(name, **args)
-
-
-__all__ = ["MODELS", "Encoder", "build_model", "load_backbone"]
+    try:
+        return MODELS.build(name, **args)
+    except (RuntimeError, ValueError) as error:  # torch's, of sizes that the ranges allow, and of memory
+        reason = str(error).split("\n")[0]
+        raise UserError(f"model {name} cannot be built with model_args {dict(args)}: {reason}") from error

@@ -1,4 +1,4 @@
-"""ECAPA-TDNN: 1-d Res2 blocks with squeeze-and-excitation, all three joined, pooled with attention.
+"""ECAPA-TDNN: three 1-d Res2 blocks with squeeze-and-excitation, concatenated and pooled with attention.
 
 Desplanques, Thienpondt, Demuynck, "ECAPA-TDNN: Emphasized Channel Attention, Propagation and Aggregation in TDNN Based
 Speaker Verification", 2020, arXiv 2005.07143. Layers, names and arithmetic (ReLU before batch norm, 1536 joined
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from sv.models.encoder import Encoder
-from sv.models.pooling import POOLINGS
+from sv.models.options import POOLINGS, EcapaOptions
 
 JOINED_CHANNELS = 1536
 RES2_SCALE = 8
@@ -29,7 +29,7 @@ class ConvReluBn(nn.Module):
 
 
 class Res2Conv(nn.Module):
-    """Channels in eight parts; each of the first seven is added to the output of the one before it and convolved."""
+    """Convolve seven of eight parts of the channels in turn, each after adding the output of the one before it."""
 
     def __init__(self, channels: int, *, dilation: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Res2Conv(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Each channel times a gate in (0, 1), computed from the means of all channels over time."""
+    """Multiply each channel by a gate in (0, 1), computed from the means of all channels over time."""
 
     def __init__(self, channels: int, bottleneck_dim: int = 128) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class SeRes2Block(nn.Module):
-    """1x1, Res2, 1x1, gate; added to the input."""
+    """1x1, Res2, 1x1 and gate, added to the input."""
 
     def __init__(self, channels: int, *, dilation: int) -> None:
         super().__init__()
@@ -80,38 +80,19 @@ class SeRes2Block(nn.Module):
 
 
 class EcapaTdnn(Encoder):
-    """ECAPA-TDNN.
+    """ECAPA-TDNN; `channels` of the convolutions are 512 or 1024."""
 
-    Args:
-        channels: 512 or 1024, of the convolutions.
-        global_context_att: the attention also sees the utterance's mean and deviation (WeSpeaker's `GLOB`; the paper).
-        feat_dim: mels of the input.
-        embed_dim: dim of the embedding.
-        pooling_func: ASTP, or one without attention.
-        emb_bn: batch norm after the last linear layer.
-    """
-
-    def __init__(
-        self,
-        channels: int,
-        global_context_att: bool,
-        *,
-        feat_dim: int = 80,
-        embed_dim: int = 192,
-        pooling_func: str = "ASTP",
-        emb_bn: bool = False,
-    ) -> None:
-        super().__init__(feat_dim=feat_dim, embedding_dim=embed_dim)
-        self.layer1 = ConvReluBn(feat_dim, channels, kernel_size=5)
+    def __init__(self, options: EcapaOptions, *, channels: int) -> None:
+        super().__init__(options)
+        self.layer1 = ConvReluBn(options.feat_dim, channels, kernel_size=5)
         self.layer2 = SeRes2Block(channels, dilation=2)
         self.layer3 = SeRes2Block(channels, dilation=3)
         self.layer4 = SeRes2Block(channels, dilation=4)
         self.conv = nn.Conv1d(3 * channels, JOINED_CHANNELS, kernel_size=1)
-        context = {"global_context_att": True} if global_context_att else {}
-        self.pool = POOLINGS.build(pooling_func, JOINED_CHANNELS, **context)
+        self.pool = POOLINGS.build(options.pooling_func, JOINED_CHANNELS, **options.pooling_args)
         self.bn = nn.BatchNorm1d(self.pool.out_dim)
-        self.linear = nn.Linear(self.pool.out_dim, embed_dim)
-        self.bn2 = nn.BatchNorm1d(embed_dim) if emb_bn else nn.Identity()
+        self.linear = nn.Linear(self.pool.out_dim, options.embed_dim)
+        self.bn2 = nn.BatchNorm1d(options.embed_dim) if options.emb_bn else nn.Identity()
 
     def encode(self, features: Tensor) -> Tensor:
         out1 = self.layer1(features.transpose(1, 2))  # (batch, channels, frames)

@@ -1,12 +1,13 @@
-"""What all encoders share: the shape they take, the shape they give, and the words for an input that does not fit."""
+"""The base of all encoders: the shapes of input and output, and errors for an input that does not fit."""
 
 from torch import Tensor, nn
 
 from sv.errors import UserError
+from sv.models.options import EncoderOptions
 
 
 class Encoder(nn.Module):
-    """Turns features (batch, frames, mels) into one embedding (batch, dim) an utterance.
+    """Turn features (batch, frames, mels) into one embedding (batch, dim) for each utterance.
 
     Attributes:
         feat_dim: mels of the input.
@@ -14,14 +15,14 @@ class Encoder(nn.Module):
         min_frames: the shortest input that the layers can take.
     """
 
-    def __init__(self, *, feat_dim: int, embedding_dim: int, min_frames: int = 1) -> None:
+    def __init__(self, options: EncoderOptions, *, min_frames: int = 1) -> None:
         super().__init__()
-        self.feat_dim = feat_dim
-        self.embedding_dim = embedding_dim
+        self.feat_dim = options.feat_dim
+        self.embedding_dim = options.embed_dim
         self.min_frames = min_frames
 
     def forward(self, features: Tensor) -> Tensor:
-        """Embeddings (batch, dim), in the dtype of the features or of autocast.
+        """Return embeddings (batch, dim), in the dtype of the features or of autocast.
 
         Args:
             features: (batch, frames, mels) log-mel fbank, its mean over the frames subtracted.
@@ -33,10 +34,11 @@ class Encoder(nn.Module):
         return self.encode(features)
 
     def encode(self, features: Tensor) -> Tensor:
-        """`forward` without the checks."""
+        """Compute `forward` without the checks."""
         raise NotImplementedError
 
     def check_input(self, features: Tensor) -> None:
+        """Raise UserError if the features do not have the shape that the layers take."""
         if features.dim() != 3:
             raise UserError(f"features have shape {tuple(features.shape)}; the model takes (batch, frames, mels)")
         _, frames, mels = features.shape

@@ -1,4 +1,4 @@
-"""Loading a backbone from a state dict in WeSpeaker's layout, ours or WeSpeaker's own."""
+"""Loading an encoder from a state dict in WeSpeaker's layout, ours or WeSpeaker's own."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,14 +15,13 @@ def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -
 
     Args:
         model: an encoder.
-        state_dict: flat, or the flat one under "state_dict" or "model". Counters of batches may be missing, and be
-            floats, as averaging leaves them.
+        state_dict: as of `flat_state`. Counters of batches may be missing, and be floats, as averaging leaves them.
         where: the file, for the error.
 
     Raises:
         UserError: a tensor is missing, unknown or of another shape. Nothing is loaded then.
     """
-    given = {key: value for key, value in _flat(state_dict, where).items() if not key.startswith(HEAD_PREFIX)}
+    given = {key: value for key, value in flat_state(state_dict, where).items() if not key.startswith(HEAD_PREFIX)}
     own = model.state_dict()
     differences = list(_differences(own, given))
     if differences:
@@ -34,18 +33,26 @@ def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -
     model.load_state_dict(own | given)
 
 
-def _flat(state_dict: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    for _ in range(2):  # {"model": {"state_dict": ...}} is the deepest that is met
-        for key in ("state_dict", "model"):
-            if isinstance(state_dict, Mapping) and isinstance(state_dict.get(key), Mapping):
-                state_dict = state_dict[key]
-    if not isinstance(state_dict, Mapping) or not any(isinstance(value, Tensor) for value in state_dict.values()):
-        raise UserError(f"{where}: holds no state dict; give a file such as models/avg_model.pt")
-    return state_dict
+def flat_state(content: Any, where: str) -> dict[str, Any]:
+    """Return the state dict in a file's content: the content itself, or what stands under "model" or "state_dict".
+
+    Args:
+        content: of a model or checkpoint file, {"model": {"state_dict": ...}} at the deepest.
+        where: the file, for the error.
+
+    Raises:
+        UserError: there is none.
+    """
+    for key in ("model", "state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{where}: holds no state dict; give a model such as exp/NAME/models/avg_model.pt")
+    return dict(content)
 
 
 def _differences(own: Mapping[str, Tensor], given: Mapping[str, Any]) -> Iterator[str]:
-    """What differs, in words, in the order of the model's tensors."""
+    """Yield the differences in words, in the order of the model's tensors."""
     for key, tensor in own.items():
         if key not in given:
             if not key.endswith("num_batches_tracked"):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from sv.models.encoder import Encoder
-from sv.models.pooling import POOLINGS
+from sv.models.options import POOLINGS, XVectorOptions
 
 
 class TdnnLayer(nn.Module):
@@ -24,32 +24,17 @@ class TdnnLayer(nn.Module):
 
 
 class XVector(Encoder):
-    """X-vector TDNN; it looks at 15 frames at once, so it needs as many.
+    """X-vector TDNN; it looks at 15 frames at once, so it needs as many."""
 
-    Args:
-        feat_dim: mels of the input.
-        hid_dim: channels of the first four layers.
-        stats_dim: channels of the fifth, which are pooled.
-        embed_dim: dim of the embedding.
-        pooling_func: TAP, TSDP, TSTP or ASTP.
-    """
-
-    def __init__(
-        self,
-        *,
-        feat_dim: int = 80,
-        hid_dim: int = 512,
-        stats_dim: int = 1500,
-        embed_dim: int = 512,
-        pooling_func: str = "TSTP",
-    ) -> None:
-        super().__init__(feat_dim=feat_dim, embedding_dim=embed_dim, min_frames=15)
-        self.frame_1 = TdnnLayer(feat_dim, hid_dim, context=5)
+    def __init__(self, options: XVectorOptions) -> None:
+        super().__init__(options, min_frames=15)
+        hid_dim, embed_dim = options.hid_dim, options.embed_dim
+        self.frame_1 = TdnnLayer(options.feat_dim, hid_dim, context=5)
         self.frame_2 = TdnnLayer(hid_dim, hid_dim, context=3, dilation=2)
         self.frame_3 = TdnnLayer(hid_dim, hid_dim, context=3, dilation=3)
         self.frame_4 = TdnnLayer(hid_dim, hid_dim, context=1)
-        self.frame_5 = TdnnLayer(hid_dim, stats_dim, context=1)
-        self.pool = POOLINGS.build(pooling_func, stats_dim)
+        self.frame_5 = TdnnLayer(hid_dim, options.stats_dim, context=1)
+        self.pool = POOLINGS.build(options.pooling_func, options.stats_dim)
         self.seg_1 = nn.Linear(self.pool.out_dim, embed_dim)
         self.seg_bn_1 = nn.BatchNorm1d(embed_dim, affine=False)
         self.seg_2 = nn.Linear(embed_dim, embed_dim)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.losses import Head
+from sv.losses.head import Head
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]

@@ -1,7 +1,7 @@
 """Encoder and head as one module, and its file: WeSpeaker's flat state dict.
 
-In the file the encoder's tensors carry their own names and the head's begin with `projection.`; models/model_N.pt,
-avg_model.pt and the "model" of a checkpoint look alike.
+In the file the encoder's tensors have their own names and the head's begin with `projection.`; models/model_N.pt,
+avg_model.pt and the "model" of a checkpoint have the same layout.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,18 +19,19 @@ from sv.embeddings.encoder import load_state
 from sv.embeddings.experiment import existing_model
 from sv.errors import UserError, log
 from sv.io import read_table
-from sv.losses import Head, HeadOutput, build_head
-from sv.models import build_model, load_backbone
-from sv.models.loading import HEAD_PREFIX
+from sv.losses import build_head
+from sv.losses.head import Head, HeadOutput
+from sv.models import build_model
+from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.training.distributed import World
 from sv.training.schedules import Margin
 from sv.training.split_head import own_head, whole_head
 
-SAMPLE = 512  # utterances that a bias is fitted to
+SAMPLE = 512  # utterances for fitting a bias
 
 
 class SpeakerNet(nn.Module):
-    """Features to losses.
+    """Compute losses from features.
 
     Args:
         backbone: features (batch, frames, mels) to embeddings (batch, dim).
@@ -42,18 +43,18 @@ class SpeakerNet(nn.Module):
         self.backbone = backbone
         self.head = head
         self.freeze_batch_norm = freeze_batch_norm
-        self._encoder = (backbone,)  # or a wrapper; within a tuple, its state is not taken for that of one module more
+        self._encoder = (backbone,)  # or its wrapper; the tuple hides it from torch, which would count its state twice
 
     def forward(self, features: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        """(batch, frames, mels), (batch,) -> the mean loss, losses (batch,) and whether each was right."""
+        """Return the mean loss, losses (batch,) and whether each was right, from (batch, frames, mels) and (batch,)."""
         return self.head(self._encoder[0](features), speaker, margin)
 
     def wrap_backbone(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
-        """Train by a wrapper of `backbone`, compiled or parallel, and of earlier wrappers; state stays where it is."""
+        """Wrap `backbone` for training (compiled, parallel), around earlier wrappers; its state keeps its names."""
         self._encoder = (wrap(self._encoder[0]),)
 
     def split_parameters(self) -> set[int]:
-        """The ids of parameters of which this process has some rows, and others the rest."""
+        """Return the ids of the parameters of which this process has only some rows."""
         if self.head.part is None:
             return set()
         return {id(self.head.get_parameter(name)) for name in self.head.row_parameters}
@@ -67,7 +68,7 @@ class SpeakerNet(nn.Module):
         return self
 
     def flat_state(self) -> dict[str, Tensor]:
-        """All tensors on the CPU, in the layout of the file; all processes call this if they share the head's rows."""
+        """Return all tensors on the CPU, in the layout of the file; if the head is split, all processes call this."""
         named = {
             **self.backbone.state_dict(),
             **{HEAD_PREFIX + key: value for key, value in whole_head(self.head).items()},
@@ -75,18 +76,18 @@ class SpeakerNet(nn.Module):
         return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in named.items()}
 
     def load_flat(self, state: Mapping[str, Any], where: str) -> None:
-        """Load what `flat_state` gave; the head too."""
+        """Load the tensors of `flat_state`, the head's included."""
         load_backbone(self.backbone, state, where)
         head = {key.removeprefix(HEAD_PREFIX): value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
         self.head.load_state_dict(own_head(self.head, head))
 
 
 class ClassMeans(NamedTuple):
-    """Where the classes lie, the same in all processes.
+    """Mean directions of the classes, equal in all processes.
 
     Attributes:
         direction: (speakers, dim), of norm 1, or 0 for a class without an utterance.
-        embedding: (utterances, dim), a sample of what they were found from.
+        embedding: (utterances, dim), a sample of the embeddings that they are means of.
         speaker: (utterances,) of the sample.
     """
 
@@ -96,7 +97,7 @@ class ClassMeans(NamedTuple):
 
 
 def build_network(config: Config) -> SpeakerNet:
-    """The network of a resolved configuration, initialized from torch's random state."""
+    """Build the network of a resolved configuration, initialized from torch's random state."""
     assert config.num_speakers is not None, "num_speakers is filled in before the network is built"
     backbone = build_model(config.model, config.model_args)
     head = build_head(config.loss, backbone.embedding_dim, config.num_speakers, config.loss_args)
@@ -106,18 +107,12 @@ def build_network(config: Config) -> SpeakerNet:
 
 
 def read_model(path: str | Path) -> dict[str, Tensor]:
-    """The flat state dict of a model or checkpoint file, on the CPU.
+    """Read the flat state dict of a model or checkpoint file, on the CPU.
 
     Raises:
-        UserError: no such file, or not one of tensors and plain values.
+        UserError: there is no such file, or it holds other things than tensors and plain values.
     """
-    state, _ = load_state(existing_model(path))
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path}: holds no state dict; give a model such as exp/NAME/models/avg_model.pt")
-    return state
+    return flat_state(load_state(existing_model(path))[0], str(path))
 
 
 def start_from(
@@ -129,21 +124,21 @@ def start_from(
     means: Callable[[], ClassMeans],
     margin: float,
 ) -> None:
-    """Load the weights of another training: the encoder whole, the head as `head_init` says, and tell what was done.
+    """Load the encoder of another training, set the head as `head_init` says, and log what was done.
 
-    load         from the file; where a `spk2id` stands with it (exp/NAME/spk2id beside exp/NAME/models/), rows are
-                 matched by speaker, else the head must have the same shape
+    load         from the file; with a `spk2id` (exp/NAME/spk2id beside exp/NAME/models/), rows are matched by speaker,
+                 else the head must have the same shape
     class_means  each speaker's row from the mean of their embeddings, and a bias that fits them
-    auto         `load` as far as it goes, `class_means` for the rows that the file has not
+    auto         `load` where the file has a row, `class_means` for the others
     random       as it was drawn
 
     Args:
-        speakers: of the classes, in their order.
-        means: gives the classes' mean directions by the encoder that was loaded, see `class_means`.
+        speakers: of the classes, in order.
+        means: returns the classes' mean directions by the loaded encoder, see `class_means`.
         margin: of the first step.
 
     Raises:
-        UserError: the encoder is another one; `load` or `class_means` does not go with this head.
+        UserError: the file has another encoder; `load` or `class_means` is impossible with this head.
     """
     state = read_model(path)
     load_backbone(net.backbone, state, str(path))
@@ -163,15 +158,15 @@ def start_from(
 
 @torch.no_grad()
 def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int, world: World) -> ClassMeans:
-    """Direction of each class from the mean of all.
+    """Return the direction of each class, from the mean of all classes.
 
-    A class's mean is the unit mean of its unit embeddings. What all classes have in common is subtracted: a row with
-    that part would have a high cosine with every utterance, which costs SphereFace2 dearly in all non-target pairs.
-    The processes share the batches; all get the result.
+    A class's mean is the unit mean of its unit embeddings. The part that all classes share is subtracted: with it, a
+    row would have a high cosine with every utterance, which costs SphereFace2 dearly in all non-target pairs. The
+    processes share the batches, and all get the result.
 
     Args:
-        backbone: the encoder, which is left in eval mode.
-        batches: each process's own.
+        backbone: the encoder; it is left in eval mode.
+        batches: of this process.
     """
     backbone.eval()
     sums = torch.zeros(num_speakers, backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
@@ -190,7 +185,7 @@ def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int
 
 
 def _load_head(head: nn.Module, theirs: dict[str, Tensor], path: Path, speakers: list[str]) -> tuple[list[int], str]:
-    """Load what fits; the rows that the file has not, and what was found."""
+    """Load the rows that fit; return the missing ones, and words for the log."""
     own, rows = head.state_dict(), read_speakers(path.parent.parent / "spk2id")
     every = list(range(len(speakers)))
     if theirs.keys() != own.keys():
@@ -213,7 +208,7 @@ def _load_head(head: nn.Module, theirs: dict[str, Tensor], path: Path, speakers:
 def _by_speaker(
     own: dict[str, Tensor], theirs: dict[str, Tensor], rows: list[str], speakers: list[str]
 ) -> dict[str, Tensor]:
-    """`theirs` with its rows in the order of `speakers`, and our own row for a speaker that it lacks."""
+    """Return `theirs` with its rows in the order of `speakers`, and our own row for a speaker that it lacks."""
     number = {speaker: row for row, speaker in enumerate(rows)}
     known = [row for row, speaker in enumerate(speakers) if speaker in number]
     source = [number[speakers[row]] for row in known]
@@ -227,16 +222,16 @@ def _by_speaker(
 
 
 def _rows(head: Head) -> Tensor | None:
-    """The weight (speakers, dim) of a head that has one vector a speaker, which a mean embedding can stand for."""
+    """Return the weight (speakers, dim) of a head with one vector for each speaker; None for other heads."""
     weight = getattr(head, "weight", None)
     return weight if isinstance(weight, Tensor) and weight.shape == (head.num_speakers, head.embedding_dim) else None
 
 
 @torch.no_grad()
 def _set_rows(head: Head, rows: list[int], means: Callable[[], ClassMeans], margin: float) -> str:
-    """Set rows of the weight to class means, and the bias if these are all rows; what was done.
+    """Set rows of the weight to class means, and fit the bias if these are all rows; return words for the log.
 
-    They get the length of the other rows, or the one they were drawn with, on which the pace of learning depends.
+    The rows get the length of the others, or the one they were drawn with, since the pace of learning depends on it.
     """
     weight = _rows(head)
     if weight is None:
@@ -262,7 +257,7 @@ def _set_rows(head: Head, rows: list[int], means: Callable[[], ClassMeans], marg
 
 
 def read_speakers(spk2id: Path) -> list[str]:
-    """Speakers in the order of the classes, from the `spk2id` of a training; none if there is no such file."""
+    """Read the speakers in the order of the classes from the `spk2id` of a training; none if there is no such file."""
     if not spk2id.is_file():
         return []
     table = read_table(spk2id)

@@ -25,7 +25,7 @@ from sv.data import Loader, MendedDataset, Sampler, UttIndex, build_sampler, row
 from sv.errors import UserError, log
 from sv.io import atomic_write, base_speaker, write_table
 from sv.jobs import folder_lock
-from sv.losses import Head
+from sv.losses.head import Head
 from sv.system import check_same_training, check_start
 from sv.training import rng
 from sv.training.checkpoint import Checkpoints, find_damage, remove_temporary, save_tensors

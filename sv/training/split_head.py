@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sv.losses import Head
+from sv.losses.head import Head
 from sv.losses.split import HeadPart
 
 

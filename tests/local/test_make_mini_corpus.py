@@ -119,5 +119,5 @@ def test_a_corpus_of_someone_else_is_left_alone(tmp_path, run):
     (tmp_path / "voxceleb1" / "wav").mkdir(parents=True)
     result = run("local/make_mini_corpus.py", tmp_path)
     assert result.returncode == 1
-    assert result.stderr.strip().splitlines()[-1].endswith("was not made here; give another folder")
+    assert result.stderr.strip().splitlines()[-1].endswith("that this script did not make; give another folder")
     assert list(tmp_path.iterdir()) == [tmp_path / "voxceleb1"]

@@ -108,10 +108,10 @@ def test_archives_are_fetched_checked_and_unpacked(
     call, request, tmp_path, monkeypatch, script, option, name, constant, fixture
 ):
     source = request.getfixturevalue(fixture)
-    target = tmp_path / "corpora" / source.name
+    target = tmp_path / "corpora" / "any_name"
     pack(source, tmp_path / name)
     words = ["--download", "true", "--url", (tmp_path / name).as_uri(), option, target, tmp_path / "out"]
-    with pytest.raises(UserError, match=rf"{name}: MD5 \w+, not \w+: damaged or not the right file"):
+    with pytest.raises(UserError, match=rf"{name}\.part: MD5 \w+, not \w+: damaged or the wrong file"):
         call(script, *words)
     import local.prepare_noises as shared
 

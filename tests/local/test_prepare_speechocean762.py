@@ -70,7 +70,7 @@ def test_relative_paths_are_those_of_the_caller(corpus, tmp_path, run, root):
         (lambda c: (c / "test/spk2age").unlink(), "test/spk2age does not exist; unpack the corpus again"),
         (lambda c: edit(c / "test/spk2gender", "0004", "0009"), "spk2gender: speaker 0004 is missing"),
         (lambda c: edit(c / "test/spk2gender", "f", "w"), "spk2gender: speaker 0002 has 'w'; write f or m"),
-        (lambda c: edit(c / "train/utt2spk", "\t0003", "\t0000"), "sort otherwise than their speakers"),
+        (lambda c: edit(c / "train/utt2spk", "\t0003", "\t0000"), "do not sort like their speakers"),
         (lambda c: (c / "train/wav.scp").write_text(""), "train/wav.scp is empty"),
         (
             lambda c: subprocess.run(f"cp {c}/test/* {c}/train", shell=True, check=True),

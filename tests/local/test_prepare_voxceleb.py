@@ -138,7 +138,7 @@ def test_missing_corpus(vox, call):
 
 def test_empty_corpus(vox, call):
     os.rename(vox / "vox2" / "dev" / "flac", vox / "elsewhere")
-    refused(call, vox, r"vox2 holds no folders named as speakers")
+    refused(call, vox, r"vox2 and the folders below it hold no folders named like speakers")
     (vox / "vox2" / "dev" / "flac" / "id00012").mkdir(parents=True)
     refused(call, vox, r"vox2 has folders of speakers but no audio in them")
 
@@ -159,7 +159,7 @@ def test_speakers_on_both_sides(vox, call):
 
 def test_no_list(vox, call):
     (vox / "vox1" / "veri_test2.txt").unlink()
-    refused(call, vox, r"not one trial list can be made; get it with local/download_voxceleb.py")
+    refused(call, vox, r"no trial list can be made; get it with local/download_voxceleb.py")
     refused(call, vox, r"--lists /nowhere is not a folder", "--lists", "/nowhere")
     refused(call, vox, r"veri_test2.txt is not there", "--trials", "O")
     refused(call, vox, r"known lists are O, E, H", "--trials", "X")

@@ -1,4 +1,4 @@
-"""The command line that resolves a system into a file of its folder. The mistakes themselves: tests/sv/test_system.py."""
+"""The command line that resolves a system into its folder. The mistakes themselves: tests/sv/test_system.py."""
 
 import subprocess
 

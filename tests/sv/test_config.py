@@ -38,14 +38,14 @@ def test_overrides_win_and_take_yaml_values(tmp_path):
     [
         ("sead: 1", "unknown key 'sead'; did you mean 'seed'?"),
         ("dataset_args: {fbank_args: {windo: povey}}", "unknown key 'dataset_args.fbank_args.windo'; did you mean"),
-        ("projection_args: {scale: 32}", "of WeSpeaker; tools/import_wespeaker_config.py"),
+        ("projection_args: {scale: 32}", "of WeSpeaker; convert the file with tools/import_wespeaker_config.py"),
         ("seed: abc", "seed is 'abc': Input should be a valid integer"),
         ("dataset_args: {num_frms: 0}", "dataset_args.num_frms is 0: Input should be greater than 0"),
         ("precision: fp8", "precision is 'fp8': Input should be 'fp32', 'bf16' or 'fp16'"),
         ("optimizer_args: 3", "optimizer_args is 3:"),
         ("- a\n- b", "expected 'key: value' lines, found list"),
         ("a: [1", "not YAML"),
-        ("base: c.yaml", "names itself as its base"),
+        ("base: c.yaml", "is its own base"),
         ("base: other.yaml", "other.yaml does not exist"),
     ],
 )

@@ -1,10 +1,14 @@
 """From a file and options to a system."""
 
+import subprocess
+import sys
+
 import pytest
 
 from sv.config import Override, save_config
 from sv.errors import UserError
 from sv.system import make_fine_tuning, make_system, system_name
+from tests.conftest import ROOT
 
 FILE = """
 model: resnet_small
@@ -98,9 +102,12 @@ def test_overrides_come_last(path):
     [
         (["loss=aam", "loss_args.t=3"], "loss aam has no option 't'"),
         (["loss=aan"], "unknown loss 'aan'; did you mean 'aam'"),
+        (["model_args.embed_dim=-3"], "model resnet_small: embed_dim is -3: Input should be greater than 0"),
+        (["model_args.pooling_func=TSTB"], "unknown pooling 'TSTB'; did you mean 'TSTP'"),
+        (["model=ECAPA_TDNN_GLOB_c512", "model_args.pooling_func=TSTP"], "TSTP has no option 'global_context_att'"),
         (["model=ResNet35"], "unknown model 'ResNet35'; did you mean"),
         (["margin_update.final_margin=much"], "margin_update.final_margin is 'much'"),
-        (["loss=softmax", "margin_update.final_margin=0.2"], "margin 0.2 does not fit: Softmax has no margin"),
+        (["loss=softmax", "margin_update.final_margin=0.2"], "margin 0.2 does not fit: loss softmax has no margin"),
         (["loss_args.margin_type=B"], "margin_type"),
         (["loss_argz.t=3"], "unknown key 'loss_argz'; did you mean 'loss_args'"),
         (["model_args.feat_dim=40"], "model_args.feat_dim is 40, but dataset_args.fbank_args.num_mel_bins is 80"),
@@ -132,8 +139,11 @@ def test_overrides_come_last(path):
             ],
             "dataloader_args.batch_size is 4, which is not two or more speakers x 4 utterances",
         ),
-        (["loss=triplet", "margin_update.final_margin=3"], "margin 3 does not fit: Triplet takes 0 to 2"),
-        (["loss=aam_subcenter", "loss_args.scale=-1"], "scale is -1; it must be positive"),
+        (["loss=triplet", "margin_update.final_margin=3"], "margin 3 does not fit: loss triplet takes 0 to 2"),
+        (
+            ["loss=aam_subcenter", "loss_args.scale=-1"],
+            "aam_subcenter: scale is -1: Input should be greater than 0",
+        ),
     ],
 )
 def test_mistakes_get_one_line(path, words, message):
@@ -148,12 +158,24 @@ def test_a_mistake_is_told_in_the_words_of_the_user(path):
         make_system(path, [Override("dataloader_args.batch_size", "x", "--batch-size x")])
 
 
-@pytest.mark.parametrize("args", ["{embed_dim: -3}", "{pooling_func: FOO}"])
-def test_an_encoder_that_cannot_be_built_is_refused_at_once(tmp_path, args):
-    path = tmp_path / "c.yaml"
-    path.write_text(f"model: resnet_small\nmodel_args: {args}\n")
-    with pytest.raises(UserError):
-        make(path)
+@pytest.mark.parametrize("loss", ["triplet", "ge2e"])
+def test_losses_without_weight_vectors_are_not_split(path, loss):
+    with pytest.raises(UserError, match=f"loss {loss} has no weight vectors to share out; leave out split_head"):
+        make(path, f"loss={loss}", "split_head=true")
+
+
+def test_every_configuration_of_every_recipe_is_resolved_and_named_without_torch():
+    code = """
+import sys
+from pathlib import Path
+from sv.system import make_system, system_name
+for path in Path("egs").glob("*/conf/*.yaml"):
+    print(path, system_name(make_system(path)))
+sys.exit("torch is loaded" if "torch" in sys.modules else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "egs/voxceleb/conf/resnet34.yaml ResNet34-sphereface2-C-m0.2-seed42\n" in done.stdout
 
 
 LM = """

@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy, linear, normalize, one_hot
 
 from sv.losses import build_head
 from sv.losses.aam_softmax import AamSoftmax
+from sv.losses.options import AamOptions
 
 
 def slow_loss(cosine: list[float], speaker: int, scale: float, margin: float, easy_margin: bool) -> float:
@@ -31,7 +32,7 @@ def test_loss_equals_a_slow_loop(margin: float, easy_margin: bool) -> None:
     expected = [
         slow_loss(row.tolist(), int(y), 12.0, margin, easy_margin) for row, y in zip(cosine, speaker, strict=True)
     ]
-    losses = AamSoftmax(4, 5, scale=12.0, easy_margin=easy_margin).losses(cosine, speaker, margin)
+    losses = AamSoftmax(4, 5, AamOptions(scale=12.0, easy_margin=easy_margin)).losses(cosine, speaker, margin)
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64))
 
 

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from sv.errors import UserError
 from sv.losses import build_head
 
 
@@ -44,8 +43,3 @@ def test_two_speakers_by_hand() -> None:
     grad = head.get_parameter("weight").grad
     assert grad is not None
     assert grad.abs().sum(dim=2).gt(0).tolist() == [[False, True], [True, False]]  # the nearest alone are moved
-
-
-def test_number_of_subcenters_out_of_range_is_refused() -> None:
-    with pytest.raises(UserError, match=r"num_subcenters \(K\) is 0; it must be 1 or more"):
-        build_head("aam_subcenter", 4, 3, {"num_subcenters": 0})

@@ -6,6 +6,7 @@ import torch
 
 from sv.losses import build_head
 from sv.losses.am_softmax import AmSoftmax
+from sv.losses.options import AmOptions
 
 
 def slow_loss(cosine: list[float], speaker: int, scale: float, margin: float) -> float:
@@ -18,7 +19,7 @@ def test_loss_equals_a_slow_loop() -> None:
     cosine = torch.rand(6, 9, generator=generator, dtype=torch.float64) * 2 - 1
     speaker = torch.tensor([0, 8, 3, 3, 1, 5])
     expected = [slow_loss(row.tolist(), int(y), 15.0, 0.2) for row, y in zip(cosine, speaker, strict=True)]
-    losses = AmSoftmax(4, 9, scale=15.0).losses(cosine, speaker, 0.2)
+    losses = AmSoftmax(4, 9, AmOptions(scale=15.0)).losses(cosine, speaker, 0.2)
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64))
 
 

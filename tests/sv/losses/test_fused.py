@@ -1,6 +1,5 @@
 """The fused head against the plain form: losses and gradients, over blocks, types, dtypes and edge values."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,8 +11,9 @@ from torch import Tensor
 
 from sv.losses import build_head
 from sv.losses.cosine import cosine_matrix, unit
-from sv.losses.fused import pair_sums
-from sv.losses.pairs import Gradient, MarginOn, MarginType, Pairs
+from sv.losses.fused import Rows, pair_sums
+from sv.losses.options import Gradient, MarginOn, MarginType, SphereFace2Options
+from sv.losses.pairs import Pairs
 from sv.losses.sphereface2 import sphereface2
 
 MARGINS = {"C": 0.2, "A": 0.15, "M": 1.3}
@@ -31,8 +31,8 @@ def problem(dtype: torch.dtype, batch: int = 12, speakers: int = 37, dim: int = 
     return embedding, weight, speaker
 
 
-def plain(embedding: Tensor, weight: Tensor, bias: Tensor, speaker: Tensor, pairs: Pairs, margin: float) -> Tensor:
-    return sphereface2(cosine_matrix(embedding, weight), speaker, bias, pairs=pairs, margin=margin)
+def make_pairs(margin_type: MarginType = "C", **options: Any) -> Pairs:
+    return Pairs(SphereFace2Options(margin_type=margin_type, **options), MARGINS[margin_type])
 
 
 @pytest.mark.parametrize("margin_type", ["C", "A", "M"])
@@ -50,13 +50,14 @@ def test_equals_the_plain_form(
     embedding.requires_grad_()
     inputs = [embedding, head.get_parameter("weight"), head.get_parameter("bias")]
     output = head(embedding, speaker, MARGINS[margin_type])
-    losses = plain(embedding, inputs[1], inputs[2].squeeze(), speaker, Pairs(**options), MARGINS[margin_type])
+    cosine = cosine_matrix(embedding, inputs[1])
+    losses = sphereface2(cosine, speaker, inputs[2].squeeze(), pairs=make_pairs(**options))
     torch.testing.assert_close(output.losses, losses.detach(), rtol=tolerance, atol=tolerance)
     ours, theirs = torch.autograd.grad(output.loss, inputs), torch.autograd.grad(losses.mean(), inputs)
     for name, one, other in zip(("embedding", "weight", "bias"), ours, theirs, strict=True):
         size = other.norm().clamp_min(0.1)  # the bias's is a small difference of pulls and pushes
         assert (one - other).norm() <= tolerance * size, name
-    cosine = cosine_matrix(embedding.detach(), weight)
+    cosine = cosine.detach()
     clear = cosine.topk(2).values.diff().abs().squeeze() > 1e-5  # where rounding does not decide
     assert torch.equal(output.correct[clear], (cosine.argmax(dim=1) == speaker)[clear])
 
@@ -65,21 +66,18 @@ def test_equals_the_plain_form(
 @pytest.mark.parametrize("margin_type", ["C", "A"])
 def test_any_block_gives_the_same(block: int, margin_type: MarginType) -> None:
     embedding, weight, speaker = problem(torch.float64)
-    bias, pairs = torch.tensor(1.0, dtype=torch.float64), Pairs(margin_type=margin_type)
-    arguments = (unit(embedding), weight, bias, speaker, pairs, 0.2)
+    rows = Rows(weight, torch.tensor(1.0, dtype=torch.float64))
+    arguments = (unit(embedding), speaker, rows, make_pairs(margin_type))
     whole, blocks = pair_sums(*arguments), pair_sums(*arguments, block=block)
     for name in ("losses", "target", "hardest", "bias_grad", "embedding_grad", "weight_grad"):
         torch.testing.assert_close(getattr(blocks, name), getattr(whole, name), rtol=1e-12, atol=1e-14)
 
 
-def test_rows_of_two_shards_add_up() -> None:
+def test_rows_of_two_processes_add_up() -> None:
     embedding, weight, speaker = problem(torch.float64)
-    bias, pairs = torch.tensor(1.0, dtype=torch.float64), Pairs()
-    whole = pair_sums(unit(embedding), weight, bias, speaker, pairs, 0.2)
-    parts = [
-        pair_sums(unit(embedding), weight[first:last], bias, speaker, pairs, 0.2, first=first)
-        for first, last in ((0, 20), (20, 37))
-    ]
+    x, bias, pairs = unit(embedding), torch.tensor(1.0, dtype=torch.float64), make_pairs()
+    whole = pair_sums(x, speaker, Rows(weight, bias), pairs)
+    parts = [pair_sums(x, speaker, Rows(weight[first:last], bias, first), pairs) for first, last in ((0, 20), (20, 37))]
     for name in ("losses", "target", "bias_grad", "embedding_grad"):
         torch.testing.assert_close(getattr(parts[0], name) + getattr(parts[1], name), getattr(whole, name))
     torch.testing.assert_close(torch.maximum(parts[0].hardest, parts[1].hardest), whole.hardest)
@@ -155,57 +153,3 @@ def test_a_compiled_network_has_the_same_loss_and_gradients(margin_type: str) ->
     torch._dynamo.reset()
     compiled = loss_and_gradients(torch.compile(network, backend="aot_eager"))  # inductor's graphs, not its C++
     torch.testing.assert_close(compiled, loss_and_gradients(network))
-
-
-@pytest.mark.slow
-def test_the_triton_kernel_passes_the_same_tests() -> None:
-    """In Triton's interpreter, which needs no GPU; a process of its own, since it is chosen when triton is imported."""
-    pytest.importorskip("triton")
-    env = {**os.environ, "SV_TRITON": "1", "TRITON_INTERPRET": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", __file__]
-    result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
-    assert result.returncode == 0, result.stdout[-2000:]
-    assert "passed" in result.stdout
-
-
-@pytest.mark.slow
-def test_the_triton_kernel_has_the_slopes_and_the_sums_of_torch() -> None:
-    """Rows parallel and opposite to an embedding, of norm 0, far-off logits: each output against float64."""
-    pytest.importorskip("triton")
-    result = subprocess.run(
-        [sys.executable, "-c", _TRITON_AGAINST_TORCH],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert float(result.stdout.split()[-1]) < 1e-5
-
-
-_TRITON_AGAINST_TORCH = """
-from itertools import product
-import torch
-from torch.nn.functional import normalize
-from sv.losses import pair_block as plain, triton_pairs
-from sv.losses.pairs import Pairs
-
-torch.manual_seed(0)
-worst = 0.0
-for margin_type, t, gradient, bias in product("CAM", (1.0, 2.5, 3.0), ("through_g", "detached"), (-9.0, 3.0)):
-    pairs = Pairs(margin_type=margin_type, t=t, gradient=gradient)
-    batch, block, margin = 21, 300, 1.3 if margin_type == "M" else 0.2
-    x, w = normalize(torch.randn(batch, 16)), 3 * torch.randn(block, 16)
-    w[5], w[7], w[9] = 2 * x[3], -x[4], 0
-    norm = w.norm(dim=1)
-    inverse = (norm > 1e-6) / norm.clamp_min(1e-6)
-    row, slope = torch.randint(-5, block + 5, (batch,)), torch.randn(batch)
-    one = triton_pairs.pair_block(x @ w.T, inverse, torch.tensor(bias), row, slope, pairs, margin, 0.01)
-    other = plain.pair_block(
-        (x @ w.T).double(), inverse.double(), torch.tensor(bias).double(), row, slope.double(), pairs, margin, 0.01
-    )
-    for name in ("losses", "hardest", "probability", "along", "grad"):
-        got, wanted = getattr(one, name), getattr(other, name)
-        worst = max(worst, float((got - wanted).norm() / wanted.norm()))
-print(worst)
-"""

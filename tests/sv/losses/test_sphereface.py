@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, normalize, one_hot
 
 from sv.config import MarginUpdate
-from sv.errors import UserError
 from sv.losses import build_head
-from sv.losses.sphereface import SphereFace, a_softmax, multiplied_angle
+from sv.losses.options import SphereFaceOptions
+from sv.losses.sphereface import a_softmax, multiplied_angle
 from sv.training.schedules import Margin
 
 
@@ -67,7 +67,7 @@ def test_loss_and_gradients_equal_wespeakers(step: int) -> None:
 
 def test_a_linear_margin_schedule_is_the_papers_annealing() -> None:
     update = MarginUpdate(increase_start_epoch=1, fix_start_epoch=2, increase_type="linear")
-    schedule = Margin(update, SphereFace.default_margin, steps_per_epoch=1658)
+    schedule = Margin(update, SphereFaceOptions().margins.default, steps_per_epoch=1658)
     papers = [1 / (1 + max(5.0, 1000 / (1 + 0.12 * step))) for step in range(3000)]
     assert max(abs(schedule(step) - share) for step, share in enumerate(papers)) < 0.01
     assert schedule(1658) == papers[-1] == 1 / 6
@@ -90,10 +90,3 @@ def test_two_speakers_by_hand() -> None:
     assert correct.tolist() == [False]
     # |x| 5, cosines 0.6 and 0.8; psi = 2 * 0.36 - 1 = -0.28 (k 0: 53 degrees are under 90); phi = (0.6 - 0.28) / 2
     torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(5 * (0.8 - 0.16)))]))
-
-
-def test_factor_out_of_range_is_refused() -> None:
-    with pytest.raises(UserError, match="angle_factor is 0; it must be 1 or more"):
-        build_head("sphere", 4, 3, {"angle_factor": 0})
-    with pytest.raises(UserError, match=r"margin 4 does not fit: SphereFace takes 0 to 1"):
-        build_head("sphere", 4, 3, {}).check_margin(4)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sv.errors import UserError
 from sv.losses import build_head
 from sv.losses.triplet import hardest, semihard
 
@@ -64,10 +63,3 @@ def test_two_speakers_by_hand() -> None:
     near = 2 - math.sqrt(3)
     torch.testing.assert_close(losses, torch.tensor([0.0, 1.3 - near, 0.3 - near, 0.3 - near]))
     assert correct.tolist() == [True, False, True, True]
-
-
-def test_margin_and_mining_out_of_range_are_refused() -> None:
-    with pytest.raises(UserError, match=r"margin 2\.5 does not fit: Triplet takes 0 to 2"):
-        build_head("triplet", 4, 3, {}).check_margin(2.5)
-    with pytest.raises(UserError, match="loss triplet: mining is 'hard'"):
-        build_head("triplet", 4, 3, {"mining": "hard"})

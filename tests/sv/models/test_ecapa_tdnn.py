@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sv.errors import UserError
 from sv.models import build_model
 
 
@@ -98,8 +97,3 @@ def test_batch_norm_on_the_embedding_is_an_option() -> None:
     with torch.device("meta"):
         model = build_model("ECAPA_TDNN_c512", {"emb_bn": True})
     assert model.state_dict()["bn2.weight"].shape == (192,)
-
-
-def test_global_context_needs_attention() -> None:
-    with pytest.raises(UserError, match="pooling TSTP has no option 'global_context_att'"):
-        build_model("ECAPA_TDNN_GLOB_c512", {"pooling_func": "TSTP"})

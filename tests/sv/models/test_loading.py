@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from sv.errors import UserError
-from sv.models import Encoder, build_model, load_backbone
+from sv.models import build_model
+from sv.models.encoder import Encoder
+from sv.models.loading import load_backbone
 
 State = dict[str, Any]
 
@@ -36,6 +38,7 @@ WRAPPINGS: dict[str, Callable[[State], State]] = {
     "saved": saved,
     "state_dict": lambda state: {"state_dict": state, "epoch": 3},
     "model": lambda state: {"model": state, "optimizer": {"lr": 0.1}},
+    "model, state_dict": lambda state: {"model": {"state_dict": state}},
     "with a head": lambda state: {
         **state,
         "projection.weight": torch.zeros(9, 4),
@@ -81,5 +84,5 @@ def test_first_difference_is_named(model: Encoder, state: State, message: str) -
 
 @pytest.mark.parametrize("state", [{}, {"model": {}}, {"epoch": 3}, [1, 2], None])
 def test_file_without_state_dict_is_refused(model: Encoder, state: Any) -> None:
-    with pytest.raises(UserError, match=r"x\.pt: holds no state dict; give a file such as"):
+    with pytest.raises(UserError, match=r"x\.pt: holds no state dict; give a model such as"):
         load_backbone(model, state, "x.pt")

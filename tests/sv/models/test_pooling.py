@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from sv.models.pooling import POOLINGS, deviation
+from sv.models.options import POOLINGS
+from sv.models.pooling import deviation
 
 
 def test_statistics_by_hand() -> None:

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from sv.errors import UserError
 from sv.models import build_model
 
 
@@ -117,8 +116,3 @@ def test_channels_last_gives_the_same_embedding() -> None:
     expected = model(features)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     torch.testing.assert_close(model(features), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_unknown_pooling_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"unknown pooling 'TSTB'; did you mean 'TSTP'.* known: TAP, TSDP, TSTP, ASTP"):
-        build_model("ResNet34", {"pooling_func": "TSTB"})

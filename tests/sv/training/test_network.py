@@ -80,12 +80,14 @@ def saved(net, folder, speakers=None):
     return path
 
 
-@pytest.mark.parametrize("form", ["flat", "state_dict", "checkpoint"])
-def test_training_can_start_from_a_model_of_any_form(build, tmp_path, caplog, form):
+@pytest.mark.parametrize("keys", [[], ["state_dict"], ["model"], ["model", "state_dict"]])
+def test_training_can_start_from_a_model_under_any_keys(build, tmp_path, caplog, keys):
     caplog.set_level("INFO")
     one, other = build(0), build(1)
-    wrap = {"flat": lambda s: s, "state_dict": lambda s: {"state_dict": s}, "checkpoint": lambda s: {"model": s}}[form]
-    torch.save(wrap(one.flat_state()), tmp_path / "a.pt")
+    content = one.flat_state()
+    for key in reversed(keys):
+        content = {key: content}
+    torch.save(content, tmp_path / "a.pt")
     start_from(other, tmp_path / "a.pt", ["a", "b", "c", "d"], means=no_means, margin=0.2)
     assert all(value.equal(other.state_dict()[key]) for key, value in one.state_dict().items())
     assert "encoder loaded; head: loaded" in caplog.text

@@ -1,10 +1,11 @@
-"""What holds for every encoder: names, shapes, autocast, short and wrong input."""
+"""What holds for every encoder: shapes, autocast, short and wrong input."""
 
 import pytest
 import torch
 
 from sv.errors import UserError
-from sv.models import MODELS, Encoder, build_model
+from sv.models import build_model
+from sv.models.encoder import Encoder
 
 SMALL: dict[str, dict[str, object]] = {
     "resnet_small": {},
@@ -18,38 +19,6 @@ SMALL: dict[str, dict[str, object]] = {
 def model(request: pytest.FixtureRequest) -> Encoder:
     torch.manual_seed(1)
     return build_model(request.param, SMALL[request.param])
-
-
-def test_registry_holds_wespeakers_names() -> None:
-    resnets = ["resnet_small", *(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152, 221, 293))]
-    ecapas = ["ECAPA_TDNN_c512", "ECAPA_TDNN_c1024", "ECAPA_TDNN_GLOB_c512", "ECAPA_TDNN_GLOB_c1024"]
-    assert MODELS.names() == [*resnets, *ecapas, "XVEC"]
-
-
-def test_unknown_model_lists_the_known_ones() -> None:
-    with pytest.raises(
-        UserError, match=r"unknown model 'Resnet34'; did you mean 'ResNet34'.* known: .*ResNet293.*XVEC"
-    ):
-        build_model("Resnet34", {})
-
-
-def test_unknown_option_lists_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"model ResNet34 has no option 'embed_dims'.* known: .*feat_dim, embed_dim"):
-        build_model("ResNet34", {"embed_dims": 256})
-
-
-def test_defaults_are_wespeakers() -> None:
-    assert MODELS.resolve("ResNet34", {}) == {
-        "m_channels": 32,
-        "feat_dim": 80,
-        "embed_dim": 256,
-        "pooling_func": "TSTP",
-        "two_emb_layer": False,
-        "emb_bn": False,
-    }
-    assert MODELS.resolve("ECAPA_TDNN_GLOB_c512", {})["embed_dim"] == 192
-    assert MODELS.resolve("XVEC", {})["embed_dim"] == 512
-    assert MODELS.resolve("resnet_small", {})["embed_dim"] == 128
 
 
 def test_one_embedding_an_utterance(model: Encoder) -> None:
