@@ -1,11 +1,11 @@
 package SvCluster;
 
-# What queue.pl and slurm.pl have in common: the submission of jobs as arrays, the wait for the marks that tasks leave
-# (run_task.pl), retries, and the end of the tasks with the submitter. SvClusterConfig.pm reads the configuration,
-# SvScheduler.pm asks the scheduler.
+# The common part of queue.pl and slurm.pl: submit jobs as arrays, wait for the marks that tasks leave (run_task.pl),
+# retry, and end the tasks when the submitter ends. SvClusterConfig.pm reads the configuration, SvScheduler.pm asks the
+# scheduler.
 #
-# A task's mark alone says how it ended. The scheduler is asked now and then which tasks it still knows: one that it
-# does not know and that has left no mark was killed.
+# Only its mark says how a task ended. Now and then the scheduler is asked which tasks it still knows; a task that it
+# does not know and that left no mark was killed.
 
 use strict;
 use warnings;
@@ -21,12 +21,12 @@ use SvScheduler;
 use SvSpool;
 
 my $me = basename($0);
-my $dead_seconds = 900;      # without a sign of life, the submitter on another machine is taken for dead
-my $killed_seconds = 2;      # from a task's end to its mark, where the scheduler says that it was killed
+my $dead_seconds = 900;      # a submitter on another machine that gives no sign of life for so long is dead
+my $killed_seconds = 2;      # how long after its end the mark of a task may come that the scheduler calls killed
 my $longest_nap = 1;
 my $longest_silence = 15;    # between two questions to the scheduler
 
-# What the node, the scheduler or the terminal sets; all other variables are the submitter's.
+# Variables that the node, the scheduler or the terminal sets; jobs get all others from the submitter.
 my $not_carried = qr/^(?:
     SLURM.* | SGE_.* | PE(?:_HOSTFILE)? | NSLOTS | NQUEUES | NHOSTS | JOB_.* | QUEUE | RESTARTED | REQUEST | REQNAME
     | ARC | TMPDIR | TMP | TEMP | HOSTNAME | HOST | HOSTTYPE | PWD | OLDPWD | SHLVL | _ | TERM | DISPLAY | XAUTHORITY
@@ -40,7 +40,7 @@ sub note {
     print STDERR "$me: $kind: $what\n";
 }
 
-# Make the folder of a call, the only one of its name; what a dead submitter has left there is ended and removed.
+# Make the folder of a call. If a dead submitter left one of that name, end its jobs and remove it.
 sub make_spool {
     my ($scheduler, $call) = @_;
     my $name = basename($call->{log}) =~ s/\.log$//r;
@@ -58,7 +58,7 @@ sub make_spool {
         $!{EEXIST} or die "$spool: cannot make: $!\n";
         remove_stale($scheduler, $spool) if $try == 1;
     }
-    die "$spool: cannot be removed; remove it\n";
+    die "$spool: cannot be removed; remove it by hand\n";
 }
 
 sub remove_stale {
@@ -87,9 +87,9 @@ sub write_call {
     SvSpool::must_write("$spool/jobs", map { SvSpool::write_words($_->{id}, $_->{log}, @{$_->{command}}) } @$jobs);
 }
 
-# The state of a call.
-#   jobs      all of them, in order: {id, log, command, runs, status ($?), reason}
-#   waiting   those to be submitted
+# Return the state of a call:
+#   jobs      all jobs, in order: {id, log, command, runs, status ($?), reason}
+#   waiting   jobs to be submitted
 #   arrays    submitted and not yet ended: {job_id, folder, tasks => {index => job}, missing => {index => since when}}
 sub new_state {
     my ($scheduler, $call, $config) = @_;
@@ -99,8 +99,8 @@ sub new_state {
     return \%state;
 }
 
-# Submit what waits, as arrays of the size that the scheduler takes; with --max-jobs-run, as many as there is room for
-# beside an array that is not at its end.
+# Submit the waiting jobs, in arrays no larger than the scheduler accepts; with --max-jobs-run, no more than fit beside
+# the tasks that have not ended.
 sub submit_waiting {
     my ($state) = @_;
     my $limit = $state->{options}{'max-jobs-run'};
@@ -131,7 +131,7 @@ sub job_script {
     return "#!/bin/bash\n[ -x $perl ] && exec $perl $words\nexec perl $words\n";
 }
 
-# The id that the scheduler gives an array; waits for a scheduler that does not answer.
+# Submit an array and return its id; wait if the scheduler does not answer.
 sub submit {
     my ($state, $folder, $count) = @_;
     my ($scheduler, $options) = @$state{qw(scheduler options)};
@@ -145,13 +145,13 @@ sub submit {
         if ($known && $said !~ /timed out|try again/i) {
             die "$command[0] refuses the job: " . SvScheduler::one_line($said) . " (it was: @command)\n";
         }
-        die "$command[0] can not submit: " . SvScheduler::one_line($said) . "\n" if time >= $give_up || $caught;
+        die "$command[0] cannot submit: " . SvScheduler::one_line($said) . "\n" if time >= $give_up || $caught;
         complain($state, $why // SvScheduler::one_line($said));
         nap(min(10, $options->{'scheduler-timeout'}));
     }
 }
 
-# Say that the scheduler does not answer, at once and then every ten minutes.
+# Warn that the scheduler does not answer, now and then every ten minutes.
 sub complain {
     my ($state, $why) = @_;
     return if ($state->{complained} // 0) > time - 600;
@@ -160,13 +160,13 @@ sub complain {
             . '); running jobs go on, and it is asked again for ' . $state->{options}{'scheduler-timeout'} . ' s');
 }
 
-# Sleep; a signal ends it.
+# Sleep, until a signal comes.
 sub nap {
     my ($seconds) = @_;
     select undef, undef, undef, $seconds if !$caught;
 }
 
-# Take up the marks of tasks that have ended; how many.
+# Read the marks of tasks that have ended, and return how many.
 sub read_marks {
     my ($state) = @_;
     my $count = 0;
@@ -185,7 +185,7 @@ sub read_marks {
     return $count;
 }
 
-# Is all that a task wrote into its log to be seen here? A shared filesystem may be late.
+# Return whether the whole log of a task is visible here; a shared filesystem may be late.
 sub has_log {
     my ($state, $array, $index, $job, $size) = @_;
     return 1 if (-s $job->{log} // -1) >= $size;
@@ -196,7 +196,7 @@ sub has_log {
     return 0;
 }
 
-# Note how a task has ended: $status is $? of its command, or, where that is not known, undef and $reason says why.
+# Record how a task ended: $status is $? of its command, or undef if that is not known; $reason then says why.
 sub end_task {
     my ($state, $array, $index, $status, $reason) = @_;
     my $job = delete $array->{tasks}{$index};
@@ -210,7 +210,7 @@ sub end_task {
     }
 }
 
-# Ask the scheduler for its tasks, and give up those that it does not know.
+# Ask the scheduler for its tasks, and give up the tasks that it does not know.
 sub find_lost {
     my ($state) = @_;
     my ($scheduler, $options) = @$state{qw(scheduler options)};
@@ -234,7 +234,7 @@ sub find_lost {
     }
 }
 
-# This machine's cache of a shared folder is renewed, and others see that the submitter lives.
+# Renew this machine's cache of the shared folders, and show others that the submitter lives.
 sub touch {
     my ($state) = @_;
     utime undef, undef, "$state->{spool}/owner";
@@ -244,7 +244,7 @@ sub touch {
     }
 }
 
-# A task that is known, with {hopeless => why, or '?'} or {waits => why} if the scheduler says so.
+# Handle a task in the queue, which has {hopeless => why, or '?'} or {waits => why} if the scheduler says so.
 sub look_at {
     my ($state, $array, $index, $task) = @_;
     delete $array->{missing}{$index};
@@ -257,7 +257,7 @@ sub look_at {
     }
 }
 
-# A task that is not known has been killed if its mark does not come.
+# Handle a task that has left the queue: if its mark does not come, it was killed.
 sub miss {
     my ($state, $array, $index) = @_;
     my $since = $array->{missing}{$index} //= time;
@@ -270,7 +270,7 @@ sub miss {
     end_task($state, $array, $index, $killed ? 9 : undef, $reason);
 }
 
-# Run a call to its end; the exit status.
+# Run a call to its end, and return the exit status.
 sub run {
     my ($scheduler, @argv) = @_;
     if (@argv && $argv[0] eq '--print-config') {
@@ -326,17 +326,17 @@ sub wait_for_all {
     }
 }
 
-# End the jobs that one which has failed was to run together with.
+# End the other jobs of a call in which one has failed and all need each other.
 sub end_all {
     my ($state) = @_;
     my @job_ids = map { $_->{job_id} } @{$state->{arrays}};
     SvScheduler::cancel($state->{scheduler}, @job_ids)
-        or die "cannot end the jobs @job_ids, which need one that has failed\n";
+        or die "cannot end the jobs @job_ids, which need a job that has failed\n";
     $_->{tasks} = {} for @{$state->{arrays}};
     $state->{waiting} = [];
 }
 
-# After an error: end what was submitted, if the scheduler answers.
+# End the submitted jobs after an error, if the scheduler answers.
 sub give_up {
     my ($state) = @_;
     my @job_ids = map { $_->{job_id} } @{$state->{arrays}};
@@ -348,7 +348,7 @@ sub give_up {
     print $watchdog map { "-$_\n" } @job_ids if $watchdog;
 }
 
-# After a signal: take the jobs away, and die of it.
+# End the submitted jobs after a signal, and die of it.
 sub stop {
     my ($state) = @_;
     my @job_ids = map { $_->{job_id} } @{$state->{arrays}};

@@ -1,6 +1,7 @@
 package SvClusterConfig;
 
-# What the options of queue.pl and slurm.pl become: a configuration in the syntax of Kaldi's conf/queue.conf.
+# Turn options of queue.pl and slurm.pl into options of the scheduler, by a configuration in the syntax of Kaldi's
+# conf/queue.conf.
 
 use strict;
 use warnings;
@@ -11,7 +12,7 @@ use SvJobs;
 
 my $me = basename($0);
 
-# Options of the submitters themselves, which a configuration may give defaults, too.
+# Options of the submitters themselves; a configuration may change their defaults.
 my %own = ('max-jobs-run' => undef, 'max-retries' => 0, 'fs-delay' => 60, 'scheduler-timeout' => 3600);
 
 # Read a configuration: {command => [words], defaults => {name => value}, options => {name => {value => [words]}}}.
@@ -24,7 +25,7 @@ sub parse_config {
         next if $line !~ /\S/;
         my ($key, $rest) = $line =~ /^\s*(\S+)\s*(.*?)\s*$/;
         my @words = shellwords($rest);
-        @words || !length $rest or SvJobs::refuse("$where:$number: quotes that do not end: $line");
+        @words || !length $rest or SvJobs::refuse("$where:$number: a quote does not end: $line");
         if ($key eq 'command' && @words) {
             $config{command} = \@words;
         } elsif ($key eq 'default' && @words == 1 && $words[0] =~ /^([\w-]+)=(.*)$/) {
@@ -40,7 +41,8 @@ sub parse_config {
     return \%config;
 }
 
-# That of --config FILE, else of the site (conf/queue.conf of the repository), else the built-in one.
+# Return the configuration of --config FILE, else of the site (conf/queue.conf in the repository), else the built-in
+# one.
 sub find_config {
     my ($scheduler, $given) = @_;
     my $site = "$FindBin::RealBin/../conf/" . $me =~ s/\.pl$/.conf/r;
@@ -51,7 +53,7 @@ sub find_config {
     return parse_config(<$in> // '', $file);
 }
 
-# Give options the configuration's defaults; the names of all that can be given.
+# Set the configuration's defaults in the options, and return the names of all known options.
 sub apply_defaults {
     my ($config, $options) = @_;
     my $defaults = {%own, %{$config->{defaults} // {}}};
@@ -64,7 +66,7 @@ sub apply_defaults {
     return (keys %own, keys %{$config->{options}});
 }
 
-# The submission command with its options.
+# Return the submission command with its options.
 sub submit_words {
     my ($config, $call) = @_;
     my ($options, @words) = ($call->{options}, @{$config->{command}});

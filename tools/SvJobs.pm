@@ -1,11 +1,11 @@
 package SvJobs;
 
-# What run.pl, queue.pl and slurm.pl have in common: Kaldi's calling convention
+# The common part of run.pl, queue.pl and slurm.pl: Kaldi's calling convention
 #
 #   run.pl [options] [JOB=1:40] log-file command [arguments]
 #
 # the quoting of the command, its execution, the first and last lines of a log, the report on failed jobs, and the
-# process that cleans up after a submitter that was killed. SvCluster.pm has what only queue.pl and slurm.pl share.
+# process that cleans up after a submitter that was killed. SvCluster.pm has what only queue.pl and slurm.pl need.
 
 use strict;
 use warnings;
@@ -29,11 +29,11 @@ my @common = qw(--mem --gpu --num-threads --time --max-jobs-run --max-retries --
     --partition --account --qos --nodelist --exclude --hostname);
 my %num_values = ('-V' => 0, '-cwd' => 0, '-pe' => 2);    # the scheduler's own, such as -hold_jid 12, take one value
 
-# Arguments that are the shell's when they stand alone, as with Kaldi: run.pl x.log cat a \| sort \> b
+# Arguments that are shell operators when they stand alone, as in Kaldi: run.pl x.log cat a \| sort \> b
 my %operators = map { $_ => 1 } ('|', '|&', '||', '&&', ';', qw(> >> < 2> 2>> 2>&1 >&2 1>&2 &> &>>));
 my %starts_command = map { $_ => 1 } ('|', '|&', '||', '&&', ';');
 
-# One line on stderr, exit status 2.
+# Print one line to stderr and exit with status 2.
 sub refuse {
     my ($what) = @_;
     print STDERR "$me: error: $what\n";
@@ -54,7 +54,7 @@ END
     exit $status;
 }
 
-# Take the options off @$argv: --name into options (name => value), the scheduler's own, as they are, into pass.
+# Move options from @$argv to the call: --name to options (name => value), the scheduler's own to pass, unchanged.
 sub take_options {
     my ($argv, $call) = @_;
     while (@$argv && $argv->[0] =~ /^-./) {
@@ -83,9 +83,9 @@ sub take_range {
     shift @$argv;
 }
 
-# The call as a hash: options (name => value), pass (the scheduler's own options, as words), job_name (undef: one job
-# without a number), first, last, and log and command (a list of words), in which job_name is not yet replaced: see
-# job_of. $configure, if given, is called with the options and returns names of further ones that are known.
+# Return the call as a hash: options (name => value), pass (the scheduler's own options, as words), job_name (undef: one
+# job without a number), first, last, and log and command (a list of words), in which job_of replaces job_name.
+# $configure, if given, is called with the options and returns the names of further known options.
 sub parse_command_line {
     my ($argv, $configure) = @_;
     my @argv = @$argv;
@@ -116,7 +116,7 @@ sub parse_command_line {
     return \%call;
 }
 
-# Log and command of job $id of a call.
+# Return job $id of a call: its log and command.
 sub job_of {
     my ($call, $id) = @_;
     my ($log, @command) = ($call->{log}, @{$call->{command}});
@@ -126,7 +126,7 @@ sub job_of {
     return {id => $id, log => $log, command => \@command};
 }
 
-# A word that bash reads back as exactly these bytes.
+# Quote a word so that bash reads exactly these bytes.
 sub shell_quote {
     my ($word) = @_;
     return $word if $word =~ m{^[\w\@%+=:,./-]+$}a;
@@ -139,7 +139,7 @@ sub shell_quote {
     return "'$word'";
 }
 
-# The command as one line for bash: operators and leading VAR=value bare, all else quoted.
+# Return the command as one line for bash: operators and leading VAR=value as they are, all else quoted.
 sub shell_line {
     my ($at_start, @line) = (1);
     for my $word (@_) {
@@ -156,14 +156,14 @@ sub shell_line {
     return join ' ', @line;
 }
 
-# Can the command only be run by bash, or be executed as it stands?
+# Return whether only bash can run the command; else it is executed directly.
 sub needs_shell {
     return $_[0] =~ /^[A-Za-z_]\w*=/ || grep { $operators{$_} } @_;
 }
 
 sub now { return strftime('%a %b %e %H:%M:%S %Z %Y', localtime) }
 
-# Replace this process by a job's command, with its log for output and nothing to read.
+# Replace this process by a job's command, with output to its log and an empty stdin.
 sub become_command {
     my ($job) = @_;
     $SIG{$_} = 'DEFAULT' for grep { ref $SIG{$_} } qw(INT TERM HUP USR1 USR2 XCPU CHLD PIPE);
@@ -179,7 +179,7 @@ sub become_command {
     POSIX::_exit($code);
 }
 
-# Begin the log of a job, or ($again) go on in that of an earlier run; dies with a message if it cannot be written.
+# Begin the log of a job, or append to that of an earlier run ($again); die with a message if it cannot be written.
 sub log_header {
     my ($log, $command, $again) = @_;
     make_path(dirname($log), {error => \my $failed});
@@ -189,7 +189,7 @@ sub log_header {
     close $out or die "$log: cannot write: $!\n";
 }
 
-# End it; $status is $? of the job. True if the lines were written.
+# End the log of a job, whose $? is $status; return whether the lines were written.
 sub log_footer {
     my ($log, $status, $seconds, $threads) = @_;
     my $code = exit_code($status);
@@ -201,7 +201,7 @@ sub log_footer {
     return close $out;
 }
 
-# As a shell has it: 128 + N for signal N.
+# Return the exit code as a shell has it: 128 + N for signal N.
 sub exit_code {
     my ($status) = @_;
     return $status & 127 ? 128 + ($status & 127) : $status >> 8;
@@ -220,7 +220,7 @@ sub describe_status {
     return "code $code: killed by signal " . describe_signal($code - 128);
 }
 
-# The last lines that the command itself has written to a log, in its last run.
+# Return the last lines that the command itself wrote to a log, in its last run.
 sub log_tail {
     my ($log) = @_;
     open my $in, '<', $log or return "(cannot be read: $!)";
@@ -232,8 +232,8 @@ sub log_tail {
     return @lines > $tail_lines ? @lines[-$tail_lines .. -1] : @lines;
 }
 
-# Say on stderr that jobs failed, and why the first did. @failed: hashes with id, log, status ($?), in the order of id;
-# reason, if given, instead of the status and the log.
+# Say on stderr that jobs failed, and why the first did. @failed: hashes with id, log and status ($?), in the order of
+# id; a reason replaces status and log.
 sub report_failures {
     my ($call, @failed) = @_;
     my $first = $failed[0];
@@ -247,13 +247,13 @@ sub report_failures {
     print STDERR "  $_\n" for @tail;
 }
 
-# The highest exit status of failed jobs; 1 for one that has none.
+# Return the highest exit status of failed jobs; a job without one counts as 1.
 sub worst_status {
     return max map { $_->{status} ? exit_code($_->{status}) : 1 } @_;
 }
 
-# Start a process that outlives this one. Print "+name\n" and "-name\n" to the handle returned: should this process end,
-# even by SIGKILL, $clean_up is called with the names that were added and not taken away.
+# Start a process that outlives this one, and return a handle. Print "+name\n" and "-name\n" to it: when this process
+# ends, even by SIGKILL, $clean_up is called with the names that were added and not removed.
 sub watch {
     my ($clean_up) = @_;
     pipe my $in, my $out or die "cannot make a pipe: $!\n";

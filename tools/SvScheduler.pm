@@ -1,6 +1,6 @@
 package SvScheduler;
 
-# The commands of a scheduler, which may be late, silent or gone.
+# Call the commands of a scheduler, which may answer late or not at all.
 
 use strict;
 use warnings;
@@ -9,7 +9,7 @@ use POSIX qw(setpgid);
 
 my $answer_seconds = 60;    # the longest wait for an answer
 
-# Run a command; its exit status (-1: no answer in time) and all that it says.
+# Run a command; return its exit status (-1: no answer in time) and its output.
 sub ask {
     my @command = @_;
     pipe my $in, my $out or die "cannot make a pipe: $!\n";
@@ -38,14 +38,15 @@ sub ask {
     return $late ? (-1, "no answer in $answer_seconds seconds") : ($? & 127 ? 128 : $? >> 8, $said);
 }
 
-# What a command said, as one line.
+# Return the output of a command as one line.
 sub one_line {
     my ($said) = @_;
     $said = join ' ', split ' ', $said;
-    return length $said ? substr($said, 0, 500) : 'it says nothing';
+    return length $said ? substr($said, 0, 500) : 'it printed nothing';
 }
 
-# Ask from within a folder, which becomes the scheduler's working folder: any name will do for it.
+# Run a command in a folder, which becomes the job's working folder; a folder given as an option could not have any
+# name.
 sub ask_in {
     my ($folder, @command) = @_;
     my $cwd = getcwd();
@@ -56,7 +57,7 @@ sub ask_in {
     return @answer;
 }
 
-# Are the jobs no more in the queue? They are taken out of it, and waited for.
+# Remove jobs from the queue, wait, and return whether they are gone.
 sub cancel {
     my ($scheduler, @job_ids) = @_;
     return 1 if !@job_ids;

@@ -1,6 +1,6 @@
 package SvSpool;
 
-# The files by which queue.pl or slurm.pl and the tasks that it has submitted speak with each other.
+# The files through which queue.pl or slurm.pl and the tasks that it submitted communicate.
 #
 # <folder of the log>/q/<name>/    exists while the call runs
 #     owner                        host, process and start time of the submitter; renewed as a sign of life
@@ -13,7 +13,7 @@ use strict;
 use warnings;
 use Cwd qw(getcwd);
 
-# A list of words as a line of a file, and back.
+# Turn a list of words into a line of a file, and back.
 sub write_words {
     return join("\t", map { s/([%\t\n])/sprintf '%%%02X', ord $1/ger } @_) . "\n";
 }
@@ -30,7 +30,7 @@ sub read_lines {
     return <$in>;
 }
 
-# Write a file whole or not at all; false if that fails.
+# Write a file whole or not at all; return whether it was written.
 sub write_file {
     my ($file, @lines) = @_;
     open my $out, '>', "$file.tmp" or return 0;
@@ -43,7 +43,7 @@ sub must_write {
     write_file(@_) or die "$file: cannot write: $!\n";
 }
 
-# When a process was started, in ticks since the machine was; nothing if there is no such process.
+# Return when a process started, in ticks since boot; '' if there is no such process.
 sub start_time {
     my ($stat) = read_lines("/proc/$_[0]/stat");
     return $stat ? (split ' ', $stat =~ s/^.*\)//sr)[19] : '';
@@ -55,7 +55,7 @@ sub glob_files {
     return map { "$folder/$_/$file" } grep { $_ =~ $pattern } readdir $dir;
 }
 
-# A folder from the root, by the name the user knows it by: that of an automounter works on all machines.
+# Return the absolute path of a folder, by the name in PWD if it is right: an automounter's name works on all machines.
 sub absolute {
     my ($folder) = @_;
     my $cwd = getcwd();

@@ -1,9 +1,10 @@
 #!/usr/bin/env perl
-# The checks of validate_data_dir.sh, which calls this; all files are read line by line and none is held in memory.
+# Check a data dir for validate_data_dir.sh; files are read line by line, and none is held in memory.
 #
 #   check_data_dir.pl <data-dir> <name in messages> no_feats=true|false ...          (options of validate_data_dir.sh)
 #
-# One line on stderr and exit status 1 at the first fault. Lines are compared as bytes, as LC_ALL=C sort does.
+# Prints one line to stderr and exits with status 1 at the first fault. Lines are compared as bytes, as LC_ALL=C sort
+# does.
 
 use strict;
 use warnings;
@@ -16,7 +17,7 @@ my $fix = "run tools/fix_data_dir.sh $shown";
 my $plain_id = qr{(?![/.]|\S*/\.)[\w\@%+=:,./~^#-]{1,1000}}a;
 my $plain_line = qr{^($plain_id)[ \t]+([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)\n$};
 
-# What stands behind the id: a check that returns what is wrong, or nothing.
+# Checks of the value after the id; each returns what is wrong, or nothing.
 my %check_value = (
     'utt2spk' => sub { $_[0] =~ /^$plain_id$/o ? undef : check_columns(1, @_) // check_id(@_) },
     'wav.scp' => sub { $_[0] =~ /^\s*\|\s*$/ ? 'a pipe without a command' : undef },
@@ -98,8 +99,8 @@ sub check_segment {
     return check_id($recording);
 }
 
-# A table as an iterator: each call gives (id, value, line number), checked; nothing at the end. With `plain`, for
-# a file that is known to be right, nothing is checked.
+# Return an iterator over a table: each call returns (id, value, line number), checked; nothing at the end. With
+# `plain`, for a file that was checked before, nothing is checked.
 sub rows {
     my ($file, %how) = @_;
     open my $in, '<', "$dir/$file" or fault($file, 0, "cannot be read: $!");
@@ -159,7 +160,7 @@ sub check_utt2spk {
     }
 }
 
-# spk2utt must say the same as utt2spk, in any order within a line.
+# Check that spk2utt says the same as utt2spk, in any order within a line.
 sub check_spk2utt {
     my $next = rows('spk2utt');
     1 while $next->();
@@ -188,8 +189,8 @@ sub check_spk2utt {
     }
 }
 
-# Check all rows of a table, and its ids against those of `known`, an iterator over a table that is right. Unless
-# `partial`, all of these must be there.
+# Check all rows of a table, and its ids against those of `known`, an iterator over a correct table. Unless `partial`,
+# the table must have all of these ids.
 sub check_against {
     my ($file, $known, $known_name, $what, $partial) = @_;
     my $next = rows($file);
@@ -214,7 +215,7 @@ sub check_against {
             . "make it whole, or $fix to leave out what is not in all files");
 }
 
-# Recordings of segments and of wav.scp must be the same.
+# Check that segments and wav.scp have the same recordings.
 sub check_recordings {
     my $command = 'set -o pipefail; awk \'{ print $2 }\' "$0/segments" | sort -u';
     my $next = rows('wav.scp');
@@ -236,7 +237,7 @@ sub require_file {
     -f _ or fault($file, 0, 'is not a file');
 }
 
-# Files of the data dir whose whole name matches.
+# Return the files of the data dir whose whole name matches.
 sub names {
     my ($pattern) = @_;
     opendir my $in, $dir or die "$dir cannot be read: $!\n";
@@ -253,7 +254,7 @@ check_spk2utt();
 my $has_segments = -e "$dir/segments";
 my @per_utt = ('feats.scp', 'vad.scp', 'segments', ($flag{no_text} ? () : 'text'), ($has_segments ? () : 'wav.scp'));
 for my $file (names(join '|', @per_utt, '(?!utt2spk$)utt2\w+')) {
-    my $partial = $file =~ /^utt2(?!num_frames|dur|uniq|lang)/;    # others than Kaldi's may know some utterances only
+    my $partial = $file =~ /^utt2(?!num_frames|dur|uniq|lang)/;    # files that Kaldi does not know may lack utterances
     check_against($file, rows('utt2spk', plain => 1), 'utt2spk', 'utterance', $partial);
 }
 check_recordings() if $has_segments && -e "$dir/wav.scp";

@@ -1,10 +1,10 @@
 #!/usr/bin/env perl
-# Wait for the end of a process, however it ends, and then end what it has left running on this machine.
+# Wait until a process has ended, even by SIGKILL; then end what it has left running on this machine.
 #
-#   end_orphans.pl <pid> <start>       start: of the process, in ticks since the machine was started
+#   end_orphans.pl <pid> <start>       start: when the process started, in ticks since boot
 #
-# What it has left is known by SV_GUARDED=<pid>.<start> in the environment: SIGTERM, and SIGKILL 5 seconds later for what
-# is still there. queue.pl and slurm.pl take as long as they need, to take their jobs out of the queue.
+# Its processes have SV_GUARDED=<pid>.<start> in the environment. They get SIGTERM, and SIGKILL 5 seconds later; but
+# queue.pl and slurm.pl may take as long as they need to remove their jobs from the queue.
 
 use strict;
 use warnings;
@@ -15,7 +15,7 @@ use SvSpool;
 my ($pid, $start) = @ARGV;
 my $grace_seconds = 5;
 
-# Processes that were started under the mark, by their ids, with their command lines.
+# Return the processes with this mark: {id => command line}.
 sub left_behind {
     my %left;
     opendir my $dir, '/proc' or return;

@@ -3,8 +3,8 @@
 #
 #   filter_scp.pl [--exclude] [-f <field>] <id-list> [<in.scp>] > out.scp          (stdin without <in.scp>)
 #
-# --exclude keeps the others; -f 2 looks at the second column. Two files sorted by the id (LC_ALL=C) are merged without
-# being held in memory; in any other case the list is held.
+# --exclude keeps the other lines; -f 2 looks at the second column. Two files sorted by the id (LC_ALL=C) are merged
+# without being held in memory; in any other case the list is held.
 
 use strict;
 use warnings;
@@ -44,7 +44,7 @@ sub usage {
     exit 2;
 }
 
-# Is it a file that can be read twice, with its first column in ascending order?
+# Return whether this is a file that can be read twice, with its first column in ascending order.
 sub is_sorted {
     my ($file) = @_;
     return 0 unless -f $file;

@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# One script at a time in a folder, and nothing left behind by one that is killed; source this after parse_options.sh.
+# Let one script at a time work in a folder, and leave no process behind; source this after parse_options.sh.
 #
-#   hold_lock <file> <what> [wait]     "hold_lock data/.lock 'data is being prepared'": hold the lock until this script,
-#                                      and all that it started, are gone; stop if another one holds it, or wait for it
-#   release_lock <file>                before that
+#   hold_lock <file> <what> [wait]     "hold_lock data/.lock 'data is being prepared'": hold the lock until this script
+#                                      and all that it started have ended; if another script holds it, stop, or wait
+#   release_lock <file>                release it before that
 #
-# sv/jobs/lock.py, which is the same lock in Python, tells of the note in the file and of how a dead holder is known.
-# By sourcing this, all that the script starts from then on ends with it, even if that is by SIGKILL.
+# sv/jobs/lock.py is the same lock in Python, and explains the note in the file and how a dead holder is recognized.
+# Whatever the script starts after sourcing this ends with it, even if SIGKILL ends the script.
 
 declare -A _lock_fds=()
 
@@ -17,12 +17,12 @@ _process_start() { # <pid>
   printf '%s' "${words[19]}"
 }
 
-_describe_holder() { # <file>: into _holder, and into _patience for how many seconds it is waited for
+_describe_holder() { # <file>: set _holder, and _patience: how many seconds to wait for it
   local host='' pid='' start day clock command
   read -r host pid start day clock command <"$1" || true
   _holder="process $pid on $host since $day $clock ($command)"
   _patience=0
-  if [ -z "$pid" ]; then # it is being written
+  if [ -z "$pid" ]; then # the note is being written
     _holder="another process" _patience=30
   elif [ "$host" != "$(uname -n)" ]; then
     _patience=120
@@ -50,7 +50,7 @@ hold_lock() { # <file> <what> [wait]
     sleep 0.2
   done
   if [ "$status" != 0 ]; then
-    say "warning: $1 cannot be locked (above); two runs in one folder would not be noticed"
+    say "warning: $1 cannot be locked (see above); a second run in this folder would not be noticed"
   fi
   _lock_fds[$1]=$fd
   printf '%s %s %s %(%F %T)T %s\n' "$(uname -n)" "$$" "$(_process_start "$$")" -1 "$0" >"$1"
@@ -64,7 +64,7 @@ release_lock() { # <file>
   fi
 }
 
-if [ -z "${SV_GUARDED:-}" ]; then # else the script that called this one is guarded
+if [ -z "${SV_GUARDED:-}" ]; then # else the calling script is guarded already
   export SV_GUARDED
   SV_GUARDED=$$.$(_process_start "$$")
   setsid "$(dirname "${BASH_SOURCE[0]}")/end_orphans.pl" "${SV_GUARDED%.*}" "${SV_GUARDED#*.}" </dev/null >/dev/null 2>&1 &

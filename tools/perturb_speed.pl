@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Change the lines of one table for another speed, stdin to stdout; for perturb_data_dir_speed.sh.
+# Adapt one table to another speed, stdin to stdout; for perturb_data_dir_speed.sh.
 #
 #   perturb_speed.pl <factor> wav.scp|utt2dur|reco2dur|segments
 
@@ -19,7 +19,7 @@ sub quote {
     return "'" . $word =~ s/'/'\\''/gr . "'";
 }
 
-# The commands that Kaldi's tool of that name writes, for a pipe, for audio within an ark, and for a file.
+# Return the command that Kaldi's tool of that name writes for a pipe, for audio in an ark, or for a file.
 sub perturb_audio {
     my ($audio) = @_;
     my $sox = "-t wav - speed $factor |";
@@ -29,7 +29,7 @@ sub perturb_audio {
     return "sox -t $type " . quote($audio) . " $sox";
 }
 
-# Seconds, to the microsecond, zeros at the end included: they tell sv.audio.durations how exact a duration is.
+# Return seconds with six decimals; trailing zeros tell sv.audio.durations how exact a duration is.
 sub divide {
     my ($time) = @_;
     return sprintf('%.6f', $time / $factor);

@@ -3,9 +3,9 @@
 #
 #   queue.pl [options] [JOB=1:40] log-file command [arguments]       (queue.pl --help tells more)
 #
-# A site's options stand in conf/queue.conf, or in --config FILE, in the syntax of Kaldi's; queue.pl --print-config
-# prints the built-in one. See docs/cluster.md. Exit status: 0 if all ended with 0; else the highest of theirs, with the
-# first failing log and its last lines on stderr.
+# A site's options are in conf/queue.conf or --config FILE, in Kaldi's syntax; queue.pl --print-config prints the
+# built-in ones. See docs/cluster.md. Exit status: 0 if all jobs ended with 0, else the highest one; the first failing
+# log is then named on stderr, with its last lines.
 
 use strict;
 use warnings;
@@ -17,7 +17,7 @@ use SvScheduler;
 my $config = <<'END';
 # What queue.pl does with its options; copy this to conf/queue.conf and change it there.
 command qsub -w e -S /bin/bash  # -w e: refuse what can never run
-option mem=* -l ram_free=$0  # a consumable; -w e knows nothing of a load value such as mem_free
+option mem=* -l ram_free=$0  # a consumable; -w e does not know load values such as mem_free
 option mem=0
 option num_threads=* -pe smp $0
 option num_threads=1
@@ -34,7 +34,7 @@ sub submit {
         defined $at_a_time ? ('-tc', $at_a_time) : (), 'run.sh');
 }
 
-# Tasks that the queue knows: {"<job>.<index>" => {...}}; or undef and why there is no answer.
+# Return the tasks in the queue, {"<job>.<index>" => {...}}; or undef and why the scheduler did not answer.
 sub list {
     my %wanted = map { $_ => 1 } @_;
     my ($status, $said) = SvScheduler::ask('qstat', '-xml');
@@ -61,7 +61,7 @@ sub explain {
     return $said =~ /error reason\s+\d+:\s*(.*?)\s*$/m ? $1 : "it is in an error state (qstat -j $job_id)";
 }
 
-# Of a task that the queue does not know any more: was it killed, and what does the record say?
+# Return whether a task that has left the queue was killed, and what its record says.
 sub fate {
     my ($job_id, $index) = @_;
     my ($status, $said) = SvScheduler::ask('qacct', '-j', $job_id, '-t', $index);

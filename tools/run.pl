@@ -3,10 +3,10 @@
 #
 #   run.pl [options] [JOB=1:40] log-file command [arguments]       (run.pl --help tells more)
 #
-# As many run at a time as there are CPUs, or as --max-jobs-run says; options for clusters are accepted and ignored.
-# Exit status: 0 if all ended with 0; else the highest of theirs, with the first failing log and its last lines on
-# stderr. With --max-retries N, a job that failed is run up to N times more.
-# A job has its own process group, and that ends when run.pl does: by SIGINT, SIGTERM or SIGHUP, or even by SIGKILL.
+# As many jobs run at a time as there are CPUs, or as --max-jobs-run says; options for clusters are ignored. With
+# --max-retries N, a job that failed is run up to N times more. Exit status: 0 if all jobs ended with 0, else the
+# highest one; the first failing log is then named on stderr, with its last lines. Each job has its own process group,
+# which ends with run.pl, even if SIGKILL ends that.
 
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ my ($caught, $watchdog, $retries, $together, @waiting, %running);    # %running:
 pipe my $news, my $signalled or die "cannot make a pipe: $!\n";    # a byte for each signal
 $_->blocking(0) for $news, $signalled;
 
-# CPUs that this process may use.
+# Return the number of CPUs that this process may use.
 sub num_cpus {
     my $count = 0;
     if (open my $in, '<', '/proc/self/status') {
@@ -32,7 +32,7 @@ sub num_cpus {
     return $count || 4;
 }
 
-# End whole process groups: SIGTERM, and SIGKILL for what is left some seconds later.
+# End whole process groups: send SIGTERM, and SIGKILL some seconds later to what is left.
 sub end_groups {
     my @groups = @_;
     kill 'TERM', map { -$_ } @groups;
@@ -61,12 +61,12 @@ sub start {
         setpgid(0, 0);
         SvJobs::become_command($job);
     }
-    setpgid($pid, $pid);    # here too: whoever comes first
+    setpgid($pid, $pid);    # parent and child both do this, since either may come first
     print $watchdog "+$pid\n";
     $running{$pid} = $job;
 }
 
-# Take up the jobs that have ended; how many.
+# Handle the jobs that have ended, and return how many.
 sub reap {
     my $count = 0;
     while ((my $pid = waitpid -1, WNOHANG) > 0) {
@@ -89,7 +89,7 @@ sub reap {
     return $count;
 }
 
-# Sleep until a signal has come since the last call, or for so long.
+# Sleep until a signal comes, unless one came since the last call, for at most this long.
 sub wait_for_news {
     my ($seconds) = @_;
     vec(my $files = '', fileno $news, 1) = 1;

@@ -1,10 +1,10 @@
 #!/usr/bin/env perl
-# One task of an array that queue.pl or slurm.pl has submitted; runs on the node, called by the job script.
+# Run one task of an array that queue.pl or slurm.pl has submitted; the job script calls this on the node.
 #
 #   run_task.pl <folder of the call> <folder of the array>
 #
-# Runs the command in the submitter's folder and environment, with its log, and leaves a mark as its last act (the files
-# are told in SvSpool.pm). A warning of the scheduler, by any signal, reaches the command as SIGTERM.
+# Runs the command in the submitter's folder and environment, with its log, and writes a mark last (SvSpool.pm lists the
+# files). Any warning signal of the scheduler reaches the command as SIGTERM.
 
 use strict;
 use warnings;
@@ -13,7 +13,8 @@ use lib $FindBin::RealBin;
 use SvJobs;
 use SvSpool;
 
-# Task $index of this array is ours, unless the scheduler was given the array twice (its answer was lost).
+# Claim task $index of this array; exit if the scheduler got the array twice, since its answer was lost, and the other
+# one has claimed it.
 sub claim {
     my ($folder, $index) = @_;
     my $job_id = $ENV{SLURM_ARRAY_JOB_ID} // $ENV{JOB_ID} // '';
@@ -30,7 +31,7 @@ sub enter {
     my ($cwd, $umask, $threads) = SvSpool::read_words($call // die "$spool/call: cannot read: $!\n");
     chdir $cwd or die "$cwd: cannot enter: $!; is it on a filesystem that all machines share?\n";
     umask $umask;
-    delete @ENV{qw(SLURM_EXPORT_ENV SBATCH_EXPORT)};    # else what the job starts by srun gets no environment
+    delete @ENV{qw(SLURM_EXPORT_ENV SBATCH_EXPORT)};    # else srun starts processes without the environment
     for my $line (SvSpool::read_lines("$spool/environment")) {
         my ($name, $value) = SvSpool::read_words($line);
         $ENV{$name} = $value;
@@ -49,14 +50,14 @@ sub find_job {
     die "$spool/jobs: has no job $id\n";
 }
 
-# SIGTERM to all processes of this task but this one.
+# Send SIGTERM to all processes of this task except this one.
 sub end_others {
     my ($pid) = @_;
     local $SIG{TERM} = 'IGNORE';
     kill 'TERM', getpgrp == $$ ? -$$ : $pid;
 }
 
-# The command's $?, and why it could not be run, if so.
+# Run the command and return its $?, and why it could not be run, if so.
 sub run_command {
     my ($job, $again) = @_;
     eval { SvJobs::log_header($job->{log}, $job->{command}, $again); 1 } or return (256, $@ =~ s/\s+$//r);
@@ -82,6 +83,6 @@ if (!$reason && !SvJobs::log_footer($job->{log}, $status, time - $begin, $thread
 }
 SvSpool::write_file("$folder/mark.$index", SvSpool::write_words($status, -s $job->{log} // 0, $reason))
     or die "$folder/mark.$index: cannot write: $!\n";
-# To Grid Engine 99 means "run again" and 100 "hold".
+# Grid Engine takes 99 for "run again" and 100 for "hold".
 my $code = SvJobs::exit_code($status);
 exit($code < 99 ? $code : 1);

@@ -3,9 +3,9 @@
 #
 #   slurm.pl [options] [JOB=1:40] log-file command [arguments]       (slurm.pl --help tells more)
 #
-# A site's options stand in conf/slurm.conf, or in --config FILE, in the syntax of Kaldi's; slurm.pl --print-config
-# prints the built-in one. See docs/cluster.md. Exit status: 0 if all ended with 0; else the highest of theirs, with the
-# first failing log and its last lines on stderr.
+# A site's options are in conf/slurm.conf or --config FILE, in Kaldi's syntax; slurm.pl --print-config prints the
+# built-in ones. See docs/cluster.md. Exit status: 0 if all jobs ended with 0, else the highest one; the first failing
+# log is then named on stderr, with its last lines.
 
 use strict;
 use warnings;
@@ -33,7 +33,7 @@ option hostname=* --nodelist=$0
 option exclude=* --exclude=$0
 END
 
-# Why a task waits: as every task does now and then; or for ever. All else is told.
+# Reasons to wait that are usual, or hopeless. Any other reason is reported.
 my $usual = qr/^(None|Priority|Resources|JobArrayTaskLimit|Dependency|BeginTime|Cleaning|Prolog|Licenses|Reservation
     |QOS.*|Assoc.*|MaxJobs.*|WaitingForScheduling|NodeDown|Nodes_?required.*)$/xi;
 my $hopeless = qr/^(DependencyNeverSatisfied|BadConstraints|InvalidAccount|InvalidQOS|JobLaunchFailure
@@ -46,7 +46,7 @@ sub submit {
         "--array=1-$count$limit", 'run.sh');
 }
 
-# Tasks that the queue knows: {"<job>.<index>" => {...}}; or undef and why there is no answer.
+# Return the tasks in the queue, {"<job>.<index>" => {...}}; or undef and why the scheduler did not answer.
 sub list {
     my ($status, $said) = SvScheduler::ask('squeue', '-h', '-r', '-j', join(',', @_), '-o', '%F|%K|%T|%r');
     return {} if $status && $said =~ /Invalid job id/;
@@ -60,7 +60,7 @@ sub list {
     return \%known;
 }
 
-# Of a task that the queue does not know any more: was it killed, and what does the record say?
+# Return whether a task that has left the queue was killed, and what its record says.
 sub fate {
     my ($job_id, $index) = @_;
     my ($status, $said) = SvScheduler::ask('scontrol', '-o', 'show', 'job', "${job_id}_$index");

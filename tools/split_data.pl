@@ -3,8 +3,8 @@
 #
 #   split_data.pl <data-dir> <folder> <num-parts> spk|utt <file keyed by utterance>...
 #
-# Writes <folder>/<part>/<file>. Parts are successive utterances or, by spk, the utterances of successive speakers, as
-# equal in number as speakers allow. All tables are sorted by their ids; speakers are held in memory, lines are not.
+# Writes <folder>/<part>/<file>. A part has successive utterances or, with spk, all utterances of successive speakers,
+# in numbers as equal as that allows. All tables are sorted by their ids; only speakers are held in memory.
 
 use strict;
 use warnings;
@@ -21,7 +21,7 @@ sub open_table {
     return $in;
 }
 
-# A speaker goes to the part in which the middle one of its utterances falls, but every part gets at least one.
+# Put each speaker into the part where its middle utterance falls; every part gets at least one speaker.
 sub assign_speakers {
     my @speakers;
     my $in = open_table('spk2utt');
@@ -47,7 +47,7 @@ sub assign_speakers {
     }
 }
 
-# A writer of lines to the parts of one file; it holds a buffer a part, since there may be more parts than open files.
+# Return a writer of lines to the parts of one file. It has a buffer for each part, since not so many files can be open.
 sub part_writer {
     my ($file) = @_;
     my @buffer = ('') x ($num_parts + 1);
@@ -69,7 +69,7 @@ sub part_writer {
     };
 }
 
-# Each call gives the next (utterance, part).
+# Return an iterator: each call returns the next (utterance, part).
 sub parts_of_utts {
     my $in = open_table('utt2spk');
     return sub {

@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Turn "utt spk" lines into "spk utt1 utt2 ...": speakers, and the utterances of each, in the order they first come.
+# Turn "utt spk" lines into "spk utt1 utt2 ..." lines; speakers and their utterances keep the order of the input.
 #
 #   utt2spk_to_spk2utt.pl [utt2spk] > spk2utt          (reads stdin without a file; holds the ids in memory)
 

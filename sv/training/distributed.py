@@ -1,7 +1,7 @@
-"""One training in several processes: who is who, and what they share.
+"""Ranks of the processes of one training, and what they exchange.
 
-A process started by torchrun (or by `sv.training.launcher`, which is torchrun without its banners) finds RANK,
-WORLD_SIZE, LOCAL_RANK and the address in its environment. One without them is a world of one.
+`sv.training.launcher`, or torchrun, gives each process RANK, WORLD_SIZE, LOCAL_RANK and an address in its environment.
+A process without them is a world of one.
 """
 
 import os
@@ -21,7 +21,7 @@ TIMEOUT = timedelta(minutes=30)  # the first process may read a long list while 
 
 
 class PeersLost(UserError):
-    """Other processes of the training are gone: this one can only begin again, together with them."""
+    """Other processes of the training are gone; this one can only start again together with them."""
 
     exit_status = 75  # EX_TEMPFAIL
 
@@ -31,9 +31,9 @@ class World:
     """The processes of one training.
 
     Attributes:
-        rank: number of this process.
-        size: how many there are.
-        device: what this process computes on.
+        rank: number of this process, from 0.
+        size: number of processes.
+        device: where this process computes.
     """
 
     rank: int
@@ -49,19 +49,19 @@ class World:
             dist.barrier(device_ids=[self.device.index] if self.device.type == "cuda" else None)
 
     def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes, in place."""
+        """Sum a tensor over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
     def any_of(self, *flags: bool) -> list[bool]:
-        """For each flag whether it is set in any process."""
+        """Return for each flag whether it is set in any process."""
         if self.size == 1:
             return list(flags)
         return [count > 0 for count in self.sum(torch.tensor(flags, dtype=torch.float32, device=self.device)).tolist()]
 
     def gather(self, value: Any) -> list[Any]:
-        """A plain value of each process, in the order of ranks, in every process."""
+        """Return the values of all processes, by rank, in every process."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -69,31 +69,33 @@ class World:
         return values
 
     def broadcast_buffers(self, module: nn.Module) -> None:
-        """Give all processes the main one's buffers: the running statistics of batch norm."""
+        """Copy the buffers of rank 0, such as the running statistics of batch norm, to all processes."""
         if self.size > 1:
             for buffer in module.buffers():
                 dist.broadcast(buffer, src=0)
 
     def sync_batch_norm(self, module: nn.Module) -> None:
-        """Have its batch norms take the statistics of all processes' batches together.
+        """Make batch norm take its statistics over the batches of all processes.
 
         Raises:
-            UserError: on CPUs, where torch does not have this.
+            UserError: on CPUs, where torch cannot do this.
         """
         if self.device.type == "cpu":
             raise UserError(
-                "sync_bn: torch synchronizes batch norm between GPUs alone; leave it out (each process then "
+                "sync_bn: torch synchronizes batch norm between GPUs only; leave it out (each process then "
                 "normalizes by its own batch), or set freeze_batch_norm=true"
             )
         nn.SyncBatchNorm.convert_sync_batchnorm(module)
 
     def leave(self) -> None:
+        """Wait until all processes have finished, since rank 0 writes more than the others; then leave."""
         if self.size > 1:
+            self.barrier()
             dist.destroy_process_group()
 
 
 def join(*, use_gpu: bool) -> World:
-    """Join the other processes that the environment speaks of, if it does; NCCL on GPUs, gloo on CPUs."""
+    """Join the other processes named in the environment, if any, by NCCL on GPUs or gloo on CPUs."""
     size, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     device = torch.device("cpu")
     if use_gpu:
@@ -107,12 +109,12 @@ def join(*, use_gpu: bool) -> World:
 
 
 def is_started() -> bool:
-    """Whether this process is already one of several."""
+    """Return whether a launcher has started this process."""
     return "WORLD_SIZE" in os.environ
 
 
 def visible_gpus(gpus: str) -> list[str]:
-    """What CUDA_VISIBLE_DEVICES has to be for --gpus, whose numbers count those that are visible now.
+    """Return CUDA_VISIBLE_DEVICES for --gpus, whose numbers count the GPUs visible now.
 
     Raises:
         UserError: as `sv.embeddings.encoder.parse_gpus`.

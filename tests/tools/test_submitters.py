@@ -91,7 +91,7 @@ def test_built_in_configuration_can_be_printed_and_used(scheduler: Path, name: s
     [
         ("command a\nresource b\n", "", "x.conf:2: neither `command NAME ...`, `option NAME=VALUE ...` nor "),
         ("command a\noption mem -l x\n", "", "x.conf:2: neither"),
-        ('command a "b\n', "", 'x.conf:1: quotes that do not end: command a "b'),
+        ('command a "b\n', "", 'x.conf:1: a quote does not end: command a "b'),
         ("option mem=* -l $0\n", "", "x.conf has no line that begins with `command`"),
         (
             "command a\n",

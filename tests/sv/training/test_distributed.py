@@ -55,7 +55,7 @@ def test_a_world_of_one_needs_no_communication():
 
 
 def test_batch_norm_is_not_synchronized_on_cpus():
-    with pytest.raises(UserError, match="sync_bn: torch synchronizes batch norm between GPUs alone; leave it out"):
+    with pytest.raises(UserError, match="sync_bn: torch synchronizes batch norm between GPUs only; leave it out"):
         World(0, 2, torch.device("cpu")).sync_batch_norm(torch.nn.BatchNorm1d(2))
 
 
