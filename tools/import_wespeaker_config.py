@@ -12,10 +12,9 @@ e.g.: tools/import_wespeaker_config.py voxceleb_resnet34/config.yaml exp/theirs/
 import argparse
 from pathlib import Path
 
-import yaml
-
 from sv.config import save_config
 from sv.errors import UserError, log, run_step
+from sv.io import read_yaml
 from sv.training.wespeaker import import_config
 
 
@@ -24,24 +23,13 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("output", type=Path)
     args = parser.parse_args()
-    config, found = import_config(read(args.config), str(args.config))
+    if not args.config.is_file():
+        raise UserError(f"{args.config} does not exist; give a configuration of WeSpeaker's")
+    config, found = import_config(read_yaml(args.config), str(args.config))
     for key, why in found.left_out.items():
         log.info("left out: %s (%s)", key, why)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_config(config, args.output)
-
-
-def read(path: Path) -> dict[str, object]:
-    """The blocks of a YAML file."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give a configuration of WeSpeaker's")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
-    return tree
 
 
 if __name__ == "__main__":
