@@ -172,16 +172,12 @@ def keep_utts(source: Path, utts: list[str], dest: Path) -> None:
 def relabel(data_dir: Path, wrong: dict[str, str]) -> None:
     """Put wrong labels into a data dir, and the true ones beside them."""
     true = read_table(data_dir / "utt2spk")
-    write_table(data_dir / "utt2spk_true", true)
     labels = {utt: wrong.get(utt, spk) for utt, spk in true.items()}
-    write_table(data_dir / "utt2spk", labels)
-    spk2utt: dict[str, list[str]] = {}
-    for utt, spk in labels.items():
-        spk2utt.setdefault(spk, []).append(utt)
-    write_table(data_dir / "spk2utt", {spk: " ".join(utts) for spk, utts in spk2utt.items()})
+    DataDir.write(data_dir, {"utt2spk_true": true, "utt2spk": labels})
+    speakers = set(labels.values())
     for path in data_dir.glob("spk2*"):
-        if path.name != "spk2utt":  # one who has lost all utterances is no speaker any more
-            write_table(path, {spk: value for spk, value in read_table(path).items() if spk in spk2utt})
+        if path.name != "spk2utt":  # a speaker who has lost all utterances is left out
+            write_table(path, {spk: value for spk, value in read_table(path).items() if spk in speakers})
 
 
 def tool(name: str, *words: object) -> None:
