@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Look at, or write, the mark of a finished piece of work (see sv/jobs/done.py).
+"""Check or write the mark of finished work (see sv/jobs/done.py).
 
 Usage: tools/done.py check MARK [--options TEXT] [--inputs FILE ...] [--outputs FILE ...] [--verify true|false]
        tools/done.py write MARK [--options TEXT] [--inputs FILE ...] [--outputs FILE ...]
-`check` ends with status 0 if the work is done; else it says why not and ends with status 3.
+`check` exits with status 0 if the work is done; else it says why not and exits with status 3.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Make a configuration of ours from WeSpeaker's, so that a system of theirs can be trained on, fine-tuned or used here.
+"""Convert a configuration of WeSpeaker to ours, to continue, fine-tune or use a WeSpeaker system here.
 
-Reads   <config>, theirs: a file of conf/, or the config.yaml that their training left with the model.
-Writes  <output>, ours, with every key; what was left out, and why, on stderr.
+Reads   <config>: a file of WeSpeaker's conf/, or the config.yaml of one of its models.
+Writes  <output>: our configuration, with every key; keys that were left out, and why, go to stderr.
 
-Keys that ask for what there is not here, and unknown ones, are refused, all at once. Keys that are ours alone get their
-defaults: heldout_speakers sets some training speakers aside, where WeSpeaker trains on all of them (0).
+Unknown keys and keys for missing features are refused, all in one error. Keys that WeSpeaker lacks get our defaults:
+heldout_speakers sets some training speakers aside; 0 trains on all of them, as WeSpeaker does.
 e.g.: tools/import_wespeaker_config.py voxceleb_resnet34/config.yaml exp/theirs/config.yaml
 """
 

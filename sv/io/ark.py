@@ -40,7 +40,7 @@ _MAX_LOCATION = 1000  # characters of a path; an error that names a longer one i
 
 @dataclass(frozen=True)
 class ArkHeader:
-    """What precedes the numbers of one entry.
+    """Header of one entry: its form, its size, and where its numbers begin.
 
     Attributes:
         kind: FM, DM, FV, DV, CM, CM2 or CM3.
@@ -59,7 +59,7 @@ class ArkHeader:
 
     @property
     def end_offset(self) -> int:
-        """Where the entry ends in the file."""
+        """End of the entry in the file, in bytes."""
         column_headers = 8 * self.cols if self.kind == "CM" else 0
         return self.data_offset + self.rows * self.cols * _ITEM_BYTES[self.kind] + column_headers
 
@@ -68,7 +68,7 @@ def split_location(location: str, where: str = "scp") -> tuple[str, int]:
     """Split an scp value "path:offset" into path and offset; without an offset, that is 0.
 
     Raises:
-        UserError: a command, a range, or another thing that is no place in a file; `where` names the line.
+        UserError: it is a command or a range, or not "path:offset"; `where` names the line.
     """
     path, colon, offset = location.rpartition(":")
     if len(location) > _MAX_LOCATION:
@@ -107,7 +107,7 @@ def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHe
     minimum, span, rows, cols = fields if compressed else (0.0, 0.0, *(1, *fields[1::2])[-2:])
     header = ArkHeader(kind, rows, cols, offset + start + struct.calcsize(layout), minimum, span)
     if rows == 0 or cols == 0:
-        raise UserError(f"{where}: a matrix or vector of nothing; leave it out, and make the archive and its scp again")
+        raise UserError(f"{where}: an empty matrix or vector; leave it out, and make the archive and its scp again")
     widths = (4,) if compressed else fields[::2]  # bytes of each size
     if set(widths) != {4} or rows < 0 or cols < 0 or header.end_offset > file_bytes:
         raise UserError(
@@ -118,7 +118,7 @@ def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHe
 
 
 def read_header(path: str | Path, offset: int) -> ArkHeader:
-    """Read the header of the binary entry at `offset` of an archive; UserError as `parse_header`."""
+    """Read the header of the binary entry at `offset` of an archive; raise UserError as `parse_header` does."""
     with _open(path) as f:
         f.seek(offset)
         return parse_header(f.read(HEADER_BYTES), offset, os.fstat(f.fileno()).st_size, f"{path}:{offset}")
@@ -132,9 +132,11 @@ def _open(path: str | Path) -> IO[bytes]:
 
 
 def decode(entry: bytes, header: ArkHeader) -> NDArray[np.floating[Any]]:
-    """Decode a binary entry, given from its first to its last byte; (rows, cols), or (cols,) for a vector.
+    """Decode a whole binary entry; (rows, cols), or (cols,) for a vector. DM and DV give float64, others float32.
 
-    The numbers keep their type: float64 for DM and DV, else float32.
+    Args:
+        entry: all bytes of the entry, from its "\\0B" to its last number.
+        header: its header.
     """
     if header.kind not in LARGEST_CODE:
         from kaldiio.matio import read_matrix_or_vector
@@ -150,7 +152,7 @@ def decode(entry: bytes, header: ArkHeader) -> NDArray[np.floating[Any]]:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether an entry that begins with these bytes is a matrix or vector in text."""
+    """Tell whether an entry that begins with these bytes is a matrix or vector in text."""
     return head.lstrip().startswith(b"[")
 
 

@@ -27,12 +27,12 @@ class DataDir:
 
     @staticmethod
     def write(path: str | Path, tables: Mapping[str, Mapping[str, object]]) -> None:
-        """Write tables, sorted, each whole or not at all; a table that has the same content already is left alone.
+        """Write sorted tables, each whole or not at all; a table that has not changed is left alone.
 
         Args:
             path: of the directory; made if it is missing.
-            tables: by file name, from key to value. With "utt2spk" comes spk2utt; "wav.scp" without "segments" removes
-                an old segments.
+            tables: by file name, from key to value. "utt2spk" also writes spk2utt; "wav.scp" without "segments" removes
+                segments of an earlier wav.scp.
         """
         path = Path(path)
         if "wav.scp" in tables and "segments" not in tables:
@@ -64,7 +64,7 @@ class DataDir:
 
     @property
     def audio_list(self) -> Path:
-        """The file with a line for each utterance: `segments`, or else `wav.scp`."""
+        """Path of the file with a line for each utterance: `segments`, or else `wav.scp`."""
         segments = self.path / "segments"
         return segments if segments.exists() else self.require("wav.scp", "prepare the data (stage 1)")
 
@@ -78,7 +78,10 @@ class DataDir:
         return DataDir(self.path, rows=part_rows(self.count_utts(), part, num_parts))
 
     def iter_audio(self) -> Iterator[tuple[str, str]]:
-        """Give (utterance, all that is said of its audio), without holding `wav.scp` if there is no `segments`."""
+        """Yield each utterance with its line of `wav.scp`, and its times if there is `segments`.
+
+        Without `segments`, `wav.scp` is not held.
+        """
         if self.audio_list.name == "wav.scp":
             yield from ((utt, spec) for _, utt, spec in iter_table(self.audio_list, self.rows))
         for utt, (recording, start, end) in self.segments.items():
@@ -86,7 +89,7 @@ class DataDir:
 
     @cached_property
     def utts(self) -> list[str]:
-        """Ids in the order of `segments`, or else of `wav.scp`."""
+        """Utterances in the order of `segments`, or else of `wav.scp`."""
         return list(self.segments or self.wav_scp)
 
     @cached_property

@@ -16,8 +16,8 @@ def check_id(name: str, where: str) -> str:
     """Return `name` if it can serve as an utterance or speaker id; ids become parts of paths and of command lines.
 
     Raises:
-        UserError: empty, over 1,000 characters, a blank or control character, a shell character, `.` or `..` as a part,
-            or `/` to begin with.
+        UserError: it is empty or over 1,000 characters long, has a blank, control or shell character, has `.` or `..`
+            as a part, or begins with `/`.
     """
     bad = next((c for c in name if c in FORBIDDEN_IN_IDS or c.isspace() or not c.isprintable()), None)
     if bad is not None:
@@ -42,7 +42,7 @@ def iter_table(path: str | Path, rows: range | None = None) -> Iterator[tuple[in
 
     Args:
         path: the table.
-        rows: which lines, from 0; None: all.
+        rows: the lines to read, counted from 0; None: all.
 
     Raises:
         UserError: the file is missing, not UTF-8, or a line has no value.
@@ -75,8 +75,8 @@ def read_table(
 
     Args:
         path: the table.
-        rows: which lines of it, as `iter_table`; None: all.
-        mend_twice: what to do about a key that comes twice.
+        rows: the lines to read, counted from 0; None: all.
+        mend_twice: remedy for a key that comes twice, for the error.
 
     Raises:
         UserError: as `iter_table`, and for an empty table or a key that comes twice.
@@ -94,7 +94,7 @@ def read_table(
 def write_table(path: str | Path, rows: Mapping[str, object] | Iterable[tuple[str, object]]) -> None:
     """Write `key value` lines, sorted as `LC_ALL=C sort` sorts them; the file appears whole or not at all.
 
-    A file that has the same content already is left alone.
+    A file with the same content is left alone.
     """
     pairs = rows.items() if isinstance(rows, Mapping) else rows
     with atomic_write(path, keep_same=True) as f:

@@ -28,7 +28,7 @@ _NAMES = ("mean.vec", "transform.mat", "plda")
 
 @dataclass(frozen=True)
 class Backend:
-    """What leads from embeddings to log-likelihood ratios."""
+    """The way from embeddings to log-likelihood ratios: a projection, then PLDA."""
 
     projection: Projection
     plda: Plda
@@ -40,7 +40,7 @@ def write_backend(folder: str | Path, backend: Backend, options: Mapping[str, An
     Args:
         folder: made if it is missing.
         backend: what to write.
-        options: how it was made; whether lengths were normalized is added to them.
+        options: how it was made; `length_norm` is added.
     """
     folder = Path(folder)
     mark = DoneMark(folder / ".done", {**options, "length_norm": backend.projection.length_norm})
@@ -60,8 +60,8 @@ def read_backend(folder: str | Path, *, length_norm: bool = True) -> Backend:
 
     Args:
         folder: of `write_backend` or of Kaldi.
-        length_norm: whether embeddings were brought to length sqrt(projected) before the PLDA was trained; used for
-            Kaldi's folders, which do not tell.
+        length_norm: whether embeddings were brought to length sqrt(projected) before the PLDA was trained; only for
+            Kaldi's folders, which do not say.
 
     Raises:
         UserError: a missing or truncated file; files that do not fit together.
@@ -130,7 +130,7 @@ def decode_plda(content: bytes, source: str | Path) -> Plda:
 
 
 def _decode_next(file: BytesIO, source: str) -> Doubles:
-    """Decode the binary vector or matrix that a file goes on with, which lacks the usual "\\0B" before it."""
+    """Decode a binary vector or matrix from where the file stands; in a PLDA file it lacks the "\\0B" before it."""
     start = file.tell()
     entry = b"\0B" + file.read()
     file.seek(start)

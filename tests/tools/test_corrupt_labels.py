@@ -106,9 +106,9 @@ def test_a_speaker_who_lost_all_utterances_is_gone_from_all_tables(corrupt, tmp_
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--ratio", "1"], "--ratio 1: a share from 0 on and below 1"),
-        (["--ratio", "-0.1"], "--ratio -0.1: a share from 0 on and below 1"),
-        (["--ratio", "nan"], "--ratio nan: a share from 0 on and below 1"),
+        (["--ratio", "1"], "--ratio 1: a share must be at least 0 and below 1"),
+        (["--ratio", "-0.1"], "--ratio -0.1: a share must be at least 0 and below 1"),
+        (["--ratio", "nan"], "--ratio nan: a share must be at least 0 and below 1"),
         (["--kind", "openset", "--ratio", "0.1"], "--kind openset: --outside DIR belongs to openset"),
         (["--outside", "data", "--ratio", "0.1"], "--kind symmetric: --outside DIR belongs to openset"),
     ],

@@ -65,7 +65,7 @@ def test_numbers_and_segments_are_checked(tmp_path):
 
 
 @pytest.mark.parametrize("seconds", ["nan", "inf", "1e400", "-0.5"])
-def test_durations_that_can_not_be_are_named(tmp_path, seconds):
+def test_impossible_durations_are_named(tmp_path, seconds):
     told = rf"utt2dur: u2 has '{seconds}', not a number from 0 on; make the file again"
     with pytest.raises(UserError, match=told):
         _ = make_dir(tmp_path, utt2dur=f"u1 0\nu2 {seconds}\n").utt2dur

@@ -126,7 +126,7 @@ def test_negative_size_is_refused(folder: Path) -> None:
         (Plda(PLDA.mean, PLDA.transform, -PLDA.psi), "negative variances"),
     ],
 )
-def test_values_that_can_not_be_are_refused(folder: Path, plda: Plda, message: str) -> None:
+def test_impossible_values_are_refused(folder: Path, plda: Plda, message: str) -> None:
     (folder / "plda").write_bytes(encode_plda(plda))
     with pytest.raises(UserError, match=message):
         read_backend(folder)
