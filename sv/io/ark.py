@@ -104,15 +104,16 @@ def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHe
         fields = struct.unpack_from(layout, head, start := 3 + len(kind))
     except struct.error:
         raise UserError(f"{where}: the archive ends within a header; it is truncated, make it again") from None
+    if not compressed and set(fields[::2]) != {4}:  # bytes of each size
+        raise UserError(f"{where}: a damaged header; make the archive again")
     minimum, span, rows, cols = fields if compressed else (0.0, 0.0, *(1, *fields[1::2])[-2:])
     header = ArkHeader(kind, rows, cols, offset + start + struct.calcsize(layout), minimum, span)
     if rows == 0 or cols == 0:
         raise UserError(f"{where}: an empty matrix or vector; leave it out, and make the archive and its scp again")
-    widths = (4,) if compressed else fields[::2]  # bytes of each size
-    if set(widths) != {4} or rows < 0 or cols < 0 or header.end_offset > file_bytes:
+    if rows < 0 or cols < 0 or header.end_offset > file_bytes:
         raise UserError(
             f"{where}: a matrix of {rows} x {cols} does not fit into the archive's {file_bytes} bytes; "
-            "it is truncated or damaged, make it again"
+            "it is truncated, make it again"
         )
     return header
 
