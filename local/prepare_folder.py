@@ -35,7 +35,7 @@ from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_tria
 from sv.audio.durations import MAX_OVERSHOOT_S, write_seconds
 from sv.audio.files import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log, run_step
-from sv.io import check_id, write_table
+from sv.io import DataDir, check_id
 from sv.io.tables import FORBIDDEN_IN_IDS
 from sv.jobs import folder_lock
 
@@ -321,20 +321,14 @@ def part_of(tables: Mapping[str, Mapping[str, str]], speakers: set[str]) -> dict
 
 def write_data_dir(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> None:
     """Write the tables and spk2utt, and validate them."""
-    spk2utt: dict[str, list[str]] = {}
-    for utt in sorted(tables["utt2spk"], key=str.encode):
-        spk2utt.setdefault(tables["utt2spk"][utt], []).append(utt)
-    if "segments" not in tables:
-        (folder / "segments").unlink(missing_ok=True)
-    write_table(folder / "spk2utt", {spk: " ".join(utts) for spk, utts in spk2utt.items()})
-    for name, table in tables.items():
-        write_table(folder / name, table)
+    DataDir.write(folder, tables)
     validate = Path(__file__).resolve().parent.parent / "tools" / "validate_data_dir.sh"
     done = subprocess.run([validate, "--quiet", "--no-feats", folder], capture_output=True, text=True)
     if done.returncode != 0:
         raise UserError(done.stderr.strip())
     hours = sum(map(float, tables["utt2dur"].values())) / 3600
-    log.info("%s: %d speakers, %d utterances, %.2f hours", folder, len(spk2utt), len(tables["utt2spk"]), hours)
+    speakers, utts = set(tables["utt2spk"].values()), len(tables["utt2spk"])
+    log.info("%s: %d speakers, %d utterances, %.2f hours", folder, len(speakers), utts, hours)
 
 
 def parse() -> argparse.Namespace:

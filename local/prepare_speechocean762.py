@@ -19,7 +19,7 @@ from pathlib import Path
 
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, draw_trials, speaker_groups, write_trials
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, read_table, write_table
+from sv.io import DataDir, read_table
 from sv.jobs import folder_lock
 
 
@@ -34,15 +34,9 @@ class Set:
 
     def write(self, folder: Path) -> None:
         """Write the tables, and spk2utt."""
-        spk2utt: dict[str, list[str]] = {}
-        for utt in sorted(self.utt2spk):
-            spk2utt.setdefault(self.utt2spk[utt], []).append(utt)
-        write_table(folder / "spk2gender", self.spk2gender)
-        write_table(folder / "spk2age", self.spk2age)
-        write_table(folder / "spk2utt", {spk: " ".join(utts) for spk, utts in spk2utt.items()})
-        write_table(folder / "utt2spk", self.utt2spk)
-        write_table(folder / "wav.scp", self.wav_scp)
-        log.info("%s: %d speakers, %d utterances", folder, len(spk2utt), len(self.utt2spk))
+        tables = {"spk2gender": self.spk2gender, "spk2age": self.spk2age}
+        DataDir.write(folder, {**tables, "utt2spk": self.utt2spk, "wav.scp": self.wav_scp})
+        log.info("%s: %d speakers, %d utterances", folder, len(self.spk2gender), len(self.utt2spk))
 
 
 def read_set(corpus: Path, name: str) -> Set:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from local.voxceleb import TRIAL_LISTS, choose_files, find_speaker_folders, read_listing, scan
 from sv.errors import UserError, log, run_step
-from sv.io import atomic_write, check_id
+from sv.io import DataDir, atomic_write, check_id
 from sv.jobs import folder_lock
 
 WHERE_LISTS = "get it with local/download_voxceleb.py --parts lists, or give its folder with --lists"
@@ -195,22 +195,9 @@ def check_disjoint(train: dict[str, str], test: dict[str, str]) -> None:
 
 def write_data_dir(folder: Path, utt2path: dict[str, str]) -> None:
     """Write wav.scp, utt2spk and spk2utt; a file with the same content is left alone."""
-    spk2utt: dict[str, list[str]] = {}
-    for utt in utt2path:
-        spk2utt.setdefault(utt.partition("/")[0], []).append(f"{utt}.wav")
-    utt2spk = {utt: spk for spk, utts in spk2utt.items() for utt in utts}
-    write_if_other(folder / "wav.scp", [f"{utt} {utt2path[utt[:-4]]}\n" for utt in sorted(utt2spk)])
-    write_if_other(folder / "utt2spk", [f"{utt} {utt2spk[utt]}\n" for utt in sorted(utt2spk)])
-    write_if_other(folder / "spk2utt", [f"{spk} {' '.join(sorted(spk2utt[spk]))}\n" for spk in sorted(spk2utt)])
-    log.info("%s: %d speakers, %d utterances", folder, len(spk2utt), len(utt2path))
-
-
-def write_if_other(path: Path, lines: list[str]) -> None:
-    """Write a file, unless it has this content."""
-    text = "".join(lines)
-    if not path.is_file() or path.read_bytes() != text.encode():
-        with atomic_write(path) as f:
-            f.write(text)
+    utt2spk = {f"{utt}.wav": utt.partition("/")[0] for utt in utt2path}
+    DataDir.write(folder, {"wav.scp": {f"{utt}.wav": path for utt, path in utt2path.items()}, "utt2spk": utt2spk})
+    log.info("%s: %d speakers, %d utterances", folder, len(set(utt2spk.values())), len(utt2spk))
 
 
 def main() -> None:
@@ -247,7 +234,8 @@ def main() -> None:
         for trial_list in TRIAL_LISTS.values():
             path = args.data / "vox1" / "trials" / trial_list.name
             if trial_list.name in trials:
-                write_if_other(path, trials[trial_list.name])
+                with atomic_write(path, keep_same=True) as f:
+                    f.writelines(trials[trial_list.name])
             else:
                 path.unlink(missing_ok=True)  # left from another corpus
 

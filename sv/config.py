@@ -235,12 +235,8 @@ def read_front_end(data_dir: str | Path) -> FbankConfig | None:
     path = Path(data_dir) / "fbank.yaml"
     if not path.is_file():
         return None
-    try:
-        tree = read_yaml(path)
-    except ValueError:
-        tree = None
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: not 'key: value' lines; make the features again (stage 2)")
+    if not (tree := read_yaml(path)):
+        raise UserError(f"{path} is empty; make the features again (stage 2)")
     return parse_config({"dataset_args": {"fbank_args": tree}}, str(path)).dataset_args.fbank_args
 
 
@@ -308,12 +304,7 @@ def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(f"{path} does not exist; give a YAML file with --config")
     if path.resolve() in seen:
         raise UserError(f"{path}: is its own base, through other files; remove one 'base:'")
-    try:
-        tree = read_yaml(path) or {}
-    except ValueError as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
+    tree = read_yaml(path)
     base = tree.pop("base", None)
     if base is None:
         return tree

@@ -97,7 +97,7 @@ combine_settings() { # <file>: settings of the features must be the same, dither
 }
 
 combine utt2spk
-"$tools/utt2spk_to_spk2utt.pl" "$work/utt2spk" | sort >"$work/spk2utt"
+make_spk2utt "$work"
 files=$(for src in "${sources[@]}"; do list_files all "$src"; done | sort -u)
 features=$(lacking feats.scp)
 for file in $files; do

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Make a data dir with wrong speaker labels of one's choice, to measure what a training stands.
+"""Make a data dir with a chosen share of wrong speaker labels, to measure how much of it a training tolerates.
 
 Reads   <src-dir>; with --kind openset also --outside DIR, whose speakers are not in <src-dir>.
 Writes  <dest-dir>: the same tables and utterance ids, a share of the labels in utt2spk and spk2utt wrong, and
         utt2spk_true with the true ones. Nothing is left there if the result is not valid.
 
-symmetric   round(ratio x utterances) of all, drawn alike, go to any other speaker
-classwise   of each speaker's utterances that share goes to one other speaker, who passes on some in turn, in a circle
-openset     that share of utterances is replaced by as many of the outside, each with the label of the one it replaces
+symmetric   utterances drawn from all, each gets the label of any other speaker
+classwise   a share of each speaker's utterances gets the label of one other speaker; the speakers form a circle
+openset     utterances are replaced by as many from outside, each with the label of the one it replaces
 
-The numbers are exact: of all utterances always round(ratio x utterances), of a speaker in classwise within one.
-Utterance ids keep the speaker's name that they may begin with, so utt2spk is sorted by utterance and not by speaker:
-validate such a data dir with --no-spk-sort. Training takes it as it is, features included.
+Exactly round(ratio x utterances) labels are wrong; with classwise, each speaker's share is met within one utterance.
+Utterance ids keep the true speaker's name that they may begin with, so utt2spk is not sorted by speaker: validate such
+a data dir with --no-spk-sort. Training takes it as it is, features included.
 e.g.: tools/corrupt_labels.py --kind classwise --ratio 0.3 --seed 1 data/train data_noisy/train
 """
 
@@ -35,12 +35,12 @@ def main() -> None:
     parser.add_argument("src_dir", type=Path)
     parser.add_argument("dest_dir", type=Path)
     parser.add_argument("--kind", choices=KINDS, default="symmetric")
-    parser.add_argument("--ratio", type=float, required=True, help="share of wrong labels, from 0 on and below 1")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other utterances")
-    parser.add_argument("--outside", type=Path, help="data dir that openset takes utterances from")
+    parser.add_argument("--ratio", type=float, required=True, help="share of wrong labels, at least 0 and below 1")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    parser.add_argument("--outside", type=Path, help="data dir from which openset takes utterances")
     args = parser.parse_args()
     if not 0 <= args.ratio < 1:
-        raise UserError(f"--ratio {args.ratio:g}: a share from 0 on and below 1, as in 0.3")
+        raise UserError(f"--ratio {args.ratio:g}: a share must be at least 0 and below 1")
     if (args.kind == "openset") != (args.outside is not None):
         raise UserError(f"--kind {args.kind}: --outside DIR belongs to openset, and to it alone")
     if args.dest_dir.exists() and args.dest_dir.samefile(args.src_dir):
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def read_labels(data_dir: Path) -> dict[str, str]:
-    """utt2spk of a data dir whose labels can be corrupted."""
+    """Read utt2spk of a data dir; refuse one whose labels cannot be corrupted."""
     data = DataDir(data_dir)
     if (data.path / "utt2spk_true").exists():
         raise UserError(f"{data.path} has utt2spk_true: its labels are corrupted already; take the original")
@@ -80,7 +80,7 @@ def read_labels(data_dir: Path) -> dict[str, str]:
 
 
 def read_outside(data_dir: Path, labels: dict[str, str]) -> dict[str, str]:
-    """utt2spk of the outside, which has neither speaker nor utterance in common with the training data."""
+    """Read utt2spk of the outside data; refuse speakers or utterances that the training data has as well."""
     outside = DataDir(data_dir).utt2spk
     for what, ours, theirs in (
         ("speaker", set(labels.values()), set(outside.values())),
@@ -92,7 +92,7 @@ def read_outside(data_dir: Path, labels: dict[str, str]) -> dict[str, str]:
 
 
 def check_features(src_dir: Path, outside: Path) -> None:
-    """Features of both must be of one front-end; combine_data.sh would say so of folders that no one knows."""
+    """Refuse features of two front-ends; combine_data.sh would name temporary folders in its error."""
     ours, theirs = read_front_end(src_dir), read_front_end(outside)
     difference = first_difference(ours.model_dump(), theirs.model_dump(), {"dither"}) if ours and theirs else None
     if difference:
@@ -104,7 +104,7 @@ def check_features(src_dir: Path, outside: Path) -> None:
 
 
 def symmetric(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
-    """Utterance -> wrong speaker, any other one alike."""
+    """Draw a wrong speaker for a share of all utterances, any other speaker with the same probability."""
     utts, speakers = list(labels), sorted(set(labels.values()))
     wrong: dict[str, str] = {}
     for row in draw(len(utts), round(ratio * len(utts)), rng):
@@ -114,7 +114,7 @@ def symmetric(labels: dict[str, str], ratio: float, rng: np.random.Generator) ->
 
 
 def classwise(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
-    """Utterance -> wrong speaker, the same for all of a speaker: the next one in a circle drawn at random."""
+    """Give a share of each speaker's utterances to the next speaker of a random circle; utterance -> wrong speaker."""
     by_speaker: dict[str, list[str]] = {}
     for utt, spk in labels.items():
         by_speaker.setdefault(spk, []).append(utt)
@@ -130,7 +130,7 @@ def classwise(labels: dict[str, str], ratio: float, rng: np.random.Generator) ->
 
 
 def replace(labels: dict[str, str], outside: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
-    """Utterance of the outside -> utterance that it replaces."""
+    """Draw utterances of the outside data and the utterances that they replace; new -> old."""
     utts, others = list(labels), list(outside)
     count = round(ratio * len(utts))
     if count > len(others):
@@ -142,7 +142,7 @@ def replace(labels: dict[str, str], outside: dict[str, str], ratio: float, rng: 
 
 
 def draw(total: int, count: int, rng: np.random.Generator) -> list[int]:
-    """`count` different numbers below `total`, in random order."""
+    """Draw `count` different numbers below `total`, in random order."""
     order: list[int] = np.argsort(rng.random(total), kind="stable")[:count].tolist()
     return order
 
@@ -150,7 +150,7 @@ def draw(total: int, count: int, rng: np.random.Generator) -> list[int]:
 def take_from_outside(
     labels: dict[str, str], replaced: dict[str, str], src_dir: Path, outside: Path, work: Path
 ) -> dict[str, str]:
-    """Make the data dir `work` with the utterances replaced; returns the labels that the new ones get."""
+    """Make the data dir `work` with utterances replaced, and return the labels of the new ones."""
     kept = work.with_name("kept")
     old = set(replaced.values())
     keep_utts(src_dir, [utt for utt in labels if utt not in old], kept)
@@ -164,6 +164,7 @@ def take_from_outside(
 
 
 def keep_utts(source: Path, utts: list[str], dest: Path) -> None:
+    """Make the data dir `dest` with these utterances of `source` alone."""
     listed = dest.with_name(f"{dest.name}.utts")
     listed.write_text("".join(f"{utt}\n" for utt in utts), encoding="utf-8")
     tool("subset_data_dir.sh", "--utt-list", listed, source, dest)
@@ -172,20 +173,16 @@ def keep_utts(source: Path, utts: list[str], dest: Path) -> None:
 def relabel(data_dir: Path, wrong: dict[str, str]) -> None:
     """Put wrong labels into a data dir, and the true ones beside them."""
     true = read_table(data_dir / "utt2spk")
-    write_table(data_dir / "utt2spk_true", true)
     labels = {utt: wrong.get(utt, spk) for utt, spk in true.items()}
-    write_table(data_dir / "utt2spk", labels)
-    spk2utt: dict[str, list[str]] = {}
-    for utt, spk in labels.items():
-        spk2utt.setdefault(spk, []).append(utt)
-    write_table(data_dir / "spk2utt", {spk: " ".join(utts) for spk, utts in spk2utt.items()})
+    DataDir.write(data_dir, {"utt2spk_true": true, "utt2spk": labels})
+    speakers = set(labels.values())
     for path in data_dir.glob("spk2*"):
-        if path.name != "spk2utt":  # one who has lost all utterances is no speaker any more
-            write_table(path, {spk: value for spk, value in read_table(path).items() if spk in spk2utt})
+        if path.name != "spk2utt":  # a speaker who has lost all utterances is left out
+            write_table(path, {spk: value for spk, value in read_table(path).items() if spk in speakers})
 
 
 def tool(name: str, *words: object) -> None:
-    """Run a data-dir tool; what it says is of interest only if it fails."""
+    """Run a data-dir tool; show its message only if it fails."""
     done = subprocess.run([TOOLS / name, *map(str, words)], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

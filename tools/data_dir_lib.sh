@@ -66,10 +66,14 @@ filter_file() { # <ids> <from> <to>
   "$tools/filter_scp.pl" "$1" "$2" >"$3"
 }
 
+make_spk2utt() { # <data-dir>: spk2utt from utt2spk
+  "$tools/utt2spk_to_spk2utt.pl" "$1/utt2spk" | sort >"$1/spk2utt"
+}
+
 filter_data_dir() { # <source> <utterances, sorted> <destination>: all files, cut down to these utterances
   local file ids=$2
   filter_file "$2" "$1/utt2spk" "$3/utt2spk"
-  "$tools/utt2spk_to_spk2utt.pl" "$3/utt2spk" | sort >"$3/spk2utt"
+  make_spk2utt "$3"
   for file in $(list_files utt "$1"); do
     filter_file "$2" "$1/$file" "$3/$file"
   done
@@ -154,7 +158,7 @@ rename_data_dir() {
   local file id=("${utt_prefix:-}" "${utt_suffix:-}") spk=("${spk_prefix:-}" "${spk_suffix:-}") left_out=" ${*:3} "
   local reco=("${id[@]}")
   rename_ids 1 "${id[@]}" <"$1/utt2spk" | rename_ids 2 "${spk[@]}" | sort >"$2/utt2spk"
-  "$tools/utt2spk_to_spk2utt.pl" "$2/utt2spk" | sort >"$2/spk2utt"
+  make_spk2utt "$2"
   if [ -e "$1/segments" ]; then
     reco=("${reco_prefix:-}" "")
   fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The work of tools/get_utt2dur.sh.
+"""Write the duration of each utterance; called by tools/get_utt2dur.sh.
 
-Reads   <data-dir>/wav.scp (headers alone) and segments if there are, else feats.scp
+Reads   <data-dir>/wav.scp (only the headers of the files) and segments if there is one; else feats.scp
 Writes  <data-dir>/utt2dur "utt seconds"
 """
 
@@ -18,14 +18,14 @@ from sv.io.ark import read_header, split_location
 
 
 def from_audio(data: DataDir, nj: int, allow_pipes: bool) -> dict[str, float]:
-    """Seconds by utterance; headers are read by nj threads."""
+    """Return the seconds of each utterance; nj threads read the headers."""
     utterances = Utterances(data, sample_rate=0, allow_pipes=allow_pipes)  # a header knows its own rate
     with ThreadPoolExecutor(nj) as pool:
         return dict(zip(utterances.ids, pool.map(utterances.duration, utterances.ids), strict=True))
 
 
 def from_feats(data: DataDir, frame_shift: float) -> dict[str, float]:
-    """Seconds by utterance, as Kaldi counts them: frames times shift."""
+    """Return the seconds of each utterance as Kaldi counts them: frames times shift."""
     if settings := read_front_end(data.path):
         frame_shift = settings.frame_shift / 1000
     locations = {utt: split_location(value, str(data.path / "feats.scp")) for utt, value in data.feats_scp.items()}

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The work of tools/get_utt2num_frames.sh.
+"""Write the number of frames of each utterance; called by tools/get_utt2num_frames.sh.
 
 Reads   <data-dir>/feats.scp and the header of each matrix, else utt2dur
 Writes  <data-dir>/utt2num_frames "utt frames"
@@ -15,7 +15,7 @@ from sv.io.ark import split_location
 
 
 def from_feats(data: DataDir, nj: int) -> dict[str, int]:
-    """Frames by utterance; headers are read by nj threads."""
+    """Return the frames of each utterance; nj threads read the headers."""
 
     def count(location: str) -> int:
         return read_header(*split_location(location, str(data.path / "feats.scp"))).rows
@@ -25,7 +25,7 @@ def from_feats(data: DataDir, nj: int) -> dict[str, int]:
 
 
 def from_durations(data: DataDir, frame_shift: float, frame_overlap: float) -> dict[str, int]:
-    """Frames by utterance, as Kaldi counts them: those that fit whole."""
+    """Return the frames of each utterance as Kaldi counts them: only whole frames."""
     rounding_error = 1e-6  # of a frame: (0.515 - 0.015) / 0.01 is 49.99...
     return {utt: int((s - frame_overlap) / frame_shift + rounding_error) for utt, s in data.utt2dur.items()}
 

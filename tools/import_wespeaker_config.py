@@ -1,21 +1,20 @@
 #!/usr/bin/env python3
-"""Make a configuration of ours from WeSpeaker's, so that a system of theirs can be trained on, fine-tuned or used here.
+"""Convert a configuration of WeSpeaker to ours, to continue, fine-tune or use a WeSpeaker system here.
 
-Reads   <config>, theirs: a file of conf/, or the config.yaml that their training left with the model.
-Writes  <output>, ours, with every key; what was left out, and why, on stderr.
+Reads   <config>: a file of WeSpeaker's conf/, or the config.yaml of one of its models.
+Writes  <output>: our configuration, with every key; keys that were left out, and why, go to stderr.
 
-Keys that ask for what there is not here, and unknown ones, are refused, all at once. Keys that are ours alone get their
-defaults: heldout_speakers sets some training speakers aside, where WeSpeaker trains on all of them (0).
+Unknown keys and keys for missing features are refused, all in one error. Keys that WeSpeaker lacks get our defaults:
+heldout_speakers sets some training speakers aside; 0 trains on all of them, as WeSpeaker does.
 e.g.: tools/import_wespeaker_config.py voxceleb_resnet34/config.yaml exp/theirs/config.yaml
 """
 
 import argparse
 from pathlib import Path
 
-import yaml
-
 from sv.config import save_config
 from sv.errors import UserError, log, run_step
+from sv.io import read_yaml
 from sv.training.wespeaker import import_config
 
 
@@ -24,24 +23,13 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("output", type=Path)
     args = parser.parse_args()
-    config, found = import_config(read(args.config), str(args.config))
+    if not args.config.is_file():
+        raise UserError(f"{args.config} does not exist; give a configuration of WeSpeaker's")
+    config, found = import_config(read_yaml(args.config), str(args.config))
     for key, why in found.left_out.items():
         log.info("left out: %s (%s)", key, why)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_config(config, args.output)
-
-
-def read(path: Path) -> dict[str, object]:
-    """The blocks of a YAML file."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give a configuration of WeSpeaker's")
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise UserError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
-    return tree
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ mapfile -t per_spk_files < <(list_files spk "$dir")
 "$tools/split_data.pl" "$dir" "$work/split" "$num_parts" "$unit" utt2spk ${per_utt_files[@]+"${per_utt_files[@]}"}
 for ((part = 1; part <= num_parts; part++)); do
   out=$work/split/$part
-  "$tools/utt2spk_to_spk2utt.pl" "$out/utt2spk" | sort >"$out/spk2utt"
+  make_spk2utt "$out"
   for file in ${per_spk_files[@]+"${per_spk_files[@]}"}; do
     filter_file "$out/spk2utt" "$dir/$file" "$out/$file"
   done

@@ -10,15 +10,13 @@ from numpy.typing import NDArray
 
 from sv.data.feats import FeatsIndex
 from sv.errors import UserError
-from sv.io.ark import decode_columns, parse_header
+from sv.io.ark import HEADER_BYTES, LARGEST_CODE, decode, parse_header
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 
-_HEADER_BYTES = 32
 _KINDS = ["", "FM", "DM", "CM", "CM2", "CM3"]  # "": header not read yet
 _ITEMS = [np.dtype(name) for name in ("u1", "<f4", "<f8", "u1", "<u2", "u1")]  # one number of each kind
-_CODES = {"CM2": 65535.0, "CM3": 255.0}  # the code of a compressed form's maximum
 _BLOCK = 8  # crops worked on at a time: 200 frames x 80 mels x 4 bytes of each stay in the processor's cache
 
 
@@ -109,10 +107,11 @@ class CropReader:
             codes += self._low[utts, None, None]
 
     def _whole_by_columns(self, utt: int, ark: int) -> Floats:
-        header = parse_header(self._head(utt, ark), int(self.index.offset[utt]), self._sizes[ark], self._where(utt))
-        data = np.empty(header.data_bytes, dtype=np.uint8)
-        self._fill(utt, ark, data, header.data_offset)
-        return decode_columns(data.tobytes(), header)
+        offset = int(self.index.offset[utt])
+        header = parse_header(self._head(utt, ark), offset, self._sizes[ark], self._where(utt))
+        entry = np.empty(header.end_offset - offset, dtype=np.uint8)
+        self._fill(utt, ark, entry, offset)
+        return decode(entry.tobytes(), header).astype(np.float32)
 
     def _fill(self, utt: int, ark: int, rows: NDArray[Any], position: int) -> None:
         if os.preadv(self._files[ark], [rows.data], position) != rows.nbytes:
@@ -136,16 +135,16 @@ class CropReader:
                 f"run tools/get_utt2num_frames.sh {self.index.path}"
             )
         self._data_offset[utt] = header.data_offset
-        if header.kind in _CODES:
+        if header.kind in LARGEST_CODE:
             self._low[utt] = header.minimum
-            self._step[utt] = header.range / _CODES[header.kind]
+            self._step[utt] = header.range / LARGEST_CODE[header.kind]
         self._kind[utt] = _KINDS.index(header.kind)  # last: once another thread sees it, the rest is there
 
     def _head(self, utt: int, ark: int) -> bytes:
         if self._files[ark] < 0:
             with self._lock:
                 self._open(ark)
-        return os.pread(self._files[ark], _HEADER_BYTES, int(self.index.offset[utt]))
+        return os.pread(self._files[ark], HEADER_BYTES, int(self.index.offset[utt]))
 
     def _open(self, ark: int) -> None:
         if self._files[ark] >= 0:

@@ -1,10 +1,11 @@
 """Formats: Kaldi data directories, ark and scp, trials and scores.
 
-All are read with checks, and written whole or not at all.
+All are checked as they are read, and written whole or not at all.
 """
 
 from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
 from sv.io.atomic import atomic_write, sha256_of
+from sv.io.data_dir import DataDir, part_rows
 from sv.io.json_yaml import parse_yaml, read_json, read_yaml
 from sv.io.scores import (
     ScoredTrials,
@@ -13,7 +14,7 @@ from sv.io.scores import (
     read_scored_trials,
     write_scores,
 )
-from sv.io.tables import DataDir, base_speaker, check_id, iter_table, part_rows, read_table, write_table
+from sv.io.tables import base_speaker, check_id, iter_table, read_table, write_table
 from sv.io.trials import Trials, check_both_kinds, read_enroll_map, read_trials
 
 __all__ = [

@@ -1,49 +1,46 @@
-"""Kaldi's binary archives: matrices and vectors behind an scp of `key path:offset` lines.
+"""Kaldi's archives: matrices and vectors behind an scp of `key path:offset` lines.
 
-Feature matrices are written as CM2 (two bytes a value, one minimum and range a matrix, row by row), so that a crop of
-some frames is one small read. The forms of Kaldi's `compressed-matrix.h` and `kaldi-matrix.h` are all read:
+kaldiio writes all entries, and decodes all but these: CM2 and CM3 (it differs from Kaldi in the last bit), and text (it
+refuses numbers that Kaldi prints without a point). It only ever gets bytes: given a path, it would run `command |`.
+Headers are read here, so that a crop of some frames is one small read and damage is named by file and offset.
 
     FM, DM      float32, float64, row by row             FV, DV   vectors of the same
-    CM2, CM3    uint16, uint8, row by row                value = minimum + range * v / 65535 (255)
+    CM2, CM3    uint16, uint8, row by row                value = minimum + range * code / 65535 (255)
     CM          uint8, column by column, with quartiles for each column; a crop of it costs the whole matrix
+    text        [ 1 2 3 ], a line for each row of a matrix; whole matrices and vectors only
+
+Features are written as CM2: two bytes a value, one minimum and range a matrix.
 """
 
 import hashlib
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io.atomic import commit, name_file, temporary_name
+from sv.io.atomic import atomic_write, commit
 from sv.io.tables import check_id, iter_table
 
 Floats = NDArray[np.float32]
 
-_ITEM: dict[str, np.dtype[Any]] = {
-    "FM": np.dtype("<f4"),
-    "DM": np.dtype("<f8"),
-    "FV": np.dtype("<f4"),
-    "DV": np.dtype("<f8"),
-    "CM": np.dtype("u1"),
-    "CM2": np.dtype("<u2"),
-    "CM3": np.dtype("u1"),
-}
-_HEADER_BYTES = 32  # no header is longer
-_MAX_LOCATION = 1000  # characters; what is longer is no path, and an error that names it no line
+HEADER_BYTES = 32  # no header is longer
+LARGEST_CODE = {"CM2": 65535, "CM3": 255}  # stands for minimum + range
+_ITEM_BYTES = {"FM": 4, "DM": 8, "FV": 4, "DV": 8, "CM": 1, "CM2": 2, "CM3": 1}
+_MAX_LOCATION = 1000  # characters of a path; an error that names a longer one is not readable
 
 
 @dataclass(frozen=True)
 class ArkHeader:
-    """What stands before the numbers of one entry.
+    """Header of one entry: its form, its size, and where its numbers begin.
 
     Attributes:
         kind: FM, DM, FV, DV, CM, CM2 or CM3.
@@ -61,20 +58,18 @@ class ArkHeader:
     range: float = 0.0
 
     @property
-    def item(self) -> np.dtype[Any]:
-        return _ITEM[self.kind]
-
-    @property
-    def row_bytes(self) -> int:
-        return self.cols * self.item.itemsize
-
-    @property
-    def data_bytes(self) -> int:
-        return self.rows * self.row_bytes + (8 * self.cols if self.kind == "CM" else 0)
+    def end_offset(self) -> int:
+        """End of the entry in the file, in bytes."""
+        column_headers = 8 * self.cols if self.kind == "CM" else 0
+        return self.data_offset + self.rows * self.cols * _ITEM_BYTES[self.kind] + column_headers
 
 
 def split_location(location: str, where: str = "scp") -> tuple[str, int]:
-    """("path", offset) of an scp value "path:offset"; a value without offset is an offset of 0."""
+    """Split an scp value "path:offset" into path and offset; without an offset, that is 0.
+
+    Raises:
+        UserError: it is a command or a range, or not "path:offset"; `where` names the line.
+    """
     path, colon, offset = location.rpartition(":")
     if len(location) > _MAX_LOCATION:
         raise UserError(f"{where}: {location[:80]!r}... has {len(location)} characters; make the scp again")
@@ -88,7 +83,7 @@ def split_location(location: str, where: str = "scp") -> tuple[str, int]:
 
 
 def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHeader:
-    """The header that stands at `offset` of a file of `file_bytes` bytes.
+    """Parse the header of the binary entry at `offset` of a file of `file_bytes` bytes.
 
     Args:
         head: the file's next bytes from `offset` on, 32 if it has so many.
@@ -97,96 +92,119 @@ def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHe
     Raises:
         UserError: not a binary matrix or vector, or numbers that reach beyond the file's end.
     """
-    kind, header = "", None
-    if head[:2] == b"\0B":
-        kind = head[2:7].split(b" ")[0].decode("ascii", "replace")
-    start = 3 + len(kind)
-    try:
-        if kind in ("CM", "CM2", "CM3"):
-            minimum, span, rows, cols = struct.unpack_from("<ffii", head, start)
-            header = ArkHeader(kind, rows, cols, offset + start + 16, minimum, span)
-        elif kind in ("FM", "DM"):
-            rows, cols = struct.unpack_from("<xixi", head, start)
-            header = ArkHeader(kind, rows, cols, offset + start + 10)
-        elif kind in ("FV", "DV"):
-            (cols,) = struct.unpack_from("<xi", head, start)
-            header = ArkHeader(kind, 1, cols, offset + start + 5)
-    except struct.error:
-        raise UserError(f"{where}: the archive ends within a header; it is truncated, make it again") from None
     if offset >= file_bytes:
         raise UserError(f"{where}: beyond the archive's {file_bytes} bytes; it is truncated, make it again")
-    if header is None:
-        raise UserError(f"{where}: no binary Kaldi matrix or vector stands here; make the archive and its scp again")
-    if header.rows == 0 or header.cols == 0:
-        raise UserError(f"{where}: a matrix or vector of nothing; leave it out, and make the archive and its scp again")
-    if header.rows < 0 or header.cols < 0 or header.data_offset + header.data_bytes > file_bytes:
+    kind = head[2:7].partition(b" ")[0].decode("ascii", "replace") if head.startswith(b"\0B") else ""
+    if kind not in _ITEM_BYTES:
+        remedy = "it is text, copy it to a binary one" if is_text(head) else "make the archive and its scp again"
+        raise UserError(f"{where}: no binary Kaldi matrix or vector stands here; {remedy}")
+    compressed = kind.startswith("CM")
+    layout = "<ffii" if compressed else "<bibi" if kind.endswith("M") else "<bi"
+    try:
+        fields = struct.unpack_from(layout, head, start := 3 + len(kind))
+    except struct.error:
+        raise UserError(f"{where}: the archive ends within a header; it is truncated, make it again") from None
+    if not compressed and set(fields[::2]) != {4}:  # bytes of each size
+        raise UserError(f"{where}: a damaged header; make the archive again")
+    minimum, span, rows, cols = fields if compressed else (0.0, 0.0, *(1, *fields[1::2])[-2:])
+    header = ArkHeader(kind, rows, cols, offset + start + struct.calcsize(layout), minimum, span)
+    if rows == 0 or cols == 0:
+        raise UserError(f"{where}: an empty matrix or vector; leave it out, and make the archive and its scp again")
+    if rows < 0 or cols < 0 or header.end_offset > file_bytes:
         raise UserError(
-            f"{where}: a matrix of {header.rows} x {header.cols} does not fit into the archive's {file_bytes} bytes; "
+            f"{where}: a matrix of {rows} x {cols} does not fit into the archive's {file_bytes} bytes; "
             "it is truncated, make it again"
         )
     return header
 
 
 def read_header(path: str | Path, offset: int) -> ArkHeader:
-    """Header of the entry at `offset` of an archive."""
+    """Read the header of the binary entry at `offset` of an archive; raise UserError as `parse_header` does."""
     with _open(path) as f:
-        return _header(f.fileno(), offset, str(path))
+        f.seek(offset)
+        return parse_header(f.read(HEADER_BYTES), offset, os.fstat(f.fileno()).st_size, f"{path}:{offset}")
 
 
-def _header(fd: int, offset: int, path: str) -> ArkHeader:
-    return parse_header(os.pread(fd, _HEADER_BYTES, offset), offset, os.fstat(fd).st_size, f"{path}:{offset}")
-
-
-def _open(path: str | Path) -> Any:
+def _open(path: str | Path) -> IO[bytes]:
     try:
         return open(path, "rb")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist; make the archive again, or mend the scp that names it") from None
 
 
-def read_matrix(location: str, start: int = 0, num: int | None = None) -> Floats:
-    """Rows `start` to `start + num` of a matrix, or all; (frames, dim) float32. A vector comes as one row.
+def decode(entry: bytes, header: ArkHeader) -> NDArray[np.floating[Any]]:
+    """Decode a whole binary entry; (rows, cols), or (cols,) for a vector. DM and DV give float64, others float32.
 
-    Only the wanted rows are read where the form stores them one by one (all but CM).
+    Args:
+        entry: all bytes of the entry, from its "\\0B" to its last number.
+        header: its header.
     """
+    if header.kind not in LARGEST_CODE:
+        from kaldiio.matio import read_matrix_or_vector
+
+        array: NDArray[np.floating[Any]] = read_matrix_or_vector(BytesIO(entry))
+        return array
+    count, item = header.rows * header.cols, _ITEM_BYTES[header.kind]
+    codes = np.frombuffer(entry, f"<u{item}", count, len(entry) - count * item).reshape(header.rows, header.cols)
+    values = codes.astype(np.float32)
+    values *= np.float32(header.range / LARGEST_CODE[header.kind])  # as Kaldi rounds it
+    values += np.float32(header.minimum)
+    return values
+
+
+def is_text(head: bytes) -> bool:
+    """Tell whether an entry that begins with these bytes is a matrix or vector in text."""
+    return head.lstrip().startswith(b"[")
+
+
+def read_text(file: IO[bytes], where: str) -> NDArray[np.float64]:
+    """Read a matrix (rows, cols) or vector (cols,) in text from where the file stands, up to the end of its last line.
+
+    Raises:
+        UserError: no closing bracket, no numbers, or rows of different length; `where` names the place.
+    """
+    lines: list[bytes] = []
+    for line in iter(file.readline, b""):
+        lines.append(line)
+        if b"]" in line:
+            break
+    else:
+        raise UserError(f"{where}: a matrix in text without ']'; the file is truncated, make it again")
+    text = b"".join(lines).partition(b"[")[2].partition(b"]")[0].decode("ascii", "replace")
+    try:
+        values = np.array([row.split() for row in text.splitlines() if row.strip()], dtype=np.float64)
+    except ValueError:
+        values = np.empty(0)
+    if values.size == 0:
+        raise UserError(f"{where}: no matrix or vector of numbers in text; make it again")
+    return values if "\n" in text else values[0]
+
+
+def read_array(file: IO[bytes], offset: int, path: str) -> Floats:
+    """Read the whole matrix (rows, cols) or vector (cols,) at `offset` of an open archive, binary or text.
+
+    Raises:
+        UserError: no matrix or vector, or a truncated one; `path` and the offset are named.
+    """
+    where = f"{path}:{offset}"
+    file.seek(offset)
+    head = file.read(HEADER_BYTES)
+    file.seek(offset)
+    if is_text(head):
+        return read_text(file, where).astype(np.float32)
+    header = parse_header(head, offset, os.fstat(file.fileno()).st_size, where)
+    return decode(file.read(header.end_offset - offset), header).astype(np.float32, order="C")
+
+
+def read_matrix(location: str) -> Floats:
+    """Read the matrix at "path:offset"; (frames, dim) float32. A vector comes as one row."""
     path, offset = split_location(location)
     with _open(path) as f:
-        header = _header(f.fileno(), offset, path)
-        count = header.rows - start if num is None else num
-        if not 0 <= start <= start + count <= header.rows:
-            raise UserError(f"{location}: rows {start} to {start + count} of a matrix of {header.rows} rows")
-        if header.kind == "CM":
-            return decode_columns(os.pread(f.fileno(), header.data_bytes, header.data_offset), header)[
-                start : start + count
-            ]
-        data = os.pread(f.fileno(), count * header.row_bytes, header.data_offset + start * header.row_bytes)
-        return decode_rows(data, header)
-
-
-def decode_rows(data: bytes, header: ArkHeader) -> Floats:
-    """Numbers of whole rows in a row-major form; (rows, cols) float32."""
-    values = np.frombuffer(data, dtype=header.item).reshape(-1, header.cols).astype(np.float32)
-    if header.kind in ("CM2", "CM3"):
-        values *= np.float32(header.range / (65535 if header.kind == "CM2" else 255))
-        values += np.float32(header.minimum)
-    return values
-
-
-def decode_columns(data: bytes, header: ArkHeader) -> Floats:
-    """A whole CM matrix; each column is linear between its 0, 25, 75 and 100 % quantiles (bytes 0, 64, 192, 255)."""
-    quantiles = np.frombuffer(data, dtype="<u2", count=4 * header.cols).reshape(header.cols, 4)
-    knots = header.minimum + header.range * (quantiles.astype(np.float32) / np.float32(65535))
-    codes = np.frombuffer(data, dtype="u1", offset=8 * header.cols).reshape(header.cols, header.rows)
-    values = np.empty((header.rows, header.cols), dtype=np.float32)
-    steps = np.arange(256)
-    for column in range(header.cols):
-        table = np.interp(steps, [0, 64, 192, 255], knots[column]).astype(np.float32)
-        values[:, column] = table[codes[column]]
-    return values
+        return np.atleast_2d(read_array(f, offset, path))
 
 
 def read_vector(location: str) -> Floats:
-    """One vector; (dim,) float32."""
+    """Read the vector, or matrix of one row, at "path:offset"; (dim,) float32."""
     matrix = read_matrix(location)
     if matrix.shape[0] != 1:
         raise UserError(f"{location}: a matrix of {matrix.shape[0]} rows; a vector is expected here")
@@ -207,11 +225,12 @@ class Vectors:
 
     @cached_property
     def index(self) -> dict[str, int]:
+        """Row of each id."""
         return {name: row for row, name in enumerate(self.ids)}
 
 
 def read_vectors(scp: str | Path) -> Vectors:
-    """All vectors that an scp names.
+    """Read all vectors that an scp names.
 
     Raises:
         UserError: a missing or truncated archive, an id that comes twice, vectors of different dimension, NaN or inf.
@@ -237,27 +256,21 @@ def read_vectors(scp: str | Path) -> Vectors:
 
 
 def _iter_vectors(scp: Path) -> Iterator[tuple[int, str, Floats]]:
-    open_path, file = "", None
-    try:
+    with ExitStack() as stack:
+        open_path, file = "", None
         for number, key, location in iter_table(scp):
             path, offset = split_location(location, f"{scp}:{number}")
-            if path != open_path:
-                if file is not None:
-                    file.close()
-                open_path, file = path, _open(path)
-            assert file is not None
-            header = _header(file.fileno(), offset, path)
-            if header.kind not in ("FV", "DV"):
-                raise UserError(f"{scp}:{number}: {key} is a matrix ({header.kind}); a vector is expected here")
-            data = os.pread(file.fileno(), header.data_bytes, header.data_offset)
-            yield number, key, decode_rows(data, header)[0]
-    finally:
-        if file is not None:
-            file.close()
+            if file is None or path != open_path:
+                stack.close()
+                open_path, file = path, stack.enter_context(_open(path))
+            vector = read_array(file, offset, path)
+            if vector.ndim != 1:
+                raise UserError(f"{scp}:{number}: {key} is a matrix of {len(vector)} rows; a vector is expected here")
+            yield number, key, vector
 
 
 class ArkWriter:
-    """Writes an archive and its scp; they get their names at the end of the `with` block, whole, the archive first.
+    """Write an archive and its scp; both get their names at the end of the `with` block, the archive first.
 
     Args:
         ark: the archive; the scp names it as given here.
@@ -273,13 +286,20 @@ class ArkWriter:
         self.sha256 = ""
 
     def __enter__(self) -> "ArkWriter":
-        self.ark.parent.mkdir(parents=True, exist_ok=True)
-        self.scp.parent.mkdir(parents=True, exist_ok=True)
-        self._ark_file = open(temporary_name(self.ark), "wb")
-        self._scp_file = open(temporary_name(self.scp), "w", encoding="utf-8", newline="\n")
-        self._digest = hashlib.sha256()
-        self._offset = 0
+        self._digest, self._offset = hashlib.sha256(), 0
+        self._files = self._open_files()
+        self._ark_file, self._scp_file = self._files.__enter__()
         return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._files.__exit__(*error)
+
+    @contextmanager
+    def _open_files(self) -> Iterator[tuple[IO[bytes], IO[str]]]:
+        with atomic_write(self.scp) as scp, atomic_write(self.ark, "wb") as ark:
+            yield ark, scp
+            commit(scp)  # a full disk shows before the archive gets its name
+            self.sha256 = self._digest.hexdigest()
 
     def write(self, key: str, array: NDArray[np.floating[Any]]) -> None:
         """Append a matrix (frames, dim) or a vector (dim,).
@@ -292,59 +312,24 @@ class ArkWriter:
             what = "no values" if array.size == 0 else "NaN or infinite values"
             raise UserError(f"{key}: {what}, shape {array.shape}; not written to {self.ark}; check its audio")
         label = key.encode() + b" "
-        encoded = encode(array, compress=self.compress)
+        encoded = encode(array.astype(np.float32), compress=self.compress)
         self._scp_file.write(f"{key} {self.ark}:{self._offset + len(label)}\n")
         for part in (label, encoded):
             self._ark_file.write(part)
             self._digest.update(part)
         self._offset += len(label) + len(encoded)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        files = (self._ark_file, self.ark), (self._scp_file, self.scp)
-        try:
-            if kind is None:
-                for file, _ in files:
-                    commit(file)
-                for file, path in files:
-                    os.replace(file.name, path)
-                self.sha256 = self._digest.hexdigest()
-        except OSError as failure:
-            name_file(failure, self.ark)
-            raise
-        finally:
-            name_file(error, self.ark)
-            for file, _ in files:
-                Path(file.name).unlink(missing_ok=True)
-                with suppress(OSError):  # a full disk refuses what is still in the buffer, again
-                    file.close()
 
-
-def encode(array: NDArray[np.floating[Any]], *, compress: bool = False, double: bool = False) -> bytes:
-    """Bytes of a vector or matrix as Kaldi writes it into a file of its own, or behind a key.
+def encode(array: NDArray[np.floating[Any]], *, compress: bool = False) -> bytes:
+    """Encode a vector (dim,) or matrix (rows, dim) of float32 or float64 as Kaldi writes it.
 
     Args:
-        array: (dim,) or (rows, dim).
-        compress: a matrix as CM2.
-        double: as float64; else as float32.
+        array: what to encode.
+        compress: write a matrix as CM2.
     """
-    letter, dtype = (b"D", "<f8") if double else (b"F", "<f4")
-    if array.ndim == 1:
-        return b"\0B" + letter + b"V \4" + struct.pack("<i", len(array)) + array.astype(dtype).tobytes()
-    assert array.ndim == 2, f"an archive holds matrices and vectors, not shape {array.shape}"
-    if not compress:
-        return (
-            b"\0B"
-            + letter
-            + b"M "
-            + struct.pack("<bibi", 4, array.shape[0], 4, array.shape[1])
-            + array.astype(dtype).tobytes()
-        )
-    values = array.astype(np.float32)
-    low, high = values.min(), values.max()
-    if high == low:
-        high = low + np.float32(1) + abs(low)  # as Kaldi: a constant matrix still needs a range above 0
-    span = np.float32(high - low)
-    codes = ((values - low) / span * np.float32(65535) + np.float32(0.499)).astype("<u2")  # Kaldi's rounding
-    return b"\0BCM2 " + struct.pack("<ffii", low, span, *values.shape) + codes.tobytes()
+    from kaldiio.compression_header import kTwoByteAuto
+    from kaldiio.matio import write_array
+
+    entry = BytesIO()
+    write_array(entry, array, compression_method=kTwoByteAuto if compress and array.ndim == 2 else None)
+    return entry.getvalue()

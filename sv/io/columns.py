@@ -12,19 +12,19 @@ from tqdm import tqdm
 
 from sv.errors import UserError
 
-_BLOCK_BYTES = 1 << 20  # its words take about 10 times as much memory: they stay near the cache
+_BLOCK_BYTES = 1 << 20  # its words take about 10 times as much memory, which still fits the cache
 _LABELS = {b"target": 1, b"nontarget": 0}
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Some successive lines of a file.
+    """Successive lines of a file, by column.
 
     Attributes:
         path: the file.
         first_line: number of the first line, from 1.
         words: one list for each column, all of the same length.
-        num_bytes: that the lines take in the file.
+        num_bytes: size of the lines in the file.
     """
 
     path: Path
@@ -33,17 +33,17 @@ class Columns:
     num_bytes: int
 
     def where(self, row: int) -> str:
-        """`file:line` of a row, for errors."""
+        """Return `file:line` of a row, for errors."""
         return f"{self.path}:{self.first_line + row}"
 
 
 def iter_columns(path: str | Path, layout: str, widths: Container[int]) -> Iterator[Columns]:
-    """Blocks of a file whose lines all have the same number of columns.
+    """Read a file, whose lines all have the same number of columns, in blocks of lines.
 
     Args:
         path: text, columns separated by blanks or tabs.
-        layout: what a line looks like, for errors: "enroll test target|nontarget".
-        widths: the numbers of columns that are right.
+        layout: the form of a line, for errors: "enroll test target|nontarget".
+        widths: allowed numbers of columns.
 
     Raises:
         UserError: the file is missing or empty, or a line has another number of columns.
@@ -71,7 +71,7 @@ def iter_columns(path: str | Path, layout: str, widths: Container[int]) -> Itera
 
 
 def parse_labels(columns: Columns, column: int) -> NDArray[np.bool_]:
-    """Whether each line's label is `target`.
+    """Return for each line whether its label is `target`.
 
     Raises:
         UserError: a label that is neither target nor nontarget.
@@ -86,6 +86,6 @@ def parse_labels(columns: Columns, column: int) -> NDArray[np.bool_]:
 
 
 def byte_bar(path: Path, name: str = "") -> "tqdm[NoReturn]":
-    """Show on a terminal how much of a file has been read; under its own name or another."""
+    """Show a progress bar of the bytes read of a file, on a terminal only; `name` replaces the file's name."""
     size = path.stat().st_size if path.is_file() else None
     return tqdm(total=size, desc=name or path.name, unit="B", unit_scale=True, disable=None)

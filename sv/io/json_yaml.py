@@ -1,23 +1,23 @@
-"""Plain values from JSON and YAML files, whatever stands in them."""
+"""Plain values from JSON and YAML files, whatever their content."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-_MAX_DEPTH = 100
+from sv.errors import UserError
+
 _MAX_VALUES = 100_000
 _TOO_DEEP = "too many brackets in brackets"
 
 
 def read_json(path: str | Path) -> Any:
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Raises:
-        ValueError: no JSON, no UTF-8, or brackets in brackets beyond reason; what is wrong, in one line.
-        OSError: it can not be opened.
+        ValueError: not JSON, not UTF-8, or nested too deeply; one line.
+        OSError: it cannot be opened.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -25,20 +25,28 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(_TOO_DEEP) from None
 
 
-def read_yaml(path: str | Path) -> Any:
-    """What a YAML file holds; no objects are made of it.
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read the `key: value` lines of a YAML file; none if it is empty.
 
     Raises:
-        ValueError: no YAML, no UTF-8, or brackets in brackets or aliases beyond reason; what is wrong, in one line.
-        OSError: it can not be opened.
+        UserError: not YAML, not UTF-8, nested too deeply, or another thing than `key: value` lines.
+        OSError: it cannot be opened.
     """
-    return parse_yaml(Path(path).read_text(encoding="utf-8"))
+    try:
+        tree = parse_yaml(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path}: not YAML: {error}") from error
+    if tree is not None and not isinstance(tree, dict):
+        raise UserError(f"{path}: expected 'key: value' lines, found {type(tree).__name__}")
+    return tree or {}
 
 
 def parse_yaml(text: str) -> Any:
-    """What a YAML text holds; ValueError as `read_yaml`."""
-    if _bracket_depth(text) > _MAX_DEPTH:  # PyYAML's time grows with its square
-        raise ValueError(_TOO_DEEP)
+    """Parse a YAML text to plain values; no other objects are made.
+
+    Raises:
+        ValueError: not YAML, nested too deeply, or aliases of aliases; one line.
+    """
     try:
         tree = yaml.safe_load(text)
     except RecursionError:
@@ -47,15 +55,6 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
     _check_size(tree)
     return tree
-
-
-def _bracket_depth(text: str) -> int:
-    """How deep brackets stand in brackets, at most; more if some stand in quotes."""
-    depth = most = 0
-    for bracket in re.findall(r"[][{}]", text):
-        depth += 1 if bracket in "[{" else -1
-        most = max(most, depth)
-    return most
 
 
 def _check_size(tree: Any) -> None:

@@ -1,6 +1,6 @@
 """Score files: lines `enroll test 0.12345 target|nontarget`, with WeSpeaker's five decimals.
 
-Metrics are measured on these files, that is on rounded scores: two trials whose scores agree to five decimals are tied.
+Metrics are measured on these rounded scores: two trials whose scores agree to five decimals are tied.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ def write_scores(
         file: open for text.
         trials: the block; its labels are written if it has them.
         scores: (trials,).
-        factors: each (trials,); further columns of four decimals behind the label, left out where there is none.
+        factors: each (trials,); further columns with four decimals after the label. Without labels they are left out.
 
     Raises:
         UserError: a score is NaN or infinite.
@@ -60,18 +60,18 @@ def write_scores(
 
 @dataclass(frozen=True)
 class ScoredTrials:
-    """Successive lines of a score file, or all: ids, scores, and the further columns of normalized scores.
+    """Successive lines of a score file, or all of them: ids, scores, labels and further columns.
 
     Attributes:
         path: the file.
         first_line: number of the first line, from 1.
-        ids: of models and utterances, in the order in which they first come.
+        ids: models and utterances, in the order in which they first appear.
         enroll, test: (trials,) int32, rows of `ids`.
         values: (trials,) float64.
         is_target: (trials,) bool; None where the file has no labels.
-        more: (trials, columns) float64, what stands behind the label: of a normalized score file the magnitude of
-            both embeddings and the mean of both sides' cohort scores.
-        num_bytes: that the lines take in the file.
+        more: (trials, columns) float64, the columns after the label. A file of normalized scores has the magnitudes of
+            both embeddings and the mean cohort scores of both sides there.
+        num_bytes: size of the lines in the file.
     """
 
     path: Path
@@ -88,7 +88,7 @@ class ScoredTrials:
         return len(self.values)
 
     def labels(self) -> NDArray[np.bool_]:
-        """Whether each is a target trial.
+        """Return for each trial whether it is a target trial.
 
         Raises:
             UserError: the file has no labels.
@@ -110,7 +110,7 @@ class ScoredTrials:
         return values[self.enroll], values[self.test]
 
     def part(self, start: int, stop: int | None = None) -> "ScoredTrials":
-        """Some successive trials of these; of the bytes their share."""
+        """Return successive trials of these, with their share of the bytes."""
         rows = slice(start, stop)
         values = self.values[rows]
         return replace(
@@ -125,16 +125,16 @@ class ScoredTrials:
         )
 
     def as_trials(self) -> Trials:
-        """The same as a block that `write_scores` takes."""
+        """Return the trials as a block for `write_scores`."""
         ids = np.array(self.ids, dtype=object)
         return Trials(self.path, self.first_line, ids, ids, self.enroll, self.test, self.is_target, self.num_bytes)
 
 
 def iter_scored_trials(path: str | Path) -> Iterator[ScoredTrials]:
-    """A score file in blocks of some 10,000 trials, each with the ids that come in it; the whole file is never held.
+    """Read a score file in blocks of some 10,000 trials, each with its own ids; the whole file is never held.
 
     Raises:
-        UserError: a missing or empty file, a wrong number of columns, a score that is no finite number, a wrong label.
+        UserError: a missing or empty file, a wrong number of columns, a score that is not finite, a wrong label.
     """
     for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
         rows: dict[bytes, int] = {}
@@ -154,12 +154,12 @@ def iter_scored_trials(path: str | Path) -> Iterator[ScoredTrials]:
 
 
 def _id_rows(words: list[bytes], rows: dict[bytes, int]) -> NDArray[np.int32]:
-    """Row of each id; those that were not known get the next ones."""
+    """Return the row of each id; unknown ids get the next rows."""
     return np.fromiter((rows.setdefault(word, len(rows)) for word in words), np.int32, len(words))
 
 
 def read_scored_trials(path: str | Path) -> ScoredTrials:
-    """A whole score file; errors as of `iter_scored_trials`."""
+    """Read a whole score file; raise UserError as `iter_scored_trials` does."""
     rows: dict[str, int] = {}
     blocks, sides = [], []
     for block in iter_scored_trials(path):
@@ -182,10 +182,10 @@ def read_scored_trials(path: str | Path) -> ScoredTrials:
 
 
 def iter_same_trials(paths: Sequence[Path]) -> Iterator[list[ScoredTrials]]:
-    """Score files over the same trials, read together: the same trials of each at a time, some 10,000 at most.
+    """Read score files of the same trials together, some 10,000 trials of each at a time.
 
     Raises:
-        UserError: see `iter_scored_trials`; a line of another trial or label; a file that ends before another one.
+        UserError: as `iter_scored_trials`; lines that differ in trial or label; a file that ends before another one.
     """
     files = [iter_scored_trials(path) for path in paths]
     blocks: list[ScoredTrials | None] = [next(file) for file in files]
@@ -207,7 +207,7 @@ def iter_same_trials(paths: Sequence[Path]) -> Iterator[list[ScoredTrials]]:
 
 
 def _check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
-    """As many lines of two score files must be of the same trials in the same order; the first that is not is named."""
+    """Refuse lines of two score files that are not the same trials in the same order; name the first."""
     one, other = (np.array(scores.ids, dtype=object) for scores in (first, second))
     same = (one[first.enroll] == other[second.enroll]) & (one[first.test] == other[second.test])
     same &= first.labels() == second.labels() if first.is_target is not None or second.is_target is not None else True

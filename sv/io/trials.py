@@ -15,15 +15,15 @@ from sv.io.tables import read_table
 
 @dataclass(frozen=True)
 class Trials:
-    """A block of successive trials, as rows into two lists of ids.
+    """Successive trials of a list, as rows of two lists of ids.
 
     Attributes:
         path: the trial list.
-        first_line: number of the block's first line, from 1.
-        enroll_ids, test_ids: the ids known, arrays of str: of models or utterances, and of utterances.
-        enroll, test: (trials,) int32, rows of those.
+        first_line: number of the first line, from 1.
+        enroll_ids, test_ids: known ids, arrays of str: enroll models or utterances, and test utterances.
+        enroll, test: (trials,) int32, rows of enroll_ids and test_ids.
         is_target: (trials,) bool; None for a list without labels.
-        num_bytes: that the block takes in the file.
+        num_bytes: size of the lines in the file.
     """
 
     path: Path
@@ -43,10 +43,12 @@ _LAYOUT = "enroll test target|nontarget"
 
 
 def check_both_kinds(path: str | Path) -> None:
-    """Refuse a list whose labels are all the same: nothing can be measured on it. Read until both kinds were seen.
+    """Refuse a list with target or non-target trials alone, since no error rate can be measured on it.
+
+    The list is read until both kinds were seen.
 
     Raises:
-        UserError: it is such a list; see `read_trials`.
+        UserError: all labels are the same; also as `read_trials`.
     """
     kinds: set[bool] = set()
     for columns in iter_columns(path, _LAYOUT, (2, 3)):
@@ -71,16 +73,16 @@ def read_trials(
     """Read a trial list in blocks of some 10,000 trials, in the order of the file; the whole list is never held.
 
     Args:
-        path: the list; the same pair may come more than once.
+        path: the list; a pair may appear more than once.
         known: ids of the test utterances, each once.
         known_enroll: ids of the enroll models; None: enroll on the utterances in `known`.
-        source: where `known` comes from, for errors.
-        enroll_source: where `known_enroll` comes from.
-        remedy: what to do about an unknown id.
+        source: the file of `known`, for errors.
+        enroll_source: the file of `known_enroll`, for errors.
+        remedy: what to do about an unknown id, for errors.
 
     Raises:
-        UserError: a missing or empty list, a wrong number of columns, a wrong label, unknown ids (the first and how
-            many more: the list is read to its end for it).
+        UserError: a missing or empty list, a wrong number of columns, a wrong label, unknown ids. The list is read to
+            its end to count the unknown ids.
     """
     test_ids = np.array(known, dtype=object)
     enroll_ids = test_ids if known_enroll is None else np.array(known_enroll, dtype=object)
@@ -103,7 +105,7 @@ def read_trials(
 def _rows(
     columns: Columns, column: int, rows: dict[bytes, int], unknown: dict[bytes, str], source: str | Path
 ) -> NDArray[np.int32]:
-    """Row of each id; those that have none are added to `unknown`."""
+    """Return the row of each id; ids without one are added to `unknown`."""
     words = columns.words[column]
     found = np.fromiter(map(rows.get, words, repeat(-1)), dtype=np.int32, count=len(words))
     for row in np.flatnonzero(found < 0).tolist():
@@ -114,7 +116,7 @@ def _rows(
 
 
 def read_enroll_map(path: str | Path) -> dict[str, list[str]]:
-    """Utterances of each enroll model, from lines `model utt1 utt2 ...` as in Kaldi's spk2utt.
+    """Read the utterances of each enroll model, from lines `model utt1 utt2 ...` as in Kaldi's spk2utt.
 
     Raises:
         UserError: a missing or empty file, a model without utterances, a model that comes twice.

@@ -1,4 +1,4 @@
-"""A PLDA back-end as a folder of Kaldi's files, binary; those that Kaldi's tools wrote are read as well.
+"""A PLDA back-end as a folder of Kaldi's files. They are written in binary; Kaldi's own are read in binary or text.
 
 mean.vec         (dim,) float32, of ivector-mean                         subtracted first
 transform.mat    (projected, dim) or (projected, dim + 1) float32        of ivector-compute-lda, or the identity
@@ -6,9 +6,9 @@ plda             <Plda> mean (projected,) transform (projected, projected) psi (
 .done            how it was made; absent where Kaldi made it
 """
 
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from sv.errors import UserError
 from sv.io import atomic_write, read_json, read_matrix, read_vector
-from sv.io.ark import encode
+from sv.io.ark import HEADER_BYTES, decode, encode, parse_header, read_text
 from sv.jobs import DoneMark
 from sv.scoring.plda import Plda
 from sv.scoring.projection import Projection
@@ -28,7 +28,7 @@ _NAMES = ("mean.vec", "transform.mat", "plda")
 
 @dataclass(frozen=True)
 class Backend:
-    """What leads from embeddings to log-likelihood ratios."""
+    """The way from embeddings to log-likelihood ratios: a projection, then PLDA."""
 
     projection: Projection
     plda: Plda
@@ -40,14 +40,14 @@ def write_backend(folder: str | Path, backend: Backend, options: Mapping[str, An
     Args:
         folder: made if it is missing.
         backend: what to write.
-        options: how it was made; whether lengths were normalized is added to them.
+        options: how it was made; `length_norm` is added.
     """
     folder = Path(folder)
     mark = DoneMark(folder / ".done", {**options, "length_norm": backend.projection.length_norm})
     mark.path.unlink(missing_ok=True)
     for name, content in (
-        ("mean.vec", encode(backend.projection.mean)),
-        ("transform.mat", encode(backend.projection.matrix)),
+        ("mean.vec", encode(backend.projection.mean.astype(np.float32))),
+        ("transform.mat", encode(backend.projection.matrix.astype(np.float32))),
         ("plda", encode_plda(backend.plda)),
     ):
         with atomic_write(folder / name, "wb") as f:
@@ -60,11 +60,11 @@ def read_backend(folder: str | Path, *, length_norm: bool = True) -> Backend:
 
     Args:
         folder: of `write_backend` or of Kaldi.
-        length_norm: whether embeddings were brought to length sqrt(projected) before the PLDA was trained; used for
-            Kaldi's folders, which do not tell.
+        length_norm: whether embeddings were brought to length sqrt(projected) before the PLDA was trained; only for
+            Kaldi's folders, which do not say.
 
     Raises:
-        UserError: a missing, truncated or text file; files that do not fit together.
+        UserError: a missing or truncated file; files that do not fit together.
     """
     folder = Path(folder)
     for name in _NAMES:
@@ -97,53 +97,43 @@ def _told_length_norm(folder: Path, otherwise: bool) -> bool:
 
 
 def encode_plda(plda: Plda) -> bytes:
-    """Bytes of Kaldi's binary `plda` file."""
-    parts = [encode(array, double=True)[2:] for array in (plda.mean, plda.transform, plda.psi)]  # without "\0B"
-    return b"\0B<Plda> " + b"".join(parts) + b"</Plda> "
+    """Encode a model as Kaldi's binary `plda` file."""
+    arrays = (np.asarray(array, dtype=np.float64) for array in (plda.mean, plda.transform, plda.psi))
+    return b"\0B<Plda> " + b"".join(encode(array).removeprefix(b"\0B") for array in arrays) + b"</Plda> "
 
 
 def decode_plda(content: bytes, source: str | Path) -> Plda:
-    """The model of a binary `plda` file.
+    """Decode the content of a `plda` file, binary or text.
 
     Raises:
-        UserError: text, another object, or truncated; not finite; sizes that do not fit.
+        UserError: another object, or truncated; not finite; sizes that do not fit.
     """
-    if not content.startswith(b"\0B<Plda> "):
-        hint = "; it is text, write it with ivector-copy-plda --binary=true" if b"<Plda>" in content[:20] else ""
-        raise UserError(f"{source}: no binary Kaldi PLDA stands here{hint or f'; {_REMEDY}'}")
-    arrays, position = [], len(b"\0B<Plda> ")
+    binary = content.startswith(b"\0B<Plda> ")
+    if not binary and not content.startswith(b"<Plda>"):
+        raise UserError(f"{source}: no Kaldi PLDA stands here; {_REMEDY}")
+    file = BytesIO(content)
+    file.seek(content.index(b">") + (2 if binary else 1))
     try:
-        for dims in (1, 2, 1):
-            array, position = _decode_array(content, position, dims)
-            arrays.append(array)
-        if content[position:].rstrip() != b"</Plda>":
-            raise ValueError
-    except (ValueError, struct.error) as error:
-        raise UserError(f"{source}: truncated or damaged at byte {position} of {len(content)}; {_REMEDY}") from error
-    mean, transform, psi = arrays
-    if not transform.shape == (len(mean), len(mean)) == (len(psi), len(psi)) or not len(mean):
+        mean, transform, psi = ((_decode_next if binary else read_text)(file, str(source)) for _ in range(3))
+        whole = file.read().strip() == b"</Plda>"
+    except UserError:
+        whole = False
+    if not whole:
+        raise UserError(f"{source}: truncated or damaged at byte {file.tell()} of {len(content)}; {_REMEDY}")
+    if (mean.ndim, psi.ndim) != (1, 1) or not transform.shape == (len(mean), len(mean)) == (len(psi), len(psi)):
         raise UserError(
             f"{source}: mean {mean.shape}, transform {transform.shape}, psi {psi.shape} do not fit; {_REMEDY}"
         )
-    if not all(np.isfinite(array).all() for array in arrays) or psi.min() < 0:
+    if not all(np.isfinite(array).all() for array in (mean, transform, psi)) or psi.min() < 0:
         raise UserError(f"{source}: NaN or infinite values, or negative variances; {_REMEDY}")
     return Plda(mean, transform, psi)
 
 
-def _decode_array(content: bytes, position: int, dims: int) -> tuple[Doubles, int]:
-    """A vector (dims 1) or matrix (2) of float32 or float64 and the position behind it."""
-    kind = content[position : position + 3]
-    letter = b"V" if dims == 1 else b"M"
-    if kind not in (b"F" + letter + b" ", b"D" + letter + b" "):
-        raise ValueError
-    position += 3
-    shape = []
-    for _ in range(dims):
-        width, size = struct.unpack_from("<bi", content, position)
-        if width != 4 or size < 0:
-            raise ValueError
-        shape.append(size)
-        position += 5
-    count, dtype = int(np.prod(shape, dtype=np.int64)), np.dtype("<f4" if kind[:1] == b"F" else "<f8")
-    array = np.frombuffer(content, dtype, count, position).astype(np.float64).reshape(shape)
-    return array, position + count * dtype.itemsize
+def _decode_next(file: BytesIO, source: str) -> Doubles:
+    """Decode a binary vector or matrix from where the file stands; in a PLDA file it lacks the "\\0B" before it."""
+    start = file.tell()
+    entry = b"\0B" + file.read()
+    file.seek(start)
+    header = parse_header(entry[:HEADER_BYTES], 0, len(entry), source)
+    file.seek(start + header.end_offset - 2)
+    return decode(entry[: header.end_offset], header).astype(np.float64)

@@ -90,8 +90,9 @@ def feats(folder: Path) -> bytes:
 KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
     "FM": (matrix_file(None), lambda path: read_matrix(f"{path}:0")),
     "CM": (matrix_file(2), lambda path: read_matrix(f"{path}:0")),
-    "CM2": (matrix_file(3), lambda path: read_matrix(f"{path}:0", 2, 3)),
+    "CM2": (matrix_file(3), lambda path: read_matrix(f"{path}:0")),
     "CM3": (matrix_file(5), lambda path: read_matrix(f"{path}:0")),
+    "text": (lambda _: b" [\n  1 2.5\n  -3 4e-05 ]\n", lambda path: read_matrix(f"{path}:0")),
     "x.scp": (vectors, read_vectors),
     "feats.scp": (feats, lambda path: read_index(path.parent)),
     "table": (lambda _: b"a one\nb two three\n", read_table),
@@ -105,6 +106,10 @@ KINDS: dict[str, tuple[Callable[[Path], bytes], Callable[[Path], object]]] = {
     "c.yaml": (lambda _: b"seed: 3\nloss_args: {t: 2.5}\ndataset_args: {speeds: [0.9]}\n", load_config),
     "plda": (
         lambda _: encode_plda(Plda(np.zeros(3), np.eye(3), np.arange(3.0))),
+        lambda path: decode_plda(path.read_bytes(), path),
+    ),
+    "plda in text": (
+        lambda _: b"<Plda>  [ 1 -2 ]\n [\n  1.5 0.25\n  -0.5 4 ]\n [ 3 0.125 ]\n</Plda> ",
         lambda path: decode_plda(path.read_bytes(), path),
     ),
     "calibration.json": (

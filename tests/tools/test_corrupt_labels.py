@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sv.io import read_table, write_table
+from sv.io import DataDir, read_table, write_table
 
 
 def make(folder: Path, *, speakers=5, utts=7, prefix="s") -> Path:
@@ -14,12 +14,15 @@ def make(folder: Path, *, speakers=5, utts=7, prefix="s") -> Path:
     names = {f"{prefix}{s}-u{u}": f"{prefix}{s}" for s in range(speakers) for u in range(utts)}
     folder.mkdir()
     (folder / "feats.ark").write_bytes(bytes(1000))
-    write_table(folder / "utt2spk", names)
-    spk2utt = {spk: " ".join(utt for utt in names if names[utt] == spk) for spk in names.values()}
-    write_table(folder / "spk2utt", spk2utt)
-    write_table(folder / "feats.scp", {utt: f"{folder}/feats.ark:{n}" for n, utt in enumerate(names)})
-    write_table(folder / "utt2num_frames", dict.fromkeys(names, 100))
-    write_table(folder / "spk2gender", dict.fromkeys(spk2utt, "f"))
+    DataDir.write(
+        folder,
+        {
+            "utt2spk": names,
+            "feats.scp": {utt: f"{folder}/feats.ark:{n}" for n, utt in enumerate(names)},
+            "utt2num_frames": dict.fromkeys(names, 100),
+            "spk2gender": dict.fromkeys(names.values(), "f"),
+        },
+    )
     (folder / "fbank.yaml").write_text("num_mel_bins: 80\n")
     return folder
 
@@ -103,9 +106,9 @@ def test_a_speaker_who_lost_all_utterances_is_gone_from_all_tables(corrupt, tmp_
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--ratio", "1"], "--ratio 1: a share from 0 on and below 1"),
-        (["--ratio", "-0.1"], "--ratio -0.1: a share from 0 on and below 1"),
-        (["--ratio", "nan"], "--ratio nan: a share from 0 on and below 1"),
+        (["--ratio", "1"], "--ratio 1: a share must be at least 0 and below 1"),
+        (["--ratio", "-0.1"], "--ratio -0.1: a share must be at least 0 and below 1"),
+        (["--ratio", "nan"], "--ratio nan: a share must be at least 0 and below 1"),
         (["--kind", "openset", "--ratio", "0.1"], "--kind openset: --outside DIR belongs to openset"),
         (["--outside", "data", "--ratio", "0.1"], "--kind symmetric: --outside DIR belongs to openset"),
     ],

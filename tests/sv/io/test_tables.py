@@ -1,17 +1,27 @@
-"""Kaldi's text tables and the data dir made of them."""
+"""Kaldi's text tables."""
 
-import tracemalloc
+import os
 
 import pytest
 
 from sv.errors import UserError
-from sv.io import DataDir, base_speaker, check_id, read_table, write_table
+from sv.io import base_speaker, check_id, read_table, write_table
 
 
 def test_table_is_sorted_by_bytes_and_read_back(tmp_path):
     write_table(tmp_path / "t", {"b": 1, "B": "two words", "é": 3, "a-1": 4, "a1": 5})
     assert list(read_table(tmp_path / "t")) == ["B", "a-1", "a1", "b", "é"]
     assert read_table(tmp_path / "t")["B"] == "two words"
+
+
+def test_a_table_that_has_not_changed_keeps_its_time(tmp_path):
+    write_table(tmp_path / "t", {"a": 1})
+    os.utime(tmp_path / "t", (1, 1))
+    write_table(tmp_path / "t", {"a": 1})
+    assert (tmp_path / "t").stat().st_mtime == 1
+    write_table(tmp_path / "t", {"a": 2})
+    assert (tmp_path / "t").stat().st_mtime != 1
+    assert os.listdir(tmp_path) == ["t"]
 
 
 def test_tabs_separate_as_blanks_do(tmp_path):
@@ -52,93 +62,11 @@ def test_usual_ids_pass(name):
     assert check_id(name, "t:1") == name
 
 
-def make_dir(path, **files):
-    for name, text in files.items():
-        (path / name.replace("__", ".")).write_text(text)
-    return DataDir(path)
-
-
-def test_speakers_are_collected_from_utt2spk(tmp_path):
-    data = make_dir(tmp_path, utt2spk="u1 s2\nu2 s1\nu3 s2\n")
-    assert data.spk2utt == {"s1": ["u2"], "s2": ["u1", "u3"]}
-
-
-@pytest.mark.parametrize("name", ["utt2spk", "segments"])
-def test_a_line_too_many_in_a_data_dir_is_for_the_tool_that_mends_it(tmp_path, name):
-    data = make_dir(tmp_path, **{name: "u1 a 0 1\n" * 2})
-    with pytest.raises(UserError, match=f"{name}:2: u1 comes twice; run tools/fix_data_dir.sh {tmp_path}$"):
-        getattr(data, name)
-
-
-def test_numbers_and_segments_are_checked(tmp_path):
-    data = make_dir(
-        tmp_path, utt2dur="u1 1.5\n", utt2num_frames="u1 x\n", segments="u1 r1 0.5 2.0\n", wav__scp="r1 a.wav\n"
-    )
-    assert data.utt2dur == {"u1": 1.5}
-    assert data.segments == {"u1": ("r1", 0.5, 2.0)}
-    with pytest.raises(UserError, match="utt2num_frames: u1 has 'x', not a number"):
-        _ = data.utt2num_frames
-
-
-@pytest.mark.parametrize("seconds", ["nan", "inf", "1e400", "-0.5"])
-def test_durations_that_can_not_be_are_named(tmp_path, seconds):
-    told = rf"utt2dur: u2 has '{seconds}', not a number from 0 on; make the file again"
-    with pytest.raises(UserError, match=told):
-        _ = make_dir(tmp_path, utt2dur=f"u1 0\nu2 {seconds}\n").utt2dur
-    with pytest.raises(UserError, match=told):
-        DataDir(tmp_path).total_duration()
-
-
-@pytest.mark.parametrize("line", ["u1 r1 2.0 1.0", "u1 r1 -1 1.0", "u1 r1 1.0", "u1 r1 nan 2", "u1 r1 0 inf"])
-def test_bad_segments_are_refused(tmp_path, line):
-    with pytest.raises(UserError, match="u1"):
-        _ = make_dir(tmp_path, segments=line + "\n").segments
-
-
 def test_a_missing_table_says_what_is_wanted(tmp_path):
     with pytest.raises(UserError, match="t does not exist; give a file with lines 'key value'"):
         read_table(tmp_path / "t")
 
 
-def test_missing_files_say_which_stage_makes_them(tmp_path):
-    with pytest.raises(UserError, match=r"feats\.scp does not exist; make it with steps/make_fbank\.sh \(stage 2\)"):
-        _ = DataDir(tmp_path).feats_scp
-    with pytest.raises(UserError, match=r"not a data directory; prepare it first \(stage 1\)"):
-        DataDir(tmp_path / "nowhere")
-
-
 def test_speed_copies_are_known_by_their_prefix():
     names = ["id1", "sp0.9-id1", "sp1.1-id1", "sp-x", "spk3", "sp2-id1"]
     assert [base_speaker(name) for name in names] == ["id1", "id1", "id1", "sp-x", "spk3", "id1"]
-
-
-def test_parts_hold_their_own_utterances_alone(tmp_path):
-    names = [f"utt{n:05d}" for n in range(20_000)]
-    write_table(tmp_path / "wav.scp", {name: f"/audio/of/some/corpus/{name}.flac" for name in names})
-    tracemalloc.start()
-    parts = [DataDir(tmp_path).part(part, 40) for part in (1, 40)]
-    assert [part.utts for part in parts] == [names[:500], names[-500:]]
-    assert sum(1 for _ in DataDir(tmp_path).iter_audio()) == len(names)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 1_000_000  # the whole table takes about 5 MB
-    assert [utt for part in range(1, 8) for utt in DataDir(tmp_path).part(part, 7).utts] == names
-
-
-def test_a_part_of_segments_has_the_recordings_it_needs(tmp_path):
-    write_table(tmp_path / "wav.scp", {"r1": "1.wav", "r2": "2.wav", "r3": "3.wav"})
-    write_table(tmp_path / "segments", {"a": "r2 0 1", "b": "r3 1 2", "c": "r2 2 3"})
-    part = DataDir(tmp_path).part(1, 2)
-    assert part.utts == ["a"] and part.wav_scp == {"r2": "2.wav"}
-    assert list(DataDir(tmp_path).part(2, 2).iter_audio()) == [("b", "3.wav 1.0 2.0"), ("c", "2.wav 2.0 3.0")]
-
-
-def test_more_parts_than_utterances(tmp_path):
-    write_table(tmp_path / "wav.scp", {"a": "1.wav"})
-    assert [DataDir(tmp_path).part(part, 3).utts for part in (1, 2, 3)] == [[], [], ["a"]]
-
-
-def test_a_bad_line_of_a_part_has_its_number_in_the_whole(tmp_path):
-    (tmp_path / "wav.scp").write_text("a 1.wav\nb 2.wav\nc\n")
-    with pytest.raises(UserError, match=r"wav.scp:3: expected 'key value'"):
-        DataDir(tmp_path).part(3, 3).utts  # noqa: B018

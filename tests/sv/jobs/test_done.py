@@ -1,13 +1,7 @@
-"""Marks of finished work, and files that appear whole or not at all."""
-
-import os
-import signal
-import subprocess
-import sys
+"""Marks of finished work."""
 
 import pytest
 
-from sv.io import atomic_write
 from sv.jobs import DoneMark
 
 
@@ -64,25 +58,3 @@ def test_the_shell_sees_the_same(run, tmp_path):
     result = run("tools/done.py", "check", *mark)
     assert result.returncode == 3
     assert "out is missing" in result.stderr
-
-
-def test_a_block_that_raises_leaves_what_was_there(tmp_path):
-    (tmp_path / "f").write_text("before")
-    with pytest.raises(ValueError, match="stop"), atomic_write(tmp_path / "f") as f:
-        f.write("half")
-        raise ValueError("stop")
-    assert (tmp_path / "f").read_text() == "before"
-    assert os.listdir(tmp_path) == ["f"]
-
-
-def test_a_killed_writer_leaves_what_was_there(tmp_path):
-    (tmp_path / "f").write_text("before")
-    script = f"""
-import os, signal
-from sv.io import atomic_write
-with atomic_write({str(tmp_path / "f")!r}) as f:
-    f.write("half"); f.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
-    assert (tmp_path / "f").read_text() == "before"

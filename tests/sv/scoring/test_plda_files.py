@@ -87,15 +87,28 @@ def test_truncated_plda_is_named_at_any_length(folder: Path, length: int) -> Non
         read_backend(folder)
 
 
-def test_text_is_refused_with_the_remedy(folder: Path) -> None:
-    (folder / "plda").write_text("<Plda>  [ 1 -2 ]\n [\n  1.5 0.25\n  -0.5 4 ]\n [ 3 0.125 ]\n</Plda> ")
-    with pytest.raises(UserError, match="it is text, write it with ivector-copy-plda --binary=true"):
+def test_kaldis_folder_in_text_is_read(folder: Path) -> None:
+    (folder / "plda").write_text("<Plda>  [ 1 -2 ]\n [\n  1.5 0.25 \n  -0.5 4 ]\n [ 3 0.125 ]\n</Plda> ")
+    (folder / "mean.vec").write_text(" [ 1 2 3 ]\n")
+    (folder / "transform.mat").write_text(" [\n  0 1 2 3 \n  4 5 6 7 ]\n")
+    backend = read_backend(folder)
+    for name in ("mean", "transform", "psi"):
+        np.testing.assert_array_equal(getattr(backend.plda, name), getattr(PLDA, name))
+    assert backend.projection.mean.tolist() == [1, 2, 3]
+    assert backend.projection.matrix.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+@pytest.mark.parametrize("length", [10, 20, 40, 50, 60])
+def test_truncated_plda_in_text_is_named(folder: Path, length: int) -> None:
+    text = "<Plda>  [ 1 -2 ]\n [\n  1.5 0.25 \n  -0.5 4 ]\n [ 3 0.125 ]\n</Plda> "
+    (folder / "plda").write_text(text[:length])
+    with pytest.raises(UserError, match=rf"plda: truncated or damaged at byte \d+ of {length}; train it again"):
         read_backend(folder)
 
 
 def test_another_object_is_refused(folder: Path) -> None:
     (folder / "plda").write_bytes((folder / "mean.vec").read_bytes())
-    with pytest.raises(UserError, match="plda: no binary Kaldi PLDA stands here; train it again"):
+    with pytest.raises(UserError, match="plda: no Kaldi PLDA stands here; train it again"):
         read_backend(folder)
 
 
@@ -113,7 +126,7 @@ def test_negative_size_is_refused(folder: Path) -> None:
         (Plda(PLDA.mean, PLDA.transform, -PLDA.psi), "negative variances"),
     ],
 )
-def test_values_that_can_not_be_are_refused(folder: Path, plda: Plda, message: str) -> None:
+def test_impossible_values_are_refused(folder: Path, plda: Plda, message: str) -> None:
     (folder / "plda").write_bytes(encode_plda(plda))
     with pytest.raises(UserError, match=message):
         read_backend(folder)
