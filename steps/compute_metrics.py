@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""EER and minDCF of an experiment's score files, printed as WeSpeaker prints them, and gathered.
+"""Measure an experiment's score files: EER, minDCF, ... printed as WeSpeaker prints them, and gathered.
 
 Reads   <exp-dir>/scores/<prefix><trials>.score for each trial list of <trials-dir>
 Writes  <exp-dir>/scores/<result>        the printed lines; written anew, not appended
@@ -19,9 +19,12 @@ from pathlib import Path
 
 from sv.errors import run_step
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+from sv.metrics.measures import MEASURES
 
 
 def parse() -> argparse.Namespace:
+    priors = ", ".join(measure.title for measure in MEASURES if measure.by_prior)
+    of_llrs = ", ".join(measure.title for measure in MEASURES if measure.needs_llr)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("exp_dir", type=Path)
     parser.add_argument("result", help="name of the file with the printed lines, such as vox1_cos_result")
@@ -34,11 +37,9 @@ def parse() -> argparse.Namespace:
         type=float,
         nargs="+",
         default=[0.01, 0.05],
-        help="priors of minDCF, at costs of 1; other costs are those at the prior c_miss p / (c_miss p + c_fa (1 - p))",
+        help=f"priors of {priors}, at costs of 1; other costs are those at c_miss p / (c_miss p + c_fa (1 - p))",
     )
-    parser.add_argument(
-        "--llr", choices=["true", "false"], default="false", help="calibrated scores: actDCF, Cllr, too"
-    )
+    parser.add_argument("--llr", choices=["true", "false"], default="false", help=f"calibrated scores: {of_llrs}, too")
     parser.add_argument("--test-data", type=Path, help="data dir: also by duration, sex, age and video, what it has")
     parser.add_argument(
         "--trial2cond", type=Path, help='also by condition, of lines "enroll test condition ..." (held whole)'

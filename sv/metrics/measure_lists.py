@@ -11,7 +11,8 @@ from typing import Any
 from sv.errors import UserError
 from sv.io import DataDir, atomic_write, read_table, sha256_of
 from sv.metrics.breakdown import Conditions, Trial2Cond
-from sv.metrics.error_rates import check_costs
+from sv.metrics.error_rates import check_prior
+from sv.metrics.measures import columns_of
 from sv.metrics.provenance import origin_of
 from sv.metrics.results import entry_of, git_commit, merge_results, printed_lines
 from sv.metrics.score_files import measure_file
@@ -44,7 +45,7 @@ class MeasureOptions:
     """How score files are measured.
 
     Attributes:
-        p_targets: priors of minDCF and actDCF.
+        p_targets: priors of the measures that have a value for each.
         llr: the scores are natural logarithms of likelihood ratios.
         test_data: data dir; parts of the lists by duration, sex, age and video, whatever it has.
         trial2cond: file with lines `enroll test condition ...`; parts by condition.
@@ -64,7 +65,7 @@ class MeasureOptions:
 
     def __post_init__(self) -> None:
         for p_target in self.p_targets:
-            check_costs(p_target, c_miss=1.0, c_fa=1.0)
+            check_prior(p_target)
         if self.replicates < 0 or self.replicates == 1:
             raise UserError(f"--replicates {self.replicates}: expected 2 or more, such as 200, or 0 for no intervals")
 
@@ -85,23 +86,18 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
     speakers, origin = _speakers(lists.trials[0], options), _common_origin(lists.exp_dir)
     conditions = [Conditions(DataDir(options.test_data)).of] if options.test_data else []
     conditions += [Trial2Cond(options.trial2cond).of] if options.trial2cond else []
-    lines, entries = "", {}
+    columns, lines, entries = columns_of(options.p_targets, llr=options.llr), "", {}
     for trials in lists.trials:
         scores = lists.score_file(trials)
         if not scores.is_file():
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
-        metrics, interval, parts = measure_file(
-            scores,
-            options.p_targets,
-            llr=options.llr,
-            speakers=speakers,
-            conditions=conditions,
-            replicates=options.replicates,
+        measured, interval, parts = measure_file(
+            scores, columns, speakers=speakers, conditions=conditions, replicates=options.replicates
         )
         files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for it
         about = {**files, **origin_of(scores, trials), **origin}
-        entries[trials.name] = {lists.backend: entry_of(metrics, about, interval, parts)}
-        lines += printed_lines(scores.name, metrics, parts)
+        entries[trials.name] = {lists.backend: entry_of(measured, about, interval, parts)}
+        lines += printed_lines(scores.name, measured, parts)
     with atomic_write(lists.exp_dir / "scores" / result) as f:
         f.write(lines)
     merge_results(lists.exp_dir, entries)

@@ -22,7 +22,7 @@ import numpy as np
 
 from sv.errors import UserError, log
 from sv.io import atomic_write, read_json
-from sv.metrics.error_rates import SortedScores, evaluate_sorted
+from sv.metrics.error_rates import SortedScores, eer_threshold, min_dcf_threshold
 from sv.registry import suggest
 from sv.scoring.calibration import Calibration
 
@@ -54,9 +54,8 @@ def find_thresholds(
         raise UserError(
             "targets do not score higher than non-targets, so no threshold tells them apart; look at the scores"
         )
-    metrics = evaluate_sorted(scores, p_targets)
-    found = {"eer": metrics.eer_threshold}
-    found |= {f"min_dcf_{p:g}": metrics.min_dcf_threshold[p] for p in p_targets}
+    found = {"eer": eer_threshold(scores)}
+    found |= {f"min_dcf_{p:g}": min_dcf_threshold(scores, p) for p in p_targets}
     for rate in false_accepts:
         if allowed_accepts(scores, rate) > 0:
             found[_fa_name(rate)] = threshold_at(scores, rate)

@@ -11,7 +11,7 @@ import pytest
 
 from sv.io import read_scored_trials
 from sv.metrics.cllr import act_dcf
-from sv.metrics.error_rates import min_dcf
+from sv.metrics.error_rates import min_dcf, sort_scores
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -37,7 +37,8 @@ def test_calibrated_scores_and_thresholds(run: Run, exp: Path) -> None:
     assert result.returncode == 0, result.stderr
     found = read_scored_trials(exp / "scores" / "cali_O.kaldi.score")
     target, nontarget = found.values[found.is_target], found.values[~found.is_target]
-    assert act_dcf(target, nontarget, 0.05) <= 1.2 * min_dcf(target, nontarget, 0.05)[0]  # of 200 targets
+    llrs = sort_scores(target, nontarget)
+    assert act_dcf(llrs, 0.05) <= 1.2 * min_dcf(llrs, 0.05)  # of 200 targets
     thresholds = json.loads((exp / "thresholds.json").read_text())["cos"]
     assert thresholds["eer"]["score"] == pytest.approx(0.35, abs=0.05)
     assert thresholds["measured_on"]["num_nontarget"] == 2000
@@ -93,7 +94,7 @@ def test_fusion_has_a_weight_a_system_and_refuses_other_trials(run: Run, exp: Pa
     assert result.returncode == 0, result.stderr
     assert len(json.loads((out.parent / "O.kaldi.score.json").read_text())["weights"]) == 2
     fused, alone = read_scored_trials(out), read_scored_trials(scores[0])
-    costs = [min_dcf(s.values[s.is_target], s.values[~s.is_target], 0.05)[0] for s in (fused, alone)]
+    costs = [min_dcf(sort_scores(s.values[s.is_target], s.values[~s.is_target]), 0.05) for s in (fused, alone)]
     assert costs[0] < costs[1]
     result = run("steps/fuse.py", "--heldout", *heldout, "--scores", *scores, "--", scores[0])
     assert result.returncode == 1 and "would overwrite scores that it is made from" in result.stderr

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sv.io import ArkWriter, Vectors, read_scored_trials, read_vectors
-from sv.metrics.error_rates import eer
+from sv.metrics.error_rates import eer, sort_scores
 from sv.scoring.plda_files import read_backend
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -61,11 +61,11 @@ def test_speakers_are_told_apart_where_the_cosine_fails(run: Run, folder: Path) 
     assert score(run, folder, folder / "plda", "x.score").returncode == 0
     scores = read_scored_trials(folder / "out" / "x.score")
     assert scores.is_target is not None
-    plda_eer, _ = eer(scores.values[scores.is_target], scores.values[~scores.is_target])
+    plda_eer = eer(sort_scores(scores.values[scores.is_target], scores.values[~scores.is_target]))
     cosines = folder / "out" / "cos.score"
     run("steps/score_cosine.py", folder / "list", folder / "test" / "xvector.scp", cosines)
     cosine = read_scored_trials(cosines)
-    cosine_eer, _ = eer(cosine.values[scores.is_target], cosine.values[~scores.is_target])
+    cosine_eer = eer(sort_scores(cosine.values[scores.is_target], cosine.values[~scores.is_target]))
     assert plda_eer < 0.6 * cosine_eer
 
 
