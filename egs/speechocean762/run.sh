@@ -212,32 +212,22 @@ if in_stage 4 "embeddings"; then
 fi
 
 if in_stage 5 "cosine scores"; then
-  steps/score.sh --backend cos "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
+  steps/score.py --backend cos "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi
 
-heldout=()
-if [ -s "$exp_dir/heldout_spk" ]; then # thresholds are measured on them: they are in no cohort and in no PLDA
-  heldout=(--exclude "$exp_dir/heldout_spk")
-fi
-train_embeddings=$exp_dir/embeddings/train
-
 if in_stage 6 "score normalization"; then
-  steps/compute_spk_means.py "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/train" "$train_embeddings/spk_xvector.scp"
-  steps/score.sh --backend "$score_norm_method" --top-n "$top_n" "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
+  steps/score.py --prepare true --backend "$score_norm_method" --top-n "$top_n" "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi
 
 if in_stage 7 "PLDA and calibration"; then
-  if [ "${#heldout[@]}" -gt 0 ] && [ ! -e "$train_embeddings/spk_xvector.scp" ]; then
-    die "$train_embeddings/spk_xvector.scp does not exist; run stage 6 first, whose scores are calibrated, too"
+  if [ -s "$exp_dir/heldout_spk" ] && [ ! -e "$exp_dir/embeddings/train/spk_xvector.scp" ]; then
+    die "$exp_dir/embeddings/train/spk_xvector.scp does not exist; run stage 6 first, whose scores are calibrated, too"
   fi
-  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/train" "$exp_dir/plda"
-  steps/score.sh --backend plda "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
+  steps/score.py --prepare true --backend plda --lda-dim "$lda_dim" "$exp_dir" "$data/train" "$data/test" "${trial_lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside
     # What non-target trials share (tables of the data dir) is the same in calibration as in the test lists.
-    steps/make_calibration_trials.py "$exp_dir" "$data/train"
-    steps/make_calibration_trials.py --same "spk2gender spk2age" --name heldout_H.kaldi "$exp_dir" "$data/train"
     any=() hard=() # lists, by the speakers of their non-target trials: any two, or two of a sex and age band
     for name in "${trial_lists[@]}"; do
       if [ "$name" = H.kaldi ]; then
@@ -246,13 +236,12 @@ if in_stage 7 "PLDA and calibration"; then
         any+=("$name")
       fi
     done
-    for backend in cos "$score_norm_method" plda; do
-      options=(--backend "$backend" --top-n "$top_n")
-      steps/score.sh "${options[@]}" --calibrate-on heldout.kaldi "$exp_dir" "$data/train" "$data/test" "${any[@]}"
-      if [ "${#hard[@]}" -gt 0 ]; then
-        steps/score.sh "${options[@]}" --calibrate-on heldout_H.kaldi "$exp_dir" "$data/train" "$data/test" "${hard[@]}"
-      fi
-    done
+    options=(--prepare true --backend "cos $score_norm_method plda" --top-n "$top_n")
+    steps/score.py "${options[@]}" --calibrate-on heldout.kaldi "$exp_dir" "$data/train" "$data/test" "${any[@]}"
+    if [ "${#hard[@]}" -gt 0 ]; then
+      steps/score.py "${options[@]}" --calibrate-on heldout_H.kaldi --same "spk2gender spk2age" \
+        "$exp_dir" "$data/train" "$data/test" "${hard[@]}"
+    fi
   fi
   steps/summarize_results.py "$exp_dir"
 fi

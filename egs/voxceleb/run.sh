@@ -246,34 +246,23 @@ if ((stop_stage >= 5 && ${#trial_lists[@]} == 0)); then
 fi
 
 if in_stage 5 "cosine scores"; then
-  steps/score.sh --backend cos "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
+  steps/score.py --backend cos "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi
 
-heldout=()
-if [ -s "$exp_dir/heldout_spk" ]; then # thresholds are measured on them: they are in no cohort and in no PLDA
-  heldout=(--exclude "$exp_dir/heldout_spk")
-fi
-train_embeddings=$exp_dir/embeddings/vox2_dev
-
 if in_stage 6 "score normalization"; then
-  steps/compute_spk_means.py "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/vox2_dev" "$train_embeddings/spk_xvector.scp"
-  steps/score.sh --backend "$score_norm_method" --top-n "$top_n" "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
+  steps/score.py --prepare true --backend "$score_norm_method" --top-n "$top_n" "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
   steps/summarize_results.py "$exp_dir"
 fi
 
 if in_stage 7 "PLDA and calibration"; then
-  if [ "${#heldout[@]}" -gt 0 ] && [ ! -e "$train_embeddings/spk_xvector.scp" ]; then
-    die "$train_embeddings/spk_xvector.scp does not exist; run stage 6 first, whose scores are calibrated, too"
+  if [ -s "$exp_dir/heldout_spk" ] && [ ! -e "$exp_dir/embeddings/vox2_dev/spk_xvector.scp" ]; then
+    die "$exp_dir/embeddings/vox2_dev/spk_xvector.scp does not exist; run stage 6 first, whose scores are calibrated, too"
   fi
-  steps/train_plda.py --lda-dim "$lda_dim" "${heldout[@]}" "$train_embeddings/xvector.scp" "$data/vox2_dev" "$exp_dir/plda"
-  steps/score.sh --backend plda "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
+  steps/score.py --prepare true --backend plda --lda-dim "$lda_dim" "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # log-likelihood ratios and thresholds, measured on training speakers set aside
-    steps/make_calibration_trials.py "$exp_dir" "$data/vox2_dev"
-    for backend in cos "$score_norm_method" plda; do # steps/verify.py uses the thresholds of cos
-      steps/score.sh --backend "$backend" --top-n "$top_n" --calibrate-on heldout.kaldi \
-        "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}"
-    done
+    steps/score.py --prepare true --calibrate-on heldout.kaldi --backend "cos $score_norm_method plda" --top-n "$top_n" \
+      "$exp_dir" "$data/vox2_dev" "$data/vox1" "${trial_lists[@]}" # steps/verify.py uses the thresholds of cos
   fi
   steps/summarize_results.py "$exp_dir"
 fi

@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit, logit
 
 from sv.errors import UserError
 from sv.io import atomic_write, read_json
@@ -93,6 +91,9 @@ def fit(
     Raises:
         UserError: trials of one kind alone, features that are not finite, a prior out of its range.
     """
+    from scipy.optimize import minimize  # here and below: readers of a calibration do without scipy
+    from scipy.special import expit
+
     bias = -bayes_threshold(p_target)  # logit p
     for column in features.T:
         sort_scores(column[is_target], column[~is_target])  # checks them
@@ -123,4 +124,6 @@ def posterior(llr: float, prior: float) -> float:
     """
     if not 0 < prior < 1:
         raise UserError(f"prior {prior}: expected a probability between 0 and 1, such as 0.5")
+    from scipy.special import expit, logit
+
     return float(expit(llr + logit(prior)))

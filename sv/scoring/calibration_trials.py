@@ -13,11 +13,70 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, log
+from sv.io import DataDir, atomic_write
+from sv.jobs.bad_utts import read_bad_utts
 from sv.metrics.breakdown import speaker_words
 
 Pair = tuple[str, str]
 _ENUMERATE = 2000  # up to so many utterances all pairs are listed
+
+
+def write_calibration_trials(
+    exp_dir: Path,
+    data_dir: Path,
+    name: str = "heldout.kaldi",
+    *,
+    same: Sequence[str] = (),
+    draw: Mapping[str, int] | None = None,
+) -> None:
+    """Draw trials among the held-out speakers of a system and write them to <exp-dir>/calibration/<name>.
+
+    Utterances in embeddings/<data>/bad_utts are left out.
+
+    Args:
+        exp_dir: folder of the system, with heldout_spk.
+        data_dir: data dir that it was trained on.
+        name: of the list.
+        same: tables of the data dir that must say the same of both speakers of a non-target trial; where no two
+            held-out speakers are the same, a line in the log says so and non-target trials are of any two.
+        draw: num_target, num_nontarget and seed of `draw_calibration_trials`.
+
+    Raises:
+        UserError: no held-out speakers, or one that the data dir does not have; see `draw_calibration_trials`.
+    """
+    path = exp_dir / "heldout_spk"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; train with --heldout-speakers 2 or more (stage 3)")
+    heldout = set(path.read_text(encoding="utf-8").split())
+    utts = {utt: spk for utt, spk in DataDir(data_dir).utt2spk.items() if spk in heldout}
+    missing = sorted(heldout - set(utts.values()))
+    if not heldout or missing:
+        what = f"speaker {missing[0]} is not in {data_dir / 'utt2spk'}" if missing else "is empty"
+        raise UserError(f"{path}: {what}; give the data dir that the system was trained on")
+    group = _groups(data_dir, same, heldout)
+    for utt in read_bad_utts(exp_dir / "embeddings" / data_dir.name / "bad_utts"):
+        utts.pop(utt, None)
+    trials = draw_calibration_trials(utts, group=group, **(draw or {}))
+    out = exp_dir / "calibration" / name
+    with atomic_write(out) as f:
+        f.writelines(f"{a} {b} {'target' if target else 'nontarget'}\n" for a, b, target in trials)
+    log.info("%d trials of %d held-out speakers in %s", len(trials), len(heldout), out)
+
+
+def _groups(data_dir: Path, tables: Sequence[str], heldout: Collection[str]) -> dict[str, str] | None:
+    """Return the group of each speaker; None: no tables, or no two speakers are of one group."""
+    if not tables:
+        return None
+    group = read_groups(data_dir, tables, heldout)
+    if len(set(group.values())) == len(heldout):
+        log.warning(
+            "no two of %d held-out speakers have the same %s: non-target trials of any two",
+            len(heldout),
+            " ".join(tables),
+        )
+        return None
+    return group
 
 
 def read_groups(data_dir: Path, tables: Sequence[str], speakers: Collection[str]) -> dict[str, str]:

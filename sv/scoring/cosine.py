@@ -6,13 +6,16 @@ counts the same, however long its embedding is.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import Trials, Vectors, read_vectors
+from sv.io import Trials, Vectors, atomic_write, read_enroll_map, read_vectors
+from sv.scoring.backends import Inputs
+from sv.scoring.score_list import Scorer
 
 Floats = NDArray[np.float32]
 
@@ -46,6 +49,60 @@ def read_mean(path: str | Path) -> Floats:
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
     except (ValueError, EOFError) as error:
         raise UserError(f"{path} is not a numpy file; make it again with steps/compute_mean.py") from error
+
+
+def write_mean(xvector_scp: Path, path: Path) -> None:
+    """Write the mean of all embeddings as a numpy file, (dim,) float32."""
+    mean = read_embeddings(xvector_scp).matrix.mean(axis=0, dtype=np.float64)
+    with atomic_write(path, "wb") as f:
+        np.save(f, mean.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What both sides of the trials are made of.
+
+    Attributes:
+        vectors: embeddings as they are, (utterances, dim).
+        mean: (dim,) to subtract; None: nothing.
+        unit: embeddings minus the mean, of length 1.
+        utts_of: utterances of each enroll model; None: enroll on the utterances.
+        models: unit vectors of the enroll models; None as `utts_of`.
+    """
+
+    vectors: Vectors
+    mean: Floats | None
+    unit: Vectors
+    utts_of: Mapping[str, Sequence[str]] | None
+    models: Vectors | None
+
+
+def read_sides(inputs: Inputs) -> Sides:
+    """Read embeddings, mean and enroll models; errors as of `read_embeddings`, `unit_vectors` and `enroll_models`."""
+    mean_path, source, where = inputs.files.get("mean"), inputs.xvector_scp, inputs.enroll_map
+    mean = read_mean(mean_path) if mean_path else None
+    utts_of = read_enroll_map(where) if where else None
+    vectors = read_embeddings(source)
+    unit = unit_vectors(vectors, mean=mean, source=source)
+    models = enroll_models(unit, utts_of, source=source, where=where or "") if utts_of else None
+    return Sides(vectors, mean, unit, utts_of, models)
+
+
+def load_cosine(inputs: Inputs) -> Scorer:
+    """Return what scores lists by the cosine; the mean of `inputs` is subtracted if it is given."""
+    sides = read_sides(inputs)
+    unit, models = sides.unit, sides.models  # the embeddings as they are need not be held
+
+    def score(block: Trials) -> list[Floats]:
+        return [cosine_scores(block, unit, models)]
+
+    return Scorer(
+        inputs,
+        begin_list=lambda: score,
+        test_ids=unit.ids,
+        enroll_ids=models.ids if models else None,
+        made_from={"mean": inputs.files.get("mean")},
+    )
 
 
 def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | Path = "xvector.scp") -> Vectors:

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from sv.errors import UserError
 from sv.io import Trials, Vectors
 from sv.registry import suggest
-from sv.scoring.cosine import cosine_scores
+from sv.scoring.backends import NORMALIZATIONS, Inputs
+from sv.scoring.cosine import cosine_scores, read_embeddings, read_sides, unit_vectors
+from sv.scoring.score_list import Column, ScoreBlock, Scorer
 
 Floats = NDArray[np.float32]
 
-METHODS = ["asnorm", "snorm", "znorm", "tnorm"]
+METHODS = list(NORMALIZATIONS)
 _BLOCK = 1 << 21  # scores of a block, 8 MiB
 _LEAST_STD = 1e-6  # a float32 cosine near 1 is no finer than 1e-7
 
@@ -51,6 +53,44 @@ def check_method(method: str, top_n: int, num_cohort: int, *, source: str | Path
     if not 2 <= top_n <= num_cohort:
         raise UserError(f"top_n is {top_n}, but {source} has {num_cohort} speakers; set it to 2 to {num_cohort}")
     return top_n
+
+
+def load_norm(inputs: Inputs, *, method: str, top_n: int = 300) -> Scorer:
+    """Return what scores lists by the normalized cosine.
+
+    Behind the scores stand the length of both embeddings and the mean of both sides' scores with the cohort.
+
+    Args:
+        inputs: with a cohort, and a mean if one is to be subtracted.
+        method: of METHODS.
+        top_n: see `check_method`.
+    """
+    cohort_scp, sides = inputs.needed("cohort"), read_sides(inputs)
+    cohort = read_embeddings(cohort_scp, "make it with steps/compute_spk_means.py (stage 6)")
+    cohort = unit_vectors(cohort, mean=sides.mean, source=cohort_scp)
+    unit, models = sides.unit, sides.models
+    test_length = magnitudes(sides.vectors, sides.mean)
+    enroll_length = model_magnitudes(test_length, sides.vectors, sides.utts_of) if sides.utts_of else test_length
+    check_method(method, top_n, len(cohort.ids), source=cohort_scp)
+
+    def begin_list() -> ScoreBlock:
+        """Meet the cohort anew for each list: no list's scores depend on another list, not even in rounding."""
+        norm = ScoreNorm(unit, cohort, models, method=method, top_n=top_n, source=cohort_scp)
+
+        def score(block: Trials) -> list[Column]:
+            scores, *cohort_means = norm.normalize(block)
+            return [scores, enroll_length[block.enroll], test_length[block.test], *cohort_means]
+
+        return score
+
+    return Scorer(
+        inputs,
+        begin_list,
+        test_ids=unit.ids,
+        enroll_ids=models.ids if models else None,
+        made_from={"mean": inputs.files.get("mean"), "cohort": cohort_scp.with_suffix(".ark")},
+        settings={"method": method, **({"top_n": top_n} if method == "asnorm" else {})},
+    )
 
 
 class CohortScores:

@@ -14,7 +14,6 @@ is matrix products over all speakers at once.
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
@@ -90,9 +89,11 @@ def _in_kaldis_order(mean: Doubles, psi: Doubles, directions: Doubles) -> Plda:
 
 
 def _diagonalize(within: Doubles, between: Doubles) -> tuple[Doubles, Doubles]:
-    """psi (rising, 0 or more) and V with V^T W V = 1, V^T B V = diag(psi)."""
+    """Return psi (rising, 0 or more) and V with V^T W V = 1, V^T B V = diag(psi)."""
+    from scipy.linalg import eigh  # scoring does without scipy
+
     try:
-        psi, directions = scipy.linalg.eigh(between, within)
+        psi, directions = eigh(between, within)
     except np.linalg.LinAlgError as error:
         raise UserError("the within-class covariance is singular; train the PLDA on more data") from error
     return np.maximum(psi, 0), directions

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
-from sv.io import Vectors, read_table
+from sv.errors import UserError, log
+from sv.io import ArkWriter, Vectors, read_table
+from sv.scoring.backends import TrainingFiles
 from sv.scoring.cosine import read_embeddings
 
 Floats = NDArray[np.float32]
@@ -72,17 +73,11 @@ def read_utt2spk(path: str | Path) -> dict[str, str]:
     return read_table(path / "utt2spk" if path.is_dir() else path)
 
 
-def read_by_speaker(xvector_scp: str | Path, utt2spk: str | Path, exclude: str | Path | None = None) -> SpeakerVectors:
-    """Embeddings of an xvector.scp by speaker; see `by_speaker`.
-
-    Args:
-        xvector_scp: of `read_embeddings`.
-        utt2spk: of `read_utt2spk`.
-        exclude: list of speakers to leave out.
-    """
-    left_out = read_spk(exclude) if exclude else []
-    vectors, speakers = read_embeddings(xvector_scp), read_utt2spk(utt2spk)
-    return by_speaker(vectors, speakers, exclude=left_out, source=xvector_scp, where=utt2spk)
+def read_by_speaker(training: TrainingFiles) -> SpeakerVectors:
+    """Read embeddings by speaker; see `by_speaker`."""
+    left_out = read_spk(training.exclude) if training.exclude else []
+    vectors, speakers = read_embeddings(training.xvector_scp), read_utt2spk(training.utt2spk)
+    return by_speaker(vectors, speakers, exclude=left_out, source=training.xvector_scp, where=training.utt2spk)
 
 
 def by_speaker(
@@ -152,3 +147,12 @@ def speaker_means(labelled: SpeakerVectors) -> Vectors:
     counts = np.bincount(labelled.speaker)
     sums = _sums(labelled.vectors.matrix, labelled.speaker, len(counts))
     return Vectors(labelled.speakers, (sums / counts[:, None]).astype(np.float32))
+
+
+def write_speaker_means(training: TrainingFiles, spk_xvector_scp: Path) -> None:
+    """Write the mean embedding of each speaker, and spk_xvector.ark beside the scp; speakers sorted."""
+    means = speaker_means(read_by_speaker(training))
+    with ArkWriter(spk_xvector_scp.with_suffix(".ark"), spk_xvector_scp) as writer:
+        for speaker, mean in zip(means.ids, means.matrix, strict=True):
+            writer.write(speaker, mean)
+    log.info("means of %d speakers in %s", len(means.ids), spk_xvector_scp)
