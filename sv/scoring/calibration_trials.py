@@ -1,10 +1,10 @@
-"""Trials among the training speakers that were set aside: what calibration and thresholds are measured on.
+"""Trials among held-out training speakers, on which scores are calibrated and thresholds are measured.
 
-No utterance meets itself, no pair comes twice. Where ids tell the video (speaker/video/utterance, VoxCeleb's layout),
-target trials are of two videos, as those of its test lists are: one video would be far too easy.
+No utterance meets itself, and no pair comes twice. Where ids name the video (speaker/video/utterance, VoxCeleb's
+layout), target trials are of two videos, as in VoxCeleb's test lists: one video would be far too easy.
 
-A calibration holds for trials as hard as those that it was trained on: where the non-target trials of a test list share
-sex or age, so must these.
+A calibration holds for trials as hard as those it was trained on: where the non-target trials of a test list share sex
+or age, so must these.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ from sv.jobs.bad_utts import read_bad_utts
 from sv.metrics.breakdown import speaker_words
 
 Pair = tuple[str, str]
-_ENUMERATE = 2000  # up to so many utterances all pairs are listed
+_ENUMERATE = 2000  # utterances; all pairs of so many are listed, of more they are drawn
 
 
 def write_calibration_trials(
@@ -80,10 +80,10 @@ def _groups(data_dir: Path, tables: Sequence[str], heldout: Collection[str]) -> 
 
 
 def read_groups(data_dir: Path, tables: Sequence[str], speakers: Collection[str]) -> dict[str, str]:
-    """Group of each speaker: what the tables of a data dir say of it; of spk2age the band.
+    """Return the group of each speaker: its entries in the tables of a data dir, for spk2age the age band.
 
     Raises:
-        UserError: a table is missing, or says nothing of a speaker.
+        UserError: a table is missing, or lacks a speaker.
     """
     of_spk = [(data_dir / table, speaker_words(data_dir / table)) for table in tables]
     for path, words in of_spk:
@@ -101,13 +101,13 @@ def draw_calibration_trials(
     seed: int = 0,
     group: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str, bool]]:
-    """(enroll, test, is target), sorted; all pairs, or as many as asked for, drawn by seed.
+    """Return (enroll, test, is target), sorted: all pairs, or as many as asked for, drawn by seed.
 
     Args:
         utt2spk: utterances of the held-out speakers.
-        num_target, num_nontarget: at most.
-        seed: decides which.
-        group: of each speaker; both speakers of a non-target trial are of the same one. None: any two speakers.
+        num_target, num_nontarget: largest numbers of trials.
+        seed: decides which are drawn.
+        group: group of each speaker; both speakers of a non-target trial are of one group. None: any two speakers.
 
     Raises:
         UserError: no target or no non-target trial can be made.
@@ -126,7 +126,7 @@ def draw_calibration_trials(
 
 
 def _choose(pairs: NDArray[np.int64], limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(pairs, 2); at most `limit` of them."""
+    """Draw at most `limit` of the pairs; (pairs, 2)."""
     return pairs[rng.choice(len(pairs), limit, replace=False)] if len(pairs) > limit else pairs
 
 
@@ -141,7 +141,7 @@ def _target_pairs(utts: list[str], utt2spk: Mapping[str, str]) -> NDArray[np.int
 
 
 def _video(utt: str) -> str:
-    """What two utterances of a target trial may not share; the utterance itself where the layout tells no video."""
+    """Return the video, which two utterances of a target trial may not share; the utterance where ids name no video."""
     return utt.rsplit("/", 1)[0] if utt.count("/") == 2 else utt
 
 

@@ -23,14 +23,14 @@ _ROWS = 2048  # 4 MiB at 256 dimensions: stays in the cache
 
 
 def read_embeddings(scp: str | Path, remedy: str = "extract the embeddings first (stage 4)") -> Vectors:
-    """All embeddings of an xvector.scp.
+    """Read all embeddings of an xvector.scp.
 
     Args:
         scp: the file.
-        remedy: what makes it.
+        remedy: what to do if it does not exist.
 
     Raises:
-        UserError: it does not exist; and see `read_vectors`.
+        UserError: it does not exist; see also `read_vectors`.
     """
     if not Path(scp).is_file():
         raise UserError(f"{scp} does not exist; {remedy}")
@@ -38,10 +38,10 @@ def read_embeddings(scp: str | Path, remedy: str = "extract the embeddings first
 
 
 def read_mean(path: str | Path) -> Floats:
-    """The mean that steps/compute_mean.py leaves; (dim,).
+    """Read the mean that `write_mean` wrote; (dim,).
 
     Raises:
-        UserError: it does not exist, or is no numpy file.
+        UserError: it does not exist, or is not a numpy file.
     """
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
@@ -106,7 +106,7 @@ def load_cosine(inputs: Inputs) -> Scorer:
 
 
 def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | Path = "xvector.scp") -> Vectors:
-    """Embeddings minus the mean, of length 1.
+    """Subtract the mean and scale embeddings to length 1.
 
     Args:
         vectors: (utterances, dim).
@@ -142,7 +142,7 @@ def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | 
 def enroll_models(
     unit: Vectors, utts_of: Mapping[str, Sequence[str]], *, source: str | Path = "xvector.scp", where: str | Path = ""
 ) -> Vectors:
-    """One unit vector for each enroll model.
+    """Return one unit vector for each enroll model.
 
     Args:
         unit: (utterances, dim), of length 1.
@@ -163,7 +163,7 @@ def mean_of_each(
     source: str | Path = "xvector.scp",
     where: str | Path = "",
 ) -> Vectors:
-    """Mean embedding of each enroll model; arguments as `enroll_models`.
+    """Return the mean embedding of each enroll model; arguments as `enroll_models`.
 
     Raises:
         UserError: an utterance without embedding.
@@ -178,7 +178,7 @@ def mean_of_each(
 
 
 def cosine_scores(trials: Trials, unit: Vectors, enroll: Vectors | None = None) -> Floats:
-    """Cosine of each trial; (trials,) float32 in [-1, 1] but for rounding.
+    """Return the cosine of each trial; (trials,) float32 in [-1, 1] but for rounding.
 
     Args:
         trials: a block whose rows point into the ids of the vectors.
@@ -189,9 +189,9 @@ def cosine_scores(trials: Trials, unit: Vectors, enroll: Vectors | None = None) 
 
 
 def pair_dots(left: Floats, right: Floats, left_rows: NDArray[np.int32], right_rows: NDArray[np.int32]) -> Floats:
-    """Dot product of row left_rows[i] of `left` with row right_rows[i] of `right`; (pairs,) float32.
+    """Return the dot products of row left_rows[i] of `left` and row right_rows[i] of `right`; (pairs,) float32.
 
-    Two small buffers are used again and again: a large temporary costs more in page faults than the products do.
+    Two small buffers are used for all blocks: page faults of a large temporary cost more than the products.
     """
     dots = np.empty(len(left_rows), dtype=np.float32)
     buffer = np.empty((2, min(_ROWS, len(dots)), left.shape[1]), dtype=np.float32)

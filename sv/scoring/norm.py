@@ -1,12 +1,12 @@
-"""Score normalization: a trial's cosine in units of what its two sides score with a cohort of other speakers.
+"""Score normalization: a trial's cosine relative to what its two sides score with a cohort of other speakers.
 
     znorm   (s - mean_e) / std_e                                    enroll against the cohort
     tnorm   (s - mean_t) / std_t                                    test against the cohort
     snorm   half the sum of both
-    asnorm  the same, mean and deviation of the top_n nearest of the cohort only, chosen for each side by itself
+    asnorm  the same, with mean and deviation over the top_n nearest of the cohort, chosen for each side on its own
 
 Matejka et al., "Analysis of Score Normalization in Multilingual Speaker Recognition", Interspeech 2017 (asnorm is its
-AS-Norm1). The cohort holds one vector a speaker: the mean over whole utterances, so that nothing is left to chance.
+AS-Norm1). The cohort holds one vector a speaker: the mean over whole utterances, so that nothing is random.
 
 An utterance meets the cohort once, when a trial first asks for it, in blocks of a few megabytes; memory does not grow
 with the number of trials.
@@ -33,11 +33,11 @@ _LEAST_STD = 1e-6  # a float32 cosine near 1 is no finer than 1e-7
 
 
 def check_method(method: str, top_n: int, num_cohort: int, *, source: str | Path = "the cohort") -> int:
-    """How many of the cohort count for each utterance: top_n for asnorm, all for the others.
+    """Return how many of the cohort count for each utterance: top_n for asnorm, all for the others.
 
     Args:
         method: of METHODS.
-        top_n: used by asnorm alone.
+        top_n: used only by asnorm.
         num_cohort: speakers in the cohort.
         source: where the cohort comes from, for errors.
 
@@ -56,7 +56,7 @@ def check_method(method: str, top_n: int, num_cohort: int, *, source: str | Path
 
 
 def load_norm(inputs: Inputs, *, method: str, top_n: int = 300) -> Scorer:
-    """Return what scores lists by the normalized cosine.
+    """Return a scorer by the normalized cosine.
 
     Behind the scores stand the length of both embeddings and the mean of both sides' scores with the cohort.
 
@@ -99,11 +99,11 @@ class CohortScores:
     Args:
         unit: (utterances, dim), of length 1.
         cohort: (cohort, dim), of length 1.
-        top_n: the so many highest scores count.
+        top_n: number of highest scores used.
         source: where the cohort comes from, for errors.
 
     Attributes:
-        mean, std: (utterances,) float32; NaN where no trial has asked yet.
+        mean, std: (utterances,) float32; NaN before `compute` was asked for a row.
 
     Raises:
         UserError: a cohort of another dimension.
@@ -121,10 +121,10 @@ class CohortScores:
         self._unit, self._cohort, self._top_n, self._source = unit, cohort, top_n, source
 
     def compute(self, rows: NDArray[np.int32]) -> None:
-        """Have mean and deviation of these rows.
+        """Compute mean and deviation of these rows, unless they are known.
 
         Raises:
-            UserError: the highest scores of an utterance are all the same.
+            UserError: the highest scores of an utterance are all equal.
         """
         asked = np.zeros(len(self.mean), dtype=np.bool_)
         asked[rows] = True
@@ -177,7 +177,7 @@ class ScoreNorm:
         self._unit, self._models, self._method = unit, enroll, method
 
     def normalize(self, trials: Trials) -> tuple[Floats, Floats, Floats]:
-        """(scores, cohort mean of enroll, cohort mean of test) of a block; each (trials,) float32."""
+        """Return (scores, cohort mean of enroll, cohort mean of test) of a block; each (trials,) float32."""
         self.enroll.compute(trials.enroll)
         self.test.compute(trials.test)
         scores = cosine_scores(trials, self._unit, self._models)
@@ -192,7 +192,7 @@ class ScoreNorm:
 
 
 def magnitudes(vectors: Vectors, mean: Floats | None = None) -> Floats:
-    """Length of each embedding after the mean was subtracted; (utterances,)."""
+    """Return the length of each embedding after the mean was subtracted; (utterances,)."""
     lengths = np.empty(len(vectors.ids), dtype=np.float32)
     size = max(1, _BLOCK // vectors.matrix.shape[1])
     for start in range(0, len(lengths), size):
@@ -202,6 +202,6 @@ def magnitudes(vectors: Vectors, mean: Floats | None = None) -> Floats:
 
 
 def model_magnitudes(lengths: Floats, vectors: Vectors, utts_of: Mapping[str, Sequence[str]]) -> Floats:
-    """Mean length of the embeddings of each enroll model; (models,)."""
+    """Return the mean length of the embeddings of each enroll model; (models,)."""
     rows = ([vectors.index[utt] for utt in utts] for utts in utts_of.values())
     return np.array([lengths[of_model].mean() for of_model in rows], dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Folders of PLDA: train one, adapt one to another domain, score trials by one."""
+"""Train PLDA, adapt it to another domain, and score trials by it; models are folders of `plda_files`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,7 +107,7 @@ def adapt_plda_folder(
 
 
 def load_plda(inputs: Inputs, *, normalize_length: bool = True, length_norm: bool = True) -> Scorer:
-    """Return what scores lists by PLDA.
+    """Return a scorer by PLDA.
 
     As in Kaldi's x-vector recipes, an enroll model of several utterances is the mean of their embeddings as they are,
     and their number counts in the ratio.

@@ -1,4 +1,4 @@
-"""A PLDA back-end as a folder of Kaldi's files, binary; those that Kaldi's tools wrote are read as well.
+"""A PLDA back-end as a folder of Kaldi's binary files; files of Kaldi's tools are read, too.
 
 mean.vec         (dim,) float32, of ivector-mean                         subtracted first
 transform.mat    (projected, dim) or (projected, dim + 1) float32        of ivector-compute-lda, or the identity
@@ -28,7 +28,7 @@ _NAMES = ("mean.vec", "transform.mat", "plda")
 
 @dataclass(frozen=True)
 class PldaBackend:
-    """What leads from embeddings to log-likelihood ratios."""
+    """Projection and PLDA: all that turns embeddings into log-likelihood ratios."""
 
     projection: Projection
     plda: Plda
@@ -61,7 +61,7 @@ def read_backend(folder: str | Path, *, length_norm: bool = True) -> PldaBackend
     Args:
         folder: of `write_backend` or of Kaldi.
         length_norm: whether embeddings were brought to length sqrt(projected) before the PLDA was trained; used for
-            Kaldi's folders, which do not tell.
+            Kaldi's folders, which do not say.
 
     Raises:
         UserError: a missing, truncated or text file; files that do not fit together.
@@ -97,13 +97,13 @@ def _told_length_norm(folder: Path, otherwise: bool) -> bool:
 
 
 def encode_plda(plda: Plda) -> bytes:
-    """Bytes of Kaldi's binary `plda` file."""
+    """Return the bytes of Kaldi's binary `plda` file."""
     parts = [encode(array, double=True)[2:] for array in (plda.mean, plda.transform, plda.psi)]  # without "\0B"
     return b"\0B<Plda> " + b"".join(parts) + b"</Plda> "
 
 
 def decode_plda(content: bytes, source: str | Path) -> Plda:
-    """The model of a binary `plda` file.
+    """Return the model of a binary `plda` file.
 
     Raises:
         UserError: text, another object, or truncated; not finite; sizes that do not fit.
@@ -131,7 +131,7 @@ def decode_plda(content: bytes, source: str | Path) -> Plda:
 
 
 def _decode_array(content: bytes, position: int, dims: int) -> tuple[Doubles, int]:
-    """A vector (dims 1) or matrix (2) of float32 or float64 and the position behind it."""
+    """Return a vector (dims 1) or matrix (2) of float32 or float64, and the position behind it."""
     kind = content[position : position + 3]
     letter = b"V" if dims == 1 else b"M"
     if kind not in (b"F" + letter + b" ", b"D" + letter + b" "):

@@ -1,4 +1,4 @@
-"""What is done to embeddings before PLDA: centering, LDA, whitening, length normalization.
+"""Projection of embeddings before PLDA: centering, LDA, whitening, length normalization.
 
     y = T (x - mean)        then scaled to length sqrt(dim), as Kaldi's ivector-normalize-length does
 
@@ -23,7 +23,7 @@ _LEAST_EIGENVALUE = 1e-9  # of the largest; below, a direction does not vary but
 
 @dataclass(frozen=True)
 class Projection:
-    """From embeddings to the space of PLDA.
+    """Map from embeddings to the space of PLDA.
 
     Attributes:
         mean: (dim,) float32, subtracted first.
@@ -36,7 +36,7 @@ class Projection:
     length_norm: bool
 
     def apply(self, vectors: Vectors, *, source: str | Path = "xvector.scp") -> Floats:
-        """Projected embeddings; (utterances, projected) float32.
+        """Project embeddings; (utterances, projected) float32.
 
         Raises:
             UserError: embeddings of another dimension; one that is not finite, or is zero, as it is or projected.
@@ -66,7 +66,7 @@ class Projection:
 def make_projection(
     stats: ClassStats, mean: Doubles, *, lda_dim: int = 0, whiten: bool = False, length_norm: bool = True
 ) -> Projection:
-    """Projection from the statistics of the training embeddings.
+    """Make the projection from the statistics of the training embeddings.
 
     Args:
         stats: of the embeddings as they are.
@@ -110,7 +110,7 @@ def _lda(stats: ClassStats, within: Doubles, between: Doubles, lda_dim: int) -> 
 
 
 def _whitening(total: Doubles) -> Doubles:
-    """W with W total W^T = 1, its rows along the eigenvectors of largest variance first."""
+    """Return W with W total W^T = 1, its rows along the eigenvectors of largest variance first."""
     from scipy.linalg import eigh
 
     values, vectors = eigh(total)
@@ -124,7 +124,7 @@ def _whitening(total: Doubles) -> Doubles:
 
 
 def check_within(stats: ClassStats) -> None:
-    """Refuse training data that does not tell how utterances of a speaker vary.
+    """Refuse training data from which the variation within speakers cannot be estimated.
 
     Raises:
         UserError: speakers of one utterance only; a singular within-class covariance.

@@ -1,4 +1,4 @@
-"""One pass over a trial list: a block is read, scored, and its lines are written; no more than a block is ever held."""
+"""Score a trial list in one pass: read a block, score it, write its lines. Only a block is held in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
