@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common import parse_quick, report
-from sv.metrics.bootstrap import SpeakerTrials
 from sv.metrics.error_rates import sort_scores
-from sv.metrics.measures import Measures, measure
-from sv.metrics.significance import compare, intervals, measure_trials
+from sv.metrics.measures import Measured, columns_of, measure
+from sv.metrics.significance import compare, intervals
+from sv.metrics.trial_speakers import SpeakerTrials
 from sv.scoring.calibration import Calibration, fit
 
 DIM = 32
-P_TARGETS = (0.01, 0.05)
-NAMES = ("eer", *(f"{cost}_{p:g}" for cost in ("min_dcf", "act_dcf") for p in P_TARGETS), "cllr")
+COLUMNS = [column for column in columns_of(llr=True) if column.measure.interval is not None]
+NAMES = [c.measure.key + (f"_{c.p_target:g}" if c.p_target else "") for c in COLUMNS]
 Rng = np.random.Generator
 
 
@@ -74,10 +74,9 @@ def draw_list(
     return [SpeakerTrials(one, same[chosen], speaker[first], speaker[second]) for one in scores]
 
 
-def values(metrics: Measures) -> NDArray[np.float64]:
-    """In the order of NAMES; EER in percent."""
-    assert metrics.cllr is not None
-    return np.array([metrics.eer, *metrics.min_dcf.values(), *metrics.act_dcf.values(), metrics.cllr])
+def values(measured: Measured) -> NDArray[np.float64]:
+    """Return values in the order of NAMES; EER in percent."""
+    return np.array([measured.values[column] for column in COLUMNS])
 
 
 def known_population(name: str, spread: float) -> Population:
@@ -87,7 +86,7 @@ def known_population(name: str, spread: float) -> Population:
     is_target = np.concatenate([one.is_target for one in lists])
     calibration = fit(scores[::20, None], is_target[::20], ["score"], p_target=0.05)
     llrs = calibration.llrs(scores[:, None])
-    truth = values(measure(sort_scores(llrs[is_target], llrs[~is_target]), llr=True))
+    truth = values(measure(sort_scores(llrs[is_target], llrs[~is_target]), COLUMNS))
     report("population", name, 0.0, **dict(zip(NAMES, truth.tolist(), strict=True)))
     return Population(name, spread, calibration, truth)
 
@@ -96,17 +95,17 @@ def bench_coverage(people: Population, speakers: int, utts: int, nontargets: int
     rng = np.random.default_rng(speakers)
     held, different, naive, seconds = np.zeros(len(NAMES)), np.zeros(len(NAMES)), 0, 0.0
     for seed in range(lists):
-        one, other = draw_list(rng, people, speakers, utts, nontargets, systems=2)
-        both = [measure_trials(system, P_TARGETS, llr=True) for system in (one, other)]
-        different += [found.p_value < 0.05 for found in compare(one, other, P_TARGETS, metrics=both, seed=seed)]
+        systems = draw_list(rng, people, speakers, utts, nontargets, systems=2)
+        both = [measure(system.sorted_scores(), COLUMNS) for system in systems]
+        different += [found.p_value < 0.05 for found in compare(systems, both, seed=seed)]
         (trials,) = draw_list(rng, people, speakers, utts, nontargets)
-        metrics = measure_trials(trials, P_TARGETS, llr=True)
+        measured = measure(trials.sorted_scores(), COLUMNS)
         start = time.perf_counter()
-        found = intervals(trials, P_TARGETS, metrics=metrics, seed=seed)
+        found = intervals(trials, measured, seed=seed)
         seconds += time.perf_counter() - start
-        ends = np.array([found.eer, *found.min_dcf.values(), *found.act_dcf.values(), found.cllr])
+        ends = np.array([found.values[column] for column in COLUMNS])
         held += (ends[:, 0] <= people.truth) & (people.truth <= ends[:, 1])
-        rate = metrics.eer / 100
+        rate = measured.values[COLUMNS[0]] / 100
         reach = 1.96 * math.sqrt(rate * (1 - rate) / int(trials.is_target.sum()))
         naive += abs(rate - people.truth[0] / 100) <= reach
     shares = {f"coverage_{name}": share for name, share in zip(NAMES, (100 * held / lists).tolist(), strict=True)}

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Mean embedding of each speaker: the cohort of score normalization.
+"""Compute the mean embedding of each speaker: the cohort of score normalization.
 
 Reads   xvector.scp "utt ark:offset", utt2spk (the file or its data dir)
 Writes  spk_xvector.scp, and spk_xvector.ark beside it; speakers sorted
 
-Embeddings are averaged as they are, over whole utterances. --exclude leaves out speakers on whom calibration and
-thresholds are to be measured: in their own trials they would stand in the cohort, which no test speaker does.
+Embeddings are averaged as they are, over whole utterances. --exclude leaves out the speakers that calibration and
+thresholds are measured on: no test speaker is in the cohort, so they must not be either.
 e.g.: steps/compute_spk_means.py --exclude exp/x/heldout_spk \\
         e/vox2_dev/xvector.scp data/vox2_dev e/vox2_dev/spk_xvector.scp
 """
@@ -13,9 +13,8 @@ e.g.: steps/compute_spk_means.py --exclude exp/x/heldout_spk \\
 import argparse
 from pathlib import Path
 
-from sv.errors import log, run_step
-from sv.io import ArkWriter
-from sv.scoring.speakers import read_by_speaker, speaker_means
+from sv.errors import run_step
+from sv.scoring.backends import TrainingFiles
 
 
 def main() -> None:
@@ -25,11 +24,9 @@ def main() -> None:
     parser.add_argument("spk_xvector_scp", type=Path, help="written whole or not at all")
     parser.add_argument("--exclude", type=Path, help="list of speakers to leave out, one a line")
     args = parser.parse_args()
-    means = speaker_means(read_by_speaker(args.xvector_scp, args.utt2spk, args.exclude))
-    with ArkWriter(args.spk_xvector_scp.with_suffix(".ark"), args.spk_xvector_scp) as writer:
-        for speaker, mean in zip(means.ids, means.matrix, strict=True):
-            writer.write(speaker, mean)
-    log.info("means of %d speakers in %s", len(means.ids), args.spk_xvector_scp)
+    from sv.scoring.speakers import write_speaker_means
+
+    write_speaker_means(TrainingFiles(args.xvector_scp, args.utt2spk, args.exclude), args.spk_xvector_scp)
 
 
 if __name__ == "__main__":

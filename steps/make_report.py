@@ -11,8 +11,8 @@ import argparse
 from pathlib import Path
 
 from sv.errors import log, run_step
+from sv.metrics.comparison import read_scored_system
 from sv.report import write_report
-from sv.report.gather import read_system
 
 
 def main() -> None:
@@ -21,9 +21,9 @@ def main() -> None:
     parser.add_argument("--train-data", type=Path, help="data dir of the training")
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials")
     args = parser.parse_args()
-    system = read_system(args.exp_dir, args.test_data.name if args.test_data else "")
-    write_report([system], args.exp_dir / "report.html", args.test_data, args.train_data)
-    log.info("%s", args.exp_dir / "report.html")
+    out = args.exp_dir / "report.html"
+    write_report([read_scored_system(args.exp_dir)], out, args.test_data, args.train_data)
+    log.info("%s", out)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,8 @@ e.g.: steps/summarize_results.py egs/mini/exp/*
 import argparse
 from pathlib import Path
 
-from sv.embeddings.experiment import folder_name
 from sv.errors import UserError, run_step
-from sv.metrics.results import markdown_table, read_results
+from sv.metrics.results import folder_name, markdown_table, read_results
 
 
 def main() -> None:

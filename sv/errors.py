@@ -1,7 +1,7 @@
 """Errors that a user can mend, and the one place where a step exits.
 
 A `UserError` carries one line: what is wrong, where (file and line), what to do. `run_step` prints it as
-`score_cosine.py: error: ...` and ends with status 1; `--verbose` (or SV_VERBOSE=1) shows the traceback as well.
+`score.py: error: ...` and ends with status 1; `--verbose` (or SV_VERBOSE=1) shows the traceback as well.
 """
 
 import errno

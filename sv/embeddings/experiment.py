@@ -1,15 +1,9 @@
 """An experiment folder: its configuration, its model files, and the features that they take."""
 
-import os
 from pathlib import Path
 
 from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
-
-
-def folder_name(exp_dir: str | Path) -> str:
-    """What a table calls the system: its folder's name, also of `.` or `exp/x/..`."""
-    return Path(os.path.abspath(exp_dir)).name
 
 
 def read_config(exp_dir: str | Path) -> Config:

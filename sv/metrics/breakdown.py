@@ -1,6 +1,6 @@
-"""Error rates of parts of a trial list: by a column of a `trial2cond`, by duration, sex, age, or same video.
+"""Parts of a trial list: by a column of a `trial2cond`, by duration, sex, age, or same video.
 
-Every part is measured on its own, EER and minDCF included; a part without trials of both kinds is listed without them.
+Every part is measured on its own; a part without trials of both kinds is listed without numbers.
 Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a man, in either order.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 from sv.io import DataDir, ScoredTrials, read_table
-from sv.metrics.error_rates import evaluate_sorted
+from sv.metrics.measures import Column, shown_columns
 from sv.metrics.score_counts import KindCounter
 
 Words = NDArray[np.str_]  # (trials,)
@@ -34,16 +34,14 @@ class Part:
         by: what the list was parted by: "sex".
         name: of the part: "f / f".
         num_target, num_nontarget: trials.
-        eer: percent; None without trials of both kinds.
-        min_dcf: by p_target; empty without trials of both kinds.
+        values: by column; None without trials of both kinds.
     """
 
     by: str
     name: str
     num_target: int
     num_nontarget: int
-    eer: float | None
-    min_dcf: dict[float, float]
+    values: dict[Column, float | None]
 
 
 class PartCounter:
@@ -66,28 +64,28 @@ class PartCounter:
             for name in np.unique(words).tolist():
                 self._counters.setdefault((by, name), KindCounter()).add(scores, words == name)
 
-    def parts(self, p_targets: Sequence[float] = (0.01, 0.05)) -> list[Part]:
-        """Every part, in the order of their names; of the conditions that all trials have."""
+    def parts(self, columns: Sequence[Column]) -> list[Part]:
+        """Measure every part, in the order of their names; of the conditions that all trials have."""
         whole = [by for by, trials in self._trials.items() if trials == self._total]
         names = [key for by in whole for key in sorted(self._counters) if key[0] == by]
-        return [_measured(by, name, self._counters[by, name], p_targets) for by, name in names]
+        return [_measured(by, name, self._counters[by, name], shown_columns(columns)) for by, name in names]
 
 
-def _measured(by: str, name: str, counter: KindCounter, p_targets: Sequence[float]) -> Part:
+def _measured(by: str, name: str, counter: KindCounter, columns: Sequence[Column]) -> Part:
     counts = counter.target.total, counter.nontarget.total
     if 0 in counts:
-        return Part(by, name, *counts, None, {})
-    metrics = evaluate_sorted(counter.sorted_scores(), p_targets)
-    return Part(by, name, *counts, metrics.eer, metrics.min_dcf)
+        return Part(by, name, *counts, dict.fromkeys(columns))
+    scores = counter.sorted_scores()
+    return Part(by, name, *counts, {column: column.value(scores) for column in columns})
 
 
 def conditions_of(
     scores: ScoredTrials, conditions: Sequence[Callable[[ScoredTrials], dict[str, Words]]]
 ) -> dict[str, Words]:
-    """All that `conditions` tell of the trials of a score file, or of a block of it.
+    """Return all conditions of the trials of a score file, or of a block of it: words by name of condition.
 
     Raises:
-        UserError: two tell something of one name; what they raise.
+        UserError: two conditions have one name; what they raise.
     """
     found: dict[str, Words] = {}
     for tell in conditions:
@@ -100,7 +98,7 @@ def conditions_of(
 
 
 class Conditions:
-    """What a data dir tells about trials: duration, sex, age and video, as far as it has the tables; read once."""
+    """Duration, sex, age and video of trials, as far as a data dir has the tables; these are read once."""
 
     def __init__(self, data: DataDir) -> None:
         self._path = data.path
@@ -112,7 +110,7 @@ class Conditions:
         }
 
     def of(self, scores: ScoredTrials) -> dict[str, Words]:
-        """Of the trials of a score file, or of a block of it.
+        """Return words by name of condition, (trials,), of a score file or of a block of it.
 
         Raises:
             UserError: a table that lacks an utterance or speaker of the list.
@@ -143,7 +141,7 @@ class Conditions:
 
 
 def speaker_words(path: Path) -> dict[str, str]:
-    """What a table such as spk2gender says of each speaker; of spk2age the band that the years lie in.
+    """Read what a table such as spk2gender says of each speaker; of spk2age the band that the years lie in.
 
     Raises:
         UserError: the table is missing; an age that is no whole number.
@@ -155,7 +153,7 @@ def speaker_words(path: Path) -> dict[str, str]:
 
 
 class Trial2Cond:
-    """What lines `enroll test word ...` tell about trials; a first line `enroll test NAME ...` names the columns.
+    """Conditions of trials, from lines `enroll test word ...`; a first line `enroll test NAME ...` names the columns.
 
     Raises:
         UserError: no such file, or an empty one; lines of different widths, two columns of one name, a trial that has
@@ -198,7 +196,7 @@ class Trial2Cond:
             )
 
     def of(self, scores: ScoredTrials) -> dict[str, Words]:
-        """Of the trials of a score file, or of a block of it.
+        """Return words by name of column, (trials,), of a score file or of a block of it.
 
         Raises:
             UserError: a trial that the file does not hold.
@@ -216,13 +214,13 @@ class Trial2Cond:
 
 
 def _pair_words(one: Words, other: Words) -> Words:
-    """Both words of each trial, the lesser first."""
+    """Join both words of each trial, the lesser first."""
     first, second = np.where(one <= other, one, other), np.where(one <= other, other, one)
     return np.char.add(np.char.add(first, " / "), second)
 
 
 def _bands(values: NDArray[Any], borders: Sequence[float], unit: str) -> Words:
-    """Which band each value lies in: from 0 to the first border, ..., from the last one on; names sort by value."""
+    """Name the band of each value: from 0 to the first border, ..., from the last one on; names sort by value."""
     text = [f"{border:g}" for border in (0, *borders)]
     names = [*(f"{a} to {b} {unit}" for a, b in pairwise(text)), f"{text[-1]} {unit} and over"]
     return np.array([" ".join(name.split()) for name in names])[np.searchsorted(borders, values, side="right")]

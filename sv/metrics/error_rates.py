@@ -5,15 +5,21 @@ only the distinct scores are thresholds, and no result depends on the order of t
 
     miss(t) = share of targets below t         false_accept(t) = share of non-targets at or above t
     EER     = miss = false_accept, on the straight line between the two operating points where they cross
-    DCF(t)  = c_miss p_target miss(t) + c_fa (1 - p_target) false_accept(t)
-    minDCF  = min over t of DCF(t) / min(c_miss p_target, c_fa (1 - p_target))
+    DCF(t)  = p_target miss(t) + (1 - p_target) false_accept(t)
+    minDCF  = min over t of DCF(t) / min(p_target, 1 - p_target)
 
 minDCF is normalized as in NIST's speaker recognition evaluations: 1 is what accepting or rejecting everything costs,
-whichever is cheaper. All is read off the two sorted lists of scores: one sort of all scores is nearly the whole cost.
+whichever is cheaper. Costs c_miss and c_fa other than 1 are those of the prior c_miss p / (c_miss p + c_fa (1 - p)).
+
+Everything is read off one form, `SortedScores`: the sorted scores of both kinds, each with a weight. The weight is 1 in
+a plain list, the count of a counted score (`sv.metrics.score_counts`), how often a trial was drawn
+(`sv.metrics.bootstrap`), or the size of a pool of the ROC's convex hull (`sv.metrics.rocch`).
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,27 +27,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from sv.errors import UserError
 
-_BLOCK = 4096  # thresholds tried, or passed over, together
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What `evaluate` measures.
-
-    Attributes:
-        eer: percent.
-        eer_threshold: a score; accepting from here on errs about as often on targets as on non-targets.
-        min_dcf: by p_target.
-        min_dcf_threshold: by p_target; just above the highest score where rejecting everything is best.
-        num_target, num_nontarget: trials.
-    """
-
-    eer: float
-    eer_threshold: float
-    min_dcf: dict[float, float]
-    min_dcf_threshold: dict[float, float]
-    num_target: int
-    num_nontarget: int
+_BLOCK = 4096  # thresholds that are tried, or passed over, together
 
 
 @dataclass(frozen=True)
@@ -49,60 +35,101 @@ class Ranked:
     """Scores of one kind of trials.
 
     Attributes:
-        values: ascending and finite; a score may come more than once.
-        before: (values + 1,) int64, trials that come before each value, and all of them; None: each value is one trial.
+        values: ascending; a score may come more than once.
+        weights: (values,) whole numbers, int64 or float64: trials that each value stands for; None: one each.
     """
 
     values: NDArray[np.floating[Any]]
-    before: NDArray[np.int64] | None = None
+    weights: NDArray[Any] | None = None
+
+    @cached_property
+    def _sums(self) -> NDArray[Any]:
+        """Return the weight of the first 0, 1, ... all values; exact, because weights are whole numbers."""
+        assert self.weights is not None
+        sums = np.zeros(len(self.weights) + 1, self.weights.dtype)
+        np.cumsum(self.weights, out=sums[1:])
+        return sums
+
+    def before(self, rows: Any) -> Any:
+        """Return the number of trials that come before these rows of `values`; rows may be a slice."""
+        if self.weights is not None:
+            return self._sums[rows]
+        return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
 
     @property
-    def total(self) -> int:
-        """Trials."""
-        return len(self.values) if self.before is None else int(self.before[-1])
-
-    @property
-    def counts(self) -> NDArray[np.int64]:
-        """Trials at each of `values`."""
-        return np.diff(self.trials_before(np.arange(len(self.values) + 1)))
-
-    def trials_before(self, rows: Any) -> Any:
-        """Trials before each of these rows of `values`."""
-        return rows if self.before is None else self.before[rows]
+    def total(self) -> Any:
+        """Number of trials."""
+        return self.before(len(self.values))
 
     def below(self, threshold: ArrayLike) -> Any:
-        """Trials whose score is below each threshold."""
-        return self.trials_before(np.searchsorted(self.values, threshold, side="left"))
+        """Return the number of trials that score below each threshold."""
+        return self.before(self.values.searchsorted(threshold, "left"))
 
     def through(self, threshold: ArrayLike) -> Any:
-        """Trials whose score is each threshold or below."""
-        return self.trials_before(np.searchsorted(self.values, threshold, side="right"))
+        """Return the number of trials that score each threshold or less."""
+        return self.before(self.values.searchsorted(threshold, "right"))
 
     def at(self, rank: int) -> float:
-        """Score of the trial that comes after `rank` others."""
-        row = rank if self.before is None else int(np.searchsorted(self.before, rank, side="right")) - 1
+        """Return the score of the trial that comes after `rank` others."""
+        row = rank if self.weights is None else int(self._sums.searchsorted(rank, "right")) - 1
         return float(self.values[row])
 
     def mean(self, costs: NDArray[np.float64]) -> float:
-        """Mean over the trials of what each value costs, (values,)."""
-        return float(costs.mean() if self.before is None else self.counts @ costs / self.total)
+        """Return the mean over the trials of what each value costs, (values,)."""
+        return float(costs.mean() if self.weights is None else self.weights @ costs / self.total)
 
 
 @dataclass(frozen=True)
 class SortedScores:
-    """Scores of the targets and of the non-targets, of one type, one trial and more of each."""
+    """Scores of the targets and of the non-targets, of one type, with at least one trial of each."""
 
     target: Ranked
     nontarget: Ranked
 
     def miss(self, threshold: ArrayLike) -> Any:
-        """Share of targets below each threshold."""
+        """Return the share of targets below each threshold."""
         return self.target.below(threshold) / self.target.total
 
     def false_accept(self, threshold: ArrayLike) -> Any:
-        """Share of non-targets at or above each threshold."""
-        count = self.nontarget.total
-        return (count - self.nontarget.below(threshold)) / count
+        """Return the share of non-targets at or above each threshold."""
+        return self._accepted(self.nontarget.values.searchsorted(threshold, "left"))
+
+    def miss_at(self, rows: Any) -> Any:
+        """Return the share of targets before these rows of the targets' values: the miss rate at the first of a tie."""
+        return self.target.before(rows) / self.target.total
+
+    def false_accept_at(self, rows: Any) -> Any:
+        """Return the false-accept rate where the scores of these rows of the targets' values are accepted."""
+        return self._accepted(self.nontargets_below(rows))
+
+    def false_accept_above(self, rows: Any) -> Any:
+        """Return the false-accept rate where the scores of these rows of the targets' values are just rejected."""
+        return self._accepted(self.nontargets_through(rows))
+
+    def _accepted(self, rows: Any) -> Any:
+        """Return the share of non-targets from these rows of their values on."""
+        total = self.nontarget.total
+        return (total - self.nontarget.before(rows)) / total
+
+    def nontargets_below(self, rows: Any) -> Any:
+        """Return the row of the first non-target value that is not below the target value of each of these rows."""
+        return self.nontarget.values.searchsorted(self.target.values[rows], "left")
+
+    def nontargets_through(self, rows: Any) -> Any:
+        """Return the row of the first non-target value that is above the target value of each of these rows."""
+        return self.nontarget.values.searchsorted(self.target.values[rows], "right")
+
+    def llr_nats(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what each value of both kinds adds to Cllr as a log-likelihood ratio, in nats."""
+        target, nontarget = self.target.values.astype(np.float64), self.nontarget.values.astype(np.float64)
+        return np.logaddexp(0, -target), np.logaddexp(0, nontarget)
+
+    @cached_property
+    def pav_llrs(self) -> "SortedScores":
+        """The same trials with PAV's log-likelihood ratios as scores; see `sv.metrics.rocch.pav_llrs`."""
+        from sv.metrics.rocch import pav_llrs
+
+        return pav_llrs(self)
 
     @property
     def above_all(self) -> np.floating[Any]:
@@ -112,7 +139,11 @@ class SortedScores:
 
 
 def sort_scores(target: ArrayLike, nontarget: ArrayLike) -> SortedScores:
-    """Sort the two lists, as float32 if both are, else as float64.
+    """Sort the scores of target and non-target trials, as float32 if both are, else as float64.
+
+    Args:
+        target: in any order and shape.
+        nontarget: likewise.
 
     Raises:
         UserError: a list is empty, or holds NaN or an infinite value.
@@ -132,133 +163,93 @@ def _sorted(scores: ArrayLike, dtype: type[np.floating[Any]], kind: str) -> Rank
 
 
 def check_any(count: int, kind: str) -> None:
-    """Refuse a list without trials of a kind.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Raise UserError if there are no trials of a kind."""
     if count == 0:
         raise UserError(f"no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
 
 
-def eer(target: ArrayLike, nontarget: ArrayLike) -> tuple[float, float]:
-    """Equal error rate in percent, and the threshold of the nearer of the two operating points that it lies between.
+def check_prior(p_target: float) -> None:
+    """Raise UserError unless the prior of a target is between 0 and 1."""
+    if not 0 < p_target < 1:
+        raise UserError(f"p_target {p_target}: expected 0 < p_target < 1, such as 0.01")
 
-    Args:
-        target: scores of target trials, in any order and shape.
-        nontarget: scores of non-target trials.
+
+def eer(scores: SortedScores) -> float:
+    """Return the equal error rate in percent.
+
+    Miss grows and false accept falls with the threshold: bisection finds the lowest target score above which more
+    targets are missed than non-targets accepted. Below it, down to the next target score, false accept alone changes.
+    """
+    row = bisect_left(range(len(scores.target.values) - 1), True, key=_crossed_above(scores))
+    at = scores.target.values[row]
+    miss, accept = float(scores.miss(at)), float(scores.false_accept_at(row))
+    if miss >= accept:
+        return 100 * miss
+    miss_above, accept_above = scores.target.through(at) / scores.target.total, scores.false_accept_above(row)
+    share = (accept - miss) / (accept - miss + float(miss_above - accept_above))
+    return 100 * (miss + share * (float(miss_above) - miss))
+
+
+def _crossed_above(scores: SortedScores) -> Callable[[int], bool]:
+    """Return whether miss has reached false accept just above a row's target score; right at the last of a tie."""
+    return lambda row: bool(scores.miss_at(row + 1) >= scores.false_accept_above(row))
+
+
+def eer_threshold(scores: SortedScores) -> float:
+    """Return the threshold of the nearer of the two operating points that the EER lies between."""
+    kinds = scores.target.values, scores.nontarget.values
+    crossed = [bisect_left(v, True, key=lambda t: bool(scores.miss(t) >= scores.false_accept(t))) for v in kinds]
+    after = min((v[row] for v, row in zip(kinds, crossed, strict=True) if row < len(v)), default=scores.above_all)
+    before = max(v[row - 1] for v, row in zip(kinds, crossed, strict=True) if row > 0)
+    gaps = [abs(scores.false_accept(t) - scores.miss(t)) for t in (before, after)]
+    return float(before if gaps[0] <= gaps[1] else after)
+
+
+def min_dcf(scores: SortedScores, p_target: float) -> float:
+    """Return the lowest detection cost; 1 is the best that a system can do without looking at the scores.
 
     Raises:
-        UserError: a list is empty, or holds NaN or an infinite value.
+        UserError: a prior out of its range.
     """
-    return eer_of_sorted(sort_scores(target, nontarget))
+    return _lowest_cost(scores, p_target)[0]
 
 
-def min_dcf(
-    target: ArrayLike, nontarget: ArrayLike, p_target: float, *, c_miss: float = 1.0, c_fa: float = 1.0
-) -> tuple[float, float]:
-    """Lowest detection cost, 1 being the best system that does not look, and the lowest threshold that has it.
-
-    Args:
-        target: scores of target trials, in any order and shape.
-        nontarget: scores of non-target trials.
-        p_target: prior probability of a target, between 0 and 1.
-        c_miss: cost of rejecting a target.
-        c_fa: cost of accepting a non-target.
-
-    Raises:
-        UserError: a list is empty, or holds NaN or an infinite value; a prior or cost out of its range.
-    """
-    return min_dcf_of_sorted(sort_scores(target, nontarget), p_target, c_miss=c_miss, c_fa=c_fa)
+def min_dcf_threshold(scores: SortedScores, p_target: float) -> float:
+    """Return the lowest threshold that has the cost `min_dcf`; above all scores where rejecting everything is best."""
+    row = _lowest_cost(scores, p_target)[1]
+    return float(scores.above_all if row < 0 else scores.target.values[row])
 
 
-def evaluate(target: ArrayLike, nontarget: ArrayLike, p_targets: Sequence[float] = (0.01, 0.05)) -> Metrics:
-    """EER, and minDCF at each prior, from one sort."""
-    return evaluate_sorted(sort_scores(target, nontarget), p_targets)
+def _lowest_cost(scores: SortedScores, p_target: float) -> tuple[float, int]:
+    """Return the lowest cost, and the row of the lowest target score that has it; -1 if rejecting everything is best.
 
-
-def evaluate_sorted(scores: SortedScores, p_targets: Sequence[float]) -> Metrics:
-    """As `evaluate`."""
-    equal, equal_threshold = eer_of_sorted(scores)
-    costs = {p: min_dcf_of_sorted(scores, p) for p in p_targets}
-    return Metrics(
-        eer=equal,
-        eer_threshold=equal_threshold,
-        min_dcf={p: cost for p, (cost, _) in costs.items()},
-        min_dcf_threshold={p: threshold for p, (_, threshold) in costs.items()},
-        num_target=scores.target.total,
-        num_nontarget=scores.nontarget.total,
-    )
-
-
-def check_costs(p_target: float, c_miss: float, c_fa: float) -> None:
-    """Refuse a prior that is no probability between 0 and 1, and costs that are not above 0.
-
-    Raises:
-        UserError: one of them is.
-    """
-    if not (0 < p_target < 1 and 0 < c_miss < np.inf and 0 < c_fa < np.inf):
-        raise UserError(
-            f"p_target {p_target}, c_miss {c_miss}, c_fa {c_fa}: expected 0 < p_target < 1 and costs above 0"
-        )
-
-
-def eer_of_sorted(scores: SortedScores) -> tuple[float, float]:
-    """As `eer`. Miss grows and false accept falls with the threshold: bisection finds where they cross."""
-    crossings = [
-        values[i]
-        for values in (scores.target.values, scores.nontarget.values)
-        if (i := _first_crossing(values, scores)) < len(values)
-    ]
-    after = min(crossings) if crossings else scores.above_all
-    before = max(
-        values[i - 1]
-        for values in (scores.target.values, scores.nontarget.values)
-        if (i := int(np.searchsorted(values, after, side="left"))) > 0
-    )
-    miss_before, accept_before = float(scores.miss(before)), float(scores.false_accept(before))
-    miss_after, accept_after = float(scores.miss(after)), float(scores.false_accept(after))
-    gap_before, gap_after = accept_before - miss_before, miss_after - accept_after  # > 0, >= 0
-    share = gap_before / (gap_before + gap_after)
-    equal = miss_before + share * (miss_after - miss_before)
-    return 100 * equal, float(before if gap_before <= gap_after else after)
-
-
-def _first_crossing(values: NDArray[np.floating[Any]], scores: SortedScores) -> int:
-    """Index of the lowest of `values` at which the targets are missed at least as often as non-targets are accepted."""
-    low, high = 0, len(values)
-    while low < high:
-        middle = (low + high) // 2
-        if scores.miss(values[middle]) >= scores.false_accept(values[middle]):
-            high = middle
-        else:
-            low = middle + 1
-    return low
-
-
-def min_dcf_of_sorted(
-    scores: SortedScores, p_target: float, *, c_miss: float = 1.0, c_fa: float = 1.0
-) -> tuple[float, float]:
-    """As `min_dcf`. Only the target scores, and a threshold above all, can be best.
+    Only the target scores, and a threshold above all, can be best.
 
     Raising a threshold up to the next target score misses no more targets and accepts no more non-targets.
     """
-    check_costs(p_target, c_miss, c_fa)
-    miss_cost, accept_cost = c_miss * p_target, c_fa * (1 - p_target)
-    values, total = scores.target.values, scores.target.total
-    starts = np.arange(0, len(values), _BLOCK)  # of blocks of successive target scores
-    ends = np.minimum(starts + _BLOCK, len(values))
-    missed = miss_cost * (scores.target.trials_before(starts) / total)
-    # Within a block no cost is below its first miss with its last false accept: most blocks are out of the question.
-    bound = missed + accept_cost * scores.false_accept(values[ends - 1])
-    reached = missed + accept_cost * scores.false_accept(values[starts])
-    best, threshold = miss_cost, float(scores.above_all)
-    for block in np.flatnonzero(bound <= min(reached.min(), best)).tolist():
-        rows = np.arange(starts[block], ends[block])
-        candidates = values[rows]
-        miss = scores.target.trials_before(rows) / total  # too high within a tie, but right at its first target
-        cost = miss_cost * miss + accept_cost * scores.false_accept(candidates)
-        lowest = int(np.argmin(cost))
-        if (cost[lowest], candidates[lowest]) < (best, threshold):
-            best, threshold = float(cost[lowest]), float(candidates[lowest])
-    return best / min(miss_cost, accept_cost), threshold
+    check_prior(p_target)
+    best, at = p_target, -1  # the cost of rejecting everything
+    for rows in _promising(scores, p_target):
+        # The miss rate is too high within a tie, but right at its first target.
+        cost = p_target * scores.miss_at(rows) + (1 - p_target) * scores.false_accept_at(rows)
+        row = int(cost.argmin())
+        if cost[row] < best or (cost[row] == best and at < 0):
+            best, at = float(cost[row]), rows.start + row
+    return best / min(p_target, 1 - p_target), at
+
+
+def _promising(scores: SortedScores, p_target: float) -> list[slice]:
+    """Return the blocks of successive target scores, as rows, that may hold the lowest cost.
+
+    Within a block no cost is below its first miss with its last false accept: most blocks are out of the question.
+    """
+    count = len(scores.target.values)
+    if count <= _BLOCK:
+        return [slice(0, count)]
+    starts = np.arange(0, count, _BLOCK)
+    ends = np.minimum(starts + _BLOCK, count)
+    missed = p_target * scores.miss_at(starts)
+    bound = missed + (1 - p_target) * scores.false_accept_at(ends - 1)
+    reached = missed + (1 - p_target) * scores.false_accept_at(starts)
+    some = np.flatnonzero(bound <= min(reached.min(), p_target))
+    return [slice(start, end) for start, end in zip(starts[some].tolist(), ends[some].tolist(), strict=True)]

@@ -1,46 +1,208 @@
-"""All that is measured of a score file at once, from one sort."""
+"""The table of measures: a new measure is one row of `MEASURES`.
 
-from collections.abc import Sequence
+What is measured, drawn for intervals, written to results.json and results.md, printed, compared and reported follows
+from the rows.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from sv.metrics.cllr import act_dcf_of_sorted, cllr_of_sorted
-from sv.metrics.error_rates import Metrics, SortedScores, evaluate_sorted
-from sv.metrics.rocch import hull_of_sorted
+from sv.metrics import cllr, error_rates, intervals, rocch
+from sv.metrics.error_rates import SortedScores
+from sv.metrics.intervals import Interval
+
+# The draws count false accepts too often (see `sv.metrics.significance`). These are the shares of the excess with which
+# the coverage of simulated lists is nearest to what is asked for (bench/README.md, coverage.py). Many false accepts
+# have an excess of 2 at a given threshold, but few of them tell it badly; and the threshold of minDCF, chosen anew in
+# each draw, hides a part of it.
+_MIN_DCF_EXCESS, _ACT_DCF_EXCESS = 0.5, 1.0
 
 
 @dataclass(frozen=True)
-class Measures(Metrics):
-    """What `Metrics` has, and:
+class Measure:
+    """One row of the table.
 
     Attributes:
-        eer_rocch: EER in percent on the convex hull of the ROC.
-        min_cllr: bits.
-        act_dcf: by p_target; empty unless the scores are log-likelihood ratios.
-        cllr: bits; None unless they are.
+        key: in results.json.
+        title: for people.
+        value: of `SortedScores`; of these and a prior if `by_prior`.
+        threshold: the same for the score from which trials are accepted; None: there is no such score.
+        by_prior: the measure has a value for each p_target.
+        needs_llr: it is measured on log-likelihood ratios alone.
+        shown: "always", "llr" (beside log-likelihood ratios alone) or "never"; results.json has it in any case.
+        unit: "%".
+        decimals: that are printed.
+        interval: its ends, of value, deviation, speakers and level; None: it has no interval and is not compared.
+        excess: share of what draws count too often of false accepts that is taken off a variance; needs `threshold`.
+        unseen: its deviation allows for errors of which the trials have none; needs `threshold`.
     """
 
-    eer_rocch: float
-    min_cllr: float
-    act_dcf: dict[float, float] = field(default_factory=dict)
-    cllr: float | None = None
+    key: str
+    title: str
+    value: Callable[..., float]
+    threshold: Callable[..., float] | None = None
+    by_prior: bool = False
+    needs_llr: bool = False
+    shown: Literal["always", "llr", "never"] = "always"
+    unit: str = ""
+    decimals: int = 3
+    interval: Callable[[float, float, int, float], Interval] | None = None
+    excess: float = 0.0
+    unseen: bool = False
 
 
-def measure(scores: SortedScores, p_targets: Sequence[float] = (0.01, 0.05), *, llr: bool = False) -> Measures:
-    """Everything about the scores of one list.
+MEASURES = (
+    Measure(
+        "eer",
+        "EER",
+        error_rates.eer,
+        error_rates.eer_threshold,
+        unit="%",
+        interval=intervals.percent_interval,
+    ),
+    Measure("eer_rocch", "EER on the convex hull", rocch.eer_rocch, unit="%", shown="never"),
+    Measure(
+        "min_dcf",
+        "minDCF",
+        error_rates.min_dcf,
+        error_rates.min_dcf_threshold,
+        by_prior=True,
+        interval=intervals.min_dcf_interval,
+        excess=_MIN_DCF_EXCESS,
+    ),
+    Measure(
+        "act_dcf",
+        "actDCF",
+        cllr.act_dcf,
+        lambda scores, p_target: cllr.bayes_threshold(p_target),
+        by_prior=True,
+        needs_llr=True,
+        interval=intervals.cost_interval,
+        excess=_ACT_DCF_EXCESS,
+        unseen=True,
+    ),
+    Measure("cllr", "Cllr", cllr.cllr, needs_llr=True, interval=intervals.cllr_interval),
+    Measure("min_cllr", "minCllr", rocch.min_cllr, shown="llr"),
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A measure, at a prior if it has a value for each: a column of a table.
+
+    Attributes:
+        measure: the row of `MEASURES`.
+        p_target: the prior; None if the measure needs none.
+    """
+
+    measure: Measure
+    p_target: float | None = None
+
+    @property
+    def title(self) -> str:
+        """Title of a table's column: "EER (%)", "minDCF (p_target 0.01)"."""
+        about = [self.measure.unit] * bool(self.measure.unit)
+        about += [f"p_target {self.p_target:g}"] if self.p_target is not None else []
+        return self.measure.title + (f" ({', '.join(about)})" if about else "")
+
+    def value(self, scores: SortedScores) -> float:
+        """Measure scores."""
+        return self._call(self.measure.value, scores)
+
+    def threshold(self, scores: SortedScores) -> float | None:
+        """Return the score from which the measure accepts trials; None if it has none."""
+        return self._call(self.measure.threshold, scores) if self.measure.threshold else None
+
+    def _call(self, function: Callable[..., float], scores: SortedScores) -> float:
+        return function(scores) if self.p_target is None else function(scores, self.p_target)
+
+    def read(self, tree: Mapping[str, Any], suffix: str = "") -> Any:
+        """Look up what `to_json` wrote for this column; None if there is nothing."""
+        found = tree.get(self.measure.key + suffix)
+        return found if self.p_target is None or not found else found.get(f"{self.p_target:g}")
+
+    def text(self, value: float | None, sign: str = "") -> str:
+        """Return a value as it is printed, with its sign if `sign` is "+"; nothing for None."""
+        return "" if value is None else f"{value:{sign}.{self.measure.decimals}f}"
+
+    def text_with_interval(self, entry: Mapping[str, Any]) -> str:
+        """Return an entry's value as it is printed, with its interval in brackets if it has one."""
+        interval = self.read(entry.get("interval", {}))
+        decimals = self.measure.decimals - (self.measure.unit == "%")
+        bracket = f" [{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]" if interval else ""
+        return self.text(self.read(entry)) + bracket
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a list.
+
+    Attributes:
+        num_target, num_nontarget: trials.
+        values: by column.
+        thresholds: of the columns that have one.
+    """
+
+    num_target: int
+    num_nontarget: int
+    values: dict[Column, float]
+    thresholds: dict[Column, float] = field(default_factory=dict)
+
+
+def columns_of(p_targets: Sequence[float] = (0.01, 0.05), *, llr: bool = False) -> list[Column]:
+    """Return all columns that can be measured.
 
     Args:
-        scores: of all trials.
-        p_targets: priors of minDCF and actDCF.
+        p_targets: priors.
         llr: the scores are natural logarithms of likelihood ratios.
 
     Raises:
         UserError: a prior out of its range.
     """
-    hull = hull_of_sorted(scores)
-    return Measures(
-        **vars(evaluate_sorted(scores, p_targets)),
-        eer_rocch=hull.eer(),
-        min_cllr=hull.min_cllr(),
-        act_dcf={p: act_dcf_of_sorted(scores, p) for p in p_targets} if llr else {},
-        cllr=cllr_of_sorted(scores) if llr else None,
-    )
+    for p_target in p_targets:
+        error_rates.check_prior(p_target)
+    return [
+        Column(measure, p_target)
+        for measure in MEASURES
+        if llr or not measure.needs_llr
+        for p_target in (p_targets if measure.by_prior else [None])
+    ]
+
+
+def shown_columns(columns: Iterable[Column]) -> list[Column]:
+    """Return the columns that tables and printed lines have."""
+    columns = list(columns)
+    llr = any(column.measure.needs_llr for column in columns)
+    return [column for column in columns if column.measure.shown == "always" or (llr and column.measure.shown == "llr")]
+
+
+def columns_in(entries: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Return the columns to show of entries of results.json: those that some entry has."""
+    found = []
+    for measure in MEASURES:
+        if measure.by_prior:
+            priors = {float(p) for entry in entries for p in entry.get(measure.key) or {}}
+            found += [Column(measure, p_target) for p_target in sorted(priors)]
+        elif any(entry.get(measure.key) is not None for entry in entries):
+            found.append(Column(measure))
+    return shown_columns(found)
+
+
+def measure(scores: SortedScores, columns: Sequence[Column]) -> Measured:
+    """Measure the scores of a list."""
+    values = {column: column.value(scores) for column in columns}
+    thresholds = {column: t for column in columns if (t := column.threshold(scores)) is not None}
+    return Measured(int(scores.target.total), int(scores.nontarget.total), values, thresholds)
+
+
+def to_json(values: Mapping[Column, Any], suffix: str = "") -> dict[str, Any]:
+    """Return values by the keys of their measures, those at priors in one more level: {"min_dcf": {"0.01": 0.085}}."""
+    tree: dict[str, Any] = {}
+    for column, value in values.items():
+        key = column.measure.key + suffix
+        if column.p_target is None:
+            tree[key] = value
+        else:
+            tree.setdefault(key, {})[f"{column.p_target:g}"] = value
+    return tree

@@ -3,94 +3,84 @@
     exp/results.json    {"results": {"vox1_O_cleaned.kaldi": {"cos": {"eer": 0.867, "min_dcf": {"0.01": 0.085}, ...}}}}
     exp/results.md      the same as a table, for people
 
-Beside EER and minDCF stand the EER on the convex hull (eer_rocch) and min_cllr; for log-likelihood ratios act_dcf and
-cllr; under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry
-replaces the one of the same list and back-end; the others stay.
+An entry has every measure of `sv.metrics.measures.MEASURES` by its key, some of them for log-likelihood ratios alone;
+under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry replaces the
+one of the same list and back-end; the others stay.
 """
 
 import fcntl
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sv.embeddings.experiment import folder_name
 from sv.errors import UserError, log
 from sv.io import atomic_write, read_json
-from sv.metrics.breakdown import Part
-from sv.metrics.measures import Measures
-from sv.metrics.significance import Intervals
+from sv.metrics.measures import Column, columns_in, shown_columns, to_json
+
+if TYPE_CHECKING:
+    from sv.metrics.breakdown import Part
+    from sv.metrics.measures import Measured
+    from sv.metrics.significance import Intervals
 
 Entry = dict[str, Any]
 Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
 
-KEYS = {  # that every entry has
+KEYS = {  # of every entry; one without a measure that was added to the table later is whole, too
     *("eer", "eer_rocch", "eer_threshold", "min_dcf", "min_dcf_threshold", "min_cllr", "num_target", "num_nontarget"),
     *("score_file", "trials_file", "scores_sha256", "trials_sha256", "date"),
 }
 
 
-def printed_lines(score_name: str, metrics: Measures, parts: Sequence[Part] = ()) -> str:
-    """What WeSpeaker prints for a score file; behind it what log-likelihood ratios cost, and a line for each part."""
-    lines = [f"---- {score_name} -----", f"EER = {metrics.eer:.3f}"]
-    lines += [f"minDCF (p_target:{p:g} c_miss:1 c_fa:1) = {value:.3f}" for p, value in metrics.min_dcf.items()]
-    lines += [f"actDCF (p_target:{p:g} c_miss:1 c_fa:1) = {value:.3f}" for p, value in metrics.act_dcf.items()]
-    if metrics.cllr is not None:
-        lines.append(f"Cllr = {metrics.cllr:.3f}, minCllr = {metrics.min_cllr:.3f}")
+def folder_name(exp_dir: str | Path) -> str:
+    """Return what a table calls a system: its folder's name, also for `.` or `exp/x/..`."""
+    return Path(os.path.abspath(exp_dir)).name
+
+
+def printed_lines(score_name: str, measured: "Measured", parts: Sequence["Part"] = ()) -> str:
+    """Return what WeSpeaker prints for a score file, with a line for each further measure and for each part."""
+    lines = [f"---- {score_name} -----"]
+    for column in shown_columns(measured.values):
+        lines.append(_printed(column, measured.values[column], " c_miss:1 c_fa:1"))
     for part in parts:
-        costs = "".join(f", minDCF (p_target:{p:g}) = {cost:.3f}" for p, cost in part.min_dcf.items())
-        equal = f"EER = {part.eer:.3f}{costs}, " if part.eer is not None else ""
-        lines.append(f"{part.by} {part.name}: {equal}{part.num_target} targets, {part.num_nontarget} non-targets")
+        numbers = [_printed(column, value) for column, value in part.values.items() if value is not None]
+        counts = [f"{part.num_target} targets", f"{part.num_nontarget} non-targets"]
+        lines.append(f"{part.by} {part.name}: {', '.join([*numbers, *counts])}")
     return "".join(line + "\n" for line in lines)
 
 
+def _printed(column: Column, value: float, costs: str = "") -> str:
+    prior = "" if column.p_target is None else f" (p_target:{column.p_target:g}{costs})"
+    return f"{column.measure.title}{prior} = {column.text(value)}"
+
+
 def entry_of(
-    metrics: Measures,
+    measured: "Measured",
     provenance: Mapping[str, Any],
-    interval: Intervals | None = None,
-    parts: Sequence[Part] = (),
+    interval: "Intervals | None" = None,
+    parts: Sequence["Part"] = (),
 ) -> Entry:
-    """Numbers and where they come from, as plain JSON values; EER in percent."""
-    found = {
-        "eer": metrics.eer,
-        "eer_rocch": metrics.eer_rocch,
-        "eer_threshold": metrics.eer_threshold,
-        "min_dcf": _by_prior(metrics.min_dcf),
-        "min_dcf_threshold": _by_prior(metrics.min_dcf_threshold),
-        "min_cllr": metrics.min_cllr,
-        "num_target": metrics.num_target,
-        "num_nontarget": metrics.num_nontarget,
-    }
-    if metrics.cllr is not None:
-        found |= {"act_dcf": _by_prior(metrics.act_dcf), "cllr": metrics.cllr}
+    """Return numbers and where they come from, as plain JSON values; EER in percent."""
+    found: Entry = {**to_json(measured.values), **to_json(measured.thresholds, "_threshold")}
+    found |= {"num_target": measured.num_target, "num_nontarget": measured.num_nontarget}
     if interval is not None:
-        found["interval"] = {**_interval_json(interval), "resampled": "speakers"}
+        how = {name: value for name, value in vars(interval).items() if name != "values"}
+        found["interval"] = {**to_json(interval.values), **how, "resampled": "speakers"}
     if parts:
-        found["breakdown"] = [{**asdict(part), "min_dcf": _by_prior(part.min_dcf)} for part in parts]
+        found["breakdown"] = [_part_json(part) for part in parts]
     return {**found, **provenance}
 
 
-def _interval_json(interval: Intervals) -> dict[str, Any]:
-    costs = {"min_dcf": _by_prior(interval.min_dcf), "act_dcf": _by_prior(interval.act_dcf)}
-    return {name: value for name, value in {**asdict(interval), **costs}.items() if value not in ({}, None)}
-
-
-def part_of_json(values: Mapping[str, Any]) -> Part:
-    """A part as `entry_of` wrote it."""
-    return Part(**{**values, "min_dcf": {float(p): cost for p, cost in values["min_dcf"].items()}})
-
-
-def _by_prior(values: Mapping[float, Any]) -> dict[str, Any]:
-    return {f"{p:g}": value for p, value in values.items()}
+def _part_json(part: "Part") -> Entry:
+    counts = {"num_target": part.num_target, "num_nontarget": part.num_nontarget}
+    return {"by": part.by, "name": part.name, **counts, **to_json(part.values)}
 
 
 def read_results(path: str | Path) -> Results:
-    """What results.json holds; a line in the log if it holds figures of several models.
+    """Read results.json; log a line if it holds figures of several models.
 
     Raises:
         UserError: it is missing or damaged.
@@ -126,7 +116,7 @@ def _warn_of_other_models(path: Path, results: Results) -> None:
 
 
 def merge_results(exp_dir: str | Path, added: Results) -> Results:
-    """Put entries into results.json and write results.md again; returns all entries.
+    """Put entries into results.json and write results.md again; return all entries.
 
     Two steps that end at the same time wait for one another.
     """
@@ -155,57 +145,40 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def markdown_table(systems: Mapping[str, Results]) -> str:
-    """A row for each system, trial list and back-end; no column of systems if there is one without a name.
+    """Return a row for each system, trial list and back-end; no column of systems if there is one without a name.
 
     In brackets stand the confidence intervals over speakers, where they were measured.
     """
-    rows = [
+    head, rows = table_of(systems)
+    start = 1 if list(systems) == [""] else 0
+    return markdown_rows(head[start:], [row[start:] for row in rows], 3 - start)
+
+
+def table_of(systems: Mapping[str, Results]) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of a table of results; the first three columns are system, trial list and back-end."""
+    entries = [
         (system, trials, backend, entry)
         for system, results in systems.items()
-        for trials, entries in results.items()
-        for backend, entry in entries.items()
+        for trials, backends in results.items()
+        for backend, entry in backends.items()
     ]
-    named = list(systems) != [""]
-    measures = table_measures([entry for *_, entry in rows])
-    head = ["system"] * named + ["trials", "back-end", *(title for title, _ in measures), "targets", "non-targets"]
-    lines = [head, [*("---" for _ in head[: 2 + named]), *["---:"] * (len(measures) + 2)]]
-    for system, trials, backend, entry in rows:
-        cells = [measure(entry) for _, measure in measures]
+    columns = columns_in([entry for *_, entry in entries])
+    rows = []
+    for system, trials, backend, entry in entries:
+        cells = [column.text_with_interval(entry) for column in columns]
         counts = [str(entry["num_target"]), str(entry["num_nontarget"])]
-        lines.append([system] * named + [trials.removesuffix(".kaldi"), backend, *cells, *counts])
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        rows.append([system, trials.removesuffix(".kaldi"), backend, *cells, *counts])
+    return ["system", "trials", "back-end", *(column.title for column in columns), "targets", "non-targets"], rows
 
 
-def table_measures(entries: Sequence[Entry]) -> list[tuple[str, Callable[[Entry], str]]]:
-    """Columns of a table of results, those that some entry has: title, and what stands in an entry's row."""
-    columns: list[tuple[str, Callable[[Entry], str]]] = [
-        ("EER (%)", lambda entry: f"{entry['eer']:.3f}" + _bracket(entry.get("interval", {}).get("eer"), 2))
-    ]
-    for key, title in (("min_dcf", "minDCF"), ("act_dcf", "actDCF")):
-        for p in sorted({p for entry in entries for p in entry.get(key, {})}, key=float):
-            columns.append((f"{title} (p_target {p})", partial(_cost, key=key, p=p)))
-    for key, title in (("cllr", "Cllr"), ("min_cllr", "minCllr")):
-        if any("cllr" in entry for entry in entries):
-            columns.append((title, partial(_number, key=key)))
-    return columns
-
-
-def _cost(entry: Entry, *, key: str, p: str) -> str:
-    if p not in entry.get(key, {}):
-        return ""
-    return f"{entry[key][p]:.3f}" + _bracket(entry.get("interval", {}).get(key, {}).get(p), 3)
-
-
-def _number(entry: Entry, *, key: str) -> str:
-    return f"{entry[key]:.3f}" + _bracket(entry.get("interval", {}).get(key), 3) if key in entry else ""
-
-
-def _bracket(interval: Sequence[float] | None, decimals: int) -> str:
-    return f" [{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]" if interval else ""
+def markdown_rows(head: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
+    """Return a table in Markdown; the first `words` columns are text, the others numbers."""
+    rule = ["---"] * words + ["---:"] * (len(head) - words)
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, rule, *rows])
 
 
 def git_commit(folder: Path) -> str | None:
-    """Commit that the code stands at, with "-dirty" if a tracked file differs from it; None outside of git."""
+    """Return the commit of the code, with "-dirty" if a tracked file differs from it; None outside of git."""
     try:
         describe = ["git", "-C", str(folder), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
         return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()

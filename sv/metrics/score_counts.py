@@ -55,7 +55,7 @@ class ScoreCounter:
         """
         self._merge()
         check_any(len(self._values), kind)
-        return Ranked(self._values, np.concatenate([[0], np.cumsum(self._counts)]))
+        return Ranked(self._values, self._counts)
 
 
 class KindCounter:

@@ -1,42 +1,23 @@
-"""Confidence intervals of EER, minDCF, actDCF and Cllr, and whether two systems differ on the same trials.
+"""Confidence intervals of measures, and whether two systems differ on the same trials.
 
-Both take the standard deviation from `sv.metrics.bootstrap`, where speakers are drawn again, and the quantiles of
-Student's t with as many degrees of freedom as there are speakers less one. The product of two speakers' weights counts
-three times what is peculiar to a trial of theirs (Owen, "The pigeonhole bootstrap", Annals of Applied Statistics,
-2007), which of a rare false accept is nearly everything; so of a cost a part of it is taken off, see `_deviations`.
-
-An interval is symmetric on a scale that its ends can not leave:
-
-    EER      logit p +- t sd / (p (1 - p))
-    minDCF   the same of half the cost, cut off at 1: the cost of rejecting everything is reached, not approached as a
-             rate approaches 100 %, and near it 1 / (1 - p) would make any interval as wide as [0, 1]
-    actDCF   ln c +- t sd / c: it has no upper limit
-    Cllr     the same with half the degrees of freedom; see `cllr_interval`
-
-How often they hold the truth on simulated lists: bench/README.md (coverage.py).
+Both take the standard deviation from `sv.metrics.bootstrap`, where speakers are drawn again, and the ends from
+`sv.metrics.intervals`. The product of two speakers' weights counts three times what is peculiar to one of their trials
+(Owen, "The pigeonhole bootstrap", Annals of Applied Statistics, 2007), which is nearly everything of a rare false
+accept; so a part of it is taken off the deviation of a cost, see `_deviations`.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
-from scipy.stats import t as student
 
 from sv.errors import UserError
-from sv.metrics.bootstrap import SpeakerTrials, replicate
-from sv.metrics.cllr import bayes_threshold
-from sv.metrics.error_rates import sort_scores
-from sv.metrics.measures import Measures, measure
-
-Interval = tuple[float, float]
-
-# Of v / n in `_deviations`, for minDCF and actDCF. Many false accepts have an excess of 2 at a given threshold, but few
-# tell v badly, and the threshold of minDCF, chosen anew in each draw, hides a part. These are the values with which the
-# coverage of simulated lists is nearest to what is asked for (bench/README.md, coverage.py).
-_TAKEN_OFF = (0.5, 1.0)
+from sv.metrics.bootstrap import replicate
+from sv.metrics.intervals import Interval, student_quantile
+from sv.metrics.measures import Column, Measured
+from sv.metrics.trial_speakers import SpeakerTrials
 
 
 @dataclass(frozen=True)
@@ -44,22 +25,16 @@ class Intervals:
     """Confidence intervals of one system.
 
     Attributes:
-        eer: percent.
-        min_dcf: by p_target.
-        num_speakers: that were resampled.
-        level, replicates, seed: how.
-        act_dcf: by p_target; empty unless the scores are log-likelihood ratios.
-        cllr: bits; None unless they are.
+        values: by column.
+        num_speakers: number of speakers to draw from.
+        level, replicates, seed: how they were worked out.
     """
 
-    eer: Interval
-    min_dcf: dict[float, Interval]
+    values: dict[Column, Interval]
     num_speakers: int
     level: float
     replicates: int
     seed: int
-    act_dcf: dict[float, Interval] = field(default_factory=dict)
-    cllr: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -67,217 +42,140 @@ class Difference:
     """One measure of two systems on the same trials.
 
     Attributes:
-        name: "EER (%)", "minDCF (p_target 0.01)".
+        column: the measure.
         first, second: its value for either system.
         interval: of second - first.
         p_value: two-sided; how likely a difference as large is if the systems are equally good.
     """
 
-    name: str
+    column: Column
     first: float
     second: float
     interval: Interval
     p_value: float
 
 
-def measure_trials(trials: SpeakerTrials, p_targets: Sequence[float], *, llr: bool = False) -> Measures:
-    """As `measure`."""
-    return measure(sort_scores(trials.scores[trials.is_target], trials.scores[~trials.is_target]), p_targets, llr=llr)
-
-
 def intervals(
-    trials: SpeakerTrials,
-    p_targets: Sequence[float] = (0.01, 0.05),
-    *,
-    metrics: Measures | None = None,
-    level: float = 0.95,
-    replicates: int = 200,
-    seed: int = 0,
+    trials: SpeakerTrials, measured: Measured, *, level: float = 0.95, replicates: int = 200, seed: int = 0
 ) -> Intervals:
-    """Confidence intervals of EER and minDCF over speakers, and for log-likelihood ratios of actDCF and Cllr.
+    """Return confidence intervals over speakers, of each measure that has one.
 
     Args:
         trials: all trials, or a sample of them.
-        p_targets: priors of minDCF and actDCF.
-        metrics: of all trials, with actDCF and Cllr where they are wanted; None: measure EER and minDCF on `trials`.
+        measured: of all trials.
         level: how often the interval is to hold the truth.
-        replicates: how often speakers are drawn.
+        replicates: number of draws.
         seed: decides the draws.
 
     Raises:
         UserError: see `replicate`; a level that is not between 0 and 1.
     """
     _check_level(level)
-    metrics = metrics or measure_trials(trials, p_targets)
-    llr = metrics.cllr is not None
-    found = replicate([trials], p_targets, llr=llr, replicates=replicates, seed=seed)[:, 0]  # (replicates, measures)
-    accepts = _accepts(trials, metrics, p_targets)
-    deviation, speakers = _deviations(found, accepts, p_targets), len(trials.speakers)
-    low, high = rate_interval(metrics.eer / 100, deviation[0] / 100, speakers, level)
-    values = [value for _, value in _named_values(metrics, p_targets)]
-    count = len(p_targets)
-    if llr:
-        for row, p_target in enumerate(p_targets, 1 + count):
-            deviation[row] = math.hypot(deviation[row], _unseen(trials, metrics, p_target))
-    kinds = [min_dcf_interval] * count + [cost_interval] * count * llr + [cllr_interval] * llr
-    costs = [
-        interval_of(value, sd, speakers, level)
-        for interval_of, value, sd in zip(kinds, values[1:], deviation[1:], strict=True)
-    ]
-    return Intervals(
-        eer=(100 * low, 100 * high),
-        min_dcf=dict(zip(p_targets, costs[:count], strict=True)),
-        num_speakers=speakers,
-        level=level,
-        replicates=replicates,
-        seed=seed,
-        act_dcf=dict(zip(p_targets, costs[count : 2 * count], strict=True)) if llr else {},
-        cllr=costs[-1] if llr else None,
-    )
+    columns = _columns_with_interval(measured)
+    found = replicate([trials], columns, replicates=replicates, seed=seed)[:, 0]  # (replicates, columns)
+    deviations = _deviations(found, columns, [_accepts(trials, measured, column) for column in columns])
+    ends, speakers = {}, len(trials.speakers)
+    for column, deviation in zip(columns, deviations, strict=True):
+        assert column.measure.interval is not None
+        if column.measure.unseen:
+            deviation = math.hypot(deviation, _unseen(trials, measured, column))
+        ends[column] = column.measure.interval(measured.values[column], deviation, speakers, level)
+    return Intervals(ends, speakers, level, replicates, seed)
 
 
-def _named_values(metrics: Measures, p_targets: Sequence[float]) -> list[tuple[str, float]]:
-    """What `replicate` measures of each draw, in its order, of all trials."""
-    found = [("EER (%)", metrics.eer), *((f"minDCF (p_target {p:g})", metrics.min_dcf[p]) for p in p_targets)]
-    if metrics.cllr is not None:
-        found += [(f"actDCF (p_target {p:g})", metrics.act_dcf[p]) for p in p_targets]
-        found.append(("Cllr", metrics.cllr))
-    return found
+def _columns_with_interval(measured: Measured) -> list[Column]:
+    return [column for column in measured.values if column.measure.interval is not None]
 
 
-def rate_interval(rate: float, deviation: float, speakers: int, level: float) -> Interval:
-    """Interval of a rate from 0 to 1.
-
-    Where there was no error at all, its upper end is the share of speakers with errors that so many speakers without
-    one still allow; where the rate is 1, its lower end the same from above.
-    """
-    spare = _spare(speakers, level)
-    if rate <= 0:
-        return 0.0, spare
-    if rate >= 1:
-        return 1 - spare, 1.0
-    reach = student.ppf((1 + level) / 2, speakers - 1) * deviation / (rate * (1 - rate))
-    return float(expit(logit(rate) - reach)), float(expit(logit(rate) + reach))
-
-
-def min_dcf_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
-    """Interval of a cost from 0 to 1; where there was no error, or 1 in every draw, as of `rate_interval`."""
-    if cost <= 0 or (cost >= 1 and deviation == 0):
-        return rate_interval(cost, deviation, speakers, level)
-    low, high = rate_interval(cost / 2, deviation / 2, speakers, level)
-    return 2 * low, min(2 * high, 1.0)
-
-
-def cost_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
-    """Interval of a cost from 0 on; where there was no error at all as of `rate_interval`."""
-    if cost <= 0:
-        return 0.0, _spare(speakers, level)
-    reach = float(student.ppf((1 + level) / 2, speakers - 1)) * deviation / cost
-    return cost * math.exp(-reach), cost * math.exp(reach)
-
-
-def cllr_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
-    """As `cost_interval` of half as many speakers.
-
-    A few speakers make up most of Cllr, so that its deviation is itself known badly: where what each adds has an excess
-    kurtosis of 2, a variance measured on n speakers has n / 2 degrees of freedom (Satterthwaite, "An approximate
-    distribution of estimates of variance components", 1946).
-    """
-    return cost_interval(cost, deviation, max(2, (speakers + 1) // 2), level)
-
-
-def _accepts(trials: SpeakerTrials, metrics: Measures, p_targets: Sequence[float]) -> list[NDArray[np.float64]]:
-    """Whether each non-target trial is accepted, 0 or 1, where minDCF is reached and at Bayes' thresholds."""
-    thresholds = [metrics.min_dcf_threshold[p] for p in p_targets]
-    if metrics.cllr is not None:
-        thresholds += [bayes_threshold(p) for p in p_targets]
-    scores = trials.scores[~trials.is_target]
-    return [(scores >= threshold).astype(float) for threshold in thresholds]
+def _accepts(trials: SpeakerTrials, measured: Measured, column: Column) -> NDArray[np.float64]:
+    """Return whether each non-target trial is accepted, 0 or 1, at the measure's threshold; nothing if it has none."""
+    if column not in measured.thresholds:
+        return np.empty(0)
+    return (trials.scores[~trials.is_target] >= measured.thresholds[column]).astype(float)
 
 
 def _deviations(
-    found: NDArray[np.float64], accepts: Sequence[NDArray[np.float64]], p_targets: Sequence[float]
+    found: NDArray[np.float64], columns: Sequence[Column], accepts: Sequence[NDArray[np.float64]]
 ) -> list[float]:
-    """Standard deviations of what was measured of each draw, less what its weights count too often of false accepts.
+    """Return standard deviations over draws, less what the draws' weights count too often of false accepts.
 
-    These have the variance v / n, v being that of one of n trials, and up to three times as much in the draws. Not all
-    of the excess is taken off, see `_TAKEN_OFF`, and never more than two thirds of a variance.
+    These have the variance v / n, where v is that of one of n trials, and up to three times as much in the draws. Not
+    all of the excess is taken off, see `Measure.excess`, and never more than two thirds of a variance.
 
     Args:
-        found: (replicates, measures).
+        found: (replicates, columns).
+        columns: what was measured.
         accepts: see `_accepts`; of two systems their difference.
     """
-    variance = found.var(axis=0, ddof=1)
-    for column, accepted in enumerate(accepts):
-        kind, prior = divmod(column, len(p_targets))
-        weight = (1 - p_targets[prior]) / min(p_targets[prior], 1 - p_targets[prior])
-        excess = _TAKEN_OFF[kind] * weight**2 * accepted.var() / len(accepted)
-        variance[1 + column] = max(variance[1 + column] - excess, variance[1 + column] / 3)
-    deviations: list[float] = np.sqrt(variance).tolist()
+    variances = found.var(axis=0, ddof=1)
+    for row, (column, accepted) in enumerate(zip(columns, accepts, strict=True)):
+        if column.measure.excess and column.p_target is not None:
+            weight = (1 - column.p_target) / min(column.p_target, 1 - column.p_target)
+            excess = column.measure.excess * weight**2 * accepted.var() / len(accepted)
+            variances[row] = max(variances[row] - excess, variances[row] / 3)
+    deviations: list[float] = np.sqrt(variances).tolist()
     return deviations
 
 
-def _unseen(trials: SpeakerTrials, metrics: Measures, p_target: float) -> float:
-    """What errors that no draw tells of may add to actDCF, of each kind that `trials` have none of.
+def _unseen(trials: SpeakerTrials, measured: Measured, column: Column) -> float:
+    """Return what errors that no draw can tell of may add to a cost, for each kind of which `trials` have none.
 
-    Of a whole list it is what one error more costs. A sample of n of N trials may have none where all have as many as
+    For a whole list it is what one more error costs. A sample of n of N trials may have none where all have as many as
     N / n: their deviation is sqrt(N / n), of N trials.
     """
-    accepted = trials.scores >= bayes_threshold(p_target)
+    assert column.p_target is not None
+    accepted = trials.scores >= measured.thresholds[column]
     kinds = (
-        (~accepted[trials.is_target], p_target, metrics.num_target),
-        (accepted[~trials.is_target], 1 - p_target, metrics.num_nontarget),
+        (~accepted[trials.is_target], column.p_target, measured.num_target),
+        (accepted[~trials.is_target], 1 - column.p_target, measured.num_nontarget),
     )
     costs = (prior / math.sqrt(len(wrong) * total) for wrong, prior, total in kinds if not wrong.any())
-    return sum(costs) / min(p_target, 1 - p_target)
-
-
-def _spare(speakers: int, level: float) -> float:
-    """The share of speakers with errors that so many without one still allow."""
-    return float(1 - ((1 - level) / 2) ** (1 / speakers))
+    return sum(costs) / min(column.p_target, 1 - column.p_target)
 
 
 def compare(
-    first: SpeakerTrials,
-    second: SpeakerTrials,
-    p_targets: Sequence[float] = (0.01, 0.05),
+    systems: Sequence[SpeakerTrials],
+    measured: Sequence[Measured],
     *,
-    metrics: Sequence[Measures] = (),
     level: float = 0.95,
     replicates: int = 200,
     seed: int = 0,
 ) -> list[Difference]:
-    """EER, minDCF, and of log-likelihood ratios actDCF and Cllr, of two systems, with the interval of their difference.
+    """Return the difference of two systems in each measure that has an interval.
 
     The same speakers are drawn for both: what makes a list hard for both drops out.
 
     Args:
-        first, second: the same trials, in the same order, or the same sample of them.
-        p_targets: priors.
-        metrics: of all trials of either; none: measure EER and minDCF on those given.
-        level, replicates, seed: as of `intervals`.
+        systems: the same trials, in the same order, scored by both, or the same sample of them.
+        measured: the same columns of all trials of both.
+        level, replicates, seed: as for `intervals`.
 
     Raises:
         UserError: see `replicate`; a level that is not between 0 and 1.
     """
     _check_level(level)
-    one, other = metrics or [measure_trials(trials, p_targets) for trials in (first, second)]
-    llr = one.cllr is not None
-    found = replicate([first, second], p_targets, llr=llr, replicates=replicates, seed=seed)
-    accepts = zip(_accepts(first, one, p_targets), _accepts(second, other, p_targets), strict=True)
-    deviation = _deviations(found[:, 1] - found[:, 0], [b - a for a, b in accepts], p_targets)
-    values = zip(_named_values(one, p_targets), _named_values(other, p_targets), deviation, strict=True)
-    return [_difference(name, a, b, sd, len(first.speakers), level) for (name, a), (_, b), sd in values]
+    columns = _columns_with_interval(measured[0])
+    found = replicate(systems, columns, replicates=replicates, seed=seed)
+    first, second = (
+        [_accepts(*system, column) for column in columns] for system in zip(systems, measured, strict=True)
+    )
+    apart = [b - a for a, b in zip(first, second, strict=True)]
+    deviations, speakers = _deviations(found[:, 1] - found[:, 0], columns, apart), len(systems[0].speakers)
+    reach = student_quantile(speakers, level)
+    differences = []
+    for column, deviation in zip(columns, deviations, strict=True):
+        one, other = (of.values[column] for of in measured)
+        ends = other - one - reach * deviation, other - one + reach * deviation
+        differences.append(Difference(column, one, other, ends, _p_value(other - one, deviation, speakers)))
+    return differences
 
 
-def _difference(name: str, first: float, second: float, deviation: float, speakers: int, level: float) -> Difference:
-    gap = second - first
-    reach = float(student.ppf((1 + level) / 2, speakers - 1)) * deviation
+def _p_value(gap: float, deviation: float, speakers: int) -> float:
+    from scipy.special import stdtr
+
     if deviation > 0:
-        p_value = 2 * float(student.sf(abs(gap) / deviation, speakers - 1))
-    else:
-        p_value = 1.0 if gap == 0 else 0.0
-    return Difference(name, first, second, (gap - reach, gap + reach), p_value)
+        return 2 * float(stdtr(speakers - 1, -abs(gap) / deviation))
+    return 1.0 if gap == 0 else 0.0
 
 
 def _check_level(level: float) -> None:

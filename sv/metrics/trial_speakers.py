@@ -1,13 +1,49 @@
 """Who speaks in each trial of a score file: what intervals, tests and calibration need."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, log
 from sv.io import ScoredTrials
-from sv.metrics.bootstrap import SpeakerTrials
+from sv.metrics.error_rates import SortedScores, sort_scores
+
+Rows = NDArray[np.int32]
+
+_MOST = 1_000_000  # trials of a kind that intervals are taken from
+
+
+@dataclass(frozen=True)
+class SpeakerTrials:
+    """Scores of labelled trials, and between which speakers they are.
+
+    Attributes:
+        scores: (trials,).
+        is_target: (trials,) bool.
+        enroll, test: (trials,) int32, speakers 0, 1, ...; the same one in a target trial.
+    """
+
+    scores: NDArray[np.float64]
+    is_target: NDArray[np.bool_]
+    enroll: Rows
+    test: Rows
+
+    @cached_property
+    def speakers(self) -> Rows:
+        """Speakers that occur, ascending."""
+        return np.union1d(self.enroll, self.test)
+
+    def with_scores(self, scores: NDArray[np.float64]) -> "SpeakerTrials":
+        """Return the same trials, scored by another system."""
+        return replace(self, scores=scores)
+
+    def sorted_scores(self) -> SortedScores:
+        """Sort the scores of both kinds; see `sort_scores`."""
+        return sort_scores(self.scores[self.is_target], self.scores[~self.is_target])
 
 
 class Speakers:
@@ -24,7 +60,7 @@ class Speakers:
         self._source = source
 
     def trials(self, scores: ScoredTrials) -> SpeakerTrials:
-        """The trials of a score file, or of a block of it, with their speakers.
+        """Return the trials of a score file, or of a block of it, with their speakers.
 
         Raises:
             UserError: no labels; an id whose speaker is not known; a label that contradicts the speakers.
@@ -46,3 +82,46 @@ class Speakers:
                 "otherwise; mend one of them"
             )
         return SpeakerTrials(scores.values, is_target, enroll, test)
+
+
+class TrialSample:
+    """Trials with their speakers; where more of a kind come than are wanted, a random sample is kept.
+
+    Args:
+        most: trials of a kind.
+        seed: decides which.
+        systems: that scored each trial.
+    """
+
+    def __init__(self, most: int = _MOST, seed: int = 0, *, systems: int = 1) -> None:
+        self._most, self._rng = most, np.random.default_rng(seed)
+        self._row = np.dtype(
+            [("scores", np.float64, (systems,)), ("enroll", np.int32), ("test", np.int32), ("draw", np.float32)]
+        )
+        self._kept = {kind: [np.empty(0, dtype=self._row)] for kind in (True, False)}
+        self._share = {True: 1.0, False: 1.0}  # of the trials that are kept
+        self._seen = 0
+
+    def add(self, *systems: SpeakerTrials) -> None:
+        """Take in further trials: the same ones, scored by each system."""
+        trials = systems[0]
+        rows = np.empty(len(trials.scores), dtype=self._row)
+        rows["scores"] = np.stack([system.scores for system in systems], axis=1)
+        rows["enroll"], rows["test"] = trials.enroll, trials.test
+        rows["draw"] = self._rng.random(len(rows), dtype=np.float32)
+        for kind in (True, False):
+            self._kept[kind].append(rows[(trials.is_target == kind) & (rows["draw"] < self._share[kind])])
+            while sum(map(len, self._kept[kind])) > self._most:
+                self._share[kind] /= 2
+                whole = np.concatenate(self._kept[kind])
+                self._kept[kind] = [whole[whole["draw"] < self._share[kind]]]
+        self._seen += len(rows)
+
+    def trials(self, source: Path) -> list[SpeakerTrials]:
+        """Return the trials kept, scored by each system; log a line if these are not all of `source`."""
+        target, nontarget = (np.concatenate(self._kept[kind]) for kind in (True, False))
+        rows = np.concatenate([target, nontarget])
+        if len(rows) < self._seen:
+            log.info("%s: intervals from %d of %d trials, drawn at random", source, len(rows), self._seen)
+        is_target, enroll, test = np.arange(len(rows)) < len(target), rows["enroll"].copy(), rows["test"].copy()
+        return [SpeakerTrials(scores.copy(), is_target, enroll, test) for scores in rows["scores"].T]

@@ -1,4 +1,4 @@
-"""What a report shows, read from experiment folders; what a folder lacks is left out."""
+"""Read what a report shows from experiment folders; what a folder lacks is left out."""
 
 import json
 from collections import Counter
@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.embeddings.experiment import folder_name
-from sv.errors import UserError, log
-from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors, sha256_of
+from sv.errors import UserError
+from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors
 from sv.metrics.breakdown import speaker_words
+from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import SortedScores
-from sv.metrics.results import Results, read_results
 from sv.metrics.score_counts import KindCounter
 
 Doubles = NDArray[np.float64]
@@ -23,23 +22,8 @@ Error = tuple[str, str, str, float]  # kind of trial, enroll, test, score
 
 
 @dataclass(frozen=True)
-class ScoreSet:
-    """A score file of one system, trial list and back-end, with the entry of results.json."""
-
-    system: str
-    trials: str
-    backend: str
-    path: Path
-    entry: dict[str, Any]
-
-    @property
-    def title(self) -> str:
-        return f"{self.system}, {self.trials.removesuffix('.kaldi')}, {self.backend}"
-
-
-@dataclass(frozen=True)
 class ScoreFacts:
-    """What is shown of a score file: memory does not grow with its length.
+    """Summary of a score file for a report; memory does not grow with its length.
 
     Attributes:
         of: the file.
@@ -53,72 +37,38 @@ class ScoreFacts:
 
 
 @dataclass(frozen=True)
-class System:
-    """One experiment folder.
+class System(ScoredSystem):
+    """One experiment folder, with its training.
 
     Attributes:
-        name: of the folder.
-        results: of results.json.
-        scores: every score file that results.json names and that is there.
         records: of metrics.jsonl, by kind: "step", "epoch".
         config: the text of config.yaml.
         embeddings: scp of the test set; None if there is none.
     """
 
-    name: str
-    path: Path
-    results: Results
-    scores: list[ScoreSet]
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     config: str = ""
     embeddings: Path | None = None
 
 
-def read_system(exp_dir: Path, test_set: str = "") -> System:
-    """All that a report shows of a folder.
+def read_system(scored: ScoredSystem, test_set: str = "") -> System:
+    """Read whatever else a report shows of a folder.
 
     Args:
-        exp_dir: the folder.
+        scored: its results and scores.
         test_set: name of the test set's folder in embeddings/.
 
     Raises:
-        UserError: there is no results.json, or something is damaged; a score file or trial list that was made anew
-            since it was measured.
+        UserError: something is damaged.
     """
-    results = read_results(exp_dir / "results.json")
-    config = exp_dir / "config.yaml"
-    scp = exp_dir / "embeddings" / test_set / "xvector.scp"
+    config = scored.path / "config.yaml"
+    scp = scored.path / "embeddings" / test_set / "xvector.scp"
     return System(
-        name=folder_name(exp_dir),
-        path=exp_dir,
-        results=results,
-        scores=_read_scores(exp_dir, results),
-        records=_read_records(exp_dir / "metrics.jsonl"),
+        **vars(scored),
+        records=_read_records(scored.path / "metrics.jsonl"),
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
         embeddings=scp if test_set and scp.is_file() else None,
     )
-
-
-def _read_scores(exp_dir: Path, results: Results) -> list[ScoreSet]:
-    found = []
-    for trials, entries in results.items():
-        for backend, entry in entries.items():
-            path = exp_dir / "scores" / Path(entry["score_file"]).name
-            if not path.is_file():
-                log.warning("%s is not there; its curves are left out", path)
-                continue
-            _check_same(path, entry.get("scores_sha256"), exp_dir, "run the metrics again (stage 5)")
-            trials_file = Path(entry["trials_file"])
-            if trials_file.is_file():  # it may be on another machine
-                _check_same(trials_file, entry.get("trials_sha256"), exp_dir, "score it again (stage 5)")
-            found.append(ScoreSet(folder_name(exp_dir), trials, backend, path, entry))
-    return found
-
-
-def _check_same(path: Path, measured_sha256: str | None, exp_dir: Path, remedy: str) -> None:
-    """Refuse a file that is not the one which was measured: curves and numbers of a page belong together."""
-    if sha256_of(path) != measured_sha256:
-        raise UserError(f"{path} is not the file that {exp_dir / 'results.json'} was measured on; {remedy}")
 
 
 def _read_records(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -134,7 +84,7 @@ def _read_records(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Doubles, list[str]] | None:
-    """Embeddings of the speakers with the most utterances in a plane, (utterances, 2), and their speakers.
+    """Return embeddings of the speakers with the most utterances in a plane, (utterances, 2), and their speakers.
 
     The plane is that of the two directions in which the speakers' means differ most.
     """
@@ -155,7 +105,7 @@ def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Dou
 
 
 def read_facts(scores: ScoreSet) -> ScoreFacts:
-    """One pass over a score file.
+    """Summarize a score file in one pass.
 
     Raises:
         UserError: a damaged file, or one without labels or without trials of a kind.
@@ -169,7 +119,7 @@ def read_facts(scores: ScoreSet) -> ScoreFacts:
 
 
 def hardest_errors(scores: ScoredTrials, known: Sequence[Error] = (), count: int = 5) -> list[Error]:
-    """The hardest of each kind, of these trials and those known; see `ScoreFacts`."""
+    """Return the hardest trials of each kind, of these trials and those known; see `ScoreFacts`."""
     is_target, rows = scores.labels(), []
     for kind, wanted, sign in (("target", is_target, 1), ("nontarget", ~is_target, -1)):
         some = np.flatnonzero(wanted)
@@ -182,7 +132,7 @@ def hardest_errors(scores: ScoredTrials, known: Sequence[Error] = (), count: int
 
 
 def corpus_facts(data: DataDir) -> list[tuple[str, str]]:
-    """Speakers, utterances, hours, and where known sexes, of a data dir."""
+    """Count speakers, utterances, hours, and if known sexes, of a data dir."""
     facts = [("speakers", f"{len(data.spk2utt)}"), ("utterances", f"{len(data.utt2spk)}")]
     if (data.path / "utt2dur").is_file():
         seconds = np.array(list(data.utt2dur.values()))

@@ -7,10 +7,11 @@ from html import escape
 from pathlib import Path
 
 from sv.io import DataDir, atomic_write
-from sv.metrics.breakdown import Part
-from sv.metrics.results import part_of_json, table_measures
+from sv.metrics.comparison import ScoredSystem, ScoreSet
+from sv.metrics.measures import Column, columns_in
+from sv.metrics.results import Entry, table_of
 from sv.report import plots
-from sv.report.gather import ScoreFacts, ScoreSet, System, corpus_facts, read_facts, read_map
+from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map, read_system
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --dim: #6b6b6b; }
@@ -64,12 +65,12 @@ _AUDIO_BYTES = 400_000  # a longer file is not taken into the page
 
 
 def write_report(
-    systems: Sequence[System], out: Path, test_data: Path | None = None, train_data: Path | None = None
+    scored: Sequence[ScoredSystem], out: Path, test_data: Path | None = None, train_data: Path | None = None
 ) -> None:
     """Write the page, and its plots as PNG into a folder beside it, NAME_plots.
 
     Args:
-        systems: one or more.
+        scored: one or more systems.
         out: report.html.
         test_data: data dir of the test trials: corpus statistics, map of embeddings, playable errors.
         train_data: of the training: corpus statistics.
@@ -78,6 +79,7 @@ def write_report(
         UserError: matplotlib is not installed; a table of the data dir is damaged.
     """
     data = DataDir(test_data) if test_data else None
+    systems = [read_system(system, test_data.name if test_data else "") for system in scored]
     folder = out.with_name(f"{out.stem}_plots")
     title = ", ".join(system.name for system in systems)
     facts = [read_facts(one) for system in systems for one in system.scores]
@@ -95,11 +97,11 @@ def write_report(
 
 
 class Html(str):
-    """What is markup already."""
+    """Text that is markup already."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
-    """An HTML table; the first `words` columns are text. Cells are escaped, but for `Html`."""
+    """Return an HTML table; the first `words` columns are text. Cells are escaped, except `Html`."""
 
     def line(cells: Sequence[str], tag: str) -> str:
         texts = [cell if isinstance(cell, Html) else escape(cell) for cell in cells]
@@ -115,28 +117,16 @@ def _figure(fig: object, folder: Path, name: str, caption: str) -> str:
 
 
 def _results(systems: Sequence[System]) -> str:
-    rows = [
-        (system.name, trials, backend, entry)
-        for system in systems
-        for trials, entries in system.results.items()
-        for backend, entry in entries.items()
-    ]
-    measures = table_measures([entry for *_, entry in rows])
-    named = len(systems) > 1  # else the page's title says it
-    names = [name.replace("p_target ", "p_target\u00a0") for name, _ in measures]
-    head = ["system"] * named + ["trials", "back-end", *names, "targets", "non-targets"]
-    cells = [
-        [system] * named
-        + [trials.removesuffix(".kaldi"), backend, *(_in_two_lines(measure(entry)) for _, measure in measures)]
-        + [str(entry["num_target"]), str(entry["num_nontarget"])]
-        for system, trials, backend, entry in rows
-    ]
+    head, rows = table_of({system.name: system.results for system in systems})
+    start = 0 if len(systems) > 1 else 1  # the page's title says the name of one system
+    head = [name.replace("p_target ", "p_target\u00a0") for name in head[start:]]
+    cells = [[*row[start:3], *map(_in_two_lines, row[3:])] for row in rows]
     note = '<p class="dim">In brackets: 95 % confidence intervals over speakers.</p>'
-    return table(head, cells, 2 + named) + (note if any("interval" in entry for *_, entry in rows) else "")
+    return table(head, cells, 3 - start) + note * any("[" in cell for row in rows for cell in row[3:])
 
 
 def _in_two_lines(measured: str) -> str:
-    """The number, and below it its interval."""
+    """Put the interval below the number."""
     number, bracket, interval = measured.partition(" [")
     return Html(f'{escape(number)}<br><span class="dim">[{escape(interval)}</span>') if bracket else number
 
@@ -169,8 +159,10 @@ def _det_caption(trials: str, marks: Sequence[tuple[str, str]], left_out: Sequen
 
 
 def _by_curve(facts: Sequence[ScoreFacts]) -> tuple[list[ScoreFacts], list[ScoreFacts]]:
-    """Those with a curve of their own, and those that order the trials as an earlier one of their system does:
-    calibration moves no DET curve."""
+    """Part score files into those with a curve of their own, and those that order the trials as an earlier one does.
+
+    Calibration moves no DET curve.
+    """
     own: list[ScoreFacts] = []
     again: list[ScoreFacts] = []
     for one in facts:
@@ -179,7 +171,7 @@ def _by_curve(facts: Sequence[ScoreFacts]) -> tuple[list[ScoreFacts], list[Score
 
 
 def _same_curve(one: ScoreSet, other: ScoreSet) -> bool:
-    """Whether two score files order the trials alike, up to scores that calibration rounds together."""
+    """Return whether two score files order the trials alike, up to scores that calibration rounds together."""
     gaps = {name: abs(one.entry[name] - other.entry[name]) for name in ("eer_rocch", "min_cllr")}
     return one.system == other.system and gaps["eer_rocch"] < 0.01 and gaps["min_cllr"] < 0.001
 
@@ -209,7 +201,7 @@ def _map(systems: Sequence[System], data: DataDir, folder: Path) -> str:
 
 
 def _corpora(sets: Mapping[str, DataDir | None]) -> str:
-    """Statistics of the data dirs that are given, by their use, side by side."""
+    """Return statistics of the data dirs, side by side under their use."""
     there = {f"{use}: {data.path.name}": dict(corpus_facts(data)) for use, data in sets.items() if data is not None}
     names = dict.fromkeys(name for facts in there.values() for name in facts)
     rows = [[name, *(facts.get(name, "") for facts in there.values())] for name in names]
@@ -217,13 +209,13 @@ def _corpora(sets: Mapping[str, DataDir | None]) -> str:
 
 
 def _breakdown_and_errors(facts: Sequence[ScoreFacts], sounds: "Sounds") -> str:
-    """For each list and back-end, to be unfolded; the first is open."""
+    """Return a section to unfold for each list and back-end; the first is open."""
     parts: list[str] = []
     for one in facts:
-        found = [part_of_json(part) for part in one.of.entry.get("breakdown", [])]
-        priors = sorted({p for part in found for p in part.min_dcf})
-        head = ["by", "part", "EER (%)", *(f"minDCF (p_target {p:g})" for p in priors), "targets", "non-targets"]
-        breakdown = table(head, [_part_row(part, priors) for part in found], 2) if found else ""
+        found = one.of.entry.get("breakdown", [])
+        columns = columns_in(found)
+        head = ["by", "part", *(column.title for column in columns), "targets", "non-targets"]
+        breakdown = table(head, [_part_row(part, columns) for part in found], 2) if found else ""
         errors = [
             [kind, sounds.button(enroll), sounds.button(test), f"{score:.3f}"]
             for kind, enroll, test, score in one.hardest
@@ -233,15 +225,14 @@ def _breakdown_and_errors(facts: Sequence[ScoreFacts], sounds: "Sounds") -> str:
     return "<h2>Breakdown and hardest errors</h2>" + "".join(parts) if parts else ""
 
 
-def _part_row(part: Part, priors: Sequence[float]) -> list[str]:
-    numbers = [part.eer, *(part.min_dcf.get(p) for p in priors)]
-    name = part.name.replace(" ", "\u00a0").replace("/\u00a0", "/ ")  # a narrow page breaks it between the sides alone
-    cells = ["" if number is None else f"{number:.3f}" for number in numbers]
-    return [part.by, name, *cells, str(part.num_target), str(part.num_nontarget)]
+def _part_row(part: Entry, columns: Sequence[Column]) -> list[str]:
+    name = part["name"].replace(" ", "\u00a0").replace("/\u00a0", "/ ")  # a narrow page breaks between the sides alone
+    cells = [column.text(column.read(part)) for column in columns]
+    return [part["by"], name, *cells, str(part["num_target"]), str(part["num_nontarget"])]
 
 
 class Sounds:
-    """The audio of a page: each utterance is taken in once, however often it can be played.
+    """Audio of a page: each utterance is taken in once, however often it can be played.
 
     Args:
         data: with wav.scp; None: no audio.
@@ -249,10 +240,10 @@ class Sounds:
 
     def __init__(self, data: DataDir | None) -> None:
         self._specs = data.wav_scp if data and (data.path / "wav.scp").is_file() else {}
-        self._found: dict[str, str] = {}  # utterance -> data URL; empty where it can not be played
+        self._found: dict[str, str] = {}  # utterance -> data URL; empty where it cannot be played
 
     def button(self, utt: str) -> str:
-        """The utterance's id, with a button where its audio is a small local file."""
+        """Return the utterance's id, with a button if its audio is a small local file."""
         if utt not in self._found:
             self._found[utt] = self._read(self._specs.get(utt, ""))
         if not self._found[utt]:
@@ -270,7 +261,7 @@ class Sounds:
         return f"data:audio/{kinds[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
     def script(self) -> str:
-        """What makes the buttons play; nothing if there are none."""
+        """Return the script that makes the buttons play; nothing if there are none."""
         sounds = {utt: url for utt, url in self._found.items() if url}
         text = json.dumps(sounds).replace("<", "\\u003c")
         return f"<script>const sounds = {text};{_PLAYER}</script>" if sounds else ""

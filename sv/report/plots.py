@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 
 from sv.errors import UserError
 from sv.io import atomic_write
@@ -21,13 +20,13 @@ from sv.report.gather import ScoreFacts, System
 COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
 _TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999])
 _REACH = ((0.0001, 0.5), (0.001, 0.6))  # false accepts and misses that a DET plot shows at least
-_POINTS = 300  # of a curve, for each kind of trials; more can not be told apart
+_POINTS = 300  # of a curve, for each kind of trials; more cannot be told apart
 _INSIDE = 6  # names of curves that have room above them
 _INK = "#777777"  # becomes the page's text colour in the SVG, and can be read on white in the PNG
 
 
 def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3) -> Any:
-    """A matplotlib figure with one set of axes, drawn on.
+    """Return a matplotlib figure with one set of axes, drawn on.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -57,7 +56,7 @@ def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3)
 
 
 def save(fig: Any, png: Path) -> str:
-    """Write the PNG; returns the SVG, without size, its ink the colour of the text around it."""
+    """Write the PNG; return the SVG, without size, its ink the colour of the text around it."""
     with atomic_write(png, "wb") as f:
         fig.savefig(f, format="png", dpi=200, facecolor="white")
     buffer = io.StringIO()
@@ -70,10 +69,12 @@ def save(fig: Any, png: Path) -> str:
 
 
 def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], None]:
-    """DET curves on probit axes, each with its name, and their points; see `det_marks`.
+    """Draw DET curves on probit axes, each with its name, and their points; see `det_marks`.
 
     The axes reach every point. A rate of 0 or 1, which is on no probit axis, stands at the edge.
     """
+    from scipy.special import ndtri
+
     points = [_det_points(one, det_marks(facts)) for one in facts]
     limits = [_det_limits([point[side] for some in points for _, *point in some], *_REACH[side]) for side in (0, 1)]
 
@@ -82,13 +83,13 @@ def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], No
         for number, one in enumerate(facts):
             color = COLORS[number % len(COLORS)]
             style = ["-", "--", "-.", ":"][(number + number // len(COLORS)) % 4]  # some curves coincide
-            lines += axes.plot(*norm.ppf(_det_curve(one.scores)), color=color, linestyle=style, linewidth=1.4)
+            lines += axes.plot(*ndtri(_det_curve(one.scores)), color=color, linestyle=style, linewidth=1.4)
             for marker, *point in points[number]:
-                place = [np.clip(norm.ppf(rate), *ends) for rate, ends in zip(point, limits, strict=True)]
+                place = [np.clip(ndtri(rate), *ends) for rate, ends in zip(point, limits, strict=True)]
                 axes.plot(*place, marker, color=color, markersize=6, clip_on=False)
         percents = [f"{100 * tick:g}" for tick in _TICKS]
-        axes.set_xticks(norm.ppf(_TICKS), percents)
-        axes.set_yticks(norm.ppf(_TICKS), percents)
+        axes.set_xticks(ndtri(_TICKS), percents)
+        axes.set_yticks(ndtri(_TICKS), percents)
         axes.set_xlim(limits[0])
         axes.set_ylim(limits[1])
         axes.set_xlabel("false accepts (%)")
@@ -103,14 +104,14 @@ def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], No
 
 
 def _det_curve(scores: SortedScores) -> NDArray[np.float64]:
-    """False accepts and misses where both are neither 0 nor 1: (2, points)."""
+    """Return false accepts and misses where both are neither 0 nor 1: (2, points)."""
     thresholds = np.sort([*_quantiles(scores.target), *_quantiles(scores.nontarget)])
     rates = np.array([scores.false_accept(thresholds), scores.miss(thresholds)])
     return rates[:, ((rates > 0) & (rates < 1)).all(axis=0)]
 
 
 def _det_points(one: ScoreFacts, marks: Mapping[str, str]) -> list[tuple[str, float, float]]:
-    """Marker, false accepts and misses of each point that has a mark."""
+    """Return marker, false accepts and misses of each point that has a mark."""
     thresholds = {"EER": one.of.entry["eer_threshold"], **one.of.entry["min_dcf_threshold"]}
     return [
         (marks[name], float(one.scores.false_accept(threshold)), float(one.scores.miss(threshold)))
@@ -120,21 +121,25 @@ def _det_points(one: ScoreFacts, marks: Mapping[str, str]) -> list[tuple[str, fl
 
 
 def _det_limits(rates: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """Ends of a probit axis from `low` to `high`, or so far that all rates but 0 and 1 are inside."""
-    probits = norm.ppf([rate for rate in rates if 0 < rate < 1])
-    ends = norm.ppf([low, high])
+    """Return the ends of a probit axis from `low` to `high`, wider if needed for all rates but 0 and 1."""
+    from scipy.special import ndtri
+
+    probits = ndtri([rate for rate in rates if 0 < rate < 1])
+    ends = ndtri([low, high])
     return float(min([ends[0], *(probits - 0.1)])), float(max([ends[1], *(probits + 0.1)]))
 
 
 def det_marks(facts: Sequence[ScoreFacts]) -> dict[str, str]:
-    """Markers of the points on DET curves: of "EER", and of minDCF by its prior, the lowest of some system first."""
+    """Return markers of the points on DET curves: of "EER", and of minDCF by its prior, the lowest prior first."""
     priors = sorted({prior for one in facts for prior in one.of.entry["min_dcf_threshold"]}, key=float)
     return {"EER": "o", **dict(zip(priors, "x+*^", strict=False))}
 
 
 def _quantiles(scores: Ranked) -> list[float]:
-    """Scores from the lowest to the highest, dense at both ends, where the errors are."""
-    return [_quantile(scores, share) for share in norm.cdf(np.linspace(-4.5, 4.5, _POINTS))]
+    """Return scores from the lowest to the highest, dense at both ends, where the errors are."""
+    from scipy.special import ndtr
+
+    return [_quantile(scores, share) for share in ndtr(np.linspace(-4.5, 4.5, _POINTS))]
 
 
 def _quantile(scores: Ranked, share: float) -> float:
@@ -142,14 +147,14 @@ def _quantile(scores: Ranked, share: float) -> float:
 
 
 def histogram(one: ScoreFacts) -> Callable[[Any], None]:
-    """Densities of target and non-target scores, with the thresholds of EER and minDCF."""
+    """Draw the densities of target and non-target scores, with the thresholds of EER and minDCF."""
 
     def draw(axes: Any) -> None:
         kinds = ((one.scores.nontarget, "non-targets", COLORS[1]), (one.scores.target, "targets", COLORS[0]))
         low, high = (pick(_quantile(s, share) for s, *_ in kinds) for pick, share in ((min, 0.0005), (max, 0.9995)))
         edges = np.linspace(low, high, 70) if low < high else np.array([low - 0.5, low + 0.5])
         for scores, label, color in kinds:
-            density = {"bins": edges, "weights": scores.counts, "density": True}
+            density = {"bins": edges, "weights": scores.weights, "density": True}
             axes.hist(scores.values, **density, histtype="stepfilled", alpha=0.55, color=color, label=label)
         marks = {"EER": one.of.entry["eer_threshold"]}
         marks |= {f"minDCF {p}": threshold for p, threshold in one.of.entry["min_dcf_threshold"].items()}
@@ -163,7 +168,7 @@ def histogram(one: ScoreFacts) -> Callable[[Any], None]:
 
 
 def training(systems: Sequence[System], key: str, label: str) -> Callable[[Any], None] | None:
-    """One value over the epochs of every system's training; None if none has it."""
+    """Draw one value over the epochs of every system's training; return None if no system has it."""
     lines = []
     for system in systems:
         points = [(r["epoch"], r[key]) for r in system.records.get("epoch", []) if r.get(key) is not None]
@@ -188,7 +193,7 @@ def training(systems: Sequence[System], key: str, label: str) -> Callable[[Any],
 
 
 def embedding_map(points: NDArray[np.float64], names: Sequence[str]) -> Callable[[Any], None]:
-    """Embeddings in a plane, a colour and marker for each speaker."""
+    """Draw embeddings in a plane, a colour and marker for each speaker."""
 
     def draw(axes: Any) -> None:
         order, speakers = np.array(names), list(dict.fromkeys(names))

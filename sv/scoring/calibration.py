@@ -1,4 +1,4 @@
-"""Log-likelihood ratios from scores: linear logistic regression, of one score, several (fusion), and quality measures.
+"""Log-likelihood ratios from one score, several scores (fusion) and quality measures, by linear logistic regression.
 
     llr = weights . features + offset
 
@@ -6,7 +6,7 @@ minimizes, at the prior p of targets that matters, the cross-entropy
 
     p mean_targets softplus(-(llr + logit p)) + (1 - p) mean_nontargets softplus(llr + logit p)
 
-so that the share of target trials in training does not matter; llr is a log-likelihood ratio, not a posterior.
+so the share of target trials in training does not matter; llr is a log-likelihood ratio, not a posterior.
 Brummer and de Villiers, "The BOSARIS Toolkit", 2011, arXiv 1304.2865.
 """
 
@@ -18,8 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit, logit
 
 from sv.errors import UserError
 from sv.io import atomic_write, read_json
@@ -28,7 +26,7 @@ from sv.metrics.error_rates import sort_scores
 
 Doubles = NDArray[np.float64]
 
-_RIDGE = 1e-5  # on the weights of features of deviation 1: keeps them finite where all trials can be told apart
+_RIDGE = 1e-5  # on the weights of features of deviation 1: keeps them finite where scores separate all trials
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,9 @@ class Calibration:
     """A map from features to log-likelihood ratios.
 
     Attributes:
-        features: their names, in order: "score", "duration_min", ...
-        weights: one each.
-        offset: of the sum.
+        features: names of the features, in order: "score", "duration_min", ...
+        weights: one for each feature.
+        offset: added to the weighted sum.
         p_target: prior that it was trained for.
         trained_on: files, counts and checksums.
     """
@@ -50,17 +48,18 @@ class Calibration:
     trained_on: dict[str, Any] = field(default_factory=dict)
 
     def llrs(self, features: Doubles) -> Doubles:
-        """Log-likelihood ratios, (trials,), of (trials, features)."""
+        """Return log-likelihood ratios, (trials,), of (trials, features)."""
         return features @ np.array(self.weights) + self.offset
 
     def save(self, path: Path) -> None:
+        """Write it as JSON."""
         with atomic_write(path) as f:
             json.dump(asdict(self), f, indent=1)
             f.write("\n")
 
 
 def load_calibration(path: str | Path) -> Calibration:
-    """What `Calibration.save` wrote.
+    """Read what `Calibration.save` wrote.
 
     Raises:
         UserError: it is missing or damaged.
@@ -91,13 +90,16 @@ def fit(
         p_target: prior at which decisions matter.
 
     Raises:
-        UserError: trials of one kind alone, features that are not finite, a prior out of its range.
+        UserError: only targets or only non-targets, features that are not finite, a prior out of its range.
     """
+    from scipy.optimize import minimize  # here and below: readers of a calibration do without scipy
+    from scipy.special import expit
+
     bias = -bayes_threshold(p_target)  # logit p
     for column in features.T:
         sort_scores(column[is_target], column[~is_target])  # checks them
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    deviation[deviation == 0] = 1.0  # says nothing; the ridge gives it weight 0
+    deviation[deviation == 0] = 1.0  # a constant feature; the ridge gives it weight 0
     x = np.column_stack([(features - mean) / deviation, np.ones(len(features))])  # (trials, features + 1)
     share = np.where(is_target, p_target / is_target.sum(), (1 - p_target) / (~is_target).sum())
     sign = np.where(is_target, 1.0, -1.0)
@@ -116,11 +118,13 @@ def fit(
 
 
 def posterior(llr: float, prior: float) -> float:
-    """Probability of a target, given the log-likelihood ratio and the probability before the trial was heard.
+    """Return the probability of a target, given the log-likelihood ratio and the probability before hearing the trial.
 
     Raises:
         UserError: a prior that is not between 0 and 1.
     """
     if not 0 < prior < 1:
         raise UserError(f"prior {prior}: expected a probability between 0 and 1, such as 0.5")
+    from scipy.special import expit, logit
+
     return float(expit(llr + logit(prior)))

@@ -1,10 +1,10 @@
-"""Trials among the training speakers that were set aside: what calibration and thresholds are measured on.
+"""Trials among held-out training speakers, on which scores are calibrated and thresholds are measured.
 
-No utterance meets itself, no pair comes twice. Where ids tell the video (speaker/video/utterance, VoxCeleb's layout),
-target trials are of two videos, as those of its test lists are: one video would be far too easy.
+No utterance meets itself, and no pair comes twice. Where ids name the video (speaker/video/utterance, VoxCeleb's
+layout), target trials are of two videos, as in VoxCeleb's test lists: one video would be far too easy.
 
-A calibration holds for trials as hard as those that it was trained on: where the non-target trials of a test list share
-sex or age, so must these.
+A calibration holds for trials as hard as those it was trained on: where the non-target trials of a test list share sex
+or age, so must these.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,18 +13,77 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, log
+from sv.io import DataDir, atomic_write
+from sv.jobs.bad_utts import read_bad_utts
 from sv.metrics.breakdown import speaker_words
 
 Pair = tuple[str, str]
-_ENUMERATE = 2000  # up to so many utterances all pairs are listed
+_ENUMERATE = 2000  # utterances; all pairs of so many are listed, of more they are drawn
+
+
+def write_calibration_trials(
+    exp_dir: Path,
+    data_dir: Path,
+    name: str = "heldout.kaldi",
+    *,
+    same: Sequence[str] = (),
+    draw: Mapping[str, int] | None = None,
+) -> None:
+    """Draw trials among the held-out speakers of a system and write them to <exp-dir>/calibration/<name>.
+
+    Utterances in embeddings/<data>/bad_utts are left out.
+
+    Args:
+        exp_dir: folder of the system, with heldout_spk.
+        data_dir: data dir that it was trained on.
+        name: of the list.
+        same: tables of the data dir that must say the same of both speakers of a non-target trial; where no two
+            held-out speakers are the same, a line in the log says so and non-target trials are of any two.
+        draw: num_target, num_nontarget and seed of `draw_calibration_trials`.
+
+    Raises:
+        UserError: no held-out speakers, or one that the data dir does not have; see `draw_calibration_trials`.
+    """
+    path = exp_dir / "heldout_spk"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; train with --heldout-speakers 2 or more (stage 3)")
+    heldout = set(path.read_text(encoding="utf-8").split())
+    utts = {utt: spk for utt, spk in DataDir(data_dir).utt2spk.items() if spk in heldout}
+    missing = sorted(heldout - set(utts.values()))
+    if not heldout or missing:
+        what = f"speaker {missing[0]} is not in {data_dir / 'utt2spk'}" if missing else "is empty"
+        raise UserError(f"{path}: {what}; give the data dir that the system was trained on")
+    group = _groups(data_dir, same, heldout)
+    for utt in read_bad_utts(exp_dir / "embeddings" / data_dir.name / "bad_utts"):
+        utts.pop(utt, None)
+    trials = draw_calibration_trials(utts, group=group, **(draw or {}))
+    out = exp_dir / "calibration" / name
+    with atomic_write(out) as f:
+        f.writelines(f"{a} {b} {'target' if target else 'nontarget'}\n" for a, b, target in trials)
+    log.info("%d trials of %d held-out speakers in %s", len(trials), len(heldout), out)
+
+
+def _groups(data_dir: Path, tables: Sequence[str], heldout: Collection[str]) -> dict[str, str] | None:
+    """Return the group of each speaker; None: no tables, or no two speakers are of one group."""
+    if not tables:
+        return None
+    group = read_groups(data_dir, tables, heldout)
+    if len(set(group.values())) == len(heldout):
+        log.warning(
+            "no two of %d held-out speakers have the same %s: non-target trials of any two",
+            len(heldout),
+            " ".join(tables),
+        )
+        return None
+    return group
 
 
 def read_groups(data_dir: Path, tables: Sequence[str], speakers: Collection[str]) -> dict[str, str]:
-    """Group of each speaker: what the tables of a data dir say of it; of spk2age the band.
+    """Return the group of each speaker: its entries in the tables of a data dir, for spk2age the age band.
 
     Raises:
-        UserError: a table is missing, or says nothing of a speaker.
+        UserError: a table is missing, or lacks a speaker.
     """
     of_spk = [(data_dir / table, speaker_words(data_dir / table)) for table in tables]
     for path, words in of_spk:
@@ -42,13 +101,13 @@ def draw_calibration_trials(
     seed: int = 0,
     group: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str, bool]]:
-    """(enroll, test, is target), sorted; all pairs, or as many as asked for, drawn by seed.
+    """Return (enroll, test, is target), sorted: all pairs, or as many as asked for, drawn by seed.
 
     Args:
         utt2spk: utterances of the held-out speakers.
-        num_target, num_nontarget: at most.
-        seed: decides which.
-        group: of each speaker; both speakers of a non-target trial are of the same one. None: any two speakers.
+        num_target, num_nontarget: largest numbers of trials.
+        seed: decides which are drawn.
+        group: group of each speaker; both speakers of a non-target trial are of one group. None: any two speakers.
 
     Raises:
         UserError: no target or no non-target trial can be made.
@@ -67,7 +126,7 @@ def draw_calibration_trials(
 
 
 def _choose(pairs: NDArray[np.int64], limit: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """(pairs, 2); at most `limit` of them."""
+    """Draw at most `limit` of the pairs; (pairs, 2)."""
     return pairs[rng.choice(len(pairs), limit, replace=False)] if len(pairs) > limit else pairs
 
 
@@ -82,7 +141,7 @@ def _target_pairs(utts: list[str], utt2spk: Mapping[str, str]) -> NDArray[np.int
 
 
 def _video(utt: str) -> str:
-    """What two utterances of a target trial may not share; the utterance itself where the layout tells no video."""
+    """Return the video, which two utterances of a target trial may not share; the utterance where ids name no video."""
     return utt.rsplit("/", 1)[0] if utt.count("/") == 2 else utt
 
 

@@ -6,13 +6,16 @@ counts the same, however long its embedding is.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import Trials, Vectors, read_vectors
+from sv.io import Trials, Vectors, atomic_write, read_enroll_map, read_vectors
+from sv.scoring.backends import Inputs
+from sv.scoring.score_list import Scorer
 
 Floats = NDArray[np.float32]
 
@@ -20,14 +23,14 @@ _ROWS = 2048  # 4 MiB at 256 dimensions: stays in the cache
 
 
 def read_embeddings(scp: str | Path, remedy: str = "extract the embeddings first (stage 4)") -> Vectors:
-    """All embeddings of an xvector.scp.
+    """Read all embeddings of an xvector.scp.
 
     Args:
         scp: the file.
-        remedy: what makes it.
+        remedy: what to do if it does not exist.
 
     Raises:
-        UserError: it does not exist; and see `read_vectors`.
+        UserError: it does not exist; see also `read_vectors`.
     """
     if not Path(scp).is_file():
         raise UserError(f"{scp} does not exist; {remedy}")
@@ -35,10 +38,10 @@ def read_embeddings(scp: str | Path, remedy: str = "extract the embeddings first
 
 
 def read_mean(path: str | Path) -> Floats:
-    """The mean that steps/compute_mean.py leaves; (dim,).
+    """Read the mean that `write_mean` wrote; (dim,).
 
     Raises:
-        UserError: it does not exist, or is no numpy file.
+        UserError: it does not exist, or is not a numpy file.
     """
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
@@ -48,8 +51,62 @@ def read_mean(path: str | Path) -> Floats:
         raise UserError(f"{path} is not a numpy file; make it again with steps/compute_mean.py") from error
 
 
+def write_mean(xvector_scp: Path, path: Path) -> None:
+    """Write the mean of all embeddings as a numpy file, (dim,) float32."""
+    mean = read_embeddings(xvector_scp).matrix.mean(axis=0, dtype=np.float64)
+    with atomic_write(path, "wb") as f:
+        np.save(f, mean.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Sides:
+    """What both sides of the trials are made of.
+
+    Attributes:
+        vectors: embeddings as they are, (utterances, dim).
+        mean: (dim,) to subtract; None: nothing.
+        unit: embeddings minus the mean, of length 1.
+        utts_of: utterances of each enroll model; None: enroll on the utterances.
+        models: unit vectors of the enroll models; None as `utts_of`.
+    """
+
+    vectors: Vectors
+    mean: Floats | None
+    unit: Vectors
+    utts_of: Mapping[str, Sequence[str]] | None
+    models: Vectors | None
+
+
+def read_sides(inputs: Inputs) -> Sides:
+    """Read embeddings, mean and enroll models; errors as of `read_embeddings`, `unit_vectors` and `enroll_models`."""
+    mean_path, source, where = inputs.files.get("mean"), inputs.xvector_scp, inputs.enroll_map
+    mean = read_mean(mean_path) if mean_path else None
+    utts_of = read_enroll_map(where) if where else None
+    vectors = read_embeddings(source)
+    unit = unit_vectors(vectors, mean=mean, source=source)
+    models = enroll_models(unit, utts_of, source=source, where=where or "") if utts_of else None
+    return Sides(vectors, mean, unit, utts_of, models)
+
+
+def load_cosine(inputs: Inputs) -> Scorer:
+    """Return what scores lists by the cosine; the mean of `inputs` is subtracted if it is given."""
+    sides = read_sides(inputs)
+    unit, models = sides.unit, sides.models  # the embeddings as they are need not be held
+
+    def score(block: Trials) -> list[Floats]:
+        return [cosine_scores(block, unit, models)]
+
+    return Scorer(
+        inputs,
+        begin_list=lambda: score,
+        test_ids=unit.ids,
+        enroll_ids=models.ids if models else None,
+        made_from={"mean": inputs.files.get("mean")},
+    )
+
+
 def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | Path = "xvector.scp") -> Vectors:
-    """Embeddings minus the mean, of length 1.
+    """Subtract the mean and scale embeddings to length 1.
 
     Args:
         vectors: (utterances, dim).
@@ -85,7 +142,7 @@ def unit_vectors(vectors: Vectors, *, mean: Floats | None = None, source: str | 
 def enroll_models(
     unit: Vectors, utts_of: Mapping[str, Sequence[str]], *, source: str | Path = "xvector.scp", where: str | Path = ""
 ) -> Vectors:
-    """One unit vector for each enroll model.
+    """Return one unit vector for each enroll model.
 
     Args:
         unit: (utterances, dim), of length 1.
@@ -106,7 +163,7 @@ def mean_of_each(
     source: str | Path = "xvector.scp",
     where: str | Path = "",
 ) -> Vectors:
-    """Mean embedding of each enroll model; arguments as `enroll_models`.
+    """Return the mean embedding of each enroll model; arguments as `enroll_models`.
 
     Raises:
         UserError: an utterance without embedding.
@@ -121,7 +178,7 @@ def mean_of_each(
 
 
 def cosine_scores(trials: Trials, unit: Vectors, enroll: Vectors | None = None) -> Floats:
-    """Cosine of each trial; (trials,) float32 in [-1, 1] but for rounding.
+    """Return the cosine of each trial; (trials,) float32 in [-1, 1] but for rounding.
 
     Args:
         trials: a block whose rows point into the ids of the vectors.
@@ -132,9 +189,9 @@ def cosine_scores(trials: Trials, unit: Vectors, enroll: Vectors | None = None) 
 
 
 def pair_dots(left: Floats, right: Floats, left_rows: NDArray[np.int32], right_rows: NDArray[np.int32]) -> Floats:
-    """Dot product of row left_rows[i] of `left` with row right_rows[i] of `right`; (pairs,) float32.
+    """Return the dot products of row left_rows[i] of `left` and row right_rows[i] of `right`; (pairs,) float32.
 
-    Two small buffers are used again and again: a large temporary costs more in page faults than the products do.
+    Two small buffers are used for all blocks: page faults of a large temporary cost more than the products.
     """
     dots = np.empty(len(left_rows), dtype=np.float32)
     buffer = np.empty((2, min(_ROWS, len(dots)), left.shape[1]), dtype=np.float32)

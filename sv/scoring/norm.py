@@ -1,12 +1,12 @@
-"""Score normalization: a trial's cosine in units of what its two sides score with a cohort of other speakers.
+"""Score normalization: a trial's cosine relative to what its two sides score with a cohort of other speakers.
 
     znorm   (s - mean_e) / std_e                                    enroll against the cohort
     tnorm   (s - mean_t) / std_t                                    test against the cohort
     snorm   half the sum of both
-    asnorm  the same, mean and deviation of the top_n nearest of the cohort only, chosen for each side by itself
+    asnorm  the same, with mean and deviation over the top_n nearest of the cohort, chosen for each side on its own
 
 Matejka et al., "Analysis of Score Normalization in Multilingual Speaker Recognition", Interspeech 2017 (asnorm is its
-AS-Norm1). The cohort holds one vector a speaker: the mean over whole utterances, so that nothing is left to chance.
+AS-Norm1). The cohort holds one vector a speaker: the mean over whole utterances, so that nothing is random.
 
 An utterance meets the cohort once, when a trial first asks for it, in blocks of a few megabytes; memory does not grow
 with the number of trials.
@@ -21,21 +21,23 @@ from numpy.typing import NDArray
 from sv.errors import UserError
 from sv.io import Trials, Vectors
 from sv.registry import suggest
-from sv.scoring.cosine import cosine_scores
+from sv.scoring.backends import NORMALIZATIONS, Inputs
+from sv.scoring.cosine import cosine_scores, read_embeddings, read_sides, unit_vectors
+from sv.scoring.score_list import Column, ScoreBlock, Scorer
 
 Floats = NDArray[np.float32]
 
-METHODS = ["asnorm", "snorm", "znorm", "tnorm"]
+METHODS = list(NORMALIZATIONS)
 _BLOCK = 1 << 21  # scores of a block, 8 MiB
 _LEAST_STD = 1e-6  # a float32 cosine near 1 is no finer than 1e-7
 
 
 def check_method(method: str, top_n: int, num_cohort: int, *, source: str | Path = "the cohort") -> int:
-    """How many of the cohort count for each utterance: top_n for asnorm, all for the others.
+    """Return how many of the cohort count for each utterance: top_n for asnorm, all for the others.
 
     Args:
         method: of METHODS.
-        top_n: used by asnorm alone.
+        top_n: used only by asnorm.
         num_cohort: speakers in the cohort.
         source: where the cohort comes from, for errors.
 
@@ -53,17 +55,55 @@ def check_method(method: str, top_n: int, num_cohort: int, *, source: str | Path
     return top_n
 
 
+def load_norm(inputs: Inputs, *, method: str, top_n: int = 300) -> Scorer:
+    """Return a scorer by the normalized cosine.
+
+    Behind the scores stand the length of both embeddings and the mean of both sides' scores with the cohort.
+
+    Args:
+        inputs: with a cohort, and a mean if one is to be subtracted.
+        method: of METHODS.
+        top_n: see `check_method`.
+    """
+    cohort_scp, sides = inputs.needed("cohort"), read_sides(inputs)
+    cohort = read_embeddings(cohort_scp, "make it with steps/compute_spk_means.py (stage 6)")
+    cohort = unit_vectors(cohort, mean=sides.mean, source=cohort_scp)
+    unit, models = sides.unit, sides.models
+    test_length = magnitudes(sides.vectors, sides.mean)
+    enroll_length = model_magnitudes(test_length, sides.vectors, sides.utts_of) if sides.utts_of else test_length
+    check_method(method, top_n, len(cohort.ids), source=cohort_scp)
+
+    def begin_list() -> ScoreBlock:
+        """Meet the cohort anew for each list: no list's scores depend on another list, not even in rounding."""
+        norm = ScoreNorm(unit, cohort, models, method=method, top_n=top_n, source=cohort_scp)
+
+        def score(block: Trials) -> list[Column]:
+            scores, *cohort_means = norm.normalize(block)
+            return [scores, enroll_length[block.enroll], test_length[block.test], *cohort_means]
+
+        return score
+
+    return Scorer(
+        inputs,
+        begin_list,
+        test_ids=unit.ids,
+        enroll_ids=models.ids if models else None,
+        made_from={"mean": inputs.files.get("mean"), "cohort": cohort_scp.with_suffix(".ark")},
+        settings={"method": method, **({"top_n": top_n} if method == "asnorm" else {})},
+    )
+
+
 class CohortScores:
     """Mean and deviation of each vector's highest scores with the cohort.
 
     Args:
         unit: (utterances, dim), of length 1.
         cohort: (cohort, dim), of length 1.
-        top_n: the so many highest scores count.
+        top_n: number of highest scores used.
         source: where the cohort comes from, for errors.
 
     Attributes:
-        mean, std: (utterances,) float32; NaN where no trial has asked yet.
+        mean, std: (utterances,) float32; NaN before `compute` was asked for a row.
 
     Raises:
         UserError: a cohort of another dimension.
@@ -81,10 +121,10 @@ class CohortScores:
         self._unit, self._cohort, self._top_n, self._source = unit, cohort, top_n, source
 
     def compute(self, rows: NDArray[np.int32]) -> None:
-        """Have mean and deviation of these rows.
+        """Compute mean and deviation of these rows, unless they are known.
 
         Raises:
-            UserError: the highest scores of an utterance are all the same.
+            UserError: the highest scores of an utterance are all equal.
         """
         asked = np.zeros(len(self.mean), dtype=np.bool_)
         asked[rows] = True
@@ -137,7 +177,7 @@ class ScoreNorm:
         self._unit, self._models, self._method = unit, enroll, method
 
     def normalize(self, trials: Trials) -> tuple[Floats, Floats, Floats]:
-        """(scores, cohort mean of enroll, cohort mean of test) of a block; each (trials,) float32."""
+        """Return (scores, cohort mean of enroll, cohort mean of test) of a block; each (trials,) float32."""
         self.enroll.compute(trials.enroll)
         self.test.compute(trials.test)
         scores = cosine_scores(trials, self._unit, self._models)
@@ -152,7 +192,7 @@ class ScoreNorm:
 
 
 def magnitudes(vectors: Vectors, mean: Floats | None = None) -> Floats:
-    """Length of each embedding after the mean was subtracted; (utterances,)."""
+    """Return the length of each embedding after the mean was subtracted; (utterances,)."""
     lengths = np.empty(len(vectors.ids), dtype=np.float32)
     size = max(1, _BLOCK // vectors.matrix.shape[1])
     for start in range(0, len(lengths), size):
@@ -162,6 +202,6 @@ def magnitudes(vectors: Vectors, mean: Floats | None = None) -> Floats:
 
 
 def model_magnitudes(lengths: Floats, vectors: Vectors, utts_of: Mapping[str, Sequence[str]]) -> Floats:
-    """Mean length of the embeddings of each enroll model; (models,)."""
+    """Return the mean length of the embeddings of each enroll model; (models,)."""
     rows = ([vectors.index[utt] for utt in utts] for utts in utts_of.values())
     return np.array([lengths[of_model].mean() for of_model in rows], dtype=np.float32)

@@ -7,14 +7,13 @@
 u = A (x - mean) is the space in which W is 1 and B is diag(Psi); u_e is the mean of n enroll utterances.
 
 Ioffe, "Probabilistic Linear Discriminant Analysis", ECCV 2006. There every speaker's posterior is diagonal, so that
-EM goes through that space too: one eigenvalue problem an iteration, whatever the numbers of utterances, and the rest
-is matrix products over all speakers at once.
+EM works in that space too: one eigenvalue problem an iteration, whatever the numbers of utterances, and matrix products
+over all speakers at once.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
@@ -42,22 +41,23 @@ class Plda:
 
     @property
     def dim(self) -> int:
+        """Number of dimensions."""
         return len(self.mean)
 
     @property
     def within(self) -> Doubles:
-        """W, (dim, dim)."""
+        """Within-class covariance W, (dim, dim)."""
         inverse = np.linalg.inv(self.transform)
         return inverse @ inverse.T
 
     @property
     def between(self) -> Doubles:
-        """B, (dim, dim)."""
+        """Between-class covariance B, (dim, dim)."""
         inverse = np.linalg.inv(self.transform)
         return (inverse * self.psi) @ inverse.T
 
     def latent(self, projected: Floats, counts: NDArray[np.int64] | None = None, *, normalize: bool = True) -> Floats:
-        """Vectors in the space where W is 1 and B is diagonal; (rows, dim) float32.
+        """Map vectors into the space where W is 1 and B is diagonal; (rows, dim) float32.
 
         Args:
             projected: (rows, dim) of `Projection.apply`.
@@ -77,7 +77,7 @@ class Plda:
 
 
 def from_covariances(mean: Doubles, within: Doubles, between: Doubles) -> Plda:
-    """The model of a mean (dim,), W and B (dim, dim).
+    """Make the model of a mean (dim,), W and B (dim, dim).
 
     Raises:
         UserError: W is not positive definite.
@@ -90,19 +90,21 @@ def _in_kaldis_order(mean: Doubles, psi: Doubles, directions: Doubles) -> Plda:
 
 
 def _diagonalize(within: Doubles, between: Doubles) -> tuple[Doubles, Doubles]:
-    """psi (rising, 0 or more) and V with V^T W V = 1, V^T B V = diag(psi)."""
+    """Return psi (rising, 0 or more) and V with V^T W V = 1, V^T B V = diag(psi)."""
+    from scipy.linalg import eigh  # scoring does without scipy
+
     try:
-        psi, directions = scipy.linalg.eigh(between, within)
+        psi, directions = eigh(between, within)
     except np.linalg.LinAlgError as error:
         raise UserError("the within-class covariance is singular; train the PLDA on more data") from error
     return np.maximum(psi, 0), directions
 
 
 def log_likelihood(stats: ClassStats, within: Doubles, between: Doubles) -> float:
-    """Natural logarithm of the training data's density, with the mean of the speakers' means as its mean.
+    """Return the natural log-likelihood of the training data, centered on the mean of the speakers' means.
 
-    A speaker's n utterances turn, by an orthogonal matrix, into sqrt(n) times their mean, of covariance W + n B, and
-    n - 1 vectors of covariance W.
+    An orthogonal matrix turns a speaker's n utterances into sqrt(n) times their mean, of covariance W + n B, and n - 1
+    vectors of covariance W.
     """
     return _log_likelihood(stats, *_diagonalize(within, between))
 
@@ -120,8 +122,8 @@ def train_plda(stats: ClassStats, *, num_iters: int = 10) -> Plda:
     """Fit W and B by EM, from W = B = 1 as Kaldi does; the mean is that of the speakers' means.
 
     Args:
-        stats: of the projected embeddings; speakers of one utterance count too.
-        num_iters: of EM.
+        stats: statistics of the projected embeddings; speakers of one utterance count too.
+        num_iters: iterations of EM.
 
     Raises:
         UserError: fewer than two speakers, only speakers of one utterance, a singular within-class covariance.
@@ -139,7 +141,7 @@ def train_plda(stats: ClassStats, *, num_iters: int = 10) -> Plda:
 
 
 def _em_step(stats: ClassStats, within: Doubles, psi: Doubles, directions: Doubles) -> tuple[Doubles, Doubles]:
-    """Next W and B. In the diagonal space a speaker's y has the posterior N(share * mean, psi / (1 + n psi))."""
+    """Return the next W and B; in the diagonal space a speaker's posterior is N(share * mean, psi / (1 + n psi))."""
     counts = stats.counts[:, None]
     means = (stats.means - stats.means.mean(axis=0)) @ directions  # (speakers, dim)
     variance = psi / (1 + counts * psi)
@@ -153,7 +155,7 @@ def _em_step(stats: ClassStats, within: Doubles, psi: Doubles, directions: Doubl
 
 
 class PldaScorer:
-    """Log-likelihood ratios of trials, natural logarithm.
+    """Scorer of trials by natural log-likelihood ratios.
 
     The ratio is a bilinear form of enroll and test, with a term of each alone: a trial costs two rows and a dot
     product. The test's own term depends on n; where models differ in n, it goes into the rows as their second half.
@@ -186,13 +188,13 @@ class PldaScorer:
             self.enroll = np.hstack([self.enroll, own.astype(np.float32)[of_model]])
 
     def __call__(self, trials: Trials) -> Floats:
-        """(trials,) float32."""
+        """Return the ratios of a block; (trials,) float32."""
         dots = pair_dots(self.enroll, self.test, trials.enroll, trials.test)
         return (dots + self.enroll_term[trials.enroll] + self.test_term[trials.test]).astype(np.float32)
 
 
 def _weighted_squares(rows: Floats | Doubles, weights: Doubles) -> Doubles:
-    """Weighted sum of squares of each row; (rows,) float64. Weights are (1, dim) for all, or (rows, dim)."""
+    """Return the weighted sum of squares of each row; (rows,) float64. Weights are (1, dim) or (rows, dim)."""
     sums = np.empty(len(rows))
     for start in range(0, len(rows), _ROWS):
         part = slice(start, start + _ROWS)

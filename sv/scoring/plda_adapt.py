@@ -1,11 +1,11 @@
-"""Adaptation of PLDA to another domain, of which there are embeddings but no speakers.
+"""Adaptation of PLDA to another domain, from embeddings without speaker labels.
 
-All take W, B and the total covariance C of the new domain's embeddings, and give W and B anew.
+All methods take W, B and the total covariance C of the new domain's embeddings, and return new W and B.
 
-    kaldi   where C exceeds W + B, the excess goes to W and to B, by fixed shares (Kaldi's ivector-adapt-plda)
-    coral   W and B of embeddings that are whitened by W + B and coloured by C
+    kaldi   where C exceeds W + B, fixed shares of the excess are added to W and to B (Kaldi's ivector-adapt-plda)
+    coral   W and B of embeddings whitened by W + B and coloured by C
             Sun, Feng, Saenko, "Return of Frustratingly Easy Domain Adaptation", AAAI 2016, arXiv 1511.05547
-    coral+  of coral's W and B only what exceeds the old ones counts, by a factor
+    coral+  what coral's W and B exceed the old ones by is added to these, times a factor
             Lee, Wang, Koshinaka, "The CORAL+ Algorithm for Unsupervised Domain Adaptation of PLDA", ICASSP 2019,
             arXiv 1812.10260
 """
@@ -29,7 +29,7 @@ _FLOOR = 1e-10  # of the largest eigenvalue: a covariance that is 0 in some dire
 
 
 def adapt_plda(plda: Plda, projected: Floats, method: str, options: Mapping[str, Any]) -> Plda:
-    """The model for another domain; its mean becomes that domain's.
+    """Return the model for another domain; its mean becomes that domain's.
 
     Args:
         plda: trained elsewhere.
@@ -61,7 +61,7 @@ def kaldi(
     between_scale: float = 0.7,
     mean_diff_scale: float = 1.0,
 ) -> Covariances:
-    """As Kaldi's PldaUnsupervisedAdaptor.
+    """Adapt as Kaldi's PldaUnsupervisedAdaptor does.
 
     Args:
         plda: the model of the old domain.
@@ -77,7 +77,7 @@ def kaldi(
 
 @adaptations.register("coral")
 def coral(plda: Plda, mean: Doubles, covariance: Doubles) -> Covariances:
-    """Correlation alignment of the model; arguments as `kaldi`."""
+    """Align the correlations of the model; arguments as `kaldi`."""
     values = scipy.linalg.eigvalsh(covariance)
     if values[0] <= _FLOOR * values[-1]:
         varying = int((values > _FLOOR * values[-1]).sum())
@@ -92,7 +92,7 @@ def coral(plda: Plda, mean: Doubles, covariance: Doubles) -> Covariances:
 def coral_plus(
     plda: Plda, mean: Doubles, covariance: Doubles, *, within_scale: float = 0.8, between_scale: float = 0.8
 ) -> Covariances:
-    """CORAL+; arguments as `kaldi`, the scales are the paper's beta and gamma."""
+    """Adapt by CORAL+; arguments as `kaldi`, the scales are the paper's beta and gamma."""
     within, between = _align(plda, covariance)
     return (
         plda.within + within_scale * _excess(plda.within, within),
@@ -101,13 +101,13 @@ def coral_plus(
 
 
 def _align(plda: Plda, covariance: Doubles) -> Covariances:
-    """A W A^T and A B A^T, A = C^1/2 (W + B)^-1/2."""
+    """Return A W A^T and A B A^T, A = C^1/2 (W + B)^-1/2."""
     alignment = _power(covariance, 0.5) @ _power(plda.within + plda.between, -0.5)
     return alignment @ plda.within @ alignment.T, alignment @ plda.between @ alignment.T
 
 
 def _excess(old: Doubles, new: Doubles) -> Doubles:
-    """How far `new` exceeds `old`, in the directions that diagonalize both; positive semidefinite."""
+    """Return what `new` exceeds `old` by, in the directions that diagonalize both; positive semidefinite."""
     floor = _FLOOR * np.linalg.eigvalsh(old)[-1]
     old = old + floor * np.eye(len(old))
     ratio, directions = scipy.linalg.eigh(new, old)  # V^T old V = 1, V^T new V = diag(ratio)
@@ -116,6 +116,6 @@ def _excess(old: Doubles, new: Doubles) -> Doubles:
 
 
 def _power(matrix: Doubles, exponent: float) -> Doubles:
-    """Power of a symmetric matrix."""
+    """Return a power of a symmetric matrix."""
     values, vectors = scipy.linalg.eigh(matrix)
     return (vectors * np.maximum(values, 0) ** exponent) @ vectors.T

@@ -27,14 +27,14 @@ _NAMES = ("mean.vec", "transform.mat", "plda")
 
 
 @dataclass(frozen=True)
-class Backend:
+class PldaBackend:
     """The way from embeddings to log-likelihood ratios: a projection, then PLDA."""
 
     projection: Projection
     plda: Plda
 
 
-def write_backend(folder: str | Path, backend: Backend, options: Mapping[str, Any]) -> None:
+def write_backend(folder: str | Path, backend: PldaBackend, options: Mapping[str, Any]) -> None:
     """Write the three files, then the mark.
 
     Args:
@@ -55,7 +55,7 @@ def write_backend(folder: str | Path, backend: Backend, options: Mapping[str, An
     mark.write([folder / name for name in _NAMES])
 
 
-def read_backend(folder: str | Path, *, length_norm: bool = True) -> Backend:
+def read_backend(folder: str | Path, *, length_norm: bool = True) -> PldaBackend:
     """Read the three files.
 
     Args:
@@ -78,7 +78,7 @@ def read_backend(folder: str | Path, *, length_norm: bool = True) -> Backend:
             f"{folder}: mean.vec has {len(mean)} values, transform.mat is {matrix.shape[0]} x {matrix.shape[1]}, plda "
             f"has dimension {plda.dim}; they do not belong together, {_REMEDY}"
         )
-    return Backend(Projection(mean, matrix, _told_length_norm(folder, length_norm)), plda)
+    return PldaBackend(Projection(mean, matrix, _told_length_norm(folder, length_norm)), plda)
 
 
 def _told_length_norm(folder: Path, otherwise: bool) -> bool:

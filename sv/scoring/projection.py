@@ -1,4 +1,4 @@
-"""What is done to embeddings before PLDA: centering, LDA, whitening, length normalization.
+"""Projection of embeddings before PLDA: centering, LDA, whitening, length normalization.
 
     y = T (x - mean)        then scaled to length sqrt(dim), as Kaldi's ivector-normalize-length does
 
@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from sv.errors import UserError
@@ -24,7 +23,7 @@ _LEAST_EIGENVALUE = 1e-9  # of the largest; below, a direction does not vary but
 
 @dataclass(frozen=True)
 class Projection:
-    """From embeddings to the space of PLDA.
+    """Map from embeddings to the space of PLDA.
 
     Attributes:
         mean: (dim,) float32, subtracted first.
@@ -37,7 +36,7 @@ class Projection:
     length_norm: bool
 
     def apply(self, vectors: Vectors, *, source: str | Path = "xvector.scp") -> Floats:
-        """Projected embeddings; (utterances, projected) float32.
+        """Project embeddings; (utterances, projected) float32.
 
         Raises:
             UserError: embeddings of another dimension; one that is not finite, or is zero, as it is or projected.
@@ -67,7 +66,7 @@ class Projection:
 def make_projection(
     stats: ClassStats, mean: Doubles, *, lda_dim: int = 0, whiten: bool = False, length_norm: bool = True
 ) -> Projection:
-    """Projection from the statistics of the training embeddings.
+    """Make the projection from the statistics of the training embeddings.
 
     Args:
         stats: of the embeddings as they are.
@@ -92,7 +91,7 @@ def make_projection(
 
 
 def check_lda_dim(lda_dim: int, *, num_speakers: int, dim: int) -> None:
-    """Raise UserError if LDA can not keep so many dimensions of embeddings of `dim`, and name the largest number."""
+    """Raise UserError if LDA cannot keep so many dimensions of embeddings of `dim`, and name the largest number."""
     most = min(dim, num_speakers - 1)
     if not 1 <= lda_dim <= most:
         raise UserError(
@@ -102,34 +101,40 @@ def check_lda_dim(lda_dim: int, *, num_speakers: int, dim: int) -> None:
 
 
 def _lda(stats: ClassStats, within: Doubles, between: Doubles, lda_dim: int) -> Doubles:
+    from scipy.linalg import eigh  # here and below: scoring does without scipy
+
     check_lda_dim(lda_dim, num_speakers=len(stats.counts), dim=stats.dim)
     check_within(stats)
-    _, directions = scipy.linalg.eigh(between, within, subset_by_index=(stats.dim - lda_dim, stats.dim - 1))
+    _, directions = eigh(between, within, subset_by_index=(stats.dim - lda_dim, stats.dim - 1))
     return directions.T[::-1]
 
 
 def _whitening(total: Doubles) -> Doubles:
-    """W with W total W^T = 1, its rows along the eigenvectors of largest variance first."""
-    values, vectors = scipy.linalg.eigh(total)
+    """Return W with W total W^T = 1, its rows along the eigenvectors of largest variance first."""
+    from scipy.linalg import eigh
+
+    values, vectors = eigh(total)
     if values[0] <= _LEAST_EIGENVALUE * values[-1]:
         varying = int((values > _LEAST_EIGENVALUE * values[-1]).sum())
         raise UserError(
-            f"the embeddings vary in {varying} of {len(values)} directions only and can not be whitened; "
+            f"the embeddings vary in {varying} of {len(values)} directions only and cannot be whitened; "
             "give more training utterances, or use LDA"
         )
     return (vectors / np.sqrt(values)).T[::-1]
 
 
 def check_within(stats: ClassStats) -> None:
-    """Refuse training data that does not tell how utterances of a speaker vary.
+    """Refuse training data from which the variation within speakers cannot be estimated.
 
     Raises:
         UserError: speakers of one utterance only; a singular within-class covariance.
     """
+    from scipy.linalg import eigvalsh
+
     free = stats.num_utts - len(stats.counts)
     if free == 0:
         raise UserError(f"each of the {len(stats.counts)} speakers has one utterance; PLDA needs speakers of several")
-    values: NDArray[np.float64] = scipy.linalg.eigvalsh(stats.scatter)
+    values: NDArray[np.float64] = eigvalsh(stats.scatter)
     varying = int((values > _LEAST_EIGENVALUE * values[-1]).sum()) if values[-1] > 0 else 0
     if varying < stats.dim:
         raise UserError(

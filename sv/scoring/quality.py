@@ -1,7 +1,7 @@
-"""Quality measures of a trial, for calibration: what tells how far its score can be trusted.
+"""Quality measures of a trial for calibration: how far its score can be trusted.
 
-Of each measure, of both sides of the trial: the lesser, the greater, their difference and their ratio, as WeSpeaker,
-whose ratio is the greater by the lesser and has no bound where a cohort mean is about 0.
+Each measure gives four features of the two sides: the lesser, the greater, their difference and their ratio. WeSpeaker
+does so, too, but with the ratio of the greater to the lesser, which has no bound where a cohort mean is about 0.
 
     duration    seconds, no more than 20
     magnitude   length of the embedding
@@ -28,7 +28,7 @@ _FACTORS = ("min", "max", "difference", "ratio")
 
 
 def feature_names(measures: Sequence[str]) -> list[str]:
-    """Names of the features of `Features`.
+    """Return the names of the features of `Features`.
 
     Raises:
         UserError: an unknown measure.
@@ -40,7 +40,7 @@ def feature_names(measures: Sequence[str]) -> list[str]:
 
 
 class Features:
-    """The features of trials; what they are looked up in is read once.
+    """Features of trials; the tables that they are looked up in are read once.
 
     Args:
         measures: some of MEASURES.
@@ -60,7 +60,7 @@ class Features:
         }
 
     def of(self, scores: ScoredTrials) -> Doubles:
-        """Features of the trials of a score file, or of a block of it, (trials, 1 + 4 measures).
+        """Return the features of a block of a score file, (trials, 1 + 4 measures).
 
         Raises:
             UserError: a table that lacks an utterance; scores that are not normalized.
@@ -78,7 +78,7 @@ def _cohort_means(scores: ScoredTrials) -> tuple[Doubles, Doubles]:
 
 
 def factors(one: Any, other: Any) -> list[Doubles]:
-    """Lesser, greater, difference and ratio of two values, or of two arrays of them.
+    """Return lesser, greater, difference and ratio of two values, or of two arrays of them.
 
     The ratio is that of the one nearer to 0 to the other, from -1 to 1: of positive values the lesser by the greater.
     """
@@ -90,7 +90,7 @@ def factors(one: Any, other: Any) -> list[Doubles]:
 
 
 def clip_duration(seconds: Any) -> Doubles:
-    """Seconds, no more than count."""
+    """Return seconds, clipped at the longest duration that counts."""
     return np.minimum(np.asarray(seconds, dtype=np.float64), _LONGEST_S)
 
 

@@ -1,6 +1,7 @@
-"""One pass over a trial list: a block is read, scored, and its lines are written; no more than a block is ever held."""
+"""Score a trial list in one pass: read a block, score it, write its lines. Only a block is held in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,41 +11,65 @@ from numpy.typing import NDArray
 from sv.errors import log
 from sv.io import Trials, atomic_write, check_both_kinds, read_trials, write_scores
 from sv.io.columns import byte_bar
+from sv.metrics.provenance import mark_scores
+from sv.scoring.backends import Inputs
 
 Column = NDArray[np.floating[Any]]
+ScoreBlock = Callable[[Trials], Sequence[Column]]
 
 
-def score_list(
-    trials: Path,
-    scores: Path,
-    score_block: Callable[[Trials], Sequence[Column]],
-    *,
-    known: Sequence[str],
-    known_enroll: Sequence[str] | None = None,
-    source: Path,
-    enroll_source: Path | None = None,
-) -> int:
-    """Write the score file of a trial list, whole or not at all; returns the number of trials.
+@dataclass(frozen=True)
+class Scorer:
+    """A back-end that is ready to score lists.
+
+    Attributes:
+        inputs: files that it was loaded from.
+        begin_list: returns what scores the blocks of one list: the scores, then the factors that go behind the label,
+            if any; each (trials,).
+        test_ids: ids of the test utterances, each once.
+        enroll_ids: ids of the enroll models; None: enroll on the utterances.
+        made_from: files beside trials and embeddings that decide the scores, by name, for their mark.
+        settings: options that decide the scores, for their mark.
+    """
+
+    inputs: Inputs
+    begin_list: Callable[[], ScoreBlock]
+    test_ids: Sequence[str]
+    enroll_ids: Sequence[str] | None = None
+    made_from: Mapping[str, Path | None] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def score_list(trials: Path, scores: Path, scorer: Scorer) -> int:
+    """Write the score file of a trial list, whole or not at all, and its mark; return the number of trials.
 
     On a terminal a bar shows how much of the list is done.
 
     Args:
         trials: the list.
         scores: the file to write.
-        score_block: gives the scores of a block, and the factors that go behind the label, if any; each (trials,).
-        known, known_enroll, source, enroll_source: see `read_trials`.
+        scorer: of a back-end.
 
     Raises:
         UserError: see `read_trials`; a list with labels all of which are the same.
     """
     check_both_kinds(trials)
-    blocks = read_trials(trials, known, known_enroll=known_enroll, source=source, enroll_source=enroll_source or "")
-    count = 0
+    inputs = scorer.inputs
+    blocks = read_trials(
+        trials,
+        scorer.test_ids,
+        known_enroll=scorer.enroll_ids,
+        source=inputs.xvector_scp,
+        enroll_source=inputs.enroll_map or "",
+    )
+    score_block, count = scorer.begin_list(), 0
     with atomic_write(scores) as f, byte_bar(trials, scores.name) as bar:
         for block in blocks:
             values, *factors = score_block(block)
             write_scores(f, block, values, factors)
             count += len(block)
             bar.update(block.num_bytes)
+    made_from = {**scorer.made_from, "enroll_map": inputs.enroll_map}
+    mark_scores(scores, trials, inputs.xvector_scp, made_from, scorer.settings)
     log.info("%d scores in %s", count, scores)
     return count

@@ -1,4 +1,4 @@
-"""Embeddings by speaker: who said what, the mean of each speaker, and how utterances scatter about these means."""
+"""Embeddings by speaker: labels, means of speakers, and the scatter of utterances about these means."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
-from sv.io import Vectors, read_table
+from sv.errors import UserError, log
+from sv.io import ArkWriter, Vectors, read_table
+from sv.scoring.backends import TrainingFiles
 from sv.scoring.cosine import read_embeddings
 
 Floats = NDArray[np.float32]
@@ -34,7 +35,7 @@ class SpeakerVectors:
 
 @dataclass(frozen=True)
 class ClassStats:
-    """All that a two-covariance model needs to know of its training data.
+    """Statistics of its training data that a two-covariance model needs.
 
     Attributes:
         counts: (speakers,) utterances of each, as float64.
@@ -48,15 +49,17 @@ class ClassStats:
 
     @property
     def num_utts(self) -> int:
+        """Number of utterances."""
         return int(self.counts.sum())
 
     @property
     def dim(self) -> int:
+        """Number of dimensions."""
         return self.means.shape[1]
 
 
 def read_spk(path: str | Path) -> list[str]:
-    """Names of speakers, the first word of each line; such as heldout_spk of a training.
+    """Read names of speakers, the first word of each line, as in heldout_spk of a training.
 
     Raises:
         UserError: it does not exist.
@@ -67,22 +70,16 @@ def read_spk(path: str | Path) -> list[str]:
 
 
 def read_utt2spk(path: str | Path) -> dict[str, str]:
-    """Speaker of each utterance, from a utt2spk file or the data dir that holds it."""
+    """Read the speaker of each utterance from a utt2spk file or the data dir that holds it."""
     path = Path(path)
     return read_table(path / "utt2spk" if path.is_dir() else path)
 
 
-def read_by_speaker(xvector_scp: str | Path, utt2spk: str | Path, exclude: str | Path | None = None) -> SpeakerVectors:
-    """Embeddings of an xvector.scp by speaker; see `by_speaker`.
-
-    Args:
-        xvector_scp: of `read_embeddings`.
-        utt2spk: of `read_utt2spk`.
-        exclude: list of speakers to leave out.
-    """
-    left_out = read_spk(exclude) if exclude else []
-    vectors, speakers = read_embeddings(xvector_scp), read_utt2spk(utt2spk)
-    return by_speaker(vectors, speakers, exclude=left_out, source=xvector_scp, where=utt2spk)
+def read_by_speaker(training: TrainingFiles) -> SpeakerVectors:
+    """Read embeddings by speaker; see `by_speaker`."""
+    left_out = read_spk(training.exclude) if training.exclude else []
+    vectors, speakers = read_embeddings(training.xvector_scp), read_utt2spk(training.utt2spk)
+    return by_speaker(vectors, speakers, exclude=left_out, source=training.xvector_scp, where=training.utt2spk)
 
 
 def by_speaker(
@@ -93,7 +90,7 @@ def by_speaker(
     source: str | Path = "xvector.scp",
     where: str | Path = "utt2spk",
 ) -> SpeakerVectors:
-    """Embeddings of all speakers but those excluded.
+    """Group the embeddings of all speakers but those excluded.
 
     Args:
         vectors: (utterances, dim).
@@ -120,7 +117,7 @@ def by_speaker(
 
 
 def class_stats(matrix: Floats, speaker: NDArray[np.intp]) -> ClassStats:
-    """Statistics of the speakers 0, 1, ...; each has an utterance or more.
+    """Return the statistics of the speakers 0, 1, ...; each has one utterance or more.
 
     Args:
         matrix: (utterances, dim).
@@ -137,7 +134,7 @@ def class_stats(matrix: Floats, speaker: NDArray[np.intp]) -> ClassStats:
 
 
 def _sums(matrix: Floats, speaker: NDArray[np.intp], num_speakers: int) -> Doubles:
-    """Sum of each speaker's rows; (speakers, dim) float64. Rows are gathered by speaker, block by block."""
+    """Return the sum of each speaker's rows; (speakers, dim) float64. Rows are gathered by speaker, block by block."""
     sums = np.zeros((num_speakers, matrix.shape[1]))
     order = np.argsort(speaker, kind="stable")
     for start in range(0, len(order), _ROWS):
@@ -148,7 +145,16 @@ def _sums(matrix: Floats, speaker: NDArray[np.intp], num_speakers: int) -> Doubl
 
 
 def speaker_means(labelled: SpeakerVectors) -> Vectors:
-    """Mean of each speaker's embeddings, as they are; (speakers, dim)."""
+    """Return the mean of each speaker's embeddings, as they are; (speakers, dim)."""
     counts = np.bincount(labelled.speaker)
     sums = _sums(labelled.vectors.matrix, labelled.speaker, len(counts))
     return Vectors(labelled.speakers, (sums / counts[:, None]).astype(np.float32))
+
+
+def write_speaker_means(training: TrainingFiles, spk_xvector_scp: Path) -> None:
+    """Write the mean embedding of each speaker, and spk_xvector.ark beside the scp; speakers sorted."""
+    means = speaker_means(read_by_speaker(training))
+    with ArkWriter(spk_xvector_scp.with_suffix(".ark"), spk_xvector_scp) as writer:
+        for speaker, mean in zip(means.ids, means.matrix, strict=True):
+            writer.write(speaker, mean)
+    log.info("means of %d speakers in %s", len(means.ids), spk_xvector_scp)

@@ -1,13 +1,13 @@
-"""Thresholds that come with a model: thresholds.json, measured on held-out training speakers, an entry a back-end.
+"""Thresholds of a system, in thresholds.json: measured on held-out training speakers, one entry a back-end.
 
     {"cos": {"eer": {"llr": 1.2, "score": 0.31, "miss": 0.05, "false_accept": 0.05}, "fa_0.001": ..., ...,
              "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, ...}},
      "asnorm300": ..., "plda": ...}
 
-llr: of calibrated scores; score: of the back-end's own, where the calibration uses nothing else. A back-end is named as
-in results.json, with what its calibration trials are behind it if they are not of any speakers: "cos_H". Recordings
-that are verified one by one are scored with the cosine: sv.verifier takes "cos". A share of
-false accepts that is less than one of the non-targets has no threshold: there is nothing to measure it on.
+llr is the threshold of calibrated scores; score is that of the back-end's own scores, if the calibration uses nothing
+else. A back-end is named as in results.json, with _X behind it for a calibration on heldout_X.kaldi: "cos_H".
+sv.verifier, which scores by the cosine, takes "cos". A share of false accepts below one non-target trial has no
+threshold: there is nothing to measure it on.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ import numpy as np
 
 from sv.errors import UserError, log
 from sv.io import atomic_write, read_json
-from sv.metrics.error_rates import SortedScores, evaluate_sorted
+from sv.metrics.error_rates import SortedScores, eer_threshold, min_dcf_threshold
 from sv.registry import suggest
 from sv.scoring.calibration import Calibration
 
@@ -37,9 +37,9 @@ def find_thresholds(
     p_targets: Sequence[float] = (0.01, 0.05),
     false_accepts: Sequence[float] = FALSE_ACCEPTS,
 ) -> dict[str, dict[str, float]]:
-    """Thresholds of log-likelihood ratios, each with the error rates that were measured there.
+    """Return thresholds of log-likelihood ratios, each with the error rates that were measured there.
 
-    One for a share of false accepts that is less than one non-target is left out, with a line in the log.
+    A threshold for a share of false accepts below one non-target is left out, with a line in the log.
 
     Args:
         scores: log-likelihood ratios.
@@ -54,9 +54,8 @@ def find_thresholds(
         raise UserError(
             "targets do not score higher than non-targets, so no threshold tells them apart; look at the scores"
         )
-    metrics = evaluate_sorted(scores, p_targets)
-    found = {"eer": metrics.eer_threshold}
-    found |= {f"min_dcf_{p:g}": metrics.min_dcf_threshold[p] for p in p_targets}
+    found = {"eer": eer_threshold(scores)}
+    found |= {f"min_dcf_{p:g}": min_dcf_threshold(scores, p) for p in p_targets}
     for rate in false_accepts:
         if allowed_accepts(scores, rate) > 0:
             found[_fa_name(rate)] = threshold_at(scores, rate)
@@ -73,12 +72,12 @@ def find_thresholds(
 
 
 def allowed_accepts(scores: SortedScores, false_accept: float) -> int:
-    """Non-targets that make up this share."""
+    """Return how many non-targets make up this share."""
     return int(false_accept * scores.nontarget.total + 1e-9)
 
 
 def threshold_at(scores: SortedScores, false_accept: float) -> float:
-    """The lowest threshold that accepts no more than this share of the non-targets."""
+    """Return the lowest threshold that accepts no more than this share of the non-targets."""
     count, allowed = scores.nontarget.total, allowed_accepts(scores, false_accept)
     if allowed >= count:
         return scores.nontarget.at(0)
@@ -90,7 +89,7 @@ def _fa_name(rate: float) -> str:
 
 
 def no_threshold(name: str, known: Sequence[str]) -> UserError:
-    """What to say of a threshold that a model does not have.
+    """Return the error for a threshold that a model does not have.
 
     Args:
         name: that was asked for.
@@ -106,7 +105,7 @@ def no_threshold(name: str, known: Sequence[str]) -> UserError:
 
 
 def add_thresholds(exp_dir: Path, backend: str, entry: Mapping[str, Any]) -> None:
-    """Put a back-end's thresholds into thresholds.json; those of the others stay."""
+    """Put a back-end's thresholds into thresholds.json; entries of other back-ends stay."""
     handle = os.open(exp_dir, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -119,7 +118,7 @@ def add_thresholds(exp_dir: Path, backend: str, entry: Mapping[str, Any]) -> Non
 
 
 def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
-    """A back-end's thresholds.
+    """Read a back-end's thresholds.
 
     Raises:
         UserError: there is no thresholds.json, it is damaged, or has nothing of this back-end.
@@ -144,7 +143,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _is_entry(entry: object) -> bool:
-    """Whether these may be the thresholds of a back-end."""
+    """Return whether this may be the entry of a back-end."""
     if not isinstance(entry, dict):
         return False
     found = [value for name, value in entry.items() if name != "measured_on"]

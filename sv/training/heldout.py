@@ -11,7 +11,7 @@ from torch import nn
 from sv.data import CropReader, UttIndex, WaveReader, uniform
 from sv.errors import UserError, log
 from sv.io import base_speaker, iter_table
-from sv.metrics.error_rates import eer
+from sv.metrics.error_rates import eer, sort_scores
 from sv.training.distributed import World
 
 _SPEAKER_STREAM, _UTT_STREAM = 101, 102  # of random numbers, apart from those of the crops
@@ -136,4 +136,4 @@ class HeldoutTest:
         first, second = np.triu_indices(len(unit), k=1)
         scores = (unit @ unit.T)[first, second]
         target = speaker[first] == speaker[second]
-        return eer(scores[target], scores[~target])[0]
+        return eer(sort_scores(scores[target], scores[~target]))

@@ -24,7 +24,7 @@ def evaluate_untrained(run: Callable[..., CompletedProcess[str]], exp_dir: Path,
     model = untrained / "models" / "model_0.pt"
     for step in (
         ["steps/extract_embeddings.sh", "--nj", 2, "--model", model, untrained, data_dir],
-        ["steps/score_cosine.py", data_dir / "trials" / trials, embeddings / "xvector.scp", scores],
+        ["steps/score_trials.py", data_dir / "trials" / trials, embeddings / "xvector.scp", scores],
         ["steps/compute_metrics.py", untrained, "cos_result", data_dir / "trials", trials],
     ):
         result = run(*step)

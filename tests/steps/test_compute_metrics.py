@@ -157,7 +157,7 @@ def test_bad_scores_are_one_line_and_leave_no_results(run: Run, exp: Path, score
     [
         (("--replicates", "1"), "--replicates 1: expected 2 or more, such as 200, or 0 for no intervals"),
         (("--replicates", "-5"), "--replicates -5: expected 2 or more, such as 200, or 0 for no intervals"),
-        (("--p-target", "0.05", "1"), "p_target 1.0, c_miss 1.0, c_fa 1.0: expected 0 < p_target < 1"),
+        (("--p-target", "0.05", "1"), "p_target 1.0: expected 0 < p_target < 1"),
     ],
 )
 def test_options_out_of_range_are_refused_before_a_file_is_read(

@@ -1,49 +1,78 @@
-"""steps/score.sh: what is wrong with a call is one line. The recipes' tests run what it does."""
+"""steps/score.py: its calls, and what is wrong with one; what it does is tested in tests/sv/scoring/test_system.py."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from sv.io import ArkWriter
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
+STEPS = ["score", "score_trials", "calibrate", "fuse", "make_calibration_trials", "compute_mean", "compute_spk_means"]
+STEPS += ["train_plda", "adapt_plda"]
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_help_comes_without_numpy(run: Run, name: str) -> None:
+    result = run("env", "PYTHONPROFILEIMPORTTIME=1", f"steps/{name}.py", "--help")
+    assert result.returncode == 0 and f"usage: {name}.py " in result.stdout
+    assert "encodings" in result.stderr and "numpy" not in result.stderr
+
+
+def test_help_names_back_ends_and_their_options(step: Run) -> None:
+    text = step("steps/score.py", "--help").stdout
+    assert "--top-n N" in text and "--lda-dim N" in text
+    for name in ("cos", "asnorm", "snorm", "znorm", "tnorm", "plda"):
+        assert f"\n  {name} " in text
+
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "status", "message"),
     [
-        (["exp", "train", "test"], "no trial list to score"),
-        (
-            ["--backend", "pldaa", "exp", "train", "test", "O"],
-            "--backend is one of cos, asnorm, snorm, znorm, tnorm, plda",
-        ),
-        (["exp", "train"], "wrong number of arguments: 2"),
+        (["exp", "train", "test"], 1, "score.py: error: no trial list to score; give names"),
+        (["--backend", "pldaa", "exp", "train", "test", "O"], 1, "unknown back-end 'pldaa'; did you mean 'plda'?"),
+        (["--prepare", "yes", "exp", "train", "test", "O"], 2, "invalid true_or_false value: 'yes'"),
+        (["exp", "train"], 2, "the following arguments are required: test_data"),
     ],
 )
-def test_a_wrong_call_ends_with_2_and_says_why(run: Run, words: list[str], message: str) -> None:
-    result = run("steps/score.sh", *words)
-    assert result.returncode == 2 and message in result.stderr.splitlines()[0]
+def test_a_wrong_call_says_why_in_a_line(step: Run, words: list[str], status: int, message: str) -> None:
+    result = step("steps/score.py", *words)
+    assert result.returncode == status and message in result.stderr.splitlines()[-1]
 
 
-@pytest.mark.slow
-def test_calibration_of_what_is_not_there_names_its_stage_and_writes_nothing(run: Run, tmp_path: Path) -> None:
-    exp = tmp_path / "exp"
-    (exp / "scores").mkdir(parents=True)
-    where = [exp, tmp_path / "train", tmp_path / "test"]
-    (exp / "scores" / "O.kaldi.score").touch()
-
-    def error(backend: str) -> str:
-        result = run("steps/score.sh", "--backend", backend, "--calibrate-on", "heldout.kaldi", *where, "O.kaldi")
-        assert result.returncode == 1
-        return result.stderr.replace(f"{exp}/", "")
-
-    made = "heldout.kaldi does not exist; make it with steps/make_calibration_trials.py (stage 7)\n"
-    assert error("cos") == f"score.sh: error: calibration/{made}"
-    (exp / "calibration").mkdir()
-    (exp / "calibration" / "heldout.kaldi").touch()
-    assert "mean_vec.npy does not exist; make it with" in error("cos")
-    kinds = (("asnorm", "train_asnorm300_", 6), ("snorm", "train_snorm_", 6), ("plda", "plda_", 7))
-    for backend, prefix, stage in kinds:
-        told = f"scores/{prefix}O.kaldi.score does not exist; score it first (stage {stage})\n"
-        assert error(backend) == f"score.sh: error: {told}"
-    assert sorted(path.name for path in exp.rglob("*.*")) == ["O.kaldi.score", "heldout.kaldi"]
+def test_stages_5_to_7_of_a_recipe(step: Run, tmp_path: Path) -> None:
+    exp, train, test = (tmp_path / name for name in ("exp", "train", "test"))
+    for folder, letters in ((train, "abcdef"), (test, "xyz")):
+        rng, scp = np.random.default_rng(len(letters)), exp / "embeddings" / folder.name / "xvector.scp"
+        utts = [f"{letter}{number}" for letter in letters for number in range(5)]
+        with ArkWriter(scp.with_suffix(".ark"), scp) as writer:
+            for utt in utts:
+                writer.write(utt, (ord(utt[0]) % 5 + 0.3 * rng.normal(size=3)).astype(np.float32))
+        folder.mkdir()
+        (folder / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in utts))
+    (train / "spk2gender").write_text("".join(f"{letter} f\n" for letter in "abcdef"))
+    (exp / "heldout_spk").write_text("a\nb\n")
+    (test / "trials").mkdir()
+    (test / "trials" / "O.kaldi").write_text("x0 x1 target\nx0 y1 nontarget\nz0 z1 target\nz0 y1 nontarget\n")
+    words = [exp, train, test, "O.kaldi"]
+    means = exp / "embeddings" / "train"
+    assert step("steps/compute_mean.py", means / "xvector.scp", means / "mean_vec.npy").returncode == 0
+    result = step("steps/score.py", "--prepare", "true", "--backend", "cos asnorm plda", "--top-n", 3, *words)
+    assert result.returncode == 0, result.stderr
+    assert [line for line in result.stdout.splitlines() if line.startswith("----")] == [
+        f"---- {prefix}O.kaldi.score -----" for prefix in ("", "train_asnorm3_", "plda_")
+    ]
+    options = ["--backend", "cos asnorm plda", "--top-n", 3, "--calibrate-on", "heldout_H.kaldi"]
+    result = step("steps/score.py", *options, *words)
+    assert result.returncode == 1
+    told = "heldout_H.kaldi does not exist; make it with steps/make_calibration_trials.py (stage 7)"
+    assert result.stderr == f"score.py: error: {exp}/calibration/{told}\n"
+    result = step("steps/score.py", "--prepare", "true", *options, "--same", "spk2gender", *words)
+    assert result.returncode == 0, result.stderr
+    assert list(json.loads((exp / "thresholds.json").read_text())) == ["cos_H", "asnorm3_H", "plda_H"]
+    entries = json.loads((exp / "results.json").read_text())["results"]["O.kaldi"]
+    assert list(entries) == ["asnorm3", "asnorm3_cali", "cos", "cos_cali", "plda", "plda_cali"]

@@ -8,13 +8,12 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import read_scored_trials
-from sv.metrics.bootstrap import SpeakerTrials
 from sv.metrics.error_rates import sort_scores
-from sv.metrics.measures import measure
+from sv.metrics.measures import columns_of, measure
 from sv.metrics.score_counts import ScoreCounter
-from sv.metrics.score_files import TrialSample, compare_files, measure_file
-from sv.metrics.significance import compare, intervals, measure_trials
-from sv.metrics.trial_speakers import Speakers
+from sv.metrics.score_files import compare_files, measure_file
+from sv.metrics.significance import compare, intervals
+from sv.metrics.trial_speakers import Speakers, SpeakerTrials, TrialSample
 from sv.scoring.thresholds import threshold_at
 
 PRIORS = (0.01, 0.05, 0.5, 0.9)
@@ -46,9 +45,10 @@ def test_numbers_are_those_of_sorted_scores(
     monkeypatch.setattr("sv.metrics.error_rates._BLOCK", 8)
     write_scores(tmp_path / "x.score", decimals, target_share)
     scores = read_scored_trials(tmp_path / "x.score")
-    expected = measure(sort_scores(scores.values[scores.labels()], scores.values[~scores.labels()]), PRIORS, llr=True)
-    found, interval, parts = measure_file(tmp_path / "x.score", PRIORS, llr=True)
-    assert interval is None and not parts
+    columns = columns_of(PRIORS, llr=True)
+    expected = measure(sort_scores(scores.values[scores.labels()], scores.values[~scores.labels()]), columns)
+    found, interval, parts = measure_file(tmp_path / "x.score", columns)
+    assert interval is None and not parts and len(found.values) == 12
     for name, value in vars(expected).items():
         assert getattr(found, name) == pytest.approx(value, rel=1e-12), name
 
@@ -60,8 +60,8 @@ def test_intervals_are_those_of_the_whole_list(
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
     write_scores(tmp_path / "x.score")
     speakers = Speakers(UTT2SPK, "utt2spk")
-    _, found, _ = measure_file(tmp_path / "x.score", speakers=speakers, replicates=20)
-    assert found == intervals(speakers.trials(read_scored_trials(tmp_path / "x.score")), replicates=20)
+    measured, found, _ = measure_file(tmp_path / "x.score", columns_of(), speakers=speakers, replicates=20)
+    assert found == intervals(speakers.trials(read_scored_trials(tmp_path / "x.score")), measured, replicates=20)
     assert not caplog.records
 
 
@@ -76,12 +76,12 @@ def test_paired_test_of_files_is_that_of_the_whole_lists(
     rows = np.reshape(lines, (-1, 4))
     (tmp_path / "y.score").write_text("".join(" ".join(row) + "\n" for row in rows))
     whole = [speakers.trials(read_scored_trials(tmp_path / name)) for name in ("x.score", "y.score")]
-    metrics = [measure_trials(trials, (0.05,), llr=llr) for trials in whole]
-    expected = compare(*whole, (0.05,), metrics=metrics, replicates=20)
+    columns = columns_of((0.05,), llr=llr)
+    expected = compare(whole, [measure(trials.sorted_scores(), columns) for trials in whole], replicates=20)
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
-    found = compare_files(tmp_path / "x.score", tmp_path / "y.score", speakers, (0.05,), llr=llr, replicates=20)
-    assert [d.name for d in found] == [d.name for d in expected]
-    assert [d.name for d in found[2:]] == (["actDCF (p_target 0.05)", "Cllr"] if llr else [])
+    found = compare_files((tmp_path / "x.score", tmp_path / "y.score"), speakers, columns, replicates=20)
+    assert [d.column for d in found] == [d.column for d in expected]
+    assert [d.column.title for d in found[2:]] == (["actDCF (p_target 0.05)", "Cllr"] if llr else [])
     for one, other in zip(found, expected, strict=True):
         assert one.interval == pytest.approx(other.interval, rel=1e-9)
         assert (one.first, one.second, one.p_value) == pytest.approx((other.first, other.second, other.p_value))
@@ -91,11 +91,11 @@ def test_paired_test_of_files_is_that_of_the_whole_lists(
 def test_paired_test_of_long_lists_is_taken_from_the_same_sample_of_both(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sv.metrics.score_files.TrialSample.__init__.__defaults__", (400, 0))
+    monkeypatch.setattr("sv.metrics.trial_speakers.TrialSample.__init__.__defaults__", (400, 0))
     write_scores(tmp_path / "x.score")
     paths = tmp_path / "x.score", tmp_path / "x.score"
     with caplog.at_level(logging.INFO):
-        found = compare_files(*paths, Speakers(UTT2SPK, "utt2spk"), replicates=20)
+        found = compare_files(paths, Speakers(UTT2SPK, "utt2spk"), columns_of(), replicates=20)
     assert " trials, drawn at random" in caplog.text
     assert all(d.interval == (0.0, 0.0) and d.p_value == 1.0 for d in found)
 
@@ -103,14 +103,15 @@ def test_paired_test_of_long_lists_is_taken_from_the_same_sample_of_both(
 def test_intervals_of_a_long_list_are_taken_from_a_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("sv.metrics.score_files.TrialSample.__init__.__defaults__", (400, 0))
+    monkeypatch.setattr("sv.metrics.trial_speakers.TrialSample.__init__.__defaults__", (400, 0))
     write_scores(tmp_path / "x.score")
+    columns = eer, *_ = columns_of()
     with caplog.at_level(logging.INFO):
-        metrics, found, _ = measure_file(tmp_path / "x.score", speakers=Speakers(UTT2SPK, "utt2spk"))
+        measured, found, _ = measure_file(tmp_path / "x.score", columns, speakers=Speakers(UTT2SPK, "utt2spk"))
     assert "x.score: intervals from " in caplog.text and " trials, drawn at random" in caplog.text
-    assert found is not None and found.eer[0] < metrics.eer < found.eer[1]
-    whole = intervals(Speakers(UTT2SPK, "utt2spk").trials(read_scored_trials(tmp_path / "x.score")))
-    widths = [high - low for low, high in (found.eer, whole.eer)]
+    assert found is not None and found.values[eer][0] < measured.values[eer] < found.values[eer][1]
+    whole = intervals(Speakers(UTT2SPK, "utt2spk").trials(read_scored_trials(tmp_path / "x.score")), measured)
+    widths = [high - low for low, high in (found.values[eer], whole.values[eer])]
     assert widths[0] == pytest.approx(widths[1], rel=0.25)
 
 
@@ -118,11 +119,11 @@ def test_list_of_two_speakers_is_measured_without_intervals(tmp_path: Path, capl
     path = tmp_path / "x.score"
     path.write_text("a1 a2 0.9 target\na1 b1 0.1 nontarget\na2 b1 0.2 nontarget\n")
     speakers = Speakers({"a1": "a", "a2": "a", "b1": "b"}, "utt2spk")
-    metrics, found, _ = measure_file(path, speakers=speakers)
-    assert metrics.eer == 0 and found is None
+    measured, found, _ = measure_file(path, columns_of(), speakers=speakers)
+    assert measured.values[columns_of()[0]] == 0 and found is None
     assert f"{path}: too few speakers have target trials" in caplog.text
     with pytest.raises(UserError, match=r"x.score: too few speakers .*; compare without --test-data"):
-        compare_files(path, path, speakers)
+        compare_files((path, path), speakers, columns_of())
 
 
 def test_sample_has_every_trial_with_the_same_chance() -> None:
@@ -151,7 +152,7 @@ def test_counts_do_not_grow_with_the_trials(monkeypatch: pytest.MonkeyPatch) -> 
         counter.add(np.array([0.1, 0.3, 0.2]))
     ranked = counter.ranked("target")
     assert ranked.values.tolist() == [0.1, 0.2, 0.3]
-    assert ranked.before is not None and ranked.before.tolist() == [0, 1000, 2000, 3000]
+    assert ranked.before(np.arange(4)).tolist() == [0, 1000, 2000, 3000]
     assert [ranked.at(rank) for rank in (0, 999, 1000, 2999)] == [0.1, 0.1, 0.2, 0.3]
 
 
@@ -181,11 +182,4 @@ def test_bad_file_is_named(tmp_path: Path, text: str, message: str, monkeypatch:
     path = tmp_path / "x.score"
     path.write_text(text)
     with pytest.raises(UserError, match=message):
-        measure_file(path, speakers=Speakers(UTT2SPK, "utt2spk"))
-
-
-@pytest.mark.parametrize("prior", [0.0, 1.0, -1.0])
-def test_prior_out_of_range_is_refused(prior: float, tmp_path: Path) -> None:
-    write_scores(tmp_path / "x.score")
-    with pytest.raises(UserError, match="expected 0 < p_target < 1"):
-        measure_file(tmp_path / "x.score", [prior])
+        measure_file(path, columns_of(), speakers=Speakers(UTT2SPK, "utt2spk"))

@@ -9,7 +9,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.scoring.plda import Plda
-from sv.scoring.plda_files import Backend, encode_plda, read_backend, write_backend
+from sv.scoring.plda_files import PldaBackend, encode_plda, read_backend, write_backend
 from sv.scoring.projection import Projection
 
 PLDA = Plda(np.array([1.0, -2.0]), np.array([[1.5, 0.25], [-0.5, 4.0]]), np.array([3.0, 0.125]))
@@ -63,7 +63,7 @@ def test_kaldis_folder_is_read(folder: Path, letter: str) -> None:
 @pytest.mark.parametrize("length_norm", [True, False])
 def test_there_and_back(tmp_path: Path, length_norm: bool) -> None:
     matrix = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32)
-    backend = Backend(Projection(np.array([7, 8, 9], dtype=np.float32), matrix, length_norm), PLDA)
+    backend = PldaBackend(Projection(np.array([7, 8, 9], dtype=np.float32), matrix, length_norm), PLDA)
     write_backend(tmp_path / "plda", backend, {"lda_dim": 2})
     back = read_backend(tmp_path / "plda", length_norm=not length_norm)  # the mark knows better
     assert back.projection.length_norm is length_norm
@@ -73,7 +73,7 @@ def test_there_and_back(tmp_path: Path, length_norm: bool) -> None:
 
 def test_kaldis_reader_agrees(tmp_path: Path) -> None:
     matrix = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32)
-    write_backend(tmp_path, Backend(Projection(np.array([7, 8, 9], np.float32), matrix, True), PLDA), {})
+    write_backend(tmp_path, PldaBackend(Projection(np.array([7, 8, 9], np.float32), matrix, True), PLDA), {})
     read_matrix = kaldi_native_io.FloatMatrix.read(str(tmp_path / "transform.mat"))
     np.testing.assert_array_equal(read_matrix.numpy(), matrix)
     read_vector = kaldi_native_io.FloatVector.read(str(tmp_path / "mean.vec"))
@@ -154,7 +154,9 @@ def test_files_of_two_models_are_refused(folder: Path) -> None:
 
 
 def test_file_changed_after_the_mark_is_refused(tmp_path: Path) -> None:
-    write_backend(tmp_path, Backend(Projection(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), True), PLDA), {})
+    write_backend(
+        tmp_path, PldaBackend(Projection(np.zeros(2, np.float32), np.eye(2, dtype=np.float32), True), PLDA), {}
+    )
     (tmp_path / "plda").write_bytes(by_hand("F"))
     with pytest.raises(UserError, match=r"plda has \d+ bytes instead of \d+; train it again"):
         read_backend(tmp_path)

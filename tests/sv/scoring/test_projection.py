@@ -98,7 +98,7 @@ def test_whitening_of_too_few_directions_is_refused(data) -> None:
     vectors, speaker, _, _ = data
     vectors.matrix[:, 1] = 0
     mean = vectors.matrix.mean(axis=0, dtype=np.float64)
-    with pytest.raises(UserError, match="vary in 5 of 6 directions only and can not be whitened"):
+    with pytest.raises(UserError, match="vary in 5 of 6 directions only and cannot be whitened"):
         make_projection(class_stats(vectors.matrix, speaker), mean, whiten=True)
 
 

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Score trial lists of a system by back-ends and measure them; with --calibrate-on, calibrate scores that are there.
+
+Reads   <test-data>/trials/<trials>; <exp-dir>/embeddings/<set>/xvector.scp of both sets, and what the back-end needs:
+        embeddings/<train>/{mean_vec.npy,spk_xvector.scp}, plda/
+Writes  <exp-dir>/scores/<prefix><trials>.score, measured in results.{json,md} and scores/<test>_<label>_result
+        with --calibrate-on: calibration/<label>.json, thresholds.json, scores/cali_<prefix><trials>.score, measured as
+        <label>_cali; without any <trials>, thresholds alone
+
+<label> is the back-end's name, of asnorm asnorm<top-n>. <prefix> is "" for cos, plda_ for PLDA, <train>_<label>_ for a
+normalization. With --prepare true the step first makes what comes from the training data, without the held-out
+speakers: the cohort of a normalization, the PLDA, or with --calibrate-on the list of their trials.
+e.g.: steps/score.py --backend cos exp/x data/vox2_dev data/vox1 vox1_O_cleaned.kaldi
+      steps/score.py --prepare true --backend asnorm --top-n 300 exp/x data/vox2_dev data/vox1 vox1_O_cleaned.kaldi
+      steps/score.py --calibrate-on heldout.kaldi --backend "cos asnorm plda" --top-n 300 \\
+        exp/x data/vox2_dev data/vox1 vox1_O_cleaned.kaldi
+"""
+
+import argparse
+from pathlib import Path
+
+from sv.errors import UserError, run_step
+from sv.scoring.backends import backend_lines, find_backends, flags, true_or_false
+
+
+def parse() -> argparse.Namespace:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, epilog=backend_lines(), formatter_class=formatter)
+    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("train_data", type=Path)
+    parser.add_argument("test_data", type=Path)
+    parser.add_argument("trials", nargs="*", help="names of lists in <test-data>/trials")
+    parser.add_argument("--backend", default="cos", help='one or more, as in "cos plda"; default: %(default)s')
+    parser.add_argument(
+        "--prepare", type=true_or_false, default=False, metavar="true|false", help="make what is needed first"
+    )
+    parser.add_argument(
+        "--calibrate-on",
+        metavar="LIST",
+        help="heldout.kaldi, or heldout_X.kaldi for thresholds under <label>_X: list in <exp-dir>/calibration",
+    )
+    parser.add_argument(
+        "--same", default="", help="tables that must say the same of both speakers; see make_calibration_trials.py"
+    )
+    for flag, about in flags("options", "training_options"):
+        parser.add_argument(flag, **about)
+    args = parser.parse_args()
+    if not args.trials and not args.calibrate_on:
+        raise UserError("no trial list to score; give names of lists in <test-data>/trials")
+    return args
+
+
+def main() -> None:
+    args = parse()
+    known = find_backends(args.backend)
+    from sv.scoring.calibration_trials import write_calibration_trials
+    from sv.scoring.system import SystemBackend
+
+    folders = args.exp_dir, args.train_data, args.test_data
+    backends = [SystemBackend(*folders, backend, vars(args)) for backend in known]
+    if not args.calibrate_on:
+        for backend in backends:
+            if args.prepare:
+                backend.prepare()
+            print(backend.score_and_measure(args.trials), end="")
+        return
+    if args.prepare:
+        write_calibration_trials(args.exp_dir, args.train_data, args.calibrate_on, same=args.same.split())
+    for backend in backends:
+        backend.check_scored(args.calibrate_on, args.trials)
+    for backend in backends:
+        print(backend.calibrate_and_measure(args.calibrate_on, args.trials), end="")
+
+
+if __name__ == "__main__":
+    run_step(main)

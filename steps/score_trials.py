@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Score one list of trials by a back-end, from files that stand anywhere. steps/score.py does all lists of a system.
+
+Reads   trials "enroll test target|nontarget" (or without label), xvector.scp "utt ark:offset" (one vector an
+        utterance), and what the back-end needs
+Writes  scores "enroll test score target|nontarget" in the order of the trials; .done.NAME beside: their origin. Behind
+        the label of normalized scores stand "enroll_mag test_mag enroll_cohort_mean test_cohort_mean": lengths of the
+        embeddings after the mean was subtracted, means of each side's scores with the cohort
+
+With --enroll-map, "enroll" is a model of one or more utterances: for cosine scores the mean of their embeddings, each
+of unit length; for PLDA the mean of their embeddings as they are, and their number counts in the ratio, as in Kaldi's
+x-vector recipes.
+e.g.: steps/score_trials.py --mean e/vox2_dev/mean_vec.npy data/vox1/trials/vox1_O_cleaned.kaldi e/vox1/xvector.scp \\
+        scores/O.score
+      steps/score_trials.py --backend asnorm --top-n 300 --mean e/vox2_dev/mean_vec.npy \\
+        --cohort e/vox2_dev/spk_xvector.scp data/vox1/trials/vox1_O_cleaned.kaldi e/vox1/xvector.scp scores/O.score
+      steps/score_trials.py --backend plda --plda-dir exp/x/plda data/vox1/trials/vox1_O_cleaned.kaldi \\
+        e/vox1/xvector.scp scores/O.score
+"""
+
+import argparse
+from pathlib import Path
+
+from sv.errors import UserError, run_step
+from sv.scoring.backends import Inputs, backend_lines, find_backends, flags, values_of
+
+
+def main() -> None:
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, epilog=backend_lines(), formatter_class=formatter)
+    parser.add_argument("trials", type=Path)
+    parser.add_argument("xvector_scp", type=Path)
+    parser.add_argument("scores", type=Path, help="written whole or not at all")
+    parser.add_argument("--backend", default="cos", help="default: %(default)s")
+    parser.add_argument("--enroll-map", type=Path, help='lines "model utt1 utt2 ...", as Kaldi\'s spk2utt')
+    for flag, about in flags("needs", "options"):
+        parser.add_argument(flag, **about)
+    args = parser.parse_args()
+    backend, *others = find_backends(args.backend)
+    if others:
+        raise UserError(f"--backend {args.backend}: one back-end writes one file of scores; name one")
+    from sv.scoring.score_list import score_list
+
+    inputs = Inputs(args.xvector_scp, values_of(backend.needs, vars(args)), args.enroll_map)
+    score_list(args.trials, args.scores, backend.load(inputs, **values_of(backend.options, vars(args))))
+
+
+if __name__ == "__main__":
+    run_step(main)

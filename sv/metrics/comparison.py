@@ -1,0 +1,133 @@
+"""Systems side by side: their results and score files, checked to be over the same trials, and paired tests of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sv.errors import UserError, log
+from sv.io import DataDir, sha256_of
+from sv.metrics.measures import columns_in
+from sv.metrics.results import Entry, Results, folder_name, markdown_rows, read_results
+from sv.metrics.score_files import compare_files
+from sv.metrics.trial_speakers import Speakers
+
+
+@dataclass(frozen=True)
+class ScoreSet:
+    """A score file of one system, trial list and back-end, with its entry of results.json."""
+
+    system: str
+    trials: str
+    backend: str
+    path: Path
+    entry: Entry
+
+    @property
+    def title(self) -> str:
+        """Name of the score file for people."""
+        return f"{self.system}, {self.trials.removesuffix('.kaldi')}, {self.backend}"
+
+
+@dataclass(frozen=True)
+class ScoredSystem:
+    """Results of one experiment folder.
+
+    Attributes:
+        name: of the folder.
+        path: of the folder.
+        results: of results.json.
+        scores: every score file that results.json names and that is there.
+    """
+
+    name: str
+    path: Path
+    results: Results
+    scores: list[ScoreSet]
+
+
+def read_scored_system(exp_dir: Path) -> ScoredSystem:
+    """Read results.json of an experiment folder, and look up its score files.
+
+    Raises:
+        UserError: there is no results.json, or it is damaged; a score file or trial list that was made anew since it
+            was measured.
+    """
+    name, results, scores = folder_name(exp_dir), read_results(exp_dir / "results.json"), []
+    for trials, entries in results.items():
+        for backend, entry in entries.items():
+            path = exp_dir / "scores" / Path(entry["score_file"]).name
+            if not path.is_file():
+                log.warning("%s is not there; its curves are left out", path)
+                continue
+            _check_same(path, entry["scores_sha256"], exp_dir, "run the metrics again (stage 5)")
+            trials_file = Path(entry["trials_file"])
+            if trials_file.is_file():  # it may be on another machine
+                _check_same(trials_file, entry["trials_sha256"], exp_dir, "score it again (stage 5)")
+            scores.append(ScoreSet(name, trials, backend, path, entry))
+    return ScoredSystem(name, exp_dir, results, scores)
+
+
+def _check_same(path: Path, measured_sha256: str, exp_dir: Path, remedy: str) -> None:
+    """Refuse a file that is not the one which was measured: curves and numbers of a page belong together."""
+    if sha256_of(path) != measured_sha256:
+        raise UserError(f"{path} is not the file that {exp_dir / 'results.json'} was measured on; {remedy}")
+
+
+def check_same_lists(systems: Sequence[ScoredSystem]) -> None:
+    """Refuse lists of one name that are not the same, whose numbers cannot be compared.
+
+    Raises:
+        UserError: two systems have different lists of one name.
+    """
+    known: dict[str, tuple[ScoredSystem, str]] = {}
+    for system in systems:
+        for trials, entries in system.results.items():
+            for sha256 in (entry["trials_sha256"] for entry in entries.values()):
+                first, expected = known.setdefault(trials, (system, sha256))
+                if sha256 != expected:
+                    raise UserError(
+                        f"{system.path / 'results.json'}: {trials} is not the list of that name that "
+                        f"{first.path / 'results.json'} was measured on; score the same list with both"
+                    )
+
+
+def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
+    """Test the first system against each other one; return a table with a row for each list, back-end and measure.
+
+    Args:
+        systems: two or more.
+        data: with the speakers, for draws of them.
+
+    Raises:
+        UserError: see `compare_files`.
+    """
+    speakers = Speakers(data.utt2spk, data.path / "utt2spk")
+    rows = []
+    for first in systems[0].scores:
+        for second in [one for system in systems[1:] for one in system.scores]:
+            if (first.trials, first.backend) == (second.trials, second.backend):
+                rows += _rows_of(first, second, speakers)
+    if not rows:
+        log.warning("%s shares no trial list and back-end with another system: nothing is tested", systems[0].name)
+        return ""
+    return markdown_rows(["trials", "back-end", "measure", "first", "second", "difference [95 %]", "p"], rows, 3)
+
+
+def _rows_of(first: ScoreSet, second: ScoreSet, speakers: Speakers) -> list[list[str]]:
+    """Compare two score files in all that both were measured by."""
+    columns = [column for column in columns_in([first.entry]) if column in columns_in([second.entry])]
+    rows = []
+    for d in compare_files((first.path, second.path), speakers, columns):
+        gap, low, high = (d.column.text(value, "+") for value in (d.second - d.first, *d.interval))
+        rows.append(
+            [
+                first.trials.removesuffix(".kaldi"),
+                f"{first.backend}: {first.system}, {second.system}",
+                d.column.title,
+                d.column.text(d.first),
+                d.column.text(d.second),
+                f"{gap} [{low}, {high}]",
+                f"{d.p_value:.3f}" if d.p_value >= 0.001 else "< 0.001",
+            ]
+        )
+    return rows

@@ -1,0 +1,123 @@
+"""Measure the score files of trial lists, and write the results of an experiment."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from sv.errors import UserError
+from sv.io import DataDir, atomic_write, read_table, sha256_of
+from sv.metrics.breakdown import Conditions, Trial2Cond
+from sv.metrics.error_rates import check_prior
+from sv.metrics.measures import columns_of
+from sv.metrics.provenance import origin_of
+from sv.metrics.results import entry_of, git_commit, merge_results, printed_lines
+from sv.metrics.score_files import measure_file
+from sv.metrics.trial_speakers import Speakers
+
+
+@dataclass(frozen=True)
+class ScoredLists:
+    """Trial lists that one back-end scored.
+
+    Attributes:
+        exp_dir: experiment folder.
+        trials: the lists, all in one folder: data/vox1/trials/vox1_O_cleaned.kaldi, ...
+        backend: what the results are filed under.
+        prefix: start of the score files' names: "vox2_dev_asnorm300_".
+    """
+
+    exp_dir: Path
+    trials: Sequence[Path]
+    backend: str = "cos"
+    prefix: str = ""
+
+    def score_file(self, trials: Path) -> Path:
+        """Return the path of a list's scores."""
+        return self.exp_dir / "scores" / f"{self.prefix}{trials.name}.score"
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """How score files are measured.
+
+    Attributes:
+        p_targets: priors of the measures that have a value for each.
+        llr: the scores are natural logarithms of likelihood ratios.
+        test_data: data dir; parts of the lists by duration, sex, age and video, whatever it has.
+        trial2cond: file with lines `enroll test condition ...`; parts by condition.
+        utt2spk: speakers, for the intervals; None: beside the folder of the trial lists, if it is there.
+        replicates: draws of speakers for the intervals; 0: no intervals.
+
+    Raises:
+        UserError: a prior or a number of replicates out of its range.
+    """
+
+    p_targets: Sequence[float] = (0.01, 0.05)
+    llr: bool = False
+    test_data: Path | None = None
+    trial2cond: Path | None = None
+    utt2spk: Path | None = None
+    replicates: int = 200
+
+    def __post_init__(self) -> None:
+        for p_target in self.p_targets:
+            check_prior(p_target)
+        if self.replicates < 0 or self.replicates == 1:
+            raise UserError(f"--replicates {self.replicates}: expected 2 or more, such as 200, or 0 for no intervals")
+
+
+def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = MeasureOptions()) -> str:
+    """Measure score files, add their entries to results.json and results.md, and return the printed lines.
+
+    Args:
+        lists: what was scored.
+        result: name of the file for the printed lines, in <exp-dir>/scores; written anew, not appended.
+        options: how to measure.
+
+    Raises:
+        UserError: a score file that is missing, damaged or of another version of its list; see `measure_file`.
+    """
+    if not lists.exp_dir.is_dir():
+        raise UserError(f"{lists.exp_dir} does not exist; train and score first (stages 3 to 5)")
+    speakers, origin = _speakers(lists.trials[0], options), _common_origin(lists.exp_dir)
+    conditions = [Conditions(DataDir(options.test_data)).of] if options.test_data else []
+    conditions += [Trial2Cond(options.trial2cond).of] if options.trial2cond else []
+    columns, lines, entries = columns_of(options.p_targets, llr=options.llr), "", {}
+    for trials in lists.trials:
+        scores = lists.score_file(trials)
+        if not scores.is_file():
+            raise UserError(f"{scores} does not exist; score it first (stage 5)")
+        measured, interval, parts = measure_file(
+            scores, columns, speakers=speakers, conditions=conditions, replicates=options.replicates
+        )
+        files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for it
+        about = {**files, **origin_of(scores, trials), **origin}
+        entries[trials.name] = {lists.backend: entry_of(measured, about, interval, parts)}
+        lines += printed_lines(scores.name, measured, parts)
+    with atomic_write(lists.exp_dir / "scores" / result) as f:
+        f.write(lines)
+    merge_results(lists.exp_dir, entries)
+    return lines
+
+
+def _speakers(trials: Path, options: MeasureOptions) -> Speakers | None:
+    """Read the speakers of the options or of the data dir that the trial list is in; None: no intervals."""
+    path = options.utt2spk or trials.parent.parent / "utt2spk"
+    if options.replicates == 0 or not (options.utt2spk or path.is_file()):
+        return None
+    return Speakers(read_table(path), path)
+
+
+def _common_origin(exp_dir: Path) -> dict[str, Any]:
+    """Return what all entries of this call share."""
+    config = exp_dir / "config.yaml"
+    return {
+        "config_sha256": sha256_of(config) if config.is_file() else None,
+        "commit": git_commit(Path(__file__).resolve().parent),
+        "command": shlex.join(sys.argv),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,121 @@
+"""Calibrate score files on those of held-out speakers, and measure thresholds there. Test trials are never held."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sv.errors import UserError
+from sv.io import ScoredTrials, atomic_write, iter_scored_trials, read_scored_trials, sha256_of, write_scores
+from sv.io.columns import byte_bar
+from sv.metrics.error_rates import sort_scores
+from sv.metrics.provenance import mark_derived, model_of
+from sv.scoring.calibration import Calibration, fit
+from sv.scoring.quality import Features
+from sv.scoring.thresholds import add_thresholds, find_thresholds
+
+
+@dataclass(frozen=True)
+class ScoresToCalibrate:
+    """The score files of one back-end, and how they are calibrated.
+
+    Attributes:
+        exp_dir: experiment folder.
+        filed_under: name of the weights and the thresholds.
+        prefix: of the score files' names.
+        mean: that was subtracted, in the experiment's folder; its path is kept for steps/verify.py.
+        p_target: prior at which decisions matter most.
+        quality: quality measures that are added to the score.
+        heldout_data: data dir of the held-out speakers, for quality measures.
+        test_data: data dir of the test trials, for quality measures.
+
+    Raises:
+        UserError: a mean outside of the experiment's folder.
+    """
+
+    exp_dir: Path
+    filed_under: str = "cos"
+    prefix: str = ""
+    mean: Path | None = None
+    p_target: float = 0.05
+    quality: Sequence[str] = ()
+    heldout_data: Path | None = None
+    test_data: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.mean and not self.mean.resolve().is_relative_to(self.exp_dir.resolve()):
+            raise UserError(
+                f"--mean {self.mean} is not in {self.exp_dir}; the mean stays with the model, copy it there"
+            )
+
+    def score_file(self, trials: str) -> Path:
+        """Return the score file of a trial list.
+
+        Raises:
+            UserError: it does not exist.
+        """
+        path = self.exp_dir / "scores" / f"{self.prefix}{trials}.score"
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; score it first (stages 5 to 7)")
+        return path
+
+    def features(self, data_dir: Path | None) -> Features:
+        """Return the features of trials; the embeddings are those of the data dir's name in the experiment."""
+        scp = self.exp_dir / "embeddings" / data_dir.name / "xvector.scp" if data_dir else None
+        return Features(self.quality, data_dir=data_dir, xvector_scp=scp)
+
+
+def calibrate_files(scores: ScoresToCalibrate, heldout: str, trials: Sequence[str]) -> None:
+    """Write weights, thresholds and calibrated scores, all or nothing.
+
+    Args:
+        scores: of one back-end.
+        heldout: name of the trial list of held-out speakers.
+        trials: names of the trial lists whose scores are calibrated.
+
+    Raises:
+        UserError: a score file is missing or damaged, or is to be calibrated on itself; see `fit` and
+            `find_thresholds`.
+    """
+    if heldout in trials:
+        raise UserError(f"{heldout} is to be calibrated on itself; give a list of held-out speakers first")
+    on, tests = scores.score_file(heldout), [scores.score_file(name) for name in trials]
+    calibration, thresholds = _train(on, scores)
+    features = scores.features(scores.test_data)
+    calibrated = [path.with_name("_".join(["cali", *scores.quality, path.name])) for path in tests]
+    weights = scores.exp_dir / "calibration" / f"{scores.filed_under}.json"
+    with ExitStack() as stack:
+        for path, out in zip(tests, calibrated, strict=True):
+            f = stack.enter_context(atomic_write(out))
+            for block in _blocks_with_bar(path):
+                write_scores(f, block.as_trials(), calibration.llrs(features.of(block)))
+        calibration.save(weights)
+        add_thresholds(scores.exp_dir, scores.filed_under, thresholds)
+    for path, out in zip(tests, calibrated, strict=True):
+        mark_derived(out, [path], weights)
+
+
+def _train(path: Path, scores: ScoresToCalibrate) -> tuple[Calibration, dict[str, Any]]:
+    """Return the calibration, and the thresholds of its log-likelihood ratios."""
+    features, heldout = scores.features(scores.heldout_data), read_scored_trials(path)
+    is_target, x = heldout.labels(), features.of(heldout)
+    try:
+        found = fit(x, is_target, features.names, p_target=scores.p_target)
+        llrs = found.llrs(x)
+        thresholds = find_thresholds(sort_scores(llrs[is_target], llrs[~is_target]), found)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    origin = {"scores": path.name, "scores_sha256": sha256_of(path), **found.trained_on}
+    if model := model_of(path):
+        origin["model_sha256"] = model
+    if scores.mean:
+        origin["mean"] = str(scores.mean.resolve().relative_to(scores.exp_dir.resolve()))
+    return replace(found, trained_on=origin), {**thresholds, "measured_on": origin}
+
+
+def _blocks_with_bar(path: Path) -> Iterator[ScoredTrials]:
+    with byte_bar(path) as bar:
+        for block in iter_scored_trials(path):
+            yield block
+            bar.update(block.num_bytes)

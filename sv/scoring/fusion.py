@@ -1,0 +1,65 @@
+"""Fuse the score files of several systems by weights trained on held-out speakers. Test trials are never held."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError, log
+from sv.io import ScoredTrials, atomic_write, iter_same_trials, write_scores
+from sv.io.columns import byte_bar
+from sv.metrics.provenance import mark_derived
+from sv.scoring.calibration import Calibration, fit
+
+
+def fuse_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path, *, p_target: float = 0.05) -> None:
+    """Write the fused log-likelihood ratios, and their weights as OUT.json beside them.
+
+    Args:
+        heldout: score files of the held-out speakers' trials, one a system.
+        scores: score files of the test trials, the systems in the same order.
+        out: file to write.
+        p_target: prior at which decisions matter most.
+
+    Raises:
+        UserError: files that are given twice or on both sides; files over different trials; see `fit`.
+    """
+    _check_files(heldout, scores, out)
+    calibration = _train(heldout, [f"score of {path}" for path in scores], p_target)
+    weights = out.with_name(f"{out.name}.json")
+    with atomic_write(out) as f, byte_bar(scores[0], out.name) as bar:
+        for systems in iter_same_trials(scores):
+            write_scores(f, systems[0].as_trials(), calibration.llrs(_features_of(systems)))
+            bar.update(systems[0].num_bytes)
+    calibration.save(weights)
+    mark_derived(out, scores, weights)
+    log.info("weights %s", ", ".join(f"{weight:.3f}" for weight in calibration.weights))
+
+
+def _check_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path) -> None:
+    if len(heldout) != len(scores):
+        raise UserError(f"--heldout has {len(heldout)} files, --scores {len(scores)}; give one a system each")
+    known, fused = ({path.resolve() for path in paths} for paths in (heldout, scores))
+    if both := known & fused:
+        raise UserError(f"{min(both)} is to be fused by weights of its own trials; give --heldout held-out speakers")
+    if out.resolve() in known | fused:
+        raise UserError(f"{out} would overwrite scores that it is made from; give another file")
+    twice = [path for path, count in Counter(scores).items() if count > 1]
+    if twice:
+        raise UserError(f"--scores: {twice[0]} comes twice; give each system once")
+
+
+def _train(heldout: Sequence[Path], names: Sequence[str], p_target: float) -> Calibration:
+    blocks = [(systems[0].labels(), _features_of(systems)) for systems in iter_same_trials(heldout)]
+    is_target, features = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    try:
+        return fit(features, is_target, names, p_target=p_target)
+    except UserError as error:
+        raise UserError(f"{heldout[0]}: {error}") from error
+
+
+def _features_of(systems: Sequence[ScoredTrials]) -> NDArray[np.float64]:
+    """Return the scores of each system, (trials, systems)."""
+    return np.column_stack([scores.values for scores in systems])

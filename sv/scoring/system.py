@@ -1,0 +1,103 @@
+"""Score, calibrate and measure trial lists of a system by a back-end, with the names that files have in its folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sv.errors import UserError
+from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+from sv.scoring.backends import MEAN, Backend, Inputs, Option, TrainingFiles, values_of
+from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
+from sv.scoring.score_list import score_list
+
+
+@dataclass(frozen=True)
+class SystemBackend:
+    """A back-end of a trained system.
+
+    Attributes:
+        exp_dir: experiment folder.
+        train_data, test_data: data dirs; their names are those of the folders of embeddings.
+        backend: of `sv.scoring.backends.BACKENDS`.
+        given: options of the back-end, among others; those that are missing have their defaults.
+    """
+
+    exp_dir: Path
+    train_data: Path
+    test_data: Path
+    backend: Backend
+    given: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """Name in results and thresholds: "asnorm300"."""
+        return self.backend.label.format(**values_of(self.backend.options, self.given))
+
+    @property
+    def prefix(self) -> str:
+        """Start of the names of score files: "vox2_dev_asnorm300_"."""
+        return self.backend.prefix.format(train=self.train_data.name, label=self.label)
+
+    def score_file(self, trials: str) -> Path:
+        """Return where the scores of a list stand."""
+        return self.exp_dir / "scores" / f"{self.prefix}{trials}.score"
+
+    def prepare(self) -> None:
+        """Make what the back-end needs from the training data, without the held-out speakers."""
+        if self.backend.prepare is None:
+            return
+        heldout = self.exp_dir / "heldout_spk"
+        exclude = heldout if heldout.is_file() and heldout.stat().st_size else None
+        training = TrainingFiles(self._xvector_scp(self.train_data), self.train_data, exclude)
+        (made,) = (self._path(file) for file in self.backend.needs if file.name == self.backend.made)
+        self.backend.prepare(training, made, **values_of(self.backend.training_options, self.given))
+
+    def score_and_measure(self, trials: Sequence[str]) -> str:
+        """Score lists of the test data, given by name, and measure them; return the printed lines."""
+        lists = [self.test_data / "trials" / name for name in trials]
+        self._score(lists, self.test_data)
+        scored = ScoredLists(self.exp_dir, lists, self.label, self.prefix)
+        result = f"{self.test_data.name}_{self.label}_result"
+        return measure_lists(scored, result, MeasureOptions(test_data=self.test_data))
+
+    def check_scored(self, heldout: str, trials: Sequence[str]) -> None:
+        """Raise UserError if the trials of held-out speakers or the scores of a list are not there."""
+        path = self.exp_dir / "calibration" / heldout
+        if not path.exists():
+            raise UserError(f"{path} does not exist; make it with steps/make_calibration_trials.py (stage 7)")
+        for scores in map(self.score_file, trials):
+            if not scores.exists():
+                raise UserError(f"{scores} does not exist; score it first (stage {self.backend.stage})")
+
+    def calibrate_and_measure(self, heldout: str, trials: Sequence[str]) -> str:
+        """Calibrate scores on trials of held-out speakers and measure them; return the printed lines.
+
+        Args:
+            heldout: list in <exp-dir>/calibration: heldout.kaldi, or heldout_X.kaldi for thresholds under LABEL_X.
+            trials: names of lists of the test data that are scored; none: thresholds alone.
+        """
+        self.check_scored(heldout, trials)
+        filed_under = self.label + heldout.removesuffix(".kaldi").removeprefix("heldout")
+        self._score([self.exp_dir / "calibration" / heldout], self.train_data)
+        mean = self._path(MEAN) if MEAN in self.backend.needs else None
+        calibrate_files(ScoresToCalibrate(self.exp_dir, filed_under, self.prefix, mean), heldout, trials)
+        if not trials:
+            return ""
+        lists = [self.test_data / "trials" / name for name in trials]
+        scored = ScoredLists(self.exp_dir, lists, f"{self.label}_cali", f"cali_{self.prefix}")
+        result = f"{self.test_data.name}_cali_{filed_under}_result"
+        return measure_lists(scored, result, MeasureOptions(llr=True, test_data=self.test_data))
+
+    def _score(self, lists: Sequence[Path], data_dir: Path) -> None:
+        files = {file.name: self._path(file) for file in self.backend.needs}
+        inputs = Inputs(self._xvector_scp(data_dir), files)
+        scorer = self.backend.load(inputs, **values_of(self.backend.options, self.given))
+        for path in lists:
+            score_list(path, self.score_file(path.name), scorer)
+
+    def _path(self, file: Option) -> Path:
+        return self.exp_dir / file.path.format(train=self.train_data.name)
+
+    def _xvector_scp(self, data_dir: Path) -> Path:
+        return self.exp_dir / "embeddings" / data_dir.name / "xvector.scp"

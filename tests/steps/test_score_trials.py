@@ -1,0 +1,291 @@
+"""steps/score_trials.py with compute_mean.py and compute_spk_means.py, on embeddings one can check by hand."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.io import ArkWriter, read_vectors, sha256_of
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+VECTORS = {"a/1.wav": [4.0, 1.0], "a/2.wav": [1.0, 4.0], "b/1.wav": [-2.0, 1.0], "b/2.wav": [1.0, -2.0]}  # mean (1, 1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_vectors(tmp_path, VECTORS)
+    (tmp_path / "list.kaldi").write_text("a/1.wav a/2.wav target\nb/1.wav a/1.wav nontarget\na/1.wav a/1.wav target\n")
+    return tmp_path
+
+
+def write_vectors(folder: Path, vectors: dict[str, list[float]]) -> None:
+    with ArkWriter(folder / "xvector.ark", folder / "xvector.scp") as writer:
+        for utt, vector in vectors.items():
+            writer.write(utt, np.array(vector, dtype=np.float32))
+
+
+def score(step: Run, folder: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    return step("steps/score_trials.py", *options, "list.kaldi", "xvector.scp", "out/x.score", cwd=folder)
+
+
+def test_scores_are_cosines(step: Run, folder: Path) -> None:
+    result = score(step, folder)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "out" / "x.score").read_text() == (
+        "a/1.wav a/2.wav 0.47059 target\n"  # 8 / 17
+        "b/1.wav a/1.wav -0.75926 nontarget\n"  # -7 / sqrt(5 * 17)
+        "a/1.wav a/1.wav 1.00000 target\n"
+    )
+    assert result.stdout == "" and "3 scores in out/x.score" in result.stderr
+
+
+def test_mean_is_subtracted(step: Run, folder: Path) -> None:
+    result = step("steps/compute_mean.py", "xvector.scp", "mean_vec.npy", cwd=folder)
+    assert result.returncode == 0, result.stderr
+    mean = np.load(folder / "mean_vec.npy")
+    assert mean.dtype == np.float32 and mean.tolist() == [1.0, 1.0]
+    result = score(step, folder, "--mean", "mean_vec.npy")
+    assert result.returncode == 0, result.stderr
+    scores = [line.split()[2] for line in (folder / "out" / "x.score").read_text().splitlines()]
+    assert scores == ["0.00000", "-1.00000", "1.00000"]  # (3, 0), (0, 3), (-3, 0)
+
+
+def test_models_of_several_utterances(step: Run, folder: Path) -> None:
+    (folder / "map").write_text("both a/1.wav a/2.wav\none b/1.wav\n")
+    (folder / "list.kaldi").write_text("both a/1.wav target\none b/2.wav nontarget\n")
+    result = score(step, folder, "--enroll-map", "map")
+    assert result.returncode == 0, result.stderr
+    assert (folder / "out" / "x.score").read_text() == (
+        "both a/1.wav 0.85749 target\n"  # 5 / sqrt(2 * 17): their mean points along (1, 1)
+        "one b/2.wav -0.80000 nontarget\n"
+    )
+
+
+def test_mark_tells_what_the_scores_come_from(step: Run, folder: Path) -> None:
+    mark = {"options": {"model_sha256": "m"}, "inputs": {}, "outputs": {"xvector.ark": {"size": 1, "sha256": "e"}}}
+    (folder / ".done").write_text(json.dumps(mark))
+    score(step, folder)
+    found = json.loads((folder / "out" / ".done.x.score").read_text())
+    trials = sha256_of(folder / "list.kaldi")
+    assert found["options"] == {"model_sha256": "m", "embeddings_sha256": "e", "trials_sha256": trials}
+    assert found["outputs"]["x.score"]["sha256"] == sha256_of(folder / "out" / "x.score")
+
+
+def test_list_without_labels_is_scored(step: Run, folder: Path) -> None:
+    (folder / "list.kaldi").write_text("a/1.wav a/2.wav\n")
+    score(step, folder)
+    assert (folder / "out" / "x.score").read_text() == "a/1.wav a/2.wav 0.47059\n"
+
+
+def unknown_utterance(folder: Path) -> str:
+    (folder / "list.kaldi").write_text("a/1.wav a/2.wav target\na/1.wav c/1.wav nontarget\n")
+    return "list.kaldi:2: c/1.wav is not in xvector.scp; extract it (stage 4)"
+
+
+def zero_embedding(folder: Path) -> str:
+    write_vectors(folder, {**VECTORS, "b/2.wav": [0.0, 0.0]})
+    return "xvector.scp: the embedding of b/2.wav is zero; extract it again, or leave it out"
+
+
+def no_embeddings(folder: Path) -> str:
+    (folder / "xvector.scp").unlink()
+    return "xvector.scp does not exist; extract the embeddings first (stage 4)"
+
+
+def truncated_ark(folder: Path) -> str:
+    ark = folder / "xvector.ark"
+    ark.write_bytes(ark.read_bytes()[:-1])
+    return "it is truncated, make it again"
+
+
+def mean_of_other_dimension(folder: Path) -> str:
+    np.save(folder / "mean_vec.npy", np.zeros(3, dtype=np.float32))
+    return "embeddings have dimension 2, the mean has shape (3,)"
+
+
+def mean_that_is_no_numpy_file(folder: Path) -> str:
+    (folder / "mean_vec.npy").write_text("1 2 3\n")
+    return "mean_vec.npy is not a numpy file"
+
+
+def missing_mean(folder: Path) -> str:
+    (folder / "mean_vec.npy").unlink()
+    return "mean_vec.npy does not exist; make it with steps/compute_mean.py (stage 4)"
+
+
+def targets_alone(folder: Path) -> str:
+    (folder / "list.kaldi").write_text("a/1.wav a/2.wav target\n")
+    return "list.kaldi: all trials are target; EER and minDCF need nontarget trials too"
+
+
+def nontargets_alone(folder: Path) -> str:
+    (folder / "list.kaldi").write_text("a/1.wav b/2.wav nontarget\n" * 3)
+    return "list.kaldi: all trials are nontarget; EER and minDCF need target trials too"
+
+
+def embedding_with_nan(folder: Path) -> str:
+    ark = folder / "xvector.ark"
+    ark.write_bytes(ark.read_bytes()[:-4] + np.array([np.nan], "<f4").tobytes())
+    return "b/2.wav has NaN or infinite values"
+
+
+BAD = [targets_alone, nontargets_alone, embedding_with_nan, unknown_utterance, zero_embedding]
+BAD += [no_embeddings, truncated_ark, mean_of_other_dimension]
+BAD += [mean_that_is_no_numpy_file, missing_mean]
+
+
+@pytest.mark.parametrize("spoil", BAD)
+def test_bad_input_is_one_line_and_leaves_no_scores(step: Run, folder: Path, spoil: Callable[[Path], str]) -> None:
+    np.save(folder / "mean_vec.npy", np.ones(2, dtype=np.float32))
+    message = spoil(folder)
+    result = score(step, folder, "--mean", "mean_vec.npy")
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("score_trials.py: error: ") and message in line
+    assert not (folder / "out" / "x.score").exists()
+    assert list(folder.glob("out/.*")) == []
+
+
+TRAIN = {"a1": [3.0, 0.0], "a2": [5.0, 0.0], "b1": [0.0, 2.0], "c1": [0.0, -9.0], "d1": [-1.0, 0.0]}
+TEST = {"x": [2.0, 0.0], "y": [0.6, 0.8]}
+
+
+@pytest.fixture
+def cohort(tmp_path: Path, step: Run) -> Path:
+    write_vectors(tmp_path / "train", TRAIN)
+    write_vectors(tmp_path / "test", TEST)
+    (tmp_path / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in TRAIN))
+    (tmp_path / "list").write_text("x y target\ny x nontarget\n")
+    (tmp_path / "heldout_spk").write_text("d\n")
+    result = compute_means(step, tmp_path, "--exclude", tmp_path / "heldout_spk")
+    assert result.returncode == 0, result.stderr
+    return tmp_path
+
+
+def compute_means(step: Run, cohort: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    train = cohort / "train"
+    return step(
+        "steps/compute_spk_means.py", *options, train / "xvector.scp", cohort / "utt2spk", train / "spk_xvector.scp"
+    )
+
+
+def normalize(step: Run, cohort: Path, *options: object) -> subprocess.CompletedProcess[str]:
+    means = cohort / "train" / "spk_xvector.scp"
+    words = ["--cohort", means, cohort / "list", cohort / "test" / "xvector.scp", cohort / "out" / "x.score"]
+    return step("steps/score_trials.py", *options, *words)
+
+
+def test_means_are_those_of_the_speakers(cohort: Path) -> None:
+    means = read_vectors(cohort / "train" / "spk_xvector.scp")
+    assert means.ids == ["a", "b", "c"]
+    assert means.matrix.tolist() == [[4, 0], [0, 2], [0, -9]]
+
+
+def test_scores_are_normalized(step: Run, cohort: Path) -> None:
+    """x scores 1, 0, 0 with the cohort, y 0.6, 0.8, -0.8; the two nearest: (1, 0) and (0.8, 0.6)."""
+    result = normalize(step, cohort, "--backend", "asnorm", "--top-n", 2)
+    assert result.returncode == 0, result.stderr
+    expected = ((0.6 - 0.5) / 0.5 + (0.6 - 0.7) / 0.1) / 2
+    assert (cohort / "out" / "x.score").read_text() == (
+        f"x y {expected:.5f} target 2.0000 1.0000 0.5000 0.7000\n"
+        f"y x {expected:.5f} nontarget 1.0000 2.0000 0.7000 0.5000\n"
+    )
+    options = json.loads((cohort / "out" / ".done.x.score").read_text())["options"]
+    assert options["method"] == "asnorm" and options["top_n"] == 2 and len(options["cohort_sha256"]) == 64
+
+
+def test_normalized_list_without_labels_has_three_columns(step: Run, cohort: Path) -> None:
+    (cohort / "list").write_text("x y\n")
+    normalize(step, cohort, "--backend", "tnorm")
+    mean, std = 0.2, np.std([0.6, 0.8, -0.8])
+    assert (cohort / "out" / "x.score").read_text() == f"x y {(0.6 - mean) / std:.5f}\n"
+
+
+def test_models_of_several_utterances_of_normalized_lists(step: Run, cohort: Path) -> None:
+    (cohort / "map").write_text("m x y\n")
+    (cohort / "list").write_text("m y target\nm x nontarget\n")
+    result = normalize(step, cohort, "--backend", "asnorm", "--top-n", 2, "--enroll-map", cohort / "map")
+    assert result.returncode == 0, result.stderr
+    model, y = np.array([1.6, 0.8]) / np.sqrt(3.2), np.array([0.6, 0.8])
+    expected = ((model @ y - model.mean()) / model.std() + (model @ y - 0.7) / 0.1) / 2
+    text = (cohort / "out" / "x.score").read_text().splitlines()[0].split()
+    assert float(text[2]) == pytest.approx(expected, abs=1e-4)
+    assert text[4:] == ["1.5000", "1.0000", f"{model.mean():.4f}", "0.7000"]
+
+
+def top_n_above_cohort(cohort: Path) -> str:
+    return "spk_xvector.scp has 3 speakers; set it to 2 to 3"
+
+
+def empty_cohort(cohort: Path) -> str:
+    (cohort / "train" / "spk_xvector.scp").write_text("")
+    return "spk_xvector.scp is empty"
+
+
+def missing_cohort(cohort: Path) -> str:
+    (cohort / "train" / "spk_xvector.scp").unlink()
+    return "spk_xvector.scp does not exist; make it with steps/compute_spk_means.py (stage 6)"
+
+
+def zero_mean_speaker(cohort: Path) -> str:
+    with ArkWriter(cohort / "train" / "spk_xvector.ark", cohort / "train" / "spk_xvector.scp") as writer:
+        writer.write("a", np.array([1, 2], dtype=np.float32))
+        writer.write("b", np.zeros(2, dtype=np.float32))
+    return "spk_xvector.scp: the embedding of b is zero"
+
+
+def cohort_of_other_dimension(cohort: Path) -> str:
+    with ArkWriter(cohort / "train" / "spk_xvector.ark", cohort / "train" / "spk_xvector.scp") as writer:
+        for speaker in "abc":
+            writer.write(speaker, np.arange(1, 4, dtype=np.float32))
+    return "spk_xvector.scp: vectors of dimension 3, the embeddings have 2"
+
+
+def cohort_with_nan(cohort: Path) -> str:
+    ark = cohort / "train" / "spk_xvector.ark"
+    ark.write_bytes(ark.read_bytes()[:-4] + np.array([np.nan], "<f4").tobytes())
+    return "c has NaN or infinite values"
+
+
+def cohort_list_of_targets_alone(cohort: Path) -> str:
+    (cohort / "list").write_text("x y target\n")
+    return "list: all trials are target; EER and minDCF need nontarget trials too"
+
+
+def unknown_utterance_to_normalize(cohort: Path) -> str:
+    (cohort / "list").write_text("x z target\nx y nontarget\n")
+    return "list:1: z is not in"
+
+
+BAD_COHORT = [
+    top_n_above_cohort,
+    empty_cohort,
+    missing_cohort,
+    zero_mean_speaker,
+    cohort_with_nan,
+    cohort_of_other_dimension,
+]
+BAD_COHORT += [cohort_list_of_targets_alone, unknown_utterance_to_normalize]
+
+
+@pytest.mark.parametrize("spoil", BAD_COHORT)
+def test_bad_input_is_one_line_and_leaves_no_scores_of_normalized_lists(
+    step: Run, cohort: Path, spoil: Callable[[Path], str]
+) -> None:
+    message = spoil(cohort)
+    result = normalize(step, cohort, "--backend", "asnorm", "--top-n", 4 if spoil is top_n_above_cohort else 2)
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("score_trials.py: error: ") and message in line
+    assert not list(cohort.glob("out/*")) and not list(cohort.glob("out/.*"))
+
+
+def test_means_of_an_utterance_without_speaker(step: Run, cohort: Path) -> None:
+    (cohort / "utt2spk").write_text("a1 a\n")
+    result = compute_means(step, cohort)
+    assert result.returncode == 1
+    assert "utt2spk: a2 of" in result.stderr and "(4 such utterances)" in result.stderr
