@@ -47,7 +47,7 @@ def write_calibration_trials(
     """
     path = exp_dir / "heldout_spk"
     if not path.is_file():
-        raise UserError(f"{path} does not exist; train with --heldout-speakers 2 or more (stage 3)")
+        raise UserError(f"{path} does not exist; train with heldout_speakers of 2 or more (stage 3)")
     heldout = set(path.read_text(encoding="utf-8").split())
     utts = {utt: spk for utt, spk in DataDir(data_dir).utt2spk.items() if spk in heldout}
     missing = sorted(heldout - set(utts.values()))
