@@ -4,7 +4,8 @@
 #   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, lock $data;
 #                                      with --dry-run show the plan and end
 #   is_augmented                       true if training takes noise and rooms: stage 1 lists them
-#   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask, by what stage 1 made
+#   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask, by what stage 1 made;
+#                                      of the recipe's own --trials, keep those that are there
 #   training_set <train-data>          print the data dir that stage 3 reads: <train-data>, or its union with copies
 #
 # begin_recipe sets exp_dir and system, its system.yaml: the resolved configuration, which all later steps read.
@@ -68,11 +69,16 @@ check_augment() {
 }
 
 check_lists() {
-  local list speakers heldout most
+  local list found=() speakers heldout most
   if ((stop_stage >= 5)) && [ -d "$2/trials" ]; then
     for list in $trials; do
-      [ -e "$2/trials/$list" ] || die "--trials $list: $2/trials has $(ls -mw 0 "$2/trials")"
+      if [ -e "$2/trials/$list" ]; then
+        found+=("$list")
+      elif is_given trials; then
+        die "--trials $list: $2/trials has $(ls -mw 0 "$2/trials")"
+      fi
     done
+    trials=${found[*]}
   fi
   if ((stop_stage >= 6)) && [ -e "$1/spk2utt" ]; then
     speakers=$(wc -l <"$1/spk2utt")

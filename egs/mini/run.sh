@@ -26,6 +26,7 @@ gpus=none
 . steps/options/system.sh
 config=egs/mini/conf/resnet_small.yaml
 . steps/options/scoring.sh
+trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (default: those that stage 1 could make)
 top_n=20              # nearest speakers of the cohort, for asnorm; 34 are in it
 lda_dim=30            # dimensions that LDA keeps before PLDA, below 34; 0: no LDA
 lm_config=egs/mini/conf/any_lm.yaml

@@ -35,6 +35,7 @@ rirs=                 # DIR: RIRS_NOISES, to augment with (default: <corpora>/RI
 . steps/options/system.sh
 config=egs/voxceleb/conf/resnet34.yaml
 . steps/options/scoring.sh
+trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (default: those that stage 1 could make)
 lm_config=egs/voxceleb/conf/any_lm.yaml
 . tools/parse_options.sh
 . steps/recipe.sh
