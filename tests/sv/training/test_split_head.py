@@ -105,4 +105,4 @@ def test_more_processes_than_speakers_end_in_one_line(start_training, make_data,
         process.join()
     assert [process.exitcode for process in processes] == [1, 1, 1]
     log = (tmp_path / "exp.log").read_text()
-    assert "2 speakers can not be split over 3 processes; use fewer processes" in log
+    assert "2 speakers cannot be split over 3 processes; use fewer processes" in log
