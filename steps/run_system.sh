@@ -83,6 +83,10 @@ if in_stage 7 "PLDA and calibration"; then
   fi
 fi
 
+if ((stage <= 7 && stop_stage >= 5)); then
+  steps/summarize_results.py "$exp_dir"
+fi
+
 if in_stage 8 "report"; then
   steps/make_report.py --train-data "$training_set" --test-data "$test" "$exp_dir"
 fi

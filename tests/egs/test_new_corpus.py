@@ -1,0 +1,55 @@
+"""docs/new-corpus.md, followed to the letter: its two files, put where it says, run from a corpus to a table."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.faults.runs import OPTIONS
+
+pytestmark = pytest.mark.recipe
+
+
+@pytest.fixture
+def house(root: Path, tmp_path: Path) -> Path:
+    """A repository of links with the page's files in it."""
+    house = tmp_path / "house"
+    for folder in ("local", "egs/calls"):
+        (house / folder).mkdir(parents=True)
+    for path in [*root.glob("local/*"), *(root / name for name in ("steps", "sv", "tools", "path.sh", ".venv"))]:
+        (house / path.relative_to(root)).symlink_to(path)
+    (house / "egs/speechocean762").symlink_to(root / "egs/speechocean762")
+    (house / "egs/voxceleb").symlink_to(root / "egs/voxceleb")
+    page = (root / "docs/new-corpus.md").read_text()
+    files = re.findall(r"<!-- (\S+) -->\n```\w+\n(.*?)```", page, flags=re.DOTALL)
+    assert [name for name, _ in files] == ["local/prepare_calls.py", "egs/calls/run.sh"]
+    for name, text in files:
+        (house / name).write_text(text)
+        (house / name).chmod(0o755)
+    return house
+
+
+def test_a_recipe_made_by_the_page_ends_with_a_table(run, house: Path, tmp_path: Path) -> None:
+    made = run("local/make_mini_corpus.py", "--num-train", 12, "--num-test", 6, tmp_path / "mini")
+    assert made.returncode == 0, made.stderr
+    for part in ("train", "test"):  # the voices of the mini corpus, a folder each
+        pattern = {"train": "voxceleb2/**/*.wav", "test": "voxceleb1/**/*.wav"}[part]
+        for path in (tmp_path / "mini").glob(pattern):
+            speaker = next(name for name in path.parts if name.startswith("id"))
+            link = tmp_path / "corpus" / part / speaker / f"{path.parent.name}-{path.name}"
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    words = ["egs/calls/run.sh", "--corpus", tmp_path / "corpus", "--nj", 2, "--gpus", "none", *OPTIONS]
+    done = subprocess.run(list(map(str, words)), cwd=house, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = done.stdout[done.stdout.rindex("| system |") :]
+    for backend in ("cos", "asnorm5", "plda"):
+        assert f"| O | {backend}_cali |" in table
+
+
+def test_a_corpus_of_another_layout_is_one_line(run, house: Path, tmp_path: Path) -> None:
+    words = ["egs/calls/run.sh", "--corpus", str(tmp_path)]
+    done = subprocess.run(words, cwd=house, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 1
+    assert f"{tmp_path}/train has no <speaker>/*.wav; give the folder that holds train/ and test/" in done.stderr
