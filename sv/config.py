@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sv.errors import UserError
+from sv.errors import UserError, suggest
 from sv.io import atomic_write, parse_yaml, read_yaml
-from sv.registry import suggest
 
 
 class Section(BaseModel):

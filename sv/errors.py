@@ -9,7 +9,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 log = logging.getLogger("sv")
@@ -32,6 +32,23 @@ class UserError(Exception):
     """Something that the user can mend; the message is one line: what, where, what to do."""
 
     exit_status = 1
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Return the end of an error about an unknown word: the nearest known one, and all of them.
+
+    Of equally alike names, the one with the longest part in common: ResNet35 is nearer to ResNet34 than to ResNet50.
+    """
+    import difflib  # only errors need it
+
+    def likeness(name: str) -> tuple[float, int]:
+        matcher = difflib.SequenceMatcher(None, name, word)
+        return matcher.ratio(), matcher.find_longest_match().size
+
+    known = list(known)
+    near = difflib.get_close_matches(word, known, n=len(known) or 1)
+    hint = f"; did you mean {max(near, key=likeness)!r}?" if near else ";"
+    return f"{hint} known: {', '.join(known) or 'none'}"
 
 
 def run_step(main: Callable[[], None]) -> None:

@@ -4,9 +4,8 @@ Options are a class of fields with types, ranges and defaults. A registry names 
 may have been meant. Heavy builders are imported when they are used, so that names and options cost nothing.
 """
 
-import difflib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -14,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from sv.errors import UserError
+from sv.errors import UserError, suggest
 
 Built = TypeVar("Built")
 
@@ -93,20 +92,6 @@ class Registry(Generic[Built]):
         if name not in self._rows:
             raise UserError(f"unknown {self.kind} {name!r}{suggest(name, self._rows)}")
         return self._rows[name]
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """Return the end of an error about an unknown word: the nearest known one, and all of them."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, n=len(known) or 1)
-    hint = f"; did you mean {max(near, key=partial(_likeness, word))!r}?" if near else ";"
-    return f"{hint} known: {', '.join(known) or 'none'}"
-
-
-def _likeness(word: str, name: str) -> tuple[float, int]:
-    """Tell how alike two words are; of equally alike ones, ResNet35 is nearer to ResNet34 than to ResNet50."""
-    matcher = difflib.SequenceMatcher(None, name, word)
-    return matcher.ratio(), matcher.find_longest_match().size
 
 
 def _import_and_call(builder: str, fixed: Mapping[str, Any], *positional: Any) -> Any:

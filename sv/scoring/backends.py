@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from sv.errors import UserError
+from sv.errors import UserError, suggest
 
 if TYPE_CHECKING:
     from sv.scoring.score_list import Scorer
@@ -175,8 +175,6 @@ def find_backends(names: str) -> list[Backend]:
         raise UserError(f"no back-end is named; known: {', '.join(BACKENDS)}")
     unknown = next((name for name in found if name not in BACKENDS), None)
     if unknown is not None:
-        from sv.registry import suggest
-
         raise UserError(f"unknown back-end {unknown!r}{suggest(unknown, list(BACKENDS))}")
     return [BACKENDS[name] for name in found]
 

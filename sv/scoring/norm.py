@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, suggest
 from sv.io import Trials, Vectors
-from sv.registry import suggest
 from sv.scoring.backends import NORMALIZATIONS, Inputs
 from sv.scoring.cosine import cosine_scores, read_embeddings, read_sides, unit_vectors
 from sv.scoring.score_list import Column, ScoreBlock, Scorer

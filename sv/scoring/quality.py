@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, suggest
 from sv.io import DataDir, ScoredTrials
-from sv.registry import suggest
 from sv.scoring.cosine import read_embeddings
 
 Doubles = NDArray[np.float64]

@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from sv.errors import UserError, log
+from sv.errors import UserError, log, suggest
 from sv.io import atomic_write, read_json
 from sv.metrics.error_rates import SortedScores, eer_threshold, min_dcf_threshold
-from sv.registry import suggest
 from sv.scoring.calibration import Calibration
 
 FILE = "thresholds.json"

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from sv.errors import suggest
+
 SCRIPT = """
 import errno, sys
 from sv.errors import UserError, run_step
@@ -76,3 +78,12 @@ def test_a_bug_keeps_its_traceback(run, step):
 def test_closed_pipe_is_silent(run, step):
     result = run("bash", "-c", f'{sys.executable} "{step}" fine | true')
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "nearest"),
+    [("ResNet35", "; did you mean 'ResNet34'?"), ("ResNet5", "; did you mean 'ResNet50'?"), ("tdnn", ";")],
+)
+def test_the_nearest_name_is_suggested(word: str, nearest: str) -> None:
+    names = ["ResNet18", "ResNet34", "ResNet50", "ResNet152"]
+    assert suggest(word, names) == f"{nearest} known: ResNet18, ResNet34, ResNet50, ResNet152"

@@ -4,7 +4,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from sv.errors import UserError
-from sv.registry import Options, Registry, suggest
+from sv.registry import Options, Registry
 
 LOSSES: Registry[tuple] = Registry("loss")
 
@@ -77,12 +77,3 @@ def test_unknown_names_and_types_are_refused_by_name(name, options, message):
     with pytest.raises(UserError) as error:
         LOSSES.build(name, 256, **options)
     assert str(error.value).startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("word", "nearest"),
-    [("ResNet35", "; did you mean 'ResNet34'?"), ("ResNet5", "; did you mean 'ResNet50'?"), ("tdnn", ";")],
-)
-def test_the_nearest_name_is_suggested(word, nearest):
-    names = ["ResNet18", "ResNet34", "ResNet50", "ResNet152"]
-    assert suggest(word, names) == f"{nearest} known: ResNet18, ResNet34, ResNet50, ResNet152"
