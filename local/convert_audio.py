@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Do the steps of local/convert_audio.sh: list the files to convert, convert one part of the list, report failures.
+"""One part of the work of local/convert_audio.sh, which calls this before, for and after its jobs.
 
-begin   writes <out-dir>/.convert_audio/todo.N with lines "source<TAB>target", and prints the number of parts (0: none)
-part    runs ffmpeg on each line of todo.N, and lists the files that fail in failed.N beside it
-end     fails if any file failed, and names it
+begin  writes <out-dir>/.convert_audio/todo.N with lines "source<TAB>target", and prints the number of jobs (0: none)
+part   runs ffmpeg on each line of todo.N, and lists the files that fail in failed.N beside it
+join   fails if any file failed, and names it
 """
 
 import argparse
@@ -11,42 +11,120 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
 from local.voxceleb import find_speaker_folders, scan
 from sv.errors import UserError, log, run_step
 from sv.io import atomic_write
+from sv.jobs import DoneMark
+from sv.jobs.parts import Outputs, Parts
 
-WORK_DIR = (
-    ".convert_audio"  # in the corpus or --out-dir; removed at the end, so its name must not be one that others use
-)
 NEEDED_BYTES = 64 << 20  # free disk below which a failure is put down to the full disk
 FORMATS = {"flac": ["-f", "flac", "-sample_fmt", "s16"], "wav": ["-f", "wav", "-c:a", "pcm_s16le"]}
 
 
-def begin(corpus: Path, out: Path, file_format: str, num_parts: int) -> int:
-    """Write the lists of files to convert, one a part, and return the number of parts."""
-    corpus, out = Path(os.path.abspath(corpus)), Path(os.path.abspath(out))
-    todo = list(missing_files(corpus, out, file_format))
-    if not todo:
-        return 0
-    if shutil.which("ffmpeg") is None:
-        raise UserError(
-            f"{corpus} holds m4a files, and there is no ffmpeg to read them; type: sudo apt-get install ffmpeg"
-        )
-    work = out / WORK_DIR
-    try:
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(parents=True)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written to ({error.strerror}); give another folder with --out-dir") from error
-    num_parts = max(1, min(num_parts, len(todo)))
-    for part in range(num_parts):
-        with atomic_write(work / f"todo.{part + 1}") as f:
-            f.writelines(f"{source}\t{target}\n" for source, target in todo[part::num_parts])
-    log.info("%s: %d files to convert, in %d parts", corpus, len(todo), num_parts)
-    return num_parts
+@dataclass(frozen=True, kw_only=True)
+class Conversion(Parts):
+    """The m4a files of a corpus without a converted copy; each part is a list of them, made when the work begins.
+
+    Attributes:
+        corpus: the folder of m4a files.
+        out: the folder of the copies.
+        file_format: one of FORMATS.
+    """
+
+    corpus: Path
+    out: Path
+    file_format: str = "flac"
+
+    @property
+    def folder(self) -> Path:
+        return self.out / ".convert_audio"  # removed at the end, so its name must not be one that others use
+
+    @property
+    def file_names(self) -> str:
+        return r"failed\b.*|\.done\..*|\..*\.tmp"
+
+    @property
+    def num_parts(self) -> int:
+        return len(list(self.folder.glob("todo.*")))
+
+    @cached_property
+    def todo(self) -> list[tuple[str, str]]:
+        """The files to convert, as (source, target)."""
+        corpus, out = (Path(os.path.abspath(path)) for path in (self.corpus, self.out))
+        return list(missing_files(corpus, out, self.file_format))
+
+    def part_mark(self, part: int) -> DoneMark:
+        return DoneMark(self.folder / f".done.{part}", {}, (self.folder / f"todo.{part}",))
+
+    def stale(self, *, verify: bool = False) -> str:
+        return f"{len(self.todo)} files to convert" if self.todo else ""
+
+    def check(self) -> None:
+        """Write the lists.
+
+        Raises:
+            UserError: there is no ffmpeg; the folder cannot be written to.
+        """
+        if shutil.which("ffmpeg") is None:
+            raise UserError(
+                f"{self.corpus} holds m4a files, and there is no ffmpeg to read them; type: sudo apt-get install ffmpeg"
+            )
+        try:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+        except OSError as error:
+            raise UserError(
+                f"{self.out} cannot be written to ({error.strerror}); give another folder with --out-dir"
+            ) from error
+        num_lists = min(self.num_jobs, len(self.todo))
+        for part in range(num_lists):
+            with atomic_write(self.folder / f"todo.{part + 1}") as f:
+                f.writelines(f"{source}\t{target}\n" for source, target in self.todo[part::num_lists])
+
+    def withdraw(self) -> None:
+        """Leave files that were converted before, which are kept."""
+
+    def make(self, part: int) -> Outputs:
+        """Convert the files of a list; continue after one that fails, but stop when the disk is full."""
+        lines = (self.folder / f"todo.{part}").read_text().splitlines()
+        failed = []
+        for number, line in enumerate(lines, start=1):
+            source, _, target = line.partition("\t")
+            if reason := convert(Path(source), Path(target)):
+                if shutil.disk_usage(self.out).free < NEEDED_BYTES:
+                    remedy = "free some space and run the same command again to continue"
+                    raise UserError(f"{self.out}: the disk is full; {remedy}")
+                log.warning("%s: %s", source, reason)
+                failed.append(f"{source}: {reason}\n")
+            if number % 1000 == 0:
+                log.info("%d of %d files", number, len(lines))
+        log.info("%d of %d files converted", len(lines) - len(failed), len(lines))
+        path = self.folder / f"failed.{part}"
+        with atomic_write(path) as f:
+            f.writelines(failed)
+        return {path: ""}
+
+    def join(self) -> None:
+        """Remove the lists.
+
+        Raises:
+            UserError: files failed: how many, where they are listed, and the first.
+        """
+        failed = sorted(line for path in self.folder.glob("failed.*") for line in path.read_text().splitlines())
+        if failed:
+            report = self.folder / "failed"
+            with atomic_write(report) as f:
+                f.writelines(f"{line}\n" for line in failed)
+            raise UserError(
+                f"{len(failed)} files could not be converted, listed in {report}: the first {failed[0]};"
+                " unpack them again, or delete them to leave them out"
+            )
+        shutil.rmtree(self.folder)
 
 
 def missing_files(corpus: Path, out: Path, file_format: str) -> Iterator[tuple[str, str]]:
@@ -85,25 +163,6 @@ def target_folder(folder: Path, corpus: Path, out: Path, file_format: str) -> Pa
     return out.joinpath(*parts)
 
 
-def convert_part(out: Path, part: int) -> None:
-    """Convert the files of todo.N; continue after one that fails, but stop when the disk is full."""
-    lines = (out / WORK_DIR / f"todo.{part}").read_text().splitlines()
-    failed = []
-    for number, line in enumerate(lines, start=1):
-        source, _, target = line.partition("\t")
-        if reason := convert(Path(source), Path(target)):
-            if shutil.disk_usage(out).free < NEEDED_BYTES:
-                raise UserError(f"{out}: the disk is full; free some space and run the same command again to continue")
-            log.warning("%s: %s", source, reason)
-            failed.append(f"{source}: {reason}\n")
-        if number % 1000 == 0:
-            log.info("%d of %d files", number, len(lines))
-    if failed:
-        with atomic_write(out / WORK_DIR / f"failed.{part}") as f:
-            f.writelines(failed)
-    log.info("%d of %d files converted", len(lines) - len(failed), len(lines))
-
-
 def convert(source: Path, target: Path) -> str:
     """Convert one file, and return why it failed, or ""."""
     if target.exists():
@@ -123,43 +182,22 @@ def convert(source: Path, target: Path) -> str:
         temporary.unlink(missing_ok=True)
 
 
-def end(out: Path) -> None:
-    """Remove the work folder, or report the files that failed.
-
-    Raises:
-        UserError: some failed; it says how many, where they are listed, and names the first.
-    """
-    failed = sorted(line for path in (out / WORK_DIR).glob("failed.*") for line in path.read_text().splitlines())
-    if failed:
-        report = out / WORK_DIR / "failed"
-        with atomic_write(report) as f:
-            f.writelines(f"{line}\n" for line in failed)
-        raise UserError(
-            f"{len(failed)} files could not be converted, listed in {report}: the first {failed[0]};"
-            " unpack them again, or delete them to leave them out"
-        )
-    shutil.rmtree(out / WORK_DIR)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    actions = parser.add_subparsers(dest="action", required=True)
-    first = actions.add_parser("begin")
-    first.add_argument("--format", choices=list(FORMATS), default="flac")
-    first.add_argument("--num-parts", type=int, default=1)
-    first.add_argument("corpus", type=Path)
-    middle = actions.add_parser("part")
-    middle.add_argument("--part", type=int, required=True)
-    last = actions.add_parser("end")
-    for action in (first, middle, last):
-        action.add_argument("out", type=Path)
+    parser.add_argument("action", choices=["begin", "part", "join"])
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--format", choices=list(FORMATS), default="flac")
+    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     args = parser.parse_args()
+    work = Conversion(corpus=args.corpus, out=args.out, file_format=args.format, num_jobs=args.num_parts)
     if args.action == "begin":
-        print(begin(args.corpus, args.out, args.format, args.num_parts))
+        print(work.begin())
     elif args.action == "part":
-        convert_part(args.out, args.part)
+        work.run(args.part)
     else:
-        end(args.out)
+        work.finish()
 
 
 if __name__ == "__main__":

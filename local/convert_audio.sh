@@ -12,10 +12,7 @@
 # Usage: local/convert_audio.sh [options] <corpus-dir>
 # e.g.: local/convert_audio.sh --nj 16 corpora/voxceleb2
 set -euo pipefail
-if ! [ -e path.sh ]; then
-  echo "convert_audio.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
-  exit 1
-fi
+[ -e path.sh ] || { echo "convert_audio.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
 . ./path.sh
 
 # Options
@@ -24,15 +21,12 @@ cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md
 format=flac           # flac|wav: FLAC takes about half the disk
 out_dir=              # DIR: where the files go (default: the corpus's own folder)
 . tools/parse_options.sh
+. tools/run_parts.sh
 
 corpus=$1
 out=${out_dir:-$corpus}
 
-num_parts=$(local/convert_audio.py begin --format "$format" --num-parts "$nj" "$corpus" "$out")
-if [ "$num_parts" -eq 0 ]; then
-  echo "convert_audio.sh: $corpus has no m4a left to convert" >&2
-  exit 0
+run_parts "$out/.convert_audio/log/convert.JOB.log" local/convert_audio.py --format "$format" "$corpus" "$out"
+if [ "$num_jobs" -eq 0 ]; then
+  say "$corpus has no m4a left to convert"
 fi
-$cmd JOB=1:"$num_parts" "$out/.convert_audio/log/convert.JOB.log" \
-  local/convert_audio.py part --part JOB "$out"
-local/convert_audio.py end "$out"

@@ -1,79 +1,19 @@
 #!/usr/bin/env python3
 """Compare the free disk with all that stage 2 of a recipe will make, before it makes anything.
 
-Counts features of all sets, of copies that are not listed yet as well, and shards; what is there already is subtracted.
+Counts features of all sets, also of copies that are not listed yet, and shards; what is there already is subtracted.
 
 e.g.: steps/check_disk.py --config exp/x/system.yaml --fbank fbank --speeds "0.9 1.1" data/vox2_dev data/vox1
 """
 
 import argparse
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from steps import make_fbank, make_shards
+from sv.audio.shard_parts import ShardParts
+from sv.config import Config, load_config
+from sv.data.fbank_parts import FbankParts, fbank_bytes
 from sv.errors import log, run_step
 from sv.jobs.disk import check_free, in_words
-
-
-@dataclass(frozen=True)
-class PlannedFeatures:
-    """Features of one data dir.
-
-    Attributes:
-        data_dir: that may not be there yet.
-        ark_dir: where its archives go.
-        why: they are to be made; "" if they are complete.
-        bytes_to_come: about; 0 where nothing is known of the audio.
-    """
-
-    data_dir: Path
-    ark_dir: Path
-    why: str
-    bytes_to_come: float
-
-
-def plan_features(
-    train_sets: Sequence[Path],
-    test_set: Path,
-    *,
-    fbank: Path,
-    config: Path,
-    num_parts: int,
-    noise_data: str = "",
-    reverb_data: str = "",
-    train_feats: str = "ark",
-) -> Iterator[PlannedFeatures]:
-    """What steps/make_fbank.sh is to do for each set.
-
-    Args:
-        train_sets: the original, and copies of it named <original>_sp0.9, <original>_noise and so on.
-        test_set: without dither.
-        fbank: folder of feature archives.
-        config: YAML of the system.
-        num_parts: jobs of a set.
-        noise_data, reverb_data: folders that copies are augmented from.
-        train_feats: where training is not from arks, the test set alone gets any.
-    """
-    origin = train_sets[0]
-    for folder in (*train_sets, test_set) if train_feats == "ark" else (test_set,):
-        kind = folder.name.removeprefix(f"{origin.name}_")
-        words = ["begin", str(folder), str(fbank / folder.name), "--config", str(config)]
-        words += ["--dither", "false" if folder == test_set else "true"]
-        if not (folder / "wav.scp").is_file():
-            _, front_end, _ = make_fbank.read_task(make_fbank.parse(words))
-            speed = re.fullmatch(r"sp(\d+(?:\.\d+)?)", kind)
-            listed = folder != test_set and (origin / "wav.scp").is_file()
-            size = make_fbank.estimate_bytes(origin, front_end) if listed else 0.0
-            size /= float(speed[1]) if speed else 1.0
-            yield PlannedFeatures(folder, fbank / folder.name, "its lists are not made yet", size)
-            continue
-        if kind in make_fbank.KINDS:
-            words += ["--augment", kind, "--noise-data", noise_data, "--reverb-data", reverb_data]
-        work, front_end, _ = make_fbank.read_task(make_fbank.parse(words))
-        size = work.bytes_to_come(num_parts, make_fbank.estimate_bytes(folder, front_end))
-        yield PlannedFeatures(folder, fbank / folder.name, work.mark().stale(), size)
 
 
 def main() -> None:
@@ -89,25 +29,43 @@ def main() -> None:
     parser.add_argument("--reverb-data", default="")
     parser.add_argument("--train-feats", default="ark", help="online: no features for training; shard: shards instead")
     args = parser.parse_args()
-    copies = [f"sp{speed}" for speed in args.speeds.split()] + args.augment.split()
-    planned = plan_features(
-        [args.train_data, *(args.train_data.with_name(f"{args.train_data.name}_{copy}") for copy in copies)],
-        args.test_data,
-        fbank=args.fbank,
-        config=args.config,
-        num_parts=args.nj,
-        noise_data=args.noise_data,
-        reverb_data=args.reverb_data,
-        train_feats=args.train_feats,
-    )
-    needed = {features.ark_dir: features.bytes_to_come for features in planned}
-    if args.train_feats == "shard" and (args.train_data / "wav.scp").is_file():
-        words = ["begin", str(args.train_data), "--config", str(args.config)]
-        shards = make_shards.read_task(make_shards.parse(words))
-        needed[shards.folder] = make_shards.bytes_to_come(shards, shards.missing())
+    system, train = load_config(args.config), args.train_data
+    needed = {}
+    if args.train_feats == "ark":
+        needed[args.fbank / train.name] = features_to_come(args, system, train)
+        for speed in args.speeds.split():
+            copy = train.with_name(f"{train.name}_sp{speed}")
+            needed[args.fbank / copy.name] = features_to_come(args, system, copy, speed=float(speed))
+        for kind in args.augment.split():
+            copy = train.with_name(f"{train.name}_{kind}")
+            needed[args.fbank / copy.name] = features_to_come(args, system, copy, augment=kind)
+    needed[args.fbank / args.test_data.name] = features_to_come(args, system, args.test_data)
+    if args.train_feats == "shard" and (train / "wav.scp").is_file():
+        rate = system.dataset_args.fbank_args.sample_rate
+        shards = ShardParts(data_dir=train, shard_dir=train / "shards", sample_rate=rate)
+        needed[shards.folder] = shards.bytes_to_come()
     check_free(needed)
     if (total := sum(needed.values())) > 0:
         log.info("about %s are to come, and the disk has room for them", in_words(total))
+
+
+def features_to_come(
+    args: argparse.Namespace, system: Config, data_dir: Path, *, speed: float = 1.0, augment: str = ""
+) -> float:
+    """Return the bytes of features that are to be made for a data dir; it may be a copy that is not listed yet."""
+    if not (data_dir / "wav.scp").is_file():
+        listed = data_dir != args.test_data and (args.train_data / "wav.scp").is_file()
+        return fbank_bytes(args.train_data, system.dataset_args.fbank_args) / speed if listed else 0.0
+    return FbankParts(
+        data_dir=data_dir,
+        ark_dir=args.fbank / data_dir.name,
+        system=system,
+        dither=data_dir != args.test_data,
+        augment=augment,
+        noise_data=args.noise_data,
+        reverb_data=args.reverb_data,
+        num_jobs=args.nj,
+    ).bytes_to_come()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kaldi's energy VAD: which frames of a data dir's utterances hold speech, as float vectors of 0 and 1; in nj jobs.
+# Compute Kaldi's energy VAD in nj jobs: which frames of a data dir's utterances hold speech, as float vectors of 0 and 1.
 #
 # Reads   <data-dir>/wav.scp, segments if there are, fbank.yaml if there is (frame length and shift)
 # Leaves  <data-dir>/vad.scp, <ark-dir>/vad.JOB.{ark,scp}, log/compute_vad_decision.JOB.log
@@ -14,10 +14,7 @@
 # e.g.: steps/compute_vad_decision.sh --nj 8 --vad-energy-threshold 5.5 data/train fbank/train
 #       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
 set -euo pipefail
-if ! [ -e path.sh ]; then
-  echo "compute_vad_decision.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
-  exit 1
-fi
+[ -e path.sh ] || { echo "compute_vad_decision.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
 . ./path.sh
 
 # Options (the defaults are those of Kaldi's compute-vad; its VoxCeleb recipe has 5.5, 0.5, 2 and 0.12)
@@ -25,13 +22,14 @@ nj=4                            # parallel jobs
 cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 vad_energy_threshold=5.0        # a frame is loud if its log energy is above this,
 vad_energy_mean_scale=0.5       #   plus this times the utterance's mean log energy
-vad_frames_context=0            # so many frames to either side vote on a frame
+vad_frames_context=0            # number of frames to either side that vote on a frame
 vad_proportion_threshold=0.6    # it is speech if at least this share of the votes is loud
-vad_config=                     # FILE: Kaldi's conf/vad.conf; the four options above go before its lines
+vad_config=                     # FILE: Kaldi's conf/vad.conf; the four options above override its lines
 config=                         # FILE: YAML of a system, for frame length and shift where there is no fbank.yaml
 allow_pipes=false               # true|false: run the commands in wav.scp (speed copies need none)
 . tools/parse_options.sh
 . tools/guard.sh
+. tools/run_parts.sh
 
 data=$1
 ark_dir=${2:-$data/fbank}
@@ -58,12 +56,8 @@ done
 if [ -n "$config" ]; then
   args+=(--config "$config")
 fi
-num_parts=$(steps/compute_vad_decision.py begin "${args[@]}" --num-parts "$nj")
-if [ "$num_parts" -eq 0 ]; then
-  echo "compute_vad_decision.sh: $data/vad.scp is there already" >&2
-  exit 0
+before_jobs=(tools/validate_data_dir.sh --no-text --no-feats "$data")
+run_parts "$log_dir/compute_vad_decision.JOB.log" steps/compute_vad_decision.py "${args[@]}"
+if [ "$num_jobs" -eq 0 ]; then
+  say "$data/vad.scp is there already"
 fi
-tools/validate_data_dir.sh --no-text --no-feats "$data"
-$cmd JOB=1:"$num_parts" "$log_dir/compute_vad_decision.JOB.log" \
-  steps/compute_vad_decision.py part "${args[@]}" --part JOB --num-parts "$num_parts"
-steps/compute_vad_decision.py join "${args[@]}" --num-parts "$num_parts"

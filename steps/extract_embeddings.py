@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """One part of the work of steps/extract_embeddings.sh, which calls this before, for and after its jobs.
 
-begin  checks model, features and --gpus, prints how many parts to run, 0 if the embeddings are there already, and how
-       many GPUs they share
+begin  checks model, features and --gpus, and prints how many jobs to run, 0 if the embeddings are there already; where
+       they share GPUs, also how many may run at a time, as an option of run.pl
 part   writes the embeddings of part N of M to <out-dir>/parts
 join   makes <out-dir>/xvector.{ark,scp} of all parts
 """
@@ -10,11 +10,14 @@ join   makes <out-dir>/xvector.{ark,scp} of all parts
 import argparse
 from pathlib import Path
 
-from sv.embeddings.parts import Extraction, clear, join
-from sv.errors import UserError, log, run_step
+from sv.embeddings.parts import Extraction
+from sv.errors import run_step
+from sv.jobs.gpus import parse_gpus
+
+JOBS_A_GPU = 4  # each of them holds the model
 
 
-def parse() -> argparse.Namespace:
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["begin", "part", "join"])
     parser.add_argument("exp_dir", type=Path, help="folder with config.yaml and models/")
@@ -28,52 +31,31 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max-frames", type=int, default=0, help="cut longer utterances; 0: never")
     parser.add_argument("--batch-frames", type=int, default=0, help="on a GPU: utterances of equal length together")
     parser.add_argument(
-        "--feats", choices=["ark", "online", "shard"], default="ark", help="read them, or work them out from waveforms"
+        "--feats", choices=["ark", "online", "shard"], default="ark", help="read them, or compute them from waveforms"
     )
-    parser.add_argument("--skip-bad", choices=["true", "false"], default="false", help="leave out what can not be read")
-    return parser.parse_args()
-
-
-def begin(work: Extraction, num_parts: int, gpus: str) -> tuple[int, int]:
-    """Number of parts to run, 0 if the embeddings are there already; number of GPUs that they share."""
-    why = work.stale(verify=True)
-    if not why:
-        if work.bad_list.is_file():
-            log.info("%s: could not be read, and are left out; if mended, remove the list and run again", work.bad_list)
-        return 0, 0
-    from sv.embeddings.extraction import check_inputs  # imports torch, which takes seconds
-    from sv.jobs.gpus import parse_gpus
-
-    log.info("%s: %s", work.out_dir, why)
-    check_inputs(work)
-    num_gpus = len(parse_gpus(gpus))
-    clear(work)
-    return min(num_parts, len(work.utts)), num_gpus
-
-
-def run_part(work: Extraction, args: argparse.Namespace) -> None:
-    import torch
-
-    from sv.embeddings.extraction import extract_part
-    from sv.jobs.gpus import choose_device
-
-    torch.set_num_threads(args.num_threads)
-    device = choose_device(args.gpus, args.part)
-    extract_part(work, args.part, args.num_parts, device=device, batch_frames=args.batch_frames)
-
-
-def main() -> None:
-    args = parse()
-    if not 1 <= args.part <= args.num_parts:
-        raise UserError(f"--part {args.part} of --num-parts {args.num_parts}; parts count from 1")
-    where = args.exp_dir, args.data_dir, args.out_dir
-    work = Extraction(*where, args.model, args.max_frames, args.feats, args.skip_bad == "true")
+    parser.add_argument("--skip-bad", choices=["true", "false"], default="false", help="leave out what cannot be read")
+    args = parser.parse_args()
+    work = Extraction(
+        args.exp_dir,
+        args.data_dir,
+        args.out_dir,
+        model=args.model,
+        max_frames=args.max_frames,
+        feats=args.feats,
+        skip_bad=args.skip_bad == "true",
+        gpus=args.gpus,
+        num_threads=args.num_threads,
+        batch_frames=args.batch_frames,
+        num_jobs=args.num_parts,
+    )
     if args.action == "begin":
-        print(*begin(work, args.num_parts, args.gpus))
+        num_jobs = work.begin()
+        num_gpus = len(parse_gpus(args.gpus)) if num_jobs else 0
+        print(num_jobs, *(["--max-jobs-run", JOBS_A_GPU * num_gpus] if num_gpus else []))
     elif args.action == "part":
-        run_part(work, args)
+        work.run(args.part)
     else:
-        log.info("%d embeddings in %s", join(work, args.num_parts), work.scp)
+        work.finish()
 
 
 if __name__ == "__main__":

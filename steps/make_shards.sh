@@ -1,35 +1,33 @@
 #!/usr/bin/env bash
-# Pack a data dir's audio into tar shards, in nj jobs, for file systems that hate small files; --train-feats shard trains
-# from them. WebDataset's convention: KEY.spk, KEY.json, KEY.flac or KEY.wav, keys without .wav.
+# Pack a data dir's audio into tar shards, in nj jobs, for file systems that are slow with small files; --train-feats shard
+# trains from them. WebDataset's convention: KEY.spk, KEY.json, KEY.flac or KEY.wav, keys without .wav.
 #
 # Reads   <data-dir>/{wav.scp,utt2spk}, segments if there are, and all audio, which is decoded to its end
 # Leaves  <shard-dir>/shards_NNNNNNNNN.tar, an index .tar.idx beside each (offset, length, CRC-32 of each utterance),
 #         <data-dir>/shard.list, <shard-dir>/log/make_shards.JOB.log
 #
 # Utterances are shuffled by the hash of their ids: any nj gives the same shards. Killed and started again, whole shards
-# are kept. After a change of wav.scp, segments or utt2spk only the shards that it concerns are made again.
+# are kept. After a change of wav.scp, segments or utt2spk only the shards with changed utterances are made again.
 #
 # Usage: steps/make_shards.sh [options] <data-dir> [<shard-dir>]
 # e.g.: steps/make_shards.sh --nj 16 data/vox2_dev /disk2/vox2_shards
 #       (<shard-dir> serves one data dir alone; default: <data-dir>/shards)
 set -euo pipefail
-if ! [ -e path.sh ]; then
-  echo "make_shards.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
-  exit 1
-fi
+[ -e path.sh ] || { echo "make_shards.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
 . ./path.sh
 
 # Options
 nj=4                  # parallel jobs
 cmd="run.pl"          # how jobs run; run.pl: on this machine
 sample_rate=16000     # Hz, of all files
-config=               # FILE: YAML of a system, whose sample rate it is then
+config=               # FILE: YAML of a system, whose sample rate is used instead
 utts_per_shard=1000   # utterances a shard
 format=same           # same|flac|wav: same takes WAV and FLAC files as they are, and makes FLAC of segments and others
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
-verify=false          # true|false: look at shards that are there already by content, not by size alone
+verify=false          # true|false: compare shards that are there already with their checksums, not by size alone
 . tools/parse_options.sh
 . tools/guard.sh
+. tools/run_parts.sh
 
 data=$1
 shard_dir=${2:-$data/shards}
@@ -41,12 +39,8 @@ args=("$data" "$shard_dir" --sample-rate "$sample_rate" --utts-per-shard "$utts_
 if [ -n "$config" ]; then
   args+=(--config "$config")
 fi
-num_parts=$(steps/make_shards.py begin "${args[@]}" --num-parts "$nj")
-if [ "$num_parts" -eq 0 ]; then
-  echo "make_shards.sh: $data/shard.list is there already" >&2
-  exit 0
+before_jobs=(tools/validate_data_dir.sh --no-text --no-feats "$data")
+run_parts "$shard_dir/log/make_shards.JOB.log" steps/make_shards.py "${args[@]}"
+if [ "$num_jobs" -eq 0 ]; then
+  say "$data/shard.list is there already"
 fi
-tools/validate_data_dir.sh --no-text --no-feats "$data"
-$cmd JOB=1:"$num_parts" "$shard_dir/log/make_shards.JOB.log" \
-  steps/make_shards.py part "${args[@]}" --part JOB --num-parts "$num_parts"
-steps/make_shards.py join "${args[@]}"

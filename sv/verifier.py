@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from sv.audio.features import Fbank, energy_vad, log_energy
 from sv.audio.files import Waveform, read_file
-from sv.embeddings.encoder import MAX_FRAMES, SpeakerEncoder, load_encoder
+from sv.embeddings.encoder import SpeakerEncoder, load_encoder
+from sv.embeddings.parts import MAX_FRAMES
 from sv.errors import UserError
 from sv.io import Vectors
 from sv.jobs.gpus import choose_device

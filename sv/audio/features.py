@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sv.audio.mel import count_frames, frame_samples, mel_banks
 from sv.config import FbankConfig
-from sv.errors import UserError
 
 INT16_SCALE = 32768.0  # Kaldi's features are of samples in -32768 .. 32767
 EPSILON = torch.finfo(torch.float32).eps
@@ -39,12 +39,13 @@ class Fbank(nn.Module):
         self.frame_length, self.frame_shift = frame_samples(config)
         self.fft_length = 1 << (self.frame_length - 1).bit_length()
         self.register_buffer("window", make_window(config.window, self.frame_length).float(), persistent=False)
-        weights = nn.functional.pad(mel_banks(config).T, (0, 0, 0, 1)).float().contiguous()
+        banks = torch.from_numpy(mel_banks(config))
+        weights = nn.functional.pad(banks.T, (0, 0, 0, 1)).float().contiguous()
         self.register_buffer("mel_weights", weights, persistent=False)
 
     def num_frames(self, samples: int) -> int:
-        """Frames of a waveform of so many samples; 0 if it is shorter than one frame."""
-        return max(0, 1 + (samples - self.frame_length) // self.frame_shift)
+        """Return the number of frames of a waveform; 0 if it is shorter than one frame."""
+        return count_frames(samples, self.config)
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, dither: Tensor | None = None) -> Tensor:
@@ -104,49 +105,11 @@ def _block_shape(device_type: str, batch: int, frames: int) -> tuple[int, int]:
     return (1, min(frames, _CPU_BLOCK)) if device_type == "cpu" else (batch, min(frames, max(1, _GPU_BLOCK // batch)))
 
 
-def frame_samples(config: FbankConfig) -> tuple[int, int]:
-    """Samples of a frame and from one frame to the next."""
-    length, shift = (int(config.sample_rate * 0.001 * ms) for ms in (config.frame_length, config.frame_shift))
-    if length < 2 or shift < 1:
-        raise UserError(
-            f"fbank_args: frames of {config.frame_length} ms every {config.frame_shift} ms are {length} and {shift} "
-            f"samples at {config.sample_rate} Hz; set frame_length and frame_shift higher"
-        )
-    return length, shift
-
-
 def make_window(name: str, length: int) -> Tensor:
     """Kaldi's windows, (length,) float64: hamming and hanning in their symmetric form, povey = hanning^0.85."""
     angle = 2 * math.pi / (length - 1) * torch.arange(length, dtype=torch.float64)
     hanning = 0.5 - 0.5 * torch.cos(angle)
     return {"hamming": 0.54 - 0.46 * torch.cos(angle), "hanning": hanning, "povey": hanning.pow(0.85)}[name]
-
-
-def mel_banks(config: FbankConfig) -> Tensor:
-    """Triangles that are linear on the mel scale, (mels, fft_length / 2) float64; as Kaldi, without the Nyquist bin.
-
-    Raises:
-        UserError: frequencies out of order, or a triangle between two FFT bins, whose energy would always be 0.
-    """
-    length, _ = frame_samples(config)
-    bins = (1 << (length - 1).bit_length()) // 2
-    nyquist = config.sample_rate / 2
-    high = config.high_freq if config.high_freq > 0 else nyquist + config.high_freq
-    if not 0 <= config.low_freq < high <= nyquist:
-        raise UserError(f"fbank_args: low_freq {config.low_freq} to high_freq {high} is not within 0 to {nyquist} Hz")
-    frequency = torch.arange(bins, dtype=torch.float64) * (nyquist / bins)
-    mel = 1127.0 * torch.log1p(frequency / 700.0)  # (bins,)
-    low, top = (1127.0 * math.log1p(f / 700.0) for f in (config.low_freq, high))
-    edges = torch.linspace(low, top, config.num_mel_bins + 2, dtype=torch.float64)[:, None]
-    left, center, right = edges[:-2], edges[1:-1], edges[2:]
-    banks = torch.minimum((mel - left) / (center - left), (right - mel) / (right - center)).clamp(min=0)
-    if not banks.any(1).all():
-        empty = int((~banks.any(1)).nonzero()[0])
-        raise UserError(
-            f"fbank_args: mel bin {empty} of {config.num_mel_bins} lies between two of {bins} FFT bins at "
-            f"{config.sample_rate} Hz; set num_mel_bins lower or frame_length higher"
-        )
-    return banks
 
 
 def dither_noise(utt: str, samples: int) -> Tensor:

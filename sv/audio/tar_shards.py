@@ -28,7 +28,7 @@ _MAKE_AGAIN = "make it again (steps/make_shards.sh)"
 
 @dataclass(frozen=True)
 class Entry:
-    """Where an utterance lies in its shard.
+    """The place of an utterance in its shard.
 
     Attributes:
         utt, spk: ids.
@@ -36,7 +36,7 @@ class Entry:
         sample_rate: Hz.
         num_samples: of the utterance.
         offset, size: of the audio's bytes within the shard.
-        crc32: of those bytes, in hexadecimal; "-" where nobody has read them.
+        crc32: of those bytes, in hexadecimal; "-" if nobody has read them.
     """
 
     utt: str
@@ -62,7 +62,7 @@ class Recording:
 
 
 class FilePart(io.RawIOBase):
-    """Some bytes of an open file as a file of their own; may be used beside others of the same file.
+    """Some bytes of an open file as a file of their own; several of the same file may be in use at a time.
 
     Args:
         fd: of the file, which stays open.
@@ -93,12 +93,13 @@ class FilePart(io.RawIOBase):
 
 
 def key_of(utt: str) -> str:
-    """Key of an utterance: its id without `.wav`, and without a dot in its last part."""
+    """Return the key of an utterance: its id without `.wav`, and without a dot in its last part."""
     folder, slash, name = utt.rpartition("/")
     return f"{folder}{slash}{name.removesuffix('.wav').replace('%', '%25').replace('.', '%2E')}"
 
 
 def index_path(shard: Path) -> Path:
+    """Return the path of a shard's index."""
     return shard.with_name(f"{shard.name}.idx")
 
 
@@ -121,7 +122,7 @@ def write_shard(shard: Path, recordings: Iterable[Recording]) -> list[Entry]:
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> int:
-    """Append a member; where its content begins. Time and owner are left out: the same content, the same shard."""
+    """Append a member, without time and owner, so that shards of the same content are equal; return where it begins."""
     member = tarfile.TarInfo(name)
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
@@ -134,10 +135,10 @@ def _write_index(shard: Path, entries: Iterable[Entry]) -> None:
 
 
 def read_entries(shard: Path) -> list[Entry]:
-    """What a shard holds, by its index; one that is missing or out of date is made from the shard.
+    """Read the index of a shard; make it from the shard if it is missing or out of date.
 
     Raises:
-        UserError: the shard is missing or truncated, no tar, or not of utterances; the index is damaged.
+        UserError: the shard is missing, truncated, no tar, or without utterances; or the index is damaged.
     """
     if not shard.is_file():
         raise UserError(f"{shard} does not exist; bring it back, or {_MAKE_AGAIN}")
@@ -148,7 +149,7 @@ def read_entries(shard: Path) -> list[Entry]:
     try:
         _write_index(shard, entries)
     except OSError as error:
-        log.warning("%s can not be written (%s); the shard will be scanned each time", index, error.strerror)
+        log.warning("%s cannot be written (%s); the shard will be scanned each time", index, error.strerror)
     return entries
 
 
@@ -170,10 +171,10 @@ def _read_index(shard: Path, index: Path) -> list[Entry]:
 
 
 def scan_shard(shard: Path) -> Iterator[Entry]:
-    """The utterances of a shard, from the headers of its members and of their audio.
+    """Yield the utterances of a shard, read from the headers of its members and of their audio.
 
     Raises:
-        UserError: truncated, no tar, an utterance without speaker, audio that can not be read, no utterance at all.
+        UserError: truncated, no tar, an utterance without speaker, audio that cannot be read, or no utterance.
     """
     found = 0
     try:
@@ -192,7 +193,7 @@ def scan_shard(shard: Path) -> Iterator[Entry]:
 
 
 def _grouped(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
-    """Successive members of the same key, by ending; a key ends at the last dot."""
+    """Yield successive members of the same key, by ending; a key ends at the last dot."""
     last, members = "", dict[str, tarfile.TarInfo]()
     for member in tar:
         key, _, ending = member.name.rpartition(".")
@@ -237,7 +238,7 @@ def _text(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
 
 
 def read_shard_list(path: Path) -> list[Path]:
-    """The shards of a list, a path a line, relative ones to the working folder or else to that of the list.
+    """Read a list of shards, a path a line; a relative one starts from the working folder, or else from the list's.
 
     Raises:
         UserError: the list is missing or empty, or names a shard twice.
@@ -253,7 +254,7 @@ def read_shard_list(path: Path) -> list[Path]:
 
 
 def check_shard(shard: Path) -> Iterator[str]:
-    """Compare each utterance of a shard with its checksum, or decode what has none; a line for each damaged one."""
+    """Compare each utterance with its checksum, or decode it if it has none; yield a line for each damaged one."""
     entries = read_entries(shard)
     with open(shard, "rb") as f:
         for entry in entries:
@@ -263,7 +264,7 @@ def check_shard(shard: Path) -> Iterator[str]:
 
 
 def _fault(content: bytes, entry: Entry, name: str) -> str:
-    """What is wrong with an utterance's file, or ""."""
+    """Return what is wrong with an utterance's file, or ""."""
     if entry.crc32 != "-":
         same = f"{zlib.crc32(content):08x}" == entry.crc32
         return "" if same else f"{name}: its bytes are not those that were written"

@@ -7,18 +7,19 @@ after it was killed, apply the same.
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from sv.audio.augment import add_noise, reverberate
 from sv.audio.files import Waveform
 from sv.config import AugmentArgs
 from sv.data.noises import NOISE_TYPES, RIR_TYPE, Clips, around_peak, babble
 from sv.data.sampling import Longs, uniform
 from sv.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KINDS = ("clean", "reverb", "noise", "music", "babble")  # a draw's `kind` is a place in this
 CLEAN, REVERB, NOISE, MUSIC, BABBLE = range(len(KINDS))
@@ -168,12 +169,16 @@ class Augmenter:
         whole = self.rirs.whole(int(draws.file[sample, 0]), float(draws.channel[sample, 0]))
         return around_peak(whole, samples)
 
-    def augment(self, utt: str, waveform: Tensor, kind: str) -> tuple[Tensor, str]:
+    def augment(self, utt: str, waveform: "Tensor", kind: str) -> tuple["Tensor", str]:
         """A whole utterance with one kind of augmentation, drawn by its id alone, and that in words.
 
         Args:
             waveform: (1, samples).
         """
+        import torch  # takes seconds to load, and a plan needs only the files
+
+        from sv.audio.augment import add_noise, reverberate
+
         samples = waveform.shape[1]
         item = int.from_bytes(hashlib.sha256(utt.encode()).digest()[:8], "little", signed=True)
         draws = self.draw(np.array([item]), 0, KINDS.index(kind))

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchaudio.functional import resample
 
 from sv.audio.files import AudioInfo, Waveform, read_channel
 from sv.errors import UserError, log
@@ -142,6 +140,9 @@ class Clips:
     def _at_our_rate(self, samples: Waveform, rate: int) -> Waveform:
         if rate == self.sample_rate:
             return samples
+        import torch  # takes seconds to load, and who only looks at the files needs it not
+        from torchaudio.functional import resample
+
         resampled: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, self.sample_rate).numpy()
         return resampled
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sv.audio.features import Fbank, subtract_mean
+from sv.audio.mel import frame_samples
 from sv.config import FbankConfig
 from sv.data.feats import Names, UttIndex
 from sv.data.tar_source import ShardSource
@@ -31,8 +30,8 @@ def index_waves(source: WaveSource, data_dir: str | Path, fbank_args: FbankConfi
     Raises:
         UserError: an utterance shorter than a frame.
     """
-    fbank = Fbank(fbank_args)
-    frames = np.array([fbank.num_frames(samples) for samples in source.num_samples.tolist()], np.int32)
+    length, shift = frame_samples(fbank_args)
+    frames = np.maximum(0, 1 + (source.num_samples - length) // shift).astype(np.int32)
     if not frames.all():
         short = int((frames == 0).argmax())
         raise UserError(
@@ -57,6 +56,8 @@ class WaveReader:
     """
 
     def __init__(self, source: WaveSource, fbank_args: FbankConfig) -> None:
+        from sv.audio.features import Fbank  # imports torch, which takes seconds
+
         self.source, self.fbank = source, Fbank(fbank_args)
 
     def whole(self, utt: int, *, center: bool) -> NDArray[np.float32]:
@@ -69,6 +70,10 @@ class WaveReader:
         Raises:
             UserError: as `WaveSource.read`.
         """
+        import torch
+
+        from sv.audio.features import subtract_mean
+
         waveform = torch.from_numpy(self.source.read(utt, 0, int(self.source.num_samples[utt])))
         features = self.fbank(waveform[None])[0]
         return (subtract_mean(features) if center else features).numpy()

@@ -15,13 +15,11 @@ from torch import Tensor
 
 from sv.audio.features import subtract_mean
 from sv.config import Config
-from sv.embeddings.experiment import find_model, read_config
+from sv.embeddings.experiment import check_sha256, find_model, read_config
 from sv.errors import UserError
 from sv.models import build_model
 from sv.models.encoder import Encoder
 from sv.models.loading import load_backbone
-
-MAX_FRAMES = 20_000  # that are embedded at once, unless steps/extract_embeddings.sh is told otherwise: 200 s
 
 
 @dataclass(frozen=True)
@@ -99,9 +97,7 @@ def load_state(path: Path) -> tuple[dict[str, Any], str]:
     """
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    sidecar = path.with_name(path.name + ".sha256")
-    if sidecar.is_file() and sidecar.read_text().split()[:1] != [digest]:
-        raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average or train again")
+    check_sha256(path, digest)
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything for a file that it did not write

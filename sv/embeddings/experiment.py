@@ -54,6 +54,17 @@ def find_model(exp_dir: str | Path, model_file: str | Path | None = None) -> Pat
     return path
 
 
+def check_sha256(path: Path, digest: str) -> None:
+    """Compare a model file's checksum with that in `PATH.sha256`, if there is such a file.
+
+    Raises:
+        UserError: another checksum.
+    """
+    sidecar = path.with_name(path.name + ".sha256")
+    if sidecar.is_file() and sidecar.read_text().split()[:1] != [digest]:
+        raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average or train again")
+
+
 def check_front_end(exp_dir: str | Path, fbank: FbankConfig, data_dir: str | Path) -> None:
     """Compare the settings of a data dir's features with those the model was trained with; dither may differ.
 

@@ -1,22 +1,24 @@
-"""Embeddings of the utterances of a data dir, whole utterances read from arks or worked out from waveforms."""
+"""Embeddings of the utterances of a data dir; whole utterances, read from arks or computed from waveforms."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.data import FeatsIndex, UttIndex, WaveReader, index_waves, open_waves, read_index
+from sv.data import FeatsIndex, UttIndex, WaveReader
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
-from sv.embeddings.experiment import check_front_end
 from sv.embeddings.parts import Extraction
 from sv.errors import UserError, log
 from sv.io import ArkWriter, read_matrix
 from sv.jobs.bad_utts import BadUtts
+from sv.jobs.gpus import choose_device
+from sv.jobs.parts import Outputs
 
 Floats = NDArray[np.float32]
 Read = Callable[[int], Floats]  # features (frames, mels) of a row of the index
@@ -26,95 +28,82 @@ _REPORT_SECONDS = 30.0
 _FRAME_SECONDS = 0.01  # for the report only
 
 
-def check_inputs(work: Extraction) -> None:
-    """All that can go wrong in every part alike, before any begins.
+@dataclass(frozen=True)
+class Source:
+    """The utterances of a data dir: their index, and what reads the features of a row."""
+
+    index: UttIndex
+    read: Read
+
+
+def open_source(work: Extraction) -> Source:
+    """Open the utterances of an extraction.
 
     Raises:
-        UserError: a missing or damaged model, one of another encoder; features that are missing, truncated or of
-            another front-end.
+        UserError: see `Extraction.open`.
     """
-    if work.feats == "ark":
-        check_front_end(work.exp_dir, work.config.dataset_args.fbank_args, work.data_dir)
-    open_utterances(work)
-    load_encoder(work.exp_dir, work.model_file)
+    index, waves = work.open()
+    if waves is None:
+        assert isinstance(index, FeatsIndex), "features are read by their places in arks"
+        return Source(index, partial(_read_utterance, index))
+    reader = WaveReader(waves, work.config.dataset_args.fbank_args)
+    return Source(index, partial(reader.whole, center=False))
 
 
-def open_utterances(work: Extraction) -> tuple[UttIndex, Read]:
-    """The utterances of an extraction, and what reads them.
+def extract_part(work: Extraction, part: int) -> Outputs:
+    """Write the embeddings of a part; returns its files.
 
     Raises:
-        UserError: see `read_index`, `WavSource` and `ShardSource`.
+        UserError: a damaged model or one of another encoder; see `embed_rows`.
     """
-    if work.feats == "ark":
-        feats_index = read_index(work.data_dir)
-        return feats_index, partial(_read_utterance, feats_index)
-    fbank_args = work.config.dataset_args.fbank_args
-    source = open_waves(work.data_dir, work.feats, fbank_args.sample_rate)
-    return index_waves(source, work.data_dir, fbank_args), partial(WaveReader(source, fbank_args).whole, center=False)
-
-
-def extract_part(work: Extraction, part: int, num_parts: int, *, device: str = "cpu", batch_frames: int = 0) -> None:
-    """Write the embeddings of part 1, 2, ..., unless they are whole already.
-
-    Args:
-        work: of which it is a part.
-        part, num_parts: which, and of how many.
-        device: "cpu", "cuda:0".
-        batch_frames: see `embed_rows`; for GPUs.
-    """
-    mark, (ark, scp) = work.part_mark(part, num_parts), work.part_files(part, num_parts)
-    if not work.part_stale(part, num_parts):
-        log.info("%s is there already", scp)
-        return
-    encoder = load_encoder(work.exp_dir, work.model_file, device)
-    (index, read), rows = open_utterances(work), work.part_rows(part, num_parts)
-    log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, work.data_dir, device)
-    batch_frames = 0 if encoder.device.type == "cpu" else batch_frames
-    bad, bad_list = work.bad_utts(), work.part_bad_list(part, num_parts)
+    torch.set_num_threads(work.num_threads)
+    encoder = load_encoder(work.exp_dir, work.model_file, choose_device(work.gpus, part))
+    source, rows = open_source(work), work.rows(part)
+    log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, work.data_dir, encoder.device)
+    batch_frames = 0 if encoder.device.type == "cpu" else work.batch_frames
+    ark, scp, bad_list = (work.part_file(part, kind) for kind in ("ark", "scp", "bad_utts"))
     bad_list.unlink(missing_ok=True)
+    bad = work.bad_utts()
     skipped = bad if work.skip_bad else None
-    embeddings = embed_rows(
-        encoder, index, read, rows, bad=skipped, max_frames=work.max_frames, batch_frames=batch_frames
-    )
+    embeddings = embed_rows(encoder, source, rows, bad=skipped, max_frames=work.max_frames, batch_frames=batch_frames)
     with ArkWriter(ark, scp) as writer:
         for row, embedding in zip(rows, embeddings, strict=True):
-            if (utt := index.utts[row]) not in bad.why:
+            if (utt := source.index.utts[row]) not in bad.why:
                 writer.write(utt, embedding)
     bad.write(bad_list)
-    mark.write([ark, scp, *([bad_list] if bad.why else [])], {ark: writer.sha256})
+    return {ark: writer.sha256, scp: "", **({bad_list: ""} if bad.why else {})}
 
 
 def embed_rows(
     encoder: SpeakerEncoder,
-    index: UttIndex,
-    read: Read,
+    source: Source,
     rows: range,
     *,
     bad: BadUtts | None = None,
     max_frames: int = 0,
     batch_frames: int = 0,
 ) -> Floats:
-    """Embeddings of some utterances of a data dir; (rows, dim), in the order of the rows.
+    """Return the embeddings of some utterances of a data dir; (rows, dim), in the order of the rows.
 
     Args:
         encoder: the model.
-        index: of the data dir.
-        read: gives the features of a row.
-        rows: which of its utterances.
-        bad: where those are noted that can not be read, whose rows are NaN; None: the first one is an error.
+        source: the data dir's utterances.
+        rows: which of them.
+        bad: notes those that cannot be read, whose rows are NaN; None: the first one is an error.
         max_frames: see `SpeakerEncoder.embed`.
-        batch_frames: utterances of equal length go through the network together, up to so many frames; 0: one by
-            one. Their embeddings are the same up to rounding.
+        batch_frames: utterances of equal length go through the network together, up to this number of frames; 0: one
+            by one. Their embeddings are the same up to rounding.
 
     Raises:
         UserError: features that cannot be read, are too short or have another dimension; the utterance is named. See
             `BadUtts.add`.
     """
+    index = source.index
     embeddings = np.full((len(rows), encoder.model.embedding_dim), np.nan, dtype=np.float32)
     started = reported = time.monotonic()
     done = 0
-    for batch, reading in _read_ahead(read, make_batches(index.num_frames, rows, batch_frames)):
-        batch, feats = _readable(read, index, batch, reading, bad)
+    for batch, reading in _read_ahead(source.read, make_batches(index.num_frames, rows, batch_frames)):
+        batch, feats = _readable(source, batch, reading, bad)
         done += len(batch)
         if not len(batch):
             continue
@@ -131,7 +120,7 @@ def embed_rows(
 
 
 def make_batches(num_frames: NDArray[np.int32], rows: range, batch_frames: int) -> list[NDArray[np.int64]]:
-    """Rows of equal length together, up to `batch_frames` frames a batch; each row once."""
+    """Return batches of rows of equal length, up to `batch_frames` frames each; each row once."""
     order = np.arange(rows.start, rows.stop)
     if not batch_frames:
         return list(order[:, None])
@@ -146,7 +135,7 @@ def make_batches(num_frames: NDArray[np.int32], rows: range, batch_frames: int) 
 
 
 def _read_ahead(read: Read, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Future[Floats]]]:
-    """Rows of each batch, and the features (rows, frames, mels) to come; the next ones are read while one is used."""
+    """Yield rows of each batch, and its features (rows, frames, mels) to come; others are read while one is used."""
     waiting: deque[tuple[NDArray[np.int64], Future[Floats]]] = deque()
     with ThreadPoolExecutor(max_workers=1) as reader:
         try:
@@ -162,9 +151,9 @@ def _read_ahead(read: Read, batches: Sequence[NDArray[np.int64]]) -> Iterator[tu
 
 
 def _readable(
-    read: Read, index: UttIndex, batch: NDArray[np.int64], reading: Future[Floats], bad: BadUtts | None
+    source: Source, batch: NDArray[np.int64], reading: Future[Floats], bad: BadUtts | None
 ) -> tuple[NDArray[np.int64], Floats]:
-    """The batch without those of its rows that can not be read, which are noted; all of them where none are to be."""
+    """Return the batch without those of its rows that cannot be read, which `bad` notes."""
     try:
         return batch, reading.result()
     except UserError:
@@ -173,10 +162,10 @@ def _readable(
     rows, feats = [], []
     for row in batch.tolist():
         try:
-            feats.append(read(row))
+            feats.append(source.read(row))
             rows.append(row)
         except UserError as error:
-            bad.add({index.utts[row]: str(error)})
+            bad.add({source.index.utts[row]: str(error)})
     return np.array(rows, dtype=np.int64), np.stack(feats) if feats else np.empty((0, 0, 0), dtype=np.float32)
 
 
@@ -185,7 +174,7 @@ def _read_batch(read: Read, batch: NDArray[np.int64]) -> Floats:
 
 
 def _read_utterance(index: FeatsIndex, row: int) -> Floats:
-    """Features of an utterance, (frames, mels); as many frames as utt2num_frames says."""
+    """Return the features of an utterance, (frames, mels); as many frames as utt2num_frames says."""
     utt = index.utts[row]
     try:
         feats = read_matrix(f"{index.arks[index.ark[row]]}:{index.offset[row]}")

@@ -1,11 +1,11 @@
-"""Extraction in parts: what is to be done, what is done, and one ark and scp out of the parts.
+"""Extraction in parts by several jobs, and one ark and scp out of the parts.
 
     out_dir/parts/xvector.2-of-8.{ark,scp}, .done.2-of-8     while it runs: successive utterances of the data dir each
     out_dir/xvector.{ark,scp}, .done                         when all parts are whole, in the order of the data dir
     out_dir/bad_utts, parts/bad_utts.2-of-8                  utterances left out, and why; only if there are any
 
 The marks hold what the embeddings depend on: the weights, the encoder's and front-end's settings, the features, but not
-the number of parts. Parts of another split have other names, and those of other weights or features other marks.
+the number of parts, which the names of parts have.
 """
 
 import hashlib
@@ -18,18 +18,22 @@ from typing import Any, Literal
 
 from sv.audio.tar_shards import read_entries, read_shard_list
 from sv.config import Config
-from sv.embeddings.experiment import find_model, read_config
-from sv.errors import UserError
-from sv.io import ArkWriter, DataDir, read_vectors, sha256_of
+from sv.data import UttIndex, WaveSource, index_waves, open_waves, read_index
+from sv.embeddings.experiment import check_front_end, check_sha256, find_model, read_config
+from sv.errors import UserError, log
+from sv.io import ArkWriter, DataDir, part_rows, read_vectors, sha256_of
 from sv.io.ark import split_location
 from sv.jobs import DoneMark
 from sv.jobs.bad_utts import BadUtts, read_bad_utts
+from sv.jobs.gpus import parse_gpus
+from sv.jobs.parts import Outputs, Parts
 
+MAX_FRAMES = 20_000  # that are embedded at once, unless steps/extract_embeddings.sh is told otherwise: 200 s
 _PROBE_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
-class Extraction:
+class Extraction(Parts):
     """Embeddings of one data dir by one model.
 
     Attributes:
@@ -38,9 +42,12 @@ class Extraction:
         out_dir: where xvector.ark and xvector.scp go.
         model: state dict; None: models/avg_model.pt of the experiment.
         max_frames: see `SpeakerEncoder.embed`.
-        feats: "ark": read; "online", "shard": worked out from waveforms, as the model was trained with.
-        skip_bad: leave out utterances that can not be read, up to the `max_bad_share` of the training; else the first
+        feats: "ark": read; "online", "shard": computed from waveforms, as the model was trained with.
+        skip_bad: leave out utterances that cannot be read, up to the `max_bad_share` of the training; else the first
             one is an error.
+        gpus: "none", "auto", or "0,1": part N takes the N-th of them, and round again.
+        num_threads: of a part, on the CPU.
+        batch_frames: on a GPU, see `embed_rows`.
     """
 
     exp_dir: Path
@@ -50,34 +57,50 @@ class Extraction:
     max_frames: int = 0
     feats: Literal["ark", "online", "shard"] = "ark"
     skip_bad: bool = False
+    gpus: str = "none"
+    num_threads: int = 1
+    batch_frames: int = 0
+
+    @property
+    def folder(self) -> Path:
+        return self.out_dir / "parts"
+
+    @property
+    def file_names(self) -> str:
+        return ".*"
+
+    @property
+    def num_parts(self) -> int:
+        return min(self.num_jobs, len(self.utts))
 
     @property
     def scp(self) -> Path:
+        """The scp of all embeddings."""
         return self.out_dir / "xvector.scp"
 
     @property
     def ark(self) -> Path:
+        """The archive of all embeddings."""
         return self.out_dir / "xvector.ark"
 
     @property
     def bad_list(self) -> Path:
+        """The list of utterances that were left out."""
         return self.out_dir / "bad_utts"
-
-    @property
-    def parts_dir(self) -> Path:
-        return self.out_dir / "parts"
 
     @cached_property
     def config(self) -> Config:
+        """The configuration of the experiment."""
         return read_config(self.exp_dir)
 
     @cached_property
     def model_file(self) -> Path:
+        """The file of the model; raises UserError if there is none."""
         return find_model(self.exp_dir, self.model)
 
     @cached_property
     def utts(self) -> list[str]:
-        """In the order of feats.scp, or of `sv.data.WaveSource`."""
+        """All utterances, in the order of feats.scp, or of `sv.data.WaveSource`."""
         if self.feats == "ark":
             return list(DataDir(self.data_dir).feats_scp)
         if self.feats == "online":
@@ -91,9 +114,8 @@ class Extraction:
     def options(self) -> dict[str, Any]:
         """All that decides the embeddings."""
         config = self.config
-        model_sha256 = sha256_of(self.model_file)
         return {
-            "model_sha256": model_sha256,
+            "model_sha256": sha256_of(self.model_file),
             "model": config.model,
             "model_args": config.model_args,
             "cmvn": config.dataset_args.cmvn,
@@ -121,93 +143,110 @@ class Extraction:
         return {"audio": _digest(audio), "fbank_args": fbank_args}
 
     def mark(self) -> DoneMark:
-        return DoneMark(self.out_dir / ".done", self.options)
+        """Return the mark of all embeddings."""
+        return self._mark(self.out_dir / ".done", self.bad_list)
 
-    def part_mark(self, part: int, num_parts: int) -> DoneMark:
-        return DoneMark(self.parts_dir / f".done.{part}-of-{num_parts}", self.options)
+    def part_mark(self, part: int) -> DoneMark:
+        return self._mark(self.folder / f".done.{part}-of-{self.num_parts}", self.part_file(part, "bad_utts"))
+
+    def _mark(self, path: Path, bad_list: Path) -> DoneMark:
+        """Return a mark; that of a strict call fits no work with a list of utterances that were left out."""
+        return DoneMark(path, self.options, () if self.skip_bad else (bad_list,))
+
+    def part_file(self, part: int, kind: str) -> Path:
+        """Return a part's file: kind "ark", "scp" or "bad_utts"."""
+        number = f"{part}-of-{self.num_parts}"
+        return self.folder / (f"bad_utts.{number}" if kind == "bad_utts" else f"xvector.{number}.{kind}")
+
+    def rows(self, part: int) -> range:
+        """Return which utterances are a part's."""
+        return part_rows(len(self.utts), part, self.num_parts)
 
     def stale(self, *, verify: bool = False) -> str:
-        """Why the embeddings have to be extracted; "" if they are there; see `DoneMark.stale`."""
-        return self._stale(self.mark(), self.bad_list, verify)
-
-    def part_stale(self, part: int, num_parts: int) -> str:
-        """The same of a part, with its checksums."""
-        return self._stale(self.part_mark(part, num_parts), self.part_bad_list(part, num_parts), verify=True)
-
-    def _stale(self, mark: DoneMark, bad_list: Path, verify: bool) -> str:
-        if bad_list.is_file() and not self.skip_bad:
-            return f"{bad_list} lists utterances that were left out"
-        return mark.stale(verify=verify)
-
-    def part_files(self, part: int, num_parts: int) -> tuple[Path, Path]:
-        """Ark and scp of a part."""
-        stem = f"xvector.{part}-of-{num_parts}"
-        return self.parts_dir / f"{stem}.ark", self.parts_dir / f"{stem}.scp"
-
-    def part_bad_list(self, part: int, num_parts: int) -> Path:
-        return self.parts_dir / f"bad_utts.{part}-of-{num_parts}"
+        return self.mark().stale(verify=verify)
 
     def bad_utts(self) -> BadUtts:
-        """None so far; as many as are allowed may be."""
-        max_share = self.config.max_bad_share if self.skip_bad else 0.0
-        return BadUtts(len(self.utts), max_share, "left out")
+        """Return an empty list of bad utterances, which knows how many are allowed."""
+        return BadUtts(len(self.utts), self.config.max_bad_share if self.skip_bad else 0.0, "left out")
 
-    def part_rows(self, part: int, num_parts: int) -> range:
-        """Which utterances belong to part 1, 2, ... of so many: as many in each, but for one."""
-        total = len(self.utts)
-        return range((part - 1) * total // num_parts, part * total // num_parts)
+    def begin(self, *, verify: bool = True) -> int:
+        """Prepare the work as `Parts.begin`; earlier embeddings and parts are compared with their checksums."""
+        num_jobs = super().begin(verify=verify)
+        if not num_jobs and self.bad_list.is_file():
+            log.info("%s: could not be read, and are left out; if mended, remove the list and run again", self.bad_list)
+        return num_jobs
 
+    def open(self) -> tuple[UttIndex, WaveSource | None]:
+        """Open the utterances: their index, and their waveforms unless features are read.
 
-def clear(work: Extraction) -> None:
-    """Remove earlier embeddings and what was computed from them: half old, half new is the worst of all."""
-    made = ("xvector.scp", "xvector.ark", "bad_utts", "mean_vec.npy", "spk_xvector.scp", "spk_xvector.ark")
-    for name in (".done", *made):
-        (work.out_dir / name).unlink(missing_ok=True)
+        Raises:
+            UserError: see `read_index`, `WavSource` and `ShardSource`.
+        """
+        if self.feats == "ark":
+            return read_index(self.data_dir), None
+        fbank_args = self.config.dataset_args.fbank_args
+        source = open_waves(self.data_dir, self.feats, fbank_args.sample_rate)
+        return index_waves(source, self.data_dir, fbank_args), source
 
+    def check(self) -> None:
+        """Raise UserError if the model is damaged, or features are missing, truncated or of another front-end."""
+        if self.feats == "ark":
+            check_front_end(self.exp_dir, self.config.dataset_args.fbank_args, self.data_dir)
+        self.open()
+        check_sha256(self.model_file, self.options["model_sha256"])
+        parse_gpus(self.gpus)
 
-def join(work: Extraction, num_parts: int) -> int:
-    """Write xvector.ark and xvector.scp from the parts, and remove those; returns the number of utterances.
+    def withdraw(self) -> None:
+        """Remove earlier embeddings and what was computed from them, so that old and new files never mix."""
+        made = ("xvector.scp", "xvector.ark", "bad_utts", "mean_vec.npy", "spk_xvector.scp", "spk_xvector.ark")
+        for name in (".done", *made):
+            (self.out_dir / name).unlink(missing_ok=True)
 
-    Raises:
-        UserError: a part is missing, is of other weights or features, or lacks utterances; too many were left out.
-    """
-    utts, bad = work.utts, work.bad_utts()
-    with ArkWriter(work.ark, work.scp) as writer:
-        for part in range(1, num_parts + 1):
-            if why := work.part_stale(part, num_parts):
-                raise UserError(f"part {part} of {num_parts} of {work.out_dir}: {why}; run stage 4 again")
-            _, scp = work.part_files(part, num_parts)
-            rows, bad_list = work.part_rows(part, num_parts), work.part_bad_list(part, num_parts)
-            left_out = read_bad_utts(bad_list)
-            try:
-                bad.add(left_out)
-            except UserError:
-                _forget_parts_with_bad(work, num_parts)
-                raise
-            if len(left_out) == len(rows):
-                continue
-            vectors = read_vectors(scp)
-            if vectors.ids != [utt for utt in utts[rows.start : rows.stop] if utt not in left_out]:
-                raise UserError(
-                    f"{scp}: {len(vectors.ids)} embeddings, not those of its {len(rows)} utterances; remove it"
-                )
-            for utt, vector in zip(vectors.ids, vectors.matrix, strict=True):
-                writer.write(utt, vector)
-    bad.write(work.bad_list)
-    work.mark().write([work.ark, work.scp, *([work.bad_list] if bad.why else [])], {work.ark: writer.sha256})
-    shutil.rmtree(work.parts_dir)
-    return len(utts) - len(bad.why)
+    def make(self, part: int) -> Outputs:
+        from sv.embeddings.extraction import extract_part  # imports torch, which takes seconds
 
+        return extract_part(self, part)
 
-def _forget_parts_with_bad(work: Extraction, num_parts: int) -> None:
-    """Have them worked out again next time, when files may have been mended: marks of waveforms do not tell."""
-    for part in range(1, num_parts + 1):
-        if work.part_bad_list(part, num_parts).is_file():
-            work.part_mark(part, num_parts).path.unlink(missing_ok=True)
+    def join(self) -> None:
+        """Write xvector.ark and xvector.scp from the parts, and remove those.
+
+        Raises:
+            UserError: a part lacks utterances; too many were left out.
+        """
+        bad = self.bad_utts()
+        with ArkWriter(self.ark, self.scp) as writer:
+            for part in range(1, self.num_parts + 1):
+                self._add_part(part, bad, writer)
+        bad.write(self.bad_list)
+        self.mark().write([self.ark, self.scp, *([self.bad_list] if bad.why else [])], {self.ark: writer.sha256})
+        shutil.rmtree(self.folder)
+        log.info("%d embeddings in %s", len(self.utts) - len(bad.why), self.scp)
+
+    def _add_part(self, part: int, bad: BadUtts, writer: ArkWriter) -> None:
+        scp, rows = self.part_file(part, "scp"), self.rows(part)
+        left_out = read_bad_utts(self.part_file(part, "bad_utts"))
+        try:
+            bad.add(left_out)
+        except UserError:
+            self._forget_parts_with_bad()
+            raise
+        if len(left_out) == len(rows):
+            return
+        vectors = read_vectors(scp)
+        if vectors.ids != [utt for utt in self.utts[rows.start : rows.stop] if utt not in left_out]:
+            raise UserError(f"{scp}: {len(vectors.ids)} embeddings, not those of its {len(rows)} utterances; remove it")
+        for utt, vector in zip(vectors.ids, vectors.matrix, strict=True):
+            writer.write(utt, vector)
+
+    def _forget_parts_with_bad(self) -> None:
+        """Have them made again next time: files may have been mended, which marks of waveforms do not tell."""
+        for part in range(1, self.num_parts + 1):
+            if self.part_file(part, "bad_utts").is_file():
+                self.part_mark(part).path.unlink(missing_ok=True)
 
 
 def _fingerprint(ark: Path) -> list[Any]:
-    """Size, and checksum of the first and last bytes: tells features made again without reading all of them."""
+    """Return size, and checksum of the first and last bytes: tells features made again without reading all of them."""
     if not ark.is_file():
         raise UserError(f"{ark} does not exist; make it again (stage 2)")
     with open(ark, "rb") as f:

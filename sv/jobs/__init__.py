@@ -1,4 +1,4 @@
-"""Work in several jobs: its parts, marks of finished work, locks, disk, and ties between processes."""
+"""Work shared by several jobs: parts, marks of finished work, locks, free disk, GPUs, ties between processes."""
 
 from sv.jobs.done import DoneMark, claim_folder
 from sv.jobs.lock import folder_lock

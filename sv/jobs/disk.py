@@ -1,4 +1,4 @@
-"""Free disk, looked at before hours of work that would fill it."""
+"""Free disk, checked before hours of work that would fill it."""
 
 import shutil
 from collections import defaultdict
@@ -9,23 +9,23 @@ from sv.errors import UserError
 
 
 def in_words(size: float) -> str:
-    """A number of bytes: 3.2 GB, 41 MB."""
+    """Return a number of bytes in words: 3.2 GB, 41 MB."""
     return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
 def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """Return the folder, or the nearest one above it that exists."""
     return next(path for path in (folder, *folder.absolute().parents) if path.exists())
 
 
 def check_free(needed: Mapping[Path, float]) -> None:
-    """Compare what folders will take with what their disks have; several folders may share a disk.
+    """Compare the bytes that folders need with the free bytes of their disks; several folders may share a disk.
 
     Args:
-        needed: bytes by folder, which need not be there yet; below 0 where work frees some.
+        needed: bytes by folder, which need not exist yet; below 0 if the work frees some.
 
     Raises:
-        UserError: a disk has less.
+        UserError: a disk has too little.
     """
     disks: dict[int, list[Path]] = defaultdict(list)
     for folder in needed:

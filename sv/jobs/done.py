@@ -1,7 +1,7 @@
-"""Marks that say a piece of work is whole: what was asked, what it read, what it wrote.
+"""Marks of finished work: what was asked, what it read, what it wrote.
 
-A mark is a JSON file written last. Work counts as done only while its options and the content of its inputs are those
-of the mark, and its outputs have the size (and, when asked, the content) that the mark holds.
+A mark is a JSON file, written last. Work counts as done only while the mark has its options and the checksums of its
+inputs, and the outputs have the sizes (and, when asked, the checksums) in the mark.
 """
 
 import json
@@ -18,12 +18,12 @@ from sv.io.json_yaml import read_json
 
 @dataclass(frozen=True)
 class DoneMark:
-    """One mark.
+    """A mark.
 
     Args:
         path: the mark's own file, for instance fbank/vox1/.done.fbank.3
         options: all that decides the result, as plain JSON values.
-        inputs: the files that decide the result; small ones, since their content is hashed at each look.
+        inputs: files that decide the result; small ones, since they are hashed at each look.
     """
 
     path: Path
@@ -40,10 +40,10 @@ class DoneMark:
             return cls(path, {})  # damaged, as `stale` will say
 
     def stale(self, *, verify: bool = False) -> str:
-        """Why the work has to be done (again), or "" if it is done.
+        """Return why the work has to be done (again), or "" if it is done.
 
         Args:
-            verify: compare the outputs' content with their checksums, not only their sizes.
+            verify: compare the checksums of outputs, not only their sizes.
         """
         try:
             mark = read_json(self.path)
@@ -69,12 +69,17 @@ class DoneMark:
             return f"{path} is damaged: its checksum is not the one in {self.path}"
         return ""
 
+    def outputs(self) -> dict[Path, str]:
+        """Return the files of finished work and their SHA-256, as the mark has them."""
+        found = read_json(self.path)["outputs"]
+        return {self.path.parent / name: str(about["sha256"]) for name, about in found.items()}
+
     def write(self, outputs: Iterable[Path], checksums: Mapping[Path, str] | None = None) -> None:
-        """Say that the work is done.
+        """Write the mark: the work is done.
 
         Args:
-            outputs: what was written; their names are kept relative to the mark.
-            checksums: SHA-256 of those that were hashed while they were written.
+            outputs: files that were written; their names are stored relative to the mark.
+            checksums: SHA-256 of those that were hashed while they were written; the others are hashed now.
         """
         known = checksums or {}
         mark = {
@@ -94,16 +99,16 @@ class DoneMark:
 
 
 def claim_folder(folder: Path, what: str, note: str, proof: Path) -> None:
-    """Make a folder that of one data dir: the work of two in one folder would overwrite each other.
+    """Claim a folder for one data dir: two would overwrite each other's files.
 
     Args:
-        folder: to be claimed.
-        what: is made there, for the error: "fbank archives".
-        note: name of the file in it that holds its data dir.
-        proof: what the data dir has while its work there is whole, or will have.
+        folder: the folder.
+        what: what it holds, for the error: "fbank archives".
+        note: name of the file in it that names its data dir.
+        proof: a file that the data dir has while its work there is whole.
 
     Raises:
-        UserError: it is that of another data dir.
+        UserError: it is another data dir's.
     """
     ours, noted = proof.parent.resolve(), folder / note
     owner = Path(noted.read_text().strip()) if noted.is_file() else ours

@@ -9,10 +9,12 @@ def parse_gpus(gpus: str) -> list[int]:
     Raises:
         UserError: something else, or a GPU that is not there.
     """
-    import torch
+    numbers = named_gpus(gpus)
+    if numbers == []:
+        return []
+    import torch  # takes seconds to load
 
     count = torch.cuda.device_count()
-    numbers = named_gpus(gpus)
     if numbers is None:
         return [0] if count else []
     absent = [number for number in numbers if number >= count]

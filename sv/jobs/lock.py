@@ -1,8 +1,8 @@
-"""One process at a time in a folder: a lock that the system keeps, and a note of who holds it.
+"""A lock that lets one process at a time work in a folder, and a note that says who holds it.
 
-The system lets go of a lock when its holder dies. The note, "host pid start date time command", is for the others;
-start is that of the process, in ticks since its machine was started, by which a dead one is told from a later one with
-its number. tools/guard.sh is the same in bash, with the same note.
+The system releases a lock when its holder dies. The note, "host pid start date time command", is for the others; start
+is when the process began, in ticks since its machine was started: it tells a dead process from a later one with the
+same number. tools/guard.sh is the same in bash, with the same note.
 """
 
 import fcntl
@@ -17,13 +17,15 @@ from typing import IO
 
 from sv.errors import UserError, log
 
-_HERE_S = 30.0  # for what a dead holder has started on this machine, which ends soon
-_ELSEWHERE_S = 120.0  # for a holder on another machine, which may be dead: file servers keep its lock for a while
+_HERE_S = 30.0  # to wait for what a dead holder has started on this machine, which ends soon
+_ELSEWHERE_S = (
+    120.0  # to wait for a holder on another machine, which may be dead: file servers keep its lock for a while
+)
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock, as its note says."""
+    """The holder of a lock, as its note says."""
 
     host: str
     pid: int
@@ -32,10 +34,11 @@ class Holder:
     command: str
 
     def is_here(self) -> bool:
+        """Return whether it is a process of this machine."""
         return self.host == os.uname().nodename
 
     def is_alive(self) -> bool:
-        """Of a process of this machine: whether it still runs."""
+        """Return whether a process of this machine still runs."""
         return process_start(self.pid) == self.start
 
     def __str__(self) -> str:
@@ -48,11 +51,11 @@ def folder_lock(folder: Path, doing: str) -> Iterator[None]:
     """Hold `folder`/.lock.
 
     Args:
-        folder: made if it is missing.
-        doing: for the other one's error: "trained".
+        folder: created if it is missing.
+        doing: what is done there, for the error of another process: "trained".
 
     Raises:
-        UserError: another process holds it; names host, process and since when.
+        UserError: another process holds it; the error names it, its host and since when.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / ".lock"
@@ -68,7 +71,7 @@ def folder_lock(folder: Path, doing: str) -> Iterator[None]:
 
 
 def process_start(pid: int) -> str:
-    """When a process was started, in ticks since the machine was; "" if there is no such process."""
+    """Return when a process began, in ticks since the machine was started; "" if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -76,7 +79,7 @@ def process_start(pid: int) -> str:
 
 
 def read_holder(path: Path) -> Holder | None:
-    """Who holds the lock of a file, or held it last; None while that is being written."""
+    """Read who holds the lock of a file, or held it last; None while the note is being written."""
     try:
         host, pid, start, date, clock, *command = path.read_text(encoding="utf-8").split()
         return Holder(host, int(pid), start, f"{date} {clock}", " ".join(command))
@@ -102,7 +105,7 @@ def _take(file: IO[str], path: Path, what: str) -> None:
 
 
 def _patience(holder: Holder | None) -> float:
-    """Seconds to wait for a lock that is held."""
+    """Return how many seconds to wait for a lock that is held."""
     if holder is None or (holder.is_here() and not holder.is_alive()):
         return _HERE_S
     return 0 if holder.is_here() else _ELSEWHERE_S

@@ -1,4 +1,4 @@
-"""What a process does about the one that started it."""
+"""Tie a process's life to its parent's."""
 
 import ctypes
 import os
@@ -8,10 +8,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel end this process when the one that started it dies, even by SIGKILL (Linux).
+    """Have the kernel end this process when its parent dies, even by SIGKILL (Linux).
 
     Args:
-        parent: its process id; where it has died already, this process ends now.
+        parent: process id of the parent; if it has died already, this process ends now.
     """
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -117,7 +117,7 @@ def visible_gpus(gpus: str) -> list[str]:
     """Return CUDA_VISIBLE_DEVICES for --gpus, whose numbers count the GPUs visible now.
 
     Raises:
-        UserError: as `sv.embeddings.encoder.parse_gpus`.
+        UserError: as `sv.jobs.gpus.parse_gpus`.
     """
     numbers = parse_gpus(gpus)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")

@@ -31,15 +31,15 @@ def make_data(folder: Path) -> Path:
 
 @pytest.fixture
 def check(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """check_disk.py of data/{train, copies...}, data/test, on a disk with so many bytes free."""
+    """check_disk.py of data/train, its copies, and data/test, on a disk with so many bytes free."""
     for name in ("train", "test"):
         make_data(tmp_path / name)
     config = root / "egs" / "mini" / "conf" / "resnet_small.yaml"
 
-    def call(free: float, *copies: str, options: tuple[str, ...] = ()) -> None:
+    def call(free: float, *options: str) -> None:
         monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(0, 0, free))
-        words = ["--config", config, "--fbank", tmp_path / "fbank", "--test-set", tmp_path / "test", "--nj", 2]
-        words += [*options, *(tmp_path / name for name in ("train", *copies))]
+        words = ["--config", config, "--fbank", tmp_path / "fbank", "--nj", 2, *options]
+        words += [tmp_path / "train", tmp_path / "test"]
         monkeypatch.setattr(sys, "argv", ["check_disk.py", *map(str, words)])
         check_disk.main()
 
@@ -47,27 +47,29 @@ def check(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callab
 
 
 @pytest.mark.parametrize(
-    ("copies", "sets"),
+    ("options", "count", "sets"),
     [
-        ((), 2.0),
-        (("train_sp0.5", "train_sp2.0"), 2 + 2 + 0.5),  # a slow copy is longer
-        (("train_noise", "train_reverb"), 4.0),
+        ((), 2, 2.0),
+        (("--speeds", "0.5 2.0"), 4, 2 + 2 + 0.5),  # a slow copy is longer
+        (("--augment", "noise reverb"), 4, 4.0),
     ],
 )
-def test_all_sets_together_are_needed(check: Callable[..., None], copies: tuple[str, ...], sets: float) -> None:
-    check(sets * BYTES_PER_SET + 1, *copies)
-    message = rf"train and {len(copies) + 1} more on its disk: about .* are needed, .* are free; free some"
+def test_all_sets_together_are_needed(
+    check: Callable[..., None], options: tuple[str, ...], count: int, sets: float
+) -> None:
+    check(sets * BYTES_PER_SET + 1, *options)
+    message = rf"train and {count - 1} more on its disk: about .* are needed, .* are free; free some"
     with pytest.raises(UserError, match=message):
-        check(sets * BYTES_PER_SET - 1, *copies)
+        check(sets * BYTES_PER_SET - 1, *options)
 
 
 @pytest.mark.parametrize(("train_feats", "audio_bytes"), [("online", 0.0), ("shard", 2 * 16000 * 20.0)])
 def test_waveforms_take_no_features_of_the_training_data(
     check: Callable[..., None], train_feats: str, audio_bytes: float
 ) -> None:
-    check(BYTES_PER_SET + audio_bytes + 1, options=("--train-feats", train_feats))
+    check(BYTES_PER_SET + audio_bytes + 1, "--train-feats", train_feats)
     with pytest.raises(UserError, match="are needed"):
-        check(BYTES_PER_SET + audio_bytes - 1, options=("--train-feats", train_feats))
+        check(BYTES_PER_SET + audio_bytes - 1, "--train-feats", train_feats)
 
 
 def test_what_is_there_already_is_not_needed_again(

@@ -14,7 +14,7 @@ import torch
 
 from sv import Verifier
 from sv.config import parse_config, save_config
-from sv.embeddings.encoder import MAX_FRAMES
+from sv.embeddings.parts import MAX_FRAMES
 from sv.errors import UserError
 from sv.models import build_model
 from sv.scoring.calibration import Calibration

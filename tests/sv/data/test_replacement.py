@@ -120,7 +120,7 @@ def test_more_than_the_share_stop_the_run_and_are_listed(tmp_path: Path) -> None
     dataset = mended({0, 6, 12}, max_share=2 / 30)
     dataset.batch(np.array([0, 6, 7]), 1)
     dataset.batch(np.array([0, 6, 7]), 2)
-    with pytest.raises(UserError, match=r"3 of 30 utterances can not be read, more than max_bad_share 0\.06\d+ allows"):
+    with pytest.raises(UserError, match=r"3 of 30 utterances cannot be read, more than max_bad_share 0\.06\d+ allows"):
         dataset.batch(np.array([12]), 2)
     dataset.bad.write(tmp_path / "bad_utts")
     assert read_table(tmp_path / "bad_utts")["s2-12"] == "utterance 12 is damaged"

@@ -474,6 +474,6 @@ def test_a_metric_loss_ends_when_a_speaker_can_not_be_read(make_data, make_confi
 
 def test_more_bad_files_than_their_share_end_the_training(damaged_dir, make_config, tmp_path):
     folder, utt = damaged_dir
-    with pytest.raises(UserError, match=rf"1 of 64 utterances can not be read, more than max_bad_share 0\.01 .*{utt}"):
+    with pytest.raises(UserError, match=rf"1 of 64 utterances cannot be read, more than max_bad_share 0\.01 .*{utt}"):
         train(make_config(heldout_speakers=0), folder, tmp_path / "exp", WORLD)
     assert read_table(tmp_path / "exp" / "bad_utts").keys() == {utt}

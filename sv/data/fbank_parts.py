@@ -1,0 +1,123 @@
+"""Log-mel filter bank of a data dir's utterances, made in parts by several jobs; two bytes a value (Kaldi's CM2)."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from sv.audio.durations import write_seconds
+from sv.audio.feature_parts import FeatureParts
+from sv.audio.files import Utterances, estimate_hours
+from sv.audio.mel import mel_banks
+from sv.config import Config, FbankConfig
+from sv.data.augmenter import KINDS, Augmenter
+from sv.errors import UserError
+from sv.io import atomic_write
+from sv.jobs.parts import Outputs
+
+AUGMENT_KINDS = KINDS[1:]  # without "clean"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FbankParts(FeatureParts):
+    """Features of one data dir.
+
+    Attributes:
+        system: its dataset_args.fbank_args are used, and for augmentation augment_args and seed.
+        dither: add fbank_args.dither of noise; for training features only.
+        augment: one of AUGMENT_KINDS that is added to the audio; "" for none.
+        noise_data, reverb_data: folders of noise and of impulse responses for it.
+    """
+
+    system: Config
+    dither: bool = False
+    augment: str = ""
+    noise_data: str = ""
+    reverb_data: str = ""
+    name: ClassVar[str] = "fbank"
+    scp: ClassVar[str] = "feats.scp"
+    extra: ClassVar[tuple[str, ...]] = ("fbank.yaml",)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        return ("utt2num_frames", "utt2dur", *(["utt2augment"] if self.augment else []))
+
+    @cached_property
+    def config(self) -> FbankConfig:
+        """The front-end's settings."""
+        config = self.system.dataset_args.fbank_args
+        return config if self.dither else config.model_copy(update={"dither": 0.0})
+
+    @cached_property
+    def augmenter(self) -> Augmenter | None:
+        """What adds noise or rooms; raises UserError if there are no files of the kind."""
+        if not self.augment:
+            return None
+        weights = {kind: float(kind == self.augment) for kind in AUGMENT_KINDS}
+        return Augmenter(
+            self.system.dataset_args.augment_args.model_copy(update=weights),
+            prob=1.0,
+            seed=self.system.seed,
+            sample_rate=self.config.sample_rate,
+            noise_data="" if self.augment == "reverb" else self.noise_data,
+            reverb_data=self.reverb_data if self.augment == "reverb" else "",
+        )
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = self.config.model_dump()
+        if self.augmenter is not None:
+            files = self.augmenter.file_fingerprint()
+            given = {"type": self.augment, "args": self.augmenter.args.model_dump(), "files": files}
+            settings["augment"] = {**given, "seed": self.augmenter.seed}
+        return settings
+
+    def check(self) -> None:
+        mel_banks(self.config)
+        super().check()
+
+    def total_bytes(self) -> float:
+        return fbank_bytes(self.data_dir, self.config)
+
+    def make(self, part: int) -> Outputs:
+        import torch  # takes seconds to load, and a plan needs it not
+
+        from sv.audio.features import Fbank, dither_noise
+
+        torch.set_num_threads(1)
+        fbank, rate = Fbank(self.config), self.config.sample_rate
+        utterances = Utterances(self.data(part), rate, self.allow_pipes)
+
+        def compute(utt: str) -> tuple[NDArray[np.float32], tuple[object, ...]]:
+            waveform = torch.from_numpy(utterances.read(utt))[None]  # (1, samples)
+            given: list[str] = []
+            if self.augmenter is not None:
+                waveform, what = self.augmenter.augment(utt, waveform, self.augment)
+                given = [what]
+            samples = waveform.shape[1]
+            frames = fbank.num_frames(samples)
+            if frames == 0:
+                raise UserError(
+                    f"{utt}: {samples / rate:.4f} s are less than one frame of {self.config.frame_length:g} ms; "
+                    f"remove it from {utterances.source} and run tools/fix_data_dir.sh {self.data_dir}"
+                )
+            noise = dither_noise(utt, samples)[None] if self.config.dither > 0 else None
+            return fbank(waveform, noise)[0].numpy(), (frames, write_seconds(samples / rate), *given)
+
+        return self.write(part, compute)
+
+    def join(self) -> None:
+        with atomic_write(self.data_dir / "fbank.yaml") as f:
+            f.write("# Front-end settings of the features in feats.scp, as steps/make_fbank.sh used them\n")
+            yaml.safe_dump(self.config.model_dump(), f, sort_keys=False)
+        super().join()
+
+
+def fbank_bytes(data_dir: Path, config: FbankConfig) -> float:
+    """Return the size of all archives of a data dir, about: two bytes a value."""
+    hours = estimate_hours(data_dir, config.sample_rate)
+    return 2 * config.num_mel_bins * 3.6e6 * hours / config.frame_shift

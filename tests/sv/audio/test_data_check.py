@@ -1,0 +1,103 @@
+"""Audio of data dirs checked in parts: each fault, any number of jobs, killed and continued."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from sv.audio.data_check import DataCheck
+from sv.errors import UserError
+from tests.sv.audio.check_sets import make_sets, noise, write_set
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> tuple[Path, Path]:
+    return make_sets(tmp_path)
+
+
+def check(*data_dirs: Path, num_jobs: int = 2, **options: Any) -> str:
+    """What the step does; the table."""
+    work = DataCheck(data_dirs=data_dirs, num_jobs=num_jobs, **options)
+    for job in range(1, work.begin() + 1):
+        work.run(job)
+    work.finish()
+    return work.table.read_text()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:9000])
+
+
+def write(*samples_and_rate: Any) -> Callable[[Path], None]:
+    return lambda path: soundfile.write(path, *samples_and_rate)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {  # utterance: (how it comes, what is said)
+    "x-1": (lambda path: path.unlink(), "x-1.wav does not exist"),
+    "x-2": (lambda path: path.write_text("not audio at all"), "x-2.wav: can not be read as audio"),
+    "x-3": (lambda path: path.write_bytes(b""), "x-3.wav: empty file"),
+    "x-4": (truncate, "x-4.wav: truncated"),
+    "x-5": (write(noise(1, 1), 8000), "x-5.wav: 8000 Hz, 16000 Hz expected"),
+    "x-6": (write(noise(1, 1).reshape(-1, 2), 16000), "x-6.wav: 2 channels, 1 expected"),
+    "x-7": (write(noise(0.02, 1), 16000), "x-7: 0.020 s, shorter than 0.025 s"),
+    "x-8": (write(np.zeros(16000), 16000), "x-8: digital silence"),
+}
+
+
+def test_each_fault_is_named_and_the_rest_is_checked(
+    tmp_path: Path, sets: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    train = write_set(tmp_path / "bad", {utt: ("x", noise(1, n), 16000) for n, utt in enumerate(FAULTS)})
+    for utt, (break_it, _) in FAULTS.items():
+        break_it(train / f"{utt}.wav")
+    with pytest.raises(
+        UserError, match=f"^8 faults in the data, all of them in {train}/check_data/faults; the first: "
+    ):
+        check(train, sets[1])
+    faults = (train / "check_data" / "faults").read_text().splitlines()
+    for fault, (_, message) in zip(faults, FAULTS.values(), strict=True):
+        assert fault.startswith(f"{train}: ") and message in fault and fault in caplog.text
+    assert "| test | 1 | 1 |" in (train / "check_data" / "table").read_text()
+    assert sorted(path.name for path in (train / "check_data").iterdir()) == ["faults", "table"]
+
+
+def test_faults_of_the_tables_and_of_both_sides(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    train, _ = sets
+    other = write_set(tmp_path / "other", {"b-9": ("b", noise(1, 9), 16000)})
+    with pytest.raises(UserError, match=f"{other}: speaker b is in {train}, too; take it out of one of them"):
+        check(train, other)
+    (train / "utt2spk").write_text("a-1 a\nb-1 b\n")
+    with pytest.raises(UserError, match=r"utt2spk: a-2 is missing; run tools/fix_data_dir\.sh"):
+        check(train)
+
+
+def test_the_same_samples_twice(sets: tuple[Path, Path], tmp_path: Path) -> None:
+    train, _ = sets
+    other = write_set(tmp_path / "other", {"c-1": ("c", noise(1, 1), 16000)})  # as a-1
+    check(train, other)
+    with pytest.raises(UserError, match=f"c-1 has the same samples as a-1 of {train}; leave one out"):
+        check(train, other, find_duplicates=True)
+
+
+@pytest.mark.parametrize("num_jobs", [1, 3, 9])
+def test_any_number_of_jobs_gives_the_same_table(sets: tuple[Path, Path], num_jobs: int) -> None:
+    assert check(*sets, num_jobs=num_jobs, once=True) == check(*sets)
+    assert DataCheck(data_dirs=sets, num_jobs=5, once=True).begin() == 0
+    assert DataCheck(data_dirs=sets, num_jobs=5, once=True, min_duration_s=0.1).begin() == 3
+    assert DataCheck(data_dirs=sets, num_jobs=5).begin() == 3
+
+
+def test_after_a_kill_whole_parts_are_kept(sets: tuple[Path, Path]) -> None:
+    whole = check(*sets)
+    work = DataCheck(data_dirs=sets, num_jobs=2)
+    work.begin()
+    work.run(1)
+    part = work.folder / "part.1"
+    before = part.stat().st_mtime_ns
+    (work.folder / ".part.2.77.tmp").write_text("half")
+    work.begin()
+    assert part.stat().st_mtime_ns == before and not list(work.folder.glob("*.tmp"))
+    assert check(*sets) == whole

@@ -1,0 +1,48 @@
+"""The encoder of an experiment folder: chunks of long utterances, and files that are refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sv.embeddings.encoder import load_encoder
+from sv.errors import UserError
+from tests.sv.embeddings.random_system import MELS, make_system
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> tuple[Path, Path]:
+    """An experiment folder and a data dir."""
+    return make_system(tmp_path)
+
+
+def test_long_utterance_is_the_mean_of_its_chunks(system: tuple[Path, Path]) -> None:
+    encoder = load_encoder(system[0])
+    feats = torch.randn(45, MELS)
+    centered = feats - feats.mean(0)
+    with torch.no_grad():
+        chunks = torch.cat([encoder.model(chunk[None]) for chunk in (centered[:23], centered[23:])])
+    torch.testing.assert_close(encoder.embed(feats, max_frames=40), chunks.mean(0), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(encoder.embed(feats, max_frames=45), encoder.embed(feats), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("size", [0, 10, 5000])
+def test_truncated_model_file_is_refused(system: tuple[Path, Path], size: int) -> None:
+    path = system[0] / "models" / "avg_model.pt"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(UserError, match=r"avg_model.pt is not a model file, or is truncated"):
+        load_encoder(system[0])
+
+
+def test_model_file_with_another_checksum_is_refused(system: tuple[Path, Path]) -> None:
+    path = system[0] / "models" / "avg_model.pt"
+    path.with_name("avg_model.pt.sha256").write_text(f"{'0' * 64}  avg_model.pt\n")
+    with pytest.raises(UserError, match="is damaged: its checksum is not that of"):
+        load_encoder(system[0])
+
+
+def test_model_that_takes_other_mels_than_the_fbank_makes_is_refused(system: tuple[Path, Path]) -> None:
+    config = system[0] / "config.yaml"
+    config.write_text(config.read_text().replace("num_mel_bins: 16", "num_mel_bins: 80"))
+    with pytest.raises(UserError, match="the model takes 16 mels, the fbank makes 80"):
+        load_encoder(system[0])

@@ -1,0 +1,63 @@
+"""tools/run_parts.sh: begin, the jobs, join; with the options that a script sets."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Call = Callable[..., tuple[subprocess.CompletedProcess[str], list[str]]]
+
+STEP = """#!/usr/bin/env bash
+echo "$@" >>calls
+if [ "$1" = "$FAILS" ]; then exit 1; fi
+if [ "$1" = begin ]; then echo "$PLAN"; fi
+"""
+SCRIPT = """#!/usr/bin/env bash
+# Usage: script.sh
+set -euo pipefail
+nj=3
+cmd="run.pl --max-retries 0"
+. "$ROOT/tools/run_parts.sh"
+before_jobs=(touch before)
+begin_options=(--gpus none)
+run_parts log/x.JOB.log ./step data --gpus auto
+echo "$num_jobs jobs"
+"""
+
+
+@pytest.fixture
+def call(run: Run, root: Path, tmp_path: Path) -> Call:
+    for name, text in (("step", STEP), ("script.sh", SCRIPT)):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+
+    def call(plan: str, fails: str = "") -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        env = {"PLAN": plan, "FAILS": fails, "ROOT": str(root)}
+        done = run("./script.sh", cwd=tmp_path, env=env)
+        return done, (tmp_path / "calls").read_text().splitlines()
+
+    return call
+
+
+def test_begin_the_jobs_and_join(call: Call, tmp_path: Path) -> None:
+    done, calls = call("2 --max-jobs-run 1")
+    assert done.returncode == 0 and done.stdout == "2 jobs\n" and (tmp_path / "before").exists()
+    assert calls == [
+        "begin data --gpus auto --num-parts 3 --gpus none",
+        "part data --gpus auto --part 1 --num-parts 2",
+        "part data --gpus auto --part 2 --num-parts 2",
+        "join data --gpus auto --num-parts 2",
+    ]
+
+
+def test_one_process_where_all_is_done(call: Call, tmp_path: Path) -> None:
+    done, calls = call("0")
+    assert done.returncode == 0 and done.stdout == "0 jobs\n" and len(calls) == 1 and not (tmp_path / "before").exists()
+
+
+@pytest.mark.parametrize(("fails", "count"), [("begin", 1), ("part", 2), ("join", 3)])
+def test_a_failure_ends_it(call: Call, fails: str, count: int) -> None:
+    done, calls = call("1", fails)
+    assert done.returncode != 0 and not done.stdout and len(calls) == count
