@@ -36,7 +36,7 @@ atexit.register(report)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--help-of", nargs="+", metavar="DIR", help="time --help of the Python scripts of these folders")
+    parser.add_argument("--help-of", nargs="+", metavar="DIR", help="time --help of the scripts of these folders")
     parser.add_argument("command", nargs="*", help="a recipe, behind --")
     args = parser.parse_args()
     if args.help_of:
