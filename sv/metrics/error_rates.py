@@ -56,7 +56,7 @@ class Ranked:
             return self._sums[rows]
         return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
 
-    @property
+    @cached_property
     def total(self) -> Any:
         """Number of trials."""
         return self.before(len(self.values))
@@ -124,12 +124,15 @@ class SortedScores:
         target, nontarget = self.target.values.astype(np.float64), self.nontarget.values.astype(np.float64)
         return np.logaddexp(0, -target), np.logaddexp(0, nontarget)
 
-    @cached_property
-    def pav_llrs(self) -> "SortedScores":
-        """The same trials with PAV's log-likelihood ratios as scores; see `sv.metrics.rocch.pav_llrs`."""
-        from sv.metrics.rocch import pav_llrs
+    def once(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Return function(scores, *args), worked out once for all measures that need it."""
+        if (function, args) not in self._known:
+            self._known[function, args] = function(self, *args)
+        return self._known[function, args]
 
-        return pav_llrs(self)
+    @cached_property
+    def _known(self) -> dict[Any, Any]:
+        return {}
 
     @property
     def above_all(self) -> np.floating[Any]:
@@ -178,21 +181,19 @@ def eer(scores: SortedScores) -> float:
     """Return the equal error rate in percent.
 
     Miss grows and false accept falls with the threshold: bisection finds the lowest target score above which more
-    targets are missed than non-targets accepted. Below it, down to the next target score, false accept alone changes.
+    targets are missed than non-targets accepted, whose row within a tie does not matter. Below that score, down to the
+    next target score, false accept alone changes.
     """
-    row = bisect_left(range(len(scores.target.values) - 1), True, key=_crossed_above(scores))
+    before, total, accepted = scores.target.before, scores.target.total, scores.false_accept_above
+    last = len(scores.target.values) - 1
+    row = bisect_left(range(last), True, key=lambda row: bool(before(row + 1) / total >= accepted(row)))
     at = scores.target.values[row]
     miss, accept = float(scores.miss(at)), float(scores.false_accept_at(row))
     if miss >= accept:
         return 100 * miss
-    miss_above, accept_above = scores.target.through(at) / scores.target.total, scores.false_accept_above(row)
-    share = (accept - miss) / (accept - miss + float(miss_above - accept_above))
-    return 100 * (miss + share * (float(miss_above) - miss))
-
-
-def _crossed_above(scores: SortedScores) -> Callable[[int], bool]:
-    """Return whether miss has reached false accept just above a row's target score; right at the last of a tie."""
-    return lambda row: bool(scores.miss_at(row + 1) >= scores.false_accept_above(row))
+    miss_above, accept_above = float(scores.target.through(at) / total), float(accepted(row))
+    share = (accept - miss) / (accept - miss + (miss_above - accept_above))
+    return 100 * (miss + share * (miss_above - miss))
 
 
 def eer_threshold(scores: SortedScores) -> float:
@@ -211,12 +212,12 @@ def min_dcf(scores: SortedScores, p_target: float) -> float:
     Raises:
         UserError: a prior out of its range.
     """
-    return _lowest_cost(scores, p_target)[0]
+    return float(scores.once(_lowest_cost, p_target)[0])
 
 
 def min_dcf_threshold(scores: SortedScores, p_target: float) -> float:
     """Return the lowest threshold that has the cost `min_dcf`; above all scores where rejecting everything is best."""
-    row = _lowest_cost(scores, p_target)[1]
+    row = scores.once(_lowest_cost, p_target)[1]
     return float(scores.above_all if row < 0 else scores.target.values[row])
 
 

@@ -10,11 +10,9 @@ from sv.errors import UserError
 from sv.io import read_scored_trials
 from sv.metrics.error_rates import sort_scores
 from sv.metrics.measures import columns_of, measure
-from sv.metrics.score_counts import ScoreCounter
 from sv.metrics.score_files import compare_files, measure_file
 from sv.metrics.significance import compare, intervals
-from sv.metrics.trial_speakers import Speakers, SpeakerTrials, TrialSample
-from sv.scoring.thresholds import threshold_at
+from sv.metrics.trial_speakers import Speakers
 
 PRIORS = (0.01, 0.05, 0.5, 0.9)
 UTT2SPK = {f"{speaker}{number}": speaker for speaker in "abcdefgh" for number in range(6)}
@@ -124,46 +122,6 @@ def test_list_of_two_speakers_is_measured_without_intervals(tmp_path: Path, capl
     assert f"{path}: too few speakers have target trials" in caplog.text
     with pytest.raises(UserError, match=r"x.score: too few speakers .*; compare without --test-data"):
         compare_files((path, path), speakers, columns_of())
-
-
-def test_sample_has_every_trial_with_the_same_chance() -> None:
-    trials = 400
-    often = np.zeros(trials)
-    for seed in range(200):
-        sample = TrialSample(most=100, seed=seed)
-        for start in range(0, trials, 50):
-            rows = np.arange(start, start + 50)
-            numbers = rows.astype(np.int32)
-            sample.add(SpeakerTrials(rows.astype(float), rows % 40 == 0, numbers, numbers + 1))
-        (kept,) = sample.trials(Path("x.score"))
-        assert kept.is_target.sum() == 10 and (~kept.is_target).sum() <= 100
-        assert (kept.enroll == kept.scores).all() and (kept.test == kept.scores + 1).all()
-        often[kept.enroll] += 1
-    nontarget = np.arange(trials) % 40 != 0
-    assert often[~nontarget].tolist() == [200] * 10
-    halves = often[nontarget][:195].mean(), often[nontarget][195:].mean()
-    assert halves[0] == pytest.approx(halves[1], rel=0.05)
-
-
-def test_counts_do_not_grow_with_the_trials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sv.metrics.score_counts._CHUNK", 100)
-    counter = ScoreCounter()
-    for _ in range(1000):
-        counter.add(np.array([0.1, 0.3, 0.2]))
-    ranked = counter.ranked("target")
-    assert ranked.values.tolist() == [0.1, 0.2, 0.3]
-    assert ranked.before(np.arange(4)).tolist() == [0, 1000, 2000, 3000]
-    assert [ranked.at(rank) for rank in (0, 999, 1000, 2999)] == [0.1, 0.1, 0.2, 0.3]
-
-
-def test_threshold_of_counted_scores_is_that_of_sorted_ones() -> None:
-    scores = [3.0, 1.0, 3.0, 2.0, 3.0]
-    counter = ScoreCounter()
-    counter.add(np.array(scores))
-    counted, alone = counter.ranked("nontarget"), sort_scores([1.0], scores)
-    both = type(alone)(alone.target, counted)
-    for rate in (0.0, 0.2, 0.6, 0.8, 1.0):
-        assert threshold_at(both, rate) == threshold_at(alone, rate)
 
 
 @pytest.mark.parametrize(

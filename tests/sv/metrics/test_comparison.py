@@ -1,0 +1,79 @@
+"""Systems side by side: files made anew, lists that differ, and what is tested of two systems."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.errors import UserError
+from sv.io import DataDir, write_table
+from sv.metrics.comparison import check_same_lists, paired_tests, read_scored_system
+from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+
+UTTS = [f"{spk}{number}" for spk in "ABCDEF" for number in range(4)]
+
+
+def write_system(exp: Path, data: Path, *, backend: str = "cos", trials: int = 276, **options: object) -> None:
+    """Score and measure pairs of the utterances of six speakers, as many as wanted."""
+    rng = np.random.default_rng(list(exp.name.encode()))
+    pairs = [(a, b) for i, a in enumerate(UTTS) for b in UTTS[i + 1 :]][:trials]
+    labels = ["target" if a[0] == b[0] else "nontarget" for a, b in pairs]
+    (exp / "scores").mkdir(parents=True)
+    (data / "trials").mkdir(parents=True, exist_ok=True)
+    write_table(data / "utt2spk", {utt: utt[0] for utt in UTTS})
+    lines = [f"{a} {b} {label}" for (a, b), label in zip(pairs, labels, strict=True)]
+    (data / "trials" / "O.kaldi").write_text("".join(line + "\n" for line in lines))
+    scored = [re.sub(r"(\S+)$", rf"{rng.normal(1.5 * line.endswith(' target')):.5f} \1", line) for line in lines]
+    (exp / "scores" / "O.kaldi.score").write_text("".join(line + "\n" for line in scored))
+    lists = ScoredLists(exp, [data / "trials" / "O.kaldi"], backend)
+    measure_lists(lists, "result", MeasureOptions(**{"replicates": 0, **options}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("a/scores/O.kaldi.score", "run the metrics again (stage 5)"),
+        ("data/trials/O.kaldi", "score it again (stage 5)"),
+    ],
+)
+def test_file_made_anew_since_it_was_measured_is_refused(tmp_path: Path, file: str, remedy: str) -> None:
+    write_system(tmp_path / "a", tmp_path / "data")
+    with (tmp_path / file).open("a") as f:
+        f.write("A0 A1 0.5 target\n")
+    told = f"{tmp_path / file} is not the file that {tmp_path / 'a' / 'results.json'} was measured on; {remedy}"
+    with pytest.raises(UserError, match=re.escape(told)):
+        read_scored_system(tmp_path / "a")
+
+
+def test_score_file_that_is_gone_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_system(tmp_path / "a", tmp_path / "data")
+    (tmp_path / "a" / "scores" / "O.kaldi.score").unlink()
+    found = read_scored_system(tmp_path / "a")
+    assert found.name == "a" and not found.scores and "O.kaldi" in found.results
+    assert "O.kaldi.score is not there; its curves are left out" in caplog.text
+
+
+def test_lists_of_one_name_that_are_not_the_same_are_refused(tmp_path: Path) -> None:
+    write_system(tmp_path / "a", tmp_path / "first")
+    write_system(tmp_path / "b", tmp_path / "second", trials=275)
+    told = (
+        f"{tmp_path}/b/results.json: O.kaldi is not the list of that name that {tmp_path}/a/results.json was measured "
+        "on; score the same list with both"
+    )
+    with pytest.raises(UserError, match=re.escape(told)):
+        check_same_lists([read_scored_system(tmp_path / name) for name in "ab"])
+
+
+def test_tests_are_of_what_both_systems_have(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_system(tmp_path / "a", tmp_path / "data", p_targets=[0.1, 0.05], llr=True)
+    write_system(tmp_path / "b", tmp_path / "data", p_targets=[0.1, 0.01])
+    write_system(tmp_path / "c", tmp_path / "data", backend="plda")
+    a, b, c = (read_scored_system(tmp_path / name) for name in "abc")
+    data = DataDir(tmp_path / "data")
+    table = paired_tests([a, b, c], data)
+    assert table.startswith("| trials | back-end | measure | first | second | difference [95 %] | p |\n| --- | --- |")
+    assert re.findall(r"cos: a, b \| (.*?) \|", table) == ["EER (%)", "minDCF (p_target 0.1)"]
+    assert re.search(r"\| [+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\] \| \d\.\d{3} \|\n$", table)
+    assert not paired_tests([a, c], data)
+    assert "a shares no trial list and back-end with another system: nothing is tested" in caplog.text
