@@ -92,21 +92,9 @@ class SortedScores:
 
     def false_accept(self, threshold: ArrayLike) -> Any:
         """Return the share of non-targets at or above each threshold."""
-        return self._accepted(self.nontarget.values.searchsorted(threshold, "left"))
+        return self.accepted(self.nontarget.values.searchsorted(threshold, "left"))
 
-    def miss_at(self, rows: Any) -> Any:
-        """Return the share of targets before these rows of the targets' values: the miss rate at the first of a tie."""
-        return self.target.before(rows) / self.target.total
-
-    def false_accept_at(self, rows: Any) -> Any:
-        """Return the false-accept rate where the scores of these rows of the targets' values are accepted."""
-        return self._accepted(self.nontargets_below(rows))
-
-    def false_accept_above(self, rows: Any) -> Any:
-        """Return the false-accept rate where the scores of these rows of the targets' values are just rejected."""
-        return self._accepted(self.nontargets_through(rows))
-
-    def _accepted(self, rows: Any) -> Any:
+    def accepted(self, rows: Any) -> Any:
         """Return the share of non-targets from these rows of their values on."""
         total = self.nontarget.total
         return (total - self.nontarget.before(rows)) / total
@@ -184,15 +172,18 @@ def eer(scores: SortedScores) -> float:
     targets are missed than non-targets accepted, whose row within a tie does not matter. Below that score, down to the
     next target score, false accept alone changes.
     """
-    before, total, accepted = scores.target.before, scores.target.total, scores.false_accept_above
-    last = len(scores.target.values) - 1
-    row = bisect_left(range(last), True, key=lambda row: bool(before(row + 1) / total >= accepted(row)))
+    before, total, last = scores.target.before, scores.target.total, len(scores.target.values) - 1
+
+    def accept_above(row: int) -> Any:
+        return scores.accepted(scores.nontargets_through(row))
+
+    row = bisect_left(range(last), True, key=lambda row: bool(before(row + 1) / total >= accept_above(row)))
     at = scores.target.values[row]
-    miss, accept = float(scores.miss(at)), float(scores.false_accept_at(row))
+    miss, accept = float(scores.miss(at)), float(scores.accepted(scores.nontargets_below(row)))
     if miss >= accept:
         return 100 * miss
-    miss_above, accept_above = float(scores.target.through(at) / total), float(accepted(row))
-    share = (accept - miss) / (accept - miss + (miss_above - accept_above))
+    miss_above = float(scores.target.through(at) / total)
+    share = (accept - miss) / (accept - miss + (miss_above - float(accept_above(row))))
     return 100 * (miss + share * (miss_above - miss))
 
 
@@ -231,8 +222,7 @@ def _lowest_cost(scores: SortedScores, p_target: float) -> tuple[float, int]:
     check_prior(p_target)
     best, at = p_target, -1  # the cost of rejecting everything
     for rows in _promising(scores, p_target):
-        # The miss rate is too high within a tie, but right at its first target.
-        cost = p_target * scores.miss_at(rows) + (1 - p_target) * scores.false_accept_at(rows)
+        cost = _costs(scores, p_target, rows, rows)
         row = int(cost.argmin())
         if cost[row] < best or (cost[row] == best and at < 0):
             best, at = float(cost[row]), rows.start + row
@@ -249,8 +239,15 @@ def _promising(scores: SortedScores, p_target: float) -> list[slice]:
         return [slice(0, count)]
     starts = np.arange(0, count, _BLOCK)
     ends = np.minimum(starts + _BLOCK, count)
-    missed = p_target * scores.miss_at(starts)
-    bound = missed + (1 - p_target) * scores.false_accept_at(ends - 1)
-    reached = missed + (1 - p_target) * scores.false_accept_at(starts)
+    bound, reached = (_costs(scores, p_target, starts, rows) for rows in (ends - 1, starts))
     some = np.flatnonzero(bound <= min(reached.min(), p_target))
     return [slice(start, end) for start, end in zip(starts[some].tolist(), ends[some].tolist(), strict=True)]
+
+
+def _costs(scores: SortedScores, p_target: float, missed: Any, accepted: Any) -> Any:
+    """Return the cost of missing the targets before some rows, and accepting non-targets from the scores of others on.
+
+    Within a tie of targets it is too high, but right at the first one.
+    """
+    miss = scores.target.before(missed) / scores.target.total
+    return p_target * miss + (1 - p_target) * scores.accepted(scores.nontargets_below(accepted))

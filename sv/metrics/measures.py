@@ -33,7 +33,7 @@ class Measure:
         shown: "always", "llr" (beside log-likelihood ratios alone) or "never"; results.json has it in any case.
         unit: "%".
         decimals: that are printed.
-        interval: its ends, of value, deviation, speakers and level; None: it has no interval and is not compared.
+        interval: its ends, of value, deviation and number of speakers; None: it has no interval and is not compared.
         excess: share of what draws count too often of false accepts that is taken off a variance; needs `threshold`.
         unseen: its deviation allows for errors of which the trials have none; needs `threshold`.
     """
@@ -47,7 +47,7 @@ class Measure:
     shown: Literal["always", "llr", "never"] = "always"
     unit: str = ""
     decimals: int = 3
-    interval: Callable[[float, float, int, float], Interval] | None = None
+    interval: Callable[[float, float, int], Interval] | None = None
     excess: float = 0.0
     unseen: bool = False
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from sv.errors import UserError, log
 from sv.io import atomic_write, read_json
+from sv.metrics.intervals import LEVEL
 from sv.metrics.measures import Column, columns_in, shown_columns, to_json
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def entry_of(
     found |= {"num_target": measured.num_target, "num_nontarget": measured.num_nontarget}
     if interval is not None:
         how = {name: value for name, value in vars(interval).items() if name != "values"}
-        found["interval"] = {**to_json(interval.values), **how, "resampled": "speakers"}
+        found["interval"] = {**to_json(interval.values), **how, "level": LEVEL, "resampled": "speakers"}
     if parts:
         found["breakdown"] = [_part_json(part) for part in parts]
     return {**found, **provenance}

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
 from sv.metrics.bootstrap import replicate
 from sv.metrics.intervals import Interval, student_quantile
 from sv.metrics.measures import Column, Measured
@@ -27,12 +26,11 @@ class Intervals:
     Attributes:
         values: by column.
         num_speakers: number of speakers to draw from.
-        level, replicates, seed: how they were worked out.
+        replicates, seed: of the draws.
     """
 
     values: dict[Column, Interval]
     num_speakers: int
-    level: float
     replicates: int
     seed: int
 
@@ -55,23 +53,19 @@ class Difference:
     p_value: float
 
 
-def intervals(
-    trials: SpeakerTrials, measured: Measured, *, level: float = 0.95, replicates: int = 200, seed: int = 0
-) -> Intervals:
+def intervals(trials: SpeakerTrials, measured: Measured, *, replicates: int = 200, seed: int = 0) -> Intervals:
     """Return confidence intervals over speakers, of each measure that has one.
 
     Args:
         trials: all trials, or a sample of them.
         measured: of all trials.
-        level: how often the interval is to hold the truth.
         replicates: number of draws.
         seed: decides the draws.
 
     Raises:
-        UserError: see `replicate`; a level that is not between 0 and 1.
+        UserError: see `replicate`.
     """
-    _check_level(level)
-    columns = _columns_with_interval(measured)
+    columns = [column for column in measured.values if column.measure.interval]
     found = replicate([trials], columns, replicates=replicates, seed=seed)[:, 0]  # (replicates, columns)
     deviations = _deviations(found, columns, [_accepts(trials, measured, column) for column in columns])
     ends, speakers = {}, len(trials.speakers)
@@ -79,12 +73,8 @@ def intervals(
         assert column.measure.interval is not None
         if column.measure.unseen:
             deviation = math.hypot(deviation, _unseen(trials, measured, column))
-        ends[column] = column.measure.interval(measured.values[column], deviation, speakers, level)
-    return Intervals(ends, speakers, level, replicates, seed)
-
-
-def _columns_with_interval(measured: Measured) -> list[Column]:
-    return [column for column in measured.values if column.measure.interval is not None]
+        ends[column] = column.measure.interval(measured.values[column], deviation, speakers)
+    return Intervals(ends, speakers, replicates, seed)
 
 
 def _accepts(trials: SpeakerTrials, measured: Measured, column: Column) -> NDArray[np.float64]:
@@ -137,7 +127,6 @@ def compare(
     systems: Sequence[SpeakerTrials],
     measured: Sequence[Measured],
     *,
-    level: float = 0.95,
     replicates: int = 200,
     seed: int = 0,
 ) -> list[Difference]:
@@ -148,20 +137,19 @@ def compare(
     Args:
         systems: the same trials, in the same order, scored by both, or the same sample of them.
         measured: the same columns of all trials of both.
-        level, replicates, seed: as for `intervals`.
+        replicates, seed: as for `intervals`.
 
     Raises:
-        UserError: see `replicate`; a level that is not between 0 and 1.
+        UserError: see `replicate`.
     """
-    _check_level(level)
-    columns = _columns_with_interval(measured[0])
+    columns = [column for column in measured[0].values if column.measure.interval]
     found = replicate(systems, columns, replicates=replicates, seed=seed)
     first, second = (
         [_accepts(*system, column) for column in columns] for system in zip(systems, measured, strict=True)
     )
     apart = [b - a for a, b in zip(first, second, strict=True)]
     deviations, speakers = _deviations(found[:, 1] - found[:, 0], columns, apart), len(systems[0].speakers)
-    reach = student_quantile(speakers, level)
+    reach = student_quantile(speakers)
     differences = []
     for column, deviation in zip(columns, deviations, strict=True):
         one, other = (of.values[column] for of in measured)
@@ -176,8 +164,3 @@ def _p_value(gap: float, deviation: float, speakers: int) -> float:
     if deviation > 0:
         return 2 * float(stdtr(speakers - 1, -abs(gap) / deviation))
     return 1.0 if gap == 0 else 0.0
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise UserError(f"confidence level {level}: expected a number between 0 and 1, such as 0.95")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
-from sv.errors import UserError
 from sv.metrics.bootstrap import replicate
 from sv.metrics.error_rates import eer, sort_scores
 from sv.metrics.measures import Column, Measured, columns_of, measure
@@ -175,10 +174,3 @@ def test_equally_good_systems_are_seldom_called_different() -> None:
         both = [measured(trials, [EER]) for trials in systems]
         called += compare(systems, both, replicates=40, seed=seed)[0].p_value < 0.05
     assert called <= 7  # 2 expected
-
-
-@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-def test_level_out_of_range_is_refused(level: float) -> None:
-    trials = make_trials(np.random.default_rng(0))[0]
-    with pytest.raises(UserError, match="confidence level"):
-        intervals(trials, measured(trials), level=level)
