@@ -153,10 +153,10 @@ def _sorted(scores: ArrayLike, dtype: type[np.floating[Any]], kind: str) -> Rank
     return Ranked(ascending)
 
 
-def check_any(count: int, kind: str) -> None:
+def check_any(count: int, kind: str, where: str = "") -> None:
     """Raise UserError if there are no trials of a kind."""
     if count == 0:
-        raise UserError(f"no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
+        raise UserError(f"{where}no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
 
 
 def check_prior(p_target: float) -> None:

@@ -4,6 +4,8 @@ Tied trials are accepted or rejected together, so only the distinct scores count
 cosines take at most 200,001 values, and 50 million of them need no more memory than half a million.
 """
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,25 +46,27 @@ class ScoreCounter:
         self._values = np.insert(self._values, row[~known], values[~known])
         self._counts = np.insert(self._counts, row[~known], counts[~known])
 
-    def ranked(self, kind: str) -> Ranked:
-        """Return all scores so far, with their counts; raise UserError, which names the kind, if there are none."""
+    def ranked(self) -> Ranked:
+        """Return all scores so far, with their counts."""
         self._merge()
-        check_any(len(self._values), kind)
         return Ranked(self._values, self._counts)
 
 
 class KindCounter:
-    """Counts of each distinct score of the targets and of the non-targets."""
+    """Counts of each distinct score of the targets and of the non-targets of a file."""
 
     def __init__(self) -> None:
         self.target, self.nontarget = ScoreCounter(), ScoreCounter()
+        self._path = Path()
 
     def add(self, scores: ScoredTrials, some: NDArray[np.bool_] | bool = True) -> None:
         """Count further trials, or some of them; raise UserError for scores without labels."""
-        is_target = scores.labels()
+        is_target, self._path = scores.labels(), scores.path
         self.target.add(scores.values[is_target & some])
         self.nontarget.add(scores.values[~is_target & some])
 
     def sorted_scores(self) -> SortedScores:
         """Return all scores so far; raise UserError if the trials are of one kind alone."""
-        return SortedScores(self.target.ranked("target"), self.nontarget.ranked("nontarget"))
+        for kind, counter in (("target", self.target), ("nontarget", self.nontarget)):
+            check_any(counter.total, kind, f"{self._path}: ")
+        return SortedScores(self.target.ranked(), self.nontarget.ranked())

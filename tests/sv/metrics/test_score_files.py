@@ -8,9 +8,10 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import read_scored_trials
+from sv.metrics.comparison import compare_files
 from sv.metrics.error_rates import sort_scores
+from sv.metrics.measure_lists import measure_file
 from sv.metrics.measures import columns_of, measure
-from sv.metrics.score_files import compare_files, measure_file
 from sv.metrics.significance import compare, intervals
 from sv.metrics.trial_speakers import Speakers
 
