@@ -8,8 +8,8 @@ from sv.errors import UserError, log
 from sv.io import DataDir, iter_same_trials, sha256_of
 from sv.io.columns import byte_bar
 from sv.metrics.bootstrap import FewSpeakers
-from sv.metrics.measures import Column, columns_in, measure
-from sv.metrics.results import Entry, Results, folder_name, markdown_rows, read_results
+from sv.metrics.measures import Column, Entry, columns_in, measure
+from sv.metrics.results import Results, folder_name, markdown_rows, read_results
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.significance import Difference, compare
 from sv.metrics.trial_speakers import Speakers, TrialSample
@@ -157,9 +157,9 @@ def compare_files(
                 counter.add(block)
             sample.add(*(speakers.trials(block) for block in blocks))
             bar.update(blocks[0].num_bytes)
-    columns = [column for column in columns if column.measure.interval is not None]
+    columns = [column for column in columns if column.measure.interval]
     measured = [measure(counter.sorted_scores(), columns) for counter in counters]
     try:
-        return compare(sample.trials(paths[0]), measured, replicates=replicates)
+        return compare(sample.trials(paths[0]), measured, columns, replicates=replicates)
     except FewSpeakers as error:
         raise UserError(f"{paths[0]}: {error}; compare without --test-data") from error

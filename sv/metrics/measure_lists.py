@@ -16,13 +16,13 @@ from sv.errors import UserError, log
 from sv.io import DataDir, ScoredTrials, atomic_write, iter_scored_trials, read_table, sha256_of
 from sv.io.columns import byte_bar
 from sv.metrics.bootstrap import FewSpeakers
-from sv.metrics.breakdown import Conditions, Part, PartCounter, Trial2Cond, Words, conditions_of
+from sv.metrics.breakdown import Conditions, PartCounter, Trial2Cond, Words, conditions_of
 from sv.metrics.error_rates import check_prior
-from sv.metrics.measures import Column, Measured, columns_of, measure
+from sv.metrics.measures import Column, Entry, columns_of, measure
 from sv.metrics.provenance import origin_of
-from sv.metrics.results import entry_of, git_commit, merge_results, printed_lines
+from sv.metrics.results import git_commit, merge_results, printed_lines
 from sv.metrics.score_counts import KindCounter
-from sv.metrics.significance import Intervals, intervals
+from sv.metrics.significance import intervals
 from sv.metrics.trial_speakers import Speakers, TrialSample
 
 
@@ -98,13 +98,10 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
         scores = lists.score_file(trials)
         if not scores.is_file():
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
-        measured, interval, parts = measure_file(
-            scores, columns, speakers=speakers, conditions=conditions, replicates=options.replicates
-        )
+        entry = measure_file(scores, columns, speakers=speakers, conditions=conditions, replicates=options.replicates)
         files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for it
-        about = {**files, **origin_of(scores, trials), **origin}
-        entries[trials.name] = {lists.backend: entry_of(measured, about, interval, parts)}
-        lines += printed_lines(scores.name, measured, parts)
+        entries[trials.name] = {lists.backend: {**entry, **files, **origin_of(scores, trials), **origin}}
+        lines += printed_lines(scores.name, entry, columns)
     with atomic_write(lists.exp_dir / "scores" / result) as f:
         f.write(lines)
     merge_results(lists.exp_dir, entries)
@@ -118,10 +115,10 @@ def measure_file(
     speakers: Speakers | None = None,
     conditions: Sequence[Callable[[ScoredTrials], dict[str, Words]]] = (),
     replicates: int = 200,
-) -> tuple[Measured, Intervals | None, list[Part]]:
+) -> Entry:
     """Measure a score file and its parts, with intervals if its speakers are known and not too few.
 
-    On a terminal a bar shows how far it is.
+    Return numbers as they stand in results.json. On a terminal a bar shows how far it is.
 
     Args:
         path: with labels.
@@ -142,14 +139,16 @@ def measure_file(
             if speakers is not None:
                 sample.add(speakers.trials(block))
             bar.update(block.num_bytes)
-    measured, found = measure(counter.sorted_scores(), columns), None
+    entry = measure(counter.sorted_scores(), columns)
     if speakers is not None:
         (kept,) = sample.trials(path)
         try:
-            found = intervals(kept, measured, replicates=replicates)
+            entry["interval"] = intervals(kept, entry, columns, replicates=replicates)
         except FewSpeakers as error:
             log.warning("%s: %s; it is measured without", path, error)
-    return measured, found, parts.parts(columns)
+    if found := parts.parts(columns):
+        entry["breakdown"] = found
+    return entry
 
 
 def _speakers(trials: Path, options: MeasureOptions) -> Speakers | None:

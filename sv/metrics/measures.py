@@ -5,12 +5,14 @@ from the rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sv.metrics import cllr, error_rates, intervals, rocch
 from sv.metrics.error_rates import SortedScores
 from sv.metrics.intervals import Interval
+
+Entry = dict[str, Any]  # of results.json: numbers of a list by measure, and where they come from
 
 # The draws count false accepts too often (see `sv.metrics.significance`). These are the shares of the excess with which
 # the coverage of simulated lists is nearest to what is asked for (bench/README.md, coverage.py). Many false accepts
@@ -110,44 +112,29 @@ class Column:
         """Measure scores."""
         return self._call(self.measure.value, scores)
 
-    def threshold(self, scores: SortedScores) -> float | None:
-        """Return the score from which the measure accepts trials; None if it has none."""
-        return self._call(self.measure.threshold, scores) if self.measure.threshold else None
+    def threshold(self, scores: SortedScores) -> float:
+        """Return the score from which the measure, which has one, accepts trials."""
+        assert self.measure.threshold is not None
+        return self._call(self.measure.threshold, scores)
 
     def _call(self, function: Callable[..., float], scores: SortedScores) -> float:
         return function(scores) if self.p_target is None else function(scores, self.p_target)
 
-    def read(self, tree: Mapping[str, Any], suffix: str = "") -> Any:
+    def read(self, entry: Entry, suffix: str = "") -> Any:
         """Look up what `to_json` wrote for this column; None if there is nothing."""
-        found = tree.get(self.measure.key + suffix)
-        return found if self.p_target is None or not found else found.get(f"{self.p_target:g}")
+        found = entry.get(self.measure.key + suffix)
+        return found if self.p_target is None else (found or {}).get(f"{self.p_target:g}")
 
     def text(self, value: float | None, sign: str = "") -> str:
         """Return a value as it is printed, with its sign if `sign` is "+"; nothing for None."""
         return "" if value is None else f"{value:{sign}.{self.measure.decimals}f}"
 
-    def text_with_interval(self, entry: Mapping[str, Any]) -> str:
+    def text_with_interval(self, entry: Entry) -> str:
         """Return an entry's value as it is printed, with its interval in brackets if it has one."""
         interval = self.read(entry.get("interval", {}))
         decimals = self.measure.decimals - (self.measure.unit == "%")
         bracket = f" [{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]" if interval else ""
         return self.text(self.read(entry)) + bracket
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of a list.
-
-    Attributes:
-        num_target, num_nontarget: trials.
-        values: by column.
-        thresholds: of the columns that have one.
-    """
-
-    num_target: int
-    num_nontarget: int
-    values: dict[Column, float]
-    thresholds: dict[Column, float] = field(default_factory=dict)
 
 
 def columns_of(p_targets: Sequence[float] = (0.01, 0.05), *, llr: bool = False) -> list[Column]:
@@ -177,7 +164,7 @@ def shown_columns(columns: Iterable[Column]) -> list[Column]:
     return [column for column in columns if column.measure.shown == "always" or (llr and column.measure.shown == "llr")]
 
 
-def columns_in(entries: Sequence[Mapping[str, Any]]) -> list[Column]:
+def columns_in(entries: Sequence[Entry]) -> list[Column]:
     """Return the columns to show of entries of results.json: those that some entry has."""
     found = []
     for measure in MEASURES:
@@ -189,20 +176,25 @@ def columns_in(entries: Sequence[Mapping[str, Any]]) -> list[Column]:
     return shown_columns(found)
 
 
-def measure(scores: SortedScores, columns: Sequence[Column]) -> Measured:
-    """Measure the scores of a list."""
-    values = {column: column.value(scores) for column in columns}
-    thresholds = {column: t for column in columns if (t := column.threshold(scores)) is not None}
-    return Measured(int(scores.target.total), int(scores.nontarget.total), values, thresholds)
+def measure(scores: SortedScores, columns: Sequence[Column]) -> Entry:
+    """Measure the scores of a list: values, thresholds and counts of trials, as they stand in results.json."""
+    thresholds = {column: column.threshold(scores) for column in columns if column.measure.threshold}
+    return {
+        **to_json({column: column.value(scores) for column in columns}),
+        **to_json(thresholds, "_threshold"),
+        "num_target": int(scores.target.total),
+        "num_nontarget": int(scores.nontarget.total),
+    }
 
 
-def to_json(values: Mapping[Column, Any], suffix: str = "") -> dict[str, Any]:
+def to_json(values: Mapping[Column, Any], suffix: str = "") -> Entry:
     """Return values by the keys of their measures, those at priors in one more level: {"min_dcf": {"0.01": 0.085}}."""
-    tree: dict[str, Any] = {}
+    tree: Entry = {}
     for column, value in values.items():
         key = column.measure.key + suffix
         if column.p_target is None:
             tree[key] = value
         else:
-            tree.setdefault(key, {})[f"{column.p_target:g}"] = value
+            tree.setdefault(key, {})
+            tree[key] |= {f"{column.p_target:g}": value} if value is not None else {}
     return tree

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from sv.errors import UserError
-from sv.metrics.results import KEYS, Entry, markdown_table, merge_results, read_results
+from sv.metrics.measures import Entry
+from sv.metrics.results import KEYS, markdown_table, merge_results, read_results
 
 
 def entry(**more: object) -> Entry:
