@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sv.metrics import cllr, error_rates, intervals, rocch
-from sv.metrics.error_rates import SortedScores
-from sv.metrics.intervals import Interval
+from sv.metrics.cllr import act_dcf, bayes_threshold, cllr
+from sv.metrics.error_rates import SortedScores, check_prior, eer, eer_threshold, min_dcf, min_dcf_threshold
+from sv.metrics.intervals import Interval, cllr_interval, cost_interval, min_dcf_interval, percent_interval
+from sv.metrics.rocch import eer_rocch, min_cllr
 
 Entry = dict[str, Any]  # of results.json: numbers of a list by measure, and where they come from
 
@@ -54,39 +55,18 @@ class Measure:
     unseen: bool = False
 
 
+# fmt: off
 MEASURES = (
-    Measure(
-        "eer",
-        "EER",
-        error_rates.eer,
-        error_rates.eer_threshold,
-        unit="%",
-        interval=intervals.percent_interval,
-    ),
-    Measure("eer_rocch", "EER on the convex hull", rocch.eer_rocch, unit="%", shown="never"),
-    Measure(
-        "min_dcf",
-        "minDCF",
-        error_rates.min_dcf,
-        error_rates.min_dcf_threshold,
-        by_prior=True,
-        interval=intervals.min_dcf_interval,
-        excess=_MIN_DCF_EXCESS,
-    ),
-    Measure(
-        "act_dcf",
-        "actDCF",
-        cllr.act_dcf,
-        lambda scores, p_target: cllr.bayes_threshold(p_target),
-        by_prior=True,
-        needs_llr=True,
-        interval=intervals.cost_interval,
-        excess=_ACT_DCF_EXCESS,
-        unseen=True,
-    ),
-    Measure("cllr", "Cllr", cllr.cllr, needs_llr=True, interval=intervals.cllr_interval),
-    Measure("min_cllr", "minCllr", rocch.min_cllr, shown="llr"),
+    Measure("eer", "EER", eer, eer_threshold, unit="%", interval=percent_interval),
+    Measure("eer_rocch", "EER on the convex hull", eer_rocch, unit="%", shown="never"),
+    Measure("min_dcf", "minDCF", min_dcf, min_dcf_threshold, by_prior=True,
+            interval=min_dcf_interval, excess=_MIN_DCF_EXCESS),
+    Measure("act_dcf", "actDCF", act_dcf, lambda scores, p_target: bayes_threshold(p_target), by_prior=True,
+            needs_llr=True, interval=cost_interval, excess=_ACT_DCF_EXCESS, unseen=True),
+    Measure("cllr", "Cllr", cllr, needs_llr=True, interval=cllr_interval),
+    Measure("min_cllr", "minCllr", min_cllr, shown="llr"),
 )
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -148,7 +128,7 @@ def columns_of(p_targets: Sequence[float] = (0.01, 0.05), *, llr: bool = False) 
         UserError: a prior out of its range.
     """
     for p_target in p_targets:
-        error_rates.check_prior(p_target)
+        check_prior(p_target)
     return [
         Column(measure, p_target)
         for measure in MEASURES
