@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bench.common import parse_quick, report
 from sv.metrics.error_rates import sort_scores
-from sv.metrics.measures import Measured, columns_of, measure
+from sv.metrics.measures import Entry, columns_of, measure
 from sv.metrics.significance import compare, intervals
 from sv.metrics.trial_speakers import SpeakerTrials
 from sv.scoring.calibration import Calibration, fit
@@ -74,9 +74,9 @@ def draw_list(
     return [SpeakerTrials(one, same[chosen], speaker[first], speaker[second]) for one in scores]
 
 
-def values(measured: Measured) -> NDArray[np.float64]:
-    """Return values in the order of NAMES; EER in percent."""
-    return np.array([measured.values[column] for column in COLUMNS])
+def values(entry: Entry) -> NDArray[np.float64]:
+    """Return values, or intervals, in the order of NAMES; EER in percent."""
+    return np.array([column.read(entry) for column in COLUMNS])
 
 
 def known_population(name: str, spread: float) -> Population:
@@ -97,15 +97,15 @@ def bench_coverage(people: Population, speakers: int, utts: int, nontargets: int
     for seed in range(lists):
         systems = draw_list(rng, people, speakers, utts, nontargets, systems=2)
         both = [measure(system.sorted_scores(), COLUMNS) for system in systems]
-        different += [found.p_value < 0.05 for found in compare(systems, both, seed=seed)]
+        different += [found.p_value < 0.05 for found in compare(systems, both, COLUMNS, seed=seed)]
         (trials,) = draw_list(rng, people, speakers, utts, nontargets)
         measured = measure(trials.sorted_scores(), COLUMNS)
         start = time.perf_counter()
-        found = intervals(trials, measured, seed=seed)
+        found = intervals(trials, measured, COLUMNS, seed=seed)
         seconds += time.perf_counter() - start
-        ends = np.array([found.values[column] for column in COLUMNS])
+        ends = values(found)
         held += (ends[:, 0] <= people.truth) & (people.truth <= ends[:, 1])
-        rate = measured.values[COLUMNS[0]] / 100
+        rate = measured["eer"] / 100
         reach = 1.96 * math.sqrt(rate * (1 - rate) / int(trials.is_target.sum()))
         naive += abs(rate - people.truth[0] / 100) <= reach
     shares = {f"coverage_{name}": share for name, share in zip(NAMES, (100 * held / lists).tolist(), strict=True)}

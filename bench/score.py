@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from bench.common import best_seconds, parse_quick, report
 from sv.io import Trials, Vectors, read_trials, write_scores
 from sv.metrics.error_rates import sort_scores
-from sv.metrics.measures import Measured, columns_of, measure
+from sv.metrics.measures import Entry, columns_of, measure
 from sv.scoring.cosine import cosine_scores, pair_dots, unit_vectors
 from sv.scoring.norm import ScoreNorm
 
@@ -77,7 +77,7 @@ def bench_metrics(num_scores: int, target_share: float) -> None:
 
     columns = [column for column in columns_of() if column.measure.key in ("eer", "min_dcf")]
 
-    def ours() -> Measured:
+    def ours() -> Entry:
         return measure(sort_scores(target, nontarget), columns)
 
     seconds, reference, argsort, floor = best_seconds(

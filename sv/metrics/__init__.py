@@ -1,1 +1,1 @@
-"""What scores are worth: EER, minDCF, actDCF and Cllr with intervals, breakdowns, results and their provenance."""
+"""Measures of scores: EER, minDCF, actDCF and Cllr with intervals, breakdowns, results and their provenance."""

@@ -37,18 +37,16 @@ class WeightedTrials:
     """
 
     def __init__(self, trials: SpeakerTrials) -> None:
-        scores = trials.sorted_scores()
         self.speakers = trials.speakers
         if len(self.speakers) < 2:
             raise FewSpeakers("all trials are of one speaker; intervals resample speakers and need two or more")
-        target, nontarget = np.flatnonzero(trials.is_target), np.flatnonzero(~trials.is_target)
-        target = target[np.argsort(trials.scores[target], kind="stable")]
-        nontarget = nontarget[np.argsort(trials.scores[nontarget], kind="stable")]
+        target, nontarget = (_by_score(trials.scores, kind) for kind in (trials.is_target, ~trials.is_target))
         self._target = trials.enroll[target]  # speaker of each target trial, by score
         self._enroll, self._test = trials.enroll[nontarget], trials.test[nontarget]
-        self._scores = scores
-        every = np.arange(len(target))
-        self.below, self.through = scores.nontargets_below(every), scores.nontargets_through(every)
+        del target, nontarget
+        self._scores = trials.sorted_scores()
+        every = slice(None)
+        self.below, self.through = self._scores.nontargets_below(every), self._scores.nontargets_through(every)
 
     @cached_property
     def nats(self) -> tuple[Doubles, Doubles]:
@@ -57,11 +55,17 @@ class WeightedTrials:
 
     def draw(self, weights: Doubles) -> "Draw | None":
         """Weigh the trials by their speakers, (highest speaker + 1,); None if all trials of a kind weigh 0."""
-        target, nontarget = weights[self._target], weights[self._enroll] * weights[self._test]
-        if not target.any() or not nontarget.any():
-            return None
-        values = self._scores.target.values, self._scores.nontarget.values
-        return Draw(Ranked(values[0], target), Ranked(values[1], nontarget), self)
+        pairs = weights.take(self._enroll)
+        pairs *= weights.take(self._test)
+        target = Ranked(self._scores.target.values, weights.take(self._target))
+        nontarget = Ranked(self._scores.nontarget.values, pairs)
+        return Draw(target, nontarget, self) if target.total and nontarget.total else None
+
+
+def _by_score(scores: Doubles, some: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return the rows of some trials by ascending score."""
+    rows = np.flatnonzero(some)
+    return rows[np.argsort(scores[rows], kind="stable")]
 
 
 @dataclass(frozen=True)
@@ -117,9 +121,14 @@ def replicate(
     weighted = [WeightedTrials(trials) for trials in systems]
     rows = []
     for weights in draw_weights(weighted[0].speakers, replicates, seed):
-        draws = [draw for trials in weighted if (draw := trials.draw(weights))]
-        if len(draws) == len(weighted):
-            rows.append([[column.value(draw) for column in columns] for draw in draws])
+        found = [_measured(trials.draw(weights), columns) for trials in weighted]
+        if all(found):
+            rows.append(found)
     if len(rows) < replicates / 2:
         raise FewSpeakers("too few speakers have target trials to draw from; intervals need more speakers")
     return np.array(rows)
+
+
+def _measured(draw: Draw | None, columns: Sequence[Column]) -> list[float]:
+    """Measure a draw; return nothing for None."""
+    return [column.value(draw) for column in columns] if draw else []

@@ -7,7 +7,6 @@ Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a ma
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,31 +16,13 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 from sv.io import DataDir, ScoredTrials, read_table
-from sv.metrics.measures import Column, shown_columns
+from sv.metrics.measures import Column, Entry, shown_columns, to_json
 from sv.metrics.score_counts import KindCounter
 
 Words = NDArray[np.str_]  # (trials,)
 
 DURATIONS_S = (3.0, 6.0)  # shorter side of a trial: below, between, above
 AGES = (10, 18)  # years
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of a list.
-
-    Attributes:
-        by: what the list was parted by: "sex".
-        name: of the part: "f / f".
-        num_target, num_nontarget: trials.
-        values: by column; None without trials of both kinds.
-    """
-
-    by: str
-    name: str
-    num_target: int
-    num_nontarget: int
-    values: dict[Column, float | None]
 
 
 class PartCounter:
@@ -64,19 +45,18 @@ class PartCounter:
             for name in np.unique(words).tolist():
                 self._counters.setdefault((by, name), KindCounter()).add(scores, words == name)
 
-    def parts(self, columns: Sequence[Column]) -> list[Part]:
+    def parts(self, columns: Sequence[Column]) -> list[Entry]:
         """Measure every part, in the order of their names; of the conditions that all trials have."""
         whole = [by for by, trials in self._trials.items() if trials == self._total]
-        names = [key for by in whole for key in sorted(self._counters) if key[0] == by]
-        return [_measured(by, name, self._counters[by, name], shown_columns(columns)) for by, name in names]
+        keys = [key for by in whole for key in sorted(self._counters) if key[0] == by]
+        return [self._measure(key, shown_columns(columns)) for key in keys]
 
-
-def _measured(by: str, name: str, counter: KindCounter, columns: Sequence[Column]) -> Part:
-    counts = counter.target.total, counter.nontarget.total
-    if 0 in counts:
-        return Part(by, name, *counts, dict.fromkeys(columns))
-    scores = counter.sorted_scores()
-    return Part(by, name, *counts, {column: column.value(scores) for column in columns})
+    def _measure(self, key: tuple[str, str], columns: Sequence[Column]) -> Entry:
+        counter = self._counters[key]
+        counts = {"num_target": counter.target.total, "num_nontarget": counter.nontarget.total}
+        scores = counter.sorted_scores() if all(counts.values()) else None
+        values = {column: None if scores is None else column.value(scores) for column in columns}
+        return {"by": key[0], "name": key[1], **counts, **to_json(values)}
 
 
 def conditions_of(

@@ -1,4 +1,4 @@
-"""What calibrated scores cost: actDCF and Cllr, for scores that are natural logarithms of likelihood ratios.
+"""Cost of calibrated scores: actDCF and Cllr, for scores that are natural logarithms of likelihood ratios.
 
     actDCF = DCF(t) / min(p_target, 1 - p_target), at Bayes' threshold t = ln (1 - p_target) / p_target
     Cllr   = 1/2 mean log2(1 + e^-llr) over targets + 1/2 mean log2(1 + e^llr) over non-targets

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sv.errors import UserError, log
-from sv.io import DataDir, sha256_of
-from sv.metrics.measures import columns_in
-from sv.metrics.results import Entry, Results, folder_name, markdown_rows, read_results
-from sv.metrics.score_files import compare_files
-from sv.metrics.trial_speakers import Speakers
+from sv.io import DataDir, iter_same_trials, sha256_of
+from sv.io.columns import byte_bar
+from sv.metrics.bootstrap import FewSpeakers
+from sv.metrics.measures import Column, Entry, columns_in, measure
+from sv.metrics.results import Results, folder_name, markdown_rows, read_results
+from sv.metrics.score_counts import KindCounter
+from sv.metrics.significance import Difference, compare
+from sv.metrics.trial_speakers import Speakers, TrialSample
 
 
 @dataclass(frozen=True)
@@ -131,3 +134,32 @@ def _rows_of(first: ScoreSet, second: ScoreSet, speakers: Speakers) -> list[list
             ]
         )
     return rows
+
+
+def compare_files(
+    paths: tuple[Path, Path], speakers: Speakers, columns: Sequence[Column], *, replicates: int = 200
+) -> list[Difference]:
+    """Test whether two systems differ on the same trials; see `compare`. On a terminal a bar shows how far it is.
+
+    Args:
+        paths: two score files of one trial list.
+        speakers: of the utterances.
+        columns: what is compared; measures without interval are left out.
+        replicates: draws of speakers.
+
+    Raises:
+        UserError: as `measure_file`, and `iter_same_trials`.
+    """
+    counters, sample = (KindCounter(), KindCounter()), TrialSample(systems=2)
+    with byte_bar(paths[0]) as bar:
+        for blocks in iter_same_trials(paths):
+            for counter, block in zip(counters, blocks, strict=True):
+                counter.add(block)
+            sample.add(*(speakers.trials(block) for block in blocks))
+            bar.update(blocks[0].num_bytes)
+    columns = [column for column in columns if column.measure.interval]
+    measured = [measure(counter.sorted_scores(), columns) for counter in counters]
+    try:
+        return compare(sample.trials(paths[0]), measured, columns, replicates=replicates)
+    except FewSpeakers as error:
+        raise UserError(f"{paths[0]}: {error}; compare without --test-data") from error

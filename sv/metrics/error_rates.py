@@ -56,7 +56,7 @@ class Ranked:
             return self._sums[rows]
         return np.arange(rows.start, rows.stop) if isinstance(rows, slice) else rows
 
-    @property
+    @cached_property
     def total(self) -> Any:
         """Number of trials."""
         return self.before(len(self.values))
@@ -92,21 +92,9 @@ class SortedScores:
 
     def false_accept(self, threshold: ArrayLike) -> Any:
         """Return the share of non-targets at or above each threshold."""
-        return self._accepted(self.nontarget.values.searchsorted(threshold, "left"))
+        return self.accepted(self.nontarget.values.searchsorted(threshold, "left"))
 
-    def miss_at(self, rows: Any) -> Any:
-        """Return the share of targets before these rows of the targets' values: the miss rate at the first of a tie."""
-        return self.target.before(rows) / self.target.total
-
-    def false_accept_at(self, rows: Any) -> Any:
-        """Return the false-accept rate where the scores of these rows of the targets' values are accepted."""
-        return self._accepted(self.nontargets_below(rows))
-
-    def false_accept_above(self, rows: Any) -> Any:
-        """Return the false-accept rate where the scores of these rows of the targets' values are just rejected."""
-        return self._accepted(self.nontargets_through(rows))
-
-    def _accepted(self, rows: Any) -> Any:
+    def accepted(self, rows: Any) -> Any:
         """Return the share of non-targets from these rows of their values on."""
         total = self.nontarget.total
         return (total - self.nontarget.before(rows)) / total
@@ -124,12 +112,15 @@ class SortedScores:
         target, nontarget = self.target.values.astype(np.float64), self.nontarget.values.astype(np.float64)
         return np.logaddexp(0, -target), np.logaddexp(0, nontarget)
 
-    @cached_property
-    def pav_llrs(self) -> "SortedScores":
-        """The same trials with PAV's log-likelihood ratios as scores; see `sv.metrics.rocch.pav_llrs`."""
-        from sv.metrics.rocch import pav_llrs
+    def once(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Return function(scores, *args), worked out once for all measures that need it."""
+        if (function, args) not in self._known:
+            self._known[function, args] = function(self, *args)
+        return self._known[function, args]
 
-        return pav_llrs(self)
+    @cached_property
+    def _known(self) -> dict[Any, Any]:
+        return {}
 
     @property
     def above_all(self) -> np.floating[Any]:
@@ -162,10 +153,10 @@ def _sorted(scores: ArrayLike, dtype: type[np.floating[Any]], kind: str) -> Rank
     return Ranked(ascending)
 
 
-def check_any(count: int, kind: str) -> None:
+def check_any(count: int, kind: str, where: str = "") -> None:
     """Raise UserError if there are no trials of a kind."""
     if count == 0:
-        raise UserError(f"no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
+        raise UserError(f"{where}no {kind} trials; EER and minDCF need trials of both kinds, target and nontarget")
 
 
 def check_prior(p_target: float) -> None:
@@ -178,21 +169,22 @@ def eer(scores: SortedScores) -> float:
     """Return the equal error rate in percent.
 
     Miss grows and false accept falls with the threshold: bisection finds the lowest target score above which more
-    targets are missed than non-targets accepted. Below it, down to the next target score, false accept alone changes.
+    targets are missed than non-targets accepted, whose row within a tie does not matter. Below that score, down to the
+    next target score, false accept alone changes.
     """
-    row = bisect_left(range(len(scores.target.values) - 1), True, key=_crossed_above(scores))
+    before, total, last = scores.target.before, scores.target.total, len(scores.target.values) - 1
+
+    def accept_above(row: int) -> Any:
+        return scores.accepted(scores.nontargets_through(row))
+
+    row = bisect_left(range(last), True, key=lambda row: bool(before(row + 1) / total >= accept_above(row)))
     at = scores.target.values[row]
-    miss, accept = float(scores.miss(at)), float(scores.false_accept_at(row))
+    miss, accept = float(scores.miss(at)), float(scores.accepted(scores.nontargets_below(row)))
     if miss >= accept:
         return 100 * miss
-    miss_above, accept_above = scores.target.through(at) / scores.target.total, scores.false_accept_above(row)
-    share = (accept - miss) / (accept - miss + float(miss_above - accept_above))
-    return 100 * (miss + share * (float(miss_above) - miss))
-
-
-def _crossed_above(scores: SortedScores) -> Callable[[int], bool]:
-    """Return whether miss has reached false accept just above a row's target score; right at the last of a tie."""
-    return lambda row: bool(scores.miss_at(row + 1) >= scores.false_accept_above(row))
+    miss_above = float(scores.target.through(at) / total)
+    share = (accept - miss) / (accept - miss + (miss_above - float(accept_above(row))))
+    return 100 * (miss + share * (miss_above - miss))
 
 
 def eer_threshold(scores: SortedScores) -> float:
@@ -211,12 +203,12 @@ def min_dcf(scores: SortedScores, p_target: float) -> float:
     Raises:
         UserError: a prior out of its range.
     """
-    return _lowest_cost(scores, p_target)[0]
+    return float(scores.once(_lowest_cost, p_target)[0])
 
 
 def min_dcf_threshold(scores: SortedScores, p_target: float) -> float:
     """Return the lowest threshold that has the cost `min_dcf`; above all scores where rejecting everything is best."""
-    row = _lowest_cost(scores, p_target)[1]
+    row = scores.once(_lowest_cost, p_target)[1]
     return float(scores.above_all if row < 0 else scores.target.values[row])
 
 
@@ -230,8 +222,7 @@ def _lowest_cost(scores: SortedScores, p_target: float) -> tuple[float, int]:
     check_prior(p_target)
     best, at = p_target, -1  # the cost of rejecting everything
     for rows in _promising(scores, p_target):
-        # The miss rate is too high within a tie, but right at its first target.
-        cost = p_target * scores.miss_at(rows) + (1 - p_target) * scores.false_accept_at(rows)
+        cost = _costs(scores, p_target, rows, rows)
         row = int(cost.argmin())
         if cost[row] < best or (cost[row] == best and at < 0):
             best, at = float(cost[row]), rows.start + row
@@ -248,8 +239,15 @@ def _promising(scores: SortedScores, p_target: float) -> list[slice]:
         return [slice(0, count)]
     starts = np.arange(0, count, _BLOCK)
     ends = np.minimum(starts + _BLOCK, count)
-    missed = p_target * scores.miss_at(starts)
-    bound = missed + (1 - p_target) * scores.false_accept_at(ends - 1)
-    reached = missed + (1 - p_target) * scores.false_accept_at(starts)
+    bound, reached = (_costs(scores, p_target, starts, rows) for rows in (ends - 1, starts))
     some = np.flatnonzero(bound <= min(reached.min(), p_target))
     return [slice(start, end) for start, end in zip(starts[some].tolist(), ends[some].tolist(), strict=True)]
+
+
+def _costs(scores: SortedScores, p_target: float, missed: Any, accepted: Any) -> Any:
+    """Return the cost of missing the targets before some rows, and accepting non-targets from the scores of others on.
+
+    Within a tie of targets it is too high, but right at the first one.
+    """
+    miss = scores.target.before(missed) / scores.target.total
+    return p_target * miss + (1 - p_target) * scores.accepted(scores.nontargets_below(accepted))

@@ -16,63 +16,65 @@ import math
 
 Interval = tuple[float, float]
 
+LEVEL = 0.95  # how often an interval is to hold the truth
 
-def percent_interval(percent: float, deviation: float, speakers: int, level: float) -> Interval:
+
+def percent_interval(percent: float, deviation: float, speakers: int) -> Interval:
     """Return the interval of a rate in percent; see `rate_interval`."""
-    low, high = rate_interval(percent / 100, deviation / 100, speakers, level)
+    low, high = rate_interval(percent / 100, deviation / 100, speakers)
     return 100 * low, 100 * high
 
 
-def rate_interval(rate: float, deviation: float, speakers: int, level: float) -> Interval:
+def rate_interval(rate: float, deviation: float, speakers: int) -> Interval:
     """Return the interval of a rate from 0 to 1.
 
     If there was no error at all, its upper end is the share of speakers with errors that so many speakers without one
     still allow; if the rate is 1, its lower end is the same from above.
     """
-    spare = _spare(speakers, level)
+    spare = _spare(speakers)
     if rate <= 0:
         return 0.0, spare
     if rate >= 1:
         return 1 - spare, 1.0
     from scipy.special import expit, logit
 
-    reach = student_quantile(speakers, level) * deviation / (rate * (1 - rate))
+    reach = student_quantile(speakers) * deviation / (rate * (1 - rate))
     return float(expit(logit(rate) - reach)), float(expit(logit(rate) + reach))
 
 
-def min_dcf_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
+def min_dcf_interval(cost: float, deviation: float, speakers: int) -> Interval:
     """Return the interval of a cost from 0 to 1; without an error, or if all draws had 1, that of `rate_interval`."""
     if cost <= 0 or (cost >= 1 and deviation == 0):
-        return rate_interval(cost, deviation, speakers, level)
-    low, high = rate_interval(cost / 2, deviation / 2, speakers, level)
+        return rate_interval(cost, deviation, speakers)
+    low, high = rate_interval(cost / 2, deviation / 2, speakers)
     return 2 * low, min(2 * high, 1.0)
 
 
-def cost_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
+def cost_interval(cost: float, deviation: float, speakers: int) -> Interval:
     """Return the interval of a cost from 0 on; without an error that of `rate_interval`."""
     if cost <= 0:
-        return 0.0, _spare(speakers, level)
-    reach = student_quantile(speakers, level) * deviation / cost
+        return 0.0, _spare(speakers)
+    reach = student_quantile(speakers) * deviation / cost
     return cost * math.exp(-reach), cost * math.exp(reach)
 
 
-def cllr_interval(cost: float, deviation: float, speakers: int, level: float) -> Interval:
+def cllr_interval(cost: float, deviation: float, speakers: int) -> Interval:
     """Return the interval of `cost_interval` for half as many speakers.
 
     A few speakers make up most of Cllr, so its deviation is itself poorly known: where what each adds has an excess
     kurtosis of 2, a variance measured on n speakers has n / 2 degrees of freedom (Satterthwaite, "An approximate
     distribution of estimates of variance components", 1946).
     """
-    return cost_interval(cost, deviation, max(2, (speakers + 1) // 2), level)
+    return cost_interval(cost, deviation, max(2, (speakers + 1) // 2))
 
 
-def student_quantile(speakers: int, level: float) -> float:
+def student_quantile(speakers: int) -> float:
     """Return how many deviations an interval reaches to either side."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(speakers - 1, (1 + level) / 2))
+    return float(stdtrit(speakers - 1, (1 + LEVEL) / 2))
 
 
-def _spare(speakers: int, level: float) -> float:
+def _spare(speakers: int) -> float:
     """Return the share of speakers with errors that so many speakers without one still allow."""
-    return float(1 - ((1 - level) / 2) ** (1 / speakers))
+    return float(1 - ((1 - LEVEL) / 2) ** (1 / speakers))

@@ -1,22 +1,29 @@
-"""Measure the score files of trial lists, and write the results of an experiment."""
+"""Measure score files of any length, in one pass and in little memory, and write the results of an experiment.
+
+Whatever depends on the scores alone is measured on all of them, counted (`sv.metrics.score_counts`). Intervals, which
+depend on the speakers as well, are taken from a sample if there are more than a million trials of a kind.
+"""
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from sv.errors import UserError
-from sv.io import DataDir, atomic_write, read_table, sha256_of
-from sv.metrics.breakdown import Conditions, Trial2Cond
+from sv.errors import UserError, log
+from sv.io import DataDir, ScoredTrials, atomic_write, iter_scored_trials, read_table, sha256_of
+from sv.io.columns import byte_bar
+from sv.metrics.bootstrap import FewSpeakers
+from sv.metrics.breakdown import Conditions, PartCounter, Trial2Cond, Words, conditions_of
 from sv.metrics.error_rates import check_prior
-from sv.metrics.measures import columns_of
+from sv.metrics.measures import Column, Entry, columns_of, measure
 from sv.metrics.provenance import origin_of
-from sv.metrics.results import entry_of, git_commit, merge_results, printed_lines
-from sv.metrics.score_files import measure_file
-from sv.metrics.trial_speakers import Speakers
+from sv.metrics.results import git_commit, merge_results, printed_lines
+from sv.metrics.score_counts import KindCounter
+from sv.metrics.significance import intervals
+from sv.metrics.trial_speakers import Speakers, TrialSample
 
 
 @dataclass(frozen=True)
@@ -91,17 +98,57 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
         scores = lists.score_file(trials)
         if not scores.is_file():
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
-        measured, interval, parts = measure_file(
-            scores, columns, speakers=speakers, conditions=conditions, replicates=options.replicates
-        )
+        entry = measure_file(scores, columns, speakers=speakers, conditions=conditions, replicates=options.replicates)
         files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for it
-        about = {**files, **origin_of(scores, trials), **origin}
-        entries[trials.name] = {lists.backend: entry_of(measured, about, interval, parts)}
-        lines += printed_lines(scores.name, measured, parts)
+        entries[trials.name] = {lists.backend: {**entry, **files, **origin_of(scores, trials), **origin}}
+        lines += printed_lines(scores.name, entry, columns)
     with atomic_write(lists.exp_dir / "scores" / result) as f:
         f.write(lines)
     merge_results(lists.exp_dir, entries)
     return lines
+
+
+def measure_file(
+    path: Path,
+    columns: Sequence[Column],
+    *,
+    speakers: Speakers | None = None,
+    conditions: Sequence[Callable[[ScoredTrials], dict[str, Words]]] = (),
+    replicates: int = 200,
+) -> Entry:
+    """Measure a score file and its parts, with intervals if its speakers are known and not too few.
+
+    Return numbers as they stand in results.json. On a terminal a bar shows how far it is.
+
+    Args:
+        path: with labels.
+        columns: what is measured.
+        speakers: of the utterances.
+        conditions: each returns, for a block of trials, what to part them by.
+        replicates: draws of speakers for the intervals.
+
+    Raises:
+        UserError: a file that cannot be read; without labels; without targets or non-targets; see `Speakers.trials`
+            and `conditions_of`.
+    """
+    counter, sample, parts = KindCounter(), TrialSample(), PartCounter()
+    with byte_bar(path) as bar:
+        for block in iter_scored_trials(path):
+            counter.add(block)
+            parts.add(block, conditions_of(block, conditions))
+            if speakers is not None:
+                sample.add(speakers.trials(block))
+            bar.update(block.num_bytes)
+    entry = measure(counter.sorted_scores(), columns)
+    if speakers is not None:
+        (kept,) = sample.trials(path)
+        try:
+            entry["interval"] = intervals(kept, entry, columns, replicates=replicates)
+        except FewSpeakers as error:
+            log.warning("%s: %s; it is measured without", path, error)
+    if found := parts.parts(columns):
+        entry["breakdown"] = found
+    return entry
 
 
 def _speakers(trials: Path, options: MeasureOptions) -> Speakers | None:

@@ -5,12 +5,15 @@ from the rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from sv.metrics import cllr, error_rates, intervals, rocch
-from sv.metrics.error_rates import SortedScores
-from sv.metrics.intervals import Interval
+from sv.metrics.cllr import act_dcf, bayes_threshold, cllr
+from sv.metrics.error_rates import SortedScores, check_prior, eer, eer_threshold, min_dcf, min_dcf_threshold
+from sv.metrics.intervals import Interval, cllr_interval, cost_interval, min_dcf_interval, percent_interval
+from sv.metrics.rocch import eer_rocch, min_cllr
+
+Entry = dict[str, Any]  # of results.json: numbers of a list by measure, and where they come from
 
 # The draws count false accepts too often (see `sv.metrics.significance`). These are the shares of the excess with which
 # the coverage of simulated lists is nearest to what is asked for (bench/README.md, coverage.py). Many false accepts
@@ -33,7 +36,7 @@ class Measure:
         shown: "always", "llr" (beside log-likelihood ratios alone) or "never"; results.json has it in any case.
         unit: "%".
         decimals: that are printed.
-        interval: its ends, of value, deviation, speakers and level; None: it has no interval and is not compared.
+        interval: its ends, of value, deviation and number of speakers; None: it has no interval and is not compared.
         excess: share of what draws count too often of false accepts that is taken off a variance; needs `threshold`.
         unseen: its deviation allows for errors of which the trials have none; needs `threshold`.
     """
@@ -47,44 +50,23 @@ class Measure:
     shown: Literal["always", "llr", "never"] = "always"
     unit: str = ""
     decimals: int = 3
-    interval: Callable[[float, float, int, float], Interval] | None = None
+    interval: Callable[[float, float, int], Interval] | None = None
     excess: float = 0.0
     unseen: bool = False
 
 
+# fmt: off
 MEASURES = (
-    Measure(
-        "eer",
-        "EER",
-        error_rates.eer,
-        error_rates.eer_threshold,
-        unit="%",
-        interval=intervals.percent_interval,
-    ),
-    Measure("eer_rocch", "EER on the convex hull", rocch.eer_rocch, unit="%", shown="never"),
-    Measure(
-        "min_dcf",
-        "minDCF",
-        error_rates.min_dcf,
-        error_rates.min_dcf_threshold,
-        by_prior=True,
-        interval=intervals.min_dcf_interval,
-        excess=_MIN_DCF_EXCESS,
-    ),
-    Measure(
-        "act_dcf",
-        "actDCF",
-        cllr.act_dcf,
-        lambda scores, p_target: cllr.bayes_threshold(p_target),
-        by_prior=True,
-        needs_llr=True,
-        interval=intervals.cost_interval,
-        excess=_ACT_DCF_EXCESS,
-        unseen=True,
-    ),
-    Measure("cllr", "Cllr", cllr.cllr, needs_llr=True, interval=intervals.cllr_interval),
-    Measure("min_cllr", "minCllr", rocch.min_cllr, shown="llr"),
+    Measure("eer", "EER", eer, eer_threshold, unit="%", interval=percent_interval),
+    Measure("eer_rocch", "EER on the convex hull", eer_rocch, unit="%", shown="never"),
+    Measure("min_dcf", "minDCF", min_dcf, min_dcf_threshold, by_prior=True,
+            interval=min_dcf_interval, excess=_MIN_DCF_EXCESS),
+    Measure("act_dcf", "actDCF", act_dcf, lambda scores, p_target: bayes_threshold(p_target), by_prior=True,
+            needs_llr=True, interval=cost_interval, excess=_ACT_DCF_EXCESS, unseen=True),
+    Measure("cllr", "Cllr", cllr, needs_llr=True, interval=cllr_interval),
+    Measure("min_cllr", "minCllr", min_cllr, shown="llr"),
 )
+# fmt: on
 
 
 @dataclass(frozen=True)
@@ -110,44 +92,29 @@ class Column:
         """Measure scores."""
         return self._call(self.measure.value, scores)
 
-    def threshold(self, scores: SortedScores) -> float | None:
-        """Return the score from which the measure accepts trials; None if it has none."""
-        return self._call(self.measure.threshold, scores) if self.measure.threshold else None
+    def threshold(self, scores: SortedScores) -> float:
+        """Return the score from which the measure, which has one, accepts trials."""
+        assert self.measure.threshold is not None
+        return self._call(self.measure.threshold, scores)
 
     def _call(self, function: Callable[..., float], scores: SortedScores) -> float:
         return function(scores) if self.p_target is None else function(scores, self.p_target)
 
-    def read(self, tree: Mapping[str, Any], suffix: str = "") -> Any:
+    def read(self, entry: Entry, suffix: str = "") -> Any:
         """Look up what `to_json` wrote for this column; None if there is nothing."""
-        found = tree.get(self.measure.key + suffix)
-        return found if self.p_target is None or not found else found.get(f"{self.p_target:g}")
+        found = entry.get(self.measure.key + suffix)
+        return found if self.p_target is None else (found or {}).get(f"{self.p_target:g}")
 
     def text(self, value: float | None, sign: str = "") -> str:
         """Return a value as it is printed, with its sign if `sign` is "+"; nothing for None."""
         return "" if value is None else f"{value:{sign}.{self.measure.decimals}f}"
 
-    def text_with_interval(self, entry: Mapping[str, Any]) -> str:
+    def text_with_interval(self, entry: Entry) -> str:
         """Return an entry's value as it is printed, with its interval in brackets if it has one."""
         interval = self.read(entry.get("interval", {}))
         decimals = self.measure.decimals - (self.measure.unit == "%")
         bracket = f" [{interval[0]:.{decimals}f}, {interval[1]:.{decimals}f}]" if interval else ""
         return self.text(self.read(entry)) + bracket
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What was measured of a list.
-
-    Attributes:
-        num_target, num_nontarget: trials.
-        values: by column.
-        thresholds: of the columns that have one.
-    """
-
-    num_target: int
-    num_nontarget: int
-    values: dict[Column, float]
-    thresholds: dict[Column, float] = field(default_factory=dict)
 
 
 def columns_of(p_targets: Sequence[float] = (0.01, 0.05), *, llr: bool = False) -> list[Column]:
@@ -161,7 +128,7 @@ def columns_of(p_targets: Sequence[float] = (0.01, 0.05), *, llr: bool = False) 
         UserError: a prior out of its range.
     """
     for p_target in p_targets:
-        error_rates.check_prior(p_target)
+        check_prior(p_target)
     return [
         Column(measure, p_target)
         for measure in MEASURES
@@ -177,7 +144,7 @@ def shown_columns(columns: Iterable[Column]) -> list[Column]:
     return [column for column in columns if column.measure.shown == "always" or (llr and column.measure.shown == "llr")]
 
 
-def columns_in(entries: Sequence[Mapping[str, Any]]) -> list[Column]:
+def columns_in(entries: Sequence[Entry]) -> list[Column]:
     """Return the columns to show of entries of results.json: those that some entry has."""
     found = []
     for measure in MEASURES:
@@ -189,20 +156,25 @@ def columns_in(entries: Sequence[Mapping[str, Any]]) -> list[Column]:
     return shown_columns(found)
 
 
-def measure(scores: SortedScores, columns: Sequence[Column]) -> Measured:
-    """Measure the scores of a list."""
-    values = {column: column.value(scores) for column in columns}
-    thresholds = {column: t for column in columns if (t := column.threshold(scores)) is not None}
-    return Measured(int(scores.target.total), int(scores.nontarget.total), values, thresholds)
+def measure(scores: SortedScores, columns: Sequence[Column]) -> Entry:
+    """Measure the scores of a list: values, thresholds and counts of trials, as they stand in results.json."""
+    thresholds = {column: column.threshold(scores) for column in columns if column.measure.threshold}
+    return {
+        **to_json({column: column.value(scores) for column in columns}),
+        **to_json(thresholds, "_threshold"),
+        "num_target": int(scores.target.total),
+        "num_nontarget": int(scores.nontarget.total),
+    }
 
 
-def to_json(values: Mapping[Column, Any], suffix: str = "") -> dict[str, Any]:
+def to_json(values: Mapping[Column, Any], suffix: str = "") -> Entry:
     """Return values by the keys of their measures, those at priors in one more level: {"min_dcf": {"0.01": 0.085}}."""
-    tree: dict[str, Any] = {}
+    tree: Entry = {}
     for column, value in values.items():
         key = column.measure.key + suffix
         if column.p_target is None:
             tree[key] = value
         else:
-            tree.setdefault(key, {})[f"{column.p_target:g}"] = value
+            tree.setdefault(key, {})
+            tree[key] |= {f"{column.p_target:g}": value} if value is not None else {}
     return tree

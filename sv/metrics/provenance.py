@@ -39,29 +39,29 @@ def mark_scores(
 
 
 def mark_derived(scores: Path, sources: Sequence[Path], calibration: Path) -> None:
-    """Write the mark of scores that were made of other scores: theirs, with the checksum of the calibration.
+    """Write the mark of scores that were made from other scores: what these marks agree on, and the calibration.
 
     Args:
         scores: just written.
-        sources: score files that they were made of, all of one trial list.
+        sources: score files that they were made from, all of one trial list.
         calibration: that was applied.
     """
     known = [_read(_mark_path(source)).get("options", {}) for source in sources]
     options = {name: value for name, value in known[0].items() if all(one.get(name) == value for one in known)}
     if not all("trials_sha256" in one for one in known):
-        return  # a source of unknown origin: neither is that of the result known
+        return  # the origin of a source is unknown, so that of the result is, too
     inputs = {"sources_sha256": [sha256_of(source) for source in sources], "calibration_sha256": sha256_of(calibration)}
     DoneMark(_mark_path(scores), {"trials_sha256": known[0]["trials_sha256"], **options, **inputs}).write([scores])
 
 
 def model_of(scores: Path) -> str | None:
-    """SHA-256 of the model whose embeddings were scored, if a mark tells."""
+    """Return the SHA-256 of the model whose embeddings were scored, if a mark tells."""
     found: str | None = _read(_mark_path(scores)).get("options", {}).get("model_sha256")
     return found
 
 
 def origin_of(scores: Path, trials: Path) -> dict[str, Any]:
-    """Checksums of a score file, of the trial list and of what the scores were made from, as far as it is known.
+    """Return checksums of a score file, of its trial list and of whatever is known that the scores were made from.
 
     Raises:
         UserError: the scores were made from another version of the trial list.

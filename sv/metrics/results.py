@@ -15,18 +15,11 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from sv.errors import UserError, log
 from sv.io import atomic_write, read_json
-from sv.metrics.measures import Column, columns_in, shown_columns, to_json
+from sv.metrics.measures import Column, Entry, columns_in, shown_columns
 
-if TYPE_CHECKING:
-    from sv.metrics.breakdown import Part
-    from sv.metrics.measures import Measured
-    from sv.metrics.significance import Intervals
-
-Entry = dict[str, Any]
 Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
 
 KEYS = {  # of every entry; one without a measure that was added to the table later is whole, too
@@ -40,43 +33,20 @@ def folder_name(exp_dir: str | Path) -> str:
     return Path(os.path.abspath(exp_dir)).name
 
 
-def printed_lines(score_name: str, measured: "Measured", parts: Sequence["Part"] = ()) -> str:
+def printed_lines(score_name: str, entry: Entry, columns: Sequence[Column]) -> str:
     """Return what WeSpeaker prints for a score file, with a line for each further measure and for each part."""
-    lines = [f"---- {score_name} -----"]
-    for column in shown_columns(measured.values):
-        lines.append(_printed(column, measured.values[column], " c_miss:1 c_fa:1"))
-    for part in parts:
-        numbers = [_printed(column, value) for column, value in part.values.items() if value is not None]
-        counts = [f"{part.num_target} targets", f"{part.num_nontarget} non-targets"]
-        lines.append(f"{part.by} {part.name}: {', '.join([*numbers, *counts])}")
+    columns = shown_columns(columns)
+    lines = [f"---- {score_name} -----", *(_printed(column, entry, " c_miss:1 c_fa:1") for column in columns)]
+    for part in entry.get("breakdown", []):
+        numbers = [_printed(column, part) for column in columns if column.read(part) is not None]
+        counts = [f"{part['num_target']} targets", f"{part['num_nontarget']} non-targets"]
+        lines.append(f"{part['by']} {part['name']}: {', '.join([*numbers, *counts])}")
     return "".join(line + "\n" for line in lines)
 
 
-def _printed(column: Column, value: float, costs: str = "") -> str:
+def _printed(column: Column, entry: Entry, costs: str = "") -> str:
     prior = "" if column.p_target is None else f" (p_target:{column.p_target:g}{costs})"
-    return f"{column.measure.title}{prior} = {column.text(value)}"
-
-
-def entry_of(
-    measured: "Measured",
-    provenance: Mapping[str, Any],
-    interval: "Intervals | None" = None,
-    parts: Sequence["Part"] = (),
-) -> Entry:
-    """Return numbers and where they come from, as plain JSON values; EER in percent."""
-    found: Entry = {**to_json(measured.values), **to_json(measured.thresholds, "_threshold")}
-    found |= {"num_target": measured.num_target, "num_nontarget": measured.num_nontarget}
-    if interval is not None:
-        how = {name: value for name, value in vars(interval).items() if name != "values"}
-        found["interval"] = {**to_json(interval.values), **how, "resampled": "speakers"}
-    if parts:
-        found["breakdown"] = [_part_json(part) for part in parts]
-    return {**found, **provenance}
-
-
-def _part_json(part: "Part") -> Entry:
-    counts = {"num_target": part.num_target, "num_nontarget": part.num_nontarget}
-    return {"by": part.by, "name": part.name, **counts, **to_json(part.values)}
+    return f"{column.measure.title}{prior} = {column.text(column.read(entry))}"
 
 
 def read_results(path: str | Path) -> Results:

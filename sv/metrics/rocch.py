@@ -18,12 +18,12 @@ Counts = NDArray[np.int64]
 
 def eer_rocch(scores: SortedScores) -> float:
     """Return the EER in percent on the convex hull of the ROC."""
-    return eer(scores.pav_llrs)
+    return eer(scores.once(pav_llrs))
 
 
 def min_cllr(scores: SortedScores) -> float:
     """Return Cllr in bits after the best monotonic recalibration: the part of Cllr that calibration cannot remove."""
-    return cllr(scores.pav_llrs)
+    return cllr(scores.once(pav_llrs))
 
 
 def pav_llrs(scores: SortedScores) -> SortedScores:

@@ -1,8 +1,10 @@
-"""How often each score occurs: all that EER, minDCF and what else needs no speakers depend on.
+"""Score histograms: all that EER, minDCF and other measures without speakers need.
 
 Tied trials are accepted or rejected together, so only the distinct scores count. A score file holds five decimals:
 cosines take at most 200,001 values, and 50 million of them need no more memory than half a million.
 """
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +18,7 @@ _CHUNK = 1 << 20  # scores gathered before they are counted
 
 
 class ScoreCounter:
-    """How often each score occurs among scores that come by and by."""
+    """Counts of each distinct score, of scores that come in blocks."""
 
     def __init__(self) -> None:
         self._values, self._counts = np.empty(0), np.empty(0, dtype=np.int64)
@@ -24,7 +26,7 @@ class ScoreCounter:
         self._num_waiting = 0
 
     def add(self, scores: Doubles) -> None:
-        """Count these, (trials,) and finite, too."""
+        """Count further scores, (trials,) and finite."""
         self._waiting.append(scores)
         self._num_waiting += len(scores)
         if self._num_waiting >= max(_CHUNK, len(self._values) // 4):
@@ -32,7 +34,7 @@ class ScoreCounter:
 
     @property
     def total(self) -> int:
-        """Scores so far."""
+        """Number of scores so far."""
         return int(self._counts.sum()) + self._num_waiting
 
     def _merge(self) -> None:
@@ -44,40 +46,27 @@ class ScoreCounter:
         self._values = np.insert(self._values, row[~known], values[~known])
         self._counts = np.insert(self._counts, row[~known], counts[~known])
 
-    def ranked(self, kind: str) -> Ranked:
-        """All scores so far.
-
-        Args:
-            kind: of the trials, for errors.
-
-        Raises:
-            UserError: there is none.
-        """
+    def ranked(self) -> Ranked:
+        """Return all scores so far, with their counts."""
         self._merge()
-        check_any(len(self._values), kind)
         return Ranked(self._values, self._counts)
 
 
 class KindCounter:
-    """How often each score occurs among the targets and among the non-targets that come by."""
+    """Counts of each distinct score of the targets and of the non-targets of a file."""
 
     def __init__(self) -> None:
         self.target, self.nontarget = ScoreCounter(), ScoreCounter()
+        self._path = Path()
 
     def add(self, scores: ScoredTrials, some: NDArray[np.bool_] | bool = True) -> None:
-        """Count trials, or some of them, too.
-
-        Raises:
-            UserError: scores without labels.
-        """
-        is_target = scores.labels()
+        """Count further trials, or some of them; raise UserError for scores without labels."""
+        is_target, self._path = scores.labels(), scores.path
         self.target.add(scores.values[is_target & some])
         self.nontarget.add(scores.values[~is_target & some])
 
     def sorted_scores(self) -> SortedScores:
-        """All so far.
-
-        Raises:
-            UserError: trials of one kind alone.
-        """
-        return SortedScores(self.target.ranked("target"), self.nontarget.ranked("nontarget"))
+        """Return all scores so far; raise UserError if the trials are of one kind alone."""
+        for kind, counter in (("target", self.target), ("nontarget", self.nontarget)):
+            check_any(counter.total, kind, f"{self._path}: ")
+        return SortedScores(self.target.ranked(), self.nontarget.ranked())

@@ -13,28 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
 from sv.metrics.bootstrap import replicate
-from sv.metrics.intervals import Interval, student_quantile
-from sv.metrics.measures import Column, Measured
+from sv.metrics.intervals import LEVEL, Interval, student_quantile
+from sv.metrics.measures import Column, Entry, to_json
 from sv.metrics.trial_speakers import SpeakerTrials
-
-
-@dataclass(frozen=True)
-class Intervals:
-    """Confidence intervals of one system.
-
-    Attributes:
-        values: by column.
-        num_speakers: number of speakers to draw from.
-        level, replicates, seed: how they were worked out.
-    """
-
-    values: dict[Column, Interval]
-    num_speakers: int
-    level: float
-    replicates: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -56,22 +38,21 @@ class Difference:
 
 
 def intervals(
-    trials: SpeakerTrials, measured: Measured, *, level: float = 0.95, replicates: int = 200, seed: int = 0
-) -> Intervals:
-    """Return confidence intervals over speakers, of each measure that has one.
+    trials: SpeakerTrials, measured: Entry, columns: Sequence[Column], *, replicates: int = 200, seed: int = 0
+) -> Entry:
+    """Return confidence intervals over speakers, and how they were worked out, as they stand in results.json.
 
     Args:
         trials: all trials, or a sample of them.
-        measured: of all trials.
-        level: how often the interval is to hold the truth.
+        measured: values and thresholds of all trials.
+        columns: what was measured; measures without interval are left out.
         replicates: number of draws.
         seed: decides the draws.
 
     Raises:
-        UserError: see `replicate`; a level that is not between 0 and 1.
+        UserError: see `replicate`.
     """
-    _check_level(level)
-    columns = _columns_with_interval(measured)
+    columns = [column for column in columns if column.measure.interval]
     found = replicate([trials], columns, replicates=replicates, seed=seed)[:, 0]  # (replicates, columns)
     deviations = _deviations(found, columns, [_accepts(trials, measured, column) for column in columns])
     ends, speakers = {}, len(trials.speakers)
@@ -79,19 +60,16 @@ def intervals(
         assert column.measure.interval is not None
         if column.measure.unseen:
             deviation = math.hypot(deviation, _unseen(trials, measured, column))
-        ends[column] = column.measure.interval(measured.values[column], deviation, speakers, level)
-    return Intervals(ends, speakers, level, replicates, seed)
+        ends[column] = column.measure.interval(column.read(measured), deviation, speakers)
+    how = {"num_speakers": speakers, "level": LEVEL, "replicates": replicates, "seed": seed, "resampled": "speakers"}
+    return {**to_json(ends), **how}
 
 
-def _columns_with_interval(measured: Measured) -> list[Column]:
-    return [column for column in measured.values if column.measure.interval is not None]
-
-
-def _accepts(trials: SpeakerTrials, measured: Measured, column: Column) -> NDArray[np.float64]:
+def _accepts(trials: SpeakerTrials, measured: Entry, column: Column) -> NDArray[np.float64]:
     """Return whether each non-target trial is accepted, 0 or 1, at the measure's threshold; nothing if it has none."""
-    if column not in measured.thresholds:
-        return np.empty(0)
-    return (trials.scores[~trials.is_target] >= measured.thresholds[column]).astype(float)
+    threshold = column.read(measured, "_threshold")
+    scores = trials.scores[~trials.is_target] if column.measure.excess else np.empty(0)
+    return (scores >= threshold).astype(float) if len(scores) else scores
 
 
 def _deviations(
@@ -117,17 +95,17 @@ def _deviations(
     return deviations
 
 
-def _unseen(trials: SpeakerTrials, measured: Measured, column: Column) -> float:
+def _unseen(trials: SpeakerTrials, measured: Entry, column: Column) -> float:
     """Return what errors that no draw can tell of may add to a cost, for each kind of which `trials` have none.
 
     For a whole list it is what one more error costs. A sample of n of N trials may have none where all have as many as
     N / n: their deviation is sqrt(N / n), of N trials.
     """
     assert column.p_target is not None
-    accepted = trials.scores >= measured.thresholds[column]
+    accepted = trials.scores >= column.read(measured, "_threshold")
     kinds = (
-        (~accepted[trials.is_target], column.p_target, measured.num_target),
-        (accepted[~trials.is_target], 1 - column.p_target, measured.num_nontarget),
+        (~accepted[trials.is_target], column.p_target, measured["num_target"]),
+        (accepted[~trials.is_target], 1 - column.p_target, measured["num_nontarget"]),
     )
     costs = (prior / math.sqrt(len(wrong) * total) for wrong, prior, total in kinds if not wrong.any())
     return sum(costs) / min(column.p_target, 1 - column.p_target)
@@ -135,9 +113,9 @@ def _unseen(trials: SpeakerTrials, measured: Measured, column: Column) -> float:
 
 def compare(
     systems: Sequence[SpeakerTrials],
-    measured: Sequence[Measured],
+    measured: Sequence[Entry],
+    columns: Sequence[Column],
     *,
-    level: float = 0.95,
     replicates: int = 200,
     seed: int = 0,
 ) -> list[Difference]:
@@ -147,24 +125,24 @@ def compare(
 
     Args:
         systems: the same trials, in the same order, scored by both, or the same sample of them.
-        measured: the same columns of all trials of both.
-        level, replicates, seed: as for `intervals`.
+        measured: values and thresholds of all trials of both.
+        columns: what was measured; measures without interval are left out.
+        replicates, seed: as for `intervals`.
 
     Raises:
-        UserError: see `replicate`; a level that is not between 0 and 1.
+        UserError: see `replicate`.
     """
-    _check_level(level)
-    columns = _columns_with_interval(measured[0])
+    columns = [column for column in columns if column.measure.interval]
     found = replicate(systems, columns, replicates=replicates, seed=seed)
     first, second = (
         [_accepts(*system, column) for column in columns] for system in zip(systems, measured, strict=True)
     )
     apart = [b - a for a, b in zip(first, second, strict=True)]
     deviations, speakers = _deviations(found[:, 1] - found[:, 0], columns, apart), len(systems[0].speakers)
-    reach = student_quantile(speakers, level)
+    reach = student_quantile(speakers)
     differences = []
     for column, deviation in zip(columns, deviations, strict=True):
-        one, other = (of.values[column] for of in measured)
+        one, other = (column.read(entry) for entry in measured)
         ends = other - one - reach * deviation, other - one + reach * deviation
         differences.append(Difference(column, one, other, ends, _p_value(other - one, deviation, speakers)))
     return differences
@@ -176,8 +154,3 @@ def _p_value(gap: float, deviation: float, speakers: int) -> float:
     if deviation > 0:
         return 2 * float(stdtr(speakers - 1, -abs(gap) / deviation))
     return 1.0 if gap == 0 else 0.0
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        raise UserError(f"confidence level {level}: expected a number between 0 and 1, such as 0.95")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from sv.io import DataDir, atomic_write
 from sv.metrics.comparison import ScoredSystem, ScoreSet
-from sv.metrics.measures import Column, columns_in
-from sv.metrics.results import Entry, table_of
+from sv.metrics.measures import Column, Entry, columns_in
+from sv.metrics.results import table_of
 from sv.report import plots
 from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map, read_system
 

@@ -92,59 +92,6 @@ def test_score_files_over_other_trials_are_refused_before_anything_is_printed(ru
     assert "c/scores/O.kaldi.score ends after 275 trials, " in result.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize(("file", "remedy"), [("a/scores/O.kaldi.score", "run the metrics again (stage 5)"),
-                                              ("data/trials/O.kaldi", "score it again (stage 5)")])  # fmt: skip
-def test_file_made_anew_since_it_was_measured_gets_no_page(run: Run, tmp_path: Path, file: str, remedy: str) -> None:
-    for seed, name in enumerate("ab"):
-        write_system(tmp_path / name, seed)
-        measure(run, tmp_path / name)
-    with (tmp_path / file).open("a") as f:
-        f.write("A0 A1 0.5 target\n")
-    for command in (
-        ["steps/make_report.py", tmp_path / "a"],
-        ["steps/compare.py", "--report", tmp_path / "a" / "report.html", tmp_path / "a", tmp_path / "b"],
-    ):
-        result = run(*command)
-        assert result.returncode == 1 and result.stdout == "" and not (tmp_path / "a" / "report.html").exists()
-        (line,) = result.stderr.splitlines()
-        assert (
-            f"{tmp_path / file} is not the file that {tmp_path / 'a' / 'results.json'} was measured on; {remedy}"
-            in line
-        )
-
-
-def test_lists_of_one_name_that_are_not_the_same_are_refused(run: Run, tmp_path: Path) -> None:
-    for seed, name in enumerate("ab"):
-        write_system(tmp_path / name / name, seed)
-        if name == "b":
-            for path in (
-                tmp_path / "b" / "b" / "scores" / "O.kaldi.score",
-                tmp_path / "b" / "data" / "trials" / "O.kaldi",
-            ):
-                path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-        measure(run, tmp_path / name / name)
-    result = run("steps/compare.py", "--report", tmp_path / "all.html", tmp_path / "a" / "a", tmp_path / "b" / "b")
-    assert result.returncode == 1 and result.stdout == "" and not (tmp_path / "all.html").exists()
-    assert result.stderr.splitlines()[-1] == (
-        f"compare.py: error: {tmp_path}/b/b/results.json: O.kaldi is not the list of that name that "
-        f"{tmp_path}/a/a/results.json was measured on; score the same list with both"
-    )
-
-
-def test_tests_are_of_what_both_systems_have(run: Run, tmp_path: Path) -> None:
-    for seed, (name, priors) in enumerate({"a": ["0.1", "0.05"], "b": ["0.1", "0.01"], "c": ["0.1"]}.items()):
-        write_system(tmp_path / name, seed)
-        options = ["--p-target", *priors, "--backend", "plda" if name == "c" else "cos", "--"]
-        measured = [tmp_path / name, "result", tmp_path / "data" / "trials", "O.kaldi"]
-        assert run("steps/compute_metrics.py", *options, *measured).returncode == 0
-    data = ["--test-data", tmp_path / "data"]
-    result = run("steps/compare.py", *data, *(tmp_path / name for name in "abc"))
-    assert re.findall(r"cos: a, b \| (.*?) \|", result.stdout) == ["EER (%)", "minDCF (p_target 0.1)"]
-    result = run("steps/compare.py", *data, tmp_path / "a", tmp_path / "c")
-    assert result.returncode == 0 and "difference" not in result.stdout
-    assert "a shares no trial list and back-end with another system: nothing is tested" in result.stderr
-
-
 def test_systems_are_named_by_their_folders(run: Run, tmp_path: Path) -> None:
     for seed, name in enumerate(("a/x", "x")):
         write_system(tmp_path / name, seed)

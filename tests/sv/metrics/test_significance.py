@@ -1,15 +1,12 @@
 """Intervals and paired tests: what must hold exactly, and a coverage that a wrong interval would miss."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy.special import logit
 
-from sv.errors import UserError
 from sv.metrics.bootstrap import replicate
 from sv.metrics.error_rates import eer, sort_scores
-from sv.metrics.measures import Column, Measured, columns_of, measure
+from sv.metrics.measures import Entry, columns_of, measure
 from sv.metrics.significance import compare, intervals
 from sv.metrics.trial_speakers import SpeakerTrials
 from sv.scoring.calibration import fit
@@ -33,38 +30,38 @@ EER, MIN_DCF, ACT_DCF, CLLR = COLUMNS = [
 ]
 
 
-def measured(trials: SpeakerTrials, columns: list[Column] = COLUMNS) -> Measured:
-    return measure(trials.sorted_scores(), columns)
+def measured(trials: SpeakerTrials) -> Entry:
+    return measure(trials.sorted_scores(), COLUMNS)
 
 
 def test_interval_is_that_of_the_replicates_on_the_logit_scale() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
-    found = intervals(trials, measured(trials, [EER]), replicates=100, seed=3)
+    found = intervals(trials, measured(trials), [EER], replicates=100, seed=3)
     rate = eer(trials.sorted_scores()) / 100
     deviation = replicate([trials], [EER], replicates=100, seed=3)[:, 0, 0].std(ddof=1) / 100
-    low, high = (end / 100 for end in found.values[EER])
+    low, high = (end / 100 for end in EER.read(found))
     assert (logit(low) + logit(high)) / 2 == pytest.approx(logit(rate))
     assert logit(high) - logit(low) == pytest.approx(2 * 2.0452 * deviation / (rate * (1 - rate)), rel=1e-4)  # t of 29
-    assert found.num_speakers == 30 and list(found.values) == [EER]
-    assert intervals(trials, measured(trials, [EER]), replicates=100, seed=3) == found
+    assert found["num_speakers"] == 30 and "min_dcf" not in found
+    assert intervals(trials, measured(trials), [EER], replicates=100, seed=3) == found
 
 
 def test_intervals_of_log_likelihood_ratios_are_those_of_the_replicates_on_the_log_scale() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
-    values = measured(trials).values
-    found = intervals(trials, measured(trials), replicates=100, seed=3).values
+    found = intervals(trials, measured(trials), COLUMNS, replicates=100, seed=3)
     deviation = replicate([trials], COLUMNS, replicates=100, seed=3)[:, 0].std(axis=0, ddof=1)
     for column, sd, quantile in ((ACT_DCF, deviation[2], 2.0452), (CLLR, deviation[3], 2.1448)):  # t of 29, of 14
-        ends = np.log(values[column]) + quantile * sd / values[column] * np.array([-1, 1])
-        assert np.log(found[column]) == pytest.approx(ends, abs=1e-3)
-    plain = intervals(trials, measured(trials, [EER, MIN_DCF]), replicates=100, seed=3).values
-    assert plain == {EER: found[EER], MIN_DCF: found[MIN_DCF]}
+        value = column.read(measured(trials))
+        ends = np.log(value) + quantile * sd / value * np.array([-1, 1])
+        assert np.log(column.read(found)) == pytest.approx(ends, abs=1e-3)
+    plain = intervals(trials, measured(trials), [EER, MIN_DCF], replicates=100, seed=3)
+    assert plain == {name: value for name, value in found.items() if name not in ("act_dcf", "cllr")}
 
 
 def test_threshold_that_no_non_target_reaches_does_not_promise_that_none_will() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
     low_scores = trials.with_scores(trials.scores - 100)
-    low, high = intervals(low_scores, measured(low_scores), replicates=20).values[ACT_DCF]
+    low, high = ACT_DCF.read(intervals(low_scores, measured(low_scores), [ACT_DCF], replicates=20))
     reach = 2.0452 * 19 / (~trials.is_target).sum()  # one false accept more, of a cost of 1
     assert (low, high) == pytest.approx((np.exp(-reach), np.exp(reach)), rel=1e-4)
 
@@ -72,8 +69,8 @@ def test_threshold_that_no_non_target_reaches_does_not_promise_that_none_will() 
 def test_sample_without_false_accepts_is_of_a_list_that_may_have_several() -> None:
     sample = make_trials(np.random.default_rng(0))[0]
     sample = sample.with_scores(sample.scores - 100)
-    whole = replace(measured(sample), num_target=50_000, num_nontarget=2_000_000)
-    low, high = intervals(sample, whole, replicates=20).values[ACT_DCF]
+    whole = {**measured(sample), "num_target": 50_000, "num_nontarget": 2_000_000}
+    low, high = ACT_DCF.read(intervals(sample, whole, [ACT_DCF], replicates=20))
     several = 2_000_000 / (~sample.is_target).sum()
     assert np.log(high / low) / 2 == pytest.approx(2.0452 * 19 * np.sqrt(several) / 2_000_000, rel=1e-4)
 
@@ -89,7 +86,8 @@ def test_of_false_accepts_that_have_nothing_to_do_with_speakers_an_excess_is_tak
     deviation = 99 * np.sqrt((scores[~same] > 0).mean() / (~same).sum())  # binomial
     drawn = replicate([trials], columns, replicates=1000, seed=1)[:, 0, 0].std(ddof=1)
     assert drawn == pytest.approx(np.sqrt(3) * deviation, rel=0.15)
-    low, high = intervals(trials, measured(trials, columns), replicates=1000, seed=1).values[act_dcf]
+    found = intervals(trials, measure(trials.sorted_scores(), columns), columns, replicates=1000, seed=1)
+    low, high = act_dcf.read(found)
     reach = (
         2.001 * np.sqrt(2) * deviation / act_dcf.value(trials.sorted_scores())
     )  # t of 59; of the excess of 2, 1 is taken off
@@ -109,13 +107,13 @@ def test_intervals_of_costs_hold_the_truth(distance: float) -> None:
     scores, same = (np.concatenate([getattr(t, name) for t in many]) for name in ("scores", "is_target"))
     calibration = fit(scores[::10, None], same[::10], ["score"], p_target=0.05)
     llrs = calibration.llrs(scores[:, None])
-    truth = measure(sort_scores(llrs[same], llrs[~same]), COLUMNS).values
+    truth = measure(sort_scores(llrs[same], llrs[~same]), COLUMNS)
     held = np.zeros(3)
     for seed in range(60):
         trials = draw(30)
         trials = trials.with_scores(calibration.llrs(trials.scores[:, None]))
-        found = intervals(trials, measured(trials), replicates=60, seed=seed).values
-        ends, wanted = (np.array([of[column] for column in (MIN_DCF, ACT_DCF, CLLR)]) for of in (found, truth))
+        found = intervals(trials, measured(trials), COLUMNS, replicates=60, seed=seed)
+        ends, wanted = (np.array([column.read(of) for column in (MIN_DCF, ACT_DCF, CLLR)]) for of in (found, truth))
         held += (ends[:, 0] <= wanted) & (wanted <= ends[:, 1])
     print(wanted, held)
     assert (held >= 51).all()  # of 60: 57 expected, deviation 1.7
@@ -130,7 +128,7 @@ def test_interval_holds_the_truth_and_one_that_forgets_speakers_does_not() -> No
     held = naive = 0
     for seed in range(60):
         trials = make_trials(rng)[0]
-        low, high = intervals(trials, measured(trials, [EER]), replicates=60, seed=seed).values[EER]
+        low, high = EER.read(intervals(trials, measured(trials), [EER], replicates=60, seed=seed))
         held += low <= truth <= high
         rate = eer(trials.sorted_scores()) / 100
         naive += abs(100 * rate - truth) <= 196 * np.sqrt(rate * (1 - rate) / trials.is_target.sum())
@@ -140,7 +138,7 @@ def test_interval_holds_the_truth_and_one_that_forgets_speakers_does_not() -> No
 
 def test_a_system_does_not_differ_from_itself() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
-    for difference in compare([trials] * 2, [measured(trials)] * 2, replicates=20):
+    for difference in compare([trials] * 2, [measured(trials)] * 2, COLUMNS, replicates=20):
         assert difference.p_value == 1.0 and difference.interval == (0.0, 0.0)
 
 
@@ -151,7 +149,7 @@ def test_pairs_of_costs_have_less_taken_off_for_the_trials_that_both_accept() ->
     apart = (draws[:, 1] - draws[:, 0]).std(axis=0, ddof=1)
     accepts = [one.scores[~one.is_target] >= np.log(19) for one in (trials, other)]
     excess = 19**2 * (accepts[1].astype(float) - accepts[0]).var() / (~trials.is_target).sum()
-    differences = {d.column: d for d in compare([trials, other], [measured(trials), measured(other)])}
+    differences = {d.column: d for d in compare([trials, other], [measured(trials), measured(other)], COLUMNS)}
     low, high = differences[ACT_DCF].interval
     assert (high - low) / 2 == pytest.approx(2.0452 * np.sqrt(apart[2] ** 2 - excess), rel=1e-4)
     low, high = differences[EER].interval
@@ -161,7 +159,7 @@ def test_pairs_of_costs_have_less_taken_off_for_the_trials_that_both_accept() ->
 def test_a_clearly_better_system_is_called_so() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
     better = trials.with_scores(trials.scores + 2 * trials.is_target)
-    difference = compare([trials, better], [measured(trials), measured(better)], replicates=50)[0]
+    difference = compare([trials, better], [measured(trials), measured(better)], COLUMNS, replicates=50)[0]
     assert difference.second < difference.first
     assert difference.interval[1] < 0 and difference.p_value < 1e-3
 
@@ -172,13 +170,6 @@ def test_equally_good_systems_are_seldom_called_different() -> None:
     called = 0
     for seed in range(40):
         systems = make_trials(rng, speakers=20, systems=2)
-        both = [measured(trials, [EER]) for trials in systems]
-        called += compare(systems, both, replicates=40, seed=seed)[0].p_value < 0.05
+        both = [measured(trials) for trials in systems]
+        called += compare(systems, both, [EER], replicates=40, seed=seed)[0].p_value < 0.05
     assert called <= 7  # 2 expected
-
-
-@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-def test_level_out_of_range_is_refused(level: float) -> None:
-    trials = make_trials(np.random.default_rng(0))[0]
-    with pytest.raises(UserError, match="confidence level"):
-        intervals(trials, measured(trials), level=level)

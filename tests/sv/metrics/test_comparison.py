@@ -1,0 +1,123 @@
+"""Systems side by side: files made anew, lists that differ, and what is tested of two systems."""
+
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.errors import UserError
+from sv.io import DataDir, read_scored_trials, write_table
+from sv.metrics.comparison import check_same_lists, compare_files, paired_tests, read_scored_system
+from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+from sv.metrics.measures import columns_of, measure
+from sv.metrics.significance import compare
+from sv.metrics.trial_speakers import Speakers
+
+UTTS = [f"{spk}{number}" for spk in "ABCDEF" for number in range(4)]
+
+
+def write_system(exp: Path, data: Path, *, backend: str = "cos", trials: int = 276, **options: object) -> None:
+    """Score and measure pairs of the utterances of six speakers, as many as wanted."""
+    rng = np.random.default_rng(list(exp.name.encode()))
+    pairs = [(a, b) for i, a in enumerate(UTTS) for b in UTTS[i + 1 :]][:trials]
+    labels = ["target" if a[0] == b[0] else "nontarget" for a, b in pairs]
+    (exp / "scores").mkdir(parents=True)
+    (data / "trials").mkdir(parents=True, exist_ok=True)
+    write_table(data / "utt2spk", {utt: utt[0] for utt in UTTS})
+    lines = [f"{a} {b} {label}" for (a, b), label in zip(pairs, labels, strict=True)]
+    (data / "trials" / "O.kaldi").write_text("".join(line + "\n" for line in lines))
+    scored = [re.sub(r"(\S+)$", rf"{rng.normal(1.5 * line.endswith(' target')):.5f} \1", line) for line in lines]
+    (exp / "scores" / "O.kaldi.score").write_text("".join(line + "\n" for line in scored))
+    lists = ScoredLists(exp, [data / "trials" / "O.kaldi"], backend)
+    measure_lists(lists, "result", MeasureOptions(**{"replicates": 0, **options}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("file", "remedy"),
+    [
+        ("a/scores/O.kaldi.score", "run the metrics again (stage 5)"),
+        ("data/trials/O.kaldi", "score it again (stage 5)"),
+    ],
+)
+def test_file_made_anew_since_it_was_measured_is_refused(tmp_path: Path, file: str, remedy: str) -> None:
+    write_system(tmp_path / "a", tmp_path / "data")
+    with (tmp_path / file).open("a") as f:
+        f.write("A0 A1 0.5 target\n")
+    told = f"{tmp_path / file} is not the file that {tmp_path / 'a' / 'results.json'} was measured on; {remedy}"
+    with pytest.raises(UserError, match=re.escape(told)):
+        read_scored_system(tmp_path / "a")
+
+
+def test_score_file_that_is_gone_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_system(tmp_path / "a", tmp_path / "data")
+    (tmp_path / "a" / "scores" / "O.kaldi.score").unlink()
+    found = read_scored_system(tmp_path / "a")
+    assert found.name == "a" and not found.scores and "O.kaldi" in found.results
+    assert "O.kaldi.score is not there; its curves are left out" in caplog.text
+
+
+def test_lists_of_one_name_that_are_not_the_same_are_refused(tmp_path: Path) -> None:
+    write_system(tmp_path / "a", tmp_path / "first")
+    write_system(tmp_path / "b", tmp_path / "second", trials=275)
+    told = (
+        f"{tmp_path}/b/results.json: O.kaldi is not the list of that name that {tmp_path}/a/results.json was measured "
+        "on; score the same list with both"
+    )
+    with pytest.raises(UserError, match=re.escape(told)):
+        check_same_lists([read_scored_system(tmp_path / name) for name in "ab"])
+
+
+def test_tests_are_of_what_both_systems_have(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_system(tmp_path / "a", tmp_path / "data", p_targets=[0.1, 0.05], llr=True)
+    write_system(tmp_path / "b", tmp_path / "data", p_targets=[0.1, 0.01])
+    write_system(tmp_path / "c", tmp_path / "data", backend="plda")
+    a, b, c = (read_scored_system(tmp_path / name) for name in "abc")
+    data = DataDir(tmp_path / "data")
+    table = paired_tests([a, b, c], data)
+    assert table.startswith("| trials | back-end | measure | first | second | difference [95 %] | p |\n| --- | --- |")
+    assert re.findall(r"cos: a, b \| (.*?) \|", table) == ["EER (%)", "minDCF (p_target 0.1)"]
+    assert re.search(r"\| [+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\] \| \d\.\d{3} \|\n$", table)
+    assert not paired_tests([a, c], data)
+    assert "a shares no trial list and back-end with another system: nothing is tested" in caplog.text
+
+
+@pytest.mark.parametrize("llr", [False, True])
+def test_paired_test_of_files_is_that_of_the_whole_lists(
+    llr: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "ab":
+        write_system(tmp_path / name, tmp_path / "data")
+    paths = tmp_path / "a" / "scores" / "O.kaldi.score", tmp_path / "b" / "scores" / "O.kaldi.score"
+    speakers, columns = Speakers({utt: utt[0] for utt in UTTS}, "utt2spk"), columns_of((0.05,), llr=llr)
+    whole = [speakers.trials(read_scored_trials(path)) for path in paths]
+    expected = compare(whole, [measure(one.sorted_scores(), columns) for one in whole], columns, replicates=20)
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
+    caplog.clear()
+    found = compare_files(paths, speakers, columns, replicates=20)
+    assert [d.column.title for d in found[2:]] == (["actDCF (p_target 0.05)", "Cllr"] if llr else [])
+    for one, other in zip(found, expected, strict=True):
+        assert one.column == other.column and one.interval == pytest.approx(other.interval, rel=1e-9)
+        assert (one.first, one.second, one.p_value) == pytest.approx((other.first, other.second, other.p_value))
+    assert any(d.first != d.second for d in found) and not caplog.records
+
+
+def test_paired_test_of_long_lists_is_taken_from_the_same_sample_of_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sv.metrics.trial_speakers.TrialSample.__init__.__defaults__", (100, 0))
+    write_system(tmp_path / "a", tmp_path / "data")
+    path, speakers = tmp_path / "a" / "scores" / "O.kaldi.score", Speakers({utt: utt[0] for utt in UTTS}, "utt2spk")
+    with caplog.at_level(logging.INFO):
+        found = compare_files((path, path), speakers, columns_of(), replicates=20)
+    assert " trials, drawn at random" in caplog.text
+    assert all(d.interval == (0.0, 0.0) and d.p_value == 1.0 for d in found)
+
+
+def test_too_few_speakers_to_compare_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "x.score"
+    path.write_text("a1 a2 0.9 target\na1 b1 0.1 nontarget\na2 b1 0.2 nontarget\n")
+    speakers = Speakers({"a1": "a", "a2": "a", "b1": "b"}, "utt2spk")
+    with pytest.raises(UserError, match=r"x.score: too few speakers .*; compare without --test-data"):
+        compare_files((path, path), speakers, columns_of())

@@ -1,0 +1,334 @@
+"""Score files of trial lists, measured into printed lines, results.json and results.md."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sv.errors import UserError
+from sv.io import read_scored_trials, sha256_of
+from sv.metrics.error_rates import sort_scores
+from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_file, measure_lists
+from sv.metrics.measures import columns_of, measure
+from sv.metrics.significance import intervals
+from sv.metrics.trial_speakers import Speakers
+
+SCORES = {
+    "O.kaldi": "a b 0.40000 target\na b 0.60000 target\na b 0.70000 target\na b 0.80000 target\n"
+    "a b 0.10000 nontarget\na b 0.20000 nontarget\na b 0.30000 nontarget\na b 0.50000 nontarget\n",
+    "H.kaldi": "a b 0.50000 target\na b 0.50000 nontarget\n",
+}
+PRINTED = """\
+---- O.kaldi.score -----
+EER = 25.000
+minDCF (p_target:0.01 c_miss:1 c_fa:1) = 0.250
+minDCF (p_target:0.05 c_miss:1 c_fa:1) = 0.250
+---- H.kaldi.score -----
+EER = 50.000
+minDCF (p_target:0.01 c_miss:1 c_fa:1) = 1.000
+minDCF (p_target:0.05 c_miss:1 c_fa:1) = 1.000
+"""
+
+
+@pytest.fixture
+def exp(tmp_path: Path) -> Path:
+    exp = tmp_path / "exp"
+    (exp / "scores").mkdir(parents=True)
+    (tmp_path / "trials").mkdir()
+    (exp / "config.yaml").write_text("seed: 1\n")
+    for name, text in SCORES.items():
+        (exp / "scores" / f"{name}.score").write_text(text)
+        lines = [line.split() for line in text.splitlines()]
+        (tmp_path / "trials" / name).write_text("".join(f"{e} {t} {label}\n" for e, t, _, label in lines))
+    return exp
+
+
+def compute(exp: Path, *names: str, backend: str = "cos", **options: Any) -> str:
+    trials = [exp.parent / "trials" / name for name in names or SCORES]
+    return measure_lists(ScoredLists(exp, trials, backend), "test_cos_result", MeasureOptions(**options))
+
+
+def read_json(exp: Path) -> dict:
+    return json.loads((exp / "results.json").read_text())["results"]
+
+
+def test_printed_lines_are_wespeakers_and_written_anew(exp: Path) -> None:
+    for _ in range(2):
+        assert compute(exp) == PRINTED
+    assert (exp / "scores" / "test_cos_result").read_text() == PRINTED
+
+
+def test_results_keep_numbers_and_origin(exp: Path) -> None:
+    compute(exp)
+    entry = read_json(exp)["O.kaldi"]["cos"]
+    assert entry["eer"] == 25.0 and entry["eer_threshold"] == 0.5
+    assert entry["min_dcf"] == {"0.01": pytest.approx(0.25), "0.05": pytest.approx(0.25)}
+    assert entry["min_dcf_threshold"] == {"0.01": 0.6, "0.05": 0.6}
+    assert (entry["num_target"], entry["num_nontarget"]) == (4, 4)
+    assert entry["scores_sha256"] == sha256_of(exp / "scores" / "O.kaldi.score")
+    assert entry["trials_sha256"] == sha256_of(exp.parent / "trials" / "O.kaldi")
+    assert entry["config_sha256"] == sha256_of(exp / "config.yaml")
+    assert {"command", "commit", "date", "score_file"} <= set(entry)
+
+
+def test_other_back_ends_stay_and_own_entries_are_replaced(exp: Path) -> None:
+    compute(exp)
+    compute(exp, "O.kaldi", backend="asnorm")
+    (exp / "scores" / "O.kaldi.score").write_text("a b 0.9 target\na b 0.1 nontarget\n")
+    compute(exp, "O.kaldi")
+    found = read_json(exp)
+    assert found["O.kaldi"]["cos"]["eer"] == 0.0
+    assert found["O.kaldi"]["asnorm"]["eer"] == 25.0
+    assert found["H.kaldi"]["cos"]["eer"] == 50.0
+
+
+def test_table_has_a_row_for_each_list_and_back_end(exp: Path) -> None:
+    compute(exp)
+    compute(exp, "O.kaldi", backend="plda", p_targets=[0.5])
+    assert (exp / "results.md").read_text() == (
+        "# Results of exp\n\n"
+        "| trials | back-end | EER (%) | minDCF (p_target 0.01) | minDCF (p_target 0.05) | minDCF (p_target 0.5) "
+        "| targets | non-targets |\n"
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+        "| O | cos | 25.000 | 0.250 | 0.250 |  | 4 | 4 |\n"
+        "| O | plda | 25.000 |  |  | 0.250 | 4 | 4 |\n"
+        "| H | cos | 50.000 | 1.000 | 1.000 |  | 1 | 1 |\n"
+    )
+
+
+def test_scores_of_another_version_of_the_list_are_refused(exp: Path) -> None:
+    scores = exp / "scores" / "O.kaldi.score"
+    options = {"trials_sha256": "another", "model_sha256": "m"}
+    mark = {"options": options, "inputs": {}, "outputs": {scores.name: {"size": 0, "sha256": sha256_of(scores)}}}
+    (exp / "scores" / ".done.O.kaldi.score").write_text(json.dumps(mark))
+    with pytest.raises(UserError, match="was made from another version of"):
+        compute(exp)
+    assert not (exp / "results.json").exists()
+    options["trials_sha256"] = sha256_of(exp.parent / "trials" / "O.kaldi")
+    (exp / "scores" / ".done.O.kaldi.score").write_text(json.dumps(mark))
+    compute(exp)
+    assert read_json(exp)["O.kaldi"]["cos"]["model_sha256"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ("a b 0.5 target\n", "H.kaldi.score: no nontarget trials; EER and minDCF need trials of both kinds"),
+        ("a b 0.5 nontarget\n", "H.kaldi.score: no target trials; EER and minDCF need trials of both kinds"),
+        ("a b 0.5\n", "H.kaldi.score: scores without labels"),
+        ("a b x target\n", "H.kaldi.score:1: score 'x' is not a finite number"),
+        ("", "H.kaldi.score is empty"),
+        (None, r"H.kaldi.score does not exist; score it first \(stage 5\)"),
+    ],
+)
+def test_bad_scores_are_named_and_leave_no_results(exp: Path, scores: str | None, message: str) -> None:
+    path = exp / "scores" / "H.kaldi.score"
+    if scores is None:
+        path.unlink()
+    else:
+        path.write_text(scores)
+    with pytest.raises(UserError, match=message):
+        compute(exp)
+    assert not (exp / "results.json").exists() and not (exp / "scores" / "test_cos_result").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"replicates": 1}, "--replicates 1: expected 2 or more, such as 200, or 0 for no intervals"),
+        ({"replicates": -5}, "--replicates -5: expected 2 or more, such as 200, or 0 for no intervals"),
+        ({"p_targets": [0.05, 1.0]}, "p_target 1.0: expected 0 < p_target < 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        MeasureOptions(**options)
+
+
+def test_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"x does not exist; train and score first \(stages 3 to 5\)"):
+        compute(tmp_path / "x")
+
+
+def write_speakers(exp: Path) -> None:
+    """Four speakers of two utterances, all pairs scored; a data dir above the trial lists."""
+    utts = [f"{spk}{n}" for spk in "ABCD" for n in (1, 2)]
+    pairs = [(a, b) for i, a in enumerate(utts) for b in utts[i + 1 :]]
+    rows = [(a, b, f"{(len(pairs) - i) % 7 / 7 + (a[0] == b[0]):.5f}") for i, (a, b) in enumerate(pairs)]
+    labels = ["target" if a[0] == b[0] else "nontarget" for a, b in pairs]
+    (exp.parent / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in utts))
+    lines = [(f"{a} {b}", score, label) for (a, b, score), label in zip(rows, labels, strict=True)]
+    (exp / "scores" / "S.kaldi.score").write_text("".join(f"{pair} {score} {label}\n" for pair, score, label in lines))
+    (exp.parent / "trials" / "S.kaldi").write_text("".join(f"{pair} {label}\n" for pair, _, label in lines))
+
+
+def test_intervals_stand_beside_the_numbers_where_speakers_are_known(exp: Path) -> None:
+    write_speakers(exp)
+    printed = compute(exp, "S.kaldi", llr=True)
+    assert (
+        "actDCF (p_target:0.01 c_miss:1 c_fa:1) = " in printed and "\nCllr = " in printed and "\nminCllr = " in printed
+    )
+    entry = read_json(exp)["S.kaldi"]["cos"]
+    low, high = entry["interval"]["eer"]
+    assert low <= entry["eer"] <= high and entry["interval"]["num_speakers"] == 4
+    assert set(entry["interval"]["min_dcf"]) == {"0.01", "0.05"}
+    assert {"eer_rocch", "min_cllr", "cllr", "act_dcf"} <= set(entry)
+    row = (exp / "results.md").read_text().splitlines()[-1]
+    assert row.startswith(f"| S | cos | {entry['eer']:.3f} [{low:.2f}, {high:.2f}] |")
+    for value, (low, high) in (
+        (entry["act_dcf"]["0.05"], entry["interval"]["act_dcf"]["0.05"]),
+        (entry["cllr"], entry["interval"]["cllr"]),
+    ):
+        assert low < value < high and f"| {value:.3f} [{low:.3f}, {high:.3f}] |" in row
+    assert entry["interval"]["resampled"] == "speakers" and entry["interval"]["replicates"] == 200
+    compute(exp, "S.kaldi")
+    assert not {"act_dcf", "cllr"} & set(read_json(exp)["S.kaldi"]["cos"]["interval"])
+
+
+def test_parts_by_what_the_data_dir_tells_are_kept_beside_those_of_a_trial2cond(exp: Path) -> None:
+    write_speakers(exp)
+    (exp.parent / "spk2gender").write_text("A f\nB f\nC m\nD m\n")
+    (exp.parent / "utt2dur").write_text("".join(f"{spk}{n} {2 * n}\n" for spk in "ABCD" for n in (1, 2)))
+    pairs = [line.split()[:2] for line in (exp.parent / "trials" / "S.kaldi").open()]
+    cond = exp.parent / "trial2cond"
+    cond.write_text("enroll test noise\n" + "".join(f"{a} {b} {b[1]}\n" for a, b in pairs))
+    printed = compute(exp, "S.kaldi", test_data=exp.parent, trial2cond=cond)
+    found = {(part["by"], part["name"]): part for part in read_json(exp)["S.kaldi"]["cos"]["breakdown"]}
+    assert list(found) == [
+        ("duration of the shorter", "0 to 3 s"),
+        ("duration of the shorter", "3 to 6 s"),
+        ("sex", "f / f"),
+        ("sex", "f / m"),
+        ("sex", "m / m"),
+        ("noise", "1"),
+        ("noise", "2"),
+    ]
+    assert [(p["num_target"], p["num_nontarget"]) for p in found.values()] == [
+        (4, 18), (0, 6), (2, 4), (0, 16), (2, 4), (0, 12), (4, 12)
+    ]  # fmt: skip
+    assert "sex f / m: 0 targets, 16 non-targets\n" in printed
+    cond.write_text(cond.read_text().replace("noise", "sex", 1))
+    with pytest.raises(UserError, match=r"S\.kaldi\.score: two conditions are named 'sex'; rename"):
+        compute(exp, "S.kaldi", test_data=exp.parent, trial2cond=cond)
+
+
+def test_conditions_are_printed_and_kept(exp: Path) -> None:
+    (exp / "scores" / "O.kaldi.score").write_text(
+        "a b 0.9 target\na c 0.4 target\na d 0.5 nontarget\na e 0.1 nontarget\n"
+    )
+    cond = exp.parent / "trial2cond"
+    cond.write_text("enroll test noise\na b quiet\na c babble\na d babble\na e babble\n")
+    assert compute(exp, "O.kaldi", p_targets=[0.05], trial2cond=cond).splitlines()[3:] == [
+        "noise babble: EER = 50.000, minDCF (p_target:0.05) = 1.000, 1 targets, 2 non-targets",
+        "noise quiet: 1 targets, 0 non-targets",
+    ]
+    babble, quiet = read_json(exp)["O.kaldi"]["cos"]["breakdown"]
+    assert (babble["by"], babble["name"], babble["eer"], babble["min_dcf"]) == ("noise", "babble", 50.0, {"0.05": 1.0})
+    assert quiet["eer"] is None and quiet["num_target"] == 1
+    cond.write_text("a b quiet\n")
+    with pytest.raises(UserError, match=r"O\.kaldi\.score:2: the trial of a and c is not in"):
+        compute(exp, "O.kaldi", trial2cond=cond)
+
+
+def test_label_that_contradicts_the_speakers_is_named(exp: Path) -> None:
+    write_speakers(exp)
+    for path in (exp / "scores" / "S.kaldi.score", exp.parent / "trials" / "S.kaldi"):
+        path.write_text(path.read_text().replace("nontarget", "target", 1))
+    with pytest.raises(UserError, match=r"S\.kaldi\.score:2: A1 and B1 is labelled target, but"):
+        compute(exp, "S.kaldi")
+
+
+PRIORS = (0.01, 0.05, 0.5, 0.9)
+UTT2SPK = {f"{speaker}{number}": speaker for speaker in "abcdefgh" for number in range(6)}
+
+
+def write_scores(path: Path, decimals: int = 5, target_share: float = 0.5) -> None:
+    """All pairs of the utterances, the targets thinned out to a share of the list."""
+    rng = np.random.default_rng(decimals)
+    lines = []
+    for first in UTT2SPK:
+        for second in UTT2SPK:
+            same = UTT2SPK[first] == UTT2SPK[second]
+            if first < second and (not same or rng.random() < target_share):
+                lines.append(
+                    f"{first} {second} {rng.normal(2 * same):.{decimals}f} {'target' if same else 'nontarget'}\n"
+                )
+    path.write_text("".join(lines))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 5])
+@pytest.mark.parametrize("target_share", [0.05, 1.0])
+@pytest.mark.parametrize("chunk", [1, 300, 1 << 20])
+def test_numbers_are_those_of_sorted_scores(
+    decimals: int, target_share: float, chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sv.metrics.score_counts._CHUNK", chunk)
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
+    monkeypatch.setattr("sv.metrics.error_rates._BLOCK", 8)
+    write_scores(tmp_path / "x.score", decimals, target_share)
+    scores = read_scored_trials(tmp_path / "x.score")
+    columns = columns_of(PRIORS, llr=True)
+    expected = measure(sort_scores(scores.values[scores.labels()], scores.values[~scores.labels()]), columns)
+    found = measure_file(tmp_path / "x.score", columns)
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, rel=1e-12), name
+
+
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_intervals_are_those_of_the_whole_list(
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
+    write_scores(tmp_path / "x.score")
+    speakers = Speakers(UTT2SPK, "utt2spk")
+    found = measure_file(tmp_path / "x.score", columns_of(), speakers=speakers, replicates=20)
+    trials = speakers.trials(read_scored_trials(tmp_path / "x.score"))
+    assert found["interval"] == intervals(trials, found, columns_of(), replicates=20)
+    assert not caplog.records
+
+
+def test_intervals_of_a_long_list_are_taken_from_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("sv.metrics.trial_speakers.TrialSample.__init__.__defaults__", (400, 0))
+    write_scores(tmp_path / "x.score")
+    columns = columns_of()
+    with caplog.at_level(logging.INFO):
+        found = measure_file(tmp_path / "x.score", columns, speakers=Speakers(UTT2SPK, "utt2spk"))
+    assert "x.score: intervals from " in caplog.text and " trials, drawn at random" in caplog.text
+    assert found["interval"]["eer"][0] < found["eer"] < found["interval"]["eer"][1]
+    whole = intervals(Speakers(UTT2SPK, "utt2spk").trials(read_scored_trials(tmp_path / "x.score")), found, columns)
+    widths = [high - low for low, high in (found["interval"]["eer"], whole["eer"])]
+    assert widths[0] == pytest.approx(widths[1], rel=0.25)
+
+
+def test_list_of_two_speakers_is_measured_without_intervals(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "x.score"
+    path.write_text("a1 a2 0.9 target\na1 b1 0.1 nontarget\na2 b1 0.2 nontarget\n")
+    speakers = Speakers({"a1": "a", "a2": "a", "b1": "b"}, "utt2spk")
+    found = measure_file(path, columns_of(), speakers=speakers)
+    assert found["eer"] == 0 and "interval" not in found
+    assert f"{path}: too few speakers have target trials" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a0 b0 0.5\n", "x.score: scores without labels; score a trial list"),
+        ("a0 a1 0.5 target\n", "x.score: no nontarget trials"),
+        ("a0 b0 0.5 nontarget\n", "x.score: no target trials"),
+        ("a0 a1 nan target\n", r"x\.score:1: score 'nan' is not a finite number"),
+        ("a0 a1 0.5 target\na0 b0 0.5 target\n", r"x\.score:2: a0 and b0 is labelled target, but utt2spk says"),
+        ("", "x.score is empty"),
+    ],
+)
+def test_bad_file_is_named(tmp_path: Path, text: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 10)
+    path = tmp_path / "x.score"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        measure_file(path, columns_of(), speakers=Speakers(UTT2SPK, "utt2spk"))

@@ -1,0 +1,54 @@
+"""results.json: damaged files, several models, tables."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sv.errors import UserError
+from sv.metrics.measures import Entry
+from sv.metrics.results import KEYS, markdown_table, merge_results, read_results
+
+
+def entry(**more: object) -> Entry:
+    return {**dict.fromkeys(KEYS, 1), "eer": 2.0, "min_dcf": {"0.01": 0.5}, "date": "2026-01-01", **more}
+
+
+def test_damaged_results_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with pytest.raises(UserError, match=r"results\.json does not exist; score first \(stage 5\)"):
+        read_results(path)
+    lacking = entry()
+    del lacking["eer_rocch"]
+    for results in ("{", json.dumps({"results": {"H": {"cos": lacking}}}), '{"results": {"H": {"cos": []}}}'):
+        path.write_text(results)
+        with pytest.raises(UserError, match=r"is damaged; remove it and run the metrics again \(stage 5\)"):
+            read_results(path)
+
+
+def test_figures_of_another_model_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    new, old = entry(model_sha256="b", date="2026-01-02"), entry(model_sha256="a")
+    merge_results(tmp_path, {"O.kaldi": {"cos": new, "plda": old}, "H.kaldi": {"cos": new}})
+    read_results(tmp_path / "results.json")
+    assert "results.json: of another model than O.kaldi cos, which was measured last, are O.kaldi plda;" in caplog.text
+    caplog.clear()
+    old["model_sha256"] = "b"
+    merge_results(tmp_path, {"O.kaldi": {"plda": old}})
+    caplog.clear()
+    read_results(tmp_path / "results.json")
+    assert not caplog.records
+
+
+def test_entries_are_merged_and_the_table_is_written_again(tmp_path: Path) -> None:
+    merge_results(tmp_path, {"O.kaldi": {"plda": entry()}})
+    found = merge_results(tmp_path, {"O.kaldi": {"cos": entry(eer=3.0)}, "H.kaldi": {"cos": entry()}})
+    assert found == read_results(tmp_path / "results.json") and list(found["O.kaldi"]) == ["cos", "plda"]
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert lines[0] == f"# Results of {tmp_path.name}" and lines[2:] == markdown_table({"": found}).splitlines()
+    assert lines[2] == "| trials | back-end | EER (%) | minDCF (p_target 0.01) | targets | non-targets |"
+    assert lines[4:] == [
+        "| O | cos | 3.000 | 0.500 | 1 | 1 |",
+        "| O | plda | 2.000 | 0.500 | 1 | 1 |",
+        "| H | cos | 2.000 | 0.500 | 1 | 1 |",
+    ]
+    assert markdown_table({"x": found}).splitlines()[2] == "| x | O | cos | 3.000 | 0.500 | 1 | 1 |"
