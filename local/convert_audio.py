@@ -192,12 +192,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     args = parser.parse_args()
     work = Conversion(corpus=args.corpus, out=args.out, file_format=args.format, num_jobs=args.num_parts)
-    if args.action == "begin":
-        print(work.begin())
-    elif args.action == "part":
-        work.run(args.part)
-    else:
-        work.finish()
+    work.act(args.action, args.part)
 
 
 if __name__ == "__main__":

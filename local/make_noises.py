@@ -17,7 +17,6 @@ import numpy as np
 import soundfile
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.fft import irfft, rfft
 
 from sv.audio.files import parse_source
 from sv.config import load_config
@@ -32,6 +31,8 @@ PEAK = 0.5
 
 def coloured_noise(rng: Generator, samples: int, sample_rate: int) -> NDArray[np.float32]:
     """Return one noise, (samples,) float32 with a peak of PEAK."""
+    from scipy.fft import irfft, rfft  # takes half a second to import
+
     hz = np.fft.rfftfreq(samples, 1 / sample_rate)
     slope = rng.uniform(0, 2)
     gain = np.maximum(hz, 50.0) ** (-slope / 2)  # amplitude: half the exponent of the power

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from local.rooms import draw_room, impulse_response
 from sv.config import load_config
 from sv.errors import UserError, log, run_step
 from sv.io import write_table
@@ -35,6 +34,8 @@ def main() -> None:
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if args.count < 1 or args.sample_rate < 1000 or args.seed < 0:
         raise UserError("--count must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
+    from local.rooms import draw_room, impulse_response  # scipy.signal takes a second
+
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}
     mark = DoneMark(args.data / ".done", options)
     if not mark.stale():

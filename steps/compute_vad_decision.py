@@ -38,12 +38,7 @@ def main() -> None:
         vad=parse_vad_settings(texts),
         num_jobs=args.num_parts,
     )
-    if args.action == "begin":
-        print(work.begin())
-    elif args.action == "part":
-        work.run(args.part)
-    else:
-        work.finish()
+    work.act(args.action, args.part)
 
 
 if __name__ == "__main__":

@@ -42,12 +42,7 @@ def main() -> None:
         reverb_data=args.reverb_data,
         num_jobs=args.num_parts,
     )
-    if args.action == "begin":
-        print(work.begin(verify=args.verify == "true"))
-    elif args.action == "part":
-        work.run(args.part)
-    else:
-        work.finish()
+    work.act(args.action, args.part, verify=args.verify == "true")
 
 
 if __name__ == "__main__":

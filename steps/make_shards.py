@@ -40,12 +40,7 @@ def main() -> None:
         allow_pipes=args.allow_pipes == "true",
         num_jobs=args.num_parts,
     )
-    if args.action == "begin":
-        print(work.begin(verify=args.verify == "true"))
-    elif args.action == "part":
-        work.run(args.part)
-    else:
-        work.finish()
+    work.act(args.action, args.part, verify=args.verify == "true")
 
 
 if __name__ == "__main__":

@@ -84,6 +84,15 @@ class Parts(ABC):
         """Return the size of all parts, about; 0 if it is too small to matter."""
         return 0.0
 
+    def act(self, action: str, job: int, *, verify: bool = False) -> None:
+        """Do one action of a step that tools/run_parts.sh calls: begin, which prints the number of jobs, part or join."""
+        if action == "begin":
+            print(self.begin(verify=verify))  # noqa: T201  the step's output, which the shell reads
+        elif action == "part":
+            self.run(job)
+        else:
+            self.finish()
+
     def begin(self, *, verify: bool = False) -> int:
         """Prepare the work and return the number of jobs to run; 0 if all is done.
 
