@@ -85,7 +85,7 @@ class Parts(ABC):
         return 0.0
 
     def act(self, action: str, job: int, *, verify: bool = False) -> None:
-        """Do one action of a step that tools/run_parts.sh calls: begin, which prints the number of jobs, part or join."""
+        """Do one action of a step for tools/run_parts.sh: begin, which prints the number of jobs, part, or join."""
         if action == "begin":
             print(self.begin(verify=verify))  # noqa: T201  the step's output, which the shell reads
         elif action == "part":
