@@ -15,7 +15,7 @@ e.g.: steps/make_system.py --config egs/voxceleb/conf/resnet34.yaml --set "loss=
 import argparse
 from pathlib import Path
 
-from sv.config import Override, save_config
+from sv.config import Config, Override, load_config, save_config
 from sv.embeddings.experiment import read_config
 from sv.errors import UserError, run_step
 from sv.jobs.gpus import named_gpus
@@ -29,6 +29,9 @@ def main() -> None:
     parser.add_argument("--set", default="", metavar='"KEY=VALUE ..."', help="keys of the configuration (sv/config.py)")
     words = ("KEY", "VALUE", "SAID")
     parser.add_argument("--override", nargs=3, action="append", default=[], metavar=words, help="one key; for recipes")
+    parser.add_argument("--noise-data", default="", help="noise to augment waveforms with, if training reads them")
+    parser.add_argument("--reverb-data", default="", help="impulse responses for the same")
+    parser.add_argument("--speeds", default="", metavar='"FACTOR ..."', help="speed copies, likewise")
     parser.add_argument("--root", type=Path, default=Path("exp"), help="folder of the systems' folders")
     parser.add_argument("--stage", type=int, default=3, help="of a recipe; beyond 3 the system must be trained")
     parser.add_argument("--gpus", default="none", help="of a recipe, checked here")
@@ -41,7 +44,7 @@ def main() -> None:
     if args.fine_tune:
         config = make_fine_tuning(args.config, args.fine_tune, overrides)
     else:
-        config = make_system(args.config, overrides)
+        config = make_system(args.config, [*_of_waveforms(args, load_config(args.config, overrides)), *overrides])
     exp_dir = args.exp_dir or args.root / system_name(config)
     if args.stage > 3:
         config = trained_system(exp_dir, overrides)
@@ -51,6 +54,18 @@ def main() -> None:
     named_gpus(args.gpus)
     save_config(config, args.output or exp_dir / "system.yaml")
     print(exp_dir)
+
+
+def _of_waveforms(args: argparse.Namespace, config: Config) -> list[Override]:
+    """Return what the options say of waveforms, which training from arks does not read."""
+    if config.train_feats == "ark":
+        return []
+    speeds = f"[{','.join(args.speeds.split())}]"
+    return [
+        Override("noise_data", args.noise_data, f"--noise-data {args.noise_data}"),
+        Override("reverb_data", args.reverb_data, f"--reverb-data {args.reverb_data}"),
+        Override("dataset_args.speeds", speeds, f"--speeds {args.speeds}"),
+    ]
 
 
 if __name__ == "__main__":

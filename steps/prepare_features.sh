@@ -22,6 +22,8 @@ config=               # FILE: YAML of the system, whose front-end is used
 . steps/recipe.sh
 
 train=$1 test=$2
+system=$config
+train_feats=$(system_value train_feats)
 data=$(dirname "$train")
 fbank=${fbank:-$data/fbank}
 noises=(--noise-data "$data/noises" --reverb-data "$data/rirs")
@@ -38,7 +40,7 @@ if [ "$check_audio" = true ]; then
 fi
 
 make_fbank "$test" --dither false
-if [ "$train_feats" != ark ]; then
+if [ "$train_feats" != ark ]; then # training and stage 4 compute the features of <train-data> when they read it
   tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$train"
 fi
 case $train_feats in

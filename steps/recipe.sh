@@ -13,27 +13,16 @@
 . tools/guard.sh
 
 begin_recipe() {
-  local recipe=${_po_script%/*}
-  recipe=${recipe#"$PWD/"}
+  local root=${script_dir#"$PWD/"}/exp
   check_stages "$1" 8 9
-  case $data_type in # WeSpeaker's names
-    feat) train_feats=ark ;;
-    raw) train_feats=online ;;
-    ?*) train_feats=$data_type ;;
-  esac
-  check_augment
   fbank=${fbank:-$data/fbank}
-  if [ "$train_feats" != ark ]; then
-    overrides+=(--override train_feats "$train_feats" "--train-feats $train_feats")
-    overrides+=(--override dataset_args.speeds "[${speeds// /,}]" "--speeds $speeds")
-  fi
-  if is_augmented; then
-    overrides+=(--override noise_data "$data/noises" --musan --override reverb_data "$data/rirs" --rirs)
-  fi
   system=$(mktemp)
   trap 'rm -f "$system"' EXIT
-  exp_dir=$(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --gpus "$gpus" --stage "$stage" \
-    --root "$recipe/exp" --output "$system" ${exp_dir:+"$exp_dir"})
+  exp_dir=$(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --speeds "$speeds" --gpus "$gpus" \
+    --noise-data "$data/noises" --reverb-data "$data/rirs" --stage "$stage" --root "$root" --output "$system" \
+    ${exp_dir:+"$exp_dir"})
+  train_feats=$(system_value train_feats)
+  check_augment
   check_lists "$2" "$3"
   if [ "$dry_run" = true ]; then
     steps/show_plan.py --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
@@ -48,6 +37,10 @@ begin_recipe() {
   if ((stage <= 2)); then
     hold_lock "$data/.run.lock" "$data is being prepared"
   fi
+}
+
+system_value() { # <key>: what the resolved configuration says, of a key outside of blocks
+  sed -n "s/^$1: //p" "$system"
 }
 
 is_augmented() {
@@ -82,7 +75,7 @@ check_lists() {
   fi
   if ((stop_stage >= 6)) && [ -e "$1/spk2utt" ]; then
     speakers=$(wc -l <"$1/spk2utt")
-    heldout=$(sed -n 's/^heldout_speakers: //p' "$system")
+    heldout=$(system_value heldout_speakers)
     most=$((speakers - heldout))
     if [ "$score_norm_method" = asnorm ] && ((top_n > most)); then
       die "--top-n $top_n: the cohort has $most speakers ($speakers in $1, $heldout held out); give $most or less"

@@ -25,6 +25,9 @@ stop_stage=8          # last stage to run
 . steps/recipe.sh
 
 train=$1 test=$2 exp_dir=$3
+system=$exp_dir/system.yaml
+[ -e "$system" ] || die "$system does not exist; make it with steps/make_system.py"
+train_feats=$(system_value train_feats)
 training_set=$(training_set "$train")
 read -ra lists <<<"$trials"
 if ((stop_stage >= 5 && ${#lists[@]} == 0)); then
@@ -33,7 +36,6 @@ if ((stop_stage >= 5 && ${#lists[@]} == 0)); then
     lists+=("$(basename "$list")")
   done
 fi
-system=$exp_dir/system.yaml
 check_lists "$train" "$test"
 if ((stage <= 3)) || [ -d "$exp_dir" ]; then
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"

@@ -26,6 +26,7 @@
 #   die "what; remedy"     the same as an error, exit 1
 #   usage_error "what"     one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
+#   script_dir             the folder of the script, absolute if the script was called from elsewhere
 #   options_of FILE...     array options: those that these files declare, with their values, for another script
 #   overrides              array: "--override KEY VALUE --NAME=VALUE" of each option with a [key] and a value
 #
@@ -38,6 +39,8 @@ _po_name=${_po_script##*/}
 if [[ $_po_script != /* && -n ${start_dir:-} && -e $start_dir/$_po_script ]]; then
   _po_script=$start_dir/$_po_script # the script has changed folder since
 fi
+# shellcheck disable=SC2034  # for the script
+script_dir=${_po_script%/*}
 _po_head=()                                           # the opening comment, without "# "
 _po_rows=()                                           # what --help prints of the block: an option's name, or "#text"
 # By option name. Kind: any, bool, int, speeds, a "|a|b|" list, path. File: the one that declares it first.
