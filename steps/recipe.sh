@@ -28,7 +28,7 @@ begin_recipe() {
     overrides+=(--override dataset_args.speeds "[${speeds// /,}]" "--speeds $speeds")
   fi
   if is_augmented; then
-    overrides+=(--override noise_data "$data/noises" --musan --override reverb_data "$data/rirs" --rirs)
+    overrides+=(--override noise_data "$data/noises" "--musan $musan" --override reverb_data "$data/rirs" "--rirs $rirs")
   fi
   system=$(mktemp)
   trap 'rm -f "$system"' EXIT
