@@ -30,9 +30,10 @@ system=$exp_dir/system.yaml
 train_feats=$(system_value train_feats)
 training_set=$(training_set "$train")
 read -ra lists <<<"$trials"
-if ((stop_stage >= 5 && ${#lists[@]} == 0)); then
+if ((stop_stage >= 5)) && [ ! -d "$test/trials" ]; then
+  die "no trial list in $test/trials; make them (stage 1)"
+elif ((stop_stage >= 5 && ${#lists[@]} == 0)); then
   for list in "$test"/trials/*; do
-    [ -e "$list" ] || die "no trial list in $test/trials; make them (stage 1)"
     lists+=("$(basename "$list")")
   done
 fi

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Make a copy of a data dir that steps/make_fbank.sh --augment <type> is to make augmented features of.
+# Copy a data dir, so that steps/make_fbank.sh --augment <type> can make augmented features for the copy.
 #
-# Reads   <src-dir>: wav.scp, utt2spk and what else there is
-# Leaves  <dest-dir>: utterances get the suffix -<type>, speakers stay who they are; wav.scp names the same audio, which
-#         is augmented while features are computed from it; utt2uniq maps to the old ids. Features are left out: they
-#         must be made anew. Run again, it leaves features that were made in <dest-dir> since.
+# Reads   <src-dir>: wav.scp, utt2spk and its other files
+# Leaves  <dest-dir>: utterances get the suffix -<type>, speakers keep their ids. wav.scp names the same audio, which is
+#         augmented while features are computed from it. utt2uniq maps to the old ids. Features are not copied. A second
+#         run keeps features that were made in <dest-dir> since the first.
 #
 # Usage: tools/augment_data_dir.sh <type> <src-dir> <dest-dir>
 # e.g.: tools/augment_data_dir.sh reverb data/train data/train_reverb       (reverb, noise, music, babble)
@@ -35,4 +35,4 @@ rename_data_dir "$src" "$work" feats.scp vad.scp utt2num_frames cmvn.scp utt2aug
 rm -f "$work/fbank.yaml" "$work/frame_shift"
 check_result "$work" "$dest"
 install_data_dir "$work" "$dest" keep
-say "$dest is for $src with $type; steps/make_fbank.sh --augment $type makes its features"
+say "copied $src to $dest; steps/make_fbank.sh --augment $type makes its features"

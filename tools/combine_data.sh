@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Put data dirs together into one.
+# Combine data dirs into one.
 #
-# Reads   <src-dir>s: files that all of them have are combined, others left out with a note; where only some have
-#         segments, the others get them from utt2dur, and utt2uniq from their own ids.
-# Leaves  <dest-dir>. An id may be in several of them if its lines are the same; else it is refused, as are features of
-#         different front-ends (fbank.yaml).
+# Reads   <src-dir>s. Files that all of them have are combined; others are left out with a note. If only some have
+#         segments or utt2uniq, the others get segments from utt2dur, and utt2uniq from their own ids.
+# Leaves  <dest-dir>. An id may be in several of them if its lines are the same. Else it is refused, and so are features
+#         of different front-ends (fbank.yaml).
 #
 # Usage: tools/combine_data.sh [options] <dest-dir> <src-dir1> [<src-dir2> ...]
 # e.g.: tools/combine_data.sh data/train_sp data/train data/train_sp0.9 data/train_sp1.1
@@ -15,7 +15,7 @@ tools=$(dirname "${BASH_SOURCE[0]}")
 # Options
 extra_files=   # names of more files to combine
 # shellcheck disable=SC2034
-skip_fix=false # as in Kaldi; without effect, since only valid dirs are combined, which makes a valid one
+skip_fix=false # as in Kaldi, without effect: valid dirs are combined into a valid one
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
 # shellcheck source=tools/data_dir_lib.sh
@@ -30,7 +30,7 @@ for src in "${sources[@]}"; do
 done
 make_work_dir "$dest"
 
-lacking() { # <file>: the first source without it, if any
+lacking() { # <file>: print the first source without it, if any
   local src
   for src in "${sources[@]}"; do
     if [ ! -e "$src/$1" ]; then
@@ -40,17 +40,17 @@ lacking() { # <file>: the first source without it, if any
   done
 }
 
-segments_of() { # <source>: its segments, or whole recordings
+segments_of() { # <source>: print its segments, or whole recordings
   if [ -e "$1/segments" ]; then
     cat "$1/segments"
   elif [ -e "$1/utt2dur" ]; then
     awk '{ print $1, $1, 0, $2 }' "$1/utt2dur"
   else
-    die "$1 has no segments, others have: run tools/get_utt2dur.sh $1, which tells their ends"
+    die "$1 has no segments, but another has; run tools/get_utt2dur.sh $1, so that they can be made"
   fi
 }
 
-uniq_of() { # <source>: its utt2uniq, or each utterance as itself
+uniq_of() { # <source>: print its utt2uniq, or each utterance mapped to itself
   if [ -e "$1/utt2uniq" ]; then
     cat "$1/utt2uniq"
   else
@@ -58,7 +58,7 @@ uniq_of() { # <source>: its utt2uniq, or each utterance as itself
   fi
 }
 
-lines_of() { # <file>: of all sources
+lines_of() { # <file>: print its lines of all sources
   local src
   for src in "${sources[@]}"; do
     case $1 in
@@ -77,20 +77,20 @@ combine() { # <file>: sorted, each line once, each id once
     for src in "${sources[@]}"; do
       say "$src/$1: $(id=$id awk '$1 "" == ENVIRON["id"]' "$src/$1")"
     done
-    die "$id is not the same in all; rename the ids of one with copy_data_dir.sh --utt-prefix --spk-prefix"
+    die "$id differs between the data dirs; rename the ids of one with copy_data_dir.sh --utt-prefix --spk-prefix"
   fi
 }
 
-but_dither() { # <file>: its lines, none if there is no such file
+but_dither() { # <file>: print its lines without dither; nothing if there is no such file
   sed '/^dither:/d' "$1" 2>/dev/null || true
 }
 
-combine_settings() { # <file>: settings of the features must be the same, dither apart, which only blurs them
+combine_settings() { # <file>: copy the settings of the features, which must be the same except for dither
   local src differing
   for src in "${sources[@]}"; do
     differing=$(diff <(but_dither "${sources[0]}/$1") <(but_dither "$src/$1") | sed -n 's/^[<>] //p' || true)
     if [ -n "$differing" ]; then
-      die "${sources[0]}/$1 and $src/$1 differ (${differing//$'\n'/, }): features of different front-ends; make those of one again"
+      die "${sources[0]}/$1 and $src/$1 differ (${differing//$'\n'/, }): other front-ends; make the features of one again"
     fi
   done
   cp "${sources[0]}/$1" "$work/$1"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Copy a data dir, with other utterance and speaker ids if asked.
+# Copy a data dir, with a prefix or suffix for its utterances and speakers if asked.
 #
-# Reads   <src-dir>, all of Kaldi's files there are, fbank.yaml, trials/
-# Leaves  <dest-dir> with the same files, ids renamed in all of them and everything sorted again; where utterances are
-#         renamed also utt2uniq (new id, old id). Arks and audio are not copied. Nothing is left if the result is not
-#         valid, as when the new ids sort otherwise than their speakers (validate_data_dir.sh says what it checks).
+# Reads   <src-dir>: all of Kaldi's files that it has, fbank.yaml, trials/
+# Leaves  <dest-dir> with the same files, ids renamed in all of them and sorted again; if utterances are renamed, also
+#         utt2uniq (new id, old id). Arks and audio are not copied. Nothing is left if the result is not valid, for
+#         example if the new ids and their speakers sort differently (validate_data_dir.sh).
 #
 # Usage: tools/copy_data_dir.sh [options] <src-dir> <dest-dir>
 # e.g.: tools/copy_data_dir.sh --spk-prefix=far- --utt-prefix=far- data/train data/train_far
@@ -14,9 +14,9 @@ tools=$(dirname "${BASH_SOURCE[0]}")
 
 # Options
 spk_prefix=    # put before each speaker
-spk_suffix=    # put behind each speaker
+spk_suffix=    # put after each speaker
 utt_prefix=    # put before each utterance
-utt_suffix=    # put behind each utterance
+utt_suffix=    # put after each utterance
 validate_opts= # for validate_data_dir.sh, such as "--no-spk-sort"
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
@@ -27,7 +27,7 @@ src=${1%/}
 dest=${2%/}
 read -ra checks <<<"$validate_opts"
 if [[ $spk_prefix$spk_suffix$utt_prefix$utt_suffix == *[[:space:]]* ]]; then
-  die "a prefix or suffix with a blank in it; ids have none"
+  die "a prefix or suffix contains a blank; ids cannot, give another"
 fi
 check_target "$dest" "$src"
 check_source "$src"

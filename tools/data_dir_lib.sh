@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# What the data-dir tools have in common; sourced by them after parse_options.sh.
-# A tool makes its files in a folder of its own ($work, from make_work_dir) and puts them into place when all are whole.
+# Functions of the data-dir tools, which source this after parse_options.sh.
+# A tool makes its files in its own folder ($work, from make_work_dir) and moves them into place when all are complete.
 
 tools=$(dirname "${BASH_SOURCE[0]}")
 
-# Made from the audio of the utterances that the other files list.
+# Files that are made from the audio.
 derived_files=' feats.scp vad.scp utt2num_frames utt2dur reco2dur fbank.yaml frame_shift utt2augment '
 
 check_source() { # <data-dir>: stop unless its lists are right; features and audio may be missing
@@ -14,7 +14,7 @@ check_source() { # <data-dir>: stop unless its lists are right; features and aud
   "$tools/validate_data_dir.sh" --quiet --no-feats --no-wav --no-spk-sort --non-print --check-arks false "$1"
 }
 
-check_target() { # <data-dir> <source>...: stop if it is one of them
+check_target() { # <data-dir> <source>...: stop if it is one of the sources
   local source
   for source in "${@:2}"; do
     if [ -e "$1" ] && [ "$1" -ef "$source" ]; then
@@ -23,7 +23,7 @@ check_target() { # <data-dir> <source>...: stop if it is one of them
   done
 }
 
-make_work_dir() { # <data-dir>: sets $work, a folder inside it that disappears when the script ends
+make_work_dir() { # <data-dir>: set $work, a folder inside it that is removed when the script ends
   local left
   for left in "$1/.work.$HOSTNAME".*; do
     if [ -e "$left" ] && ! kill -0 "${left##*.}" 2>/dev/null; then
@@ -38,8 +38,8 @@ make_work_dir() { # <data-dir>: sets $work, a folder inside it that disappears w
   trap 'exit 143' TERM HUP
 }
 
-# list_files utt|spk|reco|other|all <data-dir>: names of its files, a line each: those keyed by utterance (without
-# utt2spk), by speaker (without spk2utt) or by recording, the settings of the features, or all of these and the two.
+# list_files utt|spk|reco|other|all <data-dir>: print the names of its files, one a line: those keyed by utterance
+# (without utt2spk), by speaker (without spk2utt), by recording, the settings of the features, or all of them.
 list_files() {
   local path name kind
   for path in "$2"/*; do
@@ -66,11 +66,11 @@ filter_file() { # <ids> <from> <to>
   "$tools/filter_scp.pl" "$1" "$2" >"$3"
 }
 
-make_spk2utt() { # <data-dir>: spk2utt from utt2spk
+make_spk2utt() { # <data-dir>: make spk2utt from utt2spk
   "$tools/utt2spk_to_spk2utt.pl" "$1/utt2spk" | sort >"$1/spk2utt"
 }
 
-filter_data_dir() { # <source> <utterances, sorted> <destination>: all files, cut down to these utterances
+filter_data_dir() { # <source> <utterances, sorted> <destination>: copy all files, with only these utterances
   local file ids=$2
   filter_file "$2" "$1/utt2spk" "$3/utt2spk"
   make_spk2utt "$3"
@@ -102,8 +102,8 @@ same_audio() { # <work> <data-dir>: are their utterances, speakers and audio the
   done
 }
 
-# install_data_dir <work> <data-dir> [keep]: put the files into place and remove those that are no longer right. What
-# was made in <data-dir> from the same audio (features, say) stays; with `keep` it is not even replaced.
+# install_data_dir <work> <data-dir> [keep]: move the files into place and remove those that are no longer right. Files
+# made in <data-dir> from the same audio, such as features, stay; with `keep` they are not even replaced.
 install_data_dir() {
   local file keep=${3:-}
   if ! same_audio "$1" "$2"; then
@@ -125,7 +125,7 @@ install_data_dir() {
   done
 }
 
-# copy_trials <source> <destination> <utterances> [<prefix> <suffix>]: the trial lists of which all ids are among the
+# copy_trials <source> <destination> <utterances> [<prefix> <suffix>]: copy the trial lists that name only these
 # utterances; their ids get the prefix and the suffix.
 copy_trials() {
   local list ids=$work/.ids
@@ -135,7 +135,7 @@ copy_trials() {
     fi
     awk '{ print $1; print $2 }' "$list" | sort -u >"$ids"
     if [ -n "$("$tools/filter_scp.pl" --exclude "$3" "$ids" | awk 'NR == 1')" ]; then
-      say "$list left out: it has utterances that $2 has not"
+      say "$list left out: it has utterances that are not in $2"
       continue
     fi
     mkdir -p "$2/trials"
@@ -145,15 +145,14 @@ copy_trials() {
   rm -f "$ids"
 }
 
-# rename_ids <field> <prefix> <suffix>, stdin to stdout: put them around that field, the rest of the line
-# stays as it is.
+# rename_ids <field> <prefix> <suffix>, stdin to stdout: put them around that field; the rest of the line is kept.
 rename_ids() {
   perl -pe 'BEGIN { ($field, $prefix, $suffix) = splice @ARGV; $skip = $field - 1 }
     s/^((?:\S+[ \t]+){$skip})(\S+)/$1$prefix$2$suffix/' "$@"
 }
 
-# rename_data_dir <source> <destination> [<file to leave out>...]: all tables, with ids renamed as $utt_prefix,
-# $utt_suffix, $spk_prefix, $spk_suffix and $reco_prefix (of the recordings of segments) say, sorted again.
+# rename_data_dir <source> <destination> [<file to leave out>...]: copy all tables, with ids renamed by $utt_prefix,
+# $utt_suffix, $spk_prefix, $spk_suffix and $reco_prefix (for the recordings of segments), and sorted again.
 rename_data_dir() {
   local file id=("${utt_prefix:-}" "${utt_suffix:-}") spk=("${spk_prefix:-}" "${spk_suffix:-}") left_out=" ${*:3} "
   local reco=("${id[@]}")
@@ -183,6 +182,6 @@ rename_data_dir() {
   fi
 }
 
-check_result() { # <work> <data-dir> [<option of validate_data_dir.sh>...]: of what will be put into the data dir
+check_result() { # <work> <data-dir> [<option of validate_data_dir.sh>...]: check what will be moved into the data dir
   "$tools/validate_data_dir.sh" --quiet --no-feats --no-wav --check-arks false --shown-as "$2" "${@:3}" "$1"
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Mend a data dir: sort its files, leave out empty and repeated lines, and keep only utterances that all files have.
+# Repair a data dir: sort its files, drop empty and repeated lines, and keep only utterances that all files have.
 #
-# Reads   all of Kaldi's files there are
-# Leaves  them mended, with the old ones in <data-dir>/.backup; the first of several lines with the same id is kept.
-#         utt2spk is made from spk2utt if missing, spk2utt always from utt2spk. utt2dur and utt2num_frames go if they
-#         lack utterances, since they can be made again. trials/ is left alone. If no utterance is left, nothing
-#         is changed.
+# Reads   all of Kaldi's files that <data-dir> has
+# Leaves  them repaired, with the old ones in <data-dir>/.backup; of several lines with the same id, the first is kept.
+#         utt2spk is made from spk2utt if it is missing, spk2utt always from utt2spk. utt2dur and utt2num_frames are
+#         removed if they lack utterances, since they can be made again. trials/ does not change. If no utterance
+#         would be left, nothing changes.
 #
 # Usage: tools/fix_data_dir.sh [options] <data-dir>
 # e.g.: tools/fix_data_dir.sh data/train
@@ -43,10 +43,10 @@ clean_all() { # from $dir into $clean
     "$tools/spk2utt_to_utt2spk.pl" "$clean/spk2utt" | sort >"$clean/utt2spk"
   fi
   bad=$(awk 'NF != 2 && !found { print; found = 1 }' "$clean/utt2spk")
-  [ -z "$bad" ] || die "$dir/utt2spk: '${bad:0:80}' is not an utterance and a speaker; mend it by hand"
+  [ -z "$bad" ] || die "$dir/utt2spk: '${bad:0:80}' is not an utterance and a speaker; correct it"
 }
 
-common_utts() { # into $work/.utts: the utterances that all of $clean's files have
+common_utts() { # write to $work/.utts the utterances that all files of $clean have
   local file
   awk '{ print $1 }' "$clean/utt2spk" >"$work/.utts"
   if [[ -e $clean/segments && -e $clean/wav.scp ]]; then
@@ -57,12 +57,12 @@ common_utts() { # into $work/.utts: the utterances that all of $clean's files ha
     if [[ $file != utt2* ]]; then
       filter_file "$clean/$file" "$work/.utts" "$work/.common"
       mv "$work/.common" "$work/.utts"
-      [ -s "$work/.utts" ] || die "$dir: no utterance is in $file and in all others; are they of another data dir?"
+      [ -s "$work/.utts" ] || die "$dir: no utterance is in $file and in all other files; are they of other data?"
     fi
   done
 }
 
-num_lines() { # <file>: 0 if there is none
+num_lines() { # <file>: print how many it has; 0 if it does not exist
   if [ -e "$1" ]; then
     awk 'END { print NR }' "$1"
   else
@@ -70,7 +70,7 @@ num_lines() { # <file>: 0 if there is none
   fi
 }
 
-drop_incomplete() { # <file that must be whole> <file that has its ids>: both in $fixed
+drop_incomplete() { # <file> <file that has its ids>: remove the first if it lacks any; both are in $fixed
   if [[ -e $fixed/$1 && -e $fixed/$2 && $(num_lines "$fixed/$1") -lt $(num_lines "$fixed/$2") ]]; then
     rm "$fixed/$1"
   fi
@@ -98,7 +98,7 @@ report_and_install() {
   if [ "$changed" = true ]; then
     say "kept $(num_lines "$dir/utt2spk") utterances; the old files are in $dir/.backup"
   else
-    say "nothing to mend in $dir: $(num_lines "$dir/utt2spk") utterances"
+    say "nothing to repair in $dir: $(num_lines "$dir/utt2spk") utterances"
   fi
 }
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Duration of each utterance in seconds, without decoding the audio.
+# Write the duration of each utterance in seconds, without decoding the audio.
 #
-# Reads   <data-dir>/wav.scp and segments if there are, else feats.scp (frames times --frame-shift)
-# Leaves  <data-dir>/utt2dur; left alone where it already has all utterances. A segment that ends behind its recording is
-#         as long as what is there, as in steps/make_fbank.sh
+# Reads   <data-dir>/wav.scp, and segments if it exists; without wav.scp, feats.scp (frames times --frame-shift)
+# Leaves  <data-dir>/utt2dur; unchanged if it already has all utterances. A segment that ends after its recording is cut
+#         at its end, as in steps/make_fbank.sh
 #
 # Usage: tools/get_utt2dur.sh [options] <data-dir>
 # e.g.: tools/get_utt2dur.sh data/train
@@ -17,7 +17,7 @@ fi
 # Options
 nj=8                  # headers read at a time
 cmd=                  # read them in one job of this, such as "queue.pl"; its log: <data-dir>/log/get_utt2dur.log (default: here)
-frame_shift=0.01      # seconds; where there are only features, and no fbank.yaml
+frame_shift=0.01      # seconds; used if there are only features, and no fbank.yaml
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 . tools/parse_options.sh
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Number of feature frames of each utterance, from the headers of the archives; without features, from the durations.
+# Write the number of frames of each utterance, from the headers of the archives; without features, from durations.
 #
 # Reads   <data-dir>/feats.scp and 32 bytes of each matrix, else utt2dur
-# Leaves  <data-dir>/utt2num_frames; left alone where it already has all utterances of feats.scp (or utt2dur)
+# Leaves  <data-dir>/utt2num_frames; unchanged if it already has all utterances of feats.scp (or utt2dur)
 #
 # Usage: tools/get_utt2num_frames.sh [options] <data-dir>
 # e.g.: tools/get_utt2num_frames.sh data/train
@@ -16,8 +16,8 @@ fi
 # Options
 nj=8                  # headers read at a time
 cmd=                  # read them in one job of this, such as "queue.pl"; its log: <data-dir>/log/get_utt2num_frames.log (default: here)
-frame_shift=0.01      # seconds; where there are no features
-frame_overlap=0.015   # seconds that a frame has in common with the next; where there are no features
+frame_shift=0.01      # seconds; used if there are no features
+frame_overlap=0.015   # seconds that a frame shares with the next; used if there are no features
 . tools/parse_options.sh
 
 job=()

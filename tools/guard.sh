@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Let one script at a time work in a folder, and leave no process behind; source this after parse_options.sh.
+# Let one script at a time work in a folder, and leave no process behind. Source this after parse_options.sh.
 #
 #   hold_lock <file> <what> [wait]     "hold_lock data/.lock 'data is being prepared'": hold the lock until this script
 #                                      and all that it started have ended; if another script holds it, stop, or wait

@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2094  # no file is written here
-# Options of a script, read from its own text: source this right after the option block.
+# Read the options of a script from its own text. Source this right after the option block.
 #
 #   # What the script does, reads and leaves.
 #   # Usage: steps/x.sh [options] <data-dir> [<ark-dir>]
@@ -12,26 +12,26 @@
 #   config=                # FILE: settings of the front-end
 #   . tools/parse_options.sh
 #
-# "--name value" and "--name=value", dashes or underscores alike, before or after the positional arguments; a boolean
-# without a value means true; "--" ends the options; --help prints the comment and the block; --verbose sets
-# SV_VERBOSE=1. Checked: names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, top_n, *_dim), speeds, and the number of
-# positional arguments, which stay in "$@" (<a> is required, [<b>] optional, "..." any number; none in the usage line:
-# none allowed).
-# DIR: and FILE: mark paths: a relative one given by the user becomes absolute from $start_dir where the script sets it,
-# and slashes at the end of a DIR: go.
-# Wrong calls exit with 2. For the script's own use it leaves
-#   in_stage N "title"     true if stage <= N <= stop_stage, and says so on stderr
-#   check_stages 0 5 [9]   refuses stages outside of these, or --stage after --stop-stage; --stage 9 runs that one alone
-#   say "what"             one line on stderr, with the script's name
-#   die "what; remedy"     the same as an error, exit 1
-#   usage_error "what"     one line and the usage on stderr, exit 2
+# "--name value" and "--name=value", with dashes or underscores, before or after the positional arguments. A boolean
+# without a value means true. "--" ends the options. --help prints the comment and the block. --verbose sets
+# SV_VERBOSE=1. Checked are names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, top_n, *_dim), speeds,
+# and the number of positional arguments, which stay in "$@" (<a> is required, [<b>] optional, "..." any number; if the
+# usage line has none, none are allowed).
+# DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there. Slashes at the
+# end of a DIR: are removed.
+# A wrong call exits with 2. The script can then use
+#   in_stage N "title"     true if stage <= N <= stop_stage; then it prints the title on stderr
+#   check_stages 0 5 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
+#   say "what"             print one line on stderr, with the script's name
+#   die "what; remedy"     print it as an error, exit 1
+#   usage_error "what"     print one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
 #   script_dir             the folder of the script, absolute if the script was called from elsewhere
-#   options_of FILE...     array options: those that these files declare, with their values, for another script
+#   options_of FILE...     set the array options: those that these files declare, with their values, for another script
 #   overrides              array: "--override KEY VALUE --NAME=VALUE" of each option with a [key] and a value
 #
-# A line ". steps/options/NAME.sh" in the block takes the option lines of that file. A line behind it may give one of
-# them another default; without a description it keeps its own. A description that ends in "[a.b]" names the key of the
+# A line ". steps/options/NAME.sh" in the block includes the option lines of that file. A later line may give one of them
+# another default; without a description, it keeps the old one. A description that ends in "[a.b]" names the key of the
 # configuration that the option sets.
 
 _po_script=${BASH_SOURCE[1]}
@@ -100,7 +100,7 @@ check_stages() {
   fi
 }
 
-_po_find_kind() { # <name>; from the default, which is still the variable's value, and the description
+_po_find_kind() { # <name>: find its kind by its default, which the variable still holds, and by its description
   local kind=any about=${_po_about[$1]} list='^([^][:space:]:|]+(\|[^][:space:]:|]+)+)(:|$)'
   if [[ $about == 'true|false'* && ! $about =~ ^true\|false\| ]]; then
     kind=bool
@@ -118,7 +118,7 @@ _po_find_kind() { # <name>; from the default, which is still the variable's valu
   _po_kind[$1]=$kind
 }
 
-_po_option_line() { # <line> <file>: keep what it declares; false if it is no option line
+_po_option_line() { # <line> <file>: store what it declares; return 1 if it is no option line
   local word="(\"([^\"\\\\]|\\\\.)*\"|'[^']*'|[^[:space:]\"'])*" # a shell word, quoted in part or not at all
   local option="^([A-Za-z_][A-Za-z0-9_]*)=($word)[[:space:]]*(#[[:space:]]*(.*))?\$"
   local name
@@ -173,7 +173,7 @@ _po_read_script() {
   die "$_po_script has no option block (from a line \"# Options\" to the one that sources parse_options.sh)"
 }
 
-_po_flag() { # <name>: as the user types it
+_po_flag() { # <name>: print it as the user types it
   if [[ $1 == *[A-Z]* ]]; then
     printf -- '--%s' "$1"
   else
@@ -194,7 +194,7 @@ _po_print_options() {
   printf '  %-34s  %s\n' --help 'print this' --verbose 'show where in the code an error came from'
 }
 
-_po_print_usage() { # usage and example: the head comment from its first "Usage:" on
+_po_print_usage() { # print usage and example: the opening comment from "Usage:" on
   local line seen=false
   for line in "${_po_head[@]}"; do
     if [[ $line == Usage:* ]]; then
@@ -210,7 +210,7 @@ _po_print_usage() { # usage and example: the head comment from its first "Usage:
   _po_print_options
 }
 
-_po_distance() { # <a> <b>: into _po_edits, the edits that turn one into the other (Levenshtein)
+_po_distance() { # <a> <b>: set _po_edits, how many edits turn one into the other (Levenshtein)
   local a=$1 b=$2 i j cost above
   local -a row=()
   for ((j = 0; j <= ${#b}; j++)); do
@@ -268,11 +268,11 @@ _po_check() { # <name> <value>
     speeds)
       factor='(0\.[0-9]*[1-9][0-9]*|[1-9](\.[0-9]+)?)'
       if [[ ! $2 =~ ^($factor(\ $factor)*)?$ ]]; then
-        _po_refuse "$flag are factors, as in \"0.9 1.1\", not '$2'"
-      elif [[ " $2 " =~ \ 1(\.0+)?\  ]]; then # its copies would be the same audio as other speakers
-        _po_refuse "$flag '$2': speed 1 is there anyway; leave it out"
+        _po_refuse "$flag takes factors, as in \"0.9 1.1\", not '$2'"
+      elif [[ " $2 " =~ \ 1(\.0+)?\  ]]; then # its copies would be the same audio under other speakers
+        _po_refuse "$flag '$2': speed 1 is the original; leave it out"
       elif [ "$(tr ' ' '\n' <<<"$2" | xargs -n 1 printf '%g\n' | sort | uniq -d)" ]; then # and so would those of one given twice
-        _po_refuse "$flag '$2': a speed comes twice; leave one out"
+        _po_refuse "$flag '$2': a speed is given twice; leave one out"
       fi
       ;;
     '|'*)
@@ -305,7 +305,7 @@ _po_is_option() { # <argument>: does it name an option of this script?
   [[ $1 == --* && (-n ${_po_default[${name:-?}]+set} || $name == help || $name == verbose) ]]
 }
 
-_po_parse() { # <arguments>...: sets the variables, leaves the rest in _po_args
+_po_parse() { # <arguments>...: set the variables, put the rest into _po_args
   local arg name value
   while (($#)); do
     arg=$1
@@ -344,7 +344,7 @@ _po_parse() { # <arguments>...: sets the variables, leaves the rest in _po_args
   done
 }
 
-_po_count_positional() { # into _po_min and _po_max, from the usage lines; alternatives give the widest range
+_po_count_positional() { # set _po_min and _po_max from the usage lines; alternatives give the widest range
   local line rest item required optional pattern='^[^[<]*(\[[^]]*\]|<[^>]*>)(.*)$'
   _po_min=0 _po_max=0
   local first=true

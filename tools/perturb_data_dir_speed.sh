@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Make a speed-perturbed copy of a data dir, with speakers of its own: with the pitch the voice changes.
+# Make a speed-perturbed copy of a data dir. It has its own speakers, since another pitch is another voice.
 #
-# Reads   <src-dir>: wav.scp, utt2spk and what else there is
+# Reads   <src-dir>: wav.scp, utt2spk and its other files
 # Leaves  <dest-dir>: speakers and utterances (and recordings of segments) get the prefix sp<factor>-; wav.scp holds
 #         "sox -t wav PATH -t wav - speed <factor> |"; times in segments, utt2dur, reco2dur are divided by the factor;
-#         utt2uniq maps to the old ids. Features are left out: they must be made anew. Run again, it leaves features
-#         that were made in <dest-dir> since.
+#         utt2uniq maps to the old ids. Features are not copied. A second run keeps features that were made in
+#         <dest-dir> since the first.
 #
 # Usage: tools/perturb_data_dir_speed.sh <factor> <src-dir> <dest-dir>
 # e.g.: tools/perturb_data_dir_speed.sh 0.9 data/train data/train_sp0.9

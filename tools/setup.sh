@@ -13,17 +13,17 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options
 python=              # python to build with, 3.10 to 3.14 (default: python3, else the first python3.N that fits)
-quiet=false          # true|false: print nothing where nothing is to be done
+quiet=false          # true|false: print nothing if there is nothing to do
 test_packages=false  # true|false: as root, also install Debian's packages that tests use: ffmpeg, Grid Engine, Slurm
 . tools/parse_options.sh
 
-apt_install() { # <package>: as root, on Debian and its like
+apt_install() { # <package>: install it, as root on Debian or a derivative; else return 1
   [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
   say "installing $1 with apt-get"
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >&2 </dev/null
 }
 
-find_python() { # into $python and $version
+find_python() { # set $python and $version
   local name names=("$python")
   [ -n "$python" ] || names=(python3 python3.14 python3.13 python3.12 python3.11 python3.10)
   for name in "${names[@]}"; do
@@ -37,7 +37,7 @@ find_python() { # into $python and $version
     "name it with --python, or name an environment's python in SV_PYTHON"
 }
 
-find_maker() { # into $maker, the command that makes an environment
+find_maker() { # set $maker, the command that makes an environment
   local package=python$version-venv has_venv=("$python" -c 'import ensurepip, venv')
   if "${has_venv[@]}" 2>/dev/null; then
     maker=("$python" -m venv)
@@ -56,7 +56,7 @@ free_gb() { # <folder>
   df -Pk "$1" | awk 'NR == 2 { print int($4 * 1024 / 1e9) }'
 }
 
-install_lock() { # every package as a wheel of a known checksum, compiled to bytecode
+install_lock() { # install every package from a wheel with a known checksum, and compile it to bytecode
   if [ "${maker[0]}" = uv ]; then
     uv pip install --python "$env/bin/python3" --require-hashes --no-build --compile-bytecode -r requirements.lock
   else
@@ -67,7 +67,7 @@ install_lock() { # every package as a wheel of a known checksum, compiled to byt
   fi
 }
 
-build() { # $env, from nothing
+build() { # make $env
   local free
   free=$(free_gb .)
   [ "$free" -ge 8 ] || # measured: 7.3 while pip holds what it has downloaded
@@ -75,10 +75,10 @@ build() { # $env, from nothing
   find_maker
   say "making $env with ${maker[*]}; that takes some minutes and 5.5 GB"
   rm -rf "$env"
-  "${maker[@]}" "$env" >&2 || die "no environment was made (above); mend that, or name another python with --python"
+  "${maker[@]}" "$env" >&2 || die "no environment was made (above); fix that, or name another python with --python"
   mkdir "$env/tmp"
   TMPDIR=$PWD/$env/tmp install_lock >&2 || # the system's may be small
-    die "the packages could not be installed (above); when that is mended, run tools/setup.sh again"
+    die "the packages could not be installed (above); fix that, then run tools/setup.sh again"
   rm -r "$env/tmp"
   touch "$env/.done"
 }
@@ -87,14 +87,14 @@ set_up() {
   local name
   for name in SV_JOB SLURM_JOB_ID SGE_TASK_ID PBS_JOBID LSB_JOBID; do
     [ -z "${!name:-}" ] ||
-      die "no environment yet, and none is made from a job ($name=${!name}); run tools/setup.sh on the login node," \
+      die "no environment yet, and a job does not make one ($name=${!name}); run tools/setup.sh on the login node," \
         "or in an interactive job: env -u $name tools/setup.sh"
   done
   . tools/guard.sh
   hold_lock .venv.lock "an environment is being made in $PWD" wait
   [ ! -e .venv ] || [ -L .venv ] ||
     die "$PWD/.venv was not made by this script; move it away, or use it: export SV_PYTHON=$PWD/.venv/bin/python3"
-  unset PYTHONPATH PYTHONHOME # packages found there would count as installed
+  unset PYTHONPATH PYTHONHOME # packages in them would count as installed
   find_python
   env=.venv-py$version-$lock_sum
   if ! [[ -e $env/.done && -x $env/bin/python3 ]]; then
@@ -103,7 +103,7 @@ set_up() {
   ln -sfn "$env" .venv.tmp
   mv -T .venv.tmp .venv
   for name in .venv-*/; do
-    [ "$name" = "$env/" ] || say "$name is of another lock or Python; when nothing runs in it: rm -rf $PWD/$name"
+    [ "$name" = "$env/" ] || say "$name is for another lock or Python; when nothing uses it any more: rm -rf $PWD/$name"
   done
   say "done in $SECONDS s"
 }
@@ -114,7 +114,7 @@ if [ "$test_packages" = true ]; then
     say "no ffmpeg: tests that need it are skipped; type: sudo apt-get install ffmpeg"
   for name in gridengine slurm; do
     tests/cluster/"$name".sh install >&2 ||
-      say "tests of $name are skipped where it does not run; type: sudo tests/cluster/$name.sh install"
+      say "without $name, its tests are skipped; type: sudo tests/cluster/$name.sh install"
   done
 fi
 if [ -z "${SV_PYTHON:-}" ]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Split a data dir into parts for parallel jobs, each a data dir.
+# Split a data dir into smaller data dirs, for parallel jobs.
 #
-# Reads   <data-dir>, all of Kaldi's files there are
+# Reads   <data-dir>: all of Kaldi's files that it has
 # Leaves  <data-dir>/split<N>/{1..N}/, or split<N>utt/ with --per-utt. Made again only if a file has changed since.
 #
 # Usage: tools/split_data.sh [options] <data-dir> <num-parts>
@@ -11,7 +11,7 @@ export LC_ALL=C
 tools=$(dirname "${BASH_SOURCE[0]}")
 
 # Options
-per_utt=false # true|false: parts may share a speaker, and are equal in number of utterances
+per_utt=false # true|false: parts have equal numbers of utterances, and may share a speaker
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
 # shellcheck source=tools/data_dir_lib.sh
@@ -28,7 +28,7 @@ if [ "$per_utt" = true ]; then
   unit=utt
 fi
 
-state() { # of the data dir: names, sizes and times of its files
+state() { # print the names, sizes and times of the files of the data dir
   (cd "$dir" && list_files all . | xargs -r stat -c '%n %s %.9Y %i')
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Make a data dir of a part of another one's utterances. Without an option that says which: evenly spaced ones.
+# Make a data dir of some utterances of another one: evenly spaced ones, unless an option says which.
 #
-# Reads   <src-dir>, all of Kaldi's files there are, fbank.yaml, trials/
-# Leaves  <dest-dir> with the same files; of trials/ those lists of which all utterances are still there
+# Reads   <src-dir>: all of Kaldi's files that it has, fbank.yaml, trials/
+# Leaves  <dest-dir> with the same files; of trials/, the lists of which all utterances are still there
 #
 # Usage: tools/subset_data_dir.sh [options] <src-dir> <num-utt> <dest-dir>
 #    or: tools/subset_data_dir.sh --spk-list FILE|--utt-list FILE <src-dir> <dest-dir>
@@ -12,7 +12,7 @@ export LC_ALL=C
 tools=$(dirname "${BASH_SOURCE[0]}")
 
 # Options
-per_spk=false  # <num-utt> of each speaker, evenly spaced; all of one who has fewer
+per_spk=false  # <num-utt> of each speaker, evenly spaced; all if a speaker has fewer
 speakers=false # whole speakers, drawn at random until there are at least <num-utt> utterances
 first=false    # the first <num-utt>
 last=false     # the last <num-utt>
@@ -99,7 +99,7 @@ choose() { # lines that begin with the utterances, in any order
 make_work_dir "$dest"
 [ -z "$list" ] || cat "$list" >"$work/.list" # which may be a pipe, as <(...) is
 choose | awk '{ print $1 }' | sort -u >"$work/.utts"
-[ -s "$work/.utts" ] || die "$src has none of the ids in $list; are they of another data dir?"
+[ -s "$work/.utts" ] || die "$src has none of the ids in $list; are they from another data dir?"
 filter_data_dir "$src" "$work/.utts" "$work"
 install_data_dir "$work" "$dest"
 copy_trials "$src" "$dest" "$work/.utts"

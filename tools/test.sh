@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Lint and test everything; sets up the environment if there is none. The time of each part is printed at the end.
 #
-# Reads   SV_CORPORA  a folder with real speech (speechocean762); tests that need it are skipped where it is not set
+# Reads   SV_CORPORA  a folder with real speech (speechocean762); without it, tests that need it are skipped
 #         SV_PYTHON   an existing environment's python to use instead of .venv
 #
 # Usage: tools/test.sh [options] [-- <pytest argument> ...]
@@ -12,15 +12,15 @@ start_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options
-fast=false  # true|false: lint and quick tests only, those marked neither slow nor recipe; the pre-commit hook
-lint=true   # true|false: lint, too
+fast=false  # true|false: lint and quick tests only (marked neither slow nor recipe), as in the pre-commit hook
+lint=true   # true|false: also lint
 nj=2        # processes that run tests
 . tools/parse_options.sh
 
 failed=()
 times=()
 
-part() { # <name> <command>...: run it, take its time, remember if it failed
+part() { # <name> <command>...: run it, measure its time, remember if it failed
   local name=$1 begin=$EPOCHREALTIME status=0
   shift
   printf '== %s\n' "$name"
@@ -31,12 +31,12 @@ part() { # <name> <command>...: run it, take its time, remember if it failed
   fi
 }
 
-list_files() { # <find test>...: files of the repository, sorted, without what recipes and tools leave
+list_files() { # <find test>...: print the files of the repository, sorted, without those that recipes and tools make
   find . \( -path ./.git -o -path './.venv*' -o -path ./build -o -path './egs/*/data' -o -path './egs/*/exp' -o \
     -path './egs/*/fbank' -o -path './egs/*/corpora' -o -path ./corpora \) -prune -o -type f "$@" -print | LC_ALL=C sort
 }
 
-list_shell_scripts() { # by name, or by their first line if the name has no ending
+list_shell_scripts() { # print them: known by name, or by their first line if the name has no ending
   list_files -name '*.sh'
   list_files ! -name '*.*' -exec grep -qIE '^#!.*\bbash' {} \;
 }
@@ -44,7 +44,7 @@ list_shell_scripts() { # by name, or by their first line if the name has no endi
 check_shell() {
   local files thorough=true
   if [ "$fast" = true ]; then
-    thorough=false # without the analysis of what can be reached, in a third of the time
+    thorough=false # no analysis of unreachable code: a third of the time
   fi
   mapfile -t files < <(list_shell_scripts)
   if ! command -v shellcheck >/dev/null; then
@@ -103,11 +103,11 @@ if [ "$lint" = true ]; then
   part "mypy" check_types
 fi
 
-select=(--dist loadfile --durations 25) # the recipes are among the longest: what each took is shown
+select=(--dist loadfile --durations 25) # shows the time of each recipe, which are among the slowest
 if [ "$fast" = true ]; then
   select=(--dist worksteal -m "not slow and not recipe" --durations 5 --durations-min 0.5)
 fi
-export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute small things, $nj at a time
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute little, and $nj run at a time
 part "pytest" python3 -m pytest -n "$nj" --max-worker-restart 0 "${select[@]}" "$@"
 
 if [ "${#failed[@]}" -gt 0 ]; then

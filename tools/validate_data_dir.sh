@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Check a data dir: its files, their order, ids and values, and that they speak of the same utterances and speakers.
+# Check a data dir: its files, their order, ids and values, and that they have the same utterances and speakers.
 #
-# Reads   utt2spk, spk2utt; wav.scp and feats.scp (unless --no-wav, --no-feats); where there are any: text, vad.scp,
-#         segments, utt2*, spk2*, reco2dur, cmvn.scp. Of the arks only their size. Memory does not grow with the lists.
+# Reads   utt2spk, spk2utt; wav.scp and feats.scp (unless --no-wav, --no-feats); if they exist: text, vad.scp, segments,
+#         utt2*, spk2*, reco2dur, cmvn.scp. Of the arks, only their size. Memory does not grow with the lists.
 # Leaves  nothing; at the first fault one line (file, line, remedy) and exit status 1.
 #
 # Usage: tools/validate_data_dir.sh [options] <data-dir>
@@ -14,8 +14,8 @@ tools=$(dirname "${BASH_SOURCE[0]}")
 # Options
 no_feats=false    # feats.scp may be missing
 no_wav=false      # wav.scp may be missing
-no_text=false     # do not check text, which may always be missing
-no_spk_sort=false # speakers need not be in order when utterances are
+no_text=false     # do not check text (it may be missing in any case)
+no_spk_sort=false # speakers need not be in the order of the utterances
 non_print=false   # text may hold characters that cannot be printed
 check_arks=true   # true|false: the files named in feats.scp and vad.scp exist and are long enough
 quiet=false       # say nothing if it is right

@@ -51,7 +51,7 @@ def test_combine_refuses_different_lines_for_one_id(data_dir: Path, ok: Say, err
     assert "combine_data.sh: data/wav.scp: s2-u2 /audio/s2-u2.wav\n" in message
     assert "combine_data.sh: other/wav.scp: s2-u2 /audio/x.wav\n" in message
     assert message.endswith(
-        "combine_data.sh: error: s2-u2 is not the same in all; rename the ids of one with copy_data_dir.sh "
+        "combine_data.sh: error: s2-u2 differs between the data dirs; rename the ids of one with copy_data_dir.sh "
         "--utt-prefix --spk-prefix\n"
     )
     assert not (folder / "new").exists()
@@ -62,8 +62,8 @@ def test_combine_refuses_features_of_different_front_ends(data_dir: Path, ok: Sa
     ok("copy_data_dir.sh", "--utt-prefix=a-", "--spk-prefix=a-", "data", "other")
     (folder / "other/fbank.yaml").write_text("num_mel_bins: 40\n")
     message = (
-        "combine_data.sh: error: data/fbank.yaml and other/fbank.yaml differ ({}): features of different front-ends; "
-        "make those of one again\n"
+        "combine_data.sh: error: data/fbank.yaml and other/fbank.yaml differ ({}): other front-ends; "
+        "make the features of one again\n"
     )
     different = message.format("num_mel_bins: 80, num_mel_bins: 40")
     assert error("combine_data.sh", "new", "data", "other") == different
@@ -95,8 +95,8 @@ def test_combine_with_segments_in_some(
     (folder / "other/utt2dur").unlink()
     message = error("combine_data.sh", "new", "data", "other")
     assert message == (
-        "combine_data.sh: error: other has no segments, others have: run tools/get_utt2dur.sh other, which tells their "
-        "ends\n"
+        "combine_data.sh: error: other has no segments, but another has; run tools/get_utt2dur.sh other, so that "
+        "they can be made\n"
     )
 
 

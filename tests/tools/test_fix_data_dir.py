@@ -18,7 +18,7 @@ Add = Callable[[Path], None]
 def test_fix_leaves_a_valid_dir_alone(data_dir: Path, ok: Say, snapshot: Snapshot) -> None:
     before = snapshot(data_dir)
     message = ok("fix_data_dir.sh", "data/")
-    assert message == "fix_data_dir.sh: nothing to mend in data: 9 utterances\n"
+    assert message == "fix_data_dir.sh: nothing to repair in data: 9 utterances\n"
     assert snapshot(data_dir) == before
 
 
@@ -90,8 +90,8 @@ def test_fix_extra_files(data_dir: Path, ok: Say, error: Say) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("wav.scp", "x y\n", "data: no utterance is in wav.scp and in all others; are they of another data dir?"),
-        ("utt2spk", "a b c\n", "data/utt2spk: 'a b c' is not an utterance and a speaker; mend it by hand"),
+        ("wav.scp", "x y\n", "data: no utterance is in wav.scp and in all other files; are they of other data?"),
+        ("utt2spk", "a b c\n", "data/utt2spk: 'a b c' is not an utterance and a speaker; correct it"),
     ],
 )
 def test_fix_changes_nothing_where_it_cannot_help(

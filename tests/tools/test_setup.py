@@ -177,7 +177,7 @@ def test_package_of_another_checksum_is_refused(fresh: Clone) -> None:
         wheel.write(b"\0")
     status, said = fresh.run()
     assert status == 1 and "THESE PACKAGES DO NOT MATCH THE HASHES" in said
-    assert said.endswith("when that is mended, run tools/setup.sh again\n") and not (fresh.root / ".venv").exists()
+    assert said.endswith("fix that, then run tools/setup.sh again\n") and not (fresh.root / ".venv").exists()
 
 
 @needs_venv
@@ -221,8 +221,8 @@ def test_missing_test_packages_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "reason"),
     [
-        ("export SV_JOB=17", "none is made from a job (SV_JOB=17)"),
-        ("export SLURM_JOB_ID=17", "none is made from a job (SLURM_JOB_ID=17)"),
+        ("export SV_JOB=17", "a job does not make one (SV_JOB=17)"),
+        ("export SLURM_JOB_ID=17", "a job does not make one (SLURM_JOB_ID=17)"),
         ("mkdir .venv", "was not made by this script"),
         ("df() { printf '\\n/dev/x 9000000 6000000 3000000 67%% /\\n'; }; export -f df", "3 GB free, the environment"),
         ("echo echo 3.9 | tee ../bin/python3{,.1{0..4}} >log; chmod +x ../bin/*", "no Python 3.10 to 3.14 here (tried"),

@@ -94,7 +94,7 @@ def test_subset_with_segments_and_trials(
     assert (new / "reco2dur").read_text() == "r1 9\n"
     assert [path.name for path in (new / "trials").iterdir()] == ["near.kaldi"]
     assert (new / "trials/near.kaldi").read_bytes() == (data_dir / "trials/near.kaldi").read_bytes()
-    assert "data/trials/far.kaldi left out: it has utterances that new has not\n" in message
+    assert "data/trials/far.kaldi left out: it has utterances that are not in new\n" in message
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_subset_with_segments_and_trials(
         (["data", "new"], 2, "expected <src-dir> <num-utt> <dest-dir>"),
         (["--utt-list", "none", "data", "new"], 1, "none cannot be read; name a file with an id in each line"),
         (["--utt-list", "data", "data", "new"], 1, "data cannot be read; name a file with an id in each line"),
-        (["--utt-list", "list", "data", "new"], 1, "data has none of the ids in list; are they of another data dir?"),
+        (["--utt-list", "list", "data", "new"], 1, "data has none of the ids in list; are they from another data dir?"),
     ],
 )
 def test_subset_refuses(data_dir: Path, words: list[str], status: int, message: str, error: Say) -> None:
