@@ -1,6 +1,6 @@
 """Speaker verification with SphereFace2 and the losses it is compared with.
 
-`sv.Verifier` says of two recordings whether they are of one speaker.
+`sv.Verifier` tells whether two recordings are of the same speaker.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ __all__ = ["Verifier"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the verifier, and torch with it, when it is asked for."""
+    """Import the verifier, and with it torch, only when it is used."""
     if name not in __all__:
         raise AttributeError(f"module 'sv' has no attribute {name!r}")
     from sv.verifier import Verifier

@@ -1,4 +1,4 @@
-"""Errors that a user can mend, and the one place where a step exits.
+"""Errors that a user can fix, and the one place where a step exits.
 
 A `UserError` carries one line: what is wrong, where (file and line), what to do. `run_step` prints it as
 `score.py: error: ...` and ends with status 1; `--verbose` (or SV_VERBOSE=1) shows the traceback as well.
@@ -14,14 +14,14 @@ from pathlib import Path
 
 log = logging.getLogger("sv")
 
-_NO_FOLDER = "; check the path: a file stands where a folder is wanted"
-_OTHER_PLACE = "; name another place, or have its permissions changed"
+_NO_FOLDER = "; check the path: there is a file where a folder is needed"
+_OTHER_PLACE = "; choose another place, or change its permissions"
 _REMEDIES = {
     "ENOSPC": "; free some disk space and run the same command again",
     "ENOENT": "; check the path",
     "EEXIST": _NO_FOLDER,
     "ENOTDIR": _NO_FOLDER,
-    "EISDIR": "; name a file in that folder",
+    "EISDIR": "; give a file in that folder",
     "EACCES": _OTHER_PLACE,
     "EPERM": _OTHER_PLACE,
     "EROFS": _OTHER_PLACE,
@@ -29,7 +29,7 @@ _REMEDIES = {
 
 
 class UserError(Exception):
-    """Something that the user can mend; the message is one line: what, where, what to do."""
+    """Error that the user can fix; the message is one line: what is wrong, where, what to do."""
 
     exit_status = 1
 
@@ -52,9 +52,9 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
 
 def run_step(main: Callable[[], None]) -> None:
-    """Run a step's `main` and turn what goes wrong into one line on stderr and an exit status.
+    """Run a step's `main`, and turn an error into one line on stderr and an exit status.
 
-    Takes `--verbose` out of the command line, wherever it stands. Exit status: 0 done, 1 failed, 130 interrupted.
+    `--verbose` is removed from the command line, wherever it stands. Exit status: 0 done, 1 failed, 130 interrupted.
     """
     verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
     sys.argv = [word for word in sys.argv if word != "--verbose"]
@@ -85,7 +85,7 @@ def _fail(script: str, message: str, verbose: bool, status: int = 1) -> None:
 
 
 def _describe(error: OSError) -> str:
-    """One line for what the system refused, with the file if it is known."""
+    """Describe an error of the system in one line, with the file if it is known."""
     where = f"{error.filename}: " if error.filename else ""
     remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "")
     return f"{where}{error.strerror or error}{remedy}"

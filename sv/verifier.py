@@ -1,4 +1,4 @@
-"""Are two recordings of the same speaker? A trained and calibrated system, from Python.
+"""Tell whether two recordings are of the same speaker, with a trained and calibrated system.
 
 verifier = Verifier.load("exp/ResNet34-sphereface2-C-m0.2-seed42")
 verifier.score("a.wav", "b.wav").decision  # "same", "different" or "cannot tell"
@@ -6,8 +6,8 @@ verifier.score_batch([("a.wav", "b.wav"), ("a.wav", "c.wav")])
 verifier.embed("a.wav")  # (dim,) float32
 verifier.embed(waveform, sample_rate=16000)  # samples of one channel, from numpy or torch
 
-Compared are cosine scores, since they need nothing but the model: of thresholds.json the entry "cos" is used. An answer
-is given where the evidence is clearly on one side of the threshold: at least `margin` away, in natural log.
+Recordings are compared by cosine scores, which need only the model, with the entry "cos" of thresholds.json. The answer
+is "cannot tell" if the log-likelihood ratio (natural log) is less than `margin` away from the threshold.
 """
 
 import math
@@ -36,9 +36,9 @@ Floats = NDArray[np.float32]
 Audio = str | Path | NDArray[Any] | torch.Tensor  # a file, or samples
 
 MIN_DURATION_S, MIN_SPEECH_S = 1.0, 0.5
-MAX_CLIPPED = 0.005  # share of samples at the highest value that occurs
+MAX_CLIPPED = 0.005  # share of samples at the highest value of the recording
 _FULL_SCALE = 0.98
-_HIGHEST = 2.0  # in a file of floats; peaks a little over 1 occur
+_HIGHEST = 2.0  # sample in a file of floats, where peaks a little over 1 occur
 _SILENCE_RMS = 1e-3  # -60 dB of full scale, over the loudest second
 BACKEND = "cos"
 MARGIN = math.log(3)  # a likelihood ratio of 3 times the threshold, or a third of it
@@ -46,16 +46,16 @@ MARGIN = math.log(3)  # a likelihood ratio of 3 times the threshold, or a third 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of two recordings.
+    """Answer about two recordings.
 
     Attributes:
         decision: "same", "different" or "cannot tell".
         llr: natural logarithm of the likelihood ratio, same speaker over different speakers.
-        probability: of the same speaker, at `prior`.
-        prior: probability before listening.
-        threshold: of the llr.
-        threshold_name: which of thresholds.json.
-        cosine: the score behind the llr.
+        probability: probability of the same speaker, given `prior`.
+        prior: probability of the same speaker before listening.
+        threshold: what `llr` is compared with.
+        threshold_name: name of the threshold in thresholds.json.
+        cosine: score behind the llr.
     """
 
     decision: str
@@ -69,20 +69,20 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Recording:
-    """A checked recording: seconds of it, and its embedding."""
+    """A checked recording: its duration in seconds and its embedding (dim,)."""
 
     duration_s: float
     embedding: Floats
 
 
 class Verifier:
-    """A system with its calibration and thresholds. Made by `load`.
+    """A system with its calibration and thresholds; `load` makes one.
 
     Args:
-        encoder: of the experiment.
-        mean: (dim,), subtracted from embeddings.
-        calibration: of cosine scores.
-        thresholds: by name, of log-likelihood ratios.
+        encoder: encoder of the experiment.
+        mean: (dim,), subtracted from embeddings; None to subtract nothing.
+        calibration: calibration of cosine scores.
+        thresholds: name -> log-likelihood ratio.
     """
 
     def __init__(
@@ -93,15 +93,15 @@ class Verifier:
 
     @classmethod
     def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto") -> "Verifier":
-        """A system from its folder: config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json.
+        """Load a system from its folder: config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json.
 
         Args:
             exp_dir: the folder.
-            gpus: "auto": the first GPU if there is one; "none": the CPU; 1: that one.
+            gpus: "auto" for the first GPU if there is one, "none" for the CPU, or the number of a GPU.
 
         Raises:
-            UserError: something is missing or damaged; the calibration is of another model, or takes what two
-                recordings do not tell.
+            UserError: something is missing or damaged; the calibration is of another model, or uses a measure that
+                cannot be computed from two recordings.
         """
         exp_dir = Path(exp_dir)
         if not exp_dir.is_dir():
@@ -114,7 +114,9 @@ class Verifier:
         told = feature_names(["duration", "magnitude"])
         strange = next((name for name in calibration.features if name not in told), None)
         if strange is not None:
-            raise UserError(f"{path} uses {strange}, which two recordings do not tell; calibrate without it (stage 7)")
+            raise UserError(
+                f"{path} uses {strange}, which cannot be computed from two recordings; calibrate without it (stage 7)"
+            )
         encoder = load_encoder(exp_dir, device=choose_device(str(gpus), 1))
         if calibration.trained_on.get("model_sha256", encoder.sha256) != encoder.sha256:
             raise UserError(f"{path} is of another model than {exp_dir}/models/avg_model.pt; calibrate again (stage 7)")
@@ -123,25 +125,25 @@ class Verifier:
 
     @property
     def sample_rate(self) -> int:
-        """Hz, of all that it hears."""
+        """The sample rate of all recordings, in Hz."""
         return self.encoder.config.dataset_args.fbank_args.sample_rate
 
     def embed(self, audio: Audio, *, sample_rate: int | None = None) -> Floats:
-        """Embedding of a recording, (dim,) float32.
+        """Return the embedding of a recording, (dim,) float32.
 
         Args:
             audio: a file; or samples of one channel, (samples,), (1, samples) or (samples, 1), from numpy or torch:
                 floats in [-1, 1], or int16.
-            sample_rate: of the samples in Hz; None: the model's. Another one than the model's is refused.
+            sample_rate: of the samples, in Hz; it must be the model's, which None stands for.
 
         Raises:
-            UserError: unreadable audio, another sample rate, several channels, silence, too little speech, clipping;
-                the file is named.
+            UserError: unreadable audio, another sample rate, several channels, silence, too little speech or clipping;
+                the message names the file.
         """
         return self.listen(audio, sample_rate=sample_rate).embedding
 
     def listen(self, audio: Audio, name: str = "waveform", *, sample_rate: int | None = None) -> Recording:
-        """As `embed`, with the duration; `name` is what errors call the samples."""
+        """Check a recording and return its duration and embedding; see `embed`. Errors call samples `name`."""
         if isinstance(audio, (str, Path)):
             name, waveform = str(audio), read_file(str(audio), self.sample_rate)
         else:
@@ -170,14 +172,14 @@ class Verifier:
         """Compare two recordings.
 
         Args:
-            first, second: files or samples, as of `embed`.
-            sample_rate: of samples, as of `embed`.
+            first, second: files or samples, as for `embed`.
+            sample_rate: of samples, as for `embed`.
             prior: probability of the same speaker before listening.
-            threshold: which of thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05", "fa_0.01", "fa_0.001".
-            margin: nearer to the threshold than this, "cannot tell".
+            threshold: one of thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05", "fa_0.01", "fa_0.001".
+            margin: nearer to the threshold than this, the answer is "cannot tell".
 
         Raises:
-            UserError: as `embed`; an unknown threshold; a prior that is not between 0 and 1.
+            UserError: as `embed` raises; an unknown threshold; a prior that is not between 0 and 1.
         """
         pair = [(first, second)]
         return self.score_batch(pair, sample_rate=sample_rate, prior=prior, threshold=threshold, margin=margin)[0]
@@ -191,9 +193,9 @@ class Verifier:
         threshold: str = "eer",
         margin: float = MARGIN,
     ) -> list[Verdict]:
-        """Compare many pairs; each file or array is heard once. Arguments and errors as of `score`.
+        """Compare many pairs, hearing each file or array once; arguments and errors are those of `score`.
 
-        A pair may also be an array or tensor of two rows, (2, samples), and all of them one, (pairs, 2, samples).
+        A pair may also be an array or tensor of two rows, (2, samples); all pairs may be one, (pairs, 2, samples).
         """
         self._check(prior, threshold, margin)
         pairs = [_both_sides(pair, number) for number, pair in enumerate(pairs, 1)]
@@ -209,7 +211,7 @@ class Verifier:
         ]
 
     def compare(self, first: Recording, second: Recording, *, prior: float, threshold: str, margin: float) -> Verdict:
-        """Compare what `listen` made of two recordings. Other arguments and errors as of `score`."""
+        """Compare two results of `listen`; the other arguments and errors are those of `score`."""
         self._check(prior, threshold, margin)
         matrix = np.stack([first.embedding, second.embedding])
         unit = unit_vectors(Vectors(["first", "second"], matrix), mean=self.mean).matrix
@@ -234,14 +236,14 @@ class Verifier:
         if threshold not in self.thresholds:
             raise no_threshold(threshold, list(self.thresholds))
         if not 0 <= margin < math.inf:
-            raise UserError(f"margin {margin}: expected a number from 0 on")
+            raise UserError(f"margin {margin}: expected a number of at least 0")
 
 
 def _mean_of(encoder: SpeakerEncoder, path: Path) -> Floats:
-    """The mean that is subtracted from the encoder's embeddings.
+    """Read the mean that is subtracted from the encoder's embeddings.
 
     Raises:
-        UserError: it is missing, damaged, or of another dimension; the file is named.
+        UserError: it is missing, damaged, or of another dimension; the message names the file.
     """
     mean, dim = read_mean(path), encoder.model.embedding_dim
     if mean.shape != (dim,) or not np.isfinite(mean).all():
@@ -250,10 +252,10 @@ def _mean_of(encoder: SpeakerEncoder, path: Path) -> Floats:
 
 
 def _both_sides(pair: object, number: int) -> tuple[Audio, Audio]:
-    """A pair; of an array or tensor its two rows, which are objects anew whenever they are asked for.
+    """Return the two recordings of a pair; an array is sliced only here, since each slice is an object with its own id.
 
     Raises:
-        UserError: not two of them; the number is named.
+        UserError: the pair has not two recordings; the message gives its number.
     """
     if not isinstance(pair, (tuple, list, np.ndarray, torch.Tensor)) or len(pair) != 2:
         raise UserError(f"pair {number}: give two recordings, as in [('a.wav', 'b.wav')]")
@@ -261,15 +263,15 @@ def _both_sides(pair: object, number: int) -> tuple[Audio, Audio]:
 
 
 def _key(audio: Audio) -> str | int:
-    """By which a recording is known that comes several times."""
+    """Return what tells a recording from others, so that each is heard once."""
     return str(audio) if isinstance(audio, (str, Path)) else id(audio)
 
 
 def to_waveform(samples: object, name: str) -> Waveform:
-    """Samples of one channel, from numpy or torch, float or int16, as (samples,) float32.
+    """Convert samples of one channel, from numpy or torch, float or int16, to (samples,) float32.
 
     Raises:
-        UserError: something else, several channels, other integers; named.
+        UserError: something else, several channels or other integers; the message begins with `name`.
     """
     array = samples
     if isinstance(samples, torch.Tensor):
@@ -282,15 +284,20 @@ def to_waveform(samples: object, name: str) -> Waveform:
         raise UserError(f"{name}: shape {array.shape}; give samples of one channel, of shape (samples,)")
     if array.dtype.kind != "f" and array.dtype != np.int16:
         raise UserError(f"{name}: samples of type {array.dtype}; give floats from -1 to 1, or int16")
-    waveform: Waveform = np.require(array, np.float32, ["C", "W"])  # torch warns of what it can not write to
+    waveform: Waveform = np.require(array, np.float32, ["C", "W"])  # torch warns of arrays that it cannot write to
     return waveform / np.float32(32768) if array.dtype == np.int16 else waveform
 
 
 def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
-    """Refuse what no system should judge.
+    """Refuse a recording that no system should judge.
+
+    Args:
+        waveform: (samples,) from -1 to 1.
+        sample_rate: in Hz.
+        name: what errors call it.
 
     Raises:
-        UserError: NaN, silence, under a second, clipping; named.
+        UserError: NaN, silence, less than a second, or clipping.
     """
     if not np.isfinite(waveform).all():
         raise UserError(f"{name}: NaN or infinite samples; give finite ones")
@@ -305,7 +312,7 @@ def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
     if peak > _HIGHEST:
         raise UserError(f"{name}: a sample of {peak:g}; give samples from -1 to 1 (16-bit ones divided by 32768)")
     highest = np.abs(waveform) >= 0.999 * peak
-    in_runs = highest[:-2] & highest[1:-1] & highest[2:]  # cut off, and then made softer
+    in_runs = highest[:-2] & highest[1:-1] & highest[2:]  # clipped, and then made softer
     clipped = float((highest if peak >= _FULL_SCALE else in_runs).mean())
     if clipped > MAX_CLIPPED:
         raise UserError(

@@ -1,4 +1,4 @@
-"""A trained system as it is used: the encoder of an experiment folder, and the embeddings it gives.
+"""Encoder of a trained system, loaded from its experiment folder to compute embeddings.
 
 encoder = load_encoder("exp/ResNet34-softmax-m0.2-seed42")
 encoder.embed(feats)  # log-mel fbank of a whole utterance, (frames, mels) -> (dim,)
@@ -27,10 +27,10 @@ class SpeakerEncoder:
     """An encoder with the settings that its features must have.
 
     Attributes:
-        model: in evaluation mode, on `device`.
-        config: of the experiment.
+        model: the encoder, in evaluation mode, on `device`.
+        config: resolved configuration of the experiment.
         device: where embeddings are computed.
-        sha256: of the model file.
+        sha256: checksum of the model file.
     """
 
     model: Encoder
@@ -39,17 +39,20 @@ class SpeakerEncoder:
     sha256: str
 
     def embed(self, feats: Tensor, *, max_frames: int = 0) -> Tensor:
-        """Embeddings of utterances of one length, each less its own mean; (batch, dim) or (dim,) float32 on the CPU.
+        """Compute the embeddings of utterances of one length, whose features lose their mean over time first.
 
-        An utterance alone gets the same embedding, bit for bit, on one CPU with one number of threads.
+        On one CPU, with one number of threads, an utterance alone always gets the same embedding bit by bit.
 
         Args:
             feats: (batch, frames, mels), or (frames, mels) of one utterance; features as stored, mean included.
-            max_frames: a longer utterance is cut into the fewest equal chunks that are no longer; its embedding is
-                the mean of theirs. Memory grows with the frames of a chunk. 0: never cut.
+            max_frames: an utterance with more frames is cut into the fewest equal chunks of at most this many; its
+                embedding is the mean of theirs. Memory grows with the frames of a chunk. 0: never cut.
+
+        Returns:
+            (batch, dim), or (dim,) of one utterance; float32 on the CPU.
 
         Raises:
-            UserError: another number of mels, too few frames, an embedding that is not finite.
+            UserError: another number of mels, too few frames, or an embedding that is not finite.
         """
         batch = (feats if feats.dim() == 3 else feats[None]).to(self.device)
         if self.config.dataset_args.cmvn:
@@ -60,12 +63,12 @@ class SpeakerEncoder:
             chunks = [self.model(chunk).float() for chunk in batch.tensor_split(num_chunks, dim=1)]
         embeddings = torch.stack(chunks).mean(0).cpu()  # (batch, dim)
         if not torch.isfinite(embeddings).all():
-            raise UserError("the embedding has NaN or infinite values; look for them in the features and in the model")
+            raise UserError("the embedding has NaN or infinite values; check the features and the model for them")
         return embeddings if feats.dim() == 3 else embeddings[0]
 
 
 def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, device: str = "cpu") -> SpeakerEncoder:
-    """The encoder that `config.yaml` of an experiment folder describes, with the weights of a model file.
+    """Load the encoder that `config.yaml` of an experiment folder describes, with the weights of a model file.
 
     Args:
         exp_dir: folder with config.yaml.
@@ -73,7 +76,7 @@ def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, devi
         device: "cpu", "cuda", "cuda:1".
 
     Raises:
-        UserError: the folder, its configuration or the model is missing; the file is damaged, or of another model.
+        UserError: the folder, its configuration or the model is missing; the file is damaged, or of another encoder.
     """
     exp_dir = Path(exp_dir)
     config, path = read_config(exp_dir), find_model(exp_dir, model_file)
@@ -91,9 +94,10 @@ def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, devi
 
 
 def load_state(path: Path) -> tuple[dict[str, Any], str]:
-    """A model file's content, and its SHA-256; compared with that of `PATH.sha256` if there is one.
+    """Read a model file, tensors and plain values only, and return its content and its SHA-256.
 
-    Only tensors and plain values are loaded.
+    Raises:
+        UserError: the checksum is not that of `PATH.sha256`, if there is one; or the file is not a model file.
     """
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()

@@ -1,13 +1,13 @@
-"""An experiment folder: its configuration, its model files, and the features that they take."""
+"""An experiment folder: its configuration, its model files, and the features that its system takes."""
 
 from pathlib import Path
 
-from sv.config import Config, FbankConfig, load_config, read_front_end
+from sv.config import Config, FbankConfig, first_difference, load_config, read_front_end
 from sv.errors import UserError, log
 
 
 def read_config(exp_dir: str | Path) -> Config:
-    """The resolved configuration, which training has left there.
+    """Return the resolved configuration that training left in the folder.
 
     Raises:
         UserError: there is none, or it is damaged.
@@ -31,7 +31,7 @@ def read_system(exp_dir: str | Path) -> Config:
 
 
 def existing_model(path: str | Path) -> Path:
-    """The path itself.
+    """Return the path if the file exists.
 
     Raises:
         UserError: there is no such file.
@@ -42,7 +42,7 @@ def existing_model(path: str | Path) -> Path:
 
 
 def find_model(exp_dir: str | Path, model_file: str | Path | None = None) -> Path:
-    """Path of the model file: the one given, or else models/avg_model.pt.
+    """Return the path of the model file: the one given, or else models/avg_model.pt.
 
     Raises:
         UserError: it does not exist.
@@ -65,8 +65,15 @@ def check_sha256(path: Path, digest: str) -> None:
         raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average or train again")
 
 
-def check_front_end(exp_dir: str | Path, fbank: FbankConfig, data_dir: str | Path) -> None:
-    """Compare the settings of a data dir's features with those the model was trained with; dither may differ.
+def check_front_end(data_dir: str | Path, fbank: FbankConfig, config: Path) -> None:
+    """Compare the settings of a data dir's features (fbank.yaml) with a system's; only dither may differ.
+
+    Warns if the data dir does not know the settings of its features.
+
+    Args:
+        data_dir: holds the features.
+        fbank: the system's settings.
+        config: the system's YAML file, for the message.
 
     Raises:
         UserError: another window, number of mels, sample rate, ...
@@ -74,12 +81,12 @@ def check_front_end(exp_dir: str | Path, fbank: FbankConfig, data_dir: str | Pat
     path = Path(data_dir) / "fbank.yaml"
     found = read_front_end(data_dir)
     if found is None:
-        log.warning("%s does not exist: no way to tell whether these features are those that the model takes", path)
+        log.warning("%s does not exist: cannot check that these features are the ones the system takes", path)
         return
-    for key, value in fbank.model_dump(exclude={"dither"}).items():
-        if getattr(found, key) != value:
-            config = Path(exp_dir) / "config.yaml"
-            raise UserError(
-                f"{path}: features with {key} {getattr(found, key)}, but the model was trained with {key} {value}; "
-                f"make them again with steps/make_fbank.sh --config {config} {data_dir}"
-            )
+    difference = first_difference(found.model_dump(), fbank.model_dump(), {"dither"})
+    if difference:
+        key, there, here = difference
+        raise UserError(
+            f"{path}: {key} is {there}, but {here} in {config}; "
+            f"make the features again: steps/make_fbank.sh --config {config} {data_dir}"
+        )

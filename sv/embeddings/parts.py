@@ -191,7 +191,7 @@ class Extraction(Parts):
     def check(self) -> None:
         """Raise UserError if the model is damaged, or features are missing, truncated or of another front-end."""
         if self.feats == "ark":
-            check_front_end(self.exp_dir, self.config.dataset_args.fbank_args, self.data_dir)
+            check_front_end(self.data_dir, self.config.dataset_args.fbank_args, self.exp_dir / "config.yaml")
         self.open()
         check_sha256(self.model_file, self.options["model_sha256"])
         parse_gpus(self.gpus)

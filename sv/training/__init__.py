@@ -1,1 +1,1 @@
-"""Training: schedules, the loop, checkpoints, several processes, held-out speakers. Begin reading at experiment.py."""
+"""Training: schedules, the loop, checkpoints, several processes, held-out speakers. Begin reading at run.py."""

@@ -1,4 +1,4 @@
-"""The mean of a training's last models, WeSpeaker's avg_model.pt: of every tensor, batch norm's statistics included."""
+"""Average a training's last models, tensor by tensor, into avg_model.pt, as WeSpeaker does."""
 
 import re
 from collections.abc import Sequence
@@ -14,14 +14,15 @@ _NAME = re.compile(r"model_(\d+)\.pt")
 
 
 def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None) -> Path:
-    """Write models/avg_model.pt, the mean of the last models; model_0.pt, the untrained one, is not among them.
+    """Write models/avg_model.pt, the mean of the last models, and return its path.
 
-    A training of fewer epochs than `num_avg` has all of its models averaged, and says so.
+    model_0.pt, the untrained model, never counts. If the training has fewer epochs than `num_avg`, all of its models
+    are averaged, with a warning.
 
     Args:
-        exp_dir: of a training.
-        num_avg: how many; None for what system.yaml says, or config.yaml where there is none.
-        epoch: the last of them; None for the training's last epoch.
+        exp_dir: the training's folder.
+        num_avg: number of models; None: as system.yaml says, or config.yaml if there is no system.yaml.
+        epoch: the last model's epoch; None: the training's last epoch.
 
     Raises:
         UserError: the training is not complete (and `epoch` is None), a model is missing or damaged.
@@ -37,11 +38,11 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
     chosen = [number for number in sorted(models) if number <= last][-count:]
     if len(chosen) < count and not _has_all(models, last, count):
         raise UserError(
-            f"{exp_dir}/models holds {len(chosen)} models up to epoch {last}, {count} are to be averaged; "
+            f"{exp_dir}/models holds {len(chosen)} of the {count} models to average up to epoch {last}; "
             f"give --num-avg {len(chosen)} or less"
         )
     if len(chosen) < count:
-        log.warning("%d models are all there is, instead of %d: averaging them", len(chosen), count)
+        log.warning("there are %d models, not %d: averaging all of them", len(chosen), count)
     path = exp_dir / "models" / "avg_model.pt"
     save_tensors(mean_of([models[number] for number in chosen]), path)
     log.info("%s: mean of epochs %s", path, ", ".join(map(str, chosen)))
@@ -49,13 +50,17 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
 
 
 def mean_of(paths: Sequence[Path]) -> dict[str, Tensor]:
-    """The mean of each tensor, in its own type; whole numbers (batches seen) are rounded."""
+    """Return the mean of each tensor over model files, in the tensor's type; integers (batches seen) are rounded.
+
+    Raises:
+        UserError: a file is missing or damaged, or holds another network than the first.
+    """
     first: dict[str, Tensor] = load_tensors(paths[0])
     sums = {key: tensor.double() for key, tensor in first.items()}
     for path in paths[1:]:
         state = load_tensors(path)
         if state.keys() != first.keys() or any(state[key].shape != first[key].shape for key in first):
-            raise UserError(f"{path} is of another network than {paths[0]}; remove what does not belong there")
+            raise UserError(f"{path} holds another network than {paths[0]}; remove the one that does not belong there")
         for key, tensor in state.items():
             sums[key] += tensor
     means = {key: total / len(paths) for key, total in sums.items()}
@@ -70,5 +75,5 @@ def _models(folder: Path) -> dict[int, Path]:
 
 
 def _has_all(models: dict[int, Path], last: int, count: int) -> bool:
-    """Whether there are fewer models because there were fewer epochs."""
+    """Return whether there are fewer models than `count` only because there were fewer epochs."""
     return last < count and all(number in models for number in range(1, last + 1))

@@ -1,7 +1,7 @@
-"""Files that training leaves: tensors and plain values, whole or not at all, each with its checksum beside it.
+"""Write and read the files of a training: tensors and plain values, whole or not at all, with a checksum beside them.
 
-`FILE.sha256` is what `sha256sum` prints and checks (`sha256sum -c`). It is written before FILE gets its name, so a file
-without a checksum is not one of ours, and torch.load's blindness to a flipped byte does not matter.
+`FILE.sha256` is what `sha256sum` prints and `sha256sum -c` checks. It is written before FILE gets its name, so every
+whole file has one. The checksum finds a flipped byte, which torch.load does not notice.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _NAME = re.compile(r"step_(\d{8,})\.pt")
 
 
 class _Hashing:
-    """A file that hashes what is written to it; torch writes from front to back."""
+    """File that hashes what is written to it; torch writes from front to back."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file, self.digest = file, hashlib.sha256()
@@ -42,9 +42,9 @@ def save_tensors(state: Any, path: Path) -> None:
     with atomic_write(path, "wb") as f:
         hashing = _Hashing(f)
         try:
-            torch.save(state, cast(IO[bytes], hashing))  # torch asks of a file only write and flush
+            torch.save(state, cast(IO[bytes], hashing))  # torch calls only write and flush
         except RuntimeError:
-            if hashing.error is not None:  # torch hides what the system said, "No space left on device"
+            if hashing.error is not None:  # torch hides the system's error, "No space left on device"
                 raise hashing.error from None
             raise
         with atomic_write(checksum_path(path)) as sidecar:
@@ -59,12 +59,12 @@ def load_tensors(path: Path) -> Any:
     """
     damage = find_damage(path)
     if damage:
-        raise UserError(f"{path} {damage}; bring it back, or train again from what is before it (stage 3)")
+        raise UserError(f"{path} {damage}; restore it, or train again (stage 3)")
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def find_damage(path: Path) -> str:
-    """What is wrong with a file of ours, or ""."""
+    """Return what is wrong with a file that `save_tensors` wrote; "" if nothing is."""
     if not path.is_file():
         return "does not exist"
     sidecar = checksum_path(path)
@@ -76,16 +76,18 @@ def find_damage(path: Path) -> str:
 
 
 def checksum_path(path: Path) -> Path:
+    """Return where the checksum of a file is written."""
     return path.with_name(f"{path.name}.sha256")
 
 
 class Checkpoints:
-    """The folder of whole states, step_XXXXXXXX.pt; the last `keep` are kept."""
+    """Folder of whole states, step_XXXXXXXX.pt, of which the last `keep` are kept."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self.keep = folder, keep
 
     def save(self, step: int, state: dict[str, Any]) -> Path:
+        """Write the state after a step, remove the oldest files, and return the new one's path."""
         path = self.folder / f"step_{step:08d}.pt"
         save_tensors(state, path)
         for old in self.paths()[: -self.keep]:
@@ -94,19 +96,19 @@ class Checkpoints:
         return path
 
     def paths(self) -> list[Path]:
-        """Whole checkpoints, the oldest first."""
+        """Return the paths of the checkpoints, the oldest first."""
         if not self.folder.is_dir():
             return []
         found = ((_NAME.fullmatch(path.name), path) for path in self.folder.iterdir())
         return [path for _, path in sorted((int(match[1]), path) for match, path in found if match)]
 
     def load_last(self) -> dict[str, Any] | None:
-        """The last state that is not damaged; None if there is none at all.
+        """Return the last state that is not damaged; None if there are no checkpoints.
 
-        Damaged ones are named in a warning; `clean` removes them.
+        A warning names each damaged file; `clean` removes them.
 
         Raises:
-            UserError: all of them are damaged.
+            UserError: all checkpoints are damaged.
         """
         paths = self.paths()
         for path in reversed(paths):
@@ -114,7 +116,7 @@ class Checkpoints:
             if not damage:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
                 return state
-            log.warning("%s %s; trying the one before", path, damage)
+            log.warning("%s %s; trying the checkpoint before it", path, damage)
         if paths:
             raise UserError(
                 f"all {len(paths)} checkpoints in {self.folder} are damaged; remove the folder to train anew"
@@ -122,7 +124,7 @@ class Checkpoints:
         return None
 
     def clean(self, newest: int) -> None:
-        """Remove what killed or damaged trainings left: temporary files, checkpoints after step `newest`."""
+        """Remove temporary files, and checkpoints after step `newest`, which a killed or damaged training left."""
         if not self.folder.is_dir():
             return
         for path in self.paths():
@@ -136,7 +138,7 @@ class Checkpoints:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Remove files that a killed process did not finish; only for a folder that this process has locked."""
+    """Remove files that a killed process did not finish; call this only for a folder that this process has locked."""
     if folder.is_dir():
         for name in os.listdir(folder):
             if name.startswith(".") and name.endswith(".tmp"):

@@ -1,10 +1,10 @@
-"""The encoder compiled by torch.compile, for the steps of training alone.
+"""Compile the encoder by torch.compile, for training steps only.
 
-Held-out tests and class means take the encoder as it is: utterances have any length there, and each would be compiled
-anew. The crops of a training have one length, thus one graph; large-margin fine-tuning is another training. The head
-stays as it is: its passes over blocks of speakers are its own kernels already. Each process compiles for itself, within
-DistributedDataParallel, so that a split head and the sums of gradients are what they are without. torch keeps what it
-has compiled in TORCHINDUCTOR_CACHE_DIR (a folder in /tmp), from which the next start is quick.
+The crops of a training have one length, so one graph is enough. Held-out tests and class means use the encoder
+uncompiled, since each length of an utterance would need its own graph. The head is not compiled: its passes over blocks
+of speakers have their own kernels. Each process compiles for itself, inside DistributedDataParallel, so split heads and
+the sums of gradients do not change. torch keeps compiled code in TORCHINDUCTOR_CACHE_DIR (a folder in /tmp), so the
+next start is quick.
 """
 
 from typing import cast
@@ -19,7 +19,7 @@ BACKEND = "inductor"  # torch's own: Triton on GPUs, C++ on CPUs
 
 
 def compile_encoder(net: SpeakerNet, device: torch.device) -> None:
-    """Have a network train by its compiled encoder; names in its state dict do not change.
+    """Make a network train with its encoder compiled; the names in its state dict do not change.
 
     Raises:
         UserError: torch.compile does not work here.
@@ -30,10 +30,10 @@ def compile_encoder(net: SpeakerNet, device: torch.device) -> None:
 
 
 def check_compiler(device: torch.device) -> None:
-    """Compile one addition, which takes what everything takes.
+    """Check that torch.compile works, by compiling one addition.
 
     Raises:
-        UserError: it fails.
+        UserError: it does not work.
     """
     try:
         torch.compile(lambda x: x + 1, backend=BACKEND)(torch.zeros(2, device=device))
@@ -41,6 +41,6 @@ def check_compiler(device: torch.device) -> None:
         needed = "Triton and a C compiler" if device.type == "cuda" else "a C++ compiler (g++)"
         reason = str(error).strip().split("\n")[0][:200]
         raise UserError(
-            f"compile: torch.compile, which takes {needed}, does not work on {device.type} here ({reason}); "
+            f"compile: torch.compile, which needs {needed}, does not work on {device.type} here ({reason}); "
             "install that, or set compile=false"
         ) from error

@@ -1,4 +1,4 @@
-"""What a training reads its batches from, by `train_feats`: arks, or waveforms that are augmented on the way."""
+"""Batches of a training, by `train_feats`: from arks of features, or from waveforms that are augmented on the way."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,19 +30,19 @@ class TrainingData:
     """The utterances of a data dir, and where they are read from.
 
     Attributes:
-        index: of the utterances; where there is no source, of arks.
-        source: of their waveforms, in the order of the index; None: training is from arks.
+        index: the utterances, with their places in arks if there is no `source`.
+        source: their waveforms, in the order of the index; None if training reads arks.
     """
 
     index: UttIndex
     source: WaveSource | None = None
 
     def with_speakers(self, speakers: list[str]) -> "TrainingData":
-        """The same with another numbering of speakers, see `UttIndex.with_speakers`."""
+        """Return the data with its speakers numbered anew, see `UttIndex.with_speakers`."""
         return replace(self, index=self.index.with_speakers(speakers))
 
     def reader(self, fbank_args: FbankConfig) -> CropReader | WaveReader:
-        """Of whole utterances."""
+        """Return a reader of whole utterances."""
         if self.source is not None:
             return WaveReader(self.source, fbank_args)
         assert isinstance(self.index, FeatsIndex), "without waveforms there are arks"
@@ -50,7 +50,7 @@ class TrainingData:
 
 
 def read_data(config: Config, data_dir: Path) -> TrainingData:
-    """Of a training, by its `train_feats`.
+    """Read the index of a training's data dir, and open its waveforms unless `train_feats` is ark.
 
     Raises:
         UserError: see `read_index`, `WavSource` and `ShardSource`.
@@ -63,12 +63,12 @@ def read_data(config: Config, data_dir: Path) -> TrainingData:
 
 
 def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Dataset:
-    """The batches of a training.
+    """Build the dataset that makes a training's batches.
 
     Args:
         config: resolved.
-        data: the speakers of its index are the classes.
-        on_gpu: training is on a GPU, which then computes what is computed.
+        data: what to read; the speakers of its index are the classes.
+        on_gpu: training is on a GPU, which then computes features and augmentation.
 
     Raises:
         UserError: see `Augmenter`.
@@ -88,37 +88,37 @@ def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Datase
         reverb_data=config.reverb_data,
         skip_bad=True,
     )
-    if config.do_lm:  # the copies keep their classes, and have no utterance
+    if config.do_lm:  # the classes of speed copies stay, without utterances
         args = args.model_copy(update={"speeds": []})
     speaker = _speaker_at_speeds(data.index, args.speeds)
     return OnlineDataset(data.source, speaker, augmenter, args, seed=config.seed, on_device=on_gpu)
 
 
 def with_speed_copies(speakers: list[str], config: Config) -> list[str]:
-    """Classes of a training from waveforms: the speakers, and each of them at each speed, sorted as those of arks are.
+    """Return the classes of a training: the speakers and, if it reads waveforms, each of them at each speed, sorted.
 
     Raises:
-        UserError: there are speed copies among the speakers already, or a speed that is none.
+        UserError: a speed is out of range or given twice, or the speakers have speed copies already.
     """
     speeds = config.dataset_args.speeds if config.train_feats != "ark" else []
     if bad := [speed for speed in speeds if not 0.1 <= speed <= 10 or speed == 1.0 or speeds.count(speed) > 1]:
-        raise UserError(f"dataset_args.speeds: {bad[0]}; give each once, from 0.1 to 10; 1.0 is there anyway")
+        raise UserError(f"dataset_args.speeds: {bad[0]}; give each once, from 0.1 to 10, without 1.0")
     copies = [name for name in speakers if base_speaker(name) != name]
     if speeds and copies:
         raise UserError(
-            f"{copies[0]} is a speed copy, and dataset_args.speeds would make copies of it; "
+            f"{copies[0]} is a speed copy already, and dataset_args.speeds would copy it again; "
             "give the data dir without copies, or set dataset_args.speeds=[]"
         )
     return sorted([*speakers, *(_copy_of(name, speed) for speed in speeds for name in speakers)], key=str.encode)
 
 
 def _copy_of(speaker: str, speed: float) -> str:
-    """The name that tools/perturb_data_dir_speed.sh gives to it."""
+    """Return the name of a speed copy, as tools/perturb_data_dir_speed.sh writes it."""
     return f"sp{speed:g}-{speaker}"
 
 
 def _speaker_at_speeds(index: UttIndex, speeds: list[float]) -> Longs:
-    """(1 + speeds, utts) class of each utterance at 1.0 and at each speed; -1 for speakers that are held out."""
+    """Return the class of each utterance at 1.0 and at each speed, (1 + speeds, utts); -1 for held-out speakers."""
     number = {name: i for i, name in enumerate(index.speakers)}
     copies = [[number.get(_copy_of(name, speed), -1) for name in index.speakers] for speed in speeds]
     table = np.array([list(range(len(index.speakers))), *copies], dtype=np.int64)

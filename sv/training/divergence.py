@@ -1,4 +1,4 @@
-"""Stops a training whose loss is no longer finite, and says where that began."""
+"""Find the step at which the loss or the gradient of a training is no longer finite, and name its utterances."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_NAMED = 5  # utterances in an error; of the others only the number
+_NAMED = 5  # utterances named in an error; the others are counted
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class _Step:
 
 
 class NonFiniteGuard:
-    """Looks at the losses of several steps at once: on a GPU each look waits for the device.
+    """Check of the losses of several steps at once, since on a GPU each look waits for the device.
 
     Args:
-        name: id of an utterance, by its draw (`sv.data.sampling`).
-        features: (batch, frames, mels) that a step saw, from its utterances and epoch.
+        name: returns the id of an utterance, from its draw (`sv.data.sampling`).
+        features: returns the features (batch, frames, mels) of a step, from its utterances and epoch.
         remedy: what to do about features that are not finite.
     """
 
@@ -39,16 +39,19 @@ class NonFiniteGuard:
         """Remember a step.
 
         Args:
+            epoch, step: of the training, from 1.
+            utts: (batch,) draws of the utterances.
             losses: (batch,) one for each utterance.
-            norm: 0-d, of the gradient; None where it may overflow (fp16, whose scaler then skips the step).
+            norm: norm of the gradient, 0-d; None if it may overflow (fp16, whose scaler then skips the step).
         """
         self._steps.append(_Step(epoch, step, utts, losses.detach(), norm))
 
     def find(self) -> tuple[int, str] | None:
-        """Look at the steps since the last call; None if all is finite.
+        """Check the steps since the last call; None if everything is finite.
 
-        Else the first bad step in words, with its utterances, and how exact that is: 0 names those whose features are
-        at fault (batch norm spreads them over the whole batch), 1 those whose losses are, 2 a batch whose gradient is.
+        Returns:
+            how exact the answer is, and the first bad step in words with its utterances. 0: their features are not
+            finite (batch norm spreads that over the batch); 1: their losses are not; 2: the batch's gradient is not.
         """
         steps, self._steps = self._steps, []
         if not steps:
@@ -71,7 +74,7 @@ class NonFiniteGuard:
         everything = np.ones(len(step.utts), dtype=bool)
         return (
             2,
-            f"the gradient is not finite {where}, though all losses are: {self._names(step, everything)}; {remedy}",
+            f"the gradient is not finite {where}, although all losses are: {self._names(step, everything)}; {remedy}",
         )
 
     def _names(self, step: _Step, bad: NDArray[np.bool_]) -> str:

@@ -1,4 +1,4 @@
-"""Training speakers set aside by seed: never trained on, so that an EER can be watched without touching a test set."""
+"""Hold out some training speakers, so that an EER can be watched during training without touching a test set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,35 +14,36 @@ from sv.io import base_speaker, iter_table
 from sv.metrics.error_rates import eer, sort_scores
 from sv.training.distributed import World
 
-_SPEAKER_STREAM, _UTT_STREAM = 101, 102  # of random numbers, apart from those of the crops
+_SPEAKER_STREAM, _UTT_STREAM = 101, 102  # streams of random numbers, apart from those of the crops
 
 
 def choose_heldout(index: UttIndex, count: int, seed: int) -> list[str]:
-    """`count` speakers with two utterances or more, sorted; their speed copies are meant as well.
+    """Choose `count` speakers with two utterances or more by seed, sorted; their speed copies are held out as well.
 
     Raises:
-        UserError: one speaker alone (there would be no non-target pair), or fewer than two left to train on.
+        UserError: `count` is 1, which gives no non-target pair; or fewer than two speakers are left to train on.
     """
     if count == 0:
         return []
     if count == 1:
-        raise UserError("heldout_speakers is 1, which gives no non-target pair; set 0 for none, or 2 and more")
+        raise UserError("heldout_speakers is 1, which gives no non-target pair; set 0 for none, or 2 or more")
     utts = np.bincount(index.speaker, minlength=len(index.speakers))
     originals = [name for name in index.speakers if base_speaker(name) == name]
     fit = [name for name, number in zip(index.speakers, utts, strict=True) if number > 1 and base_speaker(name) == name]
     if count > len(fit) or len(originals) - count < 2:
         raise UserError(
             f"heldout_speakers is {count}, but {index.path} has {len(originals)} speakers "
-            f"({len(fit)} of two utterances or more), and 2 at least must be left to train on; set it lower (0: none)"
+            f"({len(fit)} with two utterances or more), and at least 2 must be left to train on; set it lower (0: none)"
         )
     order = np.argsort(uniform(seed, 0, np.arange(len(fit)), _SPEAKER_STREAM), kind="stable")
     return sorted((fit[i] for i in order[:count]), key=str.encode)
 
 
 def heldout_of(model: Path, index: UttIndex) -> list[str]:
-    """Speakers that the training of a model held out, by the heldout_spk of its folder.
+    """Read the speakers that the training of a model held out, from the heldout_spk of its folder.
 
-    None if that is not known, or if this data lacks some of them: it is another corpus then.
+    Returns:
+        the speakers; [] if there is no such file, or if this data lacks some of them and so is another corpus.
     """
     path = model.parent.parent / "heldout_spk"
     if not path.is_file():
@@ -52,20 +53,24 @@ def heldout_of(model: Path, index: UttIndex) -> list[str]:
 
 
 def warn_of_known(heldout: list[str], known: list[str], model: Path) -> None:
-    """Say so if speakers held out now were trained on by the model that training starts from."""
+    """Warn if the model that training starts from was trained on speakers that are held out now."""
     count = len(set(heldout) & set(known))
     if count:
-        log.warning("%d held-out speakers were trained on in %s: the EER on them will flatter", count, model)
+        log.warning("%d held-out speakers were trained on in %s: their EER will be optimistic", count, model)
 
 
 def training_speakers(index: UttIndex, heldout: list[str]) -> list[str]:
-    """Classes in their order: all speakers but those held out and their copies."""
+    """Return all speakers but the held-out ones and their speed copies, in the order of the index."""
     left_out = set(heldout)
     return [name for name in index.speakers if base_speaker(name) not in left_out]
 
 
 def heldout_utts(index: UttIndex, heldout: list[str], most: int, seed: int) -> NDArray[np.int64]:
-    """Rows of the index to measure on: up to `most` of each held-out speaker, drawn by seed; no copies (utt2uniq)."""
+    """Draw rows of the index to measure on, up to `most` for each held-out speaker; copies (utt2uniq) are left out.
+
+    Returns:
+        (utts,) rows.
+    """
     candidates = {
         speaker: np.flatnonzero(index.speaker == index.speakers.index(speaker)).tolist() for speaker in heldout
     }
@@ -79,7 +84,7 @@ def heldout_utts(index: UttIndex, heldout: list[str], most: int, seed: int) -> N
 
 
 def _copies(index: UttIndex, rows: list[int]) -> set[int]:
-    """Those of some rows that are copies of other utterances, by the data dir's utt2uniq, if it has one."""
+    """Return the rows that are copies of other utterances, by the data dir's utt2uniq, if it has one."""
     path = index.path / "utt2uniq"
     if not path.is_file():
         return set()
@@ -89,12 +94,12 @@ def _copies(index: UttIndex, rows: list[int]) -> set[int]:
 
 @dataclass(frozen=True)
 class HeldoutTest:
-    """The EER of all pairs of some utterances.
+    """Test that measures the EER of all pairs of some utterances.
 
     Args:
-        reader: of their features.
+        reader: reads their features.
         utts: (utts,) rows of the index.
-        speaker: (utts,) who speaks.
+        speaker: (utts,) number of each utterance's speaker.
         center: subtract the mean over an utterance's frames.
     """
 
@@ -105,17 +110,21 @@ class HeldoutTest:
 
     @torch.no_grad()
     def eer(self, backbone: nn.Module, world: World) -> float:
-        """EER in percent by the cosine of whole-utterance embeddings, their common mean subtracted.
+        """Return the EER in percent, by the cosine of whole-utterance embeddings less their common mean.
 
-        The processes share the utterances among them; all get the result. The encoder must be in eval mode. What can
-        not be read is told and left out.
+        The processes share the utterances, and all get the result. An utterance that cannot be read is left out, with
+        a warning.
+
+        Args:
+            backbone: the encoder, in eval mode.
+            world: the processes.
 
         Raises:
-            UserError: too little can be read for target and non-target pairs.
+            UserError: too few utterances can be read for target and non-target pairs.
         """
         embeddings = torch.zeros(len(self.utts), backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
         there = torch.zeros(len(self.utts), device=world.device)
-        benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False  # each length is another
+        benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False  # lengths differ
         for row in range(world.rank, len(self.utts), world.size):
             try:
                 features = torch.from_numpy(self.reader.whole(int(self.utts[row]), center=self.center))
@@ -130,7 +139,7 @@ class HeldoutTest:
     def _eer_of(self, embeddings: NDArray[np.float32], speaker: NDArray[np.int32]) -> float:
         _, count = np.unique(speaker, return_counts=True)
         if len(count) < 2 or count.max() < 2:
-            raise UserError(f"only {len(speaker)} of {len(self.utts)} held-out utterances can be read; bring them back")
+            raise UserError(f"only {len(speaker)} of {len(self.utts)} held-out utterances can be read; restore them")
         centred = embeddings - embeddings.mean(axis=0)
         unit = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-12)
         first, second = np.triu_indices(len(unit), k=1)

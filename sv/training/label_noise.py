@@ -1,7 +1,7 @@
-"""Which labels of a training set look wrong: by the head's loss, and by the cosine to the mean of the speaker's others.
+"""Find labels of a training set that look wrong, by the head's loss or the cosine to the speaker's other utterances.
 
-Both take embeddings of whole utterances. An utterance whose label is wrong tends to keep a high loss while the right
-ones of its class are learned, and to lie far from them.
+Both work on embeddings of whole utterances. An utterance with a wrong label tends to keep a high loss while the others
+of its class are learned, and to lie far from them.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,13 @@ _BLOCK = 1024  # utterances
 
 @torch.no_grad()
 def head_losses(head: Head, embeddings: Floats, speaker: Longs, margin: float) -> Floats:
-    """The loss of each utterance, (utts,); NaN where the head does not know the speaker.
+    """Return the loss of each utterance, (utts,); NaN if the head does not know its speaker.
 
     Args:
+        head: a trained head, on the CPU.
         embeddings: (utts, dim).
         speaker: (utts,) the head's class; -1 for a speaker that it does not know.
-        margin: of the loss.
+        margin: margin of the loss.
     """
     losses = np.full(len(embeddings), np.nan, dtype=np.float32)
     known = np.flatnonzero(speaker >= 0)
@@ -36,17 +37,17 @@ def head_losses(head: Head, embeddings: Floats, speaker: Longs, margin: float) -
 
 
 def class_cosines(embeddings: Floats, speaker: Longs) -> tuple[Floats, Longs]:
-    """Cosine of each utterance to the mean of its speaker's other utterances, and the nearest other speaker.
+    """Compare each utterance with the mean of its speaker's other utterances, and find the nearest other speaker.
 
-    The mean of all embeddings is subtracted first, as it is before scoring.
+    The mean of all embeddings is subtracted first, as before scoring.
 
     Args:
         embeddings: (utts, dim).
         speaker: (utts,) from 0 to the number of speakers - 1, at least two.
 
     Returns:
-        cosines (utts,), NaN for a speaker's only utterance; the speaker, other than the labelled one, whose mean is
-        nearest (utts,).
+        cosines (utts,), NaN for a speaker's only utterance; and (utts,) the speaker with the nearest mean, other than
+        the labelled one.
     """
     unit = _unit(embeddings - embeddings.mean(axis=0))
     sums = np.zeros((int(speaker.max()) + 1, unit.shape[1]), dtype=np.float32)
@@ -70,13 +71,12 @@ def _unit(rows: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Detection:
-    """How well a ranking finds wrong labels.
+    """Measures of how well a ranking finds wrong labels.
 
     Attributes:
-        wrong: how many there are among those ranked.
-        precision: share of wrong ones among the first `wrong` of the ranking, which is also the share of all wrong ones
-            found there, the recall.
-        average_precision: mean over the wrong ones of the precision at their rank.
+        wrong: number of wrong labels in the ranking.
+        precision: share of wrong labels among the first `wrong` of the ranking; it equals the recall there.
+        average_precision: mean over the wrong labels of the precision at their rank.
     """
 
     wrong: int
@@ -85,7 +85,7 @@ class Detection:
 
 
 def measure_detection(is_wrong: NDArray[np.bool_]) -> Detection:
-    """Of a ranking, the most suspicious first: whether each label is wrong; one at least is."""
+    """Measure a ranking, the most suspicious first: (utts,) whether each label is wrong; at least one must be."""
     wrong = int(is_wrong.sum())
     ranks = np.flatnonzero(is_wrong) + 1
     return Detection(wrong, float(is_wrong[:wrong].mean()), float((np.arange(1, wrong + 1) / ranks).mean()))

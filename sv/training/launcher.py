@@ -1,4 +1,4 @@
-"""Start the processes of a training, on one machine or on several, with torch's elastic agent (what torchrun is).
+"""Start the processes of a training, on one machine or several, with torch's elastic agent, as torchrun does.
 
 Each node, a machine or a task of a scheduler, runs the same command with its own number. Node 1 hosts the store where
 the nodes meet, and writes its address to a file that all nodes can read. When a process or a node is lost, all nodes
@@ -30,14 +30,18 @@ from sv.training.distributed import PeersLost
 
 _PATIENCE_H = 12  # hours, for nodes that wait in the queue
 _RESTARTS = 3  # of a node's processes; then its task ends, and the scheduler's retries begin
-_LAST_NODE_S = 30.0  # a node that has finished waits this long for the others
+_LAST_NODE_S = 30.0  # how long a node that has finished waits for the others
 
 
 @dataclass(frozen=True)
 class Nodes:
-    """The nodes of one training: how many, which one this is (from 1), and two files.
+    """The nodes of one training.
 
-    `meeting` holds the address of node 1. Once `final` exists, the training is complete, whatever happens to a process.
+    Attributes:
+        count: number of nodes.
+        number: number of this node, from 1.
+        meeting: file with the address of node 1.
+        final: the last model; once it exists the training is complete, whatever happens to a process.
     """
 
     count: int
@@ -47,17 +51,17 @@ class Nodes:
 
 
 def launch(command: Sequence[str], num_procs: int, nodes: Nodes) -> None:
-    """Run a Python command in several processes, here and on the other nodes, until all of them have ended well.
+    """Run a Python command in several processes, here and on the other nodes, until all have succeeded.
 
     Raises:
         UserError: a signal ended this process or one that it started; or a node did not come.
-        SystemExit: with status 1, if a process failed and has told why.
+        SystemExit: with status 1, if a process failed and has printed why.
     """
     elastic = logging.getLogger("torch.distributed.elastic")
     elastic.addHandler(logging.NullHandler())  # its messages are for developers
     elastic.propagate = False
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # processes would get its first address, not that of now
-    while nodes.count == 1 or not nodes.final.is_file():  # the process of a single node says itself that all is done
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # processes would get its first address, which changes
+    while nodes.count == 1 or not nodes.final.is_file():  # a single node's process reports completion itself
         try:
             return _run(command, num_procs, nodes)
         except SignalException as error:
@@ -112,7 +116,7 @@ def _run(command: Sequence[str], num_procs: int, nodes: Nodes) -> None:
 
 
 def _address(nodes: Nodes) -> str:
-    """Return where node 1 hosts the store; wait for an answer, since a killed node 1 leaves its old address."""
+    """Return where node 1 hosts the store; wait until it answers, since a killed node 1 leaves its old address."""
     if nodes.count == 1:
         return "localhost:0"
     if nodes.number == 1:

@@ -1,4 +1,4 @@
-"""What a training shows and records: progress bar, train.log, metrics.jsonl and TensorBoard, all of the same values."""
+"""Show and record a training: progress bar, train.log, metrics.jsonl and TensorBoard, all with the same values."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ from sv.training.distributed import World
 
 Item = TypeVar("Item")
 
-_SHOW_STEPS = 10  # between values beside the bar, which wait for the device
+_SHOW_STEPS = 10  # between updates of the values beside the bar, each of which waits for the device
 _BESIDE_BAR = {
     "loss": "loss",
     "accuracy": "acc",
@@ -30,20 +30,20 @@ _BESIDE_BAR = {
     "samples_per_second": "utt/s",
     "data_wait": "wait",
 }
-_COLUMNS = ("epoch", "batch", "lr", "margin", "loss", "acc", "utt/s", "wait")  # WeSpeaker's, and the last two
+_COLUMNS = ("epoch", "batch", "lr", "margin", "loss", "acc", "utt/s", "wait")  # the first six are WeSpeaker's
 
 
 class Meter:
     """Loss and accuracy of an epoch, and of the steps since they were last shown.
 
-    Sums are kept on the device, so that no step waits for it. Reading is for all processes together.
+    Sums are kept on the device, so that no step waits for it. All processes must read together.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self._sums = torch.zeros(2, dtype=torch.float64, device=world.device)  # loss, right answers
         self._samples = 0
-        self._shown = torch.zeros(3, dtype=torch.float64)  # what had been shown of loss, right answers, samples
+        self._shown = torch.zeros(3, dtype=torch.float64)  # loss, right answers, samples when last shown
 
     def add(self, losses: Tensor, correct: Tensor) -> None:
         """Add a batch: (batch,) losses, (batch,) bool."""
@@ -51,11 +51,11 @@ class Meter:
         self._samples += len(losses)
 
     def read(self) -> dict[str, float]:
-        """Mean loss, and accuracy in percent, of the epoch so far."""
+        """Return the mean loss and the accuracy in percent of the epoch so far."""
         return _means(self._totals())
 
     def read_interval(self) -> dict[str, float]:
-        """The same of the steps since the last call in this epoch."""
+        """Return the mean loss and the accuracy in percent of the steps since the last call in this epoch."""
         totals = self._totals()
         shown, self._shown = self._shown, totals
         return _means(totals - shown)
@@ -67,18 +67,18 @@ class Meter:
         self._samples = 0
 
     def state(self) -> list[list[float]]:
-        """Sums over all processes, as plain values."""
+        """Return the sums over all processes, as plain values."""
         return [self._totals().tolist(), self._shown.tolist()]
 
     def load_state(self, state: list[list[float]]) -> None:
-        """Go on from `state`, in one process."""
+        """Go on from a result of `state`; only one process calls this."""
         loss, correct, samples = state[0]
         self._sums.copy_(torch.tensor([loss, correct], dtype=torch.float64))
         self._samples = int(samples)
         self._shown = torch.tensor(state[1], dtype=torch.float64)
 
     def _totals(self) -> Tensor:
-        """(3,) on the CPU."""
+        """Return the sums of loss, right answers and samples over all processes, (3,) on the CPU."""
         samples = torch.tensor([float(self._samples)], dtype=torch.float64, device=self._sums.device)
         return self.world.sum(torch.cat([self._sums, samples])).cpu()
 
@@ -89,19 +89,19 @@ def _means(sums: Tensor) -> dict[str, float]:
 
 
 class Clock:
-    """Samples per second, and the share of time spent waiting for data, since named moments."""
+    """Stopwatch: samples per second, and the share of time spent waiting for data, since named moments."""
 
     def __init__(self) -> None:
         self._waited, self._samples = 0.0, 0
         self._moments: dict[str, tuple[float, float, int]] = {}
 
     def start(self, *names: str) -> None:
-        """Now is the moment `name`."""
+        """Start counting under these names."""
         for name in names:
             self._moments[name] = (time.perf_counter(), self._waited, self._samples)
 
     def waiting(self, batches: Iterator[Item]) -> Iterator[Item]:
-        """The same batches; the time until each is there counts as waiting."""
+        """Yield the batches; the time until each arrives counts as waiting."""
         while True:
             start = time.perf_counter()
             batch = next(batches, None)
@@ -111,9 +111,11 @@ class Clock:
             yield batch
 
     def count(self, samples: int) -> None:
+        """Count samples of a step."""
         self._samples += samples
 
     def rates(self, since: str) -> dict[str, float]:
+        """Return samples per second, and the share of time spent waiting, since the start of a name."""
         start, waited, samples = self._moments[since]
         passed = max(time.perf_counter() - start, 1e-9)
         return {
@@ -123,13 +125,13 @@ class Clock:
 
 
 class Monitor(AbstractContextManager["Monitor"]):
-    """Records of the main process; the other processes have none.
+    """Records of a training, made by its main process only.
 
     Args:
-        exp_dir: gets metrics.jsonl, train.log and tensorboard/.
-        step: where training begins or continues; what the records hold of later steps is cut.
-        steps_per_epoch: for the bar.
-        tensorboard: write that, if it is installed.
+        exp_dir: gets metrics.jsonl and tensorboard/.
+        step: where training begins or continues; records of later steps are cut.
+        steps_per_epoch: length of the bar.
+        tensorboard: write TensorBoard's files, if it is installed.
     """
 
     def __init__(self, exp_dir: Path, *, step: int, steps_per_epoch: int, tensorboard: bool) -> None:
@@ -156,7 +158,7 @@ class Monitor(AbstractContextManager["Monitor"]):
             self._writer.close()
 
     def advance(self, epoch: int, step_in_epoch: int) -> bool:
-        """One step is done; whether it is time to `show` how it goes."""
+        """Count one step on the bar; return whether it is time to `show` values."""
         if not sys.stderr.isatty():
             return False
         if self._bar is None:
@@ -192,7 +194,7 @@ class Monitor(AbstractContextManager["Monitor"]):
         log.info("| %s |%s", row, heldout)
 
     def flush(self) -> None:
-        """Have all records on disk, before a checkpoint that follows them."""
+        """Write all records to disk, so that a checkpoint never comes before them."""
         self._metrics.flush()
         if self._writer is not None:
             self._writer.flush()
@@ -204,7 +206,7 @@ class Monitor(AbstractContextManager["Monitor"]):
 
 
 def cut_metrics(path: Path, step: int) -> None:
-    """Take out of metrics.jsonl what is of steps after `step`, and a line that a killed process left half-written."""
+    """Cut records of steps after `step` from metrics.jsonl, and a line that a killed process left half-written."""
     if not path.exists():
         return
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -215,7 +217,7 @@ def cut_metrics(path: Path, step: int) -> None:
 
 
 def _step_of(line: str) -> int:
-    """-1 for a line that is not whole."""
+    """Return the step of a record; -1 for a line that is not whole."""
     try:
         return int(json.loads(line)["step"]) if line.endswith("\n") else -1
     except (ValueError, KeyError, TypeError):
@@ -224,7 +226,7 @@ def _step_of(line: str) -> int:
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Have all that is logged stand in a file as well, after what is there."""
+    """Append everything that is logged to a file as well."""
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     logging.getLogger().addHandler(handler)

@@ -4,38 +4,32 @@ In the file the encoder's tensors have their own names and the head's begin with
 avg_model.pt and the "model" of a checkpoint have the same layout.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from itertools import chain
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from sv.config import Config
-from sv.data import Batch
 from sv.embeddings.encoder import load_state
 from sv.embeddings.experiment import existing_model
-from sv.errors import UserError, log
 from sv.io import read_table
 from sv.losses import build_head
 from sv.losses.head import Head, HeadOutput
 from sv.models import build_model
 from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
-from sv.training.distributed import World
-from sv.training.schedules import Margin
+from sv.training.schedules import build_margin
 from sv.training.split_head import own_head, whole_head
-
-SAMPLE = 512  # utterances for fitting a bias
 
 
 class SpeakerNet(nn.Module):
-    """Compute losses from features.
+    """Encoder and head, which compute losses from features.
 
     Args:
-        backbone: features (batch, frames, mels) to embeddings (batch, dim).
-        head: embeddings to losses.
+        backbone: the encoder, from features (batch, frames, mels) to embeddings (batch, dim).
+        head: computes losses from embeddings.
+        freeze_batch_norm: keep batch norm in eval mode while the rest trains.
     """
 
     def __init__(self, backbone: nn.Module, head: Head, *, freeze_batch_norm: bool = False) -> None:
@@ -54,7 +48,7 @@ class SpeakerNet(nn.Module):
         self._encoder = (wrap(self._encoder[0]),)
 
     def split_parameters(self) -> set[int]:
-        """Return the ids of the parameters of which this process has only some rows."""
+        """Return the ids (`id`) of the parameters of which this process has only some rows."""
         if self.head.part is None:
             return set()
         return {id(self.head.get_parameter(name)) for name in self.head.row_parameters}
@@ -82,27 +76,12 @@ class SpeakerNet(nn.Module):
         self.head.load_state_dict(own_head(self.head, head))
 
 
-class ClassMeans(NamedTuple):
-    """Mean directions of the classes, equal in all processes.
-
-    Attributes:
-        direction: (speakers, dim), of norm 1, or 0 for a class without an utterance.
-        embedding: (utterances, dim), a sample of the embeddings that they are means of.
-        speaker: (utterances,) of the sample.
-    """
-
-    direction: Tensor
-    embedding: Tensor
-    speaker: Tensor
-
-
 def build_network(config: Config) -> SpeakerNet:
     """Build the network of a resolved configuration, initialized from torch's random state."""
     assert config.num_speakers is not None, "num_speakers is filled in before the network is built"
     backbone = build_model(config.model, config.model_args)
     head = build_head(config.loss, backbone.embedding_dim, config.num_speakers, config.loss_args)
-    assert config.margin_update.final_margin is not None, "a resolved configuration has a final margin"
-    head.start(Margin(config.margin_update, config.margin_update.final_margin, steps_per_epoch=1)(0))
+    head.start(build_margin(config, steps_per_epoch=1)(0))
     return SpeakerNet(backbone, head, freeze_batch_norm=config.freeze_batch_norm)
 
 
@@ -110,154 +89,13 @@ def read_model(path: str | Path) -> dict[str, Tensor]:
     """Read the flat state dict of a model or checkpoint file, on the CPU.
 
     Raises:
-        UserError: there is no such file, or it holds other things than tensors and plain values.
+        UserError: there is no such file, or it holds anything but tensors and plain values.
     """
     return flat_state(load_state(existing_model(path))[0], str(path))
 
 
-def start_from(
-    net: SpeakerNet,
-    path: Path,
-    speakers: list[str],
-    *,
-    head_init: str = "auto",
-    means: Callable[[], ClassMeans],
-    margin: float,
-) -> None:
-    """Load the encoder of another training, set the head as `head_init` says, and log what was done.
-
-    load         from the file; with a `spk2id` (exp/NAME/spk2id beside exp/NAME/models/), rows are matched by speaker,
-                 else the head must have the same shape
-    class_means  each speaker's row from the mean of their embeddings, and a bias that fits them
-    auto         `load` where the file has a row, `class_means` for the others
-    random       as it was drawn
-
-    Args:
-        speakers: of the classes, in order.
-        means: returns the classes' mean directions by the loaded encoder, see `class_means`.
-        margin: of the first step.
-
-    Raises:
-        UserError: the file has another encoder; `load` or `class_means` is impossible with this head.
-    """
-    state = read_model(path)
-    load_backbone(net.backbone, state, str(path))
-    theirs = {key.removeprefix(HEAD_PREFIX): value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
-    if head_init in ("auto", "load"):
-        missing, told = _load_head(net.head, theirs, path, speakers)
-    else:
-        missing, told = list(range(len(speakers))), f"head_init is {head_init}"
-    if missing and head_init == "load":
-        raise UserError(f"{path}: head_init is load, but {told}; give the model of the same speakers and loss, or auto")
-    if missing and head_init != "random" and (head_init == "class_means" or _rows(net.head) is not None):
-        told = f"{_set_rows(net.head, missing, means, margin)} ({told})"
-    elif len(missing) == len(speakers):
-        told = f"initialized anew ({told})"
-    log.info("%s: encoder loaded; head: %s", path, told)
-
-
-@torch.no_grad()
-def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int, world: World) -> ClassMeans:
-    """Return the direction of each class, from the mean of all classes.
-
-    A class's mean is the unit mean of its unit embeddings. The part that all classes share is subtracted: with it, a
-    row would have a high cosine with every utterance, which costs SphereFace2 dearly in all non-target pairs. The
-    processes share the batches, and all get the result.
-
-    Args:
-        backbone: the encoder; it is left in eval mode.
-        batches: of this process.
-    """
-    backbone.eval()
-    sums = torch.zeros(num_speakers, backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
-    sample: list[tuple[Tensor, Tensor]] = []
-    for batch in batches:
-        embedding = functional.normalize(backbone(batch.features.to(world.device)).float())
-        sums.index_add_(0, batch.speaker.to(world.device), embedding)
-        if sum(len(speakers) for _, speakers in sample) < SAMPLE / world.size:
-            sample.append((embedding.cpu(), batch.speaker.cpu()))
-    means = functional.normalize(world.sum(sums))
-    seen = means.norm(dim=1, keepdim=True) > 0  # (speakers, 1)
-    embedding, speaker = (
-        torch.cat(parts).to(world.device) for parts in zip(*chain(*world.gather(sample)), strict=True)
-    )
-    return ClassMeans(functional.normalize((means - means.sum(dim=0) / seen.sum()) * seen), embedding, speaker)
-
-
-def _load_head(head: nn.Module, theirs: dict[str, Tensor], path: Path, speakers: list[str]) -> tuple[list[int], str]:
-    """Load the rows that fit; return the missing ones, and words for the log."""
-    own, rows = head.state_dict(), read_speakers(path.parent.parent / "spk2id")
-    every = list(range(len(speakers)))
-    if theirs.keys() != own.keys():
-        return every, "the file's is of another loss" if theirs else "the file has none"
-    known = set(rows)
-    missing = [row for row, speaker in enumerate(speakers) if speaker not in known] if rows else []
-    if rows and len(missing) == len(speakers):
-        return every, "the file's is of other speakers"
-    if rows and rows != speakers:
-        theirs = _by_speaker(own, theirs, rows, speakers)
-    for key, tensor in own.items():
-        if theirs[key].shape != tensor.shape:
-            return every, f"the file's {key} is {tuple(theirs[key].shape)}, here {tuple(tensor.shape)}"
-    head.load_state_dict(theirs)
-    if rows and rows != speakers:
-        return missing, f"{len(speakers) - len(missing)} of {len(speakers)} speakers matched by name"
-    return [], "loaded"
-
-
-def _by_speaker(
-    own: dict[str, Tensor], theirs: dict[str, Tensor], rows: list[str], speakers: list[str]
-) -> dict[str, Tensor]:
-    """Return `theirs` with its rows in the order of `speakers`, and our own row for a speaker that it lacks."""
-    number = {speaker: row for row, speaker in enumerate(rows)}
-    known = [row for row, speaker in enumerate(speakers) if speaker in number]
-    source = [number[speakers[row]] for row in known]
-    matched = dict(theirs)
-    for key, tensor in own.items():
-        shapes = (len(speakers), *tensor.shape[1:]), (len(rows), *tensor.shape[1:])
-        if (tensor.shape, theirs[key].shape) == shapes:
-            matched[key] = tensor.clone()
-            matched[key][known] = theirs[key][source].to(tensor.device, tensor.dtype)
-    return matched
-
-
-def _rows(head: Head) -> Tensor | None:
-    """Return the weight (speakers, dim) of a head with one vector for each speaker; None for other heads."""
-    weight = getattr(head, "weight", None)
-    return weight if isinstance(weight, Tensor) and weight.shape == (head.num_speakers, head.embedding_dim) else None
-
-
-@torch.no_grad()
-def _set_rows(head: Head, rows: list[int], means: Callable[[], ClassMeans], margin: float) -> str:
-    """Set rows of the weight to class means, and fit the bias if these are all rows; return words for the log.
-
-    The rows get the length of the others, or the one they were drawn with, since the pace of learning depends on it.
-    """
-    weight = _rows(head)
-    if weight is None:
-        name = type(head).__name__
-        raise UserError(f"head_init is class_means, but {name} has no weight vector a speaker; give auto or random")
-    classes = means()
-    direction = classes.direction[rows]  # (rows, dim)
-    seen = direction.norm(dim=1) > 0
-    chosen = torch.tensor(rows, device=weight.device)[seen]
-    all_rows = len(rows) == len(weight)
-    measured = torch.ones(len(weight), dtype=torch.bool, device=weight.device)
-    if not all_rows:
-        measured[rows] = False
-    weight[chosen] = direction[seen] * weight[measured].norm(dim=1).mean()
-    told = f"{len(chosen)} rows set to class means"
-    if len(chosen) < len(rows):
-        told += f", {len(rows) - len(chosen)} without an utterance initialized anew"
-    bias = getattr(head, "bias", None)
-    if all_rows and isinstance(bias, Tensor):
-        head.fit_bias(classes.embedding, classes.speaker, margin)
-        told += f", bias {float(bias.mean()):.2f}"
-    return told
-
-
 def read_speakers(spk2id: Path) -> list[str]:
-    """Read the speakers in the order of the classes from the `spk2id` of a training; none if there is no such file."""
+    """Read the speakers of a training's `spk2id`, in the order of the classes; [] if there is no such file."""
     if not spk2id.is_file():
         return []
     table = read_table(spk2id)

@@ -1,4 +1,4 @@
-"""SGD with Nesterov momentum, or AdamW, over encoder and head."""
+"""Optimizers over encoder and head: SGD with Nesterov momentum, or AdamW."""
 
 import torch
 from torch import nn
@@ -8,9 +8,9 @@ from sv.training.network import SpeakerNet
 
 
 def build_optimizer(net: SpeakerNet, config: Config) -> torch.optim.Optimizer:
-    """The optimizer; the learning rate is set anew before each step.
+    """Build the optimizer; its learning rate is set before each step.
 
-    The head's parameters that it lists as `no_weight_decay` (SphereFace2's bias) are not decayed.
+    Parameters that the head lists as `no_weight_decay` (SphereFace2's bias) are not decayed.
     """
     args, undecayed = config.optimizer_args, _undecayed(net)
     groups = [
@@ -29,7 +29,7 @@ def build_optimizer(net: SpeakerNet, config: Config) -> torch.optim.Optimizer:
 
 
 def match_layout(optimizer: torch.optim.Optimizer) -> None:
-    """Give momenta the memory layout of their parameters, which the fused kernels take for granted."""
+    """Give momenta the memory layout of their parameters, which the fused kernels assume."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
             if isinstance(value, torch.Tensor) and value.shape == parameter.shape:
@@ -41,5 +41,5 @@ def _undecayed(net: SpeakerNet) -> set[str]:
 
 
 def _can_fuse(net: nn.Module, config: Config) -> bool:
-    """One kernel for all parameters. Not with fp16: on the CPU it does not skip steps whose gradient overflows."""
+    """Return whether one kernel may update all parameters; not for fp16, whose overflows it does not skip on the CPU."""
     return config.precision != "fp16" and all(p.device.type in ("cpu", "cuda") for p in net.parameters())

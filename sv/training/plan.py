@@ -1,4 +1,4 @@
-"""What a training would do, without doing it: how far it has come, its steps, schedules and disk."""
+"""Plan a training without running it: how far it has come, its steps, schedules and disk space."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,39 +11,39 @@ from sv.training.checkpoint import find_damage
 from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.network import build_network
-from sv.training.run import Experiment, check_arks
-from sv.training.schedules import LearningRate, Margin
+from sv.training.preparation import Preparation
+from sv.training.schedules import Schedules
 from sv.training.trainer import Place, is_model_due
 
-_MOST_ROWS = 20  # of the table of epochs
-_BYTES = 4  # a parameter, and each of its moments
+_MAX_ROWS = 20  # in the table of epochs
+_BYTES = 4  # of a parameter, and of each of its moments
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """A training that has not ended.
+    """What a training has done, and what is left to do.
 
     Attributes:
         config: resolved, with the number of speakers.
         exp_dir: its folder.
-        place: how far it has come; None: not begun.
+        place: how far it has come; None if it has not begun.
         num_utts: utterances to train on.
-        learning_rate, margin: of each step.
+        schedules: learning rate and margin of each step.
     """
 
     config: Config
     exp_dir: Path
     place: Place | None
     num_utts: int
-    learning_rate: LearningRate
-    margin: Margin
+    schedules: Schedules
 
     def is_complete(self) -> bool:
-        """Whether nothing is left to do."""
+        """Return whether nothing is left to do."""
         last = self.exp_dir / "models" / f"model_{self.config.num_epochs}.pt"
         return self.place is not None and self.place.epoch > self.config.num_epochs and not find_damage(last)
 
     def state(self) -> str:
+        """Describe how far the training has come."""
         if self.place is None:
             return "not begun"
         if self.is_complete():
@@ -51,8 +51,8 @@ class TrainingPlan:
         return f"goes on at epoch {self.place.epoch}, iteration {self.place.step_in_epoch + 1}"
 
     def lines(self) -> list[str]:
-        """All of it in words."""
-        steps, batch = self.learning_rate.steps_per_epoch, self.learning_rate.global_batch
+        """Describe the plan, a line each; an unfinished training has a table of its epochs."""
+        steps, batch = self.schedules.learning_rate.steps_per_epoch, self.schedules.learning_rate.global_batch
         found = [
             f"{self.exp_dir}: {self.state()}",
             f"{self.config.num_speakers} speakers, {self.num_utts} utterances; "
@@ -62,19 +62,17 @@ class TrainingPlan:
         return found if self.is_complete() else found + self._table()
 
     def _table(self) -> list[str]:
-        """Learning rate and margin at the beginning of epochs, and at the last step."""
-        steps, epochs = self.learning_rate.steps_per_epoch, self.config.num_epochs
-        stride = -(-epochs // _MOST_ROWS)
+        """Return lines with learning rate and margin at the beginning of epochs, and at the last step."""
+        lr, margin, epochs = self.schedules.learning_rate, self.schedules.margin, self.config.num_epochs
+        steps = lr.steps_per_epoch
+        stride = -(-epochs // _MAX_ROWS)
         rows = [(str(epoch), (epoch - 1) * steps) for epoch in range(1, epochs + 1, stride)]
         rows.append(("end", epochs * steps - 1))
         head = f"{'epoch':>7} {'learning rate':>14} {'margin':>8}"
-        return [
-            head,
-            *(f"{name:>7} {self.learning_rate(step):>14.4g} {self.margin(step):>8.4g}" for name, step in rows),
-        ]
+        return [head, *(f"{name:>7} {lr(step):>14.4g} {margin(step):>8.4g}" for name, step in rows)]
 
     def bytes(self) -> float:
-        """Disk that the whole training takes, about."""
+        """Estimate the disk space of the whole training."""
         config = self.config
         with torch.device("meta"):
             size = _BYTES * sum(value.numel() for value in build_network(config).state_dict().values())
@@ -85,20 +83,20 @@ class TrainingPlan:
 
 
 def plan_training(config: Config, data_dir: Path, exp_dir: Path, *, num_procs: int = 1) -> TrainingPlan:
-    """Look at configuration, data and checkpoints as `train` does, in one process.
+    """Check configuration, data and checkpoints as `train` does, in one process.
 
-    Args: as of `train`.
-        num_procs: processes that will train.
+    Args:
+        config, data_dir, exp_dir: as of `train`.
+        num_procs: number of processes that will train.
 
     Raises:
-        UserError: what `train` would stop for before its first step.
+        UserError: as `train` raises before its first step.
     """
-    check_arks(config, data_dir)
     world = World(0, num_procs, torch.device("cpu"))
-    experiment = Experiment(config, read_data(config, data_dir), exp_dir, world)
-    state = experiment.last_state()
-    global_batch = experiment.global_batch(state)
-    sampler = experiment.sampler(global_batch)
-    learning_rate, margin = experiment.schedules(global_batch, sampler.steps)
+    prepared = Preparation(config, read_data(config, data_dir), exp_dir, world)
+    state = prepared.last_state()
+    global_batch = prepared.global_batch(state)
+    sampler = prepared.sampler(global_batch)
+    schedules = prepared.schedules(sampler, global_batch)
     place = Place(**state["place"]) if state else None
-    return TrainingPlan(experiment.config, exp_dir, place, len(sampler.utts), learning_rate, margin)
+    return TrainingPlan(prepared.config, exp_dir, place, len(sampler.utts), schedules)

@@ -7,14 +7,14 @@
     margin(t)  = m0 + (m1 - m0) r(i / N);  i = t - (start - 1) E,  N = (fix - start) E
                  r(x) = 1 - exp(x ln(1e-3 / (1 + 1e-6))) or x;  m0 before, m1 from t = (fix - 1) E on
 
-S scales the learning rate with the batch: 2 processes of 128 make 0.1 a peak of 0.4 or so; `scale_with_batch: false`
-sets S to 1.
+S scales the learning rate with the batch: with 2 processes of 128, 0.1 becomes a peak of about 0.4.
+`scale_with_batch: false` sets S to 1.
 """
 
 import math
 from dataclasses import dataclass
 
-from sv.config import MarginUpdate, SchedulerArgs
+from sv.config import Config, MarginUpdate, SchedulerArgs
 
 REFERENCE_BATCH = 64  # the global batch at which the configured learning rate is the one used
 
@@ -25,9 +25,9 @@ class LearningRate:
 
     Args:
         name: ExponentialDecrease or WarmupCosine.
-        args: of the configuration.
+        args: `scheduler_args` of the configuration.
         steps_per_epoch: E.
-        num_epochs: of the whole training.
+        num_epochs: epochs of the whole training.
         global_batch: samples of a step over all processes.
     """
 
@@ -39,7 +39,7 @@ class LearningRate:
 
     @property
     def scale(self) -> float:
-        """S."""
+        """S, the factor by which the batch scales the learning rate."""
         return self.global_batch / REFERENCE_BATCH if self.args.scale_with_batch else 1.0
 
     def __call__(self, step: int) -> float:
@@ -59,7 +59,7 @@ class LearningRate:
         return 1 + (self.scale - 1) * step / warm_up_steps if self.scale > 1 else self.scale
 
     def peak(self) -> float:
-        """The highest learning rate of the training: at the end of the warm-up, or before if that is long."""
+        """Return the highest learning rate of the training: at the end of the warm-up, or before if that is long."""
         steps = self.num_epochs * self.steps_per_epoch
         end_of_warm_up = min(self.args.warm_up_epoch * self.steps_per_epoch, steps - 1)
         return max(self(step) for step in (end_of_warm_up, *range(0, steps, max(1, steps // 1000))))
@@ -70,8 +70,8 @@ class Margin:
     """The margin of each step.
 
     Args:
-        update: of the configuration.
-        final: the margin to reach, where the configuration leaves it to the loss.
+        update: `margin_update` of the configuration.
+        final: the margin to reach, m1.
         steps_per_epoch: E.
     """
 
@@ -93,3 +93,25 @@ class Margin:
         x = (step - start) / (fix - start)
         ratio = x if update.increase_type == "linear" else 1 - math.exp(x * math.log(1e-3 / (1 + 1e-6)))
         return update.initial_margin + (self.final - update.initial_margin) * ratio
+
+
+@dataclass(frozen=True)
+class Schedules:
+    """The schedules of one training."""
+
+    learning_rate: LearningRate
+    margin: Margin
+
+
+def build_schedules(config: Config, steps_per_epoch: int, global_batch: int) -> Schedules:
+    """Build the schedules of a resolved configuration."""
+    args = config.scheduler_args
+    learning_rate = LearningRate(config.scheduler, args, steps_per_epoch, config.num_epochs, global_batch)
+    return Schedules(learning_rate, build_margin(config, steps_per_epoch))
+
+
+def build_margin(config: Config, steps_per_epoch: int) -> Margin:
+    """Build the margin's schedule of a resolved configuration."""
+    final = config.margin_update.final_margin
+    assert final is not None, "a resolved configuration has a final margin"
+    return Margin(config.margin_update, final, steps_per_epoch)

@@ -1,4 +1,4 @@
-"""Whole tensors of a head that is split over processes, for files: these look as if one process had trained."""
+"""Gather and split the tensors of a split head, so that files look as if one process had trained."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from sv.losses.split import HeadPart
 
 
 def whole_rows(rows: Tensor, part: HeadPart) -> Tensor:
-    """The rows of all processes in the main one, on the CPU; in the others their own. All of them call this."""
+    """Return the rows of all processes in the main one, and own rows in the others; on the CPU. All call this."""
     rows = rows.detach()
     if part.rank:
         dist.send(rows.contiguous(), dst=0)
@@ -20,19 +20,19 @@ def whole_rows(rows: Tensor, part: HeadPart) -> Tensor:
     whole[: part.last] = rows.cpu()
     for rank in range(1, part.size):
         first, last = part.bounds(rank)
-        theirs = rows.new_empty(last - first, *rows.shape[1:])  # one share at a time, where this process computes
+        theirs = rows.new_empty(last - first, *rows.shape[1:])  # one share at a time, on this process's device
         dist.recv(theirs, src=rank)
         whole[first:last] = theirs.cpu()
     return whole
 
 
 def own_rows(whole: Tensor, part: HeadPart) -> Tensor:
-    """This process's rows of a whole tensor."""
+    """Return this process's rows of a whole tensor."""
     return whole[part.first : part.last]
 
 
 def whole_head(head: Head) -> dict[str, Tensor]:
-    """The head's state dict as that of one process, in the main process."""
+    """Return the whole head's state dict in the main process; all processes call this."""
     state = head.state_dict()
     if head.part is not None:
         state |= {name: whole_rows(state[name], head.part) for name in head.row_parameters}
@@ -40,14 +40,14 @@ def whole_head(head: Head) -> dict[str, Tensor]:
 
 
 def own_head(head: Head, whole: dict[str, Tensor]) -> dict[str, Tensor]:
-    """This process's part of a whole head's state dict."""
+    """Return this process's part of a whole head's state dict."""
     if head.part is None:
         return whole
     return whole | {name: own_rows(whole[name], head.part) for name in head.row_parameters if name in whole}
 
 
 def whole_optimizer(optimizer: torch.optim.Optimizer, head: Head) -> dict[str, Any]:
-    """The optimizer's state dict as that of one process, in the main process."""
+    """Return the optimizer's state dict for the whole head in the main process; all processes call this."""
     state = optimizer.state_dict()
     if head.part is not None:
         for number, parameter in _row_parameters(optimizer, head):
@@ -59,7 +59,7 @@ def whole_optimizer(optimizer: torch.optim.Optimizer, head: Head) -> dict[str, A
 
 
 def own_optimizer(optimizer: torch.optim.Optimizer, head: Head, whole: dict[str, Any]) -> dict[str, Any]:
-    """This process's part of a whole optimizer's state dict."""
+    """Return this process's part of an optimizer's whole state dict."""
     if head.part is None:
         return whole
     states = dict(whole["state"])
@@ -73,7 +73,7 @@ def own_optimizer(optimizer: torch.optim.Optimizer, head: Head, whole: dict[str,
 
 
 def _row_parameters(optimizer: torch.optim.Optimizer, head: Head) -> list[tuple[int, nn.Parameter]]:
-    """Those that are split, with their numbers in the optimizer's state dict."""
+    """Return the split parameters, with their numbers in the optimizer's state dict."""
     split = {id(head.get_parameter(name)) for name in head.row_parameters}
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     return [(number, p) for number, p in enumerate(parameters) if id(p) in split]

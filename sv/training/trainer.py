@@ -1,4 +1,4 @@
-"""The training loop: steps, epochs, and the state that lets a killed training go on as if nothing had happened."""
+"""The training loop: steps, epochs, and the state from which a killed training goes on bit by bit."""
 
 import signal
 import threading
@@ -17,7 +17,6 @@ from sv.config import Config
 from sv.data import Batch, Loader
 from sv.errors import UserError, log
 from sv.jobs.bad_utts import BadUtts
-from sv.training import rng
 from sv.training.checkpoint import Checkpoints, save_tensors
 from sv.training.distributed import World
 from sv.training.divergence import NonFiniteGuard
@@ -25,7 +24,7 @@ from sv.training.heldout import HeldoutTest
 from sv.training.monitor import Clock, Meter, Monitor
 from sv.training.network import SpeakerNet
 from sv.training.optimizer import build_optimizer, match_layout
-from sv.training.schedules import LearningRate, Margin
+from sv.training.schedules import Schedules
 from sv.training.split_head import own_optimizer, whole_optimizer
 
 _CHECK_STEPS = 20  # where a check waits for a GPU or for other processes
@@ -39,9 +38,10 @@ class Place:
 
     Attributes:
         epoch: the current one, from 1 as in WeSpeaker; num_epochs + 1 when all is done.
-        step_in_epoch: steps done in it.
+        step_in_epoch: steps done in this epoch.
         step: steps done in all.
-        best_eer, best_epoch: of the held-out speakers; infinite and 0 before the first.
+        best_eer: lowest EER of the held-out speakers in percent; infinite before the first test.
+        best_epoch: the epoch of `best_eer`; 0 before the first test.
     """
 
     epoch: int = 1
@@ -51,49 +51,54 @@ class Place:
     best_epoch: int = 0
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """What a trainer reads, and what it must know about it.
+
+    Attributes:
+        loader: this process's batches.
+        bad: utterances that the loader could not read.
+        guard: stops the training at a loss that is not finite, and names the utterances.
+        heldout_test: the test on held-out speakers, if there are any.
+        heldout: names of the held-out speakers.
+        fingerprint: tells this data from other data.
+    """
+
+    loader: Loader
+    bad: BadUtts
+    guard: NonFiniteGuard
+    heldout_test: HeldoutTest | None
+    heldout: list[str]
+    fingerprint: str
+
+
 class Trainer:
-    """Trains a network; every process of a training has one.
+    """The loop that trains a network; every process of a training has one.
 
     Args:
         config: resolved.
-        net: on the world's device.
-        loader: its batches.
+        net: the network, on the world's device.
+        inputs: what to train on.
+        schedules: learning rate and margin of each step.
         world: the processes.
-        learning_rate, margin: of each step.
-        heldout: the test on held-out speakers, if there are any.
-        guard: against a loss that is not finite.
-        bad: what the loader's threads could not read.
-        exp_dir: gets models/ and checkpoints/.
-        facts: what a checkpoint holds beside the state: configuration, fingerprint of the data, threads, ...
+        exp_dir: gets models/, checkpoints/ and bad_utts.
     """
 
     def __init__(
-        self,
-        config: Config,
-        net: SpeakerNet,
-        loader: Loader,
-        world: World,
-        *,
-        learning_rate: LearningRate,
-        margin: Margin,
-        heldout: HeldoutTest | None,
-        guard: NonFiniteGuard,
-        bad: BadUtts,
-        exp_dir: Path,
-        facts: dict[str, Any],
+        self, config: Config, net: SpeakerNet, inputs: Inputs, schedules: Schedules, world: World, exp_dir: Path
     ) -> None:
-        self.config, self.net, self.loader, self.world = config, net, loader, world
-        self.learning_rate, self.margin, self.heldout, self.guard = learning_rate, margin, heldout, guard
-        self.bad, self.bad_list = bad, exp_dir / "bad_utts"
-        self.models, self.facts = exp_dir / "models", facts
+        self.config, self.net, self.inputs, self.world = config, net, inputs, world
+        self.loader, self.bad = inputs.loader, inputs.bad
+        self.learning_rate, self.margin = schedules.learning_rate, schedules.margin
+        self.bad_list, self.models = exp_dir / "bad_utts", exp_dir / "models"
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
         self.place = Place()
         self.meter, self.clock = Meter(world), Clock()
         self.optimizer = build_optimizer(net, config)
         self.scaler = _make_scaler(world, net.head.part is not None, enabled=config.precision == "fp16")
-        self.steps_per_epoch = loader.sampler.steps
+        self.steps_per_epoch = self.loader.sampler.steps
         self._parallel: nn.Module = net
-        if net.head.part is not None:  # its rows are of this process alone, and its other gradients are summed already
+        if net.head.part is not None:  # its rows belong to this process, and its other gradients are summed already
             net.wrap_backbone(lambda encoder: DistributedDataParallel(encoder, broadcast_buffers=False))
         elif world.size > 1:
             self._parallel = DistributedDataParallel(net, broadcast_buffers=False)
@@ -104,7 +109,7 @@ class Trainer:
         """Train from `place` to the end.
 
         Args:
-            monitor: of the main process.
+            monitor: records the training; None in other processes than the main one.
 
         Raises:
             UserError: a loss is not finite; or SIGTERM came, after which the state is saved.
@@ -146,7 +151,7 @@ class Trainer:
         self.scaler.update()
         place.step += 1
         place.step_in_epoch += 1
-        self.guard.note(place.epoch, place.step, batch.utts, losses, None if self.scaler.is_enabled() else norm)
+        self.inputs.guard.note(place.epoch, place.step, batch.utts, losses, None if self.scaler.is_enabled() else norm)
         self.meter.add(losses, correct)
         self.clock.count(len(batch.utts) * self.world.size)
         if self.monitor is not None and self.monitor.advance(place.epoch, place.step_in_epoch) and self.world.size == 1:
@@ -157,12 +162,12 @@ class Trainer:
         return torch.autocast(self.world.device.type, _DTYPES.get(precision), enabled=precision in _DTYPES)
 
     def _clip(self) -> Tensor:
-        """Norm of the whole gradient, which is clipped if the configuration says so; 0-d."""
+        """Return the norm of the whole gradient, 0-d, and clip the gradient if the configuration says so."""
         self.scaler.unscale_(self.optimizer)
         parameters = [p for p in self.net.parameters() if p.grad is not None]
         rows = self.net.split_parameters()
         norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None and id(p) not in rows])
-        if rows:  # those of the other processes count as well
+        if rows:  # the rows of the other processes count as well
             own = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None and id(p) in rows])
             norm = (norm.square() + self.world.sum(own.square())).sqrt()
         if self.config.clip_grad_norm > 0:
@@ -184,10 +189,10 @@ class Trainer:
             raise UserError(f"ended by SIGTERM at step {self.place.step}, which is saved; the same command continues")
 
     def _problem(self) -> tuple[int, str] | None:
-        """What makes going on useless: how exact the description is (0 most), and the description."""
+        """Return why the training must stop, with how exact the reason is (0 is the most exact); None to go on."""
         if self.scaler.is_enabled() and self.scaler.get_scale() < _SMALLEST_SCALE:
             return 1, f"fp16 gradients overflow at any scale (step {self.place.step}); use precision bf16 or fp32"
-        return self.guard.find()
+        return self.inputs.guard.find()
 
     def _end_epoch(self) -> None:
         place = self.place
@@ -213,13 +218,13 @@ class Trainer:
             )
 
     def _measure(self) -> float | None:
-        """EER of the held-out speakers in percent, in the epochs in which it is due."""
-        epoch = self.place.epoch
-        if self.heldout is None or (epoch % self.config.eval_epoch_interval and epoch < self.config.num_epochs):
+        """Return the EER of the held-out speakers in percent; None in an epoch without a test."""
+        epoch, test = self.place.epoch, self.inputs.heldout_test
+        if test is None or (epoch % self.config.eval_epoch_interval and epoch < self.config.num_epochs):
             return None
         self.world.broadcast_buffers(self.net)
         self.net.eval()
-        return self.heldout.eer(self.net.backbone, self.world)
+        return test.eer(self.net.backbone, self.world)
 
     def _save_model(self, name: str) -> None:
         if self.world.is_main or self.net.head.part is not None:
@@ -234,7 +239,7 @@ class Trainer:
             self.monitor.record(kind, {**now, "lr": self.learning_rate(last), "margin": self.margin(last), **values})
 
     def _save(self) -> None:
-        """Write the whole state; all processes take part."""
+        """Write the whole state; all processes call this."""
         state = self.state()
         if self.world.is_main:
             if self.monitor is not None:
@@ -246,27 +251,39 @@ class Trainer:
             self.bad.write(self.bad_list)
 
     def state(self) -> dict[str, Any]:
-        """All that decides the rest of the training, as tensors and plain values."""
+        """Return all that decides the rest of the training, as tensors and plain values; all processes call this."""
         return {
             "model": self.net.flat_state(),
             "optimizer": whole_optimizer(self.optimizer, self.net.head),
             "scaler": self.scaler.state_dict(),
-            "rng": self.world.gather(rng.get_state()),
+            "rng": self.world.gather(_random_state()),
             "place": asdict(self.place),
             "meter": self.meter.state(),
             "bad_utts": {utt: why for found in self.world.gather(dict(self.bad.why)) for utt, why in found.items()},
             "schedules": {"lr": self.learning_rate(self.place.step), "margin": self.margin(self.place.step)},
-            **self.facts,
+            "config": self.config.model_dump(),
+            "fingerprint": self.inputs.fingerprint,
+            "heldout": self.inputs.heldout,
+            "global_batch": self.learning_rate.global_batch,
+            "processes": self.world.size,
+            "threads": torch.get_num_threads(),
+            "device": self.world.device.type,
+            "torch": str(torch.__version__),
         }
 
     def load_state(self, state: dict[str, Any], where: str) -> None:
-        """Go on from what `state` gave; the number of processes may be another."""
+        """Go on from a result of `state`; the number of processes may differ.
+
+        Args:
+            state: what `state` returned.
+            where: its origin, for errors and the log.
+        """
         self.net.load_flat(state["model"], where)
         self.optimizer.load_state_dict(own_optimizer(self.optimizer, self.net.head, state["optimizer"]))
         match_layout(self.optimizer)
         self.scaler.load_state_dict(state["scaler"])
         if self.world.rank < len(state["rng"]):
-            rng.set_state(state["rng"][self.world.rank])
+            _set_random_state(state["rng"][self.world.rank])
         self.place = Place(**state["place"])
         self.bad.why |= state["bad_utts"]
         if self.world.is_main:  # it holds the sums of all processes
@@ -275,17 +292,29 @@ class Trainer:
 
 
 def is_model_due(config: Config, epoch: int) -> bool:
-    """Whether an epoch's model is kept, as WeSpeaker does: every few epochs, and the last ones, which are averaged."""
+    """Return whether an epoch's model is kept; as in WeSpeaker, every few epochs and the last ones, for the average."""
     return epoch % config.save_epoch_interval == 0 or epoch > config.num_epochs - config.num_avg
 
 
 def _make_scaler(world: World, split_head: bool, *, enabled: bool) -> torch.GradScaler:
-    """With a split head, one that asks all processes for infinities: only one may have them among its rows."""
+    """Build the scaler of fp16 losses; with a split head one that looks for infinities in all processes' rows."""
     if not (split_head and enabled):
         return torch.GradScaler(world.device.type, enabled=enabled)
     from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler  # takes a second to import
 
     return ShardedGradScaler(world.device.type)
+
+
+def _random_state() -> dict[str, Any]:
+    """Return the random state of torch, from which dropout would draw; nothing draws from those of numpy and Python."""
+    gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    return {"torch": torch.get_rng_state(), "cuda": gpu}
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""WeSpeaker's configuration as ours: what means the same stays, other keys get our names, what is left out is told.
+"""Convert a WeSpeaker configuration into ours: keep keys, rename keys, and list those left out with the reason.
 
-What their training fills in or takes for granted where a key is missing is written out, so that it stays the same here.
-A key that is unknown, or that asks for what there is not, is refused with the reason; all of them in one error.
+Defaults of their training are written out where a key is missing, so that the training stays the same. One error lists
+all keys that are unknown or not supported, with the reasons.
 
 WeSpeaker: wespeaker/bin/train.py, wespeaker/models/projections.py and examples/voxceleb/v2/conf of 2026-07.
 """
@@ -40,37 +40,37 @@ _LEFT_OUT = {
     "model_init": f"{_RECIPE_OPTION}, --checkpoint",
     "train_data": "the recipe finds the data",
     "train_label": "the recipe finds the data",
-    "noise_data": "an LMDB of theirs; local/prepare_musan.py makes the data dir that is read here",
-    "reverb_data": "an LMDB of theirs; local/prepare_rirs.py makes the data dir that is read here",
-    "dataloader_args.pin_memory": "done where there is a GPU",
-    "dataloader_args.drop_last": "the last part of a batch is always left out",
-    "dataset_args.shuffle": "all utterances come in any order",
-    "dataset_args.shuffle_args.shuffle_size": "all utterances come in any order",
+    "noise_data": "their LMDB is not read; local/prepare_musan.py makes the data dir that is read here",
+    "reverb_data": "their LMDB is not read; local/prepare_rirs.py makes the data dir that is read here",
+    "dataloader_args.pin_memory": "always on with a GPU",
+    "dataloader_args.drop_last": "an incomplete last batch is always dropped",
+    "dataset_args.shuffle": "utterances are always shuffled over the whole set",
+    "dataset_args.shuffle_args.shuffle_size": "utterances are always shuffled over the whole set",
     "dataset_args.filter": "utterances that are too short are always left out",
     "dataset_args.filter_args.max_num_frames": "a crop is drawn from the whole utterance",
     "margin_update.epoch_iter": _IN_TRAINING,
-    "optimizer_args.lr": "scheduler_args.initial_lr says it",
-    "scheduler_args.num_epochs": "num_epochs says it",
+    "optimizer_args.lr": "set by scheduler_args.initial_lr",
+    "scheduler_args.num_epochs": "set by num_epochs",
     "scheduler_args.epoch_iter": _IN_TRAINING,
-    "scheduler_args.scale_ratio": "made of batch size and processes, as there",
-    "projection_args.embed_dim": "model_args.embed_dim says it",
+    "scheduler_args.scale_ratio": "computed from batch size and processes, as there",
+    "projection_args.embed_dim": "set by model_args.embed_dim",
     "projection_args.num_class": _IN_TRAINING,
-    "projection_args.do_lm": "do_lm says it",
+    "projection_args.do_lm": "set by do_lm",
 }
-_ONLY = {  # key -> the one value that there is here, and what of the others
-    "loss": ("CrossEntropyLoss", "other criteria there are not"),
-    "margin_scheduler": ("MarginScheduler", "other schedules there are not"),
-    "scheduler": ("ExponentialDecrease", "our WarmupCosine follows another curve than theirs: set it by hand"),
-    "dataset_args.frontend": ("fbank", "networks in front of the encoder there are not"),
-    "dataset_args.speed_perturb_mode": ("random", "use --train-feats ark, where all copies are in each epoch"),
+_ONLY = {  # key -> the only supported value, and why others are not
+    "loss": ("CrossEntropyLoss", "the only one supported"),
+    "margin_scheduler": ("MarginScheduler", "the only one supported"),
+    "scheduler": ("ExponentialDecrease", "and our WarmupCosine differs from theirs: set it by hand"),
+    "dataset_args.frontend": ("fbank", "the only one supported"),
+    "dataset_args.speed_perturb_mode": ("random", "use --train-feats ark, which has all copies in each epoch"),
     "dataset_args.cmvn_args.norm_mean": (True, "see dataset_args.cmvn"),
-    "dataset_args.cmvn_args.norm_var": (False, "features are not divided by their deviation"),
+    "dataset_args.cmvn_args.norm_var": (False, "since features are never divided by their deviation"),
 }
 _THEIR_DEFAULTS: dict[str, Any] = {
     "dataset_args.aug_prob": 0.0,
     "scheduler_args.warm_from_zero": False,
 }
-_OPTIMIZER_DEFAULTS = {  # torch's own; SGD's momentum is no option of AdamW
+_OPTIMIZER_DEFAULTS = {  # torch's; AdamW has no momentum
     "SGD": {"optimizer_args.momentum": 0.0, "optimizer_args.nesterov": False, "optimizer_args.weight_decay": 0.0},
     "AdamW": {"optimizer_args.weight_decay": 0.01},
 }
@@ -101,12 +101,12 @@ _ANNEALING_STEPS = 1658  # of A-softmax, see sv/losses/sphereface.py
 
 @dataclass
 class Imported:
-    """What became of a configuration.
+    """Result of an import.
 
     Attributes:
-        keys: dotted, of ours.
-        left_out: key of theirs -> why it is not needed, or what to mind.
-        refused: key of theirs -> why it can not be followed.
+        keys: our keys, dotted, and their values.
+        left_out: their key -> why it is not needed, or what to watch for.
+        refused: their key -> why it is not supported.
     """
 
     keys: dict[str, Any] = field(default_factory=dict)
@@ -114,19 +114,19 @@ class Imported:
     refused: dict[str, str] = field(default_factory=dict)
 
     def tree(self) -> dict[str, Any]:
-        """Blocks of our keys."""
+        """Return our keys in blocks, as in a YAML file."""
         return unflatten(self.keys)
 
 
 def import_config(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported]:
-    """Our configuration, resolved, and how it came about.
+    """Return our configuration, resolved, and what became of each key.
 
     Args:
-        tree: of a WeSpeaker YAML file, as it was written or as their training left it in exp/NAME/config.yaml.
+        tree: content of a WeSpeaker YAML file, as written or as their training left it in exp/NAME/config.yaml.
         where: the file, for errors.
 
     Raises:
-        UserError: keys that can not be followed, or values that are out of range here.
+        UserError: keys that are not supported, or values that are out of range.
     """
     theirs, found = flatten(tree), Imported()
     found.keys |= _THEIR_DEFAULTS
@@ -137,12 +137,12 @@ def import_config(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported
     _import_optimizer(theirs, found)
     if found.refused:
         reasons = "; ".join(f"{key}: {why}" for key, why in found.refused.items())
-        raise UserError(f"{where}: can not be imported: {reasons}")
+        raise UserError(f"{where}: cannot be imported: {reasons}")
     return resolve(parse_config(found.tree(), where), where), found
 
 
 def _import_key(key: str, value: Any, found: Imported) -> None:
-    """A key that can be read by itself."""
+    """Import a key that does not depend on others."""
     only, others = _ONLY.get(key, (None, ""))
     if key in _SAME or key in _RENAMED:
         found.keys[_RENAMED.get(key, key)] = value
@@ -157,12 +157,12 @@ def _import_key(key: str, value: Any, found: Imported) -> None:
         found.keys["dataset_args.speeds"] = _SPEEDS if value else []
         if value:
             found.left_out[key] = (
-                "dataset_args.speeds says it; with --train-feats ark copies are made in stage 2, --speeds"
+                "set by dataset_args.speeds; with --train-feats ark stage 2 makes the copies, --speeds"
             )
     elif key.startswith("model_args."):
         found.keys[key] = value
     elif key not in ("model", "optimizer") and not key.startswith("projection_args."):
-        found.refused[key] = "unknown; remove it if it is of no account"
+        found.refused[key] = "unknown key; remove it if you do not need it"
 
 
 def _import_model(theirs: Mapping[str, Any], found: Imported) -> None:
@@ -186,15 +186,15 @@ def _import_loss(theirs: Mapping[str, Any], found: Imported) -> None:
         elif option in _OPTIONS_OF_LOSSES:
             found.left_out[key] = f"{project_type} has no such option"
         elif option != "project_type" and key not in _LEFT_OUT:
-            found.refused[key] = "unknown; remove it if it is of no account"
+            found.refused[key] = "unknown key; remove it if you do not need it"
     if theirs.get("do_lm") and "mp" in options:
         found.keys["loss_args.top_margin"] = 0.0
-        found.left_out["projection_args.mp"] = "do_lm leaves the penalty out, as there"
+        found.left_out["projection_args.mp"] = "do_lm turns the penalty off, as there"
     _import_margin(project_type, theirs, found)
 
 
 def _import_margin(project_type: str, theirs: Mapping[str, Any], found: Imported) -> None:
-    """The margins of a loss whose schedule means something else here, or that has none."""
+    """Import the margins of softmax, which has none, and of sphere, whose schedule means annealing here."""
     if project_type not in ("softmax", "sphere"):
         return
     for key in [key for key in found.keys if key.startswith("margin_update.")]:

@@ -10,7 +10,6 @@ from sv.data import CropReader, read_index
 from sv.losses import LOSSES
 from sv.scoring.thresholds import read_thresholds
 from sv.system import make_system
-from sv.training import rng
 from sv.training.distributed import World
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts
 from sv.training.network import build_network, read_model
@@ -116,7 +115,7 @@ def untrained(mini, root):
     index = read_index(folder / "data" / "vox2_dev")
     heldout = choose_heldout(index, config.heldout_speakers, config.seed)
     utts = heldout_utts(index, heldout, config.heldout_utts, config.seed)
-    rng.seed_all(config.seed)
+    torch.manual_seed(config.seed)
     encoder = build_network(config.model_copy(update={"num_speakers": 2})).backbone.eval()
     reader = CropReader(index, config.dataset_args.fbank_args.num_mel_bins)
     return encoder, HeldoutTest(reader, utts, index.speaker[utts], config.dataset_args.cmvn).eer(encoder, ALONE)

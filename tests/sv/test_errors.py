@@ -58,8 +58,8 @@ def test_full_disk_names_file_and_remedy(run, step):
     ("path", "said"),
     [
         ("/proc/none/x", "/proc/none: No such file or directory; check the path\n"),
-        ("{folder}/step.py/x", "step.py: File exists; check the path: a file stands where a folder is wanted\n"),
-        ("{folder}", "Is a directory; name a file in that folder\n"),
+        ("{folder}/step.py/x", "step.py: File exists; check the path: there is a file where a folder is needed\n"),
+        ("{folder}", "Is a directory; give a file in that folder\n"),
     ],
 )
 def test_a_place_that_can_not_be_written_names_the_remedy(run, step, tmp_path, path, said):

@@ -116,7 +116,7 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
     path = exp / "calibration" / "cos.json"
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "features": ["cohort_min"]}))
-    with pytest.raises(UserError, match="cohort_min, which two recordings do not tell"):
+    with pytest.raises(UserError, match="cohort_min, which cannot be computed from two recordings"):
         Verifier.load(exp)
     path.write_text(json.dumps({**json.loads(before), "trained_on": {"model_sha256": "0" * 64}}))
     with pytest.raises(UserError, match=r"cos\.json is of another model than .*avg_model\.pt; calibrate again"):

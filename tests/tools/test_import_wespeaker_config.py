@@ -45,7 +45,7 @@ def test_what_can_not_be_imported_is_one_line_and_leaves_nothing(run, theirs, tm
     theirs.write_text(THEIRS.replace("XVEC", "CAMPPlus"))
     done = run("tools/import_wespeaker_config.py", theirs, tmp_path / "ours.yaml")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert f"{theirs}: can not be imported: model: CAMPPlus is none of" in done.stderr
+    assert f"{theirs}: cannot be imported: model: CAMPPlus is none of" in done.stderr
     assert not (tmp_path / "ours.yaml").exists()
 
 

@@ -2,19 +2,30 @@
 
 import multiprocessing
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sv.config import Config, parse_config
 from sv.io import ArkWriter, write_table
 from sv.system import resolve
+from sv.training.network import SpeakerNet, build_network
 
 MELS = 16
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, so that two trainings give the same bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +80,17 @@ def make_config() -> Callable[..., Config]:
             "tensorboard": False,
         }
         return resolve(parse_config({**tree, **changes}, "test"), "test")
+
+    return make
+
+
+@pytest.fixture
+def build(make_config: Callable[..., Config]) -> Callable[..., SpeakerNet]:
+    """Build a network; any key of the configuration may be given."""
+
+    def make(seed: int = 0, num_speakers: int = 4, **changes: object) -> SpeakerNet:
+        torch.manual_seed(seed)
+        return build_network(make_config(**changes).model_copy(update={"num_speakers": num_speakers}))
 
     return make
 

@@ -39,11 +39,11 @@ def test_epoch_10_comes_after_epoch_9(tmp_path):
 
 def test_a_short_training_has_all_its_models_averaged(tmp_path, caplog):
     assert load_tensors(average(make_exp(tmp_path, [0, 1, 2], 2)))["w"][0] == 1.5
-    assert "2 models are all there is, instead of 3" in caplog.text
+    assert "there are 2 models, not 3" in caplog.text
 
 
 def test_too_few_models_are_an_error(tmp_path):
-    with pytest.raises(UserError, match="holds 2 models up to epoch 10, 3 are to be averaged; give --num-avg 2"):
+    with pytest.raises(UserError, match="holds 2 of the 3 models to average up to epoch 10; give --num-avg 2"):
         average(make_exp(tmp_path, [9, 10], 10))
 
 

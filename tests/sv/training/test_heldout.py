@@ -58,7 +58,7 @@ def test_speakers_of_one_utterance_are_not_chosen(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("count", "message"), [(1, "gives no non-target pair"), (4, "has 4 speakers"), (3, "2 at least must be left")]
+    ("count", "message"), [(1, "gives no non-target pair"), (4, "has 4 speakers"), (3, "at least 2 must be left")]
 )
 def test_numbers_that_can_not_be_are_refused(tmp_path, count, message):
     index = read(tmp_path, utt2spk(["a", "b", "c", "d"]))

@@ -1,0 +1,151 @@
+"""Prepare a training: classes, held-out speakers, batches and schedules, and a check of the state to go on from."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sv.config import Config, load_config, parse_config
+from sv.data import Sampler, build_sampler
+from sv.data.sampling import Longs
+from sv.embeddings.experiment import check_front_end
+from sv.errors import UserError, log
+from sv.io import base_speaker
+from sv.system import check_same_training
+from sv.training.checkpoint import Checkpoints
+from sv.training.dataset import TrainingData, build_dataset, with_speed_copies
+from sv.training.distributed import World
+from sv.training.heldout import HeldoutTest, choose_heldout, heldout_of, heldout_utts, training_speakers
+from sv.training.schedules import Schedules, build_schedules
+
+
+class Preparation:
+    """Everything about a training that does not need its network; `train` and `plan_training` both begin with it.
+
+    Args:
+        config: resolved (`sv.system`).
+        data: what `read_data` found in the data dir.
+        exp_dir: the training's folder; nothing is written to it.
+        world: the processes.
+
+    Attributes:
+        config: with the number of speakers filled in.
+        init: model to start from, or None.
+        heldout: names of the speakers set aside.
+        speakers: names of the classes, in order.
+        data: as given, its speakers numbered as classes.
+        dataset: makes batches of `data`.
+        fingerprint: tells data and dataset from others.
+        checkpoints: those in `exp_dir`.
+
+    Raises:
+        UserError: the features are of another front-end; or as `choose_heldout`, `with_speed_copies` and
+            `build_dataset` raise.
+    """
+
+    def __init__(self, config: Config, data: TrainingData, exp_dir: Path, world: World) -> None:
+        self.exp_dir, self.world, self._all_speakers = exp_dir, world, data.index
+        if config.train_feats == "ark":
+            check_front_end(data.index.path, config.dataset_args.fbank_args, exp_dir / "system.yaml")
+        self.init = Path(config.model_init) if config.model_init else None
+        self.heldout = self._choose_heldout(config)
+        self.speakers = with_speed_copies(training_speakers(data.index, self.heldout), config)
+        self.config = config.model_copy(update={"num_speakers": len(self.speakers)})
+        self.data = data.with_speakers(self.speakers)
+        self.dataset = build_dataset(config, self.data, on_gpu=world.device.type == "cuda")
+        self.fingerprint = data.index.fingerprint() + self.dataset.fingerprint()
+        self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
+
+    def last_state(self) -> dict[str, Any] | None:
+        """Return the last checkpoint's state; None if there is no checkpoint.
+
+        Raises:
+            UserError: the state, or a model without checkpoints, is of another configuration; the state is of other
+                data or holds out other speakers; or all checkpoints are damaged.
+        """
+        state = self.checkpoints.load_last()
+        if state is None:
+            if any((self.exp_dir / "models").glob("model_[1-9]*.pt")) and (self.exp_dir / "config.yaml").is_file():
+                check_same_training(self.config, load_config(self.exp_dir / "config.yaml"), self.exp_dir)
+            return None
+        check_same_training(self.config, parse_config(state["config"], "the checkpoint"), self.exp_dir)
+        if state["fingerprint"] != self.fingerprint:
+            raise UserError(
+                f"{self.exp_dir} was begun with other data than {self.data.index.path} (utterances, lengths or "
+                "speakers differ); give the same data dir, or another exp dir (or remove this one)"
+            )
+        if state["heldout"] != self.heldout:
+            raise UserError(f"{self.exp_dir} holds out other speakers; give the same --checkpoint as at its start")
+        return state
+
+    def global_batch(self, state: dict[str, Any] | None) -> int:
+        """Return the samples of a step over all processes; a training that goes on keeps its own.
+
+        Raises:
+            UserError: the processes cannot share that number evenly.
+        """
+        if state is None:
+            return self.config.dataloader_args.batch_size * self.world.size
+        batch: int = state["global_batch"]
+        if batch % self.world.size:
+            raise UserError(
+                f"{self.exp_dir} trains with batches of {batch}, which {self.world.size} processes cannot share "
+                f"evenly; go on with {state['processes']}"
+            )
+        return batch
+
+    def sampler(self, global_batch: int) -> Sampler:
+        """Build the sampler of the training's utterances.
+
+        Raises:
+            UserError: all utterances are too short; or as `build_sampler` raises.
+        """
+        args = self.config.dataloader_args
+        assert args.sampler != "auto", "a resolved configuration names its sampler"
+        return build_sampler(
+            args.sampler,
+            self.data.index,
+            self._training_utts(),
+            global_batch,
+            self.config.seed,
+            per_epoch=self.config.dataset_args.sample_num_per_epoch,
+            utts_per_speaker=args.utts_per_speaker,
+        )
+
+    def schedules(self, sampler: Sampler, global_batch: int) -> Schedules:
+        """Build the schedules of learning rate and margin."""
+        return build_schedules(self.config, sampler.steps, global_batch)
+
+    def heldout_test(self) -> HeldoutTest | None:
+        """Build the test on the held-out speakers; None if there are none."""
+        if not self.heldout:
+            return None
+        utts = heldout_utts(self._all_speakers, self.heldout, self.config.heldout_utts, self.config.seed)
+        args = self.config.dataset_args
+        return HeldoutTest(self.data.reader(args.fbank_args), utts, self._all_speakers.speaker[utts], args.cmvn)
+
+    def _choose_heldout(self, config: Config) -> list[str]:
+        """Keep the held-out speakers of the model to start from, if there are any; else choose by seed."""
+        index = self._all_speakers
+        inherited = heldout_of(self.init, index) if self.init and config.heldout_speakers else []
+        return inherited or choose_heldout(index, config.heldout_speakers, config.seed)
+
+    def _training_utts(self) -> Longs:
+        """Return the rows of the index to train on: those of the classes' speakers that are long enough."""
+        index = self.data.index
+        ours = index.speaker >= 0
+        if self.config.do_lm:
+            original = np.array([base_speaker(name) == name for name in self.speakers])
+            ours &= original[index.speaker]
+        shortest = self.config.dataset_args.min_num_frames
+        enough = index.num_frames >= shortest
+        utts = np.flatnonzero(ours & enough)
+        short = int((ours & ~enough).sum())
+        if not len(utts):
+            raise UserError(
+                f"{index.path}: all {short} utterances are shorter than {shortest} frames "
+                "(dataset_args.min_num_frames); set that lower or prepare longer ones"
+            )
+        if short and self.world.is_main:
+            log.info("%d of %d utterances are shorter than %d frames and left out", short, short + len(utts), shortest)
+        return utts

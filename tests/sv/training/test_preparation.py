@@ -1,0 +1,94 @@
+"""What is refused before a training begins."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sv.config import load_config
+from sv.errors import UserError
+from sv.io import write_table
+from sv.training.dataset import read_data
+from sv.training.distributed import World
+from sv.training.preparation import Preparation
+from sv.training.run import train
+
+WORLD = World(0, 1, torch.device("cpu"))
+
+
+def test_another_configuration_or_other_data_are_refused(data_dir, make_data, make_config, tmp_path):
+    exp = tmp_path / "exp"
+    quick = {"num_epochs": 1, "margin_update": {"increase_type": "fixed"}}
+    train(make_config(**quick), data_dir, exp, WORLD)
+    with pytest.raises(
+        UserError, match=r"begun with another configuration: seed was 42, now 43; give the same options"
+    ):
+        train(make_config(**quick, seed=43), data_dir, exp, WORLD)
+    with pytest.raises(UserError, match=r"loss_args.t was 3.0, now 2.0"):
+        train(make_config(**quick, loss_args={"t": 2.0}), data_dir, exp, WORLD)
+    with pytest.raises(UserError, match=r"num_epochs was 1, now 2"):
+        train(make_config(**{**quick, "num_epochs": 2}), data_dir, exp, WORLD)
+    other = make_data(tmp_path / "other", utts=9)
+    with pytest.raises(UserError, match=r"begun with other data than .*other"):
+        train(make_config(**quick), other, exp, WORLD)
+    free = make_config(**quick, num_avg=1, log_batch_interval=1, keep_checkpoints=5)
+    train(free, data_dir, exp, WORLD)
+    assert load_config(exp / "config.yaml").num_avg == 1
+
+
+def test_models_without_checkpoints_are_not_mixed_with_another_configuration(data_dir, make_config, tmp_path):
+    quick = {"num_epochs": 1, "margin_update": {"increase_type": "fixed"}}
+    train(make_config(**quick), data_dir, tmp_path, WORLD)
+    for path in (tmp_path / "checkpoints").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="seed was 42, now 43"):
+        train(make_config(**quick, seed=43), data_dir, tmp_path, WORLD)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"dataset_args": {"min_num_frames": 60, "fbank_args": {"num_mel_bins": 16}}},
+            "all 48 utterances are shorter than 60",
+        ),
+        ({"dataloader_args": {"batch_size": 64}}, "48 utterances to train on, fewer than a batch of 64"),
+        (
+            {"dataset_args": {"num_frms": 20, "min_num_frames": 9, "fbank_args": {"num_mel_bins": 20}}},
+            "dimension 16 .CM2., the configuration says 20 mel bins",
+        ),
+        ({"heldout_speakers": 7}, "heldout_speakers is 7, but .* has 8 speakers"),
+        (
+            {"loss": "ge2e", "dataloader_args": {"batch_size": 14}},
+            "a batch of 14 is 7 speakers x 2 utterances, and there are 6 speakers; set a smaller",
+        ),
+    ],
+)
+def test_data_that_do_not_fit_get_one_line(data_dir, make_config, tmp_path, changes, message):
+    with pytest.raises(UserError, match=message):
+        train(make_config(**changes), data_dir, tmp_path, WORLD)
+
+
+def test_another_front_end_than_that_of_the_features_is_refused(make_data, make_config, tmp_path):
+    data = make_data(tmp_path / "data")
+    (data / "fbank.yaml").write_text("num_mel_bins: 16\nwindow: povey\ndither: 0.0\n")
+    with pytest.raises(
+        UserError, match=r"fbank.yaml: window is povey, but hamming in .*/exp/system.yaml; make the features again"
+    ):
+        train(make_config(), data, tmp_path / "exp", WORLD)
+    (data / "fbank.yaml").write_text("[")
+    with pytest.raises(UserError, match=r"fbank.yaml: not 'key: value' lines"):
+        train(make_config(), data, tmp_path / "exp", WORLD)
+
+
+def test_features_of_another_front_end_do_not_keep_waveforms_from_training(make_config, tmp_path):
+    waves = {f"s{number // 2}-{number}": tmp_path / f"{number}.wav" for number in range(6)}
+    for path in waves.values():
+        soundfile.write(path, np.zeros(8000), 16000)
+    write_table(tmp_path / "wav.scp", waves)
+    write_table(tmp_path / "utt2spk", {utt: utt[:2] for utt in waves})
+    (tmp_path / "fbank.yaml").write_text("num_mel_bins: 40\n")
+    args = {"num_frms": 20, "min_num_frames": 10, "aug_prob": 0.0, "fbank_args": {"num_mel_bins": 16}}
+    config = make_config(train_feats="online", heldout_speakers=0, dataset_args=args)
+    prepared = Preparation(config, read_data(config, tmp_path), tmp_path / "exp", WORLD)
+    assert prepared.speakers == ["s0", "s1", "s2"]
