@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""One page with all that is known of a system; it opens anywhere, without a network.
+"""Make one page with everything known about a system; it opens without a network connection.
 
-Reads   <exp-dir>/{results.json,scores,metrics.jsonl,config.yaml}, the score files being those that were measured;
-        --train-data, --test-data: corpus statistics; --test-data: map of embeddings, playable errors.
+Reads   <exp-dir>/{results.json,scores,metrics.jsonl,config.yaml}, the same score files that were measured;
+        --train-data and --test-data for corpus statistics, --test-data for the map of embeddings and playable errors.
 Writes  <exp-dir>/report.html, and its plots as PNG into <exp-dir>/report_plots
 e.g.: steps/make_report.py --train-data data/train --test-data data/test exp/x
 """
@@ -11,8 +11,6 @@ import argparse
 from pathlib import Path
 
 from sv.errors import log, run_step
-from sv.metrics.comparison import read_scored_system
-from sv.report import write_report
 
 
 def main() -> None:
@@ -21,6 +19,9 @@ def main() -> None:
     parser.add_argument("--train-data", type=Path, help="data dir of the training")
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials")
     args = parser.parse_args()
+    from sv.metrics.comparison import read_scored_system
+    from sv.report import write_report
+
     out = args.exp_dir / "report.html"
     write_report([read_scored_system(args.exp_dir)], out, args.test_data, args.train_data)
     log.info("%s", out)

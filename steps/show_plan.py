@@ -9,11 +9,7 @@ import argparse
 import shutil
 from pathlib import Path
 
-from sv.config import load_config
 from sv.errors import run_step
-from sv.jobs import DoneMark
-from sv.jobs.disk import existing, in_words
-from sv.jobs.gpus import count_procs
 
 
 def main() -> None:
@@ -27,6 +23,8 @@ def main() -> None:
     parser.add_argument("--num-procs", type=int, default=1)
     parser.add_argument("--num-nodes", type=int, default=1)
     args = parser.parse_args()
+    from sv.jobs.disk import existing, in_words
+
     sets = (args.train_data, args.test_data)
     print("stage 2: features")
     for folder in sets:
@@ -44,11 +42,16 @@ def main() -> None:
 
 
 def _state(mark: Path) -> str:
+    from sv.jobs import DoneMark
+
     why = DoneMark.recorded(mark).stale() if mark.is_file() else "not done yet"
     return f"to do: {why}" if why else "done"
 
 
 def _training(args: argparse.Namespace) -> list[str]:
+    from sv.config import load_config
+    from sv.jobs.gpus import count_procs
+
     config = load_config(args.system)
     needed = args.training_set / {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}[config.train_feats]
     if not needed.is_file():

@@ -4,13 +4,22 @@ Both work on embeddings of whole utterances. An utterance with a wrong label ten
 of its class are learned, and to lie far from them.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sv.embeddings.experiment import find_model, read_config
+from sv.errors import UserError, log
+from sv.io import DataDir, atomic_write, read_table
+from sv.jobs.bad_utts import read_bad_utts
 from sv.losses.head import Head
+from sv.losses.metric import MetricHead
+from sv.scoring.cosine import read_embeddings
+from sv.training.network import build_network, read_model, read_speakers
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
@@ -89,3 +98,91 @@ def measure_detection(is_wrong: NDArray[np.bool_]) -> Detection:
     wrong = int(is_wrong.sum())
     ranks = np.flatnonzero(is_wrong) + 1
     return Detection(wrong, float(is_wrong[:wrong].mean()), float((np.arange(1, wrong + 1) / ranks).mean()))
+
+
+def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = None) -> None:
+    """Write exp_dir/noisy_labels/NAME/{loss,cosine}, the utterances ranked by how wrong their labels look.
+
+    The lines are "utt spk score nearest-other-speaker", the most suspicious first. If the true speakers are known,
+    report.json says how well each ranking finds the wrong labels (`Detection`).
+
+    Args:
+        exp_dir: folder of a trained system, with the embeddings of `data_dir`.
+        data_dir: holds utt2spk; NAME is the folder's name.
+        truth_path: "utt spk" of the true speakers; None: utt2spk_true of `data_dir`, if there is one.
+
+    Raises:
+        UserError: fewer than two speakers; embeddings, the true speakers or the model are missing or incomplete; the
+            system's loss ranks no single utterance.
+    """
+    name = data_dir.resolve().name
+    bad = read_bad_utts(exp_dir / "embeddings" / name / "bad_utts")
+    labels = {utt: spk for utt, spk in DataDir(data_dir).utt2spk.items() if utt not in bad}
+    names = sorted(set(labels.values()))
+    if len(names) < 2:
+        raise UserError(f"{data_dir} has only one speaker; a label can be wrong only if there are two or more")
+    truth = _read_truth(truth_path, data_dir, labels)
+    embeddings = _read_embeddings(exp_dir, data_dir, labels)
+    losses = _trained_losses(exp_dir, embeddings, list(labels.values()))
+    number = {spk: row for row, spk in enumerate(names)}
+    cosines, nearest = class_cosines(embeddings, np.array([number[spk] for spk in labels.values()]))
+    utts, out_dir, report = list(labels), exp_dir / "noisy_labels" / name, {}
+    for kind, score, suspicion in (("loss", losses, losses), ("cosine", cosines, -cosines)):
+        order = [int(row) for row in np.argsort(-suspicion, kind="stable") if not np.isnan(suspicion[row])]
+        with atomic_write(out_dir / kind) as f:
+            f.writelines(f"{utts[i]} {labels[utts[i]]} {score[i]:.4f} {names[nearest[i]]}\n" for i in order)
+        log.info("%s: %d of %d utterances", out_dir / kind, len(order), len(utts))
+        is_wrong = np.array([truth.get(utts[i], labels[utts[i]]) != labels[utts[i]] for i in order], dtype=bool)
+        if is_wrong.any():
+            found = measure_detection(is_wrong)
+            log.info(
+                "%s: %d labels are wrong; precision (and recall) at their number %.3f, average precision %.3f",
+                *(kind, found.wrong, found.precision, found.average_precision),
+            )
+            report[kind] = asdict(found)
+    if truth:
+        with atomic_write(out_dir / "report.json") as f:
+            json.dump(report, f, indent=2)
+
+
+def _read_truth(path: Path | None, data_dir: Path, labels: dict[str, str]) -> dict[str, str]:
+    """Read the true speakers of all utterances; {} if they are not known."""
+    beside = data_dir / "utt2spk_true"
+    if path is None and not beside.is_file():
+        log.info("%s does not exist: precision and recall cannot be measured", beside)
+        return {}
+    truth = read_table(path or beside)
+    unknown = labels.keys() - truth.keys()
+    if unknown:
+        raise UserError(f"{path or beside} lacks {len(unknown)} utterances of {data_dir}, first {min(unknown)}")
+    return truth
+
+
+def _read_embeddings(exp_dir: Path, data_dir: Path, labels: dict[str, str]) -> Floats:
+    """Read the embeddings of all labelled utterances, (utts, dim), in the order of the labels."""
+    scp = exp_dir / "embeddings" / data_dir.resolve().name / "xvector.scp"
+    remedy = f"extract them: steps/extract_embeddings.sh {exp_dir} {data_dir}"
+    if not scp.is_file():
+        raise UserError(f"{scp} does not exist; {remedy}")
+    vectors = read_embeddings(scp)
+    missing = [utt for utt in labels if utt not in vectors.index]
+    if missing:
+        raise UserError(f"{scp} lacks {len(missing)} utterances of {data_dir}, first {missing[0]}; {remedy}")
+    return vectors.matrix[[vectors.index[utt] for utt in labels]]
+
+
+def _trained_losses(exp_dir: Path, embeddings: Floats, speakers: list[str]) -> Floats:
+    """Return the losses (utts,) under the trained head, with the margin at the end of training."""
+    config, model = read_config(exp_dir), find_model(exp_dir)
+    number = {name: row for row, name in enumerate(read_speakers(exp_dir / "spk2id"))}
+    if not number:
+        raise UserError(f"{exp_dir / 'spk2id'} does not exist; train the system first (stage 3)")
+    net = build_network(config.model_copy(update={"num_speakers": len(number)}))
+    net.load_flat(read_model(model), str(model))
+    if isinstance(net.head, MetricHead):
+        raise UserError(
+            f"the loss of {exp_dir} compares utterances with one another and ranks no single one; train with another"
+        )
+    final = config.margin_update.final_margin
+    speaker = np.array([number.get(spk, -1) for spk in speakers])
+    return head_losses(net.head, embeddings, speaker, net.head.margins.default if final is None else final)

@@ -41,5 +41,5 @@ def _undecayed(net: SpeakerNet) -> set[str]:
 
 
 def _can_fuse(net: nn.Module, config: Config) -> bool:
-    """Return whether one kernel may update all parameters; not for fp16, whose overflows it does not skip on the CPU."""
+    """Return whether one kernel may update all parameters; with fp16 on the CPU it would not skip overflows."""
     return config.precision != "fp16" and all(p.device.type in ("cpu", "cuda") for p in net.parameters())

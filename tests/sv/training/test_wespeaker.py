@@ -201,7 +201,7 @@ def test_the_learning_rate_is_theirs():
             "project_type: ham_margin is none of softmax, add_margin",
         ),
         ({"projection_args.gamma": 2}, "projection_args.gamma: unknown"),
-        ({"dataset_args.frontend": "s3prl"}, "frontend: s3prl is not fbank, networks in front"),
+        ({"dataset_args.frontend": "s3prl"}, "frontend: s3prl is not fbank, the only one supported"),
         ({"dataset_args.speed_perturb_mode": "expanded"}, "speed_perturb_mode: expanded is not random"),
         ({"loss_args": {"label_smoothing": 0.1}}, "loss_args.label_smoothing: unknown"),
         ({"optimizer": "Adam"}, "optimizer: Adam is none of SGD, AdamW"),
