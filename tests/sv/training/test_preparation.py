@@ -77,7 +77,7 @@ def test_another_front_end_than_that_of_the_features_is_refused(make_data, make_
     ):
         train(make_config(), data, tmp_path / "exp", WORLD)
     (data / "fbank.yaml").write_text("[")
-    with pytest.raises(UserError, match=r"fbank.yaml: not 'key: value' lines"):
+    with pytest.raises(UserError, match=r"fbank.yaml: not YAML"):
         train(make_config(), data, tmp_path / "exp", WORLD)
 
 
