@@ -49,7 +49,7 @@ class World:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and reports."""
+        """True in the process that writes the files and reports."""
         return self.rank == 0
 
     def barrier(self) -> None:

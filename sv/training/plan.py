@@ -12,7 +12,7 @@ from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.network import build_network
 from sv.training.preparation import Preparation
-from sv.training.schedules import Schedules
+from sv.training.schedules import Schedules, build_schedules
 from sv.training.trainer import Place, is_model_due
 
 _MAX_ROWS = 20  # in the table of epochs
@@ -21,7 +21,7 @@ _BYTES = 4  # of a parameter, and of each of its moments
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What a training has done, and what is left to do.
+    """The plan of a training: what it has done, and what is left to do.
 
     Attributes:
         config: resolved, with the number of speakers.
@@ -97,6 +97,6 @@ def plan_training(config: Config, data_dir: Path, exp_dir: Path, *, num_procs: i
     state = prepared.last_state()
     global_batch = prepared.global_batch(state)
     sampler = prepared.sampler(global_batch)
-    schedules = prepared.schedules(sampler, global_batch)
+    schedules = build_schedules(prepared.config, sampler.steps, global_batch)
     place = Place(**state["place"]) if state else None
     return TrainingPlan(prepared.config, exp_dir, place, len(sampler.utts), schedules)

@@ -1,4 +1,4 @@
-"""Prepare a training: classes, held-out speakers, batches and schedules, and a check of the state to go on from."""
+"""Prepare a training: choose classes, held-out speakers and batches, and check the state to go on from."""
 
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from sv.training.checkpoint import Checkpoints
 from sv.training.dataset import TrainingData, build_dataset, with_speed_copies
 from sv.training.distributed import World
 from sv.training.heldout import HeldoutTest, choose_heldout, heldout_of, heldout_utts, training_speakers
-from sv.training.schedules import Schedules, build_schedules
 
 
 class Preparation:
-    """Everything about a training that does not need its network; `train` and `plan_training` both begin with it.
+    """The part of a training that needs no network; `train` and `plan_training` both begin with it.
 
     Args:
         config: resolved (`sv.system`).
@@ -111,10 +110,6 @@ class Preparation:
             per_epoch=self.config.dataset_args.sample_num_per_epoch,
             utts_per_speaker=args.utts_per_speaker,
         )
-
-    def schedules(self, sampler: Sampler, global_batch: int) -> Schedules:
-        """Build the schedules of learning rate and margin."""
-        return build_schedules(self.config, sampler.steps, global_batch)
 
     def heldout_test(self) -> HeldoutTest | None:
         """Build the test on the held-out speakers; None if there are none."""

@@ -36,6 +36,7 @@ from sv.training.heldout import warn_of_known
 from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, read_speakers
 from sv.training.preparation import Preparation
+from sv.training.schedules import build_schedules
 from sv.training.split_head import own_head
 from sv.training.trainer import Inputs, Trainer
 
@@ -71,6 +72,7 @@ class _Run:
         self.config, self.exp_dir, self.world = prepared.config, prepared.exp_dir, prepared.world
 
     def run(self) -> None:
+        """Train from the last state, or from the start if there is none; do nothing if the training is complete."""
         state = self.prepared.last_state()
         if state is not None:
             self._warn_of_changes(state)
@@ -137,7 +139,7 @@ class _Run:
 
     def _trainer(self, global_batch: int, net: SpeakerNet) -> Trainer:
         sampler = self.prepared.sampler(global_batch)
-        schedules = self.prepared.schedules(sampler, global_batch)
+        schedules = build_schedules(self.config, sampler.steps, global_batch)
         return Trainer(self.config, net, self._inputs(sampler), schedules, self.world, self.exp_dir)
 
     def _inputs(self, sampler: Sampler) -> Inputs:

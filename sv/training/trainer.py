@@ -34,7 +34,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass
 class Place:
-    """How far a training is.
+    """The point that a training has reached.
 
     Attributes:
         epoch: the current one, from 1 as in WeSpeaker; num_epochs + 1 when all is done.
@@ -53,7 +53,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a trainer reads, and what it must know about it.
+    """The data of a trainer: batches, and what is known about their utterances.
 
     Attributes:
         loader: this process's batches.

@@ -1,4 +1,4 @@
-"""Who is who among several processes; trainings of several are in test_experiment.py."""
+"""Who is who among several processes; trainings of several are in test_trainer.py."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ import torch
 
 from sv.errors import UserError
 from sv.training import distributed
-from sv.training.distributed import World, visible_gpus
+from sv.training.distributed import PeersLost, World, reported_once, set_threads, visible_gpus
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,29 @@ def test_synchronized_batch_norm_of_two_processes_is_that_of_one_with_both_batch
     one, two = (torch.load(tmp_path / f"{size}.pt", weights_only=True) for size in (1, 2))
     for key, value in one.items():
         torch.testing.assert_close(two[key], value, msg=lambda text, key=key: f"{key}: {text}")
+
+
+@pytest.mark.parametrize(
+    ("rank", "error", "raised", "waited"),
+    [
+        (0, UserError("bad data"), UserError, []),
+        (1, UserError("bad data"), UserError, [10]),
+        (1, RuntimeError("Connection closed by peer"), PeersLost, [20]),
+        (1, RuntimeError("shapes differ"), RuntimeError, []),
+    ],
+)
+def test_rank_0_reports_first_and_a_broken_connection_is_told(monkeypatch, rank, error, raised, waited):
+    slept = []
+    monkeypatch.setattr(distributed.time, "sleep", slept.append)
+    monkeypatch.delenv("GROUP_WORLD_SIZE", raising=False)
+    with pytest.raises(raised), reported_once(World(rank, 2, torch.device("cpu"))):
+        raise error
+    assert slept == waited
+
+
+def test_processes_of_one_machine_share_its_cores(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(distributed.os, "cpu_count", lambda: 6)
+    for num_threads, num_procs, expected in ((0, 2, 3), (5, 2, 5), (0, 1, 5)):
+        set_threads(num_threads, num_procs)
+        assert torch.get_num_threads() == expected

@@ -1,0 +1,41 @@
+"""What an experiment folder holds, and the features that its system takes."""
+
+from pathlib import Path
+
+import pytest
+
+from sv.config import FbankConfig
+from sv.embeddings.experiment import check_front_end, find_model, read_config, read_system
+from sv.errors import UserError
+
+
+def test_features_may_differ_from_those_of_the_system_in_dither_alone(tmp_path: Path) -> None:
+    config, fbank = tmp_path / "exp" / "config.yaml", FbankConfig(num_mel_bins=40)
+    (tmp_path / "fbank.yaml").write_text("num_mel_bins: 40\ndither: 0.0\n")
+    check_front_end(tmp_path, fbank, config)
+    (tmp_path / "fbank.yaml").write_text("num_mel_bins: 40\nsample_rate: 8000\n")
+    remedy = f"steps/make_fbank.sh --config {config} {tmp_path}"
+    with pytest.raises(
+        UserError, match=f"sample_rate is 8000, but 16000 in {config}; make the features again: {remedy}"
+    ):
+        check_front_end(tmp_path, fbank, config)
+
+
+def test_features_of_unknown_settings_are_taken_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    check_front_end(tmp_path, FbankConfig(), tmp_path / "config.yaml")
+    assert f"{tmp_path}/fbank.yaml does not exist: cannot check" in caplog.text
+
+
+def test_what_a_folder_lacks_is_named_with_the_stage_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config.yaml does not exist; train the system first \(stage 3\)"):
+        read_config(tmp_path)
+    with pytest.raises(UserError, match=r"system.yaml does not exist; make it with steps/make_system.py"):
+        read_system(tmp_path)
+    with pytest.raises(
+        UserError, match=r"avg_model.pt does not exist; train \(stage 3\) and average \(stage 4\) first"
+    ):
+        find_model(tmp_path)
+    with pytest.raises(UserError, match=r"own.pt does not exist; give an existing file with --model"):
+        find_model(tmp_path, tmp_path / "own.pt")
