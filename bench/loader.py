@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.common import best_seconds, parse_quick, report
 from bench.loader_waves import compare_waveforms
-from sv.data import ArkDataset, CropReader, FeatsIndex, Loader, UtteranceSampler, read_index
-from sv.data.crops import crop_starts
+from sv.data import ArkDataset, ArkReader, FeatsIndex, Loader, UtteranceSampler, read_index
+from sv.data.ark_reader import crop_starts
 from sv.data.sampling import uniform
 from sv.io import ArkWriter, write_table
 
@@ -32,7 +32,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         index = read_index(make_dir(Path(folder), utts))
-        reader = CropReader(index, MELS)
+        reader = ArkReader(index, MELS)
         whole = WholeMatrices(Path(folder) / "feats.scp")
         samples = utts // BATCH * BATCH
         floor = best_seconds(partial(bare_reads, index), budget=budget / 4)[0] / samples
@@ -64,7 +64,7 @@ def make_dir(folder: Path, utts: int) -> Path:
     return folder
 
 
-def drain(reader: CropReader, workers: int) -> None:
+def drain(reader: ArkReader, workers: int) -> None:
     """One epoch of ours."""
     loader = Loader(dataset_of(reader), sampler_of(reader), num_workers=workers)
     for _ in loader.epoch(1):
@@ -72,18 +72,18 @@ def drain(reader: CropReader, workers: int) -> None:
     loader.close()
 
 
-def dataset_of(reader: CropReader) -> ArkDataset:
+def dataset_of(reader: ArkReader) -> ArkDataset:
     return ArkDataset(reader, num_frms=CROP, seed=0)
 
 
-def sampler_of(reader: CropReader) -> UtteranceSampler:
+def sampler_of(reader: ArkReader) -> UtteranceSampler:
     return UtteranceSampler(np.arange(len(reader.index)), BATCH, seed=0)
 
 
 class Steps(Dataset[torch.Tensor]):
     """Ours, for a DataLoader: item n is the n-th batch."""
 
-    def __init__(self, reader: CropReader) -> None:
+    def __init__(self, reader: ArkReader) -> None:
         self.dataset, self.sampler = dataset_of(reader), sampler_of(reader)
 
     def __len__(self) -> int:

@@ -25,14 +25,14 @@ from sv.audio.tar_shards import Recording, write_shard
 from sv.config import AugmentArgs, Config, parse_config
 from sv.data import (
     ArkDataset,
+    ArkReader,
     Augmenter,
-    CropReader,
     Loader,
     OnlineDataset,
-    ShardSource,
+    TarSource,
     UtteranceSampler,
-    WaveSource,
-    WavSource,
+    WaveformSource,
+    WavScpSource,
     read_index,
 )
 from sv.data import Dataset as Batches
@@ -78,7 +78,7 @@ class Corpus:
         write_table(folder / "wav.scp", {f"{kind}/{n}": folder / f"{n}.wav" for n in range(len(waves))})
         return folder
 
-    def online(self, source: WaveSource, prob: float) -> OnlineDataset:
+    def online(self, source: WaveformSource, prob: float) -> OnlineDataset:
         args, half_rooms = config_of().dataset_args, AugmentArgs(reverb=1.0, noise=1.0)
         augmenter = Augmenter(
             half_rooms, prob=prob, seed=0, sample_rate=RATE, noise_data=self.noises, reverb_data=self.rirs
@@ -86,7 +86,7 @@ class Corpus:
         return OnlineDataset(source, source.speaker[None], augmenter, args, seed=0)
 
     def arks(self) -> ArkDataset:
-        return ArkDataset(CropReader(read_index(self.folder), 80), num_frms=CROP, seed=0)
+        return ArkDataset(ArkReader(read_index(self.folder), 80), num_frms=CROP, seed=0)
 
 
 def config_of() -> Config:
@@ -149,7 +149,7 @@ class Usual(Dataset[torch.Tensor]):
 
 def compare_parts(corpus: Corpus, budget: float) -> None:
     """Where the time of the usual way goes, a sample, against the same part of ours."""
-    usual, source = Usual(corpus, 1.0), WavSource(corpus.folder)
+    usual, source = Usual(corpus, 1.0), WavScpSource(corpus.folder)
     ours = corpus.online(source, 1.0)
     places = np.random.default_rng(0).integers(0, (SECONDS - 3) * RATE, BATCH).tolist()
     utts = np.arange(BATCH)
@@ -184,8 +184,8 @@ def compare_waveforms(folder: Path, *, quick: bool) -> None:
         for prob in (0.0, 0.6):
             usual = DataLoader(Usual(corpus, prob), BATCH, True, num_workers=workers, persistent_workers=True)
             ours: dict[str, Batches] = {
-                "online": corpus.online(WavSource(corpus.folder), prob),
-                "shards": corpus.online(ShardSource(corpus.folder / "shard.list"), prob),
+                "online": corpus.online(WavScpSource(corpus.folder), prob),
+                "shards": corpus.online(TarSource(corpus.folder / "shard.list"), prob),
                 "arks": corpus.arks(),
             }
             runs = [partial(epoch, dataset, workers) for dataset in ours.values()]
@@ -194,7 +194,7 @@ def compare_waveforms(folder: Path, *, quick: bool) -> None:
                 case = f"{name} 8 s, aug_prob {prob}, {workers} workers, against the usual way"
                 report("loader", case, seconds, times[-1], times[2], samples_per_second=1 / seconds)
     batches = 300 if quick else 10_000
-    for name, dataset in (("online", corpus.online(WavSource(corpus.folder), 0.6)), ("arks", corpus.arks())):
+    for name, dataset in (("online", corpus.online(WavScpSource(corpus.folder), 0.6)), ("arks", corpus.arks())):
         growth = memory_growth(dataset, batches)
         report("loader", f"memory after {batches} batches: {name}", 0.0, growth_mib=growth)
 

@@ -26,12 +26,12 @@ def segment_span(name: str, start_s: float, end_s: float, samples: int, sample_r
     return start, stop
 
 
-def write_seconds(seconds: float) -> str:
-    """As `utt2dur` holds it: to the microsecond, from which `least_samples` tells the samples, up to 500 kHz."""
+def format_seconds(seconds: float) -> str:
+    """As `utt2dur` holds it: to the microsecond, from which `min_samples` tells the samples, up to 500 kHz."""
     return f"{seconds:.6f}"
 
 
-def least_samples(seconds: str, sample_rate: int) -> int:
+def min_samples(seconds: str, sample_rate: int) -> int:
     """Samples that a duration, rounded to the decimals it is written with, stands for at least.
 
     Raises:

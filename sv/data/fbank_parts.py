@@ -9,7 +9,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from sv.audio.durations import write_seconds
+from sv.audio.durations import format_seconds
 from sv.audio.feature_parts import FeatureParts
 from sv.audio.files import Utterances, estimate_hours
 from sv.audio.mel import mel_banks
@@ -106,7 +106,7 @@ class FbankParts(FeatureParts):
                     f"remove it from {utterances.source} and run tools/fix_data_dir.sh {self.data_dir}"
                 )
             noise = dither_noise(utt, samples)[None] if self.config.dither > 0 else None
-            return fbank(waveform, noise)[0].numpy(), (frames, write_seconds(samples / rate), *given)
+            return fbank(waveform, noise)[0].numpy(), (frames, format_seconds(samples / rate), *given)
 
         return self.write(part, compute)
 

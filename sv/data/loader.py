@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sv.config import SpecAugArgs
-from sv.data.crops import CropReader, crop_starts
+from sv.data.ark_reader import ArkReader, crop_starts
 from sv.data.sampling import Longs, Sampler, rows_of, uniform
 from sv.data.spec_augment import draw_bands, hide
 
@@ -72,7 +72,7 @@ class ArkDataset:
 
     def __init__(
         self,
-        reader: CropReader,
+        reader: ArkReader,
         *,
         num_frms: int,
         seed: int,

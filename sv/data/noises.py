@@ -28,7 +28,7 @@ _PROBE_BYTES, _PROBE_THREADS = 4096, 16
 T = TypeVar("T")
 
 
-class ClipsLost(UserError):
+class ClipError(UserError):
     """Noise or rooms can not be read, one file after the other; no utterance is to blame."""
 
 
@@ -94,7 +94,7 @@ class Clips:
             channel: in [0, 1), which channel, among all.
 
         Raises:
-            UserError: of the file; or all of the channel is silent. With `skip_bad` ClipsLost, if others are no better.
+            UserError: of the file; or all of the channel is silent. With `skip_bad` ClipError, if others are no better.
         """
         return self._first_usable(row, lambda usable: self._read(usable, samples, place, channel))
 
@@ -116,7 +116,7 @@ class Clips:
                 if candidate not in self._told:
                     self._told.add(candidate)
                     log.warning("%s can not be read, and another is taken: %s", self.ids[candidate], why)
-        raise ClipsLost(f"{self.path}: {why}; nor can the files before it; mend them or leave them out")
+        raise ClipError(f"{self.path}: {why}; nor can the files before it; mend them or leave them out")
 
     def _read(self, row: int, samples: int, place: float, channel: float) -> Waveform:
         def choose(header: AudioInfo) -> tuple[int, int, int]:

@@ -19,12 +19,12 @@ from sv.audio.features import Fbank, subtract_mean
 from sv.audio.files import Waveform
 from sv.audio.telephone import telephone
 from sv.config import DatasetArgs
+from sv.data.ark_reader import crop_starts
 from sv.data.augmenter import REVERB, Augmenter
-from sv.data.crops import crop_starts
 from sv.data.loader import Batch
 from sv.data.sampling import Longs, rows_of, uniform
 from sv.data.spec_augment import Bands, draw_bands, hide
-from sv.data.waves import WaveSource
+from sv.data.waveforms import WaveformSource
 
 _SPEED, _DITHER, _TELEPHONE = 21, 22, 29  # streams of random numbers
 _DITHER_PLACES = 1 << 18
@@ -147,7 +147,7 @@ class OnlineDataset:
 
     def __init__(
         self,
-        source: WaveSource,
+        source: WaveformSource,
         speaker: Longs,
         augmenter: Augmenter,
         args: DatasetArgs,

@@ -6,7 +6,7 @@ from typing import Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.data.feats import UttIndex
+from sv.data.utt_index import UttIndex
 from sv.errors import UserError
 
 Longs = NDArray[np.int64]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sv.audio.files import Waveform, read_sound
 from sv.audio.tar_shards import FilePart, read_entries, read_shard_list
-from sv.data.crops import allow_open_files
+from sv.data.ark_reader import allow_open_files
 from sv.errors import UserError
 
 Longs = NDArray[np.int64]
@@ -25,8 +25,8 @@ _MAKE_AGAIN = "make the shard again (steps/make_shards.sh --verify true)"
 _UNKNOWN, _ENCODED = -2, -1  # instead of the place where a WAV file's 16-bit samples begin
 
 
-class ShardSource:
-    """The utterances of a list of shards, as a `WaveSource`; 16-bit WAV is read in part, FLAC decoded in part.
+class TarSource:
+    """The utterances of a list of shards, as a `WaveformSource`; 16-bit WAV is read in part, FLAC decoded in part.
 
     Args:
         shard_list: file with a path of a shard a line.

@@ -8,16 +8,16 @@ import numpy as np
 from sv.config import Config, FbankConfig
 from sv.data import (
     ArkDataset,
+    ArkReader,
     Augmenter,
-    CropReader,
     Dataset,
+    FbankReader,
     FeatsIndex,
     OnlineDataset,
     UttIndex,
-    WaveReader,
-    WaveSource,
-    index_waves,
-    open_waves,
+    WaveformSource,
+    index_waveforms,
+    open_waveforms,
     read_index,
 )
 from sv.data.sampling import Longs
@@ -35,31 +35,31 @@ class TrainingData:
     """
 
     index: UttIndex
-    source: WaveSource | None = None
+    source: WaveformSource | None = None
 
     def with_speakers(self, speakers: list[str]) -> "TrainingData":
         """The same with another numbering of speakers, see `UttIndex.with_speakers`."""
         return replace(self, index=self.index.with_speakers(speakers))
 
-    def reader(self, fbank_args: FbankConfig) -> CropReader | WaveReader:
+    def reader(self, fbank_args: FbankConfig) -> ArkReader | FbankReader:
         """Of whole utterances."""
         if self.source is not None:
-            return WaveReader(self.source, fbank_args)
+            return FbankReader(self.source, fbank_args)
         assert isinstance(self.index, FeatsIndex), "without waveforms there are arks"
-        return CropReader(self.index, fbank_args.num_mel_bins)
+        return ArkReader(self.index, fbank_args.num_mel_bins)
 
 
 def read_data(config: Config, data_dir: Path) -> TrainingData:
     """Of a training, by its `train_feats`.
 
     Raises:
-        UserError: see `read_index`, `WavSource` and `ShardSource`.
+        UserError: see `read_index`, `WavScpSource` and `TarSource`.
     """
     if config.train_feats == "ark":
         return TrainingData(read_index(data_dir))
     fbank_args = config.dataset_args.fbank_args
-    source = open_waves(data_dir, config.train_feats, fbank_args.sample_rate)
-    return TrainingData(index_waves(source, data_dir, fbank_args), source)
+    source = open_waveforms(data_dir, config.train_feats, fbank_args.sample_rate)
+    return TrainingData(index_waveforms(source, data_dir, fbank_args), source)
 
 
 def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Dataset:
@@ -76,7 +76,7 @@ def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Datase
     args = config.dataset_args
     if data.source is None:
         reader = data.reader(args.fbank_args)
-        assert isinstance(reader, CropReader)
+        assert isinstance(reader, ArkReader)
         spec_aug = args.spec_aug_args if args.spec_aug else None
         return ArkDataset(reader, num_frms=args.num_frms, seed=config.seed, center=args.cmvn, spec_aug=spec_aug)
     augmenter = Augmenter(

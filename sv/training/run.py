@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from sv.config import Config, first_difference, load_config, parse_config, read_front_end, save_config
-from sv.data import Loader, MendedDataset, Sampler, UttIndex, build_sampler, rows_of
+from sv.data import FaultTolerantDataset, Loader, Sampler, UttIndex, build_sampler, rows_of
 from sv.errors import UserError, log
 from sv.io import atomic_write, base_speaker, write_table
 from sv.jobs import folder_lock
@@ -203,7 +203,7 @@ class Experiment:
         config = self.config
         sampler = self.sampler(global_batch)
         learning_rate, margin = self.schedules(global_batch, sampler.steps)
-        mended = MendedDataset(
+        mended = FaultTolerantDataset(
             self.dataset,
             sampler.utts,
             self.index,

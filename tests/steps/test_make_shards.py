@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from sv.audio.files import read_wav
-from sv.data.tar_source import ShardSource
+from sv.data.tar_source import TarSource
 from sv.io import read_table, sha256_of, write_table
 
 Run = Callable[..., CompletedProcess[str]]
@@ -44,7 +44,7 @@ def checksums(data: Path) -> dict[str, str]:
 def test_shards_hold_the_audio_for_any_nj_and_are_made_once(run: Run, data: Path) -> None:
     result = run("steps/make_shards.sh", "--nj", 2, "--utts-per-shard", 2, data)
     assert result.returncode == 0, result.stderr
-    source = ShardSource(data / "shard.list")
+    source = TarSource(data / "shard.list")
     wavs = read_table(data / "wav.scp")
     assert list(source.utts) == sorted(wavs)
     for number, utt in enumerate(source.utts):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sv.data import ArkDataset, CropReader, Loader, Sampler, UtteranceSampler, read_index, rows_of, uniform
-from sv.data.crops import crop_starts
+from sv.data import ArkDataset, ArkReader, Loader, Sampler, UtteranceSampler, read_index, rows_of, uniform
+from sv.data.ark_reader import crop_starts
 from sv.data.sampling import GroupSampler, LengthSampler, SpeakerSampler
 from sv.errors import UserError
 from sv.io import ArkWriter, read_matrix, read_table, write_table
@@ -27,8 +27,8 @@ def make_dir(folder: Path, lengths: dict[str, int], *, compress: bool = True, me
     return folder
 
 
-def three(folder: Path, **options: bool) -> CropReader:
-    return CropReader(read_index(make_dir(folder, {"a-1": 30, "b-1": 7, "b-2": 12}, **options)), MELS)
+def three(folder: Path, **options: bool) -> ArkReader:
+    return ArkReader(read_index(make_dir(folder, {"a-1": 30, "b-1": 7, "b-2": 12}, **options)), MELS)
 
 
 def test_index_holds_what_the_tables_say(tmp_path):
@@ -85,7 +85,7 @@ def test_forms_that_kaldiio_writes_are_read(tmp_path, method):
     with kaldiio.WriteHelper(f"ark,scp:{ark},{scp}", compression_method=method) as writer:
         for utt, matrix in matrices.items():
             writer(utt, matrix)
-    reader = CropReader(read_index(folder), MELS)
+    reader = ArkReader(read_index(folder), MELS)
     crops = reader.crops(np.array([0, 1]), np.array([11, 4]), 9, center=False)
     for crop, utt, start in zip(crops, matrices, (11, 4), strict=True):
         np.testing.assert_allclose(crop, kaldiio.load_scp(scp)[utt][start : start + 9], atol=1e-5)
@@ -239,7 +239,7 @@ def test_processes_that_can_not_share_a_step_are_refused():
 
 
 def test_an_utterance_twice_in_a_batch_gives_two_crops(tmp_path):
-    reader = CropReader(read_index(make_dir(tmp_path, {"a-1": 400, "b-1": 400, "b-2": 400})), MELS)
+    reader = ArkReader(read_index(make_dir(tmp_path, {"a-1": 400, "b-1": 400, "b-2": 400})), MELS)
     sampler = GroupSampler(np.arange(3), 2, seed=0, speaker=reader.index.speaker, group=2)
     batches = [ArkDataset(reader, num_frms=6, seed=1).batch(sampler.step(epoch, 0), epoch) for epoch in range(1, 9)]
     alone = [batch for batch in batches if batch.speaker.tolist() == [0, 0]]
@@ -254,13 +254,13 @@ def test_too_few_utterances_for_a_batch_are_refused():
         UtteranceSampler(np.arange(7), global_batch=8, seed=0)
 
 
-def loader(reader: CropReader, num_workers: int) -> Loader:
+def loader(reader: ArkReader, num_workers: int) -> Loader:
     sampler = UtteranceSampler(np.arange(len(reader.index)), global_batch=4, seed=1)
     return Loader(ArkDataset(reader, num_frms=6, seed=1), sampler, num_workers=num_workers, prefetch=2)
 
 
 def test_batches_are_the_same_with_any_number_of_workers_and_from_any_step(tmp_path):
-    reader = CropReader(read_index(make_dir(tmp_path, {f"{c}-{i}": 9 + i for c in "abcde" for i in range(5)})), MELS)
+    reader = ArkReader(read_index(make_dir(tmp_path, {f"{c}-{i}": 9 + i for c in "abcde" for i in range(5)})), MELS)
     plain = list(loader(reader, 0).epoch(2))
     assert len(plain) == 6
     for workers, first in ((1, 0), (3, 0), (2, 4)):
@@ -334,12 +334,12 @@ def test_unsorted_and_duplicate_utterances_are_refused(tmp_path, order, problem)
 
 
 def test_matrix_of_another_dimension_or_length_is_refused(tmp_path):
-    reader = CropReader(read_index(make_dir(tmp_path, {"a-1": 9})), 80)
+    reader = ArkReader(read_index(make_dir(tmp_path, {"a-1": 9})), 80)
     with pytest.raises(UserError, match=r"dimension 5 \(CM2\), the configuration says 80 mel bins"):
         reader.whole(0, center=True)
     write_table(tmp_path / "utt2num_frames", {"a-1": 8})
     with pytest.raises(UserError, match="9 frames, utt2num_frames says 8"):
-        CropReader(read_index(tmp_path), MELS).whole(0, center=True)
+        ArkReader(read_index(tmp_path), MELS).whole(0, center=True)
 
 
 def test_missing_archive_is_named(tmp_path):
@@ -347,7 +347,7 @@ def test_missing_archive_is_named(tmp_path):
     index = read_index(folder)
     (folder / "feats.ark").unlink()
     with pytest.raises(UserError, match=r"feats.scp: .*feats.ark does not exist"):
-        CropReader(index, MELS).whole(0, center=True)
+        ArkReader(index, MELS).whole(0, center=True)
     with pytest.raises(UserError, match=r"feats.ark does not exist"):
         read_index(folder)
 
@@ -356,4 +356,4 @@ def test_a_vector_among_the_features_is_refused(tmp_path):
     folder = make_dir(tmp_path, {"a-1": 1})
     (folder / "feats.ark").write_bytes(b"a-1 \0BFV \4" + struct.pack("<i", MELS) + bytes(4 * MELS))
     with pytest.raises(UserError, match=r"\(FV\)"):
-        CropReader(read_index(folder), MELS).whole(0, center=True)
+        ArkReader(read_index(folder), MELS).whole(0, center=True)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from sv.audio.tar_shards import Recording, check_shard, index_path, key_of, read_entries, scan_shard, write_shard
-from sv.data.tar_source import ShardSource, find_samples
+from sv.data.tar_source import TarSource, find_samples
 from sv.errors import UserError
 
 RATE = 16000
@@ -69,7 +69,7 @@ def shard(tmp_path: Path) -> Path:
 
 
 def test_any_part_is_read_back_exactly(shard: Path) -> None:
-    source = ShardSource(make_list(shard))
+    source = TarSource(make_list(shard))
     assert source.utts == sorted(WAVES, key=str.encode)
     assert [source.speakers[n] for n in source.speaker] == [WAVES[utt][0] for utt in source.utts]
     for number, utt in enumerate(source.utts):
@@ -86,13 +86,13 @@ def test_wav_that_is_not_of_16_bits_is_decoded(tmp_path: Path) -> None:
     wave = noise(4000)
     audio = encoded(wave, "wav", "FLOAT")
     write_shard(tmp_path / "a.tar", [Recording("u", "s", "wav", audio, RATE, 4000)])
-    np.testing.assert_array_equal(ShardSource(make_list(tmp_path / "a.tar")).read(0, 1000, 50), wave[1000:1050])
+    np.testing.assert_array_equal(TarSource(make_list(tmp_path / "a.tar")).read(0, 1000, 50), wave[1000:1050])
 
 
 def test_utterances_of_several_shards_are_sorted_together(tmp_path: Path) -> None:
     names = list(WAVES)
     one, two = make_shard(tmp_path / "1.tar", names[:2]), make_shard(tmp_path / "2.tar", names[2:])
-    source = ShardSource(make_list(one, two))
+    source = TarSource(make_list(one, two))
     assert source.utts == sorted(WAVES, key=str.encode)
     for number, utt in enumerate(source.utts):
         np.testing.assert_array_equal(source.read(number, 5, 20), WAVES[utt][2][5:25])
@@ -122,7 +122,7 @@ def test_wespeakers_shards_are_read(tmp_path: Path) -> None:
             "id10002/VIDEO/00001.wav.flac": encoded(wave, "flac"),
         },
     )
-    source = ShardSource(make_list(tmp_path / "shards_000000000.tar"))
+    source = TarSource(make_list(tmp_path / "shards_000000000.tar"))
     assert source.utts == ["id10001/VIDEO/00001.wav", "id10002/VIDEO/00001.wav"]
     assert source.speakers == ["id10001", "id10002"]
     for utt in (0, 1):
@@ -180,7 +180,7 @@ def test_a_corrupt_member_is_named_when_it_is_read(shard: Path) -> None:
         f.seek(entry.offset)
         f.write(bytes(entry.size))
     index_path(shard).touch()
-    source = ShardSource(make_list(shard))
+    source = TarSource(make_list(shard))
     with pytest.raises(UserError, match=rf"id2/x/00001\.wav: {shard}: can not be read as audio"):
         source.read(source.utts.index("id2/x/00001.wav"), 0, 100)
     source.read(source.utts.index("plain"), 0, 100)
@@ -196,7 +196,7 @@ def test_a_truncated_shard_is_refused(shard: Path, keep_index: bool) -> None:
     else:
         index_path(shard).unlink()
     with pytest.raises(UserError, match=r"shards_000000000\.tar: truncated"):
-        ShardSource(make_list(shard))
+        TarSource(make_list(shard))
 
 
 def test_a_shard_cut_between_two_members_is_refused(shard: Path) -> None:
@@ -231,18 +231,18 @@ def test_no_tar_no_list_no_shard_are_told(tmp_path: Path, shard: Path) -> None:
     with pytest.raises(UserError, match=r"text\.tar: truncated or no tar file"):
         read_entries(tmp_path / "text.tar")
     with pytest.raises(UserError, match=r"shard\.list does not exist; make shards with steps/make_shards\.sh"):
-        ShardSource(tmp_path / "shard.list")
+        TarSource(tmp_path / "shard.list")
     with pytest.raises(UserError, match=r"shard\.list is empty"):
         (tmp_path / "shard.list").touch()
-        ShardSource(tmp_path / "shard.list")
+        TarSource(tmp_path / "shard.list")
     with pytest.raises(UserError, match=r"none\.tar does not exist; bring it back"):
-        ShardSource(make_list(tmp_path / "none.tar"))
+        TarSource(make_list(tmp_path / "none.tar"))
     with pytest.raises(UserError, match="comes twice"):
-        ShardSource(make_list(shard, shard))
+        TarSource(make_list(shard, shard))
     with pytest.raises(UserError, match=r"is in .*000\.tar and .*copy\.tar; keep one"):
-        ShardSource(make_list(shard, make_shard(tmp_path / "copy.tar")))
+        TarSource(make_list(shard, make_shard(tmp_path / "copy.tar")))
     with pytest.raises(UserError, match="16000 Hz, 8000 Hz expected"):
-        ShardSource(make_list(shard), sample_rate=8000)
+        TarSource(make_list(shard), sample_rate=8000)
     index_path(shard).write_text("id1 x\n")
     with pytest.raises(UserError, match=r"\.idx:1: damaged; remove the index"):
         read_entries(shard)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sv.data.noises import NOISE_TYPES, Clips, ClipsLost, around_peak, babble
+from sv.data.noises import NOISE_TYPES, ClipError, Clips, around_peak, babble
 from sv.errors import UserError
 from sv.io import write_table
 
@@ -85,10 +85,10 @@ def test_a_bad_file_is_told_once_and_the_next_of_its_type_taken(tmp_path, caplog
     ]
     write_table(tmp_path / "wav.scp", {"noise/a": tmp_path / "none.wav", "noise/b": tmp_path / "silent.wav"})
     lost = f"{tmp_path}/wav.scp: {tmp_path}/silent.wav is silent; leave it out; nor can the files before it"
-    with pytest.raises(ClipsLost, match=f"^{lost}"):
+    with pytest.raises(ClipError, match=f"^{lost}"):
         Clips(tmp_path, NOISE_TYPES, RATE, skip_bad=True).read(1, 10, 0.0, 0.0)
     (tmp_path / "good.wav").unlink()
-    with pytest.raises(ClipsLost, match=r"good.wav does not exist.*; nor can the files before it"):
+    with pytest.raises(ClipError, match=r"good.wav does not exist.*; nor can the files before it"):
         clips.read(0, 10, 0.0, 0.0)
 
 

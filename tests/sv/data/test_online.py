@@ -9,7 +9,7 @@ from torchaudio.functional import resample
 from sv.audio.features import Fbank
 from sv.audio.telephone import telephone
 from sv.config import AugmentArgs, parse_config
-from sv.data import Augmenter, Loader, OnlineDataset, UtteranceSampler, WavSource, uniform
+from sv.data import Augmenter, Loader, OnlineDataset, UtteranceSampler, WavScpSource, uniform
 from sv.data.augmenter import CLEAN, NOISE, REVERB
 from sv.errors import UserError
 from sv.io import write_table
@@ -37,7 +37,7 @@ def data_dir(tmp_path_factory):
 def make(data_dir, noise_dir="", rir_dir="", prob=0.6, on_device=False, seed=5, **args) -> OnlineDataset:
     tree = {"num_frms": 60, "fbank_args": {"num_mel_bins": 20, "dither": 0.0}, "speeds": SPEEDS, **args}
     config = parse_config({"dataset_args": tree}, "test").dataset_args
-    source = WavSource(data_dir)
+    source = WavScpSource(data_dir)
     augmenter = Augmenter(
         AugmentArgs(), prob=prob, seed=seed, sample_rate=RATE, noise_data=noise_dir, reverb_data=rir_dir
     )

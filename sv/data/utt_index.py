@@ -23,7 +23,7 @@ Index = TypeVar("Index", bound="UttIndex")
 
 
 @dataclass(frozen=True)
-class Names:
+class PackedStrings:
     """Strings packed into one array of UTF-8 bytes; `names[i]` is the i-th.
 
     Attributes:
@@ -35,7 +35,7 @@ class Names:
     ends: NDArray[np.int64]
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> "Names":
+    def pack(cls, names: Iterable[str]) -> "PackedStrings":
         encoded = [name.encode() for name in names]
         ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
         return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
@@ -60,7 +60,7 @@ class UttIndex:
     """
 
     path: Path
-    utts: Names
+    utts: PackedStrings
     num_frames: NDArray[np.int32]
     speaker: NDArray[np.int32]
     speakers: list[str]
@@ -169,7 +169,7 @@ class _Columns:
         self.speaker.append(self.speakers.setdefault(spk, len(self.speakers)))
 
     def index(self) -> FeatsIndex:
-        names = Names(np.frombuffer(self.text, np.uint8), np.frombuffer(self.ends, np.int64))
+        names = PackedStrings(np.frombuffer(self.text, np.uint8), np.frombuffer(self.ends, np.int64))
         as_read = FeatsIndex(
             path=self.path,
             utts=names,

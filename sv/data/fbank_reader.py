@@ -7,20 +7,20 @@ from numpy.typing import NDArray
 
 from sv.audio.mel import frame_samples
 from sv.config import FbankConfig
-from sv.data.feats import Names, UttIndex
-from sv.data.tar_source import ShardSource
-from sv.data.waves import WaveSource, WavSource
+from sv.data.tar_source import TarSource
+from sv.data.utt_index import PackedStrings, UttIndex
+from sv.data.waveforms import WaveformSource, WavScpSource
 from sv.errors import UserError
 
 
-def open_waves(data_dir: str | Path, feats: str, sample_rate: int) -> WaveSource:
+def open_waveforms(data_dir: str | Path, feats: str, sample_rate: int) -> WaveformSource:
     """The waveforms of a data dir: of its `shard.list` where `feats` is "shard", else of its `wav.scp`."""
     if feats == "shard":
-        return ShardSource(Path(data_dir) / "shard.list", sample_rate=sample_rate)
-    return WavSource(data_dir, sample_rate=sample_rate)
+        return TarSource(Path(data_dir) / "shard.list", sample_rate=sample_rate)
+    return WavScpSource(data_dir, sample_rate=sample_rate)
 
 
-def index_waves(source: WaveSource, data_dir: str | Path, fbank_args: FbankConfig) -> UttIndex:
+def index_waveforms(source: WaveformSource, data_dir: str | Path, fbank_args: FbankConfig) -> UttIndex:
     """Index of the utterances of a source, in its order.
 
     Args:
@@ -40,14 +40,14 @@ def index_waves(source: WaveSource, data_dir: str | Path, fbank_args: FbankConfi
         )
     return UttIndex(
         path=Path(data_dir),
-        utts=Names.of(source.utts),
+        utts=PackedStrings.pack(source.utts),
         num_frames=frames,
         speaker=source.speaker.astype(np.int32),
         speakers=source.speakers,
     )
 
 
-class WaveReader:
+class FbankReader:
     """Reads utterances as features without dither; may be used by several threads.
 
     Args:
@@ -55,7 +55,7 @@ class WaveReader:
         fbank_args: of the features.
     """
 
-    def __init__(self, source: WaveSource, fbank_args: FbankConfig) -> None:
+    def __init__(self, source: WaveformSource, fbank_args: FbankConfig) -> None:
         from sv.audio.features import Fbank  # imports torch, which takes seconds
 
         self.source, self.fbank = source, Fbank(fbank_args)
@@ -68,7 +68,7 @@ class WaveReader:
             center: subtract the mean over the frames.
 
         Raises:
-            UserError: as `WaveSource.read`.
+            UserError: as `WaveformSource.read`.
         """
         import torch
 

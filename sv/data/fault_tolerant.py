@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sv.data.feats import UttIndex
 from sv.data.loader import Batch, Dataset
-from sv.data.noises import ClipsLost
+from sv.data.noises import ClipError
 from sv.data.sampling import Longs, another_visit, rows_of
+from sv.data.utt_index import UttIndex
 from sv.errors import UserError
 from sv.jobs.bad_utts import BadUtts
 
@@ -15,7 +15,7 @@ _STREAM = 61  # of random numbers
 _OF_SPEAKER, _OF_ANYBODY = 4, 4  # tries for a substitute
 
 
-class MendedDataset:
+class FaultTolerantDataset:
     """A dataset in whose batches an utterance that can not be read is replaced by another of its speaker, or else any.
 
     A loss that compares the utterances of a batch must keep its speakers. There one of the speaker's other utterances
@@ -51,7 +51,7 @@ class MendedDataset:
         """Of the utterances, or what replaces them: they are those of the result.
 
         Raises:
-            UserError: too many are bad, no substitute can be read either, or noise can not (ClipsLost).
+            UserError: too many are bad, no substitute can be read either, or noise can not (ClipError).
         """
         known = self.bad.why
         suspects = [place for place, utt in enumerate(utts.tolist()) if known and self._name(utt) in known]
@@ -79,10 +79,10 @@ class MendedDataset:
         return self._try(np.array([utt]), epoch)[1]
 
     def _try(self, utts: Longs, epoch: int) -> tuple[Batch | None, str]:
-        """The batch, or what is wrong with one of its utterances. ClipsLost, no fault of theirs, is raised."""
+        """The batch, or what is wrong with one of its utterances. ClipError, no fault of theirs, is raised."""
         try:
             return self.dataset.batch(utts, epoch), ""
-        except ClipsLost:
+        except ClipError:
             raise
         except UserError as error:
             return None, str(error)

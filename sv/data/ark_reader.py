@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.data.feats import FeatsIndex
+from sv.data.utt_index import FeatsIndex
 from sv.errors import UserError
 from sv.io.ark import HEADER_BYTES, LARGEST_CODE, decode, parse_header
 
@@ -20,7 +20,7 @@ _ITEMS = [np.dtype(name) for name in ("u1", "<f4", "<f8", "u1", "<u2", "u1")]  #
 _BLOCK = 8  # crops worked on at a time: 200 frames x 80 mels x 4 bytes of each stay in the processor's cache
 
 
-class CropReader:
+class ArkReader:
     """Reads frames of utterances; may be used by several threads.
 
     Archives stay open. The header of a matrix is read when its utterance is first asked for, and kept in arrays.

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.audio.durations import least_samples, segment_span
+from sv.audio.durations import min_samples, segment_span
 from sv.audio.files import Waveform, info, parse_source, read_wav
 from sv.errors import UserError
 from sv.io import DataDir, read_table
@@ -20,7 +20,7 @@ _LONGEST = 1 << 62  # samples: the end of what has none
 _HEADER_THREADS = 16  # a file's header on a network disk takes milliseconds, nearly all of them waiting
 
 
-class WaveSource(Protocol):
+class WaveformSource(Protocol):
     """Waveforms of one rate, of which parts can be read; may be used by several threads.
 
     Attributes:
@@ -49,7 +49,7 @@ class WaveSource(Protocol):
         ...
 
 
-class WavSource:
+class WavScpSource:
     """The files that the `wav.scp` of a data dir names, whole or by `segments`; WAV and FLAC are decoded in part.
 
     Lengths come from `utt2dur` where there is one, else from all headers. The utt2dur of our tools tells them exactly;
@@ -119,7 +119,7 @@ class WavSource:
 
     def _by_duration(self, duration: str, where: str) -> int:
         try:
-            return least_samples(duration, self.sample_rate)
+            return min_samples(duration, self.sample_rate)
         except ValueError:
             raise UserError(f"{where} has {duration!r}, not a number; run tools/get_utt2dur.sh") from None
 

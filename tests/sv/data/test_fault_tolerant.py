@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from sv.data import Batch, Loader, MendedDataset, UtteranceSampler
-from sv.data.feats import Names, UttIndex
-from sv.data.noises import ClipsLost
+from sv.data import Batch, FaultTolerantDataset, Loader, UtteranceSampler
+from sv.data.noises import ClipError
 from sv.data.sampling import GroupSampler, rows_of
+from sv.data.utt_index import PackedStrings, UttIndex
 from sv.errors import UserError
 from sv.io import read_table
 
@@ -22,7 +22,7 @@ def make_index() -> UttIndex:
     count = len(names)
     return UttIndex(
         path=Path("data"),
-        utts=Names.of(names),
+        utts=PackedStrings.pack(names),
         num_frames=np.full(count, 9, np.int32),
         speaker=np.arange(count, dtype=np.int32) // EACH,
         speakers=[f"s{n}" for n in range(SPEAKERS)],
@@ -49,10 +49,10 @@ class Broken:
         return "x"
 
 
-def mended(bad: set[int], max_share: float = 0.5, *, keep_speakers: bool = False) -> MendedDataset:
+def mended(bad: set[int], max_share: float = 0.5, *, keep_speakers: bool = False) -> FaultTolerantDataset:
     index = make_index()
     utts = np.arange(len(index))
-    return MendedDataset(Broken(bad), utts, index, seed=3, max_share=max_share, keep_speakers=keep_speakers)
+    return FaultTolerantDataset(Broken(bad), utts, index, seed=3, max_share=max_share, keep_speakers=keep_speakers)
 
 
 def test_a_bad_utterance_is_replaced_by_one_of_its_speaker_and_the_others_stay() -> None:
@@ -155,8 +155,8 @@ def test_a_known_bad_utterance_does_not_make_the_others_be_tried_again() -> None
 def test_noise_that_can_not_be_read_is_no_fault_of_an_utterance() -> None:
     dataset = mended(set())
     with (
-        mock.patch.object(dataset.dataset, "batch", side_effect=ClipsLost("no noise")),
-        pytest.raises(ClipsLost, match="no noise"),
+        mock.patch.object(dataset.dataset, "batch", side_effect=ClipError("no noise")),
+        pytest.raises(ClipError, match="no noise"),
     ):
         dataset.batch(np.arange(4), 1)
     assert not dataset.bad.why
