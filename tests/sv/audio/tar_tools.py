@@ -1,0 +1,59 @@
+"""Small tar shards: ours, and those of others."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from sv.audio.tar_shards import Recording, write_shard
+
+RATE = 16000
+
+
+def encoded(waveform: np.ndarray, ending: str, subtype: str = "PCM_16") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, waveform, RATE, format=ending.upper(), subtype=subtype)
+    return file.getvalue()
+
+
+def noise(samples: int, seed: int = 0) -> np.ndarray:
+    """Of 16 bits, so that any format holds it exactly."""
+    return np.random.default_rng(seed).integers(-9000, 9000, samples).astype(np.float32) / 32768
+
+
+WAVES = {
+    "id2/x/00001.wav": ("id2", "flac", noise(9000, 1)),
+    "id1/y.z/00002.wav": ("id1", "wav", noise(7000, 2)),
+    "plain": ("id1", "flac", noise(70000, 3)),
+    f"long/{'n' * 300}/a.b-1": ("id3", "wav", noise(500, 4)),
+}
+
+
+def make_shard(path: Path, names: list[str] | None = None) -> Path:
+    write_shard(
+        path,
+        [
+            Recording(utt, spk, ending, encoded(wave, ending), RATE, len(wave))
+            for utt, (spk, ending, wave) in WAVES.items()
+            if names is None or utt in names
+        ],
+    )
+    return path
+
+
+def make_list(*shards: Path) -> Path:
+    path = shards[0].parent / "shard.list"
+    path.write_text("".join(f"{shard}\n" for shard in shards))
+    return path
+
+
+def make_tar(path: Path, members: dict[str, bytes]) -> Path:
+    """As WeSpeaker's make_shard_list.py and others write them."""
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
