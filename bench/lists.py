@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from bench.common import parse_quick, report
+from sv.config import DataloaderArgs
 from sv.data import read_index
-from sv.data.sampling import SamplerName, build_sampler
+from sv.data.sampling import build_sampler
 from sv.io import ArkWriter
 
 FRAMES, UTTS_PER_SPEAKER, BATCH, JOBS = 800, 200, 256, 32
@@ -83,10 +84,12 @@ def ids(utts: int) -> Iterator[tuple[str, str]]:
         yield f"{spk}/{number % UTTS_PER_SPEAKER:011d}/{number % 1000:05d}.wav", spk
 
 
-def epoch(data: str, sampler_name: SamplerName) -> None:
+def epoch(data: str, sampler_name: str) -> None:
     """All batches of one epoch."""
     index = read_index(data)
-    sampler = build_sampler(sampler_name, index, np.arange(len(index)), BATCH, 0)
+    sampler = build_sampler(
+        DataloaderArgs.model_validate({"sampler": sampler_name}), index, np.arange(len(index)), BATCH, seed=0
+    )
     for step in range(sampler.steps):
         sampler.step(1, step)
 

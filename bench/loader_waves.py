@@ -27,6 +27,7 @@ from sv.data import (
     ArkDataset,
     ArkReader,
     Augmenter,
+    ClipFolders,
     Loader,
     OnlineDataset,
     TarSource,
@@ -80,9 +81,8 @@ class Corpus:
 
     def online(self, source: WaveformSource, prob: float) -> OnlineDataset:
         args, half_rooms = config_of().dataset_args, AugmentArgs(reverb=1.0, noise=1.0)
-        augmenter = Augmenter(
-            half_rooms, prob=prob, seed=0, sample_rate=RATE, noise_data=self.noises, reverb_data=self.rirs
-        )
+        folders = ClipFolders(self.noises, self.rirs)
+        augmenter = Augmenter(half_rooms, folders, prob=prob, seed=0, sample_rate=RATE)
         return OnlineDataset(source, source.speaker[None], augmenter, args, seed=0)
 
     def arks(self) -> ArkDataset:

@@ -19,7 +19,7 @@ from sv.audio.features import Fbank
 from sv.audio.files import Utterances
 from sv.audio.telephone import telephone
 from sv.config import DatasetArgs, FbankConfig, load_config
-from sv.data import Augmenter
+from sv.data import Augmenter, ClipFolders
 from sv.errors import UserError, run_step
 from sv.io import DataDir
 
@@ -64,11 +64,10 @@ def main() -> None:
         raise UserError(f"{args.utt} is not in {utterances.source}; give one of its ids, such as {utterances.ids[0]}")
     augmenter = Augmenter(
         system.augment_args,
+        ClipFolders(args.noise_data, args.reverb_data),
         prob=1.0,
         seed=args.seed,
         sample_rate=config.sample_rate,
-        noise_data=args.noise_data,
-        reverb_data=args.reverb_data,
     )
     clean = torch.from_numpy(utterances.read(args.utt))[None]
     sounds = {"clean": clean}

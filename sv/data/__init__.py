@@ -1,6 +1,6 @@
-"""Training data: where the frames of each utterance lie, which are wanted next, and batches read in the background.
+"""Training data: index of the utterances, samplers, readers of features and waveforms, and batches made ahead.
 
-Loader, online and replacement load torch, which takes seconds; they are imported when a name of theirs is first used.
+Loader, online and fault_tolerant load torch, which takes seconds. They are imported when one of their names is used.
 """
 
 from importlib import import_module
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sv.data.ark_reader import ArkReader
 from sv.data.augmenter import Augmenter
 from sv.data.fbank_reader import FbankReader, index_waveforms, open_waveforms
+from sv.data.noises import ClipFolders
 from sv.data.sampling import Sampler, UtteranceSampler, build_sampler, rows_of, uniform
 from sv.data.tar_source import TarSource
 from sv.data.utt_index import FeatsIndex, UttIndex, read_index
@@ -24,6 +25,7 @@ __all__ = [
     "ArkReader",
     "Augmenter",
     "Batch",
+    "ClipFolders",
     "Dataset",
     "FaultTolerantDataset",
     "FbankReader",

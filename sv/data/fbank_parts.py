@@ -15,6 +15,7 @@ from sv.audio.files import Utterances, estimate_hours
 from sv.audio.mel import mel_banks
 from sv.config import Config, FbankConfig
 from sv.data.augmenter import KINDS, Augmenter
+from sv.data.noises import ClipFolders
 from sv.errors import UserError
 from sv.io import atomic_write
 from sv.jobs.parts import Outputs
@@ -60,11 +61,10 @@ class FbankParts(FeatureParts):
         weights = {kind: float(kind == self.augment) for kind in AUGMENT_KINDS}
         return Augmenter(
             self.system.dataset_args.augment_args.model_copy(update=weights),
+            ClipFolders(rir=self.reverb_data) if self.augment == "reverb" else ClipFolders(noise=self.noise_data),
             prob=1.0,
             seed=self.system.seed,
             sample_rate=self.config.sample_rate,
-            noise_data="" if self.augment == "reverb" else self.noise_data,
-            reverb_data=self.reverb_data if self.augment == "reverb" else "",
         )
 
     @cached_property

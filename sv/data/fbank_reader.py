@@ -1,4 +1,4 @@
-"""Features of whole utterances worked out from their waveforms when they are asked for: no arks are needed."""
+"""Features of whole utterances, computed from their waveforms on demand: no arks are needed."""
 
 from pathlib import Path
 
@@ -14,21 +14,26 @@ from sv.errors import UserError
 
 
 def open_waveforms(data_dir: str | Path, feats: str, sample_rate: int) -> WaveformSource:
-    """The waveforms of a data dir: of its `shard.list` where `feats` is "shard", else of its `wav.scp`."""
+    """Open the waveforms of a data dir: of its `shard.list` if `feats` is "shard", else of its `wav.scp`.
+
+    Raises:
+        UserError: see `TarSource` and `WavScpSource`.
+    """
     if feats == "shard":
         return TarSource(Path(data_dir) / "shard.list", sample_rate=sample_rate)
     return WavScpSource(data_dir, sample_rate=sample_rate)
 
 
 def index_waveforms(source: WaveformSource, data_dir: str | Path, fbank_args: FbankConfig) -> UttIndex:
-    """Index of the utterances of a source, in its order.
+    """Index the utterances of a source, in its order.
 
     Args:
-        data_dir: of the source, for errors.
-        fbank_args: which tell the frames of a waveform.
+        source: of the waveforms.
+        data_dir: of the source, for error messages.
+        fbank_args: length and shift of frames.
 
     Raises:
-        UserError: an utterance shorter than a frame.
+        UserError: an utterance is shorter than a frame.
     """
     length, shift = frame_samples(fbank_args)
     frames = np.maximum(0, 1 + (source.num_samples - length) // shift).astype(np.int32)
@@ -48,11 +53,11 @@ def index_waveforms(source: WaveformSource, data_dir: str | Path, fbank_args: Fb
 
 
 class FbankReader:
-    """Reads utterances as features without dither; may be used by several threads.
+    """Computes features of whole utterances, without dither; may be used by several threads.
 
     Args:
         source: of the waveforms.
-        fbank_args: of the features.
+        fbank_args: settings of the features.
     """
 
     def __init__(self, source: WaveformSource, fbank_args: FbankConfig) -> None:
@@ -61,14 +66,14 @@ class FbankReader:
         self.source, self.fbank = source, Fbank(fbank_args)
 
     def whole(self, utt: int, *, center: bool) -> NDArray[np.float32]:
-        """All frames of one utterance; (frames, mels).
+        """Compute all frames of one utterance: (frames, mels) float32.
 
         Args:
-            utt: its number in the source.
+            utt: its index in the source.
             center: subtract the mean over the frames.
 
         Raises:
-            UserError: as `WaveformSource.read`.
+            UserError: see `WaveformSource.read`.
         """
         import torch
 

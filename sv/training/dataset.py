@@ -10,6 +10,7 @@ from sv.data import (
     ArkDataset,
     ArkReader,
     Augmenter,
+    ClipFolders,
     Dataset,
     FbankReader,
     FeatsIndex,
@@ -81,12 +82,10 @@ def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Datase
         return ArkDataset(reader, num_frms=args.num_frms, seed=config.seed, center=args.cmvn, spec_aug=spec_aug)
     augmenter = Augmenter(
         args.augment_args,
+        ClipFolders(config.noise_data, config.reverb_data, skip_bad=True),
         prob=args.aug_prob,
         seed=config.seed,
         sample_rate=args.fbank_args.sample_rate,
-        noise_data=config.noise_data,
-        reverb_data=config.reverb_data,
-        skip_bad=True,
     )
     if config.do_lm:  # the copies keep their classes, and have no utterance
         args = args.model_copy(update={"speeds": []})

@@ -216,8 +216,7 @@ class Experiment:
             sampler,
             num_workers=config.dataloader_args.num_workers,
             prefetch=config.dataloader_args.prefetch_factor,
-            rank=self.world.rank,
-            world=self.world.size,
+            process=(self.world.rank, self.world.size),
             pin=self.world.device.type == "cuda",
         )
         return Trainer(
@@ -249,16 +248,13 @@ class Experiment:
 
     def sampler(self, global_batch: int) -> Sampler:
         config = self.config
-        name = config.dataloader_args.sampler
-        assert name != "auto", "a resolved configuration names its sampler"
         return build_sampler(
-            name,
+            config.dataloader_args,
             self.index,
             self._training_utts(),
             global_batch,
-            config.seed,
+            seed=config.seed,
             per_epoch=config.dataset_args.sample_num_per_epoch,
-            utts_per_speaker=config.dataloader_args.utts_per_speaker,
         )
 
     def schedules(self, global_batch: int, steps_per_epoch: int) -> tuple[LearningRate, Margin]:

@@ -1,4 +1,4 @@
-"""Features worked out from waveforms: those that arks would hold, but for dither."""
+"""Features computed from waveforms: equal to those in arks, except for dither."""
 
 import numpy as np
 import pytest

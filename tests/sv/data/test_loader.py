@@ -46,5 +46,5 @@ def test_an_archive_cut_off_in_mid_training_names_utterance_and_file(tmp_path, n
         f.truncate(60)
     sampler = UtteranceSampler(np.arange(3), global_batch=3, seed=0)
     batches = Loader(ArkDataset(reader, num_frms=5, seed=0), sampler, num_workers=num_workers)
-    with pytest.raises(UserError, match=r"feats.scp:\d: \w-\d: .*feats.ark ends in mid-matrix"):
+    with pytest.raises(UserError, match=r"feats.scp:\d: \w-\d: .*feats.ark ends within a matrix"):
         next(batches.epoch(1))

@@ -130,22 +130,22 @@ def test_a_batch_of_the_length_sampler_has_much_the_same_length():
 @pytest.mark.parametrize(
     ("batch", "group", "message"),
     [
-        (8, 1, r"utts_per_speaker \(K\) is 1; groups take 2 or more"),
-        (9, 2, r"a batch of 9 is no multiple of 2 utterances a speaker; mend dataloader_args.batch_size"),
+        (8, 1, r"utts_per_speaker \(K\) is 1; it must be at least 2"),
+        (9, 2, r"a batch of 9 is no multiple of 2 utterances a speaker; change dataloader_args.batch_size"),
         (14, 2, r"a batch of 14 is 7 speakers x 2 utterances, and there are 6 speakers; set a smaller"),
     ],
 )
-def test_batches_that_pxk_can_not_make_are_refused(batch, group, message):
+def test_batches_that_pxk_cannot_make_are_refused(batch, group, message):
     with pytest.raises(UserError, match=message):
         GroupSampler(ROWS, batch, seed=0, speaker=SPEAKER, group=group)
 
 
-def test_processes_that_can_not_share_a_step_are_refused():
-    with pytest.raises(UserError, match=r"3 processes can not share batches of 8 evenly"):
+def test_processes_that_cannot_share_a_step_are_refused():
+    with pytest.raises(UserError, match=r"3 processes cannot share batches of 8 evenly"):
         SAMPLERS["utterance"](seed=0).check_processes(3)
     SAMPLERS["pxk"](seed=0).check_processes(4)
-    with pytest.raises(UserError, match=r"8 processes can not share batches of 4 speakers x 2 utterances evenly"):
-        Loader(None, SAMPLERS["pxk"](seed=0), world=8, num_workers=0)
+    with pytest.raises(UserError, match=r"8 processes cannot share batches of 4 speakers x 2 utterances evenly"):
+        Loader(None, SAMPLERS["pxk"](seed=0), process=(0, 8), num_workers=0)
 
 
 def test_too_few_utterances_for_a_batch_are_refused():

@@ -82,7 +82,7 @@ def test_bad_tables_and_files_are_named(tmp_path):
         WavScpSource(folder)
     write_table(folder / "utt2spk", {"a-1": "a"})
     write_table(folder / "wav.scp", {"a-1": "cat x.wav |"})
-    with pytest.raises(UserError, match=r"wav.scp: a-1 is a command, of which no part can be read"):
+    with pytest.raises(UserError, match=r"wav.scp: a-1 is a command, which cannot be read in part"):
         WavScpSource(folder)
     write_table(folder / "wav.scp", {"a-1": folder / "none.wav"})
     with pytest.raises(UserError, match=r"a-1: .*none.wav does not exist"):
