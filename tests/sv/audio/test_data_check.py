@@ -37,7 +37,7 @@ def write(*samples_and_rate: Any) -> Callable[[Path], None]:
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {  # utterance: (how it comes, what is said)
     "x-1": (lambda path: path.unlink(), "x-1.wav does not exist"),
-    "x-2": (lambda path: path.write_text("not audio at all"), "x-2.wav: can not be read as audio"),
+    "x-2": (lambda path: path.write_text("not audio at all"), "x-2.wav: cannot be read as audio"),
     "x-3": (lambda path: path.write_bytes(b""), "x-3.wav: empty file"),
     "x-4": (truncate, "x-4.wav: truncated"),
     "x-5": (write(noise(1, 1), 8000), "x-5.wav: 8000 Hz, 16000 Hz expected"),

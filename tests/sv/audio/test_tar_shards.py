@@ -90,7 +90,7 @@ def test_a_shard_cut_between_two_members_is_refused(shard: Path) -> None:
     ("members", "message"),
     [
         ({"a.flac": b"x"}, "a.flac has no speaker"),
-        ({"a.spk": b"s", "a.flac": b"x"}, "a.flac: can not be read as audio"),
+        ({"a.spk": b"s", "a.flac": b"x"}, "a.flac: cannot be read as audio"),
         ({"a.spk": b"s t", "a.wav": encoded(noise(9), "wav")}, "a.spk: id 's t' holds ' '"),
         ({"a.spk": b"\xff", "a.wav": encoded(noise(9), "wav")}, "a.spk is not UTF-8"),
         ({"a.spk": b"s", "a.json": b"{", "a.wav": encoded(noise(9), "wav")}, "a.json is not JSON"),

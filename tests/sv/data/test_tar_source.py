@@ -81,7 +81,7 @@ def test_a_corrupt_member_is_named_when_it_is_read(shard: Path) -> None:
         f.write(bytes(entry.size))
     index_path(shard).touch()
     source = TarSource(make_list(shard))
-    with pytest.raises(UserError, match=rf"id2/x/00001\.wav: {shard}: can not be read as audio"):
+    with pytest.raises(UserError, match=rf"id2/x/00001\.wav: {shard}: cannot be read as audio"):
         source.read(source.utts.index("id2/x/00001.wav"), 0, 100)
     source.read(source.utts.index("plain"), 0, 100)
 
