@@ -28,10 +28,10 @@ class FbankParts(FeatureParts):
     """Features of one data dir.
 
     Attributes:
-        system: its dataset_args.fbank_args are used, and for augmentation augment_args and seed.
+        system: gives dataset_args.fbank_args and, for augmentation, augment_args and seed.
         dither: add fbank_args.dither of noise; for training features only.
-        augment: one of AUGMENT_KINDS that is added to the audio; "" for none.
-        noise_data, reverb_data: folders of noise and of impulse responses for it.
+        augment: one of AUGMENT_KINDS to apply to the audio; "" for none.
+        noise_data, reverb_data: folders of noise and of impulse responses.
     """
 
     system: Config
@@ -49,13 +49,13 @@ class FbankParts(FeatureParts):
 
     @cached_property
     def config(self) -> FbankConfig:
-        """The front-end's settings."""
+        """Settings of the features."""
         config = self.system.dataset_args.fbank_args
         return config if self.dither else config.model_copy(update={"dither": 0.0})
 
     @cached_property
     def augmenter(self) -> Augmenter | None:
-        """What adds noise or rooms; raises UserError if there are no files of the kind."""
+        """Augmenter for the kind; raises UserError if there are no files of this kind."""
         if not self.augment:
             return None
         weights = {kind: float(kind == self.augment) for kind in AUGMENT_KINDS}
@@ -84,7 +84,7 @@ class FbankParts(FeatureParts):
         return fbank_bytes(self.data_dir, self.config)
 
     def make(self, part: int) -> Outputs:
-        import torch  # takes seconds to load, and a plan needs it not
+        import torch  # takes seconds to load, and a plan does not need it
 
         from sv.audio.features import Fbank, dither_noise
 
@@ -118,6 +118,6 @@ class FbankParts(FeatureParts):
 
 
 def fbank_bytes(data_dir: Path, config: FbankConfig) -> float:
-    """Return the size of all archives of a data dir, about: two bytes a value."""
+    """Estimate the bytes of all archives of a data dir: two a value."""
     hours = estimate_hours(data_dir, config.sample_rate)
     return 2 * config.num_mel_bins * 3.6e6 * hours / config.frame_shift

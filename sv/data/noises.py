@@ -146,7 +146,7 @@ class Clips:
     def _at_our_rate(self, samples: Waveform, rate: int) -> Waveform:
         if rate == self.sample_rate:
             return samples
-        import torch  # takes seconds to load, and who only looks at the files needs it not
+        import torch  # takes seconds to load, and a look at the files does not need it
         from torchaudio.functional import resample
 
         resampled: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, self.sample_rate).numpy()

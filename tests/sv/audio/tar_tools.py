@@ -1,4 +1,4 @@
-"""Small tar shards: ours, and those of others."""
+"""Small tar shards, ours and those of others, and a data dir to make shards of."""
 
 import io
 import tarfile
@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from sv.audio.tar_shards import Recording, write_shard
+from sv.io import write_table
 
 RATE = 16000
 
@@ -57,3 +58,21 @@ def make_tar(path: Path, members: dict[str, bytes]) -> Path:
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
     return path
+
+
+def make_data(data: Path) -> Path:
+    """Write a data dir of five utterances: WAV, FLAC, an OGG and a speed copy."""
+    rng = np.random.default_rng(0)
+    data.mkdir()
+    wavs = {}
+    for number, ending in enumerate(["wav", "flac", "wav", "ogg"]):
+        wavs[f"s{number % 2}/x/{number}.wav"] = str(data / f"audio {number}.{ending}")
+        soundfile.write(data / f"audio {number}.{ending}", rng.normal(0, 0.1, 4000 + 500 * number), RATE)
+    wavs["s2/sp1.1"] = f"sox -t wav '{wavs['s0/x/0.wav']}' -t wav - speed 1.1 |"
+    spks = {utt: utt.split("/")[0] for utt in wavs}
+    write_table(data / "wav.scp", wavs)
+    write_table(data / "utt2spk", spks)
+    write_table(
+        data / "spk2utt", {s: " ".join(sorted(u for u in wavs if spks[u] == s)) for s in sorted(set(spks.values()))}
+    )
+    return data
