@@ -1,16 +1,15 @@
 """Crops of feature matrices in arks: read only the wanted rows of each, then decode several crops at once."""
 
 import os
-import resource
-import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sv.data.open_files import OpenFiles
 from sv.data.utt_index import FeatsIndex
 from sv.errors import UserError
-from sv.io.ark import HEADER_BYTES, LARGEST_CODE, decode, parse_header
+from sv.io.ark import HEADER_BYTES, LARGEST_CODE, ArkHeader, decode, parse_header
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
@@ -38,10 +37,10 @@ class ArkReader:
         self._data_offset = np.zeros(len(index), dtype=np.int64)
         self._low = np.zeros(len(index), dtype=np.float32)
         self._step = np.ones(len(index), dtype=np.float32)
-        self._files = [-1] * len(index.arks)
-        self._sizes = [0] * len(index.arks)
-        self._lock = threading.Lock()
-        allow_open_files(len(index.arks) + 128)
+        scp = index.path / "feats.scp"
+        self._arks = OpenFiles(
+            index.arks, lambda ark: f"{scp}: {ark} does not exist; make the features again (stage 2)"
+        )
 
     def crops(self, utts: Longs, starts: Longs, num: int, *, center: bool) -> Floats:
         """Read crops of one length.
@@ -70,13 +69,6 @@ class ArkReader:
     def whole(self, utt: int, *, center: bool) -> Floats:
         """Read all frames of one utterance: (frames, mels) float32; raise as `crops` does."""
         return self.crops(np.array([utt]), np.array([0]), int(self.index.num_frames[utt]), center=center)[0]
-
-    def close(self) -> None:
-        """Close the archives; the reader cannot be used afterwards."""
-        for fd in self._files:
-            if fd >= 0:
-                os.close(fd)
-        self._files = [-1] * len(self._files)
 
     def _read(self, utts: Longs, starts: Longs, out: Floats) -> None:
         """Read codes (or values) of crops, not yet scaled, into `out` (batch, num, mels); repeat short ones."""
@@ -108,22 +100,21 @@ class ArkReader:
 
     def _whole_by_columns(self, utt: int, ark: int) -> Floats:
         offset = int(self.index.offset[utt])
-        header = parse_header(self._head(utt, ark), offset, self._sizes[ark], self._where(utt))
+        header = self._header(ark, offset, self._where(utt))
         entry = np.empty(header.end_offset - offset, dtype=np.uint8)
         self._fill(utt, ark, entry, offset)
         return decode(entry.tobytes(), header).astype(np.float32)
 
     def _fill(self, utt: int, ark: int, rows: NDArray[Any], position: int) -> None:
-        if os.preadv(self._files[ark], [rows.data], position) != rows.nbytes:
+        if os.preadv(self._arks.fd(ark), [rows.data], position) != rows.nbytes:
             raise UserError(f"{self._where(utt)}: {self.index.arks[ark]} ends within a matrix; make it again (stage 2)")
 
     def _read_header(self, utt: int) -> None:
         ark, offset, expected = (
             int(column[utt]) for column in (self.index.ark, self.index.offset, self.index.num_frames)
         )
-        head = self._head(utt, ark)
         where = f"{self._where(utt)}: {self.index.arks[ark]}:{offset}"
-        header = parse_header(head, offset, self._sizes[ark], where)
+        header = self._header(ark, offset, where)
         if header.kind not in _KINDS or header.cols != self.num_mels:
             raise UserError(
                 f"{where}: dimension {header.cols} ({header.kind}), the configuration says {self.num_mels} mel bins; "
@@ -140,23 +131,9 @@ class ArkReader:
             self._step[utt] = header.range / LARGEST_CODE[header.kind]
         self._kind[utt] = _KINDS.index(header.kind)  # last: a thread that sees it may use the rest
 
-    def _head(self, utt: int, ark: int) -> bytes:
-        if self._files[ark] < 0:
-            with self._lock:
-                self._open(ark)
-        return os.pread(self._files[ark], HEADER_BYTES, int(self.index.offset[utt]))
-
-    def _open(self, ark: int) -> None:
-        if self._files[ark] >= 0:
-            return
-        path = self.index.arks[ark]
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            scp = self.index.path / "feats.scp"
-            raise UserError(f"{scp}: {path} does not exist; make the features again (stage 2)") from None
-        self._sizes[ark] = os.fstat(fd).st_size
-        self._files[ark] = fd
+    def _header(self, ark: int, offset: int, where: str) -> ArkHeader:
+        fd = self._arks.fd(ark)
+        return parse_header(os.pread(fd, HEADER_BYTES, offset), offset, os.fstat(fd).st_size, where)
 
     def _where(self, utt: int) -> str:
         return f"{self.index.path / 'feats.scp'}:{utt + 1}: {self.index.utts[utt]}"
@@ -186,11 +163,3 @@ def crop_starts(num_frames: NDArray[np.integer[Any]], num: int, draws: NDArray[n
     """
     room = np.maximum(num_frames.astype(np.int64) - num, 0) + 1
     return (draws * room).astype(np.int64)
-
-
-def allow_open_files(count: int) -> None:
-    """Raise the soft limit of open files to `count`, or as far as the hard limit allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -3,7 +3,6 @@
 import io
 import os
 import struct
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from sv.audio.files import Waveform, read_sound
 from sv.audio.tar_shards import FilePart, read_entries, read_shard_list
-from sv.data.ark_reader import allow_open_files
+from sv.data.open_files import OpenFiles
 from sv.errors import UserError
 
 Longs = NDArray[np.int64]
@@ -60,13 +59,11 @@ class TarSource:
         self._check_rate([entry.sample_rate for _, _, entry in entries])
         is_wav = np.array([entry.ending == "wav" for _, _, entry in entries])
         self._samples_at: Longs = np.where(is_wav, _UNKNOWN, _ENCODED)
-        self._files = [-1] * len(self.shards)
-        self._lock = threading.Lock()
-        allow_open_files(len(self.shards) + 512)
+        self._files = OpenFiles(self.shards, lambda shard: f"{shard} does not exist any more; make it again")
 
     def read(self, utt: int, start: int, num_samples: int) -> Waveform:
         """Read samples of one utterance, see `WaveformSource.read`."""
-        fd = self._open(int(self._shard[utt]))
+        fd = self._files.fd(int(self._shard[utt]))
         if self._samples_at[utt] == _UNKNOWN:
             head = os.pread(fd, min(_HEAD_BYTES, int(self._size[utt])), int(self._offset[utt]))
             place = find_samples(head)
@@ -78,13 +75,6 @@ class TarSource:
                 return read_sound(f, self._where(utt), self.sample_rate, start, start + num_samples)
             except UserError as error:
                 raise UserError(f"{error}; {_MAKE_AGAIN}") from error
-
-    def close(self) -> None:
-        """Close the shards; the source cannot be used afterwards."""
-        for fd in self._files:
-            if fd >= 0:
-                os.close(fd)
-        self._files = [-1] * len(self._files)
 
     def _read_samples(self, fd: int, utt: int, start: int, num_samples: int) -> Waveform:
         """Read 16-bit samples and scale them as libsndfile does."""
@@ -109,16 +99,6 @@ class TarSource:
 
     def _where(self, utt: int) -> str:
         return f"{self.utts[utt]}: {self.shards[self._shard[utt]]}"
-
-    def _open(self, shard: int) -> int:
-        if self._files[shard] < 0:
-            with self._lock:
-                if self._files[shard] < 0:
-                    try:
-                        self._files[shard] = os.open(self.shards[shard], os.O_RDONLY | os.O_CLOEXEC)
-                    except FileNotFoundError:
-                        raise UserError(f"{self.shards[shard]} does not exist any more; make it again") from None
-        return self._files[shard]
 
 
 def find_samples(head: bytes) -> int:

@@ -27,7 +27,6 @@ def test_any_part_is_read_back_exactly(shard: Path) -> None:
             part = source.read(number, start, count)
             assert part.dtype == np.float32
             np.testing.assert_array_equal(part, wave[start : start + count])
-    source.close()
 
 
 def test_wav_that_is_not_of_16_bits_is_decoded(tmp_path: Path) -> None:
