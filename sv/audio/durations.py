@@ -22,8 +22,7 @@ def segment_span(name: str, start_s: float, end_s: float, samples: int, sample_r
     """
     start, end = int(start_s * sample_rate), int(end_s * sample_rate)
     stop = min(end, samples) if end <= samples + MAX_OVERSHOOT_S * sample_rate else end
-    if not 0 <= start < stop <= samples:
-        raise outside(name, start, end, samples)
+    check_range(name, start, stop if start < samples else end, samples)
     return start, stop
 
 
@@ -48,7 +47,9 @@ def min_samples(seconds: str, sample_rate: int) -> int:
     return max(1, math.ceil((value - rounding) * sample_rate - 1e-6))
 
 
-def outside(name: str, start: int, stop: int, samples: int) -> UserError:
-    """Return the error for samples outside a file or recording, whose `name` it gives."""
+def check_range(name: str, start: int, stop: int, samples: int) -> None:
+    """Raise UserError unless samples `start` to `stop` are in a file or recording of so many `samples`."""
+    if 0 <= start < stop <= samples:
+        return
     remedy = "bring it back if it is cut off; else correct segments (in seconds), or remove utt2dur of other audio"
-    return UserError(f"{name}: samples {start} to {stop} wanted, {samples} there; {remedy}")
+    raise UserError(f"{name}: samples {start} to {stop} wanted, {samples} there; {remedy}")

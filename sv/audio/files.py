@@ -26,7 +26,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sv.audio.durations import outside, segment_span
+from sv.audio.durations import check_range, segment_span
 from sv.errors import UserError
 from sv.io import DataDir
 
@@ -121,8 +121,7 @@ def read_wav(
         if source.speed != 1.0:
             return _cut(change_speed(_decode(f, name, 0, f.frames), sample_rate, source.speed), name, start, end)
         stop = f.frames if end is None else end
-        if not 0 <= start < stop <= f.frames:
-            raise outside(name, start, stop, f.frames)
+        check_range(name, start, stop, f.frames)
         return _decode(f, name, start, stop)
 
 
@@ -170,8 +169,7 @@ def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int
     """
     with _open_sound(file, name) as f:
         _check_format(f, name, sample_rate)
-        if not 0 <= start < end <= f.frames:
-            raise outside(name, start, end, f.frames)
+        check_range(name, start, end, f.frames)
         return _decode(f, name, start, end)
 
 
@@ -293,8 +291,7 @@ def _decode(f: soundfile.SoundFile, name: str, start: int, stop: int) -> Wavefor
 
 def _cut(waveform: Waveform, name: str, start: int, end: int | None) -> Waveform:
     stop = len(waveform) if end is None else end
-    if not 0 <= start < stop <= len(waveform):
-        raise outside(name, start, stop, len(waveform))
+    check_range(name, start, stop, len(waveform))
     return waveform[start:stop]
 
 
