@@ -20,7 +20,7 @@ def encoded(waveform: np.ndarray, ending: str, subtype: str = "PCM_16") -> bytes
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:
-    """Of 16 bits, so that any format holds it exactly."""
+    """Return noise of 16 bits, which any format stores exactly."""
     return np.random.default_rng(seed).integers(-9000, 9000, samples).astype(np.float32) / 32768
 
 
@@ -51,7 +51,7 @@ def make_list(*shards: Path) -> Path:
 
 
 def make_tar(path: Path, members: dict[str, bytes]) -> Path:
-    """As WeSpeaker's make_shard_list.py and others write them."""
+    """Write a tar file as WeSpeaker's make_shard_list.py and others do."""
     with tarfile.open(path, "w") as tar:
         for name, content in members.items():
             member = tarfile.TarInfo(name)

@@ -1,4 +1,4 @@
-"""Audio of data dirs checked in parts: each fault, any number of jobs, killed and continued."""
+"""Check of audio in parts: each fault, any number of jobs, killed and continued."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ def sets(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def check(*data_dirs: Path, num_jobs: int = 2, **options: Any) -> str:
-    """What the step does; the table."""
+    """Do what the step does; return the table."""
     work = DataCheck(data_dirs=data_dirs, num_jobs=num_jobs, **options)
     for job in range(1, work.begin() + 1):
         work.run(job)

@@ -1,4 +1,4 @@
-"""Durations as tables hold them."""
+"""Durations in tables."""
 
 import numpy as np
 import pytest

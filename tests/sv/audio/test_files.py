@@ -1,4 +1,4 @@
-"""Waveforms: what is read, what is refused and with which words, and the speed copies."""
+"""Waveforms: files that are read, files that are refused and why, and speed copies."""
 
 from pathlib import Path
 

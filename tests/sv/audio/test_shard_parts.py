@@ -24,7 +24,7 @@ def parts_of(data: Path, **options: Any) -> ShardParts:
 
 
 def make(data: Path, **options: Any) -> dict[str, int]:
-    """What the step does; time of each shard."""
+    """Do what the step does; return the time of each shard."""
     work = parts_of(data, **options)
     for job in range(1, work.begin() + 1):
         work.run(job)

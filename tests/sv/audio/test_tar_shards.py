@@ -28,7 +28,7 @@ def test_index_made_from_the_shard_is_the_one_that_was_written(shard: Path) -> N
 
 
 def test_webdataset_finds_the_same_keys(shard: Path) -> None:
-    """Its rule: a key ends at the first dot behind the last slash."""
+    """WebDataset's rule is that a key ends at the first dot after the last slash."""
     keys = {}
     with tarfile.open(shard) as tar:
         for member in tar:

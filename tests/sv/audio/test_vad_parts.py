@@ -1,4 +1,4 @@
-"""Kaldi's energy VAD in parts: options, what is refused."""
+"""Kaldi's energy VAD in parts: options, and settings that are refused."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def make(data: Path, **texts: str) -> None:
-    """What the step does."""
+    """Do what the step does."""
     vad = parse_vad_settings(texts)
     parts = VadParts(data_dir=data, ark_dir=data / "fbank", config=FbankConfig(), vad=vad, num_jobs=2)
     parts.begin()

@@ -10,7 +10,7 @@ MELS = 5
 
 
 def make_dir(folder: Path, lengths: dict[str, int], *, compress: bool = True, mels: int = MELS) -> Path:
-    """A data dir with random features; speakers are what stands before the dash."""
+    """Write a data dir with random features; an id is speaker, dash, number."""
     rng = np.random.default_rng(0)
     folder.mkdir(parents=True, exist_ok=True)
     with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=compress) as writer:

@@ -1,4 +1,4 @@
-"""What is drawn for each sample: how often, how loud, of which files, and always the same."""
+"""Draws for each sample: how often, how loud, from which files, and always the same."""
 
 from itertools import permutations
 

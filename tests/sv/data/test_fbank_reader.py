@@ -17,7 +17,7 @@ ARGS = FbankConfig(num_mel_bins=8)
 
 @pytest.fixture
 def make_source(tmp_path):
-    """Noise of so many samples each, of speaker a."""
+    """Return a function that writes noise of the given lengths, of speaker a."""
 
     def make(*lengths: int):
         utts = {f"a-{number}": tmp_path / f"{number}.wav" for number, _ in enumerate(lengths)}

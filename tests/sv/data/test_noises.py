@@ -1,4 +1,4 @@
-"""Noise and impulse responses of any rate and channels, and files that are none."""
+"""Noise and impulse responses of any rate and channels, and files that are refused."""
 
 import numpy as np
 import pytest

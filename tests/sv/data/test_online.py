@@ -1,4 +1,4 @@
-"""Batches from waveforms: what is in them against a slow computation for each sample, and that nothing changes them."""
+"""Batches from waveforms, against a slow computation of each sample; the same with any workers and processes."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def make(data_dir, noise_dir="", rir_dir="", prob=0.6, on_device=False, seed=5, 
 
 
 def clean_speech(dataset, utt, epoch) -> tuple[np.ndarray, float]:
-    """The slow way: decode all, change the speed, repeat, crop; for a crop in the middle of the utterance."""
+    """Compute a crop the slow way: decode the whole utterance, crop or repeat it, change the speed."""
     sounds = dataset.sounds(np.array([utt]), epoch)
     (speed,) = sounds.speech
     whole, _ = soundfile.read(f"{dataset.source._specs[utt]}", dtype="float32")
@@ -74,7 +74,7 @@ def test_crops_and_speeds_and_their_speakers(data_dir):
 
 
 def test_the_snr_on_the_output_and_the_energy_of_rooms(data_dir, noise_dir, rir_dir):
-    """Within 0.1 dB of the one drawn, for speech from 0 to -60 dBFS; rooms keep the power, and change the speech."""
+    """SNRs are within 0.1 dB of the draw, for speech from 0 to -60 dBFS; reverberation keeps the power."""
     dirty, clean = make(data_dir, noise_dir, rir_dir, prob=1.0), make(data_dir, prob=0.0)
     utts = np.arange(UTTS)
     for epoch in (1, 2):

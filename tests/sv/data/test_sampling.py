@@ -45,7 +45,7 @@ def speakers_of(draws):
 
 
 def epoch_of(sampler: Sampler, epoch: int = 1) -> np.ndarray:
-    """(steps, batch) draws."""
+    """Return the draws of an epoch, (steps, batch)."""
     return np.stack([sampler.step(epoch, step) for step in range(sampler.steps)])
 
 

@@ -46,7 +46,7 @@ def test_utterances_of_several_shards_are_sorted_together(tmp_path: Path) -> Non
 
 
 def test_wespeakers_shards_are_read(tmp_path: Path) -> None:
-    """KEY.spk, then KEY.wav; the key is an id with `.wav`, and a `.vad` may stand between them."""
+    """WeSpeaker writes KEY.spk, then KEY.wav, with `.vad` between them if there is one; KEY is an id with `.wav`."""
     wave = noise(3000)
     make_tar(
         tmp_path / "shards_000000000.tar",

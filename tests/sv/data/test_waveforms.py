@@ -14,7 +14,7 @@ RATE = 16000
 
 
 def make_dir(folder: Path, lengths: dict[str, int], suffix: str = ".wav", rate: int = RATE) -> Path:
-    """A data dir of noise; speakers are what stands before the dash."""
+    """Write a data dir of noise; an id is speaker, dash, number."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for utt, length in lengths.items():

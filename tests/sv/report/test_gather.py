@@ -1,4 +1,4 @@
-"""What a report reads: hardest errors, training records, and statistics of a data dir."""
+"""Contents of a report: hardest errors, training records, and statistics of a data dir."""
 
 from pathlib import Path
 
