@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""What a step of a head costs in several processes: split over them (--set split_head=true), or whole in each (DDP).
+"""Cost of a step of a head in several processes: split over them (--set split_head=true), or whole in each (DDP).
 
-Loss and gradients of the head alone, without optimizer, gloo on the CPU, one thread a process. Counted while it runs:
+Measures loss and gradients of the head alone, without optimizer, with gloo on the CPU and one thread a process. Counts:
 
-rounds        the longest chain of collectives of which each begins when the one before has been waited for
-calls         collectives in all
-sent_mib      what a process sends, from the sizes of the tensors in these calls and the ring algorithms' shares:
-              (n - 1) / n of what is gathered or scattered, twice that of what is reduced to all
+rounds        the longest chain of collectives in which each starts after the one before was waited for
+calls         all collectives
+sent_mib      what a process sends, from the sizes of the tensors in these calls and the shares of ring algorithms:
+              (n - 1) / n of what is gathered or scattered, twice that of an all-reduce
 weight_reads  numbers read from matrices of W's shape (W, its unit rows, its gradient), in units of this process's W;
-              operations that look at the rows of a batch alone are left out
-logit_reads   the same of matrices (utterances of all processes that are worked on here, speakers here)
+              operations on the rows of a batch alone are left out
+logit_reads   the same for matrices (utterances of all processes that are worked on here, speakers here)
 
-`seconds` is the shortest step, from a barrier to a barrier; `ratio` is the time of DDP over that of the split head.
+`seconds` is the shortest step, from barrier to barrier; `ratio` is the time of DDP over that of the split head.
 Usage: bench/collectives.py [--quick]
 """
 
@@ -47,23 +47,21 @@ HEADS: dict[str, dict[str, str]] = {
     "aam_intertopk": {},
 }
 TURNS = 12
-SHARES: dict[str, Callable[[Tensor, int], float]] = {  # of a collective: bytes that a process sends
+SHARES: dict[str, Callable[[Tensor, int], float]] = {  # bytes that a process sends in a collective
     "all_gather_into_tensor": lambda given, size: given.nbytes * (size - 1),
     "reduce_scatter_tensor": lambda given, size: given.nbytes * (size - 1) / size,
     "all_reduce": lambda given, size: 2 * given.nbytes * (size - 1) / size,
 }
-
-
 FEW_ROWS = {"aten::index", "aten::gather", "aten::scatter", "aten::scatter_", "aten::empty_like", "aten::new_empty"}
 
 
 @dataclass
 class Calls:
-    """Collectives as they are made and waited for.
+    """Counts collectives as they are started and waited for.
 
     Attributes:
-        rounds, calls, sent: see the top; sent in bytes.
-        complete: rounds of the deepest collective that was waited for.
+        rounds, calls, sent: see the top of this file; sent in bytes.
+        complete: round of the latest collective that was waited for.
     """
 
     rounds: int = 0
@@ -73,7 +71,7 @@ class Calls:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Count what goes through torch.distributed."""
+        """Count the collectives of torch.distributed within this context."""
         with ExitStack() as stack:
             for name in SHARES:
                 watched = partial(self._call, name, getattr(dist, name))
@@ -93,23 +91,24 @@ class Calls:
 
 @dataclass
 class Pending:
-    """A collective under way, which tells when it is waited for."""
+    """A collective in progress, which records that it was waited for."""
 
     work: dist.Work
     calls: Calls
     round: int
 
     def wait(self) -> None:
+        """Wait for the collective."""
         self.work.wait()
         self.calls.complete = max(self.calls.complete, self.round)
 
 
 @dataclass
 class Reads(TorchDispatchMode):
-    """Numbers that operations read from matrices of two kinds, by their shape; views read nothing.
+    """Counts the numbers that operations read from matrices of two shapes; views read nothing.
 
     Args:
-        batch: utterances that are worked on in this process.
+        batch: utterances that this process works on.
         dim: of the embeddings.
     """
 
@@ -150,7 +149,7 @@ class Case:
     is_split: bool
 
     def prepare(self) -> Callable[..., None]:
-        """A step of it; `module` may be DDP with a hook."""
+        """Return a function that makes one step."""
         torch.manual_seed(0)
         head = build_head(self.name, self.dim, SPEAKERS, HEADS[self.name])
         if self.is_split:
@@ -163,11 +162,11 @@ class Case:
         return partial(step, module, head, embedding, speaker)
 
     def count(self, run: Callable[..., None]) -> dict[str, float]:
-        """What a step of it takes."""
+        """Count the collectives and reads of a step."""
         calls = Calls()
         reads = Reads(self.batch * (dist.get_world_size() if self.is_split else 1), self.dim)
         block = block_rows(reads.batch, torch.empty(0))
-        assert len({reads.batch, self.dim, block}) == 3, "matrices are told apart by their shapes"
+        assert len({reads.batch, self.dim, block}) == 3, "matrices are distinguished by their shapes"
         with calls.watching(), reads:
             run()
         return {
@@ -180,7 +179,7 @@ class Case:
 
 
 def with_hook(ddp: DistributedDataParallel) -> DistributedDataParallel:
-    """DDP whose buckets are reduced by torch.distributed's function, where they can be counted."""
+    """Let DDP reduce its buckets by torch.distributed's function, where they can be counted."""
 
     def reduce(_: object, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
         work = dist.all_reduce(bucket.buffer(), async_op=True)
@@ -192,13 +191,14 @@ def with_hook(ddp: DistributedDataParallel) -> DistributedDataParallel:
 
 
 def step(module: torch.nn.Module, head: Head, embedding: Tensor, speaker: Tensor) -> None:
+    """Compute the loss and all gradients."""
     module.zero_grad(set_to_none=True)
     embedding.grad = None
     module(embedding, speaker, head.margins.default).loss.backward()
 
 
 def shortest(*steps: Callable[..., None]) -> list[float]:
-    """Shortest time of each, in seconds, the processes side by side; they take turns, and the first only warms up."""
+    """Return the shortest time of each step in seconds; steps take turns, and the first turn only warms up."""
     best = [float("inf")] * len(steps)
     for turn in range(TURNS + 1):
         for index, run in enumerate(steps):
@@ -211,7 +211,7 @@ def shortest(*steps: Callable[..., None]) -> list[float]:
 
 
 def measure(name: str, batch: int, dim: int) -> None:
-    """A head in both forms."""
+    """Measure a head in both forms."""
     split, whole = Case(name, batch, dim, is_split=True), Case(name, batch, dim, is_split=False)
     steps = [split.prepare(), whole.prepare()]
     split_seconds, whole_seconds = shortest(*steps)
@@ -223,7 +223,7 @@ def measure(name: str, batch: int, dim: int) -> None:
 
 
 def work(rank: int, size: int, meeting: Path, sizes: list[tuple[int, int]]) -> None:
-    """One process."""
+    """Measure all heads and sizes in one process."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     for batch, dim in sizes:
@@ -234,6 +234,7 @@ def work(rank: int, size: int, meeting: Path, sizes: list[tuple[int, int]]) -> N
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     quick = parse_quick(__doc__)
     sizes = [(32, 256)] if quick else [(batch, dim) for batch in (32, 160) for dim in (192, 256)]
     for size in (2, 4):

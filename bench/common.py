@@ -1,4 +1,4 @@
-"""What the benchmarks share: `--quick`, timing of a candidate against its reference, and the JSON line a figure."""
+"""Shared by all benchmarks: `--quick`, timing of a candidate against its reference, and a JSON line a figure."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 def parse_quick(doc: str | None) -> bool:
-    """Read the command line; True if the benchmark has to end within a minute."""
+    """Parse the command line; return True if the benchmark must end within a minute."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="end within a minute")
     return parser.parse_args().quick is True
@@ -19,14 +19,15 @@ def best_seconds(
     least: int = 3,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
-    """Shortest time of each function, in seconds.
+    """Return the shortest time of each function, in seconds.
 
-    They take turns, so that whatever else the machine does meets all of them; the first turn only warms up.
+    They take turns, so that other work on the machine affects all of them. The first turn only warms up.
 
     Args:
+        functions: to be timed.
         budget: seconds for all turns together.
-        least: turns, however long they last.
-        clock: time.process_time, the CPU's, for what runs in one thread: other work on the machine weighs less there.
+        least: smallest number of turns, however long they take.
+        clock: time.process_time (CPU time) for work in one thread, as other work on the machine affects it less.
     """
     best = [float("inf")] * len(functions)
     for function in functions:
@@ -53,9 +54,10 @@ def report(
     """Print one figure as a JSON line.
 
     Args:
-        seconds: ours.
-        reference_seconds: of a plain reference in the same run; `ratio` is theirs / ours, above 1 we are faster.
-        floor_seconds: of what can not be avoided; `floor_ratio` is ours / floor, 1 is as fast as can be.
+        bench, case: names of the benchmark and of the case.
+        seconds: of our code.
+        reference_seconds: of a plain reference in the same run; `ratio` is theirs / ours, above 1 if ours is faster.
+        floor_seconds: of the work that cannot be avoided; `floor_ratio` is ours / floor, 1 at best.
         more: other figures, such as bytes.
     """
     figure: dict[str, float | str] = {"bench": bench, "case": case, "seconds": seconds}

@@ -1,10 +1,13 @@
-"""How often a 95 % interval holds the truth, on simulated speakers. One JSON line a figure; --quick: some minutes.
+"""How often a 95 % interval contains the truth, on simulated speakers. One JSON line a figure; --quick: some minutes.
 
-Speakers are drawn from two populations, whose values are known from eight million trials; speakers differ in how much
-they vary, and in the hard population so much that minDCF is nearly 1. Scores are calibrated on the population.
-coverage_*: percent of the drawn lists whose interval holds the population's value; 95 is asked for.
-trial_coverage_eer: the same of an interval that takes trials as independent. called_different_*: percent of pairs of
-systems, of equal quality and the same speakers, that the paired test at 5 % calls different. seconds: of one interval.
+Speakers are drawn from two populations, whose true values come from eight million trials. Speakers differ in how much
+their utterances vary, in the hard population so much that minDCF is nearly 1. Scores are calibrated on the population.
+
+coverage_*           percent of the drawn lists whose interval contains the population's value; should be 95
+trial_coverage_eer   the same for an interval that takes trials as independent
+called_different_*   percent of pairs of systems, of equal quality and the same speakers, that differ at 5 % in the
+                     paired test
+seconds              of one interval
 """
 
 import math
@@ -29,13 +32,13 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Population:
-    """Speakers, and what is true of them.
+    """A population of speakers and its true values.
 
     Attributes:
         name: "easy", "hard".
-        spread: how much a speaker's utterances vary, the speakers varying by 1.
-        calibration: of cosines.
-        truth: see `values`.
+        spread: standard deviation of a speaker's utterances; that between speakers is 1.
+        calibration: of its cosine scores.
+        truth: true values, see `values`.
     """
 
     name: str
@@ -45,7 +48,7 @@ class Population:
 
 
 def draw_embeddings(rng: Rng, spread: float, speakers: int, utts: int, systems: int) -> NDArray[np.float64]:
-    """(systems, speakers * utts, DIM), of length 1; the systems share speakers and half of what varies."""
+    """Draw embeddings of length 1, (systems, speakers * utts, DIM); systems share speakers and half of the noise."""
     variance = rng.gamma(6, 1 / 6, (speakers, 1, 1))
     shared = rng.standard_normal((speakers, utts, DIM))
     vectors = []
@@ -60,7 +63,7 @@ def draw_embeddings(rng: Rng, spread: float, speakers: int, utts: int, systems: 
 def draw_list(
     rng: Rng, people: Population, speakers: int, utts: int, nontargets: int, systems: int = 1
 ) -> list[SpeakerTrials]:
-    """All target pairs and some non-target ones, scored by each system; log-likelihood ratios where these are known."""
+    """Draw a list: all target pairs and some non-target pairs, scored by each system and calibrated if possible."""
     embeddings = draw_embeddings(rng, people.spread, speakers, utts, systems)
     speaker = np.repeat(np.arange(speakers, dtype=np.int32), utts)
     first, second = np.triu_indices(len(speaker), 1)
@@ -80,6 +83,7 @@ def values(entry: Entry) -> NDArray[np.float64]:
 
 
 def known_population(name: str, spread: float) -> Population:
+    """Build a population: fit its calibration and compute its true values from many trials."""
     rng, people = np.random.default_rng(0), Population(name, spread)
     lists = [draw_list(rng, people, 400, 6, 300_000)[0] for _ in range(25)]
     scores = np.concatenate([one.scores for one in lists])
@@ -92,6 +96,7 @@ def known_population(name: str, spread: float) -> Population:
 
 
 def bench_coverage(people: Population, speakers: int, utts: int, nontargets: int, lists: int) -> None:
+    """Report how often intervals and tests of drawn lists are right."""
     rng = np.random.default_rng(speakers)
     held, different, naive, seconds = np.zeros(len(NAMES)), np.zeros(len(NAMES)), 0, 0.0
     for seed in range(lists):
@@ -116,6 +121,7 @@ def bench_coverage(people: Population, speakers: int, utts: int, nontargets: int
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     lists = 30 if parse_quick(__doc__) else 1000
     for name, spread in (("easy", 0.9), ("hard", 2.0)):
         people = known_population(name, spread)

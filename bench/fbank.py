@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Log-mel fbank on one thread: ours against torchaudio's and kaldi_native_fbank's, and against its bare FFT.
+"""Log-mel fbank on one thread: ours against torchaudio, kaldi_native_fbank and the bare FFT.
 
 The floor is the FFT of the frames alone. Usage: bench/fbank.py [--quick]
 """
@@ -18,7 +18,7 @@ RATE = 16000
 
 
 def kaldi(waveform: Tensor) -> np.ndarray:
-    """kaldi_native_fbank as a Python program calls it; (frames, 80)."""
+    """Compute features with kaldi_native_fbank, as a Python program would: (frames, 80)."""
     options = kaldi_native_fbank.FbankOptions()
     options.frame_opts.dither, options.frame_opts.window_type, options.mel_opts.num_bins = 0, "hamming", 80
     fbank = kaldi_native_fbank.OnlineFbank(options)
@@ -28,13 +28,13 @@ def kaldi(waveform: Tensor) -> np.ndarray:
 
 
 def audio(waveform: Tensor) -> Tensor:
-    """torchaudio, which takes one waveform at a time; (batch, frames, 80)."""
+    """Compute features with torchaudio, which takes one waveform at a time: (batch, frames, 80)."""
     settings = {"num_mel_bins": 80, "window_type": "hamming", "dither": 0.0}
     return torch.stack([torchaudio.compliance.kaldi.fbank(row[None] * 32768, **settings) for row in waveform])
 
 
 def measure(batch: int, seconds: float, budget: float) -> None:
-    """One case: a batch of waveforms of so many seconds."""
+    """Measure a batch of waveforms of `seconds` each."""
     waveform = 0.1 * torch.randn(batch, int(seconds * RATE), generator=torch.Generator().manual_seed(0))
     fbank = Fbank(FbankConfig())
     frames = torch.randn(batch * fbank.num_frames(waveform.shape[1]), fbank.fft_length)
@@ -52,6 +52,7 @@ def measure(batch: int, seconds: float, budget: float) -> None:
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     quick = parse_quick(__doc__)
     torch.set_num_threads(1)
     for batch, seconds in [(1, 2), (1, 8), (1, 60), (32, 2)]:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """SphereFace2's head, loss and all gradients: one pass over blocks of speakers against the plain form.
 
-The plain form holds (batch, speakers) matrices and is left out where they would take more than 4 GiB. The floor is the
-three bare matrix products: cosines, gradient of the embeddings, gradient of the weights. Usage: bench/head.py [--quick]
+The plain form holds (batch, speakers) matrices and is left out if they would take more than 4 GiB. The floor is three
+bare matrix products: cosines, gradient of the embeddings, gradient of the weights. Usage: bench/head.py [--quick]
 """
 
 import resource
@@ -18,23 +18,25 @@ from sv.losses.pairs import Pairs
 from sv.losses.sphereface2 import SphereFace2, sphereface2
 
 DIM = 256
-PLAIN_MATRICES = 18  # of (batch, speakers) floats that the plain form holds at its peak, or a few less
+PLAIN_MATRICES = 18  # (batch, speakers) float32 matrices that the plain form holds at its peak, at most
 SPEAKERS = {5_994: "VoxCeleb2", 17_982: "VoxCeleb2 with two speed copies", 100_000: "VoxBlink2", 1_000_000: "a million"}
 
 
 def fused(head: SphereFace2, embedding: Tensor, speaker: Tensor, margin: float) -> None:
+    """Compute loss and gradients with the head, block by block."""
     head.zero_grad(set_to_none=True)
     head(embedding, speaker, margin).loss.backward()
 
 
 def plain(head: SphereFace2, embedding: Tensor, speaker: Tensor, margin: float) -> None:
+    """Compute loss and gradients from whole matrices, by autograd."""
     head.zero_grad(set_to_none=True)
     cosine = cosine_matrix(embedding, head.weight)
     sphereface2(cosine, speaker, head.bias.squeeze(), pairs=Pairs(head.options, margin)).mean().backward()
 
 
 def products(embedding: Tensor, weight: Tensor) -> Callable[[], None]:
-    """The floor, in blocks that memory holds; what they give is overwritten."""
+    """Return the floor: the three matrix products, in blocks that fit memory; results are overwritten."""
     weight_grad, embedding_grad = torch.empty_like(weight), torch.zeros_like(embedding)
     block = max(1, (1 << 28) // (4 * len(embedding)))
 
@@ -48,7 +50,7 @@ def products(embedding: Tensor, weight: Tensor) -> Callable[[], None]:
 
 
 def measure(batch: int, speakers: int, margin_type: str, budget: float) -> None:
-    """One case."""
+    """Measure one case."""
     torch.manual_seed(0)
     head = build_head("sphereface2", DIM, speakers, {"margin_type": margin_type})
     assert isinstance(head, SphereFace2)
@@ -64,6 +66,7 @@ def measure(batch: int, speakers: int, margin_type: str, budget: float) -> None:
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     quick = parse_quick(__doc__)
     for speakers in SPEAKERS:
         for batch in (128, 512):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Where the time of SphereFace2's fused head goes: the parts of a block, each by itself, times the number of blocks.
+"""Time of the parts of SphereFace2's fused head: each part of a block alone, times the number of blocks.
 
-`seconds` is of all 17,982 speakers; `share` is that of the three matrix products, which are the floor. Each part is
-repeated on one block, so that its data is in the cache as far as that holds it. Usage: bench/head_parts.py [--quick]
+`seconds` is for all 17,982 speakers; `share` is relative to the three matrix products, which are the floor. Each part
+is repeated on one block, so that its data is in the cache if it fits. Usage: bench/head_parts.py [--quick]
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ MARGIN_TYPES: tuple[MarginType, ...] = ("C", "A")
 
 
 def parts(batch: int, rows: int, margin_type: MarginType) -> dict[str, Callable[[], object]]:
-    """What `_Pass.add_block` in sv/losses/fused.py does, in its order, on `rows` speakers."""
+    """Return the parts of `_Pass.add_block` in sv/losses/fused.py, in its order, for `rows` speakers."""
     embedding, weight = torch.nn.functional.normalize(torch.randn(batch, DIM)), torch.randn(rows, DIM)
     cosine = embedding @ torch.nn.functional.normalize(weight).T
     grad, logit, inverse = torch.randn_like(cosine), torch.randn_like(cosine) - 10, torch.rand(rows)
@@ -49,6 +49,7 @@ def parts(batch: int, rows: int, margin_type: MarginType) -> dict[str, Callable[
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     quick = parse_quick(__doc__)
     for batch in (128, 512):
         rows = block_rows(batch, torch.empty(0))

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Data lists of up to ten million utterances: time and memory of checking, splitting, indexing and sampling them.
+"""Data lists of up to ten million utterances: time and memory to check, split, index and sample them.
 
-The lists are made up, with 200 utterances a speaker; all entries of feats.scp are one real matrix, since nothing here
-reads features. Every measurement is of a process of its own with its children: seconds of CPU time, and the most memory
-that one of them held (MiB); `us` is microseconds an utterance.
+The lists are made up, with 200 utterances a speaker. All entries of feats.scp are one real matrix, since nothing here
+reads features. Each measurement starts a process: `seconds` is the CPU time of it and its children, `mib` the peak
+memory of the largest of them, `us` microseconds an utterance.
 
 Usage: bench/lists.py [--quick]
 """
@@ -17,14 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from bench.common import parse_quick, report
+from sv.config import DataloaderArgs
 from sv.data import read_index
-from sv.data.sampling import SamplerName, build_sampler
+from sv.data.sampling import build_sampler
 from sv.io import ArkWriter
 
 FRAMES, UTTS_PER_SPEAKER, BATCH, JOBS = 800, 200, 256, 32
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     sizes = [10_000, 100_000] if parse_quick(__doc__) else [10_000, 100_000, 1_000_000, 10_000_000]
     for utts in sizes:
         with tempfile.TemporaryDirectory() as folder:
@@ -51,11 +53,12 @@ def main() -> None:
 
 
 def python(code: str) -> list[object]:
+    """Return the command that runs Python code."""
     return [sys.executable, "-c", code]
 
 
 def make_dir(data: Path, utts: int) -> Path:
-    """A data dir as stage 2 leaves it, with made-up utterances."""
+    """Write a data dir as stage 2 leaves it, with made-up utterances."""
     data.mkdir()
     with ArkWriter(data / "feats.ark", data / "one.scp", compress=True) as writer:
         writer.write("utt", np.zeros((FRAMES, 80), np.float32))
@@ -77,16 +80,18 @@ def make_dir(data: Path, utts: int) -> Path:
 
 
 def ids(utts: int) -> Iterator[tuple[str, str]]:
-    """Utterances with their speakers, in order, as long as VoxCeleb's ids are."""
+    """Iterate over utterances and their speakers, in order; ids are as long as VoxCeleb's."""
     for number in range(utts):
         spk = f"id{number // UTTS_PER_SPEAKER:07d}"
         yield f"{spk}/{number % UTTS_PER_SPEAKER:011d}/{number % 1000:05d}.wav", spk
 
 
-def epoch(data: str, sampler_name: SamplerName) -> None:
-    """All batches of one epoch."""
+def epoch(data: str, sampler_name: str) -> None:
+    """Draw all batches of one epoch."""
     index = read_index(data)
-    sampler = build_sampler(sampler_name, index, np.arange(len(index)), BATCH, 0)
+    sampler = build_sampler(
+        DataloaderArgs.model_validate({"sampler": sampler_name}), index, np.arange(len(index)), BATCH, seed=0
+    )
     for step in range(sampler.steps):
         sampler.step(1, step)
 
@@ -100,9 +105,9 @@ print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def measure(command: Sequence[object]) -> tuple[float, float]:
-    """Seconds of CPU time of a command, and peak MiB of the largest of its processes.
+    """Return the CPU seconds of a command, and the peak MiB of the largest of its processes.
 
-    A small process starts it, since a process counts what the one that forked it held as its own.
+    A small process starts it, because the peak of a process includes what its parent held when it forked.
     """
     words = [sys.executable, "-c", _CHILD, *map(str, command)]
     said = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()

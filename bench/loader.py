@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Batches of 2-s crops from arks of 8-s utterances, against reading whole matrices with kaldiio.
 
-Both make the same: crops of 200 frames at random places of utterances in random order, mean subtracted, stacked to
-batches of 64. The floor is the bare reads of the crops' bytes. Files are in the page cache.
-Then the same from waveforms, with augmentation (bench/loader_waves.py), where the floor is the time of arks.
+Both make batches of 64 random crops of 200 frames, mean subtracted, of utterances in random order. The floor only reads
+the bytes of the crops. Files are in the page cache. bench/loader_waves.py then does the same from waveforms, with
+augmentation; its floor is the time of arks.
 """
 
 import random
@@ -17,9 +17,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from bench.common import best_seconds, parse_quick, report
-from bench.loader_waves import compare_waveforms
-from sv.data import ArkDataset, CropReader, FeatsIndex, Loader, UtteranceSampler, read_index
-from sv.data.crops import crop_starts
+from bench.loader_waves import compare_waveforms, exhaust
+from sv.data import ArkDataset, ArkReader, FeatsIndex, Loader, UtteranceSampler, read_index
+from sv.data.ark_reader import crop_starts
 from sv.data.sampling import uniform
 from sv.io import ArkWriter, write_table
 
@@ -27,12 +27,13 @@ FRAMES, CROP, MELS, BATCH = 800, 200, 80, 64
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     quick = parse_quick(__doc__)
     utts, budget = (512, 3.0) if quick else (4096, 20.0)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         index = read_index(make_dir(Path(folder), utts))
-        reader = CropReader(index, MELS)
+        reader = ArkReader(index, MELS)
         whole = WholeMatrices(Path(folder) / "feats.scp")
         samples = utts // BATCH * BATCH
         floor = best_seconds(partial(bare_reads, index), budget=budget / 4)[0] / samples
@@ -53,7 +54,7 @@ def main() -> None:
 
 
 def make_dir(folder: Path, utts: int) -> Path:
-    """A data dir of random features; their values do not matter to the time."""
+    """Write a data dir of random features; their values do not affect the time."""
     rng = np.random.default_rng(0)
     with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
         for utt in range(utts):
@@ -64,26 +65,28 @@ def make_dir(folder: Path, utts: int) -> Path:
     return folder
 
 
-def drain(reader: CropReader, workers: int) -> None:
-    """One epoch of ours."""
+def drain(reader: ArkReader, workers: int) -> None:
+    """Read one epoch with our loader."""
     loader = Loader(dataset_of(reader), sampler_of(reader), num_workers=workers)
     for _ in loader.epoch(1):
         pass
     loader.close()
 
 
-def dataset_of(reader: CropReader) -> ArkDataset:
+def dataset_of(reader: ArkReader) -> ArkDataset:
+    """Return our dataset of crops."""
     return ArkDataset(reader, num_frms=CROP, seed=0)
 
 
-def sampler_of(reader: CropReader) -> UtteranceSampler:
+def sampler_of(reader: ArkReader) -> UtteranceSampler:
+    """Return a sampler of all utterances."""
     return UtteranceSampler(np.arange(len(reader.index)), BATCH, seed=0)
 
 
 class Steps(Dataset[torch.Tensor]):
-    """Ours, for a DataLoader: item n is the n-th batch."""
+    """Our dataset for a DataLoader: item n is the n-th batch."""
 
-    def __init__(self, reader: CropReader) -> None:
+    def __init__(self, reader: ArkReader) -> None:
         self.dataset, self.sampler = dataset_of(reader), sampler_of(reader)
 
     def __len__(self) -> int:
@@ -93,14 +96,8 @@ class Steps(Dataset[torch.Tensor]):
         return self.dataset.batch(self.sampler.step(1, step), 1).features
 
 
-def exhaust(loader: DataLoader[torch.Tensor]) -> None:
-    """One epoch of a DataLoader; its worker processes, if it has any, stay for the next."""
-    for _ in loader:
-        pass
-
-
 class WholeMatrices(Dataset[torch.Tensor]):
-    """The usual way: load the matrix, cut it, subtract the mean; a DataLoader stacks and starts worker processes."""
+    """The usual way: load a matrix, crop it, subtract the mean; a DataLoader stacks crops and starts workers."""
 
     def __init__(self, scp: Path) -> None:
         self.matrices = kaldiio.load_scp(str(scp))
@@ -117,7 +114,7 @@ class WholeMatrices(Dataset[torch.Tensor]):
 
 
 def bare_reads(index: FeatsIndex) -> None:
-    """The bytes of every crop, from places like those of an epoch."""
+    """Read only the bytes of the crops of an epoch."""
     rows = np.empty((CROP, MELS), dtype=np.uint16)
     starts = crop_starts(index.num_frames, CROP, uniform(0, 1, np.arange(len(index))))
     order = np.random.default_rng(0).permutation(len(index))

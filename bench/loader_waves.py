@@ -1,8 +1,8 @@
 """Batches of augmented 2-s crops from waveforms, for bench/loader.py: the usual way, its parts, ours, shards and arks.
 
-The usual way: a DataLoader whose items decode a whole file, crop it, augment it (60 % of them: half with a room, half
-with noise, as ours here) and compute its fbank, one by one. Speech is real where SV_CORPORA is set (files of 8 s joined
-from speechocean762), else noise; half of the files are FLAC, half WAV. All are in the page cache.
+The usual way is a DataLoader whose items decode a whole file, crop it, augment it and compute its fbank, one by one.
+Of the crops, 60 % are augmented here, half with reverberation, half with noise. With SV_CORPORA, speech is real (files
+of 8 s joined from speechocean762), else it is noise. Half of the files are FLAC, half WAV, all in the page cache.
 """
 
 import os
@@ -25,14 +25,15 @@ from sv.audio.tar_shards import Recording, write_shard
 from sv.config import AugmentArgs, Config, parse_config
 from sv.data import (
     ArkDataset,
+    ArkReader,
     Augmenter,
-    CropReader,
+    ClipFolders,
     Loader,
     OnlineDataset,
-    ShardSource,
+    TarSource,
     UtteranceSampler,
-    WaveSource,
-    WavSource,
+    WaveformSource,
+    WavScpSource,
     read_index,
 )
 from sv.data import Dataset as Batches
@@ -43,7 +44,7 @@ CROP_SAMPLES = 400 + (CROP - 1) * 160
 
 
 class Corpus:
-    """A data dir with wav.scp, arks and a shard, and folders of noise and rooms."""
+    """A data dir with wav.scp, arks and a shard, and folders of noise and impulse responses."""
 
     def __init__(self, folder: Path, utts: int) -> None:
         self.folder, self.paths = folder, list[Path]()
@@ -78,23 +79,25 @@ class Corpus:
         write_table(folder / "wav.scp", {f"{kind}/{n}": folder / f"{n}.wav" for n in range(len(waves))})
         return folder
 
-    def online(self, source: WaveSource, prob: float) -> OnlineDataset:
+    def online(self, source: WaveformSource, prob: float) -> OnlineDataset:
+        """Return our dataset of augmented crops from waveforms."""
         args, half_rooms = config_of().dataset_args, AugmentArgs(reverb=1.0, noise=1.0)
-        augmenter = Augmenter(
-            half_rooms, prob=prob, seed=0, sample_rate=RATE, noise_data=self.noises, reverb_data=self.rirs
-        )
+        folders = ClipFolders(self.noises, self.rirs)
+        augmenter = Augmenter(half_rooms, folders, prob=prob, seed=0, sample_rate=RATE)
         return OnlineDataset(source, source.speaker[None], augmenter, args, seed=0)
 
     def arks(self) -> ArkDataset:
-        return ArkDataset(CropReader(read_index(self.folder), 80), num_frms=CROP, seed=0)
+        """Return our dataset of crops from arks."""
+        return ArkDataset(ArkReader(read_index(self.folder), 80), num_frms=CROP, seed=0)
 
 
 def config_of() -> Config:
+    """Return the configuration: crops of 2 s without dither."""
     return parse_config({"dataset_args": {"num_frms": CROP, "fbank_args": {"dither": 0.0}}}, "bench")
 
 
 def read_speech(utts: int) -> list[np.ndarray]:
-    """Waveforms of 8 s, real ones where there are any."""
+    """Return waveforms of 8 s: real speech with SV_CORPORA, else noise."""
     corpora = os.environ.get("SV_CORPORA", "")
     if not corpora:
         rng = np.random.default_rng(1)
@@ -112,7 +115,7 @@ def read_speech(utts: int) -> list[np.ndarray]:
 
 
 class Usual(Dataset[torch.Tensor]):
-    """One sample after the other."""
+    """The usual way: one sample after the other."""
 
     def __init__(self, corpus: Corpus, prob: float) -> None:
         self.paths, self.prob = corpus.paths, prob
@@ -126,13 +129,16 @@ class Usual(Dataset[torch.Tensor]):
         return self.features(self.augment(wave) if random.random() < self.prob else wave)
 
     def decode(self, path: Path) -> torch.Tensor:
+        """Decode a whole file: (samples,)."""
         return torch.from_numpy(soundfile.read(path, dtype="float32")[0])
 
     def crop(self, wave: torch.Tensor) -> torch.Tensor:
+        """Cut out a random crop: (CROP_SAMPLES,)."""
         start = random.randint(0, len(wave) - CROP_SAMPLES)
         return wave[start : start + CROP_SAMPLES]
 
     def augment(self, wave: torch.Tensor) -> torch.Tensor:
+        """Add reverberation or noise."""
         if random.random() < 0.5:
             rir = self.decode(random.choice(self.rirs))
             return fftconvolve(wave, rir / rir.square().sum().sqrt())[: len(wave)]
@@ -141,6 +147,7 @@ class Usual(Dataset[torch.Tensor]):
         return wave + noise * (wave.square().mean() / noise.square().mean() * 10 ** (-snr / 10)).sqrt()
 
     def features(self, wave: torch.Tensor) -> torch.Tensor:
+        """Compute features with torchaudio: (frames, 80)."""
         feats = usual_fbank(
             wave[None] * 32768, num_mel_bins=80, sample_frequency=RATE, window_type="hamming", use_energy=False
         )
@@ -148,8 +155,8 @@ class Usual(Dataset[torch.Tensor]):
 
 
 def compare_parts(corpus: Corpus, budget: float) -> None:
-    """Where the time of the usual way goes, a sample, against the same part of ours."""
-    usual, source = Usual(corpus, 1.0), WavSource(corpus.folder)
+    """Report the time a sample of each part of the usual way, against the same part of ours."""
+    usual, source = Usual(corpus, 1.0), WavScpSource(corpus.folder)
     ours = corpus.online(source, 1.0)
     places = np.random.default_rng(0).integers(0, (SECONDS - 3) * RATE, BATCH).tolist()
     utts = np.arange(BATCH)
@@ -175,7 +182,7 @@ def compare_parts(corpus: Corpus, budget: float) -> None:
 
 
 def compare_waveforms(folder: Path, *, quick: bool) -> None:
-    """Print the figures of waveforms."""
+    """Report all figures of waveforms."""
     corpus = Corpus(folder, 32 if quick else 512)
     budget = 2.0 if quick else 15.0
     compare_parts(corpus, budget)
@@ -184,8 +191,8 @@ def compare_waveforms(folder: Path, *, quick: bool) -> None:
         for prob in (0.0, 0.6):
             usual = DataLoader(Usual(corpus, prob), BATCH, True, num_workers=workers, persistent_workers=True)
             ours: dict[str, Batches] = {
-                "online": corpus.online(WavSource(corpus.folder), prob),
-                "shards": corpus.online(ShardSource(corpus.folder / "shard.list"), prob),
+                "online": corpus.online(WavScpSource(corpus.folder), prob),
+                "shards": corpus.online(TarSource(corpus.folder / "shard.list"), prob),
                 "arks": corpus.arks(),
             }
             runs = [partial(epoch, dataset, workers) for dataset in ours.values()]
@@ -194,12 +201,13 @@ def compare_waveforms(folder: Path, *, quick: bool) -> None:
                 case = f"{name} 8 s, aug_prob {prob}, {workers} workers, against the usual way"
                 report("loader", case, seconds, times[-1], times[2], samples_per_second=1 / seconds)
     batches = 300 if quick else 10_000
-    for name, dataset in (("online", corpus.online(WavSource(corpus.folder), 0.6)), ("arks", corpus.arks())):
+    for name, dataset in (("online", corpus.online(WavScpSource(corpus.folder), 0.6)), ("arks", corpus.arks())):
         growth = memory_growth(dataset, batches)
         report("loader", f"memory after {batches} batches: {name}", 0.0, growth_mib=growth)
 
 
 def epoch(dataset: Batches, workers: int) -> None:
+    """Read one epoch with our loader."""
     loader = Loader(dataset, UtteranceSampler(np.arange(dataset_size(dataset)), BATCH, seed=0), num_workers=workers)
     for _ in loader.epoch(1):
         pass
@@ -207,16 +215,18 @@ def epoch(dataset: Batches, workers: int) -> None:
 
 
 def dataset_size(dataset: Batches) -> int:
+    """Return the number of utterances of one of our datasets."""
     return len(dataset.reader.index if isinstance(dataset, ArkDataset) else dataset.source.utts)  # type: ignore[attr-defined]
 
 
 def exhaust(loader: DataLoader[torch.Tensor]) -> None:
+    """Read one epoch of a DataLoader; its worker processes, if any, stay for the next."""
     for _ in loader:
         pass
 
 
 def memory_growth(dataset: Batches, batches: int, size: int = 4) -> float:
-    """MiB by which the process's peak grows from the first tenth of some small batches to the last."""
+    """Return by how many MiB the peak memory grows from the first tenth of small batches to the last."""
     sampler = UtteranceSampler(np.arange(dataset_size(dataset)), size, seed=0)
     loader, seen, first = Loader(dataset, sampler, num_workers=2), 0, 0.0
     for number in range(1, batches // sampler.steps + 2):
@@ -231,4 +241,5 @@ def memory_growth(dataset: Batches, batches: int, size: int = 4) -> float:
 
 
 def peak_mib() -> float:
+    """Return the peak memory of this process in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

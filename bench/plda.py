@@ -1,11 +1,11 @@
 """PLDA against one speaker and one trial at a time. One JSON line a figure; --quick: a minute.
 
-Seconds are the CPU's: run it with one thread.
+Seconds are CPU time: run it with one thread.
 
-train    10 iterations of EM on 20,000 utterances of 1,000 speakers, dimension 256; reference: one speaker at a time, as
-         Kaldi's formulas read, with a matrix inverted for each number of utterances
-score    1,000,000 trials over 50,000 utterances; reference: one trial at a time; floor: the product that
-         brings the utterances into the diagonal space, then gather the rows and dot them
+train    10 iterations of EM on 20,000 utterances of 1,000 speakers, dimension 256; reference: Kaldi's formulas, one
+         speaker at a time, with a matrix inverted for each number of utterances
+score    1,000,000 trials over 50,000 utterances; reference: one trial at a time; floor: the matrix product that
+         diagonalizes the space, then gather the rows and dot them
 """
 
 import time
@@ -27,7 +27,7 @@ NUM_ITERS = 10
 
 
 def draw(num_speakers: int, num_utts: int) -> tuple[Floats, NDArray[np.intp]]:
-    """Utterances of speakers, 10 to 30 of each on average 20."""
+    """Draw embeddings (utts, DIM) and the speaker of each; speakers have 20 utterances on average."""
     rng = np.random.default_rng(0)
     speaker = np.repeat(
         np.arange(num_speakers), rng.multinomial(num_utts - 2 * num_speakers, [1 / num_speakers] * num_speakers) + 2
@@ -37,7 +37,7 @@ def draw(num_speakers: int, num_utts: int) -> tuple[Floats, NDArray[np.intp]]:
 
 
 def plain_training(matrix: Floats, speaker: NDArray[np.intp], num_iters: int) -> tuple[Doubles, Doubles]:
-    """EM as Kaldi's formulas read, one speaker at a time; returns W and B."""
+    """Train by EM with Kaldi's formulas, one speaker at a time; return W and B, (DIM, DIM) each."""
     groups = [matrix[speaker == number].astype(np.float64) for number in range(speaker.max() + 1)]
     groups.sort(key=len)
     means = [group.mean(axis=0) for group in groups]
@@ -62,6 +62,7 @@ def plain_training(matrix: Floats, speaker: NDArray[np.intp], num_iters: int) ->
 
 
 def bench_training(num_speakers: int, num_utts: int) -> Plda:
+    """Report the time of training; return the model."""
     matrix, speaker = draw(num_speakers, num_utts)
     models: list[Plda] = []
 
@@ -80,13 +81,14 @@ def bench_training(num_speakers: int, num_utts: int) -> Plda:
 
 
 def plain_ratio(psi: Doubles, enroll: Floats, test: Floats) -> float:
-    """Kaldi's formula for one trial and one enroll utterance."""
+    """Return the log-likelihood ratio of one trial by Kaldi's formula, with one enroll utterance."""
     variance, alone = 1 + psi / (psi + 1), 1 + psi
     same = np.log(variance) + (test - psi / (psi + 1) * enroll) ** 2 / variance
     return float(-0.5 * (same - np.log(alone) - test**2 / alone).sum())
 
 
 def bench_scoring(plda: Plda, num_trials: int, num_utts: int) -> None:
+    """Report the time of scoring."""
     rng = np.random.default_rng(0)
     projected = rng.standard_normal((num_utts, DIM), dtype=np.float32)
     enroll, test = rng.integers(0, num_utts, (2, num_trials), dtype=np.int32)
@@ -114,6 +116,7 @@ def bench_scoring(plda: Plda, num_trials: int, num_utts: int) -> None:
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     scale = 10 if parse_quick(__doc__) else 1
     plda = bench_training(1000 // scale, 20_000 // scale)
     bench_scoring(plda, 1_000_000 // scale, 50_000)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""What corpora of any size take: rates of one core, measured here on real speech, and tables computed from them.
+"""Disk, memory, traffic and time that corpora need: rates of one core, measured on real speech, and a table from them.
 
-For each corpus: disk, memory, bytes exchanged a step and time of the stages. Rates are CPU time of one thread, or of
-ffmpeg: m4a to FLAC, decoding, fbank with its archive, embeddings of ResNet34. The rate of a GPU is given:
-utterances of 2 s a second that ResNet34 trains on (train.log prints it); without it the time of training is left out.
+Rates are the CPU time of one thread, or of ffmpeg: m4a to FLAC, decoding, fbank with its archive, embeddings of
+ResNet34. --gpu-rate is the number of 2-s utterances a second that ResNet34 trains on with one GPU (train.log prints
+it); without it, the time of training is left out.
 
 Usage: SV_CORPORA=<dir> bench/scaling.py [--gpu-rate N] [--gpus N] [--cores N] [--epochs N]
 """
@@ -56,11 +56,11 @@ CORPORA = [
 
 @dataclass(frozen=True)
 class Rates:
-    """CPU seconds of one core, and bytes.
+    """Rates of one core, and bytes of audio.
 
     Attributes:
-        convert, decode, fbank, embed: seconds an hour of speech.
-        flac_bytes: an hour of 16 kHz FLAC.
+        convert, decode, fbank, embed: CPU seconds an hour of speech.
+        flac_bytes: bytes of an hour of 16 kHz FLAC.
     """
 
     convert: float
@@ -71,7 +71,7 @@ class Rates:
 
 
 def cpu_seconds(work: Callable[[], object], least: float = 2.0) -> float:
-    """Shortest of several runs."""
+    """Return the CPU seconds of the shortest of several runs, which take `least` seconds together."""
     best, begun = float("inf"), time.process_time()
     while time.process_time() - begun < least:
         start = time.process_time()
@@ -81,7 +81,7 @@ def cpu_seconds(work: Callable[[], object], least: float = 2.0) -> float:
 
 
 def measure(folder: Path) -> Rates:
-    """Rates on files of about 8 s, joined of real utterances."""
+    """Measure the rates on files of about 8 s, joined from real utterances."""
     files = make_files(folder)
     waves = [soundfile.read(path, dtype="float32")[0] for path in files]
     spoken = sum(map(len, waves)) / RATE / 3600  # hours
@@ -108,7 +108,7 @@ def measure(folder: Path) -> Rates:
 
 
 def convert_seconds(files: list[Path]) -> float:
-    """From m4a to FLAC, a process a file as in local/convert_audio.py."""
+    """Return the CPU seconds of m4a to FLAC, one process a file as in local/convert_audio.py."""
     ffmpeg = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-i"]
     for path in files:
         subprocess.run([*ffmpeg, path, "-c:a", "aac", path.with_suffix(".m4a")], check=True)
@@ -120,7 +120,7 @@ def convert_seconds(files: list[Path]) -> float:
 
 
 def make_files(folder: Path, count: int = 24, seconds: float = 7.8) -> list[Path]:
-    """FLAC files as long as VoxCeleb2's are on average."""
+    """Write FLAC files as long as those of VoxCeleb2 on average."""
     sources = sorted(Path(os.environ["SV_CORPORA"]).glob("speechocean762/**/*.flac"))[:400]
     speech = np.concatenate([soundfile.read(path, dtype="int16")[0] for path in sources])
     samples = int(seconds * RATE)
@@ -131,7 +131,7 @@ def make_files(folder: Path, count: int = 24, seconds: float = 7.8) -> list[Path
 
 
 def rows(corpus: Corpus, rates: Rates, cores: int, gpus: int, gpu_rate: float, epochs: int) -> dict[str, str]:
-    """What a corpus takes, by name."""
+    """Return names and values of a corpus's column of the table."""
     core_hours = corpus.hours / 3600
     frames = corpus.hours * 360_000
     head = corpus.speakers * EMBED_DIM * 4
@@ -160,16 +160,17 @@ def rows(corpus: Corpus, rates: Rates, cores: int, gpus: int, gpu_rate: float, e
 
 
 def ring(size_bytes: float, processes: int) -> float:
-    """Bytes that each process sends in an all-reduce by ring."""
+    """Return the bytes that each process sends in a ring all-reduce."""
     return 2 * size_bytes * (processes - 1) / processes
 
 
 def hours(count: float) -> str:
+    """Format hours, as days from 100 h on."""
     return f"{count:.2g} h" if count < 100 else f"{count / 24:.2g} days"
 
 
 def size(count: float) -> str:
-    """Bytes as kB, MB, GB or TB, of powers of ten."""
+    """Format bytes as kB, MB, GB or TB (powers of ten)."""
     for unit in ("kB", "MB", "GB"):
         count /= 1000
         if count < 1000:
@@ -178,6 +179,7 @@ def size(count: float) -> str:
 
 
 def main() -> None:
+    """Measure the rates and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gpu-rate", type=float, default=0.0, help="utterances of 2 s a second and GPU; 0: not known")
     parser.add_argument("--gpus", type=int, default=8)

@@ -1,11 +1,11 @@
 """Cosine scores, AS-norm, EER and minDCF against plain loops and bare numpy. One JSON line a figure; --quick: a minute.
 
-Seconds are the CPU's: run it with one thread.
+Seconds are CPU time: run it with one thread.
 
 cosine   1,000,000 trials over 50,000 utterances; reference: one trial at a time; floor: gather the rows and dot them
-metrics  10,000,000 float32 scores, 1 % targets; reference: np.argsort and cumulative sums, as is usual; floor: np.sort
-asnorm   5,000 x 5,000 trials, cohort 6,000, top 300; reference: one trial at a time, all cohort scores sorted at once
-         before; floor: the matrix products with the cohort and np.partition, then gather and dot
+metrics  10,000,000 float32 scores, 1 % targets; reference: np.argsort and cumulative sums, as usual; floor: np.sort
+asnorm   5,000 x 5,000 trials, cohort 6,000, top 300; reference: one trial at a time, after all cohort scores were
+         sorted at once; floor: the matrix products with the cohort and np.partition, then gather and dot
 list     from a trial list on disk to its score file; reference: one line at a time
 """
 
@@ -31,7 +31,7 @@ DIM = 256
 
 
 def peak_mib(function: Callable[[], object]) -> float:
-    """Memory that a call takes at most, beyond what stood before; numpy's arrays included."""
+    """Return the peak memory of a call in MiB, beyond what was allocated before; includes arrays of numpy."""
     tracemalloc.start()
     function()
     _, peak = tracemalloc.get_traced_memory()
@@ -40,6 +40,7 @@ def peak_mib(function: Callable[[], object]) -> float:
 
 
 def bench_cosine(num_trials: int, num_utts: int) -> None:
+    """Report the time of cosine scores in memory."""
     rng = np.random.default_rng(0)
     vectors = Vectors([str(i) for i in range(num_utts)], rng.standard_normal((num_utts, DIM), dtype=np.float32))
     matrix = vectors.matrix
@@ -64,10 +65,12 @@ def bench_cosine(num_trials: int, num_utts: int) -> None:
 
 
 def cosine(x: Floats, y: Floats) -> float:
+    """Return the cosine of two vectors."""
     return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
 
 
 def bench_metrics(num_scores: int, target_share: float) -> None:
+    """Report the time of EER and minDCF."""
     rng = np.random.default_rng(0)
     num_target = int(num_scores * target_share)
     target = rng.standard_normal(num_target, dtype=np.float32) + 3
@@ -92,7 +95,7 @@ def bench_metrics(num_scores: int, target_share: float) -> None:
 
 
 def argsort_metrics(scores: Floats, is_target: NDArray[np.bool_]) -> tuple[float, list[float]]:
-    """EER and minDCF as toolkits compute them; ties are left as the sort leaves them."""
+    """Return EER in percent and minDCF at 0.01 and 0.05 as toolkits compute them; ties keep the order of the sort."""
     labels = is_target[np.argsort(scores)]
     miss = np.cumsum(labels) / labels.sum()
     accept = 1 - np.cumsum(~labels) / (~labels).sum()
@@ -102,7 +105,7 @@ def argsort_metrics(scores: Floats, is_target: NDArray[np.bool_]) -> tuple[float
 
 
 def bench_asnorm(num_utts: int, num_cohort: int, top_n: int) -> None:
-    """All pairs of so many enroll and as many test utterances, in blocks as a trial list gives them."""
+    """Report the time of AS-norm on all pairs of `num_utts` enroll and as many test utterances, in blocks."""
     rng = np.random.default_rng(0)
     matrices = rng.standard_normal((2 * num_utts + num_cohort, DIM), dtype=np.float32)
     ids = [str(i) for i in range(2 * num_utts)]
@@ -122,7 +125,7 @@ def bench_asnorm(num_utts: int, num_cohort: int, top_n: int) -> None:
         return highest
 
     def loop() -> float:
-        """The cohort scores of all utterances sorted, then some of the trials."""
+        """Sort the cohort scores of all utterances, then score some trials one at a time."""
         top = np.sort(unit.matrix @ cohort.matrix.T, axis=1)[:, ::-1][:, :top_n]
         mean, std = top.mean(axis=1), top.std(axis=1)
         return time_of_trials(lambda e, t: float(unit.matrix[e] @ unit.matrix[t]), mean, std)
@@ -148,7 +151,7 @@ def bench_asnorm(num_utts: int, num_cohort: int, top_n: int) -> None:
 
 
 def bench_whole(num_trials: int, num_utts: int) -> None:
-    """From the trial list to the score file, on disk."""
+    """Report the time from a trial list to a score file on disk."""
     rng = np.random.default_rng(0)
     ids = [f"id1{i % 1251:04d}/abcdefghijk/{i:05d}.wav" for i in range(num_utts)]
     vectors = Vectors(ids, rng.standard_normal((num_utts, DIM), dtype=np.float32))
@@ -177,6 +180,7 @@ def bench_whole(num_trials: int, num_utts: int) -> None:
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     scale = 10 if parse_quick(__doc__) else 1
     bench_cosine(1_000_000 // scale, 50_000)
     for share in (0.01, 0.5):

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""What a training step costs, and how long it waits for data: for whoever has a GPU, `python3 bench/training.py`.
+"""Speed of training and the time that it waits for data, for machines with a GPU: `python3 bench/training.py`.
 
 Each row is a training as steps/train.sh runs it, of two epochs: the first warms up (and compiles), the second is
-measured. All rows but the last read arks: plain fp32, channels_last, bf16, both, compiled, all three; `ratio` is their
-samples per second over those of plain fp32. The last one reads waveforms with aug_prob 0.6, with all three. `wait` is
-the share of time in which training waited for a batch; it is to be under 5 %.
+measured. All rows except the last read arks: plain fp32, channels_last, bf16, both, compiled, all three; `ratio` is
+their samples per second over those of plain fp32. The last row reads waveforms with aug_prob 0.6, with all three.
+`wait` is the share of time that training waited for a batch; it should be below 5 %.
 
-On a GPU the encoder is ResNet34 with crops of 2 s in batches of 128; on the CPU it is a tiny resnet_small, to see that
-all rows run: channels_last changes nothing there, and the ratios say nothing of a GPU. Speech is real where SV_CORPORA
-is set. --quick: few steps, and nothing is compiled.
+On a GPU the encoder is ResNet34, with crops of 2 s in batches of 128. On the CPU it is a tiny resnet_small, which only
+shows that all rows run: channels_last has no effect there, and the ratios do not apply to a GPU. With SV_CORPORA,
+speech is real. --quick: few steps, and nothing is compiled.
 """
 
 import argparse
@@ -35,14 +35,14 @@ PLAIN: Mapping[str, Any] = {"precision": "fp32", "channels_last": False}
 
 @dataclass(frozen=True)
 class Row:
-    """One training of the table: what it is called, and the keys that make it."""
+    """A training of the table: its name and its keys of the configuration."""
 
     name: str
     keys: Mapping[str, Any]
 
 
 def rows(*, compiled: bool) -> Iterator[Row]:
-    """Plain fp32 first."""
+    """Iterate over the rows of the table, plain fp32 first."""
     fast = {"precision": "bf16", "channels_last": True, "compile": compiled}
     yield Row("arks, fp32", PLAIN)
     yield Row("arks, fp32, channels_last", {**PLAIN, "channels_last": True})
@@ -55,6 +55,7 @@ def rows(*, compiled: bool) -> Iterator[Row]:
 
 
 def main() -> None:
+    """Run all cases and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few steps, nothing compiled")
     parser.add_argument("--num-workers", type=int, default=4, help="threads that read ahead")
@@ -73,14 +74,14 @@ def main() -> None:
 
 
 def repeat(folder: Path, times: int) -> None:
-    """List each utterance of a data dir so many times, under ids of its own: longer epochs of the same files."""
+    """List each utterance of a data dir `times` times, under different ids, for longer epochs of the same files."""
     for table in ("wav.scp", "utt2spk", "utt2num_frames", "feats.scp"):
         found = read_table(folder / table)
         write_table(folder / table, {f"{utt}-{n:03d}": value for utt, value in found.items() for n in range(times)})
 
 
 def system_of(corpus: Corpus, *, on_gpu: bool, num_workers: int) -> Mapping[str, Any]:
-    """The keys that all rows have in common."""
+    """Return the keys of the configuration that all rows share."""
     encoder = {"model": "ResNet34", "model_args": {"embed_dim": 256}}
     tiny = {"model": "resnet_small", "model_args": {"m_channels": 2, "embed_dim": 8}}
     return {
@@ -96,7 +97,7 @@ def system_of(corpus: Corpus, *, on_gpu: bool, num_workers: int) -> Mapping[str,
 
 
 def measure(system: Mapping[str, Any], row: Row, folder: Path, world: World) -> dict[str, float]:
-    """Samples per second and share of waiting in the second epoch of one training."""
+    """Train; return the record of the second epoch, with samples per second and share of waiting."""
     config = resolve(parse_config({**system, **row.keys}, "bench"), "bench")
     with tempfile.TemporaryDirectory() as exp_dir:
         train(config, folder, Path(exp_dir), world)
@@ -105,7 +106,7 @@ def measure(system: Mapping[str, Any], row: Row, folder: Path, world: World) -> 
 
 
 def show(measured: Mapping[str, Mapping[str, float]], device: str) -> None:
-    """A JSON line a row, then the table."""
+    """Print a JSON line a row, then the table."""
     plain = next(iter(measured.values()))["samples_per_second"]
     for name, found in measured.items():
         report("training", name, 1 / found["samples_per_second"], 1 / plain, wait=found["data_wait"], device=device)

@@ -32,7 +32,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
-from sv.audio.durations import MAX_OVERSHOOT_S, write_seconds
+from sv.audio.durations import MAX_OVERSHOOT_S, format_seconds
 from sv.audio.files import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, check_id
@@ -281,12 +281,12 @@ def make_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
         utt = check_id(f"{spk}/{safe(row.rest)}{row.suffix}", row.where)
         if (other := rows_of.setdefault(utt, row)) is not row:
             raise UserError(f"{row.where} and {other.where} would both be utterance {utt}; leave one of them out")
-        tables["utt2spk"][utt], tables["utt2dur"][utt] = spk, write_seconds(row.seconds)
+        tables["utt2spk"][utt], tables["utt2dur"][utt] = spk, format_seconds(row.seconds)
         recording = utt
         if "segments" in tables:
             recording = check_id(f"{safe(row.name)}.wav", row.where)
             times = (row.start_s, row.start_s + row.seconds)
-            tables["segments"][utt] = " ".join([recording, *map(write_seconds, times)])
+            tables["segments"][utt] = " ".join([recording, *map(format_seconds, times)])
         if tables["wav.scp"].setdefault(recording, row.path) != row.path:
             there = tables["wav.scp"][recording]
             raise UserError(f"{row.path} and {there} would both be recording {recording}; rename one of them")

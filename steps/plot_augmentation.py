@@ -51,7 +51,7 @@ def _augmented(args: argparse.Namespace, system: "DatasetArgs") -> "dict[str, Te
 
     from sv.audio.files import Utterances
     from sv.audio.telephone import telephone
-    from sv.data import Augmenter
+    from sv.data import Augmenter, ClipFolders
     from sv.io import DataDir
 
     config = system.fbank_args
@@ -60,11 +60,10 @@ def _augmented(args: argparse.Namespace, system: "DatasetArgs") -> "dict[str, Te
         raise UserError(f"{args.utt} is not in {utterances.source}; give one of its ids, such as {utterances.ids[0]}")
     augmenter = Augmenter(
         system.augment_args,
+        ClipFolders(args.noise_data, args.reverb_data),
         prob=1.0,
         seed=args.seed,
         sample_rate=config.sample_rate,
-        noise_data=args.noise_data,
-        reverb_data=args.reverb_data,
     )
     clean = torch.from_numpy(utterances.read(args.utt))[None]
     sounds = {"clean": clean}

@@ -9,7 +9,7 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sv.audio.durations import write_seconds
+from sv.audio.durations import format_seconds
 from sv.audio.files import Utterances
 from sv.config import read_front_end
 from sv.errors import UserError, log, run_step
@@ -50,7 +50,7 @@ def main() -> None:
         seconds = from_feats(data, args.frame_shift)
     else:
         raise UserError(f"{data.path} has neither wav.scp nor feats.scp; prepare the data (stage 1)")
-    write_table(out, {utt: write_seconds(value) for utt, value in seconds.items()})
+    write_table(out, {utt: format_seconds(value) for utt, value in seconds.items()})
     log.info("%s: %d utterances, %.2f hours", out, len(seconds), sum(seconds.values()) / 3600)
 
 

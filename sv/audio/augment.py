@@ -1,8 +1,8 @@
-"""Rooms, noise, speed and masks on batches of waveforms and features, on CPU or GPU; no files, no random numbers.
+"""Reverberation, noise, speed and masks on batches of waveforms and features, on CPU or GPU.
 
-Whoever calls draws what is applied (sv/data/augmenter.py), so that the same draws give the same result. Levels: a room
-leaves the power of the speech as it was, and noise is added at its SNR to speech of any level. Nothing is clipped or
-scaled to a peak, since features are computed from float samples.
+Nothing here reads files or draws random numbers: the caller draws (sv/data/augmenter.py), and the same draws give the
+same result. Reverberation keeps the power of the speech. Noise is added at its SNR to speech of any level. Nothing is
+clipped or scaled to a peak, since features are computed from float samples.
 """
 
 from functools import lru_cache
@@ -16,20 +16,23 @@ from sv.audio.files import resample_rates
 
 
 def mean_power(waveform: Tensor) -> Tensor:
-    """Mean square of each waveform: (batch, samples) -> (batch, 1)."""
+    """Return the mean square of each waveform: (batch, samples) -> (batch, 1)."""
     return waveform.square().mean(-1, keepdim=True)
 
 
 def add_noise(speech: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
-    """Speech with noise, whose power over the whole waveform is `snr_db` below that of the speech.
+    """Add noise whose power, over the whole waveform, is `snr_db` below that of the speech.
 
-    No constant is added to either power: at any level of the speech the SNR is the one asked for. Silent speech stays
+    The SNR is exact at any level of the speech, because no constant is added to either power. Silent speech stays
     silent, and silent noise changes nothing.
 
     Args:
         speech: (batch, samples).
         noise: (batch, samples) of any level.
-        snr_db: (batch,).
+        snr_db: (batch,) dB.
+
+    Returns:
+        (batch, samples).
     """
     wanted = mean_power(speech) * 10 ** (-snr_db[:, None] / 10)  # (batch, 1)
     power = mean_power(noise)
@@ -38,14 +41,13 @@ def add_noise(speech: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
 
 
 def reverberate(speech: Tensor, rir: Tensor, peak: Tensor) -> Tensor:
-    """Speech in a room: convolved, moved back by the way of the direct sound, and of the power that it had.
+    """Convolve speech with impulse responses, aligned to the direct sound, at unchanged power.
 
     As Kaldi's wav-reverberate with --shift-output and --normalize-output.
 
     Args:
         speech: (batch, samples).
-        rir: (batch, taps) impulse responses, filled up with zeros; what lies more than `samples` behind the peak has no
-            effect.
+        rir: (batch, taps) impulse responses, padded with zeros; taps more than `samples` after the peak have no effect.
         peak: (batch,) int64, tap of the direct sound.
 
     Returns:
@@ -54,7 +56,7 @@ def reverberate(speech: Tensor, rir: Tensor, peak: Tensor) -> Tensor:
     samples, taps = speech.shape[1], rir.shape[1]
     before, after = int(peak.max()), int((taps - 1 - peak).max())
     fft_length = next_fast_len(samples + max(before, after), real=True)
-    # tap k belongs at lag k - peak; lags below 0 stand at the end, as a circular convolution has them
+    # tap k is at lag k - peak; lags below 0 are at the end, since the convolution is circular
     place = (torch.arange(fft_length, device=rir.device) + peak[:, None]) % fft_length  # (batch, fft_length)
     kernel = nn.functional.pad(rir, (0, fft_length - taps)).gather(1, place)
     spectrum = torch.fft.rfft(speech, fft_length) * torch.fft.rfft(kernel)
@@ -65,7 +67,16 @@ def reverberate(speech: Tensor, rir: Tensor, peak: Tensor) -> Tensor:
 
 
 def change_speed(waveform: Tensor, sample_rate: int, speed: float) -> Tensor:
-    """What sox's `speed` does: faster and higher above 1; (batch, samples) -> (batch, samples / speed, rounded up)."""
+    """Change the speed as sox's `speed` does: above 1, speech becomes faster and higher.
+
+    Args:
+        waveform: (batch, samples).
+        sample_rate: Hz.
+        speed: factor.
+
+    Returns:
+        (batch, samples / speed, rounded up).
+    """
     if speed == 1.0:
         return waveform
     resampled: Tensor = _resampler(*resample_rates(sample_rate, speed), waveform.device)(waveform)
@@ -78,15 +89,15 @@ def _resampler(old: int, new: int, device: torch.device) -> nn.Module:
 
 
 def samples_needed(samples: int, sample_rate: int, speed: float) -> int:
-    """Samples of which `change_speed` makes `samples`, or some more."""
+    """Return how many samples `change_speed` needs to make at least `samples`."""
     old, new = resample_rates(sample_rate, speed)
     return (samples - 1) * old // new + 1
 
 
 def mask(features: Tensor, start: Tensor, length: Tensor, *, dim: int) -> Tensor:
-    """SpecAugment (Park et al., 2019, arXiv 1904.08779): features with bands of zeros, others for each sample.
+    """Set bands of features to zero, as SpecAugment (Park et al., 2019, arXiv 1904.08779); each sample has its own.
 
-    Zero is the mean where the mean was subtracted.
+    Zero is the mean if the mean was subtracted.
 
     Args:
         features: (batch, frames, mels).

@@ -1,4 +1,4 @@
-"""The audio of data dirs checked by several jobs, which decode every file to its end.
+"""Check of the audio of data dirs by several jobs, which decode every file completely.
 
     check_data/part.3, .done.part.3     while it runs: a line for each utterance of part 3 of each data dir
     check_data/{table,faults}, .done    when all parts are whole: hours, speakers, utterances; the faults, else the mark
@@ -19,11 +19,11 @@ from sv.io import DataDir, atomic_write, sha256_of
 from sv.jobs import DoneMark
 from sv.jobs.parts import Outputs, Parts
 
-_MAX_SHOWN = 10  # faults that are printed; all of them stand in a file
+_MAX_SHOWN = 10  # faults that are printed; a file lists all
 
 
 class Checked(NamedTuple):
-    """What was found out about one utterance."""
+    """Result of the check of one utterance; `fault` is "" if it has none."""
 
     data: str
     utt: str
@@ -39,10 +39,10 @@ class DataCheck(Parts):
     Attributes:
         data_dirs: the training data first.
         sample_rate: Hz, of all files.
-        min_duration_s: what is shorter is a fault.
-        find_duplicates: compare the samples of all utterances, too.
+        min_duration_s: a shorter utterance is a fault.
+        find_duplicates: also compare the samples of all utterances.
         allow_pipes: run the commands in wav.scp.
-        once: not again, as long as tables and options are those that had no fault.
+        once: skip the check while tables and options are those of a check without faults.
     """
 
     data_dirs: tuple[Path, ...]
@@ -71,7 +71,7 @@ class DataCheck(Parts):
 
     @cached_property
     def _tables_sha256(self) -> list[str]:
-        """Checksums of what lists the utterances."""
+        """Checksums of the tables that list the utterances."""
         return [sha256_of(path) for path in self._lists if path.is_file()]
 
     @property
@@ -83,7 +83,7 @@ class DataCheck(Parts):
         return DoneMark(self.folder / f".done.part.{part}", {**options, "num_parts": self.num_parts})
 
     def mark(self) -> DoneMark:
-        """Return the mark of a check that found no fault: what was looked for, and in which tables."""
+        """Return the mark of a check without faults, which holds its options and tables."""
         options = {
             "sample_rate": self.sample_rate,
             "min_duration": self.min_duration_s,
@@ -156,7 +156,7 @@ class DataCheck(Parts):
             raise UserError(f"{len(faults)} faults in the data, all of them in {where}; the first: {faults[0]}")
 
     def table_faults(self) -> Iterator[str]:
-        """Yield faults that need no audio.
+        """Yield the faults of the tables, which need no audio.
 
         Raises:
             UserError: a table is missing, or has an id twice.
@@ -174,7 +174,7 @@ class DataCheck(Parts):
 
 
 def duplicates(checked: list[Checked]) -> Iterator[str]:
-    """Yield a line for each utterance that has the samples of one before it."""
+    """Yield a line for each utterance with the same samples as an earlier one."""
     first: dict[str, Checked] = {}
     for one in checked:
         if one.checksum:
@@ -184,7 +184,7 @@ def duplicates(checked: list[Checked]) -> Iterator[str]:
 
 
 def table_lines(data_dirs: tuple[Path, ...], checked: list[Checked]) -> Iterator[str]:
-    """Yield the lines of a Markdown table, one for each data dir."""
+    """Yield the lines of a Markdown table with a row for each data dir."""
     yield "| set | speakers | utterances | hours | shortest (s) | longest (s) |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: |"
     for path in data_dirs:

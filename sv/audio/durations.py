@@ -1,38 +1,42 @@
-"""Seconds and samples: how long utterances are, as `utt2dur` and `segments` say it."""
+"""Durations of utterances: from the seconds in `utt2dur` and `segments` to samples."""
 
 import math
 
 from sv.errors import UserError
 
-MAX_OVERSHOOT_S = 0.5  # a segment may end so much behind its recording, as in Kaldi's extract-segments
+MAX_OVERSHOOT_S = 0.5  # a segment may end up to this far after its recording, as in Kaldi's extract-segments
 _LONGEST_S = 1e9
 
 
 def segment_span(name: str, start_s: float, end_s: float, samples: int, sample_rate: int) -> tuple[int, int]:
-    """First sample of a segment and the one behind its last, of those that its recording has.
+    """Return the first sample of a segment and the one after its last, cut at the end of its recording.
 
     Args:
-        name: of the recording, for errors.
-        start_s, end_s: as `segments` has them; the end may be up to MAX_OVERSHOOT_S behind that of the recording.
-        samples: of the recording.
+        name: of the recording, for error messages.
+        start_s, end_s: seconds, from `segments`; the end may be up to MAX_OVERSHOOT_S after that of the recording.
+        samples: length of the recording.
+        sample_rate: Hz.
 
     Raises:
-        UserError: it begins behind the recording, ends too far behind it, or holds no sample.
+        UserError: the segment starts after the end of the recording, ends too far after it, or has no samples.
     """
     start, end = int(start_s * sample_rate), int(end_s * sample_rate)
     stop = min(end, samples) if end <= samples + MAX_OVERSHOOT_S * sample_rate else end
-    if not 0 <= start < stop <= samples:
-        raise outside(name, start, end, samples)
+    check_range(name, start, stop if start < samples else end, samples)
     return start, stop
 
 
-def write_seconds(seconds: float) -> str:
-    """As `utt2dur` holds it: to the microsecond, from which `least_samples` tells the samples, up to 500 kHz."""
+def format_seconds(seconds: float) -> str:
+    """Format a duration for `utt2dur`: to the microsecond, so that `min_samples` is exact up to 500 kHz."""
     return f"{seconds:.6f}"
 
 
-def least_samples(seconds: str, sample_rate: int) -> int:
-    """Samples that a duration, rounded to the decimals it is written with, stands for at least.
+def min_samples(seconds: str, sample_rate: int) -> int:
+    """Return the smallest number of samples, at least 1, whose duration is written like this.
+
+    Args:
+        seconds: text, rounded to its decimals.
+        sample_rate: Hz.
 
     Raises:
         ValueError: it is not a number, or more than thirty years.
@@ -43,7 +47,9 @@ def least_samples(seconds: str, sample_rate: int) -> int:
     return max(1, math.ceil((value - rounding) * sample_rate - 1e-6))
 
 
-def outside(name: str, start: int, stop: int, samples: int) -> UserError:
-    """The error for samples that are not there; `name` is the file's or recording's."""
-    mend = "bring it back if it is cut off; else mend segments (in seconds), or remove utt2dur if it is of other audio"
-    return UserError(f"{name}: samples {start} to {stop} wanted, {samples} there; {mend}")
+def check_range(name: str, start: int, stop: int, samples: int) -> None:
+    """Raise UserError unless samples `start` to `stop` are in a file or recording of so many `samples`."""
+    if 0 <= start < stop <= samples:
+        return
+    remedy = "bring it back if it is cut off; else correct segments (in seconds), or remove utt2dur of other audio"
+    raise UserError(f"{name}: samples {start} to {stop} wanted, {samples} there; {remedy}")

@@ -3,7 +3,7 @@
     ark_dir/fbank.3.{ark,scp,utt2dur,...}, .done.fbank.3     part 3: successive utterances of the data dir
     data_dir/{feats.scp,utt2dur,...}, .done.fbank            when all parts are whole, in the order of the data dir
 
-The marks hold the settings, and the utterances with what `wav.scp` and `segments` say of them.
+The marks hold the settings, and a checksum of the utterances with their values in `wav.scp` and `segments`.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ class FeatureParts(Parts):
     """Arrays of one data dir, one for each utterance.
 
     Attributes:
-        data_dir: with wav.scp, and segments if there are.
+        data_dir: with wav.scp, and segments if it has some.
         ark_dir: for this data dir alone; the scp names its archives.
         allow_pipes: run the commands in wav.scp.
         name: of the archives: "fbank".
@@ -54,7 +54,7 @@ class FeatureParts(Parts):
     @property
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """All that decides the arrays, as plain JSON values."""
+        """Everything that determines the arrays, as plain JSON values."""
 
     @property
     def folder(self) -> Path:
@@ -62,7 +62,7 @@ class FeatureParts(Parts):
 
     @cached_property
     def num_utts(self) -> int:
-        """The number of utterances; raises UserError if there is none."""
+        """Number of utterances; raises UserError if there are none."""
         data = DataDir(self.data_dir)
         if not (count := data.count_utts()):
             raise UserError(f"{data.audio_list} is empty; make it again")
@@ -77,11 +77,11 @@ class FeatureParts(Parts):
         return rf"\.{{0,2}}(done\.)?{self.name}\.\d+(\..+)?"
 
     def rows(self, part: int) -> range:
-        """Return which utterances are a part's."""
+        """Return the rows of a part's utterances in the data dir."""
         return part_rows(self.num_utts, part, self.num_parts)
 
     def data(self, part: int) -> DataDir:
-        """Return the data dir with the utterances of a part alone."""
+        """Return the data dir with only the utterances of a part."""
         return DataDir(self.data_dir, rows=self.rows(part))
 
     def file(self, part: int, kind: str) -> Path:
@@ -110,7 +110,7 @@ class FeatureParts(Parts):
         claim_folder(self.folder, f"{self.name} archives", f".owner.{self.name}", mark)
 
     def withdraw(self) -> None:
-        """Remove our tables from the data dir; an scp that we did not make goes to .backup, as with Kaldi."""
+        """Remove our tables from the data dir; an scp that we did not make moves to .backup, as in Kaldi."""
         scp, mark = self.data_dir / self.scp, self.data_dir / f".done.{self.name}"
         if scp.exists() and not mark.exists():
             backup = self.data_dir / ".backup" / self.scp
@@ -126,8 +126,8 @@ class FeatureParts(Parts):
         """Write the files of one part.
 
         Args:
-            part: which.
-            compute: gives an utterance's array, and its values in the tables. Matrices are stored as two bytes a value.
+            part: number of the part.
+            compute: returns an utterance's array and its values in the tables. Matrices take two bytes a value.
 
         Raises:
             UserError: see `try_all`.
@@ -149,10 +149,10 @@ class FeatureParts(Parts):
         return dict.fromkeys(files, "") | {self.file(part, "ark"): writer.sha256}
 
     def join(self) -> None:
-        """Write the data dir's tables out of those of the parts, the scp last, and the mark.
+        """Join the tables of the parts in the data dir, the scp last, and write the mark.
 
         Raises:
-            UserError: a part does not have a line for each of its utterances.
+            UserError: a part lacks the line of an utterance.
         """
         parts = range(1, self.num_parts + 1)
         for kind in (*self.tables, "scp"):

@@ -1,11 +1,11 @@
-"""Log-mel filter bank, dither, mean subtraction and energy VAD: Kaldi's, batched, on CPU or GPU.
+"""Log-mel filter bank, dither, mean subtraction and energy VAD as in Kaldi, batched, on CPU or GPU.
 
-A frame is what `compute-fbank-feats` makes of it, on 16-bit scale: mean removed, pre-emphasis 0.97, window, zeros up to
-a power of two, power spectrum, triangles on the mel scale, logarithm floored at float32's epsilon. Frames lie whole
-within the signal (snip-edges). Equal to kaldi_native_fbank and torchaudio.compliance.kaldi within 5e-3 a bin.
+A frame is computed as in `compute-fbank-feats`, on 16-bit scale: mean removed, pre-emphasis 0.97, window, zeros up to a
+power of two, power spectrum, triangles on the mel scale, logarithm floored at float32's epsilon. Frames lie entirely
+within the signal (snip-edges). Each bin is within 5e-3 of kaldi_native_fbank and torchaudio.compliance.kaldi.
 
-Dither is added once to the waveform, where Kaldi draws new noise for each frame: overlapping frames then share it, as
-they share the noise of a real recording, and it costs 2.5 times less. It comes from the utterance id alone, so the
+Dither is added once to the waveform, whereas Kaldi draws new noise for each frame. Overlapping frames thus share it, as
+they share the noise of a real recording, and it costs 2.5 times less. It depends on the utterance id alone, so the
 number of jobs does not change it.
 """
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sv.audio.mel import count_frames, frame_samples, mel_banks
 from sv.config import FbankConfig
 
-INT16_SCALE = 32768.0  # Kaldi's features are of samples in -32768 .. 32767
+INT16_SCALE = 32768.0  # Kaldi computes features of samples in -32768 .. 32767
 EPSILON = torch.finfo(torch.float32).eps
 PREEMPHASIS = 0.97
 _CPU_BLOCK = 512  # frames: 1 MiB of spectrum, which stays in the cache
@@ -28,7 +28,10 @@ _GPU_BLOCK = 65536
 
 
 class Fbank(nn.Module):
-    """Waveform (batch, samples) to log-mel energies (batch, frames, mels), float32 under autocast too; no gradient."""
+    """Computes log-mel energies (batch, frames, mels) of waveforms (batch, samples), in float32 even under autocast.
+
+    There is no gradient.
+    """
 
     window: Tensor  # (frame_length,)
     mel_weights: Tensor  # (fft_length / 2 + 1, mels)
@@ -49,13 +52,13 @@ class Fbank(nn.Module):
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, dither: Tensor | None = None) -> Tensor:
-        """Log-mel energies, (batch, frames, mels) float32.
+        """Compute log-mel energies, (batch, frames, mels) float32.
 
-        Each waveform's result is the same, bit for bit, alone or within a batch, on one CPU.
+        On one CPU, the result of a waveform is the same, bit for bit, alone or within a batch.
 
         Args:
             waveform: (batch, samples) in [-1, 1]; at least one frame long.
-            dither: (batch, samples) of standard normal noise, to be scaled by the configuration's `dither`; or none.
+            dither: (batch, samples) of standard normal noise, which is scaled by the configuration's `dither`; or None.
         """
         batch, samples = waveform.shape
         frames = self.num_frames(samples)
@@ -66,7 +69,7 @@ class Fbank(nn.Module):
                 signal.add_(dither, alpha=self.config.dither)
             fbank = signal.new_empty(batch, frames, self.config.num_mel_bins)
             rows, block = _block_shape(waveform.device.type, batch, frames)
-            padded = signal.new_zeros(rows, block, self.fft_length)  # stays zero behind the frame
+            padded = signal.new_zeros(rows, block, self.fft_length)  # stays zero after the frame
             for row in range(0, batch, rows):
                 for start in range(0, frames, block):
                     self._fill(fbank[row : row + rows, start : start + block], signal[row : row + rows], start, padded)
@@ -76,9 +79,9 @@ class Fbank(nn.Module):
         """Compute one block.
 
         Args:
-            fbank: (rows, frames, mels), written.
+            fbank: (rows, frames, mels), output.
             signal: (rows, samples), 16-bit scale.
-            start: the block's first frame.
+            start: first frame of the block.
             padded: (rows, frames or more, fft_length), reused from block to block.
         """
         frames = fbank.shape[1]
@@ -86,8 +89,8 @@ class Fbank(nn.Module):
         x = signal[:, first : first + (frames - 1) * self.frame_shift + self.frame_length]
         x_frames = x.unfold(1, self.frame_length, self.frame_shift)  # (rows, frames, frame_length), a view
         mean = x_frames.mean(2, keepdim=True)
-        # Pre-emphasis of x - mean is that of x, shared by all frames, less (1 - 0.97) mean; but a frame's first
-        # sample has no sample before it, and Kaldi takes the sample itself instead.
+        # Pre-emphasis of x - mean is that of x, shared by all frames, minus (1 - 0.97) mean. The first sample of a
+        # frame has none before it, so Kaldi takes the sample itself instead.
         emphasized = torch.sub(x[:, 1:], x[:, :-1], alpha=PREEMPHASIS)
         emphasized = emphasized.unfold(1, self.frame_length - 1, self.frame_shift)
         windowed = padded[:, :frames, : self.frame_length]
@@ -96,43 +99,45 @@ class Fbank(nn.Module):
         windowed.mul_(self.window)
         spectrum = torch.fft.rfft(padded[:, :frames])  # (rows, frames, bins + 1)
         power = spectrum.real.square().addcmul_(spectrum.imag, spectrum.imag)
-        mel_energy = power @ self.mel_weights  # of positive terms: even in TF32 within 1e-3 of a logarithm
+        mel_energy = power @ self.mel_weights  # all terms are positive: TF32 changes a logarithm by less than 1e-3
         torch.log(mel_energy.clamp_(min=EPSILON), out=fbank)
 
 
 def _block_shape(device_type: str, batch: int, frames: int) -> tuple[int, int]:
-    """Waveforms and frames that are worked on at a time: what fits the cache of a CPU, or much on a GPU."""
+    """Return waveforms and frames per block: what fits the cache of a CPU, or many on a GPU."""
     return (1, min(frames, _CPU_BLOCK)) if device_type == "cpu" else (batch, min(frames, max(1, _GPU_BLOCK // batch)))
 
 
 def make_window(name: str, length: int) -> Tensor:
-    """Kaldi's windows, (length,) float64: hamming and hanning in their symmetric form, povey = hanning^0.85."""
+    """Return a window of Kaldi, (length,) float64: hamming and hanning are symmetric, povey is hanning^0.85."""
     angle = 2 * math.pi / (length - 1) * torch.arange(length, dtype=torch.float64)
     hanning = 0.5 - 0.5 * torch.cos(angle)
     return {"hamming": 0.54 - 0.46 * torch.cos(angle), "hanning": hanning, "povey": hanning.pow(0.85)}[name]
 
 
 def dither_noise(utt: str, samples: int) -> Tensor:
-    """Standard normal noise that depends on the utterance id alone, (samples,) float32."""
+    """Draw standard normal noise that depends on the utterance id alone: (samples,) float32."""
     seed = int.from_bytes(hashlib.sha256(utt.encode()).digest()[:8], "little")
     generator = np.random.Generator(np.random.SFC64(seed))
     return torch.from_numpy(generator.standard_normal(samples, dtype=np.float32))
 
 
 def subtract_mean(feats: Tensor) -> Tensor:
-    """Features less their mean over the frames that the network sees; (.., frames, mels) float32."""
+    """Subtract the mean over frames: (.., frames, mels) float32."""
     feats = feats.float()
     return feats - feats.mean(-2, keepdim=True)
 
 
 @torch.no_grad()
 def log_energy(waveform: Tensor, config: FbankConfig) -> Tensor:
-    """Kaldi's raw log energy, what its MFCC hold in C0 (--use-energy --raw-energy): (frames,) float32.
+    """Compute Kaldi's raw log energy, (frames,) float32: C0 of its MFCCs with --use-energy --raw-energy.
 
-    The logarithm of the sum of squares of a frame, on 16-bit scale, mean removed, before pre-emphasis and window.
+    This is the logarithm of the sum of squares of a frame, on 16-bit scale, mean removed, before pre-emphasis and
+    window.
 
     Args:
         waveform: (samples,) in [-1, 1], at least one frame long.
+        config: rate, frame length and shift.
     """
     length, shift = frame_samples(config)
     frames = (waveform.float() * INT16_SCALE).unfold(0, length, shift)  # (frames, length)
@@ -148,19 +153,19 @@ def energy_vad(
     frames_context: int = 0,
     proportion_threshold: float = 0.6,
 ) -> NDArray[np.float32]:
-    """Kaldi's `compute-vad`: 1.0 for the frames that hold speech, else 0.0; (frames,) float32.
+    """Detect speech as Kaldi's `compute-vad`: 1.0 for frames of speech, else 0.0; (frames,) float32.
 
     Args:
         log_energy: (frames,), see `log_energy`.
         energy_threshold: a frame is loud if its log energy is above this, plus `energy_mean_scale` times the mean
             log energy of the utterance.
-        frames_context: how many frames to either side vote on a frame.
-        proportion_threshold: the share of loud frames among those votes that makes it speech.
+        frames_context: number of frames to either side that vote on a frame.
+        proportion_threshold: share of loud frames among them from which a frame is speech.
     """
     threshold = np.float32(energy_threshold)
     if energy_mean_scale != 0:
         threshold += np.float32(energy_mean_scale * log_energy.mean(dtype=np.float64))
-    loud = np.concatenate([[0], np.cumsum(log_energy > threshold)])  # loud[t]: of the frames before t
+    loud = np.concatenate([[0], np.cumsum(log_energy > threshold)])  # loud[t]: loud frames before t
     frame = np.arange(len(log_energy))
     first, last = np.maximum(frame - frames_context, 0), np.minimum(frame + frames_context + 1, len(frame))
     votes = (loud[last] - loud[first]).astype(np.float32)

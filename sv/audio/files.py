@@ -1,12 +1,12 @@
-"""Waveforms from files, from segments of files, and as speed-perturbed copies; mono, checked, float32 in [-1, 1].
+"""Waveforms from files, segments of files, and speed-perturbed copies; mono, checked, float32 in [-1, 1].
 
-What stands behind an id in `wav.scp`:
+Values of `wav.scp`:
 
     corpora/vox1/wav/id10001/x/00001.wav                a file that libsndfile reads: WAV, FLAC, SPHERE, OGG, MP3, ...
-    sox -t wav PATH -t wav - speed 0.9 |                Kaldi's speed copy; worked out here, sox is not run
-    any other command |                                 writes a WAV file; run only where `allow_pipes` says so
+    sox -t wav PATH -t wav - speed 0.9 |                Kaldi's speed copy; computed here, sox is not run
+    any other command |                                 writes a WAV file; run only if `allow_pipes` is true
 
-An error names the file, what is wrong with it and what to do; it does not know the utterance, which a caller adds.
+Errors name the file, the problem and the remedy; callers add the utterance.
 """
 
 import io
@@ -26,22 +26,22 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from sv.audio.durations import outside, segment_span
+from sv.audio.durations import check_range, segment_span
 from sv.errors import UserError
 from sv.io import DataDir
 
 Waveform = NDArray[np.float32]  # (samples,)
 
-ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64")  # of files that are read
-UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm")  # of audio that libsndfile does not read: to be converted
+ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64")  # of files that libsndfile reads
+UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm")  # of audio that must be converted first
 
-_STREAM_SIZES = 0x7FFF0000  # chunk sizes from here on are what a program writes that can not know the length yet
+_STREAM_SIZES = 0x7FFF0000  # a program that does not know the length yet writes a chunk size from here on
 _LONGEST = 1 << 40  # samples; libsndfile's "length unknown" is more
 
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a header says; `samples` and `duration_s` are those of the speed copy where it is one."""
+    """Contents of a header; for a speed copy, `samples` and `duration_s` are those of the copy."""
 
     samples: int
     sample_rate: int
@@ -49,12 +49,13 @@ class AudioInfo:
 
     @property
     def duration_s(self) -> float:
+        """Duration in seconds."""
         return self.samples / self.sample_rate
 
 
 @dataclass(frozen=True)
 class Source:
-    """A `wav.scp` value taken apart: a file and its speed, or a command."""
+    """A parsed `wav.scp` value: a file and its speed, or a command."""
 
     path: str = ""
     speed: float = 1.0
@@ -62,10 +63,10 @@ class Source:
 
 
 def parse_source(spec: str) -> Source:
-    """Take a `wav.scp` value apart.
+    """Parse a `wav.scp` value.
 
     Raises:
-        UserError: a speed copy whose factor is not a number from 0.1 to 10.
+        UserError: the factor of a speed copy is not a number from 0.1 to 10.
     """
     spec = spec.strip()
     if not spec.endswith("|"):
@@ -78,16 +79,16 @@ def parse_source(spec: str) -> Source:
     match words:
         case ["sox", "-t", _, path, "-t", "wav", "-", "speed", factor] if path != "-":
             if not re.fullmatch(r"\d+(\.\d+)?", factor) or not 0.1 <= float(factor) <= 10:
-                raise UserError(f"{spec[:200]}: speed {factor!r} is not a number from 0.1 to 10; mend wav.scp")
+                raise UserError(f"{spec[:200]}: speed {factor!r} is not a number from 0.1 to 10; correct wav.scp")
             return Source(path=path, speed=float(factor))
     return Source(command=command)
 
 
 def info(spec: str, allow_pipes: bool = False) -> AudioInfo:
-    """Length, rate and channels of a `wav.scp` value, from the header alone (a command has to be run).
+    """Read length, sample rate and channels of a `wav.scp` value, from the header alone (a command must be run).
 
     Raises:
-        UserError: as `read_wav`, but rate and channels are returned, not checked.
+        UserError: as `read_wav`, but rate and channels are not checked.
     """
     source = parse_source(spec)
     with _open(source, allow_pipes) as f:
@@ -99,18 +100,19 @@ def info(spec: str, allow_pipes: bool = False) -> AudioInfo:
 def read_wav(
     spec: str, sample_rate: int, allow_pipes: bool = False, start: int = 0, end: int | None = None
 ) -> Waveform:
-    """Samples `start` to `end` of a `wav.scp` value, (samples,) float32 in [-1, 1].
+    """Read samples `start` to `end` of a `wav.scp` value: (samples,) float32 in [-1, 1].
 
-    Only the wanted part is decoded where the format can seek (WAV, FLAC) and the speed is not changed.
+    Only this part is decoded if the format can seek (WAV, FLAC) and the speed is not changed.
 
     Args:
-        spec: what stands behind an id in `wav.scp`.
+        spec: value in `wav.scp`.
         sample_rate: Hz; a file of another rate is refused.
         allow_pipes: run commands; a `wav.scp` from elsewhere may hold any.
         start, end: in samples of the (speed-perturbed) waveform; `end` None is its end.
 
     Raises:
-        UserError: missing, unreadable, truncated or empty file, several channels, another rate, NaN, a range outside.
+        UserError: the file is missing, unreadable, truncated or empty, has several channels, another rate or NaN, or
+            is shorter than the range.
     """
     source = parse_source(spec)
     name = source.path or f"{source.command} |"
@@ -119,13 +121,12 @@ def read_wav(
         if source.speed != 1.0:
             return _cut(change_speed(_decode(f, name, 0, f.frames), sample_rate, source.speed), name, start, end)
         stop = f.frames if end is None else end
-        if not 0 <= start < stop <= f.frames:
-            raise outside(name, start, stop, f.frames)
+        check_range(name, start, stop, f.frames)
         return _decode(f, name, start, stop)
 
 
 def read_file(path: str, sample_rate: int) -> Waveform:
-    """A whole file, (samples,) float32 in [-1, 1]; as `read_wav`, but whatever its name says, it is no command."""
+    """Read a whole file, (samples,) float32 in [-1, 1], as `read_wav`; a path that ends with "|" is no command."""
     with _open(Source(path=path), allow_pipes=False) as f:
         _check_format(f, path, sample_rate)
         return _decode(f, path, 0, f.frames)
@@ -134,18 +135,18 @@ def read_file(path: str, sample_rate: int) -> Waveform:
 def read_channel(
     spec: str, choose: Callable[[AudioInfo], tuple[int, int, int]], allow_pipes: bool = False
 ) -> tuple[Waveform, int]:
-    """A part of one channel of a file of any rate: noise and impulse responses come as they come.
+    """Read a part of one channel of a file of any sample rate, such as noise or impulse responses.
 
     Args:
-        spec: a file, not a speed copy.
-        choose: from the header the channel, the first sample and the one behind the last.
+        spec: value in `wav.scp`, not a speed copy.
+        choose: maps the header to the channel, the first sample and the one after the last.
         allow_pipes: run commands.
 
     Returns:
-        (samples,) float32 in [-1, 1], and the rate in Hz.
+        (samples,) float32 in [-1, 1], and the sample rate in Hz.
 
     Raises:
-        UserError: as `read_wav`, but any number of channels and any rate will do.
+        UserError: as `read_wav`, but any number of channels and any rate are accepted.
     """
     source = parse_source(spec)
     with _open(source, allow_pipes) as f:
@@ -158,24 +159,25 @@ def read_channel(
 
 
 def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int) -> Waveform:
-    """As `read_wav`, from an open file.
+    """Read samples `start` to `end` of an open file, as `read_wav`.
 
     Args:
         file: at its beginning, able to seek.
-        name: of it, for errors.
+        name: of the file, for error messages.
+        sample_rate: Hz; another rate is refused.
+        start, end: in samples.
     """
     with _open_sound(file, name) as f:
         _check_format(f, name, sample_rate)
-        if not 0 <= start < end <= f.frames:
-            raise outside(name, start, end, f.frames)
+        check_range(name, start, end, f.frames)
         return _decode(f, name, start, end)
 
 
 def sound_length(file: BinaryIO, name: str) -> tuple[int, int]:
-    """Samples and Hz of an open file, by its header.
+    """Read the number of samples and the sample rate in Hz of an open file, from its header.
 
     Raises:
-        UserError: it can not be read, is empty, cut off, or has several channels.
+        UserError: the file cannot be read, is empty or truncated, or has several channels.
     """
     if file.read(4) == b"RIFF":
         _check_wav_size(file, name)
@@ -186,8 +188,8 @@ def sound_length(file: BinaryIO, name: str) -> tuple[int, int]:
 
 
 def change_speed(waveform: Waveform, sample_rate: int, speed: float) -> Waveform:
-    """What sox's `speed` does: faster and higher above 1, slower and lower below; (samples / speed,) float32."""
-    import torch  # takes seconds to load, and few need it
+    """Change the speed as sox's `speed` does: above 1, speech becomes faster and higher; (samples / speed,) float32."""
+    import torch  # takes seconds to load, and few callers need it
     from torchaudio.functional import resample
 
     old, new = resample_rates(sample_rate, speed)
@@ -195,7 +197,7 @@ def change_speed(waveform: Waveform, sample_rate: int, speed: float) -> Waveform
 
 
 def resample_rates(sample_rate: int, speed: float) -> tuple[int, int]:
-    """Rates to resample from and to, without their common factor; played at the old rate, it is the other speed."""
+    """Return the rates to resample from and to for a change of speed, without their common factor."""
     old, new = round(sample_rate * speed), sample_rate
     common = math.gcd(old, new)
     return old // common, new // common
@@ -214,7 +216,7 @@ def _open(source: Source, allow_pipes: bool) -> soundfile.SoundFile:
             with open(path, "rb") as plain:
                 _check_wav_size(plain, str(path))
         if f.frames > _LONGEST:
-            raise UserError(f"{path}: its header does not say how long it is; write it again to a file")
+            raise UserError(f"{path}: its header does not say how long it is; write it again")
     except UserError:
         f.close()
         raise
@@ -228,24 +230,26 @@ def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise UserError(f"{name}: empty file; bring it back or leave it out") from error
         reason = str(getattr(error, "error_string", error)).rstrip(".")
-        remedy = "is it audio, and whole?"
+        remedy = "is it complete, and audio?"
         if name.endswith((".m4a", ".mp4")):
-            remedy = "m4a has to be converted first (stage 1, or ffmpeg -i IN -ac 1 OUT)"
-        raise UserError(f"{name}: can not be read as audio ({reason}); {remedy}") from error
+            remedy = "convert m4a first (stage 1, or ffmpeg -i IN -ac 1 OUT)"
+        raise UserError(f"{name}: cannot be read as audio ({reason}); {remedy}") from error
 
 
 def _run(command: str, allow_pipes: bool) -> bytes:
     if not allow_pipes:
-        raise UserError(f"{command[:200]} |: a command in wav.scp is run only with --allow-pipes true; read it first")
+        raise UserError(f"{command[:200]} |: a command in wav.scp runs only with --allow-pipes true; read it first")
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
         last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
-        raise UserError(f"{command[:200]} |: ended with status {done.returncode}: {' '.join(last)[:200]}; mend wav.scp")
+        raise UserError(
+            f"{command[:200]} |: ended with status {done.returncode}: {' '.join(last)[:200]}; correct wav.scp"
+        )
     return done.stdout
 
 
 def _check_wav_size(file: BinaryIO, name: str) -> None:
-    """Compare the size of a WAV file's samples with the file's: libsndfile cuts the length without a word."""
+    """Check that a WAV file holds all samples that its header promises: libsndfile shortens it silently."""
     total = file.seek(0, os.SEEK_END)
     chunk = 12
     while chunk + 8 <= total:
@@ -264,7 +268,7 @@ def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
     if f.samplerate != sample_rate:
         raise UserError(
             f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first (sox IN -r {sample_rate} OUT), "
-            f"or take a system for {f.samplerate} Hz (dataset_args.fbank_args.sample_rate)"
+            f"or use a system for {f.samplerate} Hz (dataset_args.fbank_args.sample_rate)"
         )
     if f.frames == 0:
         raise UserError(f"{name}: no samples; bring it back or leave it out")
@@ -287,8 +291,7 @@ def _decode(f: soundfile.SoundFile, name: str, start: int, stop: int) -> Wavefor
 
 def _cut(waveform: Waveform, name: str, start: int, end: int | None) -> Waveform:
     stop = len(waveform) if end is None else end
-    if not 0 <= start < stop <= len(waveform):
-        raise outside(name, start, stop, len(waveform))
+    check_range(name, start, stop, len(waveform))
     return waveform[start:stop]
 
 
@@ -299,15 +302,15 @@ def _truncated(name: str, promised: str, present: str) -> UserError:
 
 
 class Utterances:
-    """The waveforms of a data dir, whole files or `segments` of them.
+    """Reads the waveforms of a data dir, whole files or `segments` of them.
 
     Args:
         data: the data dir.
         sample_rate: Hz, of all files.
-        allow_pipes: run commands in wav.scp.
+        allow_pipes: run the commands in wav.scp.
 
     Attributes:
-        source: the file that lists them, `segments` or else `wav.scp`.
+        source: the file that lists the utterances, `segments` or else `wav.scp`.
         ids: in its order.
     """
 
@@ -315,15 +318,14 @@ class Utterances:
         self.data, self.sample_rate, self.allow_pipes = data, sample_rate, allow_pipes
         self.source = data.audio_list
         self.ids = data.utts
-        self._whole = lru_cache(maxsize=1)(self._read_whole)  # neighbors in `segments` share their recording
-        self._header = lru_cache(maxsize=64)(self._read_header)  # by several threads
+        self._whole = lru_cache(maxsize=1)(self._read_whole)  # neighbors in `segments` share a recording
+        self._header = lru_cache(maxsize=64)(self._read_header)  # shared by threads
 
     def read(self, utt: str) -> Waveform:
-        """One waveform, (samples,) float32.
+        """Read one waveform, (samples,) float32.
 
         Raises:
-            UserError: as `read_wav`, with the utterance before it;
-                a segment of an unknown recording, or behind its end.
+            UserError: as `read_wav`, or a segment is of an unknown recording or after its end; names the utterance.
         """
         try:
             if not self.data.segments:
@@ -333,17 +335,17 @@ class Utterances:
             raise UserError(f"{utt}: {error}") from error
 
     def plain_file(self, utt: str) -> str:
-        """The file that is an utterance as it stands; "" where it is a segment, a speed copy or a command's output."""
+        """Return the file that is exactly the utterance; "" for a segment, a speed copy or the output of a command."""
         source = Source() if self.data.segments else parse_source(self.data.wav_scp[utt])
         return source.path if source.speed == 1.0 else ""
 
     def duration(self, utt: str) -> float:
-        """Seconds that `read` gives of an utterance, by `segments` and the header of its file.
+        """Return the duration of an utterance in seconds, from `segments` and the header of its file.
 
-        Where the recording of a segment is a command that may not run, its end is taken for there.
+        If a segment's recording is a command that may not run, its end is taken from `segments`.
 
         Raises:
-            UserError: as `read`, as far as headers tell.
+            UserError: as `read`, for errors that a header shows.
         """
         try:
             if not self.data.segments:
@@ -380,9 +382,9 @@ class Utterances:
 
 
 def estimate_hours(data_dir: Path, sample_rate: int, sample: int = 200) -> float:
-    """Hours of all utterances of a data dir: from `utt2dur`, or else from the headers of some of them.
+    """Estimate the hours of a data dir, from `utt2dur` or else from the headers of about `sample` utterances.
 
-    0.0 where commands would have to run.
+    Return 0.0 if commands would have to run.
     """
     data = DataDir(data_dir)
     if (data_dir / "utt2dur").is_file():
@@ -393,5 +395,5 @@ def estimate_hours(data_dir: Path, sample_rate: int, sample: int = 200) -> float
         try:
             seconds.append(some.duration(utt))
         except UserError:
-            continue  # the job that reads it will tell
+            continue  # the job that reads it reports the error
     return count * float(np.mean(seconds)) / 3600 if seconds else 0.0

@@ -29,7 +29,7 @@ _MAX_SHOWN = 20  # damaged utterances
 
 @dataclass(frozen=True, kw_only=True)
 class ShardParts(Parts):
-    """The shards of one data dir.
+    """Shards of one data dir.
 
     Attributes:
         data_dir: with wav.scp and utt2spk, and segments if there are.
@@ -65,7 +65,7 @@ class ShardParts(Parts):
 
     @property
     def list_file(self) -> Path:
-        """The list of the shards, which is written last."""
+        """Path of the list of shards, which is written last."""
         return self.data_dir / "shard.list"
 
     @cached_property
@@ -75,12 +75,12 @@ class ShardParts(Parts):
 
     @cached_property
     def utterances(self) -> Utterances:
-        """The waveforms."""
+        """Waveforms of the data dir."""
         return Utterances(self.data, self.sample_rate, self.allow_pipes)
 
     @cached_property
     def order(self) -> list[str]:
-        """All utterances, shuffled by the hash of their ids: one shard after the other is a random order, too.
+        """All utterances, shuffled by the hash of their ids, so that reading the shards in turn is a random order.
 
         Raises:
             UserError: an utterance has no speaker.
@@ -126,20 +126,20 @@ class ShardParts(Parts):
         self.list_file.unlink(missing_ok=True)
 
     def total_bytes(self) -> float:
-        """Return the size of all shards, at most: two bytes a sample."""
+        """Return an upper bound of the size of all shards: two bytes a sample."""
         return 2 * self.sample_rate * 3600 * estimate_hours(self.data_dir, self.sample_rate)
 
     def make(self, part: int) -> Outputs:
         shard = self.shard(part)
         remedy = (
-            f"; mend it, or leave it out (remove it from {self.utterances.source} and run "
+            f"; repair it, or leave it out (remove it from {self.utterances.source} and run "
             f"tools/fix_data_dir.sh {self.data_dir})"
         )
         write_shard(shard, try_all(self.utts(part), self._recording, remedy=remedy))
         return {shard: "", index_path(shard): ""}
 
     def _recording(self, utt: str) -> Recording:
-        """Read one utterance to its end, so that nothing damaged gets in."""
+        """Read one utterance completely, so that no damaged file gets into a shard."""
         waveform, path = self.utterances.read(utt), self.utterances.plain_file(utt)
         ending = path.rpartition(".")[2].lower()
         if ending in ("wav", "flac") and self.audio_format in ("same", ending):
@@ -156,7 +156,7 @@ class ShardParts(Parts):
 
 
 def encode_audio(waveform: Waveform, sample_rate: int, ending: str) -> bytes:
-    """Return a file of 16-bit samples; exact for samples that were of 16 bits."""
+    """Encode samples in 16 bits, as "wav" or "flac"; exact if they came from 16 bits."""
     samples = np.clip(np.rint(waveform * 32768.0), -32768, 32767).astype(np.int16)
     file = io.BytesIO()
     soundfile.write(file, samples, sample_rate, format=ending.upper(), subtype="PCM_16")
@@ -167,7 +167,7 @@ def check_shards(data_dir: Path) -> None:
     """Compare every utterance of every shard with its checksum.
 
     Raises:
-        UserError: one is damaged.
+        UserError: an utterance is damaged.
     """
     shards = read_shard_list(data_dir / "shard.list")
     faults = [fault for shard in shards for fault in check_shard(shard)]

@@ -25,10 +25,10 @@ VAD_TYPES = {
 
 @dataclass(frozen=True, kw_only=True)
 class VadParts(FeatureParts):
-    """Decisions for the utterances of one data dir.
+    """VAD decisions for the utterances of one data dir.
 
     Attributes:
-        config: sample rate, frame length and frame shift of it are used.
+        config: only its sample rate, frame length and frame shift are used.
         vad: keyword arguments of `energy_vad`.
     """
 
@@ -42,7 +42,7 @@ class VadParts(FeatureParts):
         return {**self.config.model_dump(include={"sample_rate", "frame_length", "frame_shift"}), **self.vad}
 
     def make(self, part: int) -> Outputs:
-        import torch  # takes seconds to load, and a plan needs it not
+        import torch  # takes seconds to load, and a plan does not need it
 
         from sv.audio.features import energy_vad, log_energy
 
@@ -80,10 +80,10 @@ def parse_vad_settings(texts: Mapping[str, str]) -> dict[str, float]:
     """Return the keyword arguments of `energy_vad`.
 
     Args:
-        texts: the values as they were given, by name.
+        texts: values as given by the user, by name.
 
     Raises:
-        UserError: not a number, or out of range.
+        UserError: a value is not a number, or out of range.
     """
     settings: dict[str, float] = {}
     for name, text in texts.items():
@@ -100,7 +100,7 @@ def read_vad_config(path: Path) -> dict[str, str]:
     """Read Kaldi's conf/vad.conf: lines `--vad-energy-threshold=5.5  # comment`, as {"energy_threshold": "5.5"}.
 
     Raises:
-        UserError: there is no such file, or it has an unknown option.
+        UserError: the file does not exist, or has an unknown option.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; name Kaldi's conf/vad.conf with --vad-config")

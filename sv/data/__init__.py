@@ -1,50 +1,52 @@
-"""Training data: where the frames of each utterance lie, which are wanted next, and batches read in the background.
+"""Training data: index of the utterances, samplers, readers of features and waveforms, and batches made ahead.
 
-Loader, online and replacement load torch, which takes seconds; they are imported when a name of theirs is first used.
+Loader, online and fault_tolerant load torch, which takes seconds. They are imported when one of their names is used.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from sv.data.ark_reader import ArkReader
 from sv.data.augmenter import Augmenter
-from sv.data.crops import CropReader
-from sv.data.feats import FeatsIndex, UttIndex, read_index
+from sv.data.fbank_reader import FbankReader, index_waveforms, open_waveforms
+from sv.data.noises import ClipFolders
 from sv.data.sampling import Sampler, UtteranceSampler, build_sampler, rows_of, uniform
-from sv.data.tar_source import ShardSource
-from sv.data.wave_feats import WaveReader, index_waves, open_waves
-from sv.data.waves import WaveSource, WavSource
+from sv.data.tar_source import TarSource
+from sv.data.utt_index import FeatsIndex, UttIndex, read_index
+from sv.data.waveforms import WaveformSource, WavScpSource
 
 if TYPE_CHECKING:
+    from sv.data.fault_tolerant import FaultTolerantDataset
     from sv.data.loader import ArkDataset, Batch, Dataset, Loader
     from sv.data.online import OnlineDataset
-    from sv.data.replacement import MendedDataset
 
 __all__ = [
     "ArkDataset",
+    "ArkReader",
     "Augmenter",
     "Batch",
-    "CropReader",
+    "ClipFolders",
     "Dataset",
+    "FaultTolerantDataset",
+    "FbankReader",
     "FeatsIndex",
     "Loader",
-    "MendedDataset",
     "OnlineDataset",
     "Sampler",
-    "ShardSource",
+    "TarSource",
     "UttIndex",
     "UtteranceSampler",
-    "WavSource",
-    "WaveReader",
-    "WaveSource",
+    "WavScpSource",
+    "WaveformSource",
     "build_sampler",
-    "index_waves",
-    "open_waves",
+    "index_waveforms",
+    "open_waveforms",
     "read_index",
     "rows_of",
     "uniform",
 ]
 
-_LATER = {"OnlineDataset": "sv.data.online", "MendedDataset": "sv.data.replacement"}
+_LATER = {"OnlineDataset": "sv.data.online", "FaultTolerantDataset": "sv.data.fault_tolerant"}
 
 
 def __getattr__(name: str) -> Any:

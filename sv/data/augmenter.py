@@ -1,12 +1,11 @@
-"""What happens to each training sample: drawn by (seed, epoch, item), read from the folders of noise and rooms.
+"""Augmentation of training samples: drawn by (seed, epoch, item), read from folders of noise and impulse responses.
 
-The draws are a function of these numbers alone, so that any number of workers or processes, and a training that goes on
-after it was killed, apply the same.
+The draws are a function of these numbers alone. They are therefore the same for any number of workers or processes, and
+in a training that is resumed.
 """
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,33 +13,33 @@ from numpy.typing import NDArray
 
 from sv.audio.files import Waveform
 from sv.config import AugmentArgs
-from sv.data.noises import NOISE_TYPES, RIR_TYPE, Clips, around_peak, babble
+from sv.data.noises import RIR_TYPE, ClipFolders, around_peak, babble
 from sv.data.sampling import Longs, uniform
 from sv.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-KINDS = ("clean", "reverb", "noise", "music", "babble")  # a draw's `kind` is a place in this
+KINDS = ("clean", "reverb", "noise", "music", "babble")  # `Draws.kind` is an index into this
 CLEAN, REVERB, NOISE, MUSIC, BABBLE = range(len(KINDS))
-_SOURCE = {"noise": "noise", "music": "music", "babble": "speech"}  # type of file that each is made of
+_SOURCE = {"noise": "noise", "music": "music", "babble": "speech"}  # type of the files that each kind is made of
 # Streams of random numbers, apart from those of crops (0) and held-out speakers (101, 102)
 _WHETHER, _WHICH, _SNR, _TALKERS = 11, 12, 13, 14
-_FILE, _PLACE, _CHANNEL = 100_000, 200_000, 300_000  # plus the number of the file within a sample
+_FILE, _PLACE, _CHANNEL = 100_000, 200_000, 300_000  # plus the index of the file within a sample
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What some samples get.
+    """Augmentation drawn for some samples.
 
     Attributes:
-        kind: (samples,) places in KINDS.
-        snr_db: (samples,); NaN where no noise is added.
-        file: (samples, files) rows of the noises, or of the impulse responses where `kind` is REVERB; -1 for none.
-        place: (samples, files) in [0, 1), where the part of a file begins.
-        channel: (samples, files) in [0, 1), which channel.
+        kind: (samples,) indices into KINDS.
+        snr_db: (samples,) dB; NaN where no noise is added.
+        file: (samples, files) rows of the noises, or of the impulse responses if `kind` is REVERB; -1 for none.
+        place: (samples, files) in [0, 1), relative start of the part that is read.
+        channel: (samples, files) in [0, 1), relative index of the channel.
     """
 
     kind: Longs
@@ -51,43 +50,32 @@ class Draws:
 
 
 class Augmenter:
-    """Draws and reads.
+    """Draw augmentation and read the noise and impulse responses for it.
 
     Args:
         args: weights and ranges.
-        prob: that a sample is augmented.
+        folders: of noise and impulse responses; types without files are not drawn.
+        prob: probability that a sample is augmented.
         seed: of the draws.
-        noises, rirs: folders of them; without one, its types are not drawn.
+        sample_rate: Hz.
 
     Attributes:
-        shares: (kinds,) probability of each.
+        shares: (kinds,) probability of each kind.
 
     Raises:
-        UserError: `prob` is above 0 and there is nothing to augment with; a range upside down; see Clips.
+        UserError: `prob` is above 0 but there is nothing to augment with, or a range has its higher value first;
+            see also `Clips`.
     """
 
-    def __init__(
-        self,
-        args: AugmentArgs,
-        *,
-        prob: float,
-        seed: int,
-        sample_rate: int,
-        noise_data: str | Path = "",
-        reverb_data: str | Path = "",
-        skip_bad: bool = False,
-    ) -> None:
+    def __init__(self, args: AugmentArgs, folders: ClipFolders, *, prob: float, seed: int, sample_rate: int) -> None:
         self.args, self.seed = args, seed
-        self.noises, self.rirs = (
-            Clips(folder, types, sample_rate, skip_bad=skip_bad) if folder and prob else None
-            for folder, types in ((noise_data, NOISE_TYPES), (reverb_data, (RIR_TYPE,)))
-        )
+        self.noises, self.rirs = folders.open(sample_rate) if prob else (None, None)
         weights = np.array([0.0] + [getattr(args, kind) if self._has(kind) else 0.0 for kind in KINDS[1:]])
         if prob and not weights.any():
             wanted = [kind for kind in KINDS[1:] if getattr(args, kind)]
             raise UserError(
                 f"nothing to augment with: the types that have a weight are {', '.join(wanted) or 'none'}, and none of "
-                f"them is in noise_data ({noise_data or 'none'}) or reverb_data ({reverb_data or 'none'}); "
+                f"them is in noise_data ({folders.noise or 'none'}) or reverb_data ({folders.rir or 'none'}); "
                 "give such folders, or do without (in training: dataset_args.aug_prob=0)"
             )
         self.shares = weights * prob / max(weights.sum(), 1e-300)
@@ -103,16 +91,16 @@ class Augmenter:
 
     @property
     def kinds(self) -> list[str]:
-        """Those that may be drawn, but for clean."""
+        """List the kinds that may be drawn, except clean."""
         return [kind for kind, share in zip(KINDS[1:], self.shares[1:], strict=True) if share > 0]
 
     def draw(self, items: Longs, epoch: int, kind: int | None = None) -> Draws:
-        """What some samples get; each depends on its own number alone.
+        """Draw augmentation; that of a sample depends on its own number alone.
 
         Args:
             items: (samples,) numbers of the samples.
-            epoch: another one gives other draws.
-            kind: the same for all, instead of a draw.
+            epoch: each epoch has its own draws.
+            kind: use this kind for all samples instead of drawing it.
         """
         most = self.args.babble_speakers[1]
         kinds = self._kinds(items, epoch) if kind is None else np.full(len(items), kind)
@@ -139,12 +127,12 @@ class Augmenter:
         return ranges[:, 0], ranges[:, 1]
 
     def _files(self, kinds: Longs, draws: Floats, items: Longs, epoch: int) -> Longs:
-        """(samples, files) rows, from draws in [0, 1)."""
+        """Turn draws in [0, 1) into rows of files, (samples, files)."""
         files: Longs = np.full(draws.shape, -1, dtype=np.int64)
         for kind in set(kinds.tolist()) - {CLEAN}:
             rows = np.flatnonzero(kinds == kind)
             clips = self.rirs if kind == REVERB else self.noises
-            assert clips is not None, "a type without a folder has no weight"
+            assert clips is not None, "a kind without files has weight 0"
             ours = clips.of_type[RIR_TYPE if kind == REVERB else _SOURCE[KINDS[kind]]]
             files[rows] = ours[distinct(draws[rows], len(ours))]
         few, many = self.args.babble_speakers
@@ -154,7 +142,7 @@ class Augmenter:
         return files
 
     def noise(self, draws: Draws, sample: int, samples: int) -> Waveform:
-        """The noise, music or babble of one sample, of any level; (samples,) float32."""
+        """Read the noise, music or babble of one sample: (samples,) float32, at any level."""
         assert self.noises is not None
         chosen = np.flatnonzero(draws.file[sample] >= 0)
         clips = [
@@ -164,16 +152,20 @@ class Augmenter:
         return clips[0] if len(clips) == 1 else babble(clips)
 
     def rir(self, draws: Draws, sample: int, samples: int) -> tuple[Waveform, int]:
-        """The impulse response of one sample, as far as it matters for `samples`, and the place of its peak."""
+        """Read the impulse response of one sample, see `around_peak`; return it and the index of its peak."""
         assert self.rirs is not None
         whole = self.rirs.whole(int(draws.file[sample, 0]), float(draws.channel[sample, 0]))
         return around_peak(whole, samples)
 
     def augment(self, utt: str, waveform: "Tensor", kind: str) -> tuple["Tensor", str]:
-        """A whole utterance with one kind of augmentation, drawn by its id alone, and that in words.
+        """Augment a whole utterance; the draws depend on its id alone.
 
         Args:
             waveform: (1, samples).
+            kind: one of KINDS, not "clean".
+
+        Returns:
+            (1, samples), and a description, see `describe`.
         """
         import torch  # takes seconds to load, and a plan needs only the files
 
@@ -191,15 +183,15 @@ class Augmenter:
         return waveform, self.describe(draws, 0)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the ids of noises and of impulse responses, one behind the other."""
+        """Concatenate the SHA-256 of the ids of noises and that of impulse responses."""
         return "".join(clips.fingerprint() for clips in (self.noises, self.rirs) if clips is not None)
 
     def file_fingerprint(self) -> str:
-        """The same of their files, see `Clips.file_fingerprint`."""
+        """Concatenate the checksums of their files, see `Clips.file_fingerprint`."""
         return "".join(clips.file_fingerprint() for clips in (self.noises, self.rirs) if clips is not None)
 
     def describe(self, draws: Draws, sample: int) -> str:
-        """One sample's augmentation in words: "noise 7.31 noise/free-sound/0000.wav"."""
+        """Describe one sample's augmentation, as in "noise 7.31 noise/free-sound/0000.wav"."""
         kind = int(draws.kind[sample])
         clips = self.rirs if kind == REVERB else self.noises
         names = [] if clips is None else [clips.ids[row] for row in draws.file[sample] if row >= 0]
@@ -207,7 +199,7 @@ class Augmenter:
         return " ".join([KINDS[kind], *snr, *names])
 
     def statistics(self, draws: Draws) -> dict[str, float]:
-        """Share in percent of each kind, and mean SNR in dB of those that have one."""
+        """Return the share of each kind in percent, and the mean SNR in dB of kinds that have one."""
         found = {f"{kind}_percent": 100 * float(np.mean(draws.kind == n)) for n, kind in enumerate(KINDS)}
         for number in (NOISE, MUSIC, BABBLE):
             if (draws.kind == number).any():
@@ -216,13 +208,18 @@ class Augmenter:
 
 
 def distinct(draws: Floats, count: int) -> Longs:
-    """Numbers below `count` from draws in [0, 1), (rows, n) each: all of a row differ, until all have come.
+    """Turn draws in [0, 1) into numbers below `count`; no number comes twice in a row before all have come once.
 
-    The n-th is drawn from those that are left.
+    Args:
+        draws: (rows, n); the n-th picks one of the numbers that are left.
+        count: how many numbers there are.
+
+    Returns:
+        (rows, n).
     """
     chosen = np.empty(draws.shape, dtype=np.int64)
     for n in range(draws.shape[1]):
-        begun = n - n % count  # here all are there again
+        begun = n - n % count  # all numbers are available again from here on
         number = (draws[:, n] * (count - (n - begun))).astype(np.int64)
         for earlier in np.sort(chosen[:, begun:n], axis=1).T:
             number += number >= earlier

@@ -9,12 +9,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from sv.audio.durations import write_seconds
+from sv.audio.durations import format_seconds
 from sv.audio.feature_parts import FeatureParts
 from sv.audio.files import Utterances, estimate_hours
 from sv.audio.mel import mel_banks
 from sv.config import Config, FbankConfig
 from sv.data.augmenter import KINDS, Augmenter
+from sv.data.noises import ClipFolders
 from sv.errors import UserError
 from sv.io import atomic_write
 from sv.jobs.parts import Outputs
@@ -27,10 +28,10 @@ class FbankParts(FeatureParts):
     """Features of one data dir.
 
     Attributes:
-        system: its dataset_args.fbank_args are used, and for augmentation augment_args and seed.
+        system: gives dataset_args.fbank_args and, for augmentation, augment_args and seed.
         dither: add fbank_args.dither of noise; for training features only.
-        augment: one of AUGMENT_KINDS that is added to the audio; "" for none.
-        noise_data, reverb_data: folders of noise and of impulse responses for it.
+        augment: one of AUGMENT_KINDS to apply to the audio; "" for none.
+        noise_data, reverb_data: folders of noise and of impulse responses.
     """
 
     system: Config
@@ -48,23 +49,22 @@ class FbankParts(FeatureParts):
 
     @cached_property
     def config(self) -> FbankConfig:
-        """The front-end's settings."""
+        """Settings of the features."""
         config = self.system.dataset_args.fbank_args
         return config if self.dither else config.model_copy(update={"dither": 0.0})
 
     @cached_property
     def augmenter(self) -> Augmenter | None:
-        """What adds noise or rooms; raises UserError if there are no files of the kind."""
+        """Augmenter for the kind; raises UserError if there are no files of this kind."""
         if not self.augment:
             return None
         weights = {kind: float(kind == self.augment) for kind in AUGMENT_KINDS}
         return Augmenter(
             self.system.dataset_args.augment_args.model_copy(update=weights),
+            ClipFolders(rir=self.reverb_data) if self.augment == "reverb" else ClipFolders(noise=self.noise_data),
             prob=1.0,
             seed=self.system.seed,
             sample_rate=self.config.sample_rate,
-            noise_data="" if self.augment == "reverb" else self.noise_data,
-            reverb_data=self.reverb_data if self.augment == "reverb" else "",
         )
 
     @cached_property
@@ -84,7 +84,7 @@ class FbankParts(FeatureParts):
         return fbank_bytes(self.data_dir, self.config)
 
     def make(self, part: int) -> Outputs:
-        import torch  # takes seconds to load, and a plan needs it not
+        import torch  # takes seconds to load, and a plan does not need it
 
         from sv.audio.features import Fbank, dither_noise
 
@@ -106,7 +106,7 @@ class FbankParts(FeatureParts):
                     f"remove it from {utterances.source} and run tools/fix_data_dir.sh {self.data_dir}"
                 )
             noise = dither_noise(utt, samples)[None] if self.config.dither > 0 else None
-            return fbank(waveform, noise)[0].numpy(), (frames, write_seconds(samples / rate), *given)
+            return fbank(waveform, noise)[0].numpy(), (frames, format_seconds(samples / rate), *given)
 
         return self.write(part, compute)
 
@@ -118,6 +118,6 @@ class FbankParts(FeatureParts):
 
 
 def fbank_bytes(data_dir: Path, config: FbankConfig) -> float:
-    """Return the size of all archives of a data dir, about: two bytes a value."""
+    """Estimate the bytes of all archives of a data dir: two a value."""
     hours = estimate_hours(data_dir, config.sample_rate)
     return 2 * config.num_mel_bins * 3.6e6 * hours / config.frame_shift

@@ -1,8 +1,8 @@
 """Batches, read ahead in the background.
 
-Threads, not processes: reading and arithmetic release Python's lock, headers and open files are shared, nothing is
-copied between processes, and nothing outlives the training (bench/loader.py compares). A batch depends on its epoch and
-step alone, so the number of threads changes nothing but the speed.
+Threads are used, not processes: reading and arithmetic release Python's lock, threads share headers and open files,
+nothing is copied between processes, and nothing outlives the training (bench/loader.py compares). A batch depends on
+its epoch and step alone, so the number of threads changes only the speed.
 """
 
 from collections import deque
@@ -16,19 +16,19 @@ import torch
 from torch import Tensor
 
 from sv.config import SpecAugArgs
-from sv.data.crops import CropReader, crop_starts
+from sv.data.ark_reader import ArkReader, crop_starts
 from sv.data.sampling import Longs, Sampler, rows_of, uniform
 from sv.data.spec_augment import draw_bands, hide
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one process trains on in one step.
+    """The samples of one process in one step.
 
     Attributes:
         features: (batch, frames, mels) float32.
         speaker: (batch,) int64.
-        utts: (batch,) draws of the sampler, from which `rows_of` gives the rows of the index.
+        utts: (batch,) draws of the sampler, see `rows_of`.
     """
 
     features: Tensor
@@ -36,43 +36,45 @@ class Batch:
     utts: Longs
 
     def to(self, device: torch.device) -> "Batch":
-        """The batch on a device, as features."""
+        """Copy the batch, as features, to a device."""
         features = self.features.to(device, non_blocking=True)
         return Batch(features, self.speaker.to(device, non_blocking=True), self.utts)
 
     def pin(self) -> "Batch":
-        """The batch in page-locked memory, for copies to a GPU."""
+        """Copy the batch to page-locked memory, from which copies to a GPU are faster."""
         return Batch(self.features.pin_memory(), self.speaker.pin_memory(), self.utts)
 
 
 class Dataset(Protocol):
-    """Makes the batch of given draws (`sv.data.sampling`)."""
+    """Makes batches of the draws of a sampler."""
 
-    def batch(self, utts: Longs, epoch: int) -> Batch: ...
+    def batch(self, utts: Longs, epoch: int) -> Batch:
+        """Make the batch of some draws, (batch,). Raise UserError if an utterance cannot be read."""
+        ...
 
     def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
-        """What is done to these utterances in an epoch, by name."""
+        """Return figures of the augmentation of these draws in an epoch, by name."""
         ...
 
     def fingerprint(self) -> str:
-        """Of all that decides the batches beside the index and the configuration; "" for nothing."""
+        """Return a hash of whatever else decides the batches, beside index and configuration; "" if nothing does."""
         ...
 
 
 class ArkDataset:
-    """Crops from arks, at a random place of each utterance drawn from (seed, epoch, draw of the utterance).
+    """Crops of features from arks; where a crop begins is drawn from (seed, epoch, draw).
 
     Args:
-        reader: of the frames.
+        reader: reads the features.
         num_frms: frames of a crop.
-        seed: of the places.
+        seed: of the positions.
         center: subtract the mean over the crop.
-        spec_aug: SpecAugment, if any.
+        spec_aug: settings of SpecAugment; None for none.
     """
 
     def __init__(
         self,
-        reader: CropReader,
+        reader: ArkReader,
         *,
         num_frms: int,
         seed: int,
@@ -83,6 +85,7 @@ class ArkDataset:
         self.spec_aug = spec_aug
 
     def batch(self, utts: Longs, epoch: int) -> Batch:
+        """Read crops and apply SpecAugment: features (batch, num_frms, mels)."""
         index = self.reader.index
         rows = rows_of(utts)
         starts = crop_starts(index.num_frames[rows], self.num_frms, uniform(self.seed, epoch, utts))
@@ -93,22 +96,27 @@ class ArkDataset:
         return Batch(hide(torch.from_numpy(features), bands), speaker, utts)
 
     def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
+        """Return no figures: arks are not augmented while they are read."""
         return {}
 
     def fingerprint(self) -> str:
+        """Return "": index and configuration decide the batches."""
         return ""
 
 
 class Loader:
-    """The batches of one epoch, from any step on.
+    """Iterates over the batches of an epoch, from any step on, and reads ahead in threads.
 
     Args:
         dataset: makes batches.
-        sampler: says of what.
-        num_workers: threads that read ahead; 0 reads when asked.
-        prefetch: batches read ahead by each.
-        rank, world: this process's place among all.
-        pin: put batches into page-locked memory, for copies to a GPU.
+        sampler: chooses the utterances of each.
+        num_workers: threads that read ahead; 0 reads on demand.
+        prefetch: batches that each thread reads ahead.
+        process: rank of this process and number of processes.
+        pin: copy batches to page-locked memory, see `Batch.pin`.
+
+    Raises:
+        UserError: the processes cannot share a step evenly.
     """
 
     def __init__(
@@ -118,19 +126,18 @@ class Loader:
         *,
         num_workers: int = 1,
         prefetch: int = 4,
-        rank: int = 0,
-        world: int = 1,
+        process: tuple[int, int] = (0, 1),
         pin: bool = False,
     ) -> None:
-        sampler.check_processes(world)
-        self.dataset, self.sampler, self.rank, self.world, self.pin = dataset, sampler, rank, world, pin
+        sampler.check_processes(process[1])
+        self.dataset, self.sampler, self.process, self.pin = dataset, sampler, process, pin
         self._depth = num_workers * prefetch
         self._pool = ThreadPoolExecutor(num_workers, thread_name_prefix="loader") if num_workers else None
 
     def epoch(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
-        """Batches from `first_step` to the epoch's end; an error of a thread is raised here."""
+        """Iterate over the batches from `first_step` to the end of the epoch; errors of threads are raised here."""
         steps = range(first_step, self.sampler.steps)
-        wanted = (self.sampler.step(epoch, step, self.rank, self.world) for step in steps)
+        wanted = (self.sampler.step(epoch, step, *self.process) for step in steps)
         if self._pool is None:
             yield from (self._make(utts, epoch) for utts in wanted)
             return
@@ -147,11 +154,12 @@ class Loader:
                 future.cancel()
 
     def statistics(self, epoch: int) -> dict[str, float]:
-        """What is done to the utterances of an epoch, over all processes, by name."""
+        """Return figures of the augmentation of an epoch, over all processes, by name."""
         steps = [self.sampler.step(epoch, step) for step in range(self.sampler.steps)]
         return self.dataset.statistics(np.concatenate(steps), epoch)
 
     def close(self) -> None:
+        """Stop the threads."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 

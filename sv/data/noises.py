@@ -1,15 +1,16 @@
-"""Noise and impulse responses to augment speech with: files of any rate and number of channels, by type.
+"""Noise and impulse responses for augmentation: files of any sample rate and number of channels, by type.
 
-A folder of them holds a `wav.scp` whose ids begin with the type, as WeSpeaker's: `noise/free-sound/0000.wav`,
-`music/...`, `speech/...` (of which babble is mixed), `rir/...`. local/prepare_musan.py, prepare_rirs.py write it.
+Their folder holds a `wav.scp` whose ids begin with the type, as in WeSpeaker: `noise/free-sound/0000.wav`,
+`music/...`, `speech/...` (mixed into babble), `rir/...`. local/prepare_musan.py and prepare_rirs.py write it.
 
-Another rate is resampled. Of several channels one is taken, by a draw: any microphone of an array is as good.
+Files of another rate are resampled. Of several channels one is drawn: any microphone of an array will do.
 """
 
 import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,31 +23,31 @@ from sv.io import read_table
 
 NOISE_TYPES = ("noise", "music", "speech")
 RIR_TYPE = "rir"
-_SUBSTITUTES = 4  # tries for another file
+_SUBSTITUTES = 4  # other files that are tried
 _PROBE_BYTES, _PROBE_THREADS = 4096, 16
 
 T = TypeVar("T")
 
 
-class ClipsLost(UserError):
-    """Noise or rooms can not be read, one file after the other; no utterance is to blame."""
+class ClipError(UserError):
+    """Several noise or impulse response files cannot be read; no utterance is to blame."""
 
 
 class Clips:
-    """Files of given types; may be used by several threads.
+    """Noise or impulse response files of given types; may be used by several threads.
 
     Args:
-        data_dir: with wav.scp.
-        types: those that may come.
-        sample_rate: Hz of what is read.
-        skip_bad: where a file can not be read, tell of it once and take the next one of its type.
+        data_dir: folder with a wav.scp.
+        types: the types allowed in it.
+        sample_rate: Hz, of what `read` and `whole` return.
+        skip_bad: if a file cannot be read, warn once and take the next one of its type.
 
     Attributes:
         ids: in the order of wav.scp.
-        of_type: type -> rows of `ids`; only types that come.
+        of_type: type -> rows of `ids`, only for types that occur.
 
     Raises:
-        UserError: no wav.scp, an empty one, an id of another type.
+        UserError: wav.scp is missing or empty, or an id has another type.
     """
 
     def __init__(
@@ -71,13 +72,14 @@ class Clips:
         self.of_type = {kind: np.array(numbers, dtype=np.int64) for kind, numbers in rows.items()}
 
     def fingerprint(self) -> str:
-        """SHA-256 of the ids: the same draws then mean the same files."""
+        """Return the SHA-256 of the ids; while it is the same, the same draws mean the same files."""
         return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
 
     def file_fingerprint(self) -> str:
-        """SHA-256 of ids, sizes of files, and some bytes in the middle of each: tells other audio behind an id.
+        """Return the SHA-256 of ids, file sizes, and some bytes from the middle of each file.
 
-        A file may be moved or copied; of one that is a command's output, or not there, its place in wav.scp counts.
+        It changes if an id has other audio, but not if a file is moved or copied. For a command or a missing file, the
+        value in wav.scp counts.
         """
         with ThreadPoolExecutor(_PROBE_THREADS) as pool:
             probes = pool.map(_probe, self._specs)
@@ -85,25 +87,29 @@ class Clips:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def read(self, row: int, samples: int, place: float, channel: float) -> Waveform:
-        """A part of a file, which is repeated if it is shorter; never silent.
+        """Read a part of a file, never a silent one; a shorter file is repeated.
 
         Args:
-            row: which file.
-            samples: how many are wanted.
-            place: in [0, 1), where it begins, among all places that fit.
-            channel: in [0, 1), which channel, among all.
+            row: of the file.
+            samples: how many to return.
+            place: in [0, 1), relative start among all that fit.
+            channel: in [0, 1), relative index of the channel.
+
+        Returns:
+            (samples,) float32 in [-1, 1].
 
         Raises:
-            UserError: of the file; or all of the channel is silent. With `skip_bad` ClipsLost, if others are no better.
+            UserError: the file cannot be read, or its channel is silent.
+            ClipError: with `skip_bad`, other files cannot be read either.
         """
         return self._first_usable(row, lambda usable: self._read(usable, samples, place, channel))
 
     def whole(self, row: int, channel: float) -> Waveform:
-        """All samples of one channel; raises as `read`."""
+        """Read all samples of one channel: (samples,) float32; raise as `read` does."""
         return self._first_usable(row, lambda usable: self._whole(usable, channel))
 
     def _first_usable(self, row: int, read: Callable[[int], T]) -> T:
-        """Of a file, or of those that follow it in its type."""
+        """Read a file, or else one of those after it of its type."""
         if not self.skip_bad:
             return read(row)
         ours = self.of_type[self.ids[row].partition("/")[0]]
@@ -115,8 +121,8 @@ class Clips:
                 why = str(error)
                 if candidate not in self._told:
                     self._told.add(candidate)
-                    log.warning("%s can not be read, and another is taken: %s", self.ids[candidate], why)
-        raise ClipsLost(f"{self.path}: {why}; nor can the files before it; mend them or leave them out")
+                    log.warning("%s cannot be read; another file is used: %s", self.ids[candidate], why)
+        raise ClipError(f"{self.path}: {why}; the files before it cannot be read either; repair them or leave them out")
 
     def _read(self, row: int, samples: int, place: float, channel: float) -> Waveform:
         def choose(header: AudioInfo) -> tuple[int, int, int]:
@@ -140,15 +146,37 @@ class Clips:
     def _at_our_rate(self, samples: Waveform, rate: int) -> Waveform:
         if rate == self.sample_rate:
             return samples
-        import torch  # takes seconds to load, and who only looks at the files needs it not
+        import torch  # takes seconds to load, and a look at the files does not need it
         from torchaudio.functional import resample
 
         resampled: NDArray[np.float32] = resample(torch.from_numpy(samples), rate, self.sample_rate).numpy()
         return resampled
 
 
+@dataclass(frozen=True)
+class ClipFolders:
+    """Folders of noise and of impulse responses; "" for none.
+
+    Attributes:
+        noise, rir: folders with a wav.scp.
+        skip_bad: see `Clips`.
+    """
+
+    noise: str | Path = ""
+    rir: str | Path = ""
+    skip_bad: bool = False
+
+    def open(self, sample_rate: int) -> tuple[Clips | None, Clips | None]:
+        """Open both folders; None for one that is not given. Raise UserError as `Clips` does."""
+        both = ((self.noise, NOISE_TYPES), (self.rir, (RIR_TYPE,)))
+        noises, rirs = (
+            Clips(folder, types, sample_rate, skip_bad=self.skip_bad) if folder else None for folder, types in both
+        )
+        return noises, rirs
+
+
 def _probe(spec: str) -> str:
-    """Size of a file, and checksum of its middle; or the `wav.scp` value itself."""
+    """Return the size of a file and the checksum of its middle, or the `wav.scp` value if it is no file."""
     path = Path(spec)
     if not path.is_file():
         return spec
@@ -159,7 +187,7 @@ def _probe(spec: str) -> str:
 
 
 def babble(talkers: list[Waveform]) -> Waveform:
-    """Several voices at once, each of the same power; (samples,)."""
+    """Mix voices at equal power: (samples,) each, and so is the result."""
     mixed = np.zeros_like(talkers[0])
     for talker in talkers:
         mixed += talker / np.sqrt(np.mean(np.square(talker)))
@@ -167,6 +195,10 @@ def babble(talkers: list[Waveform]) -> Waveform:
 
 
 def around_peak(rir: Waveform, samples: int) -> tuple[Waveform, int]:
-    """An impulse response up to `samples` behind its strongest tap, and the place of that; no more would be heard."""
+    """Cut an impulse response `samples` after its strongest tap, as later taps have no effect.
+
+    Returns:
+        (taps,), and the index of the strongest tap.
+    """
     peak = int(np.abs(rir).argmax())
     return rir[: peak + samples], peak

@@ -1,9 +1,9 @@
-"""Training samples from waveforms: a crop of each is read, augmented, and turned into features, by the batch.
+"""Training samples from waveforms: crops are read, augmented and turned into features, batch by batch.
 
-    read crop, noise, impulse response -> speed -> room or noise -> telephone -> fbank -> mean -> SpecAugment
+    read crop, noise, impulse response -> speed -> reverberation or noise -> telephone -> fbank -> mean -> SpecAugment
 
-Threads of the loader read. All else is arithmetic on batches, done by the same threads where training is on the CPU,
-and by the GPU where there is one: a batch then holds waveforms until it is moved there.
+Threads of the loader read. The rest is arithmetic on batches: on the CPU the same threads do it; with a GPU, a batch
+holds waveforms until it is moved there, and the GPU does it.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,12 +19,12 @@ from sv.audio.features import Fbank, subtract_mean
 from sv.audio.files import Waveform
 from sv.audio.telephone import telephone
 from sv.config import DatasetArgs
+from sv.data.ark_reader import crop_starts
 from sv.data.augmenter import REVERB, Augmenter
-from sv.data.crops import crop_starts
 from sv.data.loader import Batch
 from sv.data.sampling import Longs, rows_of, uniform
 from sv.data.spec_augment import Bands, draw_bands, hide
-from sv.data.waves import WaveSource
+from sv.data.waveforms import WaveformSource
 
 _SPEED, _DITHER, _TELEPHONE = 21, 22, 29  # streams of random numbers
 _DITHER_PLACES = 1 << 18
@@ -32,14 +32,14 @@ _DITHER_PLACES = 1 << 18
 
 @dataclass(frozen=True)
 class Sounds:
-    """Waveforms of a batch and what is done to them, on any device.
+    """Waveforms of a batch and the augmentation to apply to them, on any device.
 
     Attributes:
         speech: speed -> (rows of the batch (n,), waveforms (n, samples)).
-        rir: rows (n,), impulse responses (n, taps), their peaks (n,).
+        rir: rows (n,), impulse responses (n, taps), indices of their peaks (n,).
         noise: rows (n,), noise (n, samples), SNR in dB (n,) float32.
-        telephone: rows (n,) that go through a telephone line.
-        dither: (batch,) int64 places in the table of dither.
+        telephone: rows (n,) sent through a telephone line.
+        dither: (batch,) int64 positions in the table of dither.
         bands: of SpecAugment.
     """
 
@@ -51,9 +51,11 @@ class Sounds:
     bands: Bands
 
     def to(self, device: torch.device) -> "Sounds":
+        """Copy all tensors to a device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin(self) -> "Sounds":
+        """Copy all tensors to page-locked memory."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Sounds":
@@ -64,10 +66,10 @@ class Sounds:
 
 
 class FrontEnd(nn.Module):
-    """Sounds to features (batch, frames, mels), all augmentation included.
+    """Augments waveforms and computes features (batch, num_frms, mels) of them.
 
     Args:
-        args: of the data; num_frms frames come out.
+        args: of the data.
         seed: of the dither.
     """
 
@@ -84,6 +86,7 @@ class FrontEnd(nn.Module):
 
     @torch.no_grad()
     def forward(self, sounds: Sounds) -> Tensor:
+        """Compute features (batch, num_frms, mels) float32, SpecAugment included."""
         speech = self.waveforms(sounds)
         noise = self.dither.unfold(0, self.samples, 1)[sounds.dither] if len(self.dither) else None
         features = self.fbank(speech, noise)
@@ -93,7 +96,7 @@ class FrontEnd(nn.Module):
 
     @torch.no_grad()
     def waveforms(self, sounds: Sounds) -> Tensor:
-        """The augmented speech, (batch, samples)."""
+        """Compute the augmented speech, (batch, samples) float32."""
         rate = self.args.fbank_args.sample_rate
         batch = sum(len(rows) for rows, _ in sounds.speech.values())
         speech = sounds.dither.new_empty((batch, self.samples), dtype=torch.float32)
@@ -112,12 +115,12 @@ class FrontEnd(nn.Module):
 
 @dataclass(frozen=True)
 class SoundBatch(Batch):
-    """A batch that becomes features on the device that it is moved to.
+    """A batch whose features are computed on the device that it is moved to.
 
     Attributes:
-        features: empty, until then.
-        sounds: what they are made of.
-        front_end: what makes them.
+        features: empty until then.
+        sounds: waveforms and their augmentation.
+        front_end: computes the features.
     """
 
     sounds: Sounds = field(kw_only=True)
@@ -134,20 +137,20 @@ class SoundBatch(Batch):
 
 
 class OnlineDataset:
-    """Augmented crops of waveforms, all drawn from (seed, epoch, utterance).
+    """Augmented crops of waveforms; all random choices are drawn from (seed, epoch, draw).
 
     Args:
         source: of the waveforms, in the order of the index.
-        speaker: (speeds, utts) class of each utterance at 1.0 and at each speed of `args`.
-        augmenter: what else is done.
+        speaker: (1 + speeds, utts) class of each utterance at speed 1.0 and at each speed of `args`.
+        augmenter: draws and reads noise and impulse responses.
         args: of the data.
-        seed: of the crops and speeds.
-        on_device: leave the arithmetic to the device that a batch is moved to.
+        seed: of crops, speeds, telephone lines, dither and SpecAugment.
+        on_device: compute features on the device that a batch is moved to.
     """
 
     def __init__(
         self,
-        source: WaveSource,
+        source: WaveformSource,
         speaker: Longs,
         augmenter: Augmenter,
         args: DatasetArgs,
@@ -161,6 +164,11 @@ class OnlineDataset:
         self._speeds = np.array([1.0, *args.speeds])
 
     def batch(self, utts: Longs, epoch: int) -> Batch:
+        """Read and augment crops: features (batch, num_frms, mels), or a `SoundBatch` with `on_device`.
+
+        Raises:
+            UserError: an utterance, a noise or an impulse response cannot be read.
+        """
         speed = self._draw_speeds(utts, epoch)
         speaker = torch.from_numpy(self.speaker[speed, rows_of(utts)].astype(np.int64))
         sounds = self.sounds(utts, epoch)
@@ -169,7 +177,7 @@ class OnlineDataset:
         return Batch(self.front_end(sounds), speaker, utts)
 
     def sounds(self, utts: Longs, epoch: int) -> Sounds:
-        """All that is read for a batch."""
+        """Read the waveforms of a batch, and draw and read their augmentation."""
         samples, draws = self.front_end.samples, self.augmenter.draw(utts, epoch)
         wet, noisy = np.flatnonzero(draws.kind == REVERB), np.flatnonzero(draws.kind > REVERB)
         rirs = [self.augmenter.rir(draws, row, samples) for row in wet.tolist()]
@@ -191,10 +199,11 @@ class OnlineDataset:
         )
 
     def fingerprint(self) -> str:
+        """Return the hash of the ids of noises and impulse responses."""
         return self.augmenter.fingerprint()
 
     def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
-        """What these utterances get in an epoch: share of each kind in percent, mean SNR in dB, share of each speed."""
+        """Return the share of each kind, speed and of telephone lines in percent, and mean SNRs in dB."""
         found = self.augmenter.statistics(self.augmenter.draw(utts, epoch))
         drawn = self._draw_speeds(utts, epoch)
         speeds = {f"speed_{speed:g}_percent": 100 * float(np.mean(drawn == n)) for n, speed in enumerate(self._speeds)}
@@ -227,14 +236,14 @@ class OnlineDataset:
 
 
 def _fill(wave: Waveform, part: Waveform) -> None:
-    """Copy a part, which is repeated if it is shorter."""
+    """Copy `part` into `wave`, repeated if it is shorter."""
     wave[: len(part)] = part
     if len(part) < len(wave):
         wave[:] = np.resize(part, len(wave))
 
 
 def _padded(arrays: list[NDArray[np.float32]]) -> Tensor:
-    """(arrays, longest), zeros behind the end of each."""
+    """Stack arrays of different lengths, padded with zeros: (arrays, longest)."""
     out = np.zeros((len(arrays), max(map(len, arrays), default=0)), dtype=np.float32)
     for row, array in zip(out, arrays, strict=True):
         row[: len(array)] = array

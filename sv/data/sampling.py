@@ -1,32 +1,32 @@
-"""Which utterances make a step, and random numbers that depend on where they are used and on nothing else."""
+"""Samplers: which utterances make a step; and random numbers that depend only on where they are used."""
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.data.feats import UttIndex
+from sv.config import DataloaderArgs
+from sv.data.utt_index import UttIndex
 from sv.errors import UserError
 
 Longs = NDArray[np.int64]
 Ints = NDArray[np.int32]
 Draws = TypeVar("Draws", int, Longs)
-SamplerName = Literal["utterance", "speaker", "pxk", "length"]
 
-_VISIT = 1 << 32  # draw = row of the index + _VISIT * times that the sampler came to it before
-_LENGTH_NOISE = 0.1  # of the natural logarithm: utterances within about 10 % of one length meet in a batch
+_VISIT = 1 << 32  # draw = row of the index + _VISIT * earlier visits to it in this epoch
+_LENGTH_NOISE = 0.1  # of the natural logarithm: a batch mixes lengths within about 10 %
 
 
 def uniform(seed: int, epoch: int, items: Longs, stream: int = 0) -> NDArray[np.float64]:
-    """One number in [0, 1) for each item: a hash of (seed, stream, epoch, item), the same wherever it is asked for.
+    """Return a number in [0, 1) for each item, (n,): a hash of (seed, stream, epoch, item).
 
     The hash is the finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
     2014), applied after each word; the top 53 bits are the number.
 
     Args:
-        items: (n,) any integers: draws of a sampler, or places in the epoch.
-        stream: for what: another stream gives independent numbers.
+        items: (n,) any integers: draws of a sampler, or positions in the epoch.
+        stream: number of the purpose; different streams are independent.
     """
     state = np.zeros(len(items), dtype=np.uint64)
     for word in (seed, stream, epoch, items):
@@ -42,19 +42,25 @@ def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 @dataclass
 class Sampler:
-    """Which utterances make a step: the next `global_batch` draws of the epoch; process r of w takes its share.
+    """Chooses the utterances of each step: the next `global_batch` draws of the epoch, shared among processes.
 
-    The draws of an epoch depend on (seed, epoch) alone. So training goes on in mid-epoch as it would have, and a step
-    sees the same set whatever the number of processes.
+    The draws of an epoch depend on (seed, epoch) alone. Training can therefore resume in mid-epoch, and a step sees the
+    same utterances with any number of processes.
 
-    A draw is a row of the index. Where a sampler comes to a row again in an epoch, the upper half of the draw counts
-    how often it did: `uniform` gives every draw numbers of its own, thus another crop, and `rows_of` gives the row.
+    A draw is a row of the index. If a sampler visits a row again in an epoch, the upper half of the draw counts the
+    visits: `uniform` then gives it other numbers, thus another crop, and `rows_of` gives the row.
 
     Args:
-        utts: rows of the index that are trained on.
-        global_batch: samples of a step over all processes.
+        utts: rows of the index to train on.
+        global_batch: samples of a step, over all processes.
         seed: of the order.
-        per_epoch: samples of an epoch; 0 for as many as there are utterances, which is the most.
+        per_epoch: samples of an epoch, at most the number of utterances; 0 for that many.
+
+    Attributes:
+        steps: of an epoch; an incomplete last batch is left out.
+
+    Raises:
+        UserError: fewer utterances than a batch.
     """
 
     utts: Longs
@@ -72,7 +78,7 @@ class Sampler:
             )
 
     def step(self, epoch: int, step: int, rank: int = 0, world: int = 1) -> Longs:
-        """Draws of one process in one step; (global_batch / world,)."""
+        """Return the draws of process `rank` of `world` in one step: (global_batch / world,)."""
         if self._order[0] != epoch:
             key = np.array([self.seed, epoch]).astype(np.uint64)
             self._order = (epoch, self._draws(np.random.Generator(np.random.Philox(key=key))))
@@ -81,24 +87,24 @@ class Sampler:
         return self._order[1][first : first + share]
 
     def check_processes(self, world: int) -> None:
-        """Raise UserError if `world` processes can not share a step."""
+        """Raise UserError if `world` processes cannot share a step evenly."""
         if self.global_batch % world:
             raise UserError(
-                f"{world} processes can not share batches of {self.global_batch} evenly; start another number"
+                f"{world} processes cannot share batches of {self.global_batch} evenly; start another number"
             )
 
     def _draws(self, rng: np.random.Generator) -> Longs:
-        """The draws of an epoch; (steps * global_batch,), or more."""
+        """Return the draws of an epoch: (steps * global_batch,), or more."""
         raise NotImplementedError
 
 
 def rows_of(draws: Draws) -> Draws:
-    """The rows of the index that were drawn; of one draw, its row."""
+    """Return the rows of the index that were drawn; for a single draw, its row."""
     return draws % _VISIT
 
 
 def another_visit(draw: int, batch: Longs) -> int:
-    """A draw of the same row that is not among those of the batch: itself, or a later visit."""
+    """Return `draw`, or the first later visit to its row that is not in the batch yet."""
     while draw in batch:
         draw += _VISIT
     return draw
@@ -106,7 +112,7 @@ def another_visit(draw: int, batch: Longs) -> int:
 
 @dataclass
 class UtteranceSampler(Sampler):
-    """Every utterance once an epoch, in any order; a last part of a batch is left out."""
+    """Draws every utterance once an epoch, in random order; an incomplete last batch is left out."""
 
     def _draws(self, rng: np.random.Generator) -> Longs:
         return rng.permutation(self.utts)
@@ -114,12 +120,12 @@ class UtteranceSampler(Sampler):
 
 @dataclass
 class LengthSampler(Sampler):
-    """Every utterance once an epoch, in batches of much the same length, which come in any order.
+    """Draws every utterance once an epoch, in batches of similar length, which come in random order.
 
-    The lengths are blurred by a tenth before they are sorted, so that other utterances meet in each epoch.
+    Lengths are perturbed by a tenth before they are sorted, so that batches differ from epoch to epoch.
 
-    Args: as of `Sampler`, and
-        num_frames: (len(utts),) lengths.
+    Args: those of `Sampler`, and
+        num_frames: (len(utts),) lengths in frames.
     """
 
     num_frames: Ints = field(kw_only=True)
@@ -133,12 +139,12 @@ class LengthSampler(Sampler):
 
 @dataclass
 class SpeakerSampler(Sampler):
-    """Every speaker equally often: one utterance of each in any order, then another of each.
+    """Draws every speaker equally often: one utterance of each in random order, then another of each.
 
-    A speaker's utterances come in any order, and again when all have come.
+    A speaker's utterances come in random order, and start again when all have come.
 
-    Args: as of `Sampler`, and
-        speaker: (len(utts),) who speaks.
+    Args: those of `Sampler`, and
+        speaker: (len(utts),) number of the speaker.
     """
 
     speaker: Ints = field(kw_only=True)
@@ -146,7 +152,7 @@ class SpeakerSampler(Sampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._counts = np.unique(self.speaker, return_counts=True)[1].astype(np.int64)  # utterances, by speaker
-        self._first = np.cumsum(self._counts) - self._counts  # of each speaker, where utterances stand by speaker
+        self._first = np.cumsum(self._counts) - self._counts  # of each speaker, among utterances sorted by speaker
 
     def _draws(self, rng: np.random.Generator) -> Longs:
         size, speakers = self.steps * self.global_batch, len(self._counts)
@@ -154,11 +160,11 @@ class SpeakerSampler(Sampler):
         return self._visit(rng, everyone, np.arange(size) // speakers)
 
     def _rounds(self, rng: np.random.Generator, number: int) -> Longs:
-        """All speakers in any order, again and again; (number, speakers)."""
+        """Return `number` rounds, each with all speakers in random order: (number, speakers)."""
         return rng.permuted(np.tile(np.arange(len(self._counts)), (number, 1)), axis=1)
 
     def _visit(self, rng: np.random.Generator, speaker: Longs, visit: Longs) -> Longs:
-        """Draws of speakers at their visit number 0, 1, ... of the epoch; both of any shape, and so is the result."""
+        """Return draws of speakers at their visits 0, 1, ... of the epoch; all three have one shape."""
         shuffled = rng.permutation(len(self.utts))
         by_speaker = self.utts[shuffled[np.argsort(self.speaker[shuffled], kind="stable")]]
         passes, place = np.divmod(visit, self._counts[speaker])
@@ -167,14 +173,17 @@ class SpeakerSampler(Sampler):
 
 @dataclass
 class GroupSampler(SpeakerSampler):
-    """P speakers x K utterances a step, for losses that compare the utterances of a batch.
+    """Draws P speakers x K utterances a step, for losses that compare the utterances of a batch.
 
-    The K of a speaker stand side by side and go to one process. The speakers of a step are different ones; each round
-    deals all speakers out to steps in any order, and those who do not fill a step sit it out. A speaker with fewer
-    than K utterances gives some of them again, with other crops.
+    The K utterances of a speaker are adjacent and go to one process. The speakers of a step differ. Each round deals
+    all speakers out to steps in random order; speakers left over are skipped in this round. A speaker with fewer than
+    K utterances repeats some, with other crops.
 
-    Args: as of `SpeakerSampler`, and
+    Args: those of `SpeakerSampler`, and
         group: K; P is global_batch / K.
+
+    Raises:
+        UserError: K below 2, a batch that is no multiple of K, or fewer than P speakers.
     """
 
     group: int = field(kw_only=True)
@@ -182,11 +191,11 @@ class GroupSampler(SpeakerSampler):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.group < 2:
-            raise UserError(f"dataloader_args.utts_per_speaker (K) is {self.group}; groups take 2 or more")
+            raise UserError(f"dataloader_args.utts_per_speaker (K) is {self.group}; it must be at least 2")
         if self.global_batch % self.group:
             raise UserError(
                 f"a batch of {self.global_batch} is no multiple of {self.group} utterances a speaker; "
-                "mend dataloader_args.batch_size or dataloader_args.utts_per_speaker"
+                "change dataloader_args.batch_size or dataloader_args.utts_per_speaker"
             )
         if self.global_batch // self.group > len(self._counts):
             raise UserError(
@@ -198,7 +207,7 @@ class GroupSampler(SpeakerSampler):
     def check_processes(self, world: int) -> None:
         if self.global_batch % (world * self.group):
             raise UserError(
-                f"{world} processes can not share batches of {self.global_batch // self.group} speakers x {self.group} "
+                f"{world} processes cannot share batches of {self.global_batch // self.group} speakers x {self.group} "
                 "utterances evenly; start another number"
             )
 
@@ -211,26 +220,24 @@ class GroupSampler(SpeakerSampler):
 
 
 def build_sampler(
-    name: SamplerName,
-    index: UttIndex,
-    utts: Longs,
-    global_batch: int,
-    seed: int,
-    *,
-    per_epoch: int = 0,
-    utts_per_speaker: int = 2,
+    args: DataloaderArgs, index: UttIndex, utts: Longs, global_batch: int, *, seed: int, per_epoch: int = 0
 ) -> Sampler:
-    """The sampler `name` of the rows `utts` of an index.
+    """Build the sampler that a configuration names.
+
+    Args:
+        args: resolved, so that `sampler` is not "auto".
+        index: utterances and their speakers.
+        utts, global_batch, seed, per_epoch: see `Sampler`.
 
     Raises:
         UserError: too few utterances or speakers for a batch; for pxk, a batch that is no multiple of K.
     """
-    speaker = index.speaker[utts]
+    name, speaker = args.sampler, index.speaker[utts]
     if name == "utterance":
         return UtteranceSampler(utts, global_batch, seed, per_epoch)
     if name == "length":
         return LengthSampler(utts, global_batch, seed, per_epoch, num_frames=index.num_frames[utts])
     if name == "speaker":
         return SpeakerSampler(utts, global_batch, seed, per_epoch, speaker=speaker)
-    assert name == "pxk", name
-    return GroupSampler(utts, global_batch, seed, per_epoch, speaker=speaker, group=utts_per_speaker)
+    assert name == "pxk", f"a resolved configuration names its sampler, not {name!r}"
+    return GroupSampler(utts, global_batch, seed, per_epoch, speaker=speaker, group=args.utts_per_speaker)

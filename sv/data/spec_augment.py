@@ -1,4 +1,4 @@
-"""Which bands of a sample's features SpecAugment hides: other ones for each sample, drawn by (seed, epoch, item)."""
+"""SpecAugment: bands of each sample's features that are hidden, drawn by (seed, epoch, item)."""
 
 import numpy as np
 import torch
@@ -8,15 +8,17 @@ from sv.audio.augment import mask
 from sv.config import SpecAugArgs
 from sv.data.sampling import Longs, uniform
 
-_STREAM = 23  # of random numbers; two more for each band
+_STREAM = 23  # of random numbers; each band takes the next two
 
-Bands = tuple[Tensor, Tensor]  # over time and over frequency: (batch, 2, masks) int64, start and length
+Bands = tuple[Tensor, Tensor]  # in time and in frequency: (batch, 2, masks) int64 each, start and length
 
 
 def draw_bands(args: SpecAugArgs | None, frames: int, mels: int, *, seed: int, epoch: int, items: Longs) -> Bands:
-    """Bands of 1 to `max_t` frames and 1 to `max_f` mels, anywhere; none if `args` is None.
+    """Draw bands of 1 to `max_t` frames and of 1 to `max_f` mels, anywhere within the features.
 
     Args:
+        args: numbers and sizes; None for no bands.
+        frames, mels: shape of a sample's features.
         items: (batch,) numbers of the samples.
     """
     if args is None:
@@ -36,7 +38,7 @@ def draw_bands(args: SpecAugArgs | None, frames: int, mels: int, *, seed: int, e
 
 
 def hide(features: Tensor, bands: Bands) -> Tensor:
-    """Features (batch, frames, mels) with zeros in the bands."""
+    """Return features (batch, frames, mels) with zeros in the bands."""
     for dim, band in enumerate(bands, start=1):
         if band.shape[2]:
             features = mask(features, band[:, 0], band[:, 1], dim=dim)

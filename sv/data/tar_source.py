@@ -1,9 +1,8 @@
-"""Waveforms from tar shards: any part of any utterance is a read of its own, in any order."""
+"""Waveforms from tar shards: any part of any utterance is read directly, in any order."""
 
 import io
 import os
 import struct
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -14,26 +13,26 @@ from numpy.typing import NDArray
 
 from sv.audio.files import Waveform, read_sound
 from sv.audio.tar_shards import FilePart, read_entries, read_shard_list
-from sv.data.crops import allow_open_files
+from sv.data.open_files import OpenFiles
 from sv.errors import UserError
 
 Longs = NDArray[np.int64]
 
-_THREADS = 8  # that read indexes
-_HEAD_BYTES = 4096  # of a WAV file, in which its samples begin
+_THREADS = 8  # threads that read indexes
+_HEAD_BYTES = 4096  # the samples of a WAV file begin within these
 _MAKE_AGAIN = "make the shard again (steps/make_shards.sh --verify true)"
-_UNKNOWN, _ENCODED = -2, -1  # instead of the place where a WAV file's 16-bit samples begin
+_UNKNOWN, _ENCODED = -2, -1  # instead of the offset of a WAV file's 16-bit samples
 
 
-class ShardSource:
-    """The utterances of a list of shards, as a `WaveSource`; 16-bit WAV is read in part, FLAC decoded in part.
+class TarSource:
+    """Waveforms of a list of tar shards, a `WaveformSource`; 16-bit WAV is read in part, FLAC decoded in part.
 
     Args:
-        shard_list: file with a path of a shard a line.
+        shard_list: file with one path of a shard per line.
         sample_rate: Hz, of all utterances.
 
     Raises:
-        UserError: see `read_entries`; an utterance that comes twice, or of another rate.
+        UserError: an utterance comes twice or has another sample rate; see also `read_entries`.
     """
 
     def __init__(self, shard_list: str | Path, *, sample_rate: int = 16000) -> None:
@@ -60,12 +59,11 @@ class ShardSource:
         self._check_rate([entry.sample_rate for _, _, entry in entries])
         is_wav = np.array([entry.ending == "wav" for _, _, entry in entries])
         self._samples_at: Longs = np.where(is_wav, _UNKNOWN, _ENCODED)
-        self._files = [-1] * len(self.shards)
-        self._lock = threading.Lock()
-        allow_open_files(len(self.shards) + 512)
+        self._files = OpenFiles(self.shards, lambda shard: f"{shard} does not exist any more; make it again")
 
     def read(self, utt: int, start: int, num_samples: int) -> Waveform:
-        fd = self._open(int(self._shard[utt]))
+        """Read samples of one utterance, see `WaveformSource.read`."""
+        fd = self._files.fd(int(self._shard[utt]))
         if self._samples_at[utt] == _UNKNOWN:
             head = os.pread(fd, min(_HEAD_BYTES, int(self._size[utt])), int(self._offset[utt]))
             place = find_samples(head)
@@ -78,15 +76,8 @@ class ShardSource:
             except UserError as error:
                 raise UserError(f"{error}; {_MAKE_AGAIN}") from error
 
-    def close(self) -> None:
-        """Close the shards; the source is of no use after it."""
-        for fd in self._files:
-            if fd >= 0:
-                os.close(fd)
-        self._files = [-1] * len(self._files)
-
     def _read_samples(self, fd: int, utt: int, start: int, num_samples: int) -> Waveform:
-        """16-bit samples, scaled as libsndfile scales them."""
+        """Read 16-bit samples and scale them as libsndfile does."""
         place = int(self._samples_at[utt]) + 2 * start
         end = int(self._offset[utt] + self._size[utt])
         content = os.pread(fd, min(2 * num_samples, max(0, end - place)), place)
@@ -109,22 +100,12 @@ class ShardSource:
     def _where(self, utt: int) -> str:
         return f"{self.utts[utt]}: {self.shards[self._shard[utt]]}"
 
-    def _open(self, shard: int) -> int:
-        if self._files[shard] < 0:
-            with self._lock:
-                if self._files[shard] < 0:
-                    try:
-                        self._files[shard] = os.open(self.shards[shard], os.O_RDONLY | os.O_CLOEXEC)
-                    except FileNotFoundError:
-                        raise UserError(f"{self.shards[shard]} is gone; bring it back, or make it again") from None
-        return self._files[shard]
-
 
 def find_samples(head: bytes) -> int:
-    """Where the samples of a WAV file begin; -1 if they are not 16-bit mono, or it is no WAV file.
+    """Return the offset of the samples in a WAV file; -1 if they are not 16-bit mono, or it is no WAV file.
 
     Args:
-        head: the file's first bytes.
+        head: first bytes of the file.
     """
     if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
         return -1

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.data import FeatsIndex, UttIndex, WaveReader
+from sv.data import FbankReader, FeatsIndex, UttIndex
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.embeddings.parts import Extraction
 from sv.errors import UserError, log
@@ -46,7 +46,7 @@ def open_source(work: Extraction) -> Source:
     if waves is None:
         assert isinstance(index, FeatsIndex), "features are read by their places in arks"
         return Source(index, partial(_read_utterance, index))
-    reader = WaveReader(waves, work.config.dataset_args.fbank_args)
+    reader = FbankReader(waves, work.config.dataset_args.fbank_args)
     return Source(index, partial(reader.whole, center=False))
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from sv.audio.tar_shards import read_entries, read_shard_list
 from sv.config import Config
-from sv.data import UttIndex, WaveSource, index_waves, open_waves, read_index
+from sv.data import UttIndex, WaveformSource, index_waveforms, open_waveforms, read_index
 from sv.embeddings.experiment import check_front_end, check_sha256, find_model, read_config
 from sv.errors import UserError, log
 from sv.io import ArkWriter, DataDir, part_rows, read_vectors, sha256_of
@@ -100,7 +100,7 @@ class Extraction(Parts):
 
     @cached_property
     def utts(self) -> list[str]:
-        """All utterances, in the order of feats.scp, or of `sv.data.WaveSource`."""
+        """All utterances, in the order of feats.scp, or of `sv.data.WaveformSource`."""
         if self.feats == "ark":
             return list(DataDir(self.data_dir).feats_scp)
         if self.feats == "online":
@@ -176,17 +176,17 @@ class Extraction(Parts):
             log.info("%s: could not be read, and are left out; if mended, remove the list and run again", self.bad_list)
         return num_jobs
 
-    def open(self) -> tuple[UttIndex, WaveSource | None]:
+    def open(self) -> tuple[UttIndex, WaveformSource | None]:
         """Open the utterances: their index, and their waveforms unless features are read.
 
         Raises:
-            UserError: see `read_index`, `WavSource` and `ShardSource`.
+            UserError: see `read_index`, `WavScpSource` and `TarSource`.
         """
         if self.feats == "ark":
             return read_index(self.data_dir), None
         fbank_args = self.config.dataset_args.fbank_args
-        source = open_waves(self.data_dir, self.feats, fbank_args.sample_rate)
-        return index_waves(source, self.data_dir, fbank_args), source
+        source = open_waveforms(self.data_dir, self.feats, fbank_args.sample_rate)
+        return index_waveforms(source, self.data_dir, fbank_args), source
 
     def check(self) -> None:
         """Raise UserError if the model is damaged, or features are missing, truncated or of another front-end."""

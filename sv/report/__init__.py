@@ -1,4 +1,4 @@
-"""report.html: one file with all that is known of one or more systems, and its plots as PNG."""
+"""report.html: one page with the results, plots and training of one or more systems; plots also as PNG."""
 
 from sv.report.page import write_report
 

@@ -1,4 +1,4 @@
-"""Read what a report shows from experiment folders; what a folder lacks is left out."""
+"""Read the contents of a report from experiment folders; whatever a folder lacks is left out."""
 
 import json
 from collections import Counter
@@ -23,12 +23,12 @@ Error = tuple[str, str, str, float]  # kind of trial, enroll, test, score
 
 @dataclass(frozen=True)
 class ScoreFacts:
-    """Summary of a score file for a report; memory does not grow with its length.
+    """Summary of a score file for a report; its memory does not grow with the file.
 
     Attributes:
-        of: the file.
-        scores: how often each occurs.
-        hardest: (kind, enroll, test, score) of the targets scored lowest, then of the non-targets scored highest.
+        of: the score file.
+        scores: sorted scores, with the number of times each occurs.
+        hardest: the targets with the lowest scores, then the non-targets with the highest.
     """
 
     of: ScoreSet
@@ -38,12 +38,12 @@ class ScoreFacts:
 
 @dataclass(frozen=True)
 class System(ScoredSystem):
-    """One experiment folder, with its training.
+    """An experiment folder: results, scores and training.
 
     Attributes:
-        records: of metrics.jsonl, by kind: "step", "epoch".
-        config: the text of config.yaml.
-        embeddings: scp of the test set; None if there is none.
+        records: lines of metrics.jsonl, by kind: "step", "epoch".
+        config: text of config.yaml; "" if there is none.
+        embeddings: xvector.scp of the test set; None if there is none.
     """
 
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -52,14 +52,14 @@ class System(ScoredSystem):
 
 
 def read_system(scored: ScoredSystem, test_set: str = "") -> System:
-    """Read whatever else a report shows of a folder.
+    """Read training records, configuration and the place of embeddings of an experiment folder.
 
     Args:
-        scored: its results and scores.
-        test_set: name of the test set's folder in embeddings/.
+        scored: results and scores of the folder.
+        test_set: name of the test set's folder in embeddings/; "" for none.
 
     Raises:
-        UserError: something is damaged.
+        UserError: metrics.jsonl is damaged.
     """
     config = scored.path / "config.yaml"
     scp = scored.path / "embeddings" / test_set / "xvector.scp"
@@ -79,14 +79,20 @@ def _read_records(path: Path) -> dict[str, list[dict[str, Any]]]:
                 record = json.loads(line)
                 records.setdefault(record["kind"], []).append(record)
             except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path}:{number}: not a record of a training; train again, or remove it") from error
+                raise UserError(f"{path}:{number}: not a training record; train again, or remove the line") from error
     return records
 
 
 def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Doubles, list[str]] | None:
-    """Return embeddings of the speakers with the most utterances in a plane, (utterances, 2), and their speakers.
+    """Project embeddings on the two directions in which the means of speakers differ most.
 
-    The plane is that of the two directions in which the speakers' means differ most.
+    Args:
+        system: with embeddings.
+        data: data dir of their utterances.
+        num_speakers: take the speakers with the most utterances.
+
+    Returns:
+        (utts, 2) points and the speaker of each; None without embeddings or with fewer than three speakers.
     """
     if system.embeddings is None:
         return None
@@ -108,7 +114,7 @@ def read_facts(scores: ScoreSet) -> ScoreFacts:
     """Summarize a score file in one pass.
 
     Raises:
-        UserError: a damaged file, or one without labels or without trials of a kind.
+        UserError: the file is damaged, or lacks labels, targets or non-targets.
     """
     counter = KindCounter()
     hardest: list[Error] = []
@@ -119,7 +125,7 @@ def read_facts(scores: ScoreSet) -> ScoreFacts:
 
 
 def hardest_errors(scores: ScoredTrials, known: Sequence[Error] = (), count: int = 5) -> list[Error]:
-    """Return the hardest trials of each kind, of these trials and those known; see `ScoreFacts`."""
+    """Return the `count` hardest trials of each kind, among these trials and the known ones; see `ScoreFacts`."""
     is_target, rows = scores.labels(), []
     for kind, wanted, sign in (("target", is_target, 1), ("nontarget", ~is_target, -1)):
         some = np.flatnonzero(wanted)
@@ -132,7 +138,7 @@ def hardest_errors(scores: ScoredTrials, known: Sequence[Error] = (), count: int
 
 
 def corpus_facts(data: DataDir) -> list[tuple[str, str]]:
-    """Count speakers, utterances, hours, and if known sexes, of a data dir."""
+    """Return names and values: speakers, utterances and, if known, hours, durations and sexes of a data dir."""
     facts = [("speakers", f"{len(data.spk2utt)}"), ("utterances", f"{len(data.utt2spk)}")]
     if (data.path / "utt2dur").is_file():
         seconds = np.array(list(data.utt2dur.values()))

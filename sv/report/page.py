@@ -1,4 +1,4 @@
-"""The page: tables and plots in one self-contained file; nothing is fetched when it is opened."""
+"""The HTML page: tables and plots in one self-contained file, which loads nothing else."""
 
 import base64
 import json
@@ -61,22 +61,22 @@ _CURVES = {
     "margin": "margin",
     "data_wait": "share of time waiting for data",
 }
-_AUDIO_BYTES = 400_000  # a longer file is not taken into the page
+_AUDIO_BYTES = 400_000  # a larger file is not embedded in the page
 
 
 def write_report(
     scored: Sequence[ScoredSystem], out: Path, test_data: Path | None = None, train_data: Path | None = None
 ) -> None:
-    """Write the page, and its plots as PNG into a folder beside it, NAME_plots.
+    """Write the page, and its plots as PNG into the folder NAME_plots beside it.
 
     Args:
         scored: one or more systems.
-        out: report.html.
-        test_data: data dir of the test trials: corpus statistics, map of embeddings, playable errors.
-        train_data: of the training: corpus statistics.
+        out: path of the page, as in report.html.
+        test_data: data dir of the trials, for corpus statistics, map of embeddings and audio of errors.
+        train_data: data dir of the training, for corpus statistics.
 
     Raises:
-        UserError: matplotlib is not installed; a table of the data dir is damaged.
+        UserError: matplotlib is not installed, or a file of a system or data dir is damaged.
     """
     data = DataDir(test_data) if test_data else None
     systems = [read_system(system, test_data.name if test_data else "") for system in scored]
@@ -97,7 +97,7 @@ def write_report(
 
 
 class Html(str):
-    """Text that is markup already."""
+    """Text that is HTML already and is not escaped."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: int) -> str:
@@ -118,7 +118,7 @@ def _figure(fig: object, folder: Path, name: str, caption: str) -> str:
 
 def _results(systems: Sequence[System]) -> str:
     head, rows = table_of({system.name: system.results for system in systems})
-    start = 0 if len(systems) > 1 else 1  # the page's title says the name of one system
+    start = 0 if len(systems) > 1 else 1  # the page's title names a single system
     head = [name.replace("p_target ", "p_target\u00a0") for name in head[start:]]
     cells = [[*row[start:3], *map(_in_two_lines, row[3:])] for row in rows]
     note = '<p class="dim">In brackets: 95 % confidence intervals over speakers.</p>'
@@ -154,14 +154,14 @@ def _name(one: ScoreSet, one_system: bool) -> str:
 def _det_caption(trials: str, marks: Sequence[tuple[str, str]], left_out: Sequence[str]) -> str:
     points = [f"{point} ({marker})" for point, marker in marks]
     costs = f" and minDCF at p_target {', '.join(points[1:])}" * (len(points) > 1)
-    same = f"; the same again and not drawn: {'; '.join(left_out)}" * bool(left_out)
+    same = f"; not drawn, as the curve is the same: {'; '.join(left_out)}" * bool(left_out)
     return f"DET curves on {trials}, with {points[0]}{costs}; at the edge: a rate of 0 or 100 %{same}"
 
 
 def _by_curve(facts: Sequence[ScoreFacts]) -> tuple[list[ScoreFacts], list[ScoreFacts]]:
-    """Part score files into those with a curve of their own, and those that order the trials as an earlier one does.
+    """Split score files into those with a DET curve of their own, and those with the curve of an earlier one.
 
-    Calibration moves no DET curve.
+    Calibration does not change a DET curve.
     """
     own: list[ScoreFacts] = []
     again: list[ScoreFacts] = []
@@ -171,7 +171,7 @@ def _by_curve(facts: Sequence[ScoreFacts]) -> tuple[list[ScoreFacts], list[Score
 
 
 def _same_curve(one: ScoreSet, other: ScoreSet) -> bool:
-    """Return whether two score files order the trials alike, up to scores that calibration rounds together."""
+    """Return whether two score files rank the trials alike, except for scores that calibration rounds to ties."""
     gaps = {name: abs(one.entry[name] - other.entry[name]) for name in ("eer_rocch", "min_cllr")}
     return one.system == other.system and gaps["eer_rocch"] < 0.01 and gaps["min_cllr"] < 0.001
 
@@ -201,7 +201,7 @@ def _map(systems: Sequence[System], data: DataDir, folder: Path) -> str:
 
 
 def _corpora(sets: Mapping[str, DataDir | None]) -> str:
-    """Return statistics of the data dirs, side by side under their use."""
+    """Return a table of corpus statistics, one column a data dir."""
     there = {f"{use}: {data.path.name}": dict(corpus_facts(data)) for use, data in sets.items() if data is not None}
     names = dict.fromkeys(name for facts in there.values() for name in facts)
     rows = [[name, *(facts.get(name, "") for facts in there.values())] for name in names]
@@ -209,7 +209,7 @@ def _corpora(sets: Mapping[str, DataDir | None]) -> str:
 
 
 def _breakdown_and_errors(facts: Sequence[ScoreFacts], sounds: "Sounds") -> str:
-    """Return a section to unfold for each list and back-end; the first is open."""
+    """Return a foldable section for each trial list and back-end; the first is open."""
     parts: list[str] = []
     for one in facts:
         found = one.of.entry.get("breakdown", [])
@@ -226,24 +226,24 @@ def _breakdown_and_errors(facts: Sequence[ScoreFacts], sounds: "Sounds") -> str:
 
 
 def _part_row(part: Entry, columns: Sequence[Column]) -> list[str]:
-    name = part["name"].replace(" ", "\u00a0").replace("/\u00a0", "/ ")  # a narrow page breaks between the sides alone
+    name = part["name"].replace(" ", "\u00a0").replace("/\u00a0", "/ ")  # a narrow page breaks only between the sides
     cells = [column.text(column.read(part)) for column in columns]
     return [part["by"], name, *cells, str(part["num_target"]), str(part["num_nontarget"])]
 
 
 class Sounds:
-    """Audio of a page: each utterance is taken in once, however often it can be played.
+    """Audio files embedded in a page, each once, and the buttons that play them.
 
     Args:
-        data: with wav.scp; None: no audio.
+        data: data dir with a wav.scp; None for no audio.
     """
 
     def __init__(self, data: DataDir | None) -> None:
         self._specs = data.wav_scp if data and (data.path / "wav.scp").is_file() else {}
-        self._found: dict[str, str] = {}  # utterance -> data URL; empty where it cannot be played
+        self._found: dict[str, str] = {}  # utterance -> data URL; empty if it cannot be played
 
     def button(self, utt: str) -> str:
-        """Return the utterance's id, with a button if its audio is a small local file."""
+        """Return the id of an utterance, with a play button if its audio is a small local file."""
         if utt not in self._found:
             self._found[utt] = self._read(self._specs.get(utt, ""))
         if not self._found[utt]:
@@ -261,7 +261,7 @@ class Sounds:
         return f"data:audio/{kinds[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
     def script(self) -> str:
-        """Return the script that makes the buttons play; nothing if there are none."""
+        """Return the script that makes the buttons play; "" without buttons."""
         sounds = {utt: url for utt, url in self._found.items() if url}
         text = json.dumps(sounds).replace("<", "\\u003c")
         return f"<script>const sounds = {text};{_PLAYER}</script>" if sounds else ""

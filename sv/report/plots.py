@@ -1,6 +1,6 @@
 """Plots of a report, as PNG and as SVG that follows the page's colours.
 
-Legends are given their lines and names: of labels that lines have, matplotlib leaves out those that begin with "_".
+Legends get lines and names explicitly, because matplotlib leaves out labels that begin with "_".
 """
 
 import io
@@ -19,14 +19,18 @@ from sv.report.gather import ScoreFacts, System
 
 COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
 _TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999])
-_REACH = ((0.0001, 0.5), (0.001, 0.6))  # false accepts and misses that a DET plot shows at least
-_POINTS = 300  # of a curve, for each kind of trials; more cannot be told apart
-_INSIDE = 6  # names of curves that have room above them
-_INK = "#777777"  # becomes the page's text colour in the SVG, and can be read on white in the PNG
+_REACH = ((0.0001, 0.5), (0.001, 0.6))  # smallest range of false accepts and of misses that a DET plot shows
+_POINTS = 300  # points of a curve for each kind of trials; more make no visible difference
+_INSIDE = 6  # up to this many names, the legend fits inside the plot
+_INK = "#777777"  # becomes the page's text colour in the SVG; legible on white in the PNG
 
 
 def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3) -> Any:
-    """Return a matplotlib figure with one set of axes, drawn on.
+    """Draw a matplotlib figure with one set of axes.
+
+    Args:
+        draw: draws on the axes.
+        width, height: inches.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -51,12 +55,12 @@ def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3)
     if legend is not None:
         legend.get_frame().set_alpha(0)
         for text in legend.get_texts():
-            text.set(color=_INK, parse_math=False)  # names may hold a "$"
+            text.set(color=_INK, parse_math=False)  # names may contain a "$"
     return fig
 
 
 def save(fig: Any, png: Path) -> str:
-    """Write the PNG; return the SVG, without size, its ink the colour of the text around it."""
+    """Write the figure as PNG; return it as SVG, without a size and with lines in the page's text colour."""
     with atomic_write(png, "wb") as f:
         fig.savefig(f, format="png", dpi=200, facecolor="white")
     buffer = io.StringIO()
@@ -69,9 +73,9 @@ def save(fig: Any, png: Path) -> str:
 
 
 def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], None]:
-    """Draw DET curves on probit axes, each with its name, and their points; see `det_marks`.
+    """Return a function that draws named DET curves on probit axes, with the points of `det_marks`.
 
-    The axes reach every point. A rate of 0 or 1, which is on no probit axis, stands at the edge.
+    The axes include every point. Rates of 0 or 1 are infinite on a probit axis, and are drawn at the edge.
     """
     from scipy.special import ndtri
 
@@ -82,7 +86,7 @@ def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], No
         lines = []
         for number, one in enumerate(facts):
             color = COLORS[number % len(COLORS)]
-            style = ["-", "--", "-.", ":"][(number + number // len(COLORS)) % 4]  # some curves coincide
+            style = ["-", "--", "-.", ":"][(number + number // len(COLORS)) % 4]  # curves may coincide
             lines += axes.plot(*ndtri(_det_curve(one.scores)), color=color, linestyle=style, linewidth=1.4)
             for marker, *point in points[number]:
                 place = [np.clip(ndtri(rate), *ends) for rate, ends in zip(point, limits, strict=True)]
@@ -104,14 +108,14 @@ def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], No
 
 
 def _det_curve(scores: SortedScores) -> NDArray[np.float64]:
-    """Return false accepts and misses where both are neither 0 nor 1: (2, points)."""
+    """Return false accepts and misses where neither is 0 or 1: (2, points)."""
     thresholds = np.sort([*_quantiles(scores.target), *_quantiles(scores.nontarget)])
     rates = np.array([scores.false_accept(thresholds), scores.miss(thresholds)])
     return rates[:, ((rates > 0) & (rates < 1)).all(axis=0)]
 
 
 def _det_points(one: ScoreFacts, marks: Mapping[str, str]) -> list[tuple[str, float, float]]:
-    """Return marker, false accepts and misses of each point that has a mark."""
+    """Return marker, false accepts and misses of each point that has a marker."""
     thresholds = {"EER": one.of.entry["eer_threshold"], **one.of.entry["min_dcf_threshold"]}
     return [
         (marks[name], float(one.scores.false_accept(threshold)), float(one.scores.miss(threshold)))
@@ -121,7 +125,7 @@ def _det_points(one: ScoreFacts, marks: Mapping[str, str]) -> list[tuple[str, fl
 
 
 def _det_limits(rates: Sequence[float], low: float, high: float) -> tuple[float, float]:
-    """Return the ends of a probit axis from `low` to `high`, wider if needed for all rates but 0 and 1."""
+    """Return the ends of a probit axis from `low` to `high`, or wider to include all rates except 0 and 1."""
     from scipy.special import ndtri
 
     probits = ndtri([rate for rate in rates if 0 < rate < 1])
@@ -130,13 +134,13 @@ def _det_limits(rates: Sequence[float], low: float, high: float) -> tuple[float,
 
 
 def det_marks(facts: Sequence[ScoreFacts]) -> dict[str, str]:
-    """Return markers of the points on DET curves: of "EER", and of minDCF by its prior, the lowest prior first."""
+    """Return the marker of each point on DET curves: "EER", and minDCF by its prior, the lowest prior first."""
     priors = sorted({prior for one in facts for prior in one.of.entry["min_dcf_threshold"]}, key=float)
     return {"EER": "o", **dict(zip(priors, "x+*^", strict=False))}
 
 
 def _quantiles(scores: Ranked) -> list[float]:
-    """Return scores from the lowest to the highest, dense at both ends, where the errors are."""
+    """Return scores in ascending order, dense at both ends, where the errors are."""
     from scipy.special import ndtr
 
     return [_quantile(scores, share) for share in ndtr(np.linspace(-4.5, 4.5, _POINTS))]
@@ -147,7 +151,7 @@ def _quantile(scores: Ranked, share: float) -> float:
 
 
 def histogram(one: ScoreFacts) -> Callable[[Any], None]:
-    """Draw the densities of target and non-target scores, with the thresholds of EER and minDCF."""
+    """Return a function that draws densities of target and non-target scores and the thresholds of EER and minDCF."""
 
     def draw(axes: Any) -> None:
         kinds = ((one.scores.nontarget, "non-targets", COLORS[1]), (one.scores.target, "targets", COLORS[0]))
@@ -168,7 +172,7 @@ def histogram(one: ScoreFacts) -> Callable[[Any], None]:
 
 
 def training(systems: Sequence[System], key: str, label: str) -> Callable[[Any], None] | None:
-    """Draw one value over the epochs of every system's training; return None if no system has it."""
+    """Return a function that draws a value over the epochs of training, a line a system; None if no system has it."""
     lines = []
     for system in systems:
         points = [(r["epoch"], r[key]) for r in system.records.get("epoch", []) if r.get(key) is not None]
@@ -193,7 +197,7 @@ def training(systems: Sequence[System], key: str, label: str) -> Callable[[Any],
 
 
 def embedding_map(points: NDArray[np.float64], names: Sequence[str]) -> Callable[[Any], None]:
-    """Draw embeddings in a plane, a colour and marker for each speaker."""
+    """Return a function that draws points (utts, 2), with a colour and marker for each speaker in `names`."""
 
     def draw(axes: Any) -> None:
         order, speakers = np.array(names), list(dict.fromkeys(names))

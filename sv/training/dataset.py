@@ -8,16 +8,17 @@ import numpy as np
 from sv.config import Config, FbankConfig
 from sv.data import (
     ArkDataset,
+    ArkReader,
     Augmenter,
-    CropReader,
+    ClipFolders,
     Dataset,
+    FbankReader,
     FeatsIndex,
     OnlineDataset,
     UttIndex,
-    WaveReader,
-    WaveSource,
-    index_waves,
-    open_waves,
+    WaveformSource,
+    index_waveforms,
+    open_waveforms,
     read_index,
 )
 from sv.data.sampling import Longs
@@ -35,31 +36,31 @@ class TrainingData:
     """
 
     index: UttIndex
-    source: WaveSource | None = None
+    source: WaveformSource | None = None
 
     def with_speakers(self, speakers: list[str]) -> "TrainingData":
         """Return the data with its speakers numbered anew, see `UttIndex.with_speakers`."""
         return replace(self, index=self.index.with_speakers(speakers))
 
-    def reader(self, fbank_args: FbankConfig) -> CropReader | WaveReader:
+    def reader(self, fbank_args: FbankConfig) -> ArkReader | FbankReader:
         """Return a reader of whole utterances."""
         if self.source is not None:
-            return WaveReader(self.source, fbank_args)
+            return FbankReader(self.source, fbank_args)
         assert isinstance(self.index, FeatsIndex), "without waveforms there are arks"
-        return CropReader(self.index, fbank_args.num_mel_bins)
+        return ArkReader(self.index, fbank_args.num_mel_bins)
 
 
 def read_data(config: Config, data_dir: Path) -> TrainingData:
     """Read the index of a training's data dir, and open its waveforms unless `train_feats` is ark.
 
     Raises:
-        UserError: see `read_index`, `WavSource` and `ShardSource`.
+        UserError: see `read_index`, `WavScpSource` and `TarSource`.
     """
     if config.train_feats == "ark":
         return TrainingData(read_index(data_dir))
     fbank_args = config.dataset_args.fbank_args
-    source = open_waves(data_dir, config.train_feats, fbank_args.sample_rate)
-    return TrainingData(index_waves(source, data_dir, fbank_args), source)
+    source = open_waveforms(data_dir, config.train_feats, fbank_args.sample_rate)
+    return TrainingData(index_waveforms(source, data_dir, fbank_args), source)
 
 
 def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Dataset:
@@ -76,17 +77,15 @@ def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Datase
     args = config.dataset_args
     if data.source is None:
         reader = data.reader(args.fbank_args)
-        assert isinstance(reader, CropReader)
+        assert isinstance(reader, ArkReader)
         spec_aug = args.spec_aug_args if args.spec_aug else None
         return ArkDataset(reader, num_frms=args.num_frms, seed=config.seed, center=args.cmvn, spec_aug=spec_aug)
     augmenter = Augmenter(
         args.augment_args,
+        ClipFolders(config.noise_data, config.reverb_data, skip_bad=True),
         prob=args.aug_prob,
         seed=config.seed,
         sample_rate=args.fbank_args.sample_rate,
-        noise_data=config.noise_data,
-        reverb_data=config.reverb_data,
-        skip_bad=True,
     )
     if config.do_lm:  # the classes of speed copies stay, without utterances
         args = args.model_copy(update={"speeds": []})

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from sv.data import CropReader, UttIndex, WaveReader, uniform
+from sv.data import ArkReader, FbankReader, UttIndex, uniform
 from sv.errors import UserError, log
 from sv.io import base_speaker, iter_table
 from sv.metrics.error_rates import eer, sort_scores
@@ -103,7 +103,7 @@ class HeldoutTest:
         center: subtract the mean over an utterance's frames.
     """
 
-    reader: CropReader | WaveReader
+    reader: ArkReader | FbankReader
     utts: NDArray[np.int64]
     speaker: NDArray[np.int32]
     center: bool

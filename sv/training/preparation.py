@@ -99,16 +99,13 @@ class Preparation:
         Raises:
             UserError: all utterances are too short; or as `build_sampler` raises.
         """
-        args = self.config.dataloader_args
-        assert args.sampler != "auto", "a resolved configuration names its sampler"
         return build_sampler(
-            args.sampler,
+            self.config.dataloader_args,
             self.data.index,
             self._training_utts(),
             global_batch,
-            self.config.seed,
+            seed=self.config.seed,
             per_epoch=self.config.dataset_args.sample_num_per_epoch,
-            utts_per_speaker=args.utts_per_speaker,
         )
 
     def heldout_test(self) -> HeldoutTest | None:

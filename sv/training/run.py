@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from sv.config import Config, save_config
-from sv.data import Loader, MendedDataset, Sampler, rows_of
+from sv.data import FaultTolerantDataset, Loader, Sampler, rows_of
 from sv.errors import log
 from sv.io import atomic_write, write_table
 from sv.jobs import folder_lock
@@ -144,7 +144,7 @@ class _Run:
 
     def _inputs(self, sampler: Sampler) -> Inputs:
         prepared, args, index = self.prepared, self.config.dataloader_args, self.prepared.data.index
-        mended = MendedDataset(
+        mended = FaultTolerantDataset(
             prepared.dataset,
             sampler.utts,
             index,
@@ -157,8 +157,7 @@ class _Run:
             sampler,
             num_workers=args.num_workers,
             prefetch=args.prefetch_factor,
-            rank=self.world.rank,
-            world=self.world.size,
+            process=(self.world.rank, self.world.size),
             pin=self.world.device.type == "cuda",
         )
         guard = NonFiniteGuard(

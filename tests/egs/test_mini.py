@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sv.config import Override
-from sv.data import CropReader, read_index
+from sv.data import ArkReader, read_index
 from sv.losses import LOSSES
 from sv.scoring.thresholds import read_thresholds
 from sv.system import make_system
@@ -117,7 +117,7 @@ def untrained(mini, root):
     utts = heldout_utts(index, heldout, config.heldout_utts, config.seed)
     torch.manual_seed(config.seed)
     encoder = build_network(config.model_copy(update={"num_speakers": 2})).backbone.eval()
-    reader = CropReader(index, config.dataset_args.fbank_args.num_mel_bins)
+    reader = ArkReader(index, config.dataset_args.fbank_args.num_mel_bins)
     return encoder, HeldoutTest(reader, utts, index.speaker[utts], config.dataset_args.cmvn).eer(encoder, ALONE)
 
 

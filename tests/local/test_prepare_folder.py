@@ -9,7 +9,7 @@ import soundfile
 
 from local.prepare_folder import choose_test_speakers, main, speaker_ids
 from sv.audio.files import Utterances
-from sv.data import WavSource
+from sv.data import WavScpSource
 from sv.errors import UserError
 from sv.io import DataDir, read_table
 
@@ -144,7 +144,7 @@ def test_parts_of_files_of_any_rate_end_with_their_file(tmp_path, prepare):
     lines = [f"{number}.wav,s{number},{start}," for number, start in enumerate(starts)]
     (tmp_path / "list.csv").write_text("\n".join(["path,speaker,start,end", *lines]))
     prepare("--csv", tmp_path / "list.csv", "--sample-rate", rate, tmp_path / "data")
-    source = WavSource(tmp_path / "data", sample_rate=rate)
+    source = WavScpSource(tmp_path / "data", sample_rate=rate)
     whole = [source.read(utt, 0, int(samples)) for utt, samples in enumerate(source.num_samples)]
     files = [soundfile.read(tmp_path / f"{number}.wav", dtype="float32")[0] for number, _ in enumerate(starts)]
     for part, samples, start in zip(whole, files, starts, strict=True):

@@ -136,7 +136,7 @@ def test_archives_are_fetched_checked_and_unpacked(
         (["--add", "noise=none", "out"], "none does not exist; give the folder"),
         (["--musan", "empty", "out"], "empty/noise does not exist"),
         (["--add", "noise=empty", "out"], "empty holds no audio files"),
-        (["--add", "noise=bad", "out"], "bad/x.wav: can not be read as audio"),
+        (["--add", "noise=bad", "out"], "bad/x.wav: cannot be read as audio"),
         (["--add", "noise=m4a", "out"], "m4a: 1 files, the first m4a/x.m4a, must be converted first"),
     ],
 )

@@ -6,34 +6,18 @@ from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
-import soundfile
 
 from sv.audio.files import read_wav
-from sv.data.tar_source import ShardSource
-from sv.io import read_table, sha256_of, write_table
+from sv.data.tar_source import TarSource
+from sv.io import read_table, sha256_of
+from tests.sv.audio.tar_tools import RATE, make_data
 
 Run = Callable[..., CompletedProcess[str]]
-
-RATE = 16000
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Five utterances: WAV, FLAC, an OGG and a speed copy."""
-    data, rng = tmp_path / "data", np.random.default_rng(0)
-    data.mkdir()
-    wavs = {}
-    for number, ending in enumerate(["wav", "flac", "wav", "ogg"]):
-        wavs[f"s{number % 2}/x/{number}.wav"] = str(data / f"audio {number}.{ending}")
-        soundfile.write(data / f"audio {number}.{ending}", rng.normal(0, 0.1, 4000 + 500 * number), RATE)
-    wavs["s2/sp1.1"] = f"sox -t wav '{wavs['s0/x/0.wav']}' -t wav - speed 1.1 |"
-    spks = {utt: utt.split("/")[0] for utt in wavs}
-    write_table(data / "wav.scp", wavs)
-    write_table(data / "utt2spk", spks)
-    write_table(
-        data / "spk2utt", {s: " ".join(sorted(u for u in wavs if spks[u] == s)) for s in sorted(set(spks.values()))}
-    )
-    return data
+    return make_data(tmp_path / "data")
 
 
 def checksums(data: Path) -> dict[str, str]:
@@ -44,7 +28,7 @@ def checksums(data: Path) -> dict[str, str]:
 def test_shards_hold_the_audio_for_any_nj_and_are_made_once(run: Run, data: Path) -> None:
     result = run("steps/make_shards.sh", "--nj", 2, "--utts-per-shard", 2, data)
     assert result.returncode == 0, result.stderr
-    source = ShardSource(data / "shard.list")
+    source = TarSource(data / "shard.list")
     wavs = read_table(data / "wav.scp")
     assert list(source.utts) == sorted(wavs)
     for number, utt in enumerate(source.utts):

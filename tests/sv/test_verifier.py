@@ -227,7 +227,7 @@ def test_step_prints_a_line_a_pair_and_refuses_in_one_line(
     assert f"{a} {b}: LLR " in second
     (tmp_path / "text").write_text("no audio")
     bad = {
-        tmp_path / "text": "can not be read as audio",
+        tmp_path / "text": "cannot be read as audio",
         tmp_path / "gone": "does not exist; bring it back or correct the path",
         tmp_path: "is a folder; give a file",
     }

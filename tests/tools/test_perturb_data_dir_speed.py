@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sv.audio.durations import least_samples
+from sv.audio.durations import min_samples
 
 MakeDataDir = Callable[..., Path]
 Read = Callable[[Path], dict[str, str]]
@@ -60,7 +60,7 @@ def test_durations_of_copies_tell_all_samples(data_dir: Path, ok: Say, read: Rea
     (data_dir / "utt2dur").write_text("".join(f"{utt} 0.405000\n" for utt in utts))
     ok("perturb_data_dir_speed.sh", "0.9", "data", "slow")
     duration = read(data_dir.parent / "slow/utt2dur")["sp0.9-s1-u1"]
-    assert duration == "0.450000" and least_samples(duration, 16000) == 7200
+    assert duration == "0.450000" and min_samples(duration, 16000) == 7200
 
 
 def test_perturb_again_keeps_features_made_since(data_dir: Path, ok: Say, read: Read, snapshot: Snapshot) -> None:

@@ -7,7 +7,7 @@ import soundfile
 
 
 def write_set(folder: Path, utts: dict[str, tuple[str, np.ndarray, int]]) -> Path:
-    """A data dir; `utts` is utterance -> (speaker, waveform, rate)."""
+    """Write a data dir; `utts` maps utterances to (speaker, waveform, rate)."""
     folder.mkdir()
     for utt, (_, waveform, rate) in utts.items():
         soundfile.write(folder / f"{utt}.wav", waveform, rate, subtype="PCM_16")
@@ -21,7 +21,7 @@ def noise(seconds: float, seed: int, rate: int = 16000) -> np.ndarray:
 
 
 def make_sets(root: Path) -> tuple[Path, Path]:
-    """A training set of two speakers and a test set of another one."""
+    """Write a training set of two speakers and a test set of another one."""
     utts = {f"a-{n}": ("a", noise(n, n), 16000) for n in (1, 2)}
     train = write_set(root / "train", {**utts, "b-1": ("b", noise(3, 3), 16000)})
     return train, write_set(root / "test", {"c-1": ("c", noise(2, 4), 16000)})

@@ -1,4 +1,4 @@
-"""Rooms, noise, speed and masks on batches, against slow and obvious computations."""
+"""Reverberation, noise, speed and masks on batches, against slow and obvious computations."""
 
 import numpy as np
 import pytest

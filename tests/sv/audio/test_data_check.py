@@ -1,4 +1,4 @@
-"""Audio of data dirs checked in parts: each fault, any number of jobs, killed and continued."""
+"""Check of audio in parts: each fault, any number of jobs, killed and continued."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +19,7 @@ def sets(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def check(*data_dirs: Path, num_jobs: int = 2, **options: Any) -> str:
-    """What the step does; the table."""
+    """Do what the step does; return the table."""
     work = DataCheck(data_dirs=data_dirs, num_jobs=num_jobs, **options)
     for job in range(1, work.begin() + 1):
         work.run(job)
@@ -37,7 +37,7 @@ def write(*samples_and_rate: Any) -> Callable[[Path], None]:
 
 FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {  # utterance: (how it comes, what is said)
     "x-1": (lambda path: path.unlink(), "x-1.wav does not exist"),
-    "x-2": (lambda path: path.write_text("not audio at all"), "x-2.wav: can not be read as audio"),
+    "x-2": (lambda path: path.write_text("not audio at all"), "x-2.wav: cannot be read as audio"),
     "x-3": (lambda path: path.write_bytes(b""), "x-3.wav: empty file"),
     "x-4": (truncate, "x-4.wav: truncated"),
     "x-5": (write(noise(1, 1), 8000), "x-5.wav: 8000 Hz, 16000 Hz expected"),

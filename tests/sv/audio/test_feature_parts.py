@@ -56,7 +56,7 @@ def work_of(data: Path, num_jobs: int = 2, **options: Any) -> Lengths:
 
 
 def make(data: Path, num_jobs: int = 2, **options: Any) -> None:
-    """What a step does."""
+    """Do what a step does."""
     work = work_of(data, num_jobs, **options)
     for job in range(1, work.begin() + 1):
         work.run(job)

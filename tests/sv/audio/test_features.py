@@ -70,13 +70,13 @@ def audio(waveform: Floats, window: str, rate: int = RATE, mels: int = 80, low: 
 
 
 def slow_frames(waveform: Floats, length: int = 400, shift: int = 160) -> NDArray[np.float64]:
-    """(frames, length) float64 on 16-bit scale, mean removed, one frame at a time."""
+    """Cut frames one at a time: (frames, length) float64 on 16-bit scale, mean removed."""
     frames = [waveform[s : s + length] for s in range(0, len(waveform) - length + 1, shift)]
     return np.stack([f.astype(np.float64) * 32768 - (f.astype(np.float64) * 32768).mean() for f in frames])
 
 
 def slow(waveform: Floats, window: str) -> NDArray[np.float64]:
-    """The definition, in float64: 80 mels, 16 kHz."""
+    """Compute 80 mels at 16 kHz by the definition, in float64."""
     frames = slow_frames(waveform)
     emphasized = frames - 0.97 * np.concatenate([frames[:, :1], frames[:, :-1]], axis=1)
     power = np.abs(np.fft.rfft(emphasized * make_window(window, 400).numpy(), 512)) ** 2  # (frames, 257)
@@ -85,7 +85,7 @@ def slow(waveform: Floats, window: str) -> NDArray[np.float64]:
 
 
 def loud_enough(waveform: Floats, fbank: Floats) -> NDArray[np.bool_]:
-    """(frames, mels) of bins whose value float32 can tell."""
+    """Return which bins float32 computes accurately, (frames, mels)."""
     energy = (slow_frames(waveform) ** 2).sum(1, keepdims=True)
     return np.exp(fbank) >= FLOAT32_NOISE * energy
 
@@ -242,7 +242,7 @@ def test_log_energy_is_kaldis_raw_energy(offset: float) -> None:
 
 
 def plain_vad(energy: Floats, threshold: float, mean_scale: float, context: int, proportion: float) -> list[float]:
-    """Kaldi's ComputeVadEnergy, frame by frame."""
+    """Compute Kaldi's ComputeVadEnergy frame by frame."""
     threshold += mean_scale * sum(energy.tolist()) / len(energy)
     voiced = []
     for frame in range(len(energy)):

@@ -1,4 +1,4 @@
-"""Waveforms: what is read, what is refused and with which words, and the speed copies."""
+"""Waveforms: files that are read, files that are refused and why, and speed copies."""
 
 from pathlib import Path
 
@@ -70,10 +70,10 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
 
 def test_unreadable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"this is no audio at all, but text")
-    with pytest.raises(UserError, match=r"a\.wav: can not be read as audio"):
+    with pytest.raises(UserError, match=r"a\.wav: cannot be read as audio"):
         read_wav(str(tmp_path / "a.wav"), RATE)
     (tmp_path / "a.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(100))
-    with pytest.raises(UserError, match=r"a\.m4a: .*m4a has to be converted first"):
+    with pytest.raises(UserError, match=r"a\.m4a: .*convert m4a first"):
         read_wav(str(tmp_path / "a.m4a"), RATE)
     (tmp_path / "b.wav").write_bytes(b"")
     with pytest.raises(UserError, match=r"b\.wav: empty file"):

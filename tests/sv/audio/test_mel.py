@@ -1,4 +1,4 @@
-"""Frames and mel triangles, in numbers that one can check by hand."""
+"""Frames and mel triangles, in numbers that can be checked by hand."""
 
 import numpy as np
 import pytest

@@ -11,27 +11,12 @@ from sv.audio.shard_parts import ShardParts, check_shards, encode_audio
 from sv.audio.tar_shards import read_entries
 from sv.errors import UserError
 from sv.io import read_table, sha256_of, write_table
-
-RATE = 16000
+from tests.sv.audio.tar_tools import RATE, make_data
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Five utterances: WAV, FLAC, an OGG and a speed copy."""
-    data, rng = tmp_path / "data", np.random.default_rng(0)
-    data.mkdir()
-    wavs = {}
-    for number, ending in enumerate(["wav", "flac", "wav", "ogg"]):
-        wavs[f"s{number % 2}/x/{number}.wav"] = str(data / f"audio {number}.{ending}")
-        soundfile.write(data / f"audio {number}.{ending}", rng.normal(0, 0.1, 4000 + 500 * number), RATE)
-    wavs["s2/sp1.1"] = f"sox -t wav '{wavs['s0/x/0.wav']}' -t wav - speed 1.1 |"
-    spks = {utt: utt.split("/")[0] for utt in wavs}
-    write_table(data / "wav.scp", wavs)
-    write_table(data / "utt2spk", spks)
-    write_table(
-        data / "spk2utt", {s: " ".join(sorted(u for u in wavs if spks[u] == s)) for s in sorted(set(spks.values()))}
-    )
-    return data
+    return make_data(tmp_path / "data")
 
 
 def parts_of(data: Path, **options: Any) -> ShardParts:
@@ -39,7 +24,7 @@ def parts_of(data: Path, **options: Any) -> ShardParts:
 
 
 def make(data: Path, **options: Any) -> dict[str, int]:
-    """What the step does; time of each shard."""
+    """Do what the step does; return the time of each shard."""
     work = parts_of(data, **options)
     for job in range(1, work.begin() + 1):
         work.run(job)
@@ -77,7 +62,7 @@ def test_only_shards_that_a_change_concerns_are_made_again(data: Path) -> None:
 def test_bad_audio_is_named_and_another_data_dirs_folder_left_alone(data: Path, tmp_path: Path) -> None:
     (data / "audio 2.wav").write_bytes(b"RIFF")
     (data / "audio 1.flac").write_bytes(b"")
-    with pytest.raises(UserError, match=r"2 of 5 utterances failed, .*; mend it, or leave it out \(remove it from "):
+    with pytest.raises(UserError, match=r"2 of 5 utterances failed, .*; repair it, or leave it out \(remove it from "):
         make(data)
     assert not list((data / "shards").glob("*.tar")) and not (data / "shard.list").exists()
     (data / "shard.list").touch()

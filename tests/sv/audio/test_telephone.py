@@ -16,7 +16,7 @@ def tone(hertz: float, rate: int, seconds: float = 1.0, level: float = 0.5) -> t
 
 
 def middle(waveform: torch.Tensor) -> torch.Tensor:
-    """Without the edges, where a filter rings."""
+    """Cut off the edges, where a filter rings."""
     return waveform[:, 1000:-1000]
 
 

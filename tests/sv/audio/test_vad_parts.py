@@ -1,53 +1,31 @@
-"""Kaldi's energy VAD in parts: options, what is refused."""
+"""Kaldi's energy VAD in parts: options, and settings that are refused."""
 
 from pathlib import Path
 
 import kaldiio
 import numpy as np
 import pytest
-import soundfile
-import torch
 
-from sv.audio.features import energy_vad, log_energy
-from sv.audio.files import read_wav
 from sv.audio.vad_parts import VadParts, parse_vad_settings, read_vad_config
 from sv.config import FbankConfig
 from sv.errors import UserError
 from sv.io import read_table, write_table
-
-RATE = 16000
-UTTS = [f"spk{i // 2}/{i}.wav" for i in range(4)]
+from tests.sv.audio.vad_data import UTTS, expected, make_data
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Noise between digital silence."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    for index, utt in enumerate(UTTS):
-        waveform = np.zeros(16000 + 1600 * index, dtype=np.float32)
-        waveform[4000:12000] = np.random.default_rng(index).normal(0, 0.1, 8000)
-        soundfile.write(folder / f"{index}.wav", waveform, RATE)
-        assert utt.endswith(f"{index}.wav")
-    write_table(folder / "wav.scp", {utt: folder / f"{index}.wav" for index, utt in enumerate(UTTS)})
-    write_table(folder / "utt2spk", {utt: utt[:4] for utt in UTTS})
-    write_table(folder / "spk2utt", {"spk0": " ".join(UTTS[:2]), "spk1": " ".join(UTTS[2:])})
-    return folder
+    return make_data(tmp_path / "data")
 
 
 def make(data: Path, **texts: str) -> None:
-    """What the step does."""
+    """Do what the step does."""
     vad = parse_vad_settings(texts)
     parts = VadParts(data_dir=data, ark_dir=data / "fbank", config=FbankConfig(), vad=vad, num_jobs=2)
     parts.begin()
     parts.run(1)
     parts.run(2)
     parts.finish()
-
-
-def expected(spec: str, **settings: float) -> np.ndarray:
-    energy = log_energy(torch.from_numpy(read_wav(spec, RATE)), FbankConfig()).numpy()
-    return energy_vad(energy, **settings)  # type: ignore[arg-type]
 
 
 def test_vectors_are_those_of_kaldis_options(data: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small folders of noise and rooms."""
+"""Small folders of noise and impulse responses."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ RATE = 16000
 
 @pytest.fixture(scope="session")
 def make_clips() -> Callable[..., Path]:
-    """Write a folder of random files: ids with their type -> seconds."""
+    """Write a folder of random files; `files` maps ids, which begin with a type, to seconds."""
 
     def make(folder: Path, files: dict[str, float], *, rate: int = RATE, channels: int = 1) -> Path:
         folder.mkdir(parents=True, exist_ok=True)

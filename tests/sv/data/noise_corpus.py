@@ -1,4 +1,4 @@
-"""A data dir of noise, and what its features are."""
+"""A data dir of noise, and its features computed directly."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ RATE = 16000
 
 
 def make_data(data: Path, count: int = 7, seconds: float = 0.5) -> Path:
-    """WAV and FLAC files of noise of several lengths, and a speed copy of the first."""
+    """Write a data dir of WAV and FLAC files of noise, of several lengths, and a speed copy of the first."""
     wavs = {}
     rng = np.random.default_rng(0)
     data.mkdir(parents=True)
@@ -37,7 +37,7 @@ def write_tables(data: Path, wavs: dict[str, str]) -> None:
 
 
 def snapshot(data: Path) -> dict[str, str]:
-    """Checksums of all that a user reads."""
+    """Return checksums of all files that a user reads."""
     names = ["feats.scp", "utt2num_frames", "utt2dur", "fbank.yaml"]
     paths = [*(data / name for name in names), *(data / "fbank").glob("fbank.*")]
     return {path.name: sha256_of(path) for path in paths}

@@ -1,4 +1,4 @@
-"""What is drawn for each sample: how often, how loud, of which files, and always the same."""
+"""Draws for each sample: how often, how loud, from which files, and always the same."""
 
 from itertools import permutations
 
@@ -7,15 +7,14 @@ import pytest
 
 from sv.config import AugmentArgs
 from sv.data.augmenter import BABBLE, CLEAN, KINDS, MUSIC, NOISE, REVERB, Augmenter, distinct
+from sv.data.noises import ClipFolders
 from sv.errors import UserError
 
 ITEMS = np.arange(40000)
 
 
 def make(noise_dir="", rir_dir="", prob=0.6, **args) -> Augmenter:
-    return Augmenter(
-        AugmentArgs(**args), prob=prob, seed=3, sample_rate=16000, noise_data=noise_dir, reverb_data=rir_dir
-    )
+    return Augmenter(AugmentArgs(**args), ClipFolders(noise_dir, rir_dir), prob=prob, seed=3, sample_rate=16000)
 
 
 def test_shares_and_levels_are_those_of_the_configuration(noise_dir, rir_dir):
@@ -85,7 +84,7 @@ def test_types_without_files_are_not_drawn(noise_dir, rir_dir, make_clips, tmp_p
     assert set(make(prob=0.0).draw(ITEMS, 1).kind) == {CLEAN}
 
 
-def test_what_can_not_be_drawn_is_refused(noise_dir):
+def test_what_cannot_be_drawn_is_refused(noise_dir):
     with pytest.raises(UserError, match=r"nothing to augment with: .* are reverb, noise, music, babble, and none of"):
         make()
     with pytest.raises(UserError, match=r"weight are reverb, and none of them is in noise_data"):

@@ -28,7 +28,7 @@ def parts_of(data: Path, nj: int = 2, **options: Any) -> FbankParts:
 
 
 def make(data: Path, nj: int = 2, *, verify: bool = False, **options: Any) -> None:
-    """What the step does."""
+    """Do what the step does."""
     jobs = parts_of(data, nj, **options).begin(verify=verify)
     for job in range(1, jobs + 1):
         parts_of(data, jobs, **options).run(job)
@@ -37,7 +37,7 @@ def make(data: Path, nj: int = 2, *, verify: bool = False, **options: Any) -> No
 
 
 def arks(data: Path) -> bytes:
-    """The archives one behind the other."""
+    """Return the archives, concatenated."""
     paths = sorted((data / "fbank").glob("fbank.*.ark"), key=lambda path: int(path.name.split(".")[1]))
     return b"".join(path.read_bytes() for path in paths)
 

@@ -1,10 +1,10 @@
-"""Noise and impulse responses of any rate and channels, and files that are none."""
+"""Noise and impulse responses of any rate and channels, and files that are refused."""
 
 import numpy as np
 import pytest
 import soundfile
 
-from sv.data.noises import NOISE_TYPES, Clips, ClipsLost, around_peak, babble
+from sv.data.noises import NOISE_TYPES, ClipError, Clips, around_peak, babble
 from sv.errors import UserError
 from sv.io import write_table
 
@@ -79,16 +79,18 @@ def test_a_bad_file_is_told_once_and_the_next_of_its_type_taken(tmp_path, caplog
     for _ in range(2):
         for row in (1, 2, 3):  # of noise/
             np.testing.assert_array_equal(clips.read(row, 10, 0.0, 0.0), np.full(10, 0.25, np.float32))
-    assert [name for name in table for _ in range(caplog.text.count(f"{name} can not be read"))] == [
+    assert [name for name in table for _ in range(caplog.text.count(f"{name} cannot be read"))] == [
         "noise/a",
         "noise/b",
     ]
     write_table(tmp_path / "wav.scp", {"noise/a": tmp_path / "none.wav", "noise/b": tmp_path / "silent.wav"})
-    lost = f"{tmp_path}/wav.scp: {tmp_path}/silent.wav is silent; leave it out; nor can the files before it"
-    with pytest.raises(ClipsLost, match=f"^{lost}"):
+    lost = (
+        f"{tmp_path}/wav.scp: {tmp_path}/silent.wav is silent; leave it out; the files before it cannot be read either"
+    )
+    with pytest.raises(ClipError, match=f"^{lost}"):
         Clips(tmp_path, NOISE_TYPES, RATE, skip_bad=True).read(1, 10, 0.0, 0.0)
     (tmp_path / "good.wav").unlink()
-    with pytest.raises(ClipsLost, match=r"good.wav does not exist.*; nor can the files before it"):
+    with pytest.raises(ClipError, match=r"good.wav does not exist.*; the files before it cannot be read either"):
         clips.read(0, 10, 0.0, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Batches from waveforms: what is in them against a slow computation for each sample, and that nothing changes them."""
+"""Batches from waveforms, against a slow computation of each sample; the same with any workers and processes."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from torchaudio.functional import resample
 from sv.audio.features import Fbank
 from sv.audio.telephone import telephone
 from sv.config import AugmentArgs, parse_config
-from sv.data import Augmenter, Loader, OnlineDataset, UtteranceSampler, WavSource, uniform
+from sv.data import Augmenter, ClipFolders, Loader, OnlineDataset, UtteranceSampler, WavScpSource, uniform
 from sv.data.augmenter import CLEAN, NOISE, REVERB
 from sv.errors import UserError
 from sv.io import write_table
@@ -37,16 +37,14 @@ def data_dir(tmp_path_factory):
 def make(data_dir, noise_dir="", rir_dir="", prob=0.6, on_device=False, seed=5, **args) -> OnlineDataset:
     tree = {"num_frms": 60, "fbank_args": {"num_mel_bins": 20, "dither": 0.0}, "speeds": SPEEDS, **args}
     config = parse_config({"dataset_args": tree}, "test").dataset_args
-    source = WavSource(data_dir)
-    augmenter = Augmenter(
-        AugmentArgs(), prob=prob, seed=seed, sample_rate=RATE, noise_data=noise_dir, reverb_data=rir_dir
-    )
+    source = WavScpSource(data_dir)
+    augmenter = Augmenter(AugmentArgs(), ClipFolders(noise_dir, rir_dir), prob=prob, seed=seed, sample_rate=RATE)
     speaker = source.speaker + 10 * np.arange(1 + len(config.speeds))[:, None]
     return OnlineDataset(source, speaker, augmenter, config, seed=seed, on_device=on_device)
 
 
 def clean_speech(dataset, utt, epoch) -> tuple[np.ndarray, float]:
-    """The slow way: decode all, change the speed, repeat, crop; for a crop in the middle of the utterance."""
+    """Compute a crop the slow way: decode the whole utterance, crop or repeat it, change the speed."""
     sounds = dataset.sounds(np.array([utt]), epoch)
     (speed,) = sounds.speech
     whole, _ = soundfile.read(f"{dataset.source._specs[utt]}", dtype="float32")
@@ -76,7 +74,7 @@ def test_crops_and_speeds_and_their_speakers(data_dir):
 
 
 def test_the_snr_on_the_output_and_the_energy_of_rooms(data_dir, noise_dir, rir_dir):
-    """Within 0.1 dB of the one drawn, for speech from 0 to -60 dBFS; rooms keep the power, and change the speech."""
+    """SNRs are within 0.1 dB of the draw, for speech from 0 to -60 dBFS; reverberation keeps the power."""
     dirty, clean = make(data_dir, noise_dir, rir_dir, prob=1.0), make(data_dir, prob=0.0)
     utts = np.arange(UTTS)
     for epoch in (1, 2):
@@ -127,7 +125,7 @@ def test_batches_are_the_same_with_any_workers_and_from_any_step(data_dir, noise
         for batch, expected in zip(loader.epoch(2, first), plain[first:], strict=True):
             assert batch.features.equal(expected.features) and batch.speaker.equal(expected.speaker)
         loader.close()
-    shares = [next(Loader(dataset, sampler, num_workers=0, rank=rank, world=2).epoch(2)) for rank in (0, 1)]
+    shares = [next(Loader(dataset, sampler, num_workers=0, process=(rank, 2)).epoch(2)) for rank in (0, 1)]
     torch.testing.assert_close(torch.cat([share.features for share in shares]), plain[0].features)
     assert not plain[0].features.equal(next(Loader(dataset, sampler, num_workers=0).epoch(3)).features)
 

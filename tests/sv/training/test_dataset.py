@@ -9,10 +9,10 @@ import pytest
 import soundfile
 import torch
 
-from sv.audio.durations import write_seconds
+from sv.audio.durations import format_seconds
 from sv.audio.tar_shards import Recording, index_path, read_entries, write_shard
 from sv.config import Config, parse_config
-from sv.data import MendedDataset
+from sv.data import FaultTolerantDataset
 from sv.errors import UserError
 from sv.io import read_table, write_table
 from sv.system import resolve
@@ -177,7 +177,7 @@ def wave_dir(tmp_path: Path) -> Path:
         recordings.append(Recording(utt, utt[:2], ending, path.read_bytes(), RATE, samples))
     write_table(tmp_path / "wav.scp", wavs)
     write_table(tmp_path / "utt2spk", {utt: utt[:2] for utt in wavs})
-    write_table(tmp_path / "utt2dur", {one.utt: write_seconds(one.num_samples / RATE) for one in recordings})
+    write_table(tmp_path / "utt2dur", {one.utt: format_seconds(one.num_samples / RATE) for one in recordings})
     write_shard(tmp_path / "1.tar", recordings[:4][::-1])
     write_shard(tmp_path / "2.tar", recordings[4:])
     (tmp_path / "shard.list").write_text(f"{tmp_path}/1.tar\n{tmp_path}/2.tar\n")
@@ -223,7 +223,7 @@ def test_a_corrupt_member_is_replaced(wave_dir: Path, make_config: Callable[...,
     config = waveform_config(make_config, "shard")
     data = with_copies(config, wave_dir)
     dataset = build_dataset(config, data, on_gpu=False)
-    mended = MendedDataset(dataset, np.arange(6), data.index, seed=0, max_share=0.2)
+    mended = FaultTolerantDataset(dataset, np.arange(6), data.index, seed=0, max_share=0.2)
     batch = mended.batch(np.array([0, 4]), 1)
     assert batch.utts[0] == 0 and batch.utts[1] == 5
     assert list(mended.bad.why) == [entry.utt] and f"{wave_dir}/2.tar" in mended.bad.why[entry.utt]

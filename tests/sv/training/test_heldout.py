@@ -8,7 +8,7 @@ import soundfile
 import torch
 
 from sv.config import FbankConfig
-from sv.data import CropReader, WaveReader, WavSource, index_waves, read_index
+from sv.data import ArkReader, FbankReader, WavScpSource, index_waveforms, read_index
 from sv.errors import UserError
 from sv.io import ArkWriter, base_speaker, write_table
 from sv.metrics.error_rates import eer, sort_scores
@@ -91,7 +91,7 @@ class Mean(torch.nn.Module):
 
 def test_eer_is_that_of_all_pairs(tmp_path):
     index = read(tmp_path, utt2spk(["a", "b", "c"], utts=4))
-    reader = CropReader(index, 4)
+    reader = ArkReader(index, 4)
     test = HeldoutTest(reader, np.arange(12), index.speaker, center=False)
     rows = [np.square(reader.whole(i, center=False)).mean(axis=0) for i in range(12)]
     rows = np.stack(rows) - np.mean(rows, axis=0)
@@ -110,8 +110,8 @@ def test_a_heldout_utterance_that_can_not_be_read_is_told_and_left_out(tmp_path,
         soundfile.write(wavs[utt], rng.normal(0, 0.1, 4000), 16000)
     write_table(tmp_path / "wav.scp", wavs)
     write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in wavs})
-    source, args = WavSource(tmp_path), FbankConfig(num_mel_bins=4)
-    index, reader = index_waves(source, tmp_path, args), WaveReader(source, args)
+    source, args = WavScpSource(tmp_path), FbankConfig(num_mel_bins=4)
+    index, reader = index_waveforms(source, tmp_path, args), FbankReader(source, args)
     readable = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
     expected = HeldoutTest(reader, np.array(readable), index.speaker[readable], center=False).eer(Mean(), WORLD)
     (tmp_path / "b-1.wav").unlink()

@@ -1,4 +1,4 @@
-"""Features worked out from waveforms: those that arks would hold, but for dither."""
+"""Features computed from waveforms: equal to those in arks, except for dither."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 
 from sv.audio.features import Fbank
 from sv.config import FbankConfig
-from sv.data import WaveReader, index_waves, open_waves
+from sv.data import FbankReader, index_waveforms, open_waveforms
 from sv.errors import UserError
 from sv.io import write_table
 
@@ -17,7 +17,7 @@ ARGS = FbankConfig(num_mel_bins=8)
 
 @pytest.fixture
 def make_source(tmp_path):
-    """Noise of so many samples each, of speaker a."""
+    """Return a function that writes noise of the given lengths, of speaker a."""
 
     def make(*lengths: int):
         utts = {f"a-{number}": tmp_path / f"{number}.wav" for number, _ in enumerate(lengths)}
@@ -25,15 +25,15 @@ def make_source(tmp_path):
             soundfile.write(path, np.random.default_rng(length).normal(0, 0.1, length), RATE)
         write_table(tmp_path / "wav.scp", utts)
         write_table(tmp_path / "utt2spk", dict.fromkeys(utts, "a"))
-        return open_waves(tmp_path, "online", RATE)
+        return open_waveforms(tmp_path, "online", RATE)
 
     return make
 
 
 def test_whole_utterances_have_the_frames_of_the_index_and_no_dither(make_source, tmp_path):
     source = make_source(400, 559, 560, 4000)  # frames are of 400 samples, one each 160
-    reader, fbank = WaveReader(source, ARGS), Fbank(ARGS)
-    index = index_waves(source, tmp_path, ARGS)
+    reader, fbank = FbankReader(source, ARGS), Fbank(ARGS)
+    index = index_waveforms(source, tmp_path, ARGS)
     assert index.num_frames.tolist() == [1, 1, 2, 23]
     for utt, frames in enumerate(index.num_frames):
         samples, _ = soundfile.read(tmp_path / f"{utt}.wav", dtype="float32")
@@ -46,4 +46,4 @@ def test_whole_utterances_have_the_frames_of_the_index_and_no_dither(make_source
 
 def test_an_utterance_shorter_than_a_frame_is_named(make_source, tmp_path):
     with pytest.raises(UserError, match=r"a-1: 0.0249 s are less than one frame of 25 ms; leave it out"):
-        index_waves(make_source(400, 399), tmp_path, ARGS)
+        index_waveforms(make_source(400, 399), tmp_path, ARGS)

@@ -1,4 +1,4 @@
-"""What goes into the page's tables is text, unless it says that it is markup; what plots say."""
+"""Plots: what their axes, markers and legends show."""
 
 from pathlib import Path
 
@@ -10,13 +10,6 @@ from sv.metrics.comparison import ScoreSet
 from sv.metrics.error_rates import sort_scores
 from sv.report import plots
 from sv.report.gather import ScoreFacts, System
-from sv.report.page import Html, _by_curve, _det_caption, table
-
-
-def test_cells_are_escaped() -> None:
-    page = table(["<head>"], [["<script>"], [Html("a<br>b")]], 1)
-    assert "&lt;head&gt;" in page and "&lt;script&gt;" in page and "a<br>b" in page
-    assert "<script>" not in page
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 4, 7, 150])
@@ -65,16 +58,6 @@ def test_axes_of_a_det_plot_reach_its_points(accept: float, miss: float) -> None
             assert limits == pytest.approx(ndtri(usual))
 
 
-def test_caption_of_det_curves_names_points_and_what_is_left_out() -> None:
-    marks = [("EER", "o"), ("0.01", "x"), ("0.05", "+")]
-    edge = "; at the edge: a rate of 0 or 100 %"
-    assert _det_caption("O", marks[:1], []) == f"DET curves on O, with EER (o){edge}"
-    assert _det_caption("O", marks, ["cos_cali", "plda_cali"]) == (
-        f"DET curves on O, with EER (o) and minDCF at p_target 0.01 (x), 0.05 (+){edge}; the same again and not drawn: "
-        "cos_cali; plda_cali"
-    )
-
-
 def test_names_in_legends_are_as_they_are() -> None:
     names = ["_a$b$", "c"]
     systems = [System(name, Path("x"), {}, [], {"epoch": [{"epoch": 1, "loss": 1.0}]}) for name in names]
@@ -96,13 +79,3 @@ def test_densities_of_few_scores_have_an_area_of_1(target: list[float], nontarge
     for patch in axes.patches:
         x, y = patch.get_xy().T
         assert abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2 == pytest.approx(1)
-
-
-def test_a_calibrated_copy_of_a_curve_is_not_drawn_again() -> None:
-    def facts(system: str, backend: str, eer: float, min_cllr: float) -> ScoreFacts:
-        entry = {"eer_rocch": eer, "min_cllr": min_cllr}
-        return ScoreFacts(ScoreSet(system, "O", backend, Path("x"), entry), sort_scores([0.5], [0.1]), [])
-
-    plain, calibrated = facts("x", "cos", 4.0049, 0.20049), facts("x", "cos_cali", 4.0051, 0.20051)  # rounded anew
-    others = facts("x", "plda", 4.0049, 0.3), facts("x", "asnorm", 4.2, 0.20049), facts("y", "cos", 4.0049, 0.20049)
-    assert _by_curve([plain, calibrated, *others]) == ([plain, *others], [calibrated])

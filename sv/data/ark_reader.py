@@ -1,33 +1,32 @@
-"""Crops of feature matrices: one small read of the wanted rows for each, then arithmetic on a block of them at once."""
+"""Crops of feature matrices in arks: read only the wanted rows of each, then decode several crops at once."""
 
 import os
-import resource
-import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.data.feats import FeatsIndex
+from sv.data.open_files import OpenFiles
+from sv.data.utt_index import FeatsIndex
 from sv.errors import UserError
-from sv.io.ark import HEADER_BYTES, LARGEST_CODE, decode, parse_header
+from sv.io.ark import HEADER_BYTES, LARGEST_CODE, ArkHeader, decode, parse_header
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 
 _KINDS = ["", "FM", "DM", "CM", "CM2", "CM3"]  # "": header not read yet
-_ITEMS = [np.dtype(name) for name in ("u1", "<f4", "<f8", "u1", "<u2", "u1")]  # one number of each kind
-_BLOCK = 8  # crops worked on at a time: 200 frames x 80 mels x 4 bytes of each stay in the processor's cache
+_ITEMS = [np.dtype(name) for name in ("u1", "<f4", "<f8", "u1", "<u2", "u1")]  # one value of each kind
+_BLOCK = 8  # crops decoded at a time: 200 frames x 80 mels x 4 bytes of each fit the processor's cache
 
 
-class CropReader:
-    """Reads frames of utterances; may be used by several threads.
+class ArkReader:
+    """Reads features of utterances from arks; may be used by several threads.
 
-    Archives stay open. The header of a matrix is read when its utterance is first asked for, and kept in arrays.
+    Archives stay open. The header of a matrix is read on first use and kept.
 
     Args:
         index: of the data dir.
-        num_mels: the dimension that all matrices must have.
+        num_mels: dimension of all matrices.
     """
 
     def __init__(self, index: FeatsIndex, num_mels: int) -> None:
@@ -38,25 +37,25 @@ class CropReader:
         self._data_offset = np.zeros(len(index), dtype=np.int64)
         self._low = np.zeros(len(index), dtype=np.float32)
         self._step = np.ones(len(index), dtype=np.float32)
-        self._files = [-1] * len(index.arks)
-        self._sizes = [0] * len(index.arks)
-        self._lock = threading.Lock()
-        allow_open_files(len(index.arks) + 128)
+        scp = index.path / "feats.scp"
+        self._arks = OpenFiles(
+            index.arks, lambda ark: f"{scp}: {ark} does not exist; make the features again (stage 2)"
+        )
 
     def crops(self, utts: Longs, starts: Longs, num: int, *, center: bool) -> Floats:
-        """Crops of one length.
+        """Read crops of one length.
 
         Args:
             utts: (batch,) rows of the index.
-            starts: (batch,) first frame of each; 0 where the utterance is shorter than the crop.
-            num: frames of a crop; a shorter utterance is repeated to fill it, as WeSpeaker does.
+            starts: (batch,) first frame of each; 0 if the utterance is shorter than the crop.
+            num: frames of a crop; a shorter utterance is repeated to fill it, as in WeSpeaker.
             center: subtract the mean over the frames of the crop.
 
         Returns:
-            (batch, num, mels).
+            (batch, num, mels) float32.
 
         Raises:
-            UserError: a truncated or missing archive, a matrix that is not what the tables say; names the utterance.
+            UserError: an archive is missing or truncated, or a matrix differs from the tables; names the utterance.
         """
         for utt in utts[self._kind[utts] == 0].tolist():
             self._read_header(utt)
@@ -68,18 +67,11 @@ class CropReader:
         return out
 
     def whole(self, utt: int, *, center: bool) -> Floats:
-        """All frames of one utterance; (frames, mels)."""
+        """Read all frames of one utterance: (frames, mels) float32; raise as `crops` does."""
         return self.crops(np.array([utt]), np.array([0]), int(self.index.num_frames[utt]), center=center)[0]
 
-    def close(self) -> None:
-        """Close the archives; the reader is of no use after it."""
-        for fd in self._files:
-            if fd >= 0:
-                os.close(fd)
-        self._files = [-1] * len(self._files)
-
     def _read(self, utts: Longs, starts: Longs, out: Floats) -> None:
-        """Codes (or values) of crops, not yet scaled, each repeated to fill its part of `out` (batch, num, mels)."""
+        """Read codes (or values) of crops, not yet scaled, into `out` (batch, num, mels); repeat short ones."""
         num, kinds = out.shape[1], self._kind[utts]
         counts = np.minimum(num, self.index.num_frames[utts] - starts)
         positions = self._data_offset[utts] + starts * self._row_bytes[kinds]
@@ -97,9 +89,9 @@ class CropReader:
                 part[:] = crop[: len(part)]
 
     def _scale(self, utts: Longs, codes: Floats, center: bool) -> None:
-        """Make values of codes (batch, num, mels), in place."""
+        """Turn codes (batch, num, mels) into values, in place."""
         step = self._step[utts, None, None]
-        if center:  # the minimum falls out
+        if center:  # the minimum cancels out
             codes -= _mean_over_frames(codes)
             codes *= step
         else:
@@ -108,26 +100,25 @@ class CropReader:
 
     def _whole_by_columns(self, utt: int, ark: int) -> Floats:
         offset = int(self.index.offset[utt])
-        header = parse_header(self._head(utt, ark), offset, self._sizes[ark], self._where(utt))
+        header = self._header(ark, offset, self._where(utt))
         entry = np.empty(header.end_offset - offset, dtype=np.uint8)
         self._fill(utt, ark, entry, offset)
         return decode(entry.tobytes(), header).astype(np.float32)
 
     def _fill(self, utt: int, ark: int, rows: NDArray[Any], position: int) -> None:
-        if os.preadv(self._files[ark], [rows.data], position) != rows.nbytes:
-            raise UserError(f"{self._where(utt)}: {self.index.arks[ark]} ends in mid-matrix; make it again (stage 2)")
+        if os.preadv(self._arks.fd(ark), [rows.data], position) != rows.nbytes:
+            raise UserError(f"{self._where(utt)}: {self.index.arks[ark]} ends within a matrix; make it again (stage 2)")
 
     def _read_header(self, utt: int) -> None:
         ark, offset, expected = (
             int(column[utt]) for column in (self.index.ark, self.index.offset, self.index.num_frames)
         )
-        head = self._head(utt, ark)
         where = f"{self._where(utt)}: {self.index.arks[ark]}:{offset}"
-        header = parse_header(head, offset, self._sizes[ark], where)
+        header = self._header(ark, offset, where)
         if header.kind not in _KINDS or header.cols != self.num_mels:
             raise UserError(
                 f"{where}: dimension {header.cols} ({header.kind}), the configuration says {self.num_mels} mel bins; "
-                "make the features again (stage 2) or mend dataset_args.fbank_args.num_mel_bins"
+                "make the features again (stage 2) or correct dataset_args.fbank_args.num_mel_bins"
             )
         if header.rows != expected:
             raise UserError(
@@ -138,32 +129,21 @@ class CropReader:
         if header.kind in LARGEST_CODE:
             self._low[utt] = header.minimum
             self._step[utt] = header.range / LARGEST_CODE[header.kind]
-        self._kind[utt] = _KINDS.index(header.kind)  # last: once another thread sees it, the rest is there
+        self._kind[utt] = _KINDS.index(header.kind)  # last: a thread that sees it may use the rest
 
-    def _head(self, utt: int, ark: int) -> bytes:
-        if self._files[ark] < 0:
-            with self._lock:
-                self._open(ark)
-        return os.pread(self._files[ark], HEADER_BYTES, int(self.index.offset[utt]))
-
-    def _open(self, ark: int) -> None:
-        if self._files[ark] >= 0:
-            return
-        path = self.index.arks[ark]
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            scp = self.index.path / "feats.scp"
-            raise UserError(f"{scp}: {path} does not exist; make the features again (stage 2)") from None
-        self._sizes[ark] = os.fstat(fd).st_size
-        self._files[ark] = fd
+    def _header(self, ark: int, offset: int, where: str) -> ArkHeader:
+        fd = self._arks.fd(ark)
+        return parse_header(os.pread(fd, HEADER_BYTES, offset), offset, os.fstat(fd).st_size, where)
 
     def _where(self, utt: int) -> str:
         return f"{self.index.path / 'feats.scp'}:{utt + 1}: {self.index.utts[utt]}"
 
 
 def _mean_over_frames(crops: Floats) -> Floats:
-    """(batch, frames, mels) -> (batch, 1, mels). Sums several frames side by side first: numpy is fast on long rows."""
+    """Return the mean over frames, (batch, frames, mels) -> (batch, 1, mels).
+
+    Several frames are summed side by side first, because numpy is fast on long rows.
+    """
     batch, frames, mels = crops.shape
     side = next(n for n in (8, 6, 5, 4, 3, 2, 1) if frames % n == 0)
     sums = crops.reshape(batch, frames // side, side * mels).sum(axis=1).reshape(batch, side, mels).sum(axis=1)
@@ -171,20 +151,15 @@ def _mean_over_frames(crops: Floats) -> Floats:
 
 
 def crop_starts(num_frames: NDArray[np.integer[Any]], num: int, draws: NDArray[np.float64]) -> Longs:
-    """First frames of crops of `num` frames, uniform over all that fit; 0 for shorter utterances.
+    """Return the first frames of crops, uniform over all that fit; 0 for utterances shorter than a crop.
 
     Args:
-        num_frames: (batch,) of the utterances.
+        num_frames: (batch,) frames of the utterances.
         num: frames of a crop.
         draws: (batch,) in [0, 1).
+
+    Returns:
+        (batch,) int64.
     """
     room = np.maximum(num_frames.astype(np.int64) - num, 0) + 1
     return (draws * room).astype(np.int64)
-
-
-def allow_open_files(count: int) -> None:
-    """Raise the soft limit of open files, as far as the system lets us."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

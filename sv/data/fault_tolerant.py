@@ -1,36 +1,40 @@
-"""Utterances that can not be read in mid-training are replaced by others."""
+"""Replace utterances that cannot be read during training."""
 
 from collections.abc import Iterable
 
 import numpy as np
 
-from sv.data.feats import UttIndex
 from sv.data.loader import Batch, Dataset
-from sv.data.noises import ClipsLost
+from sv.data.noises import ClipError
 from sv.data.sampling import Longs, another_visit, rows_of
+from sv.data.utt_index import UttIndex
 from sv.errors import UserError
 from sv.jobs.bad_utts import BadUtts
 
-_STREAM = 61  # of random numbers
-_OF_SPEAKER, _OF_ANYBODY = 4, 4  # tries for a substitute
+_STREAM = 61  # number of the stream of random numbers
+_OF_SPEAKER, _OF_ANYBODY = 4, 4  # substitutes that are tried
 
 
-class MendedDataset:
-    """A dataset in whose batches an utterance that can not be read is replaced by another of its speaker, or else any.
+class FaultTolerantDataset:
+    """A dataset that replaces utterances that cannot be read, by others of their speaker or else by any.
 
-    A loss that compares the utterances of a batch must keep its speakers. There one of the speaker's other utterances
-    takes the place, with another crop where it is in the batch already; if none can be read, the training ends.
+    A loss that compares the utterances of a batch needs the speakers unchanged. With `keep_speakers`, the substitute is
+    another utterance of the speaker, with another crop if it is in the batch already. If none can be read, training
+    ends.
 
-    The substitute is drawn from (seed, epoch, utterance) and tried anew each time, so that a training that goes on
-    after a break sees what it would have seen without one, and a batch is the same in any thread.
+    The substitute is drawn from (seed, epoch, utterance) and tried anew each time. A batch is therefore the same in any
+    thread and in a resumed training.
 
     Args:
-        dataset: makes batches, and raises UserError for what it can not read.
-        utts: rows of the index to take substitutes from: those that are trained on.
+        dataset: makes batches and raises UserError for utterances that it cannot read.
+        utts: rows of the index that are trained on, from which substitutes are taken.
         index: names utterances and speakers.
         seed: of the draws.
-        max_share: of `utts` that may be bad.
-        keep_speakers: a substitute must be of the same speaker.
+        max_share: largest share of `utts` that may be bad.
+        keep_speakers: take substitutes from the same speaker only.
+
+    Attributes:
+        bad: the utterances that could not be read, and why.
     """
 
     def __init__(
@@ -48,41 +52,44 @@ class MendedDataset:
         self.bad = BadUtts(len(utts), max_share, "replaced by another")
 
     def batch(self, utts: Longs, epoch: int) -> Batch:
-        """Of the utterances, or what replaces them: they are those of the result.
+        """Make a batch of these draws or of their substitutes, which `Batch.utts` then names.
 
         Raises:
-            UserError: too many are bad, no substitute can be read either, or noise can not (ClipsLost).
+            UserError: too many utterances are bad, or no substitute can be read either.
+            ClipError: noise or impulse responses cannot be read.
         """
         known = self.bad.why
         suspects = [place for place, utt in enumerate(utts.tolist()) if known and self._name(utt) in known]
-        batch, _ = self._try(self._mended(utts, suspects, epoch), epoch)
-        return batch or self.dataset.batch(self._mended(utts, range(len(utts)), epoch), epoch)
+        batch, _ = self._try(self._replace_bad(utts, suspects, epoch), epoch)
+        return batch or self.dataset.batch(self._replace_bad(utts, range(len(utts)), epoch), epoch)
 
     def statistics(self, utts: Longs, epoch: int) -> dict[str, float]:
+        """Return the figures of the dataset."""
         return self.dataset.statistics(utts, epoch)
 
     def fingerprint(self) -> str:
+        """Return the hash of the dataset."""
         return self.dataset.fingerprint()
 
-    def _mended(self, utts: Longs, suspects: Iterable[int], epoch: int) -> Longs:
-        """The utterances, of which those at some places are tried and, if they are bad, replaced."""
-        mended = utts.copy()
+    def _replace_bad(self, utts: Longs, suspects: Iterable[int], epoch: int) -> Longs:
+        """Try the utterances at some positions of a batch; return the batch with substitutes for the bad ones."""
+        replaced = utts.copy()
         for place in suspects:
             utt = int(utts[place])
             if why := self._why_bad(utt, epoch):
                 self.bad.add({self._name(utt): why})
-                mended[place] = self._substitute(utt, epoch, why, mended)
-        return mended
+                replaced[place] = self._substitute(utt, epoch, why, replaced)
+        return replaced
 
     def _why_bad(self, utt: int, epoch: int) -> str:
-        """What is wrong with an utterance, or ""."""
+        """Return why an utterance cannot be read, or ""."""
         return self._try(np.array([utt]), epoch)[1]
 
     def _try(self, utts: Longs, epoch: int) -> tuple[Batch | None, str]:
-        """The batch, or what is wrong with one of its utterances. ClipsLost, no fault of theirs, is raised."""
+        """Return the batch, or why one of its utterances cannot be read; let ClipError, no fault of theirs, pass."""
         try:
             return self.dataset.batch(utts, epoch), ""
-        except ClipsLost:
+        except ClipError:
             raise
         except UserError as error:
             return None, str(error)
@@ -99,12 +106,12 @@ class MendedDataset:
         if self.keep_speakers:
             raise UserError(
                 f"{why}; {self._speaker_of(utt)} has no other utterance that can be read, and the loss compares "
-                "utterances of a speaker; mend the file or leave the speaker out (tools/subset_data_dir.sh)"
+                "utterances of a speaker; repair the file or leave the speaker out (tools/subset_data_dir.sh)"
             )
-        raise UserError(f"{why}; {len(candidates)} others drawn instead of it can not be read either")
+        raise UserError(f"{why}; {len(candidates)} others drawn instead of it cannot be read either")
 
     def _candidates(self, utt: int, epoch: int, batch: Longs) -> list[int]:
-        """Draws to try in place of one, none of them in the batch already."""
+        """List draws to try instead of `utt`, none of them in the batch already."""
         speaker, row = self.index.speaker[self.utts], rows_of(utt)
         rng = np.random.Generator(
             np.random.Philox(key=np.array([self.seed, epoch]).astype(np.uint64), counter=[0, 0, utt, _STREAM])

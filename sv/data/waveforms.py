@@ -1,4 +1,4 @@
-"""Where the waveforms of training utterances come from: parts of them, read without decoding the rest."""
+"""Sources of waveforms: parts of utterances are read without decoding the rest."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,25 +9,25 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.audio.durations import least_samples, segment_span
+from sv.audio.durations import min_samples, segment_span
 from sv.audio.files import Waveform, info, parse_source, read_wav
 from sv.errors import UserError
 from sv.io import DataDir, read_table
 
 Longs = NDArray[np.int64]
 
-_LONGEST = 1 << 62  # samples: the end of what has none
-_HEADER_THREADS = 16  # a file's header on a network disk takes milliseconds, nearly all of them waiting
+_LONGEST = 1 << 62  # samples, where no end is given
+_HEADER_THREADS = 16  # reading a header from a network disk takes milliseconds, nearly all of it waiting
 
 
-class WaveSource(Protocol):
-    """Waveforms of one rate, of which parts can be read; may be used by several threads.
+class WaveformSource(Protocol):
+    """Waveforms of one sample rate, which can be read in part; may be used by several threads.
 
     Attributes:
         utts: ids, in LC_ALL=C order.
         speaker: (utts,) index into `speakers`.
         speakers: sorted by their bytes.
-        num_samples: (utts,) at `sample_rate`; all of them can be read.
+        num_samples: (utts,) samples that can be read.
         sample_rate: Hz.
     """
 
@@ -38,31 +38,33 @@ class WaveSource(Protocol):
     sample_rate: int
 
     def read(self, utt: int, start: int, num_samples: int) -> Waveform:
-        """Samples `start` to `start + num_samples` of one utterance, (num_samples,) float32 in [-1, 1).
+        """Read samples of one utterance: (num_samples,) float32 in [-1, 1).
 
         Args:
-            utt: its number.
+            utt: index into `utts`.
+            start: first sample.
+            num_samples: number of samples.
 
         Raises:
-            UserError: with the utterance, its file and what is wrong with it.
+            UserError: they cannot be read; names utterance and file.
         """
         ...
 
 
-class WavSource:
-    """The files that the `wav.scp` of a data dir names, whole or by `segments`; WAV and FLAC are decoded in part.
+class WavScpSource:
+    """Waveforms of the `wav.scp` of a data dir, whole files or `segments`; WAV and FLAC are decoded in part.
 
-    Lengths come from `utt2dur` where there is one, else from all headers. The utt2dur of our tools tells them exactly;
-    of one with fewer decimals, as Kaldi's, what surely is there is used, and the last samples it may hide are not. That
-    of a segment must not go on behind its recording, as Kaldi's may.
+    Lengths come from `utt2dur`, or from the headers of all files if there is none. The utt2dur of our tools gives exact
+    lengths. One with fewer decimals, as Kaldi's, is rounded down, which may leave out the last samples. The utt2dur of
+    a segment must not exceed its recording, as Kaldi's may.
 
     Args:
-        data_dir: with wav.scp and utt2spk.
+        data_dir: folder with wav.scp and utt2spk.
         sample_rate: Hz, of all files.
 
     Raises:
-        UserError: a missing table, an utterance without speaker or recording, a speaker's without audio, a command in
-            wav.scp, and, where there is no utt2dur, a file whose header can not be read.
+        UserError: a table is missing, an utterance has no speaker or no audio, wav.scp holds a command, or, without
+            utt2dur, a header cannot be read.
     """
 
     def __init__(self, data_dir: str | Path, *, sample_rate: int = 16000) -> None:
@@ -77,9 +79,10 @@ class WavSource:
         self.speakers = sorted(set(data.utt2spk.values()), key=str.encode)
         number = {name: i for i, name in enumerate(self.speakers)}
         self.speaker: Longs = np.array([number[data.utt2spk[utt]] for utt in self.utts], dtype=np.int64)
-        self.num_samples = np.minimum(self._lengths(data), end - self._first)  # utt2dur may be rounded up, or another's
+        self.num_samples = np.minimum(self._lengths(data), end - self._first)  # utt2dur may be rounded up, or wrong
 
     def read(self, utt: int, start: int, num_samples: int) -> Waveform:
+        """Read samples of one utterance, see `WaveformSource.read`."""
         first = int(self._first[utt]) + start
         try:
             return read_wav(self._specs[utt], self.sample_rate, False, first, first + num_samples)
@@ -93,13 +96,13 @@ class WavSource:
         spec = data.wav_scp[recording]
         if parse_source(spec).command:
             raise UserError(
-                f"{data.path / 'wav.scp'}: {recording} is a command, of which no part can be read; "
+                f"{data.path / 'wav.scp'}: {recording} is a command, which cannot be read in part; "
                 "write its output to files, or train from arks (--train-feats ark)"
             )
         return spec
 
     def _check_speakers(self, data: DataDir) -> None:
-        """Both tables have the same utterances; a speaker without any would be a class that nobody trains."""
+        """Check that both tables have the same utterances; a speaker without any would be a class without samples."""
         alone = data.utt2spk.keys() ^ set(self.utts)
         if alone:
             utt, utt2spk = min(alone), data.path / "utt2spk"
@@ -119,7 +122,7 @@ class WavSource:
 
     def _by_duration(self, duration: str, where: str) -> int:
         try:
-            return least_samples(duration, self.sample_rate)
+            return min_samples(duration, self.sample_rate)
         except ValueError:
             raise UserError(f"{where} has {duration!r}, not a number; run tools/get_utt2dur.sh") from None
 

@@ -1,6 +1,6 @@
-"""Index of a data dir: for each utterance its frames and speaker, and where its features lie in arks, in arrays.
+"""Index of a data dir, in arrays: frames and speaker of each utterance, and where its features are in arks.
 
-Ten million utterances take about 60 bytes each, ids included; there is no Python object per utterance.
+With ten million utterances, each takes about 60 bytes, id included: there is no Python object per utterance.
 """
 
 import hashlib
@@ -23,20 +23,21 @@ Index = TypeVar("Index", bound="UttIndex")
 
 
 @dataclass(frozen=True)
-class Names:
-    """Strings packed into one array of UTF-8 bytes; `names[i]` is the i-th.
+class PackedStrings:
+    """Strings packed into one array of UTF-8 bytes; `strings[i]` is the i-th.
 
     Attributes:
         text: (bytes,) uint8.
-        ends: (names + 1,) int64; name i is text[ends[i]:ends[i + 1]].
+        ends: (strings + 1,) int64; string i is text[ends[i]:ends[i + 1]].
     """
 
     text: NDArray[np.uint8]
     ends: NDArray[np.int64]
 
     @classmethod
-    def of(cls, names: Iterable[str]) -> "Names":
-        encoded = [name.encode() for name in names]
+    def pack(cls, strings: Iterable[str]) -> "PackedStrings":
+        """Pack strings."""
+        encoded = [string.encode() for string in strings]
         ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
         return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
 
@@ -52,15 +53,15 @@ class UttIndex:
     """The utterances of a data dir, one row each.
 
     Attributes:
-        path: of the data dir, for errors.
+        path: of the data dir, for error messages.
         utts: ids.
-        num_frames: (utts,).
+        num_frames: (utts,) frames of each.
         speaker: (utts,) index into `speakers`.
-        speakers: sorted by their bytes, which is the order of the classes.
+        speakers: sorted by their bytes, in the order of the classes.
     """
 
     path: Path
-    utts: Names
+    utts: PackedStrings
     num_frames: NDArray[np.int32]
     speaker: NDArray[np.int32]
     speakers: list[str]
@@ -69,13 +70,13 @@ class UttIndex:
         return len(self.utts)
 
     def with_speakers(self: Index, speakers: list[str]) -> Index:
-        """The same utterances with another numbering of speakers; -1 for those not in it."""
+        """Number the speakers as in the given list; -1 for those not in it."""
         number = {name: i for i, name in enumerate(speakers)}
         table = np.array([number.get(name, -1) for name in self.speakers], dtype=np.int32)
         return replace(self, speaker=table[self.speaker], speakers=speakers)
 
     def fingerprint(self) -> str:
-        """SHA-256 of ids, frames and speakers: two data dirs with the same one give the same batches."""
+        """Return the SHA-256 of ids, frames and speakers; data dirs with the same one give the same batches."""
         digest = hashlib.sha256()
         for part in (self.utts.text, self.utts.ends, self.num_frames, self.speaker):
             digest.update(np.ascontiguousarray(part).data)
@@ -85,12 +86,12 @@ class UttIndex:
 
 @dataclass(frozen=True)
 class FeatsIndex(UttIndex):
-    """Where the features of the utterances lie; in the order of feats.scp.
+    """The utterances with the place of their features in arks, in the order of feats.scp.
 
     Attributes:
-        arks: archives by number.
-        ark: (utts,) number of the archive.
-        offset: (utts,) of the entry in its archive, in bytes.
+        arks: paths of the archives.
+        ark: (utts,) index into `arks`.
+        offset: (utts,) bytes from the start of the archive.
     """
 
     arks: list[str]
@@ -99,11 +100,11 @@ class FeatsIndex(UttIndex):
 
 
 def read_index(data_dir: str | Path) -> FeatsIndex:
-    """Read feats.scp, utt2spk and utt2num_frames of a data dir, line by line together.
+    """Read feats.scp, utt2spk and utt2num_frames of a data dir.
 
     Raises:
-        UserError: a missing table (the stage that makes it is named), tables that differ in their utterances, an
-            archive that is missing or truncated.
+        UserError: a table is missing (the stage that makes it is named), tables differ in their utterances, or an
+            archive is missing or truncated.
     """
     data = DataDir(data_dir, "make it first (stages 1 and 2)")
     feats = data.require("feats.scp", "make it with steps/make_fbank.sh (stage 2)")
@@ -120,7 +121,7 @@ def read_index(data_dir: str | Path) -> FeatsIndex:
 
 
 def _together(feats: Path, utt2spk: Path, frames: Path) -> Iterator[tuple[tuple[int, str, str], str, str]]:
-    """Rows of the three tables; they are sorted alike, so line n of each is the same utterance."""
+    """Iterate over the rows of three tables; line n of each must name the same utterance."""
     previous = b""
     for row, spk_row, frames_row in zip_longest(iter_table(feats), iter_table(utt2spk), iter_table(frames)):
         for path, other in ((utt2spk, spk_row), (frames, frames_row)):
@@ -146,7 +147,7 @@ def _disagreement(feats: Path, row: tuple[int, str, str] | None, path: Path, oth
 
 
 class _Columns:
-    """The index while it is read."""
+    """Columns of the index while it is read."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -157,6 +158,7 @@ class _Columns:
         self.speakers: dict[str, int] = {}
 
     def add(self, utt: str, location: tuple[str, int], spk: str, num: str, where: str) -> None:
+        """Add an utterance; raise UserError, with `where`, unless `num` is a number of frames."""
         if not num.isdecimal() or not 0 < int(num) < 2**31:
             raise UserError(
                 f"{where}: {utt[:80]} has {num[:80]!r} frames; make it again with steps/make_fbank.sh (stage 2)"
@@ -169,7 +171,8 @@ class _Columns:
         self.speaker.append(self.speakers.setdefault(spk, len(self.speakers)))
 
     def index(self) -> FeatsIndex:
-        names = Names(np.frombuffer(self.text, np.uint8), np.frombuffer(self.ends, np.int64))
+        """Return the index, its speakers sorted."""
+        names = PackedStrings(np.frombuffer(self.text, np.uint8), np.frombuffer(self.ends, np.int64))
         as_read = FeatsIndex(
             path=self.path,
             utts=names,
@@ -184,7 +187,7 @@ class _Columns:
 
 
 def _check_ends(index: FeatsIndex) -> None:
-    """Each archive must reach to the end of its last entry: a truncated one fails now, and not in mid-training."""
+    """Check that no archive ends before its last entry does, so that a truncated one fails before training."""
     order = np.lexsort((index.offset, index.ark))
     last = order[np.flatnonzero(np.diff(index.ark[order], append=-1))]
     for utt in last:

@@ -1,4 +1,4 @@
-"""Features of whole utterances worked out from their waveforms when they are asked for: no arks are needed."""
+"""Features of whole utterances, computed from their waveforms on demand: no arks are needed."""
 
 from pathlib import Path
 
@@ -7,28 +7,33 @@ from numpy.typing import NDArray
 
 from sv.audio.mel import frame_samples
 from sv.config import FbankConfig
-from sv.data.feats import Names, UttIndex
-from sv.data.tar_source import ShardSource
-from sv.data.waves import WaveSource, WavSource
+from sv.data.tar_source import TarSource
+from sv.data.utt_index import PackedStrings, UttIndex
+from sv.data.waveforms import WaveformSource, WavScpSource
 from sv.errors import UserError
 
 
-def open_waves(data_dir: str | Path, feats: str, sample_rate: int) -> WaveSource:
-    """The waveforms of a data dir: of its `shard.list` where `feats` is "shard", else of its `wav.scp`."""
-    if feats == "shard":
-        return ShardSource(Path(data_dir) / "shard.list", sample_rate=sample_rate)
-    return WavSource(data_dir, sample_rate=sample_rate)
-
-
-def index_waves(source: WaveSource, data_dir: str | Path, fbank_args: FbankConfig) -> UttIndex:
-    """Index of the utterances of a source, in its order.
-
-    Args:
-        data_dir: of the source, for errors.
-        fbank_args: which tell the frames of a waveform.
+def open_waveforms(data_dir: str | Path, feats: str, sample_rate: int) -> WaveformSource:
+    """Open the waveforms of a data dir: of its `shard.list` if `feats` is "shard", else of its `wav.scp`.
 
     Raises:
-        UserError: an utterance shorter than a frame.
+        UserError: see `TarSource` and `WavScpSource`.
+    """
+    if feats == "shard":
+        return TarSource(Path(data_dir) / "shard.list", sample_rate=sample_rate)
+    return WavScpSource(data_dir, sample_rate=sample_rate)
+
+
+def index_waveforms(source: WaveformSource, data_dir: str | Path, fbank_args: FbankConfig) -> UttIndex:
+    """Index the utterances of a source, in its order.
+
+    Args:
+        source: of the waveforms.
+        data_dir: of the source, for error messages.
+        fbank_args: length and shift of frames.
+
+    Raises:
+        UserError: an utterance is shorter than a frame.
     """
     length, shift = frame_samples(fbank_args)
     frames = np.maximum(0, 1 + (source.num_samples - length) // shift).astype(np.int32)
@@ -40,35 +45,35 @@ def index_waves(source: WaveSource, data_dir: str | Path, fbank_args: FbankConfi
         )
     return UttIndex(
         path=Path(data_dir),
-        utts=Names.of(source.utts),
+        utts=PackedStrings.pack(source.utts),
         num_frames=frames,
         speaker=source.speaker.astype(np.int32),
         speakers=source.speakers,
     )
 
 
-class WaveReader:
-    """Reads utterances as features without dither; may be used by several threads.
+class FbankReader:
+    """Computes features of whole utterances, without dither; may be used by several threads.
 
     Args:
         source: of the waveforms.
-        fbank_args: of the features.
+        fbank_args: settings of the features.
     """
 
-    def __init__(self, source: WaveSource, fbank_args: FbankConfig) -> None:
+    def __init__(self, source: WaveformSource, fbank_args: FbankConfig) -> None:
         from sv.audio.features import Fbank  # imports torch, which takes seconds
 
         self.source, self.fbank = source, Fbank(fbank_args)
 
     def whole(self, utt: int, *, center: bool) -> NDArray[np.float32]:
-        """All frames of one utterance; (frames, mels).
+        """Compute all frames of one utterance: (frames, mels) float32.
 
         Args:
-            utt: its number in the source.
+            utt: its index in the source.
             center: subtract the mean over the frames.
 
         Raises:
-            UserError: as `WaveSource.read`.
+            UserError: see `WaveformSource.read`.
         """
         import torch
 

@@ -1,0 +1,34 @@
+"""Tables of the page, captions, and curves that are drawn once."""
+
+from pathlib import Path
+
+from sv.metrics.comparison import ScoreSet
+from sv.metrics.error_rates import sort_scores
+from sv.report.gather import ScoreFacts
+from sv.report.page import Html, _by_curve, _det_caption, table
+
+
+def test_cells_are_escaped() -> None:
+    page = table(["<head>"], [["<script>"], [Html("a<br>b")]], 1)
+    assert "&lt;head&gt;" in page and "&lt;script&gt;" in page and "a<br>b" in page
+    assert "<script>" not in page
+
+
+def test_caption_of_det_curves_names_points_and_what_is_left_out() -> None:
+    marks = [("EER", "o"), ("0.01", "x"), ("0.05", "+")]
+    edge = "; at the edge: a rate of 0 or 100 %"
+    assert _det_caption("O", marks[:1], []) == f"DET curves on O, with EER (o){edge}"
+    assert _det_caption("O", marks, ["cos_cali", "plda_cali"]) == (
+        f"DET curves on O, with EER (o) and minDCF at p_target 0.01 (x), 0.05 (+){edge}; "
+        "not drawn, as the curve is the same: cos_cali; plda_cali"
+    )
+
+
+def test_a_calibrated_copy_of_a_curve_is_not_drawn_again() -> None:
+    def facts(system: str, backend: str, eer: float, min_cllr: float) -> ScoreFacts:
+        entry = {"eer_rocch": eer, "min_cllr": min_cllr}
+        return ScoreFacts(ScoreSet(system, "O", backend, Path("x"), entry), sort_scores([0.5], [0.1]), [])
+
+    plain, calibrated = facts("x", "cos", 4.0049, 0.20049), facts("x", "cos_cali", 4.0051, 0.20051)  # rounded anew
+    others = facts("x", "plda", 4.0049, 0.3), facts("x", "asnorm", 4.2, 0.20049), facts("y", "cos", 4.0049, 0.20049)
+    assert _by_curve([plain, calibrated, *others]) == ([plain, *others], [calibrated])
