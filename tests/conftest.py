@@ -1,10 +1,16 @@
-"""What all tests share: the real speech, and a shell that stands where a recipe stands."""
+"""What all tests share: the real speech, a shell that stands where a recipe stands, and a step in this process."""
 
+import contextlib
+import io
+import logging
 import os
+import runpy
 import signal
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -48,3 +54,54 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run_command
+
+
+@pytest.fixture(scope="session")
+def step() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a script of Python in this process, which saves its start; like `run`, return exit status and output.
+
+    What belongs to a process (kills, locks, memory, what is imported) needs `run`. tests/test_command_lines.py starts
+    every script once as a process.
+    """
+
+    def run_here(script: object, *words: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        argv = [str(ROOT / str(script)), *map(str, words)]
+        out, err, status = io.StringIO(), io.StringIO(), 0
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(mock.patch.multiple(sys, argv=argv, stdin=io.StringIO()))
+            stack.enter_context(mock.patch.dict(os.environ, LC_ALL="C"))
+            stack.enter_context(_inside(cwd))
+            stack.enter_context(_same_logging())
+            stack.enter_context(contextlib.redirect_stdout(out))
+            stack.enter_context(contextlib.redirect_stderr(err))
+            try:
+                runpy.run_path(argv[0], run_name="__main__")
+            except SystemExit as end:
+                status = int(end.code or 0)
+        return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
+
+    return run_here
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[None]:
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+@contextlib.contextmanager
+def _same_logging() -> Iterator[None]:
+    """Give the loggers back their handlers and level, which `run_step` sets."""
+    root, ours = logging.root, logging.getLogger("sv")
+    handlers, level, ours_level = root.handlers[:], root.level, ours.level
+    root.handlers[:] = []
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        ours.setLevel(ours_level)

@@ -6,13 +6,16 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from sv.config import Override, save_config
 from sv.io import ArkWriter, write_table
+from sv.system import make_system
 from tests.cluster.conftest import Cluster
 
 pytestmark = pytest.mark.slow
@@ -26,7 +29,7 @@ loss: sphereface2
 num_epochs: 2
 num_avg: 1
 margin_update: {{increase_start_epoch: 1, fix_start_epoch: 2}}
-dataset_args: {{num_frms: 24, min_num_frames: 10, fbank_args: {{num_mel_bins: {MELS}}}}}
+dataset_args: {{num_frms: 24, fbank_args: {{num_mel_bins: {MELS}}}}}
 dataloader_args: {{num_workers: 1}}
 scheduler_args: {{initial_lr: 0.2, warm_up_epoch: 1}}
 freeze_batch_norm: true
@@ -52,9 +55,12 @@ class Training:
         write_table(folder / "utt2spk", {utt: utt[:4] for utt in utts})
         (folder / "system.yaml").write_text(SYSTEM)
 
-    def start(self, exp_dir: Path, batch_size: int, *options: str) -> subprocess.Popen[str]:
-        words = [*options, "--config", self.folder / "system.yaml", "--gpus", "none", "--num-threads", "1"]
-        words += ["--batch-size", batch_size, self.folder, exp_dir]
+    def start(self, exp_dir: Path, batch_size: int, *options: str, min_num_frames: int = 10) -> subprocess.Popen[str]:
+        """Resolve the system, and train it."""
+        changes = [f"dataloader_args.batch_size={batch_size}", f"dataset_args.min_num_frames={min_num_frames}"]
+        system = make_system(self.folder / "system.yaml", [Override.of(change) for change in changes])
+        save_config(system, exp_dir / "system.yaml")
+        words = [*options, "--gpus", "none", "--num-threads", "1", self.folder, exp_dir]
         command = ["steps/train.sh", *map(str, words)]
         return subprocess.Popen(command, cwd=self.root, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
@@ -99,8 +105,8 @@ def test_two_nodes_see_the_batches_of_one_process_and_end_with_its_weights(
 
 
 def test_a_mistake_ends_all_nodes_and_is_shown(training: Training, tmp_path: Path) -> None:
-    options = ["--num-nodes", "2", "--cmd", "run.pl --max-retries 0", "--set", "dataset_args.min_num_frames=99"]
-    process = training.start(tmp_path / "exp", 4, *options)
+    options = ["--num-nodes", "2", "--cmd", "run.pl --max-retries 0"]
+    process = training.start(tmp_path / "exp", 4, *options, min_num_frames=99)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 1
     assert re.search(r"1 of 2 jobs failed, the first is job \d \(code 1\)", stderr)
@@ -127,11 +133,16 @@ def wait_for_checkpoint(process: subprocess.Popen[str], exp_dir: Path) -> None:
     assert process.poll() is None
 
 
-@pytest.mark.parametrize("killed", [1, 2])
+@pytest.mark.parametrize(("scheduler", "killed"), [("gridengine", 1), ("slurm", 2)])
 def test_training_goes_on_by_itself_when_a_node_is_killed(
-    cluster: Cluster, training: Training, undisturbed: Path, tmp_path: Path, killed: int
+    start_cluster: Callable[[str], Cluster],
+    training: Training,
+    undisturbed: Path,
+    tmp_path: Path,
+    scheduler: str,
+    killed: int,
 ) -> None:
-    exp_dir = tmp_path / "exp"
+    cluster, exp_dir = start_cluster(scheduler), tmp_path / "exp"
     process = training.start(exp_dir, 4, "--num-nodes", "2", "--cmd", f"{cluster.submitter.name} --mem 500M")
     wait_for_checkpoint(process, exp_dir)
     for pid in set(processes_of_node(killed, exp_dir)):

@@ -28,13 +28,11 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tests.faults.runs import LIMIT_S, STAGES, Run, command, differences, words_of
+from tests.faults.runs import LAST, STAGES, Place, Run, command, words_of
 
-LAST = STAGES[-1]
 LEFT = {  # files that a stage leaves and that later ones read
     0: ("corpora/**/*.wav", "corpora/**/*.txt"),
     1: ("data/*/wav.scp", "data/*/utt2spk", "data/*/spk2utt", "data/*/trials/*"),
@@ -46,88 +44,6 @@ LEFT = {  # files that a stage leaves and that later ones read
     7: ("exp/plda/*", "exp/scores/*plda*", "exp/calibration/*"),
 }
 PLAIN_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]  # root, whom permissions bind
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where runs are made, with copies of what an undisturbed one left.
-
-    Attributes:
-        folder: has `run`, `before/STAGE`, `halfway` (through the training) and `calm` (the end).
-    """
-
-    folder: Path
-
-    @property
-    def run(self) -> Path:
-        """All runs are made in this one place, since some results hold paths."""
-        return self.folder / "run"
-
-    @property
-    def calm(self) -> Path:
-        return self.folder / "calm"
-
-    @classmethod
-    def prepare(cls, folder: Path) -> "Place":
-        """Run the recipe to its end."""
-        place = cls(folder)
-        place.run.mkdir(parents=True)
-        for stage in STAGES:
-            shutil.copytree(place.run, place.before(stage))
-            status, said = place.go(command(place.run, stage))
-            if status:
-                raise RuntimeError(f"stage {stage}, undisturbed: {said}")
-            if stage == 3:
-                shutil.copytree(place.run, folder / "trained")
-                place.restore(place.before(3))
-                place.train_halfway()
-                place.run.rename(folder / "halfway")
-                (folder / "trained").rename(place.run)
-        shutil.copytree(place.run, place.calm)
-        return place
-
-    def before(self, stage: int) -> Path:
-        return self.folder / "before" / str(stage)
-
-    def train_halfway(self) -> None:
-        """Kill the training when it has left two checkpoints."""
-        run = Run(command(self.run, 3), self.run / "log")
-        while len(list(self.run.glob("exp/checkpoints/step_*.pt"))) < 2:
-            if run.process.poll() is not None:
-                raise RuntimeError("the training has ended before it could be killed")
-            time.sleep(0.01)
-        run.kill("group", random.Random(0))
-        run.end(20.0)
-
-    def restore(self, copy: Path) -> None:
-        for path in self.run.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        shutil.copytree(copy, self.run, dirs_exist_ok=True)
-
-    def go(self, words: Sequence[str]) -> tuple[int, str]:
-        """Run a command to its end; its exit status, and what it said.
-
-        Raises:
-            RuntimeError: it hangs, or leaves processes.
-        """
-        log = self.run / "log"
-        before = log.stat().st_size if log.exists() else 0
-        run = Run(list(words), log)
-        if trouble := run.end(LIMIT_S):
-            raise RuntimeError(trouble)
-        return run.process.returncode, log.read_bytes()[before:].decode(errors="replace")
-
-    def finish(self, first: int, *, verify: bool = False, within: Sequence[str] = ()) -> tuple[int, str]:
-        """Run all stages from the first one to the last."""
-        if first == 0:
-            status, said = self.go([*within, *command(self.run, 0, verify=verify)])
-            if status:
-                return status, said
-        return self.go([*within, *command(self.run, max(first, 1), LAST, verify=verify)])
-
-    def check_equal(self) -> None:
-        if different := differences(self.calm, self.run):
-            raise RuntimeError(f"not as undisturbed: {', '.join(different[:10])}")
 
 
 def judge(place: Place, status: int, said: str, names: Sequence[str], mend: Callable[[], tuple[int, str]]) -> str:

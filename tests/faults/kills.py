@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.faults.runs import LIMIT_S, STAGES, Run, command, differences, fingerprint, run_whole
+from tests.faults.runs import LIMIT_S, STAGES, Place, Run, command, differences, fingerprint, run_whole
 
 MODES = ("group", "recipe", "worker")
 
@@ -50,36 +50,33 @@ def disturb(folder: Path, stage: int, kills: int, seconds: float, draw: random.R
     return counts
 
 
-def run_both(folder: Path, kills: Callable[[int], int], seed: int) -> tuple[Counter[str], int, list[str]]:
-    """An undisturbed run and one that is killed.
+def run_killed(place: Place, kills: Callable[[int], int], seed: int) -> tuple[Counter[str], list[str]]:
+    """Kill a run where an undisturbed one was made.
 
     Args:
-        folder: new.
         kills: of a stage.
 
     Returns:
-        what the kills met, how many files and results were compared, the names of those that differ.
+        what the kills met, the names of the files and results that differ from the undisturbed ones.
     """
-    draw, here, calm = random.Random(seed), folder / "run", folder / "calm"  # both run in one place: paths are kept
-    here.mkdir(parents=True)
-    seconds = [run_whole(here, stage) for stage in STAGES]
-    here.rename(calm)
-    here.mkdir()
-    total: Counter[str] = Counter()
+    draw, total = random.Random(seed), Counter[str]()
+    place.restore(place.before(0))
     for stage in STAGES:
-        counts = disturb(here, stage, kills(stage), seconds[stage], draw)
-        print(f"stage {stage}: {seconds[stage]:.1f} s undisturbed; {dict(counts)}", flush=True)
+        counts = disturb(place.run, stage, kills(stage), place.seconds[stage], draw)
+        print(f"stage {stage}: {place.seconds[stage]:.1f} s undisturbed; {dict(counts)}", flush=True)
         total += counts
-    return total, len(fingerprint(calm)), differences(calm, here)
+    return total, differences(place.calm, place.run)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="new, for both runs")
+    parser.add_argument("folder", type=Path, help="new, for all runs")
     parser.add_argument("--kills-per-stage", type=int, default=8)
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
-    total, compared, different = run_both(args.folder.absolute(), lambda _: args.kills_per_stage, args.seed)
+    place = Place.prepare(args.folder.absolute())
+    total, different = run_killed(place, lambda _: args.kills_per_stage, args.seed)
+    compared = len(fingerprint(place.calm))
     print(f"in all: {dict(total)}; {compared} files and results compared, {len(different)} differ")
     if different:
         sys.exit("kills.py: error: they differ: " + ", ".join(different[:10]))

@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = range(9)
+LAST = STAGES[-1]
 LIMIT_S = 600.0  # of one stage; longer is a hang
 TOKEN = "SV_FAULTS_RUN"  # in the environment of a run, by which its processes are found
 OPTIONS = [
@@ -129,6 +132,88 @@ def run_whole(folder: Path, stage: int) -> float:
             f"stage {stage}: {trouble or f'exit status {run.process.returncode}'}; the log ends:\n{tail}"
         )
     return time.monotonic() - begin
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs are made, with copies of what an undisturbed one left.
+
+    Attributes:
+        folder: has `run`, `before/STAGE`, `halfway` (through the training) and `calm` (the end).
+        seconds: how long each stage took.
+    """
+
+    folder: Path
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def run(self) -> Path:
+        """All runs are made in this one place, since some results hold paths."""
+        return self.folder / "run"
+
+    @property
+    def calm(self) -> Path:
+        return self.folder / "calm"
+
+    @classmethod
+    def prepare(cls, folder: Path) -> "Place":
+        """Run the recipe to its end."""
+        place = cls(folder)
+        place.run.mkdir(parents=True)
+        for stage in STAGES:
+            shutil.copytree(place.run, place.before(stage))
+            place.seconds.append(run_whole(place.run, stage))
+            if stage == 3:
+                shutil.copytree(place.run, folder / "trained")
+                place.restore(place.before(3))
+                place.train_halfway()
+                place.run.rename(folder / "halfway")
+                (folder / "trained").rename(place.run)
+        shutil.copytree(place.run, place.calm)
+        return place
+
+    def before(self, stage: int) -> Path:
+        return self.folder / "before" / str(stage)
+
+    def train_halfway(self) -> None:
+        """Kill the training when it has left two checkpoints."""
+        run = Run(command(self.run, 3), self.run / "log")
+        while len(list(self.run.glob("exp/checkpoints/step_*.pt"))) < 2:
+            if run.process.poll() is not None:
+                raise RuntimeError("the training has ended before it could be killed")
+            time.sleep(0.01)
+        run.kill("group", random.Random(0))
+        run.end(20.0)
+
+    def restore(self, copy: Path) -> None:
+        for path in self.run.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(copy, self.run, dirs_exist_ok=True)
+
+    def go(self, words: Sequence[str]) -> tuple[int, str]:
+        """Run a command to its end; its exit status, and what it said.
+
+        Raises:
+            RuntimeError: it hangs, or leaves processes.
+        """
+        log = self.run / "log"
+        before = log.stat().st_size if log.exists() else 0
+        run = Run(list(words), log)
+        if trouble := run.end(LIMIT_S):
+            raise RuntimeError(trouble)
+        return run.process.returncode, log.read_bytes()[before:].decode(errors="replace")
+
+    def finish(self, first: int, *, verify: bool = False, within: Sequence[str] = ()) -> tuple[int, str]:
+        """Run all stages from the first one to the last."""
+        if first == 0:
+            status, said = self.go([*within, *command(self.run, 0, verify=verify)])
+            if status:
+                return status, said
+        return self.go([*within, *command(self.run, max(first, 1), LAST, verify=verify)])
+
+    def check_equal(self) -> None:
+        if different := differences(self.calm, self.run):
+            raise RuntimeError(f"not as undisturbed: {', '.join(different[:10])}")
 
 
 def fingerprint(folder: Path) -> dict[str, object]:

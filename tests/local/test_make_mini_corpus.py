@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 import wave
 from collections import Counter
@@ -11,9 +12,9 @@ SMALL = ["--num-train", 2, "--num-test", 4]
 
 
 @pytest.fixture(scope="module")
-def corpus(run, tmp_path_factory):
+def corpus(step, tmp_path_factory):
     root = tmp_path_factory.mktemp("mini") / "corpus"
-    result = run("local/make_mini_corpus.py", *SMALL, "--nj", 1, root)
+    result = step("local/make_mini_corpus.py", *SMALL, "--nj", 1, root)
     assert result.returncode == 0, result.stderr
     return root
 
@@ -49,30 +50,30 @@ def test_target_trials_join_sessions_and_hard_ones_keep_the_sex(corpus):
 
 
 @pytest.mark.slow
-def test_any_nj_gives_the_same_bytes(corpus, tmp_path, run):
-    assert run("local/make_mini_corpus.py", *SMALL, "--nj", 3, tmp_path / "corpus").returncode == 0
+def test_any_nj_gives_the_same_bytes(corpus, tmp_path, step):
+    assert step("local/make_mini_corpus.py", *SMALL, "--nj", 3, tmp_path / "corpus").returncode == 0
     assert content(tmp_path / "corpus") == content(corpus)
 
 
 @pytest.mark.slow
-def test_a_second_run_writes_nothing_and_a_damaged_file_is_made_again(corpus, run):
+def test_a_second_run_writes_nothing_and_a_damaged_file_is_made_again(corpus, step):
     before = content(corpus)
     times = {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
-    assert "is there already" in run("local/make_mini_corpus.py", *SMALL, corpus).stderr
+    assert "is there already" in step("local/make_mini_corpus.py", *SMALL, corpus).stderr
     assert times == {path: path.stat().st_mtime_ns for path in corpus.rglob("*")}
     damaged = next((corpus / "voxceleb1" / "wav").glob("id10002/*/00003.wav"))
     os.truncate(damaged, 5000)
-    assert run("local/make_mini_corpus.py", *SMALL, corpus).returncode == 0
+    assert step("local/make_mini_corpus.py", *SMALL, corpus).returncode == 0
     assert content(corpus) == before
 
 
 @pytest.mark.slow
-def test_verified_it_is_mended(corpus, run):
+def test_verified_it_is_mended(corpus, step):
     before = content(corpus)
     damaged = next((corpus / "voxceleb1" / "wav").glob("id10002/*/00003.wav"))
     damaged.write_bytes(before[str(damaged.relative_to(corpus))][:-1] + b"!")
-    assert "is there already" in run("local/make_mini_corpus.py", *SMALL, corpus).stderr
-    result = run("local/make_mini_corpus.py", *SMALL, "--verify", "true", corpus)
+    assert "is there already" in step("local/make_mini_corpus.py", *SMALL, corpus).stderr
+    result = step("local/make_mini_corpus.py", *SMALL, "--verify", "true", corpus)
     assert result.returncode == 0 and f"{damaged} is damaged" in result.stderr
     assert content(corpus) == before
 
@@ -81,7 +82,7 @@ def test_verified_it_is_mended(corpus, run):
 def test_killed_and_started_again_it_ends_alike(corpus, tmp_path, root):
     """The process that was started alone: the others end with it."""
     command = ["local/make_mini_corpus.py", *map(str, SMALL), "--nj", "1", str(tmp_path / "corpus")]
-    process = subprocess.Popen(["python3", *command], cwd=root, start_new_session=True, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([sys.executable, *command], cwd=root, start_new_session=True, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list((tmp_path / "corpus").glob("*/**/id*")) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -92,17 +93,17 @@ def test_killed_and_started_again_it_ends_alike(corpus, tmp_path, root):
             os.killpg(process.pid, 0)
             time.sleep(0.01)
     assert not (tmp_path / "corpus" / ".done").exists()
-    subprocess.run(["python3", *command], cwd=root, check=True, capture_output=True)
+    subprocess.run([sys.executable, *command], cwd=root, check=True, capture_output=True)
     assert content(tmp_path / "corpus") == content(corpus)
 
 
 @pytest.mark.slow
-def test_another_seed_makes_it_again(tmp_path, run):
+def test_another_seed_makes_it_again(tmp_path, step):
     tiny = ["--num-train", 1, "--num-test", 3]
     for seed in (1, 2):
-        assert run("local/make_mini_corpus.py", *tiny, "--seed", seed, tmp_path / "c").returncode == 0
+        assert step("local/make_mini_corpus.py", *tiny, "--seed", seed, tmp_path / "c").returncode == 0
         assert json.loads((tmp_path / "c" / ".done").read_text())["options"]["seed"] == seed
-    fresh = run("local/make_mini_corpus.py", *tiny, "--seed", 2, tmp_path / "d")
+    fresh = step("local/make_mini_corpus.py", *tiny, "--seed", 2, tmp_path / "d")
     assert fresh.returncode == 0 and content(tmp_path / "c") == content(tmp_path / "d")
 
 
@@ -115,9 +116,9 @@ def test_a_disk_that_takes_no_more(tmp_path, run):
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.name != ".making"]
 
 
-def test_a_corpus_of_someone_else_is_left_alone(tmp_path, run):
+def test_a_corpus_of_someone_else_is_left_alone(tmp_path, step):
     (tmp_path / "voxceleb1" / "wav").mkdir(parents=True)
-    result = run("local/make_mini_corpus.py", tmp_path)
+    result = step("local/make_mini_corpus.py", tmp_path)
     assert result.returncode == 1
     assert result.stderr.strip().splitlines()[-1].endswith("that this script did not make; give another folder")
     assert list(tmp_path.iterdir()) == [tmp_path / "voxceleb1"]

@@ -70,10 +70,10 @@ def test_age_bands():
     assert [age_band(years) for years in (9, 10, 17, 18)] == ["under 10", "10 to 17", "10 to 17", "18 and over"]
 
 
-def test_lists_hold_each_pair_once_and_h_keeps_sex_and_age(tmp_path, run):
+def test_lists_hold_each_pair_once_and_h_keeps_sex_and_age(tmp_path, step):
     age = {spk: 8 if spk in ("s0", "s2", "s1", "s3") else 30 for spk in SEX}
     data = write_data_dir(tmp_path / "data", age=age)
-    result = run("local/make_trials.py", "--seed", 1, "--num-target", 20, "--num-nontarget", 30, data)
+    result = step("local/make_trials.py", "--seed", 1, "--num-target", 20, "--num-nontarget", 30, data)
     for name, line in zip("OH", result.stdout.splitlines(), strict=True):
         path = data / "trials" / f"{name}.kaldi"
         assert line == f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path}  (20 targets, 30 nontargets)"
@@ -102,9 +102,9 @@ def test_hash_seed_does_not_matter(tmp_path, run):
         ({"age": {"s0": 3}}, r"spk2age: speaker s1 has None"),
     ],
 )
-def test_bad_tables_are_named_and_nothing_is_written(tmp_path, run, change, message):
+def test_bad_tables_are_named_and_nothing_is_written(tmp_path, step, change, message):
     data = write_data_dir(tmp_path / "data", **change)
-    result = run("local/make_trials.py", data)
+    result = step("local/make_trials.py", data)
     assert result.returncode == 1 and message in result.stderr and result.stderr.count("\n") == 1
     assert not (data / "trials").exists()
 
@@ -116,19 +116,19 @@ def test_a_list_of_one_kind_of_trials_is_refused():
         draw_trials({"s0-0": "s0", "s0-1": "s0", "s1-0": "s1"}, SEX)
 
 
-def test_checksums_on_real_speech(corpora, tmp_path, run):
+def test_checksums_on_real_speech(corpora, tmp_path, step):
     """The numbers in egs/speechocean762/RESULTS.md are of these lists."""
-    result = run("local/prepare_speechocean762.py", corpora / "speechocean762", tmp_path)
+    result = step("local/prepare_speechocean762.py", corpora / "speechocean762", tmp_path)
     assert result.returncode == 0, result.stderr
     assert [line.split()[0][:16] for line in result.stdout.splitlines()] == ["825168a797eb4ee4", "079cde1298723dc4"]
     lines = (tmp_path / "test" / "trials" / "H.kaldi").read_text().splitlines()
     assert Counter(line.split()[2] for line in lines) == {"target": 3375, "nontarget": 12000}
 
 
-def test_without_sex_and_age_there_is_only_list_o(tmp_path, run):
+def test_without_sex_and_age_there_is_only_list_o(tmp_path, step):
     data = write_data_dir(tmp_path / "data")
     (data / "spk2age").unlink()
-    result = run("local/make_trials.py", data)
+    result = step("local/make_trials.py", data)
     assert result.returncode == 0, result.stderr
     assert "list H, of the same sex and age, is left out" in result.stderr
     assert [path.name for path in (data / "trials").iterdir()] == ["O.kaldi"]

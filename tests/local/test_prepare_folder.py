@@ -216,11 +216,10 @@ def test_folders_without_audio_say_what_is_expected(tmp_path, prepare):
     assert "must be converted: ffmpeg" in prepare(tmp_path / "m4a", tmp_path / "data", fails=True)
 
 
-@pytest.mark.slow
-def test_usage_and_error_on_the_command_line(run, tmp_path):
-    result = run("local/prepare_folder.py", "data")
+def test_usage_and_error_on_the_command_line(step, tmp_path):
+    result = step("local/prepare_folder.py", "data")
     assert result.returncode == 2 and "give the corpus' folder" in result.stderr
-    result = run("local/prepare_folder.py", tmp_path / "none", "data")
+    result = step("local/prepare_folder.py", tmp_path / "none", "data")
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert result.stderr.startswith("prepare_folder.py: error: ")
 

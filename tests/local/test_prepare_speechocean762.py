@@ -31,8 +31,8 @@ def edit(path, old, new):
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_as_distributed(corpus, tmp_path, run):
-    result = run("local/prepare_speechocean762.py", corpus, tmp_path / "data")
+def test_as_distributed(corpus, tmp_path, run, step):
+    result = step("local/prepare_speechocean762.py", corpus, tmp_path / "data")
     assert result.returncode == 0, result.stderr
     train, test = tmp_path / "data" / "train", tmp_path / "data" / "test"
     assert (train / "wav.scp").read_text().splitlines()[0] == f"000010011 {corpus}/WAVE/SPEAKER0001/000010011.WAV"
@@ -47,16 +47,15 @@ def test_as_distributed(corpus, tmp_path, run):
         assert run("tools/validate_data_dir.sh", "--no-feats", folder).returncode == 0
 
 
-def test_a_copy_in_flac_whose_lists_say_wav(corpus, tmp_path, run):
+def test_a_copy_in_flac_whose_lists_say_wav(corpus, tmp_path, step):
     for path in corpus.rglob("*.WAV"):
         path.rename(path.with_suffix(".flac"))
-    assert run("local/prepare_speechocean762.py", corpus, tmp_path / "data").returncode == 0
+    assert step("local/prepare_speechocean762.py", corpus, tmp_path / "data").returncode == 0
     assert ".flac" in (tmp_path / "data" / "test" / "wav.scp").read_text()
 
 
-def test_relative_paths_are_those_of_the_caller(corpus, tmp_path, run, root):
-    command = ["python3", root / "local/prepare_speechocean762.py", "speechocean762", "data"]
-    assert run(*command, cwd=tmp_path).returncode == 0
+def test_relative_paths_are_those_of_the_caller(corpus, tmp_path, step):
+    assert step("local/prepare_speechocean762.py", "speechocean762", "data", cwd=tmp_path).returncode == 0
     assert f" {corpus}/WAVE" in (tmp_path / "data" / "test" / "wav.scp").read_text()
 
 
@@ -78,16 +77,16 @@ def test_relative_paths_are_those_of_the_caller(corpus, tmp_path, run, root):
         ),
     ],
 )
-def test_bad_corpora_get_one_line_and_write_nothing(corpus, tmp_path, run, break_it, message):
+def test_bad_corpora_get_one_line_and_write_nothing(corpus, tmp_path, step, break_it, message):
     break_it(corpus)
-    result = run("local/prepare_speechocean762.py", corpus, tmp_path / "data")
+    result = step("local/prepare_speechocean762.py", corpus, tmp_path / "data")
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert message in result.stderr
     assert not (tmp_path / "data").exists()
 
 
-def test_real_corpus(corpora, tmp_path, run):
-    result = run("local/prepare_speechocean762.py", corpora / "speechocean762", tmp_path)
+def test_real_corpus(corpora, tmp_path, run, step):
+    result = step("local/prepare_speechocean762.py", corpora / "speechocean762", tmp_path)
     assert result.returncode == 0, result.stderr
     for name, (speakers, utts) in {"train": (125, 2000), "test": (75, 750)}.items():
         assert (tmp_path / name / "spk2utt").read_text().count("\n") == speakers

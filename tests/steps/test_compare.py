@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.slow
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -37,7 +36,8 @@ def write_system(exp: Path, seed: int) -> None:
     (exp / "config.yaml").write_text("model: <b>x</b>\n")
 
 
-def test_page_of_two_systems_and_their_paired_test(run: Run, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_page_of_two_systems_and_their_paired_test(step: Run, tmp_path: Path) -> None:
     for seed, name in enumerate("ab"):
         write_system(tmp_path / name, seed)
         pairs = [line.split()[:2] for line in (tmp_path / name / "scores" / "O.kaldi.score").open()]
@@ -45,9 +45,9 @@ def test_page_of_two_systems_and_their_paired_test(run: Run, tmp_path: Path) -> 
         (tmp_path / "trial2cond").write_text("enroll test place\n" + "".join(lines))
         options = [tmp_path / name, "cos_result", tmp_path / "data" / "trials", "O.kaldi"]
         options += ["--test-data", tmp_path / "data", "--trial2cond", tmp_path / "trial2cond", "--llr", "true"]
-        assert run("steps/compute_metrics.py", *options).returncode == 0
+        assert step("steps/compute_metrics.py", *options).returncode == 0
     pages = ["--test-data", tmp_path / "data", "--report", tmp_path / "all.html"]
-    result = run("steps/compare.py", *pages, tmp_path / "a", tmp_path / "b")
+    result = step("steps/compare.py", *pages, tmp_path / "a", tmp_path / "b")
     assert result.returncode == 0, result.stderr
     assert "| a | O | cos | " in result.stdout
     for measure in ("EER (%)", "minDCF (p_target 0.05)", "actDCF (p_target 0.05)", "Cllr"):
@@ -67,40 +67,40 @@ def test_page_of_two_systems_and_their_paired_test(run: Run, tmp_path: Path) -> 
         assert page.count(base64.b64encode(f"sound of {utt}".encode()).decode()) == 1
     assert (tmp_path / "all_plots" / "det_O.png").read_bytes().startswith(b"\x89PNG")
     shutil.rmtree(tmp_path / "a" / "scores")
-    result = run("steps/make_report.py", "--train-data", tmp_path / "data", tmp_path / "a")
+    result = step("steps/make_report.py", "--train-data", tmp_path / "data", tmp_path / "a")
     assert result.returncode == 0, result.stderr
     assert "its curves are left out" in result.stderr
     page = (tmp_path / "a" / "report.html").read_text()
     assert '<th>training: data</th></tr></thead><tbody><tr><td class="word">speakers</td><td>6</td>' in page
 
 
-def measure(run: Run, exp: Path) -> None:
-    result = run("steps/compute_metrics.py", exp, "cos_result", exp.parent / "data" / "trials", "O.kaldi")
+def measure(step: Run, exp: Path) -> None:
+    result = step("steps/compute_metrics.py", exp, "cos_result", exp.parent / "data" / "trials", "O.kaldi")
     assert result.returncode == 0, result.stderr
 
 
-def test_score_files_over_other_trials_are_refused_before_anything_is_printed(run: Run, tmp_path: Path) -> None:
+def test_score_files_over_other_trials_are_refused_before_anything_is_printed(step: Run, tmp_path: Path) -> None:
     for seed, name in enumerate("abc"):
         write_system(tmp_path / name, seed)
         if name == "c":
             path = tmp_path / name / "scores" / "O.kaldi.score"
             path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-        measure(run, tmp_path / name)
+        measure(step, tmp_path / name)
     pages = ["--test-data", tmp_path / "data", "--report", tmp_path / "all.html"]
-    result = run("steps/compare.py", *pages, *(tmp_path / name for name in "abc"))
+    result = step("steps/compare.py", *pages, *(tmp_path / name for name in "abc"))
     assert result.returncode == 1 and result.stdout == "" and not (tmp_path / "all.html").exists()
     assert "c/scores/O.kaldi.score ends after 275 trials, " in result.stderr.splitlines()[-1]
 
 
-def test_systems_are_named_by_their_folders(run: Run, tmp_path: Path) -> None:
+def test_systems_are_named_by_their_folders(step: Run, tmp_path: Path) -> None:
     for seed, name in enumerate(("a/x", "x")):
         write_system(tmp_path / name, seed)
-        measure(run, tmp_path / name)
+        measure(step, tmp_path / name)
     folders = [tmp_path / "a" / "x", tmp_path / "x" / "scores" / ".."]
     for command, told in (
         ("steps/compare.py", "give two or more folders, of different names"),
         ("steps/summarize_results.py", "give folders of different names: they are the rows' names"),
     ):
-        result = run(command, *folders)
+        result = step(command, *folders)
         assert result.returncode == 1 and result.stdout == "" and told in result.stderr
-    assert "| x | O | cos |" in run("steps/summarize_results.py", folders[1]).stdout
+    assert "| x | O | cos |" in step("steps/summarize_results.py", folders[1]).stdout

@@ -47,9 +47,9 @@ def rows(path: Path) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_wrong_labels_come_first_with_the_true_speaker_beside_them(run, system):
+def test_wrong_labels_come_first_with_the_true_speaker_beside_them(step, system):
     exp, data = system
-    done = run("steps/find_noisy_labels.py", exp, data)
+    done = step("steps/find_noisy_labels.py", exp, data)
     assert done.returncode == 0, done.stderr
     out, truth = exp / "noisy_labels" / "train", read_table(data / "utt2spk_true")
     cosine, loss = rows(out / "cosine"), rows(out / "loss")
@@ -63,17 +63,17 @@ def test_wrong_labels_come_first_with_the_true_speaker_beside_them(run, system):
     report = json.loads((out / "report.json").read_text())
     assert report["cosine"] == report["loss"] == {"wrong": 3, "precision": 1.0, "average_precision": 1.0}
     (data / "utt2spk_true").unlink()
-    done = run("steps/find_noisy_labels.py", exp, data)
+    done = step("steps/find_noisy_labels.py", exp, data)
     assert done.returncode == 0
     assert "utt2spk_true does not exist: precision and recall cannot be measured" in done.stderr
 
 
 @pytest.mark.slow
-def test_what_is_missing_is_one_line(run, system, tmp_path):
+def test_what_is_missing_is_one_line(step, system, tmp_path):
     exp, data = system
 
     def refused(*words):
-        done = run("steps/find_noisy_labels.py", exp, data, *words)
+        done = step("steps/find_noisy_labels.py", exp, data, *words)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         return done.stderr.splitlines()[-1]
@@ -85,7 +85,7 @@ def test_what_is_missing_is_one_line(run, system, tmp_path):
     scp.write_text("".join(scp.read_text().splitlines(keepends=True)[:-2]))
     assert "xvector.scp lacks 2 utterances" in refused()
     write_table(scp.with_name("bad_utts"), dict.fromkeys(["d4", "d5"], "d.wav: truncated"))
-    done = run("steps/find_noisy_labels.py", exp, data)
+    done = step("steps/find_noisy_labels.py", exp, data)
     assert done.returncode == 0 and "cosine: 22 of 22 utterances" in done.stderr
     scp.unlink()
     assert "xvector.scp does not exist; extract them: steps/extract_embeddings.sh" in refused()

@@ -9,11 +9,11 @@ FILE = "model: resnet_small\nloss: sphereface2\nmargin_update: {increase_start_e
 
 
 @pytest.fixture
-def call(run, tmp_path):
+def call(step, tmp_path):
     (tmp_path / "c.yaml").write_text(FILE)
 
     def make(*words) -> subprocess.CompletedProcess[str]:
-        return run("steps/make_system.py", "--config", tmp_path / "c.yaml", *words)
+        return step("steps/make_system.py", "--config", tmp_path / "c.yaml", *words)
 
     return make
 
@@ -29,13 +29,13 @@ def test_folder_is_named_after_the_system(call, tmp_path):
     assert (tmp_path / "exp/resnet_small-sphereface2-A-m0.15-seed7/system.yaml").is_file()
 
 
-def test_resolved_configuration_is_written_and_resolves_to_itself(call, run, tmp_path):
+def test_resolved_configuration_is_written_and_resolves_to_itself(call, step, tmp_path):
     words = [*override("loss", "aam"), "--set", "num_epochs=9 clip_grad_norm=5.0 precision=bf16"]
     assert call(*words, tmp_path / "exp").returncode == 0
     written = yaml.safe_load((tmp_path / "exp/system.yaml").read_text())
     assert written["margin_update"]["final_margin"] == 0.2
     assert (written["num_epochs"], written["clip_grad_norm"], written["precision"]) == (9, 5.0, "bf16")
-    run("steps/make_system.py", "--config", tmp_path / "exp/system.yaml", tmp_path / "again")
+    step("steps/make_system.py", "--config", tmp_path / "exp/system.yaml", tmp_path / "again")
     assert (tmp_path / "again/system.yaml").read_text() == (tmp_path / "exp/system.yaml").read_text()
 
 
@@ -73,17 +73,17 @@ def test_a_trained_system_takes_only_what_does_not_change_its_weights(call, tmp_
     assert yaml.safe_load((exp / "system.yaml").read_text())["seed"] == 42
 
 
-def test_fine_tuning_starts_from_the_averaged_model(call, run, tmp_path):
+def test_fine_tuning_starts_from_the_averaged_model(call, step, tmp_path):
     trained = tmp_path / "trained"
     call(trained)
     (trained / "system.yaml").rename(trained / "config.yaml")
     (tmp_path / "lm.yaml").write_text("do_lm: true\nmargin_update: {final_margin: null, increase_type: fixed}\n")
     words = ["--fine-tune", trained, "--config", tmp_path / "lm.yaml", tmp_path / "lm"]
-    done = run("steps/make_system.py", *words)
+    done = step("steps/make_system.py", *words)
     assert f"{trained}/models/avg_model.pt does not exist" in done.stderr
     (trained / "models").mkdir()
     (trained / "models" / "avg_model.pt").touch()
-    assert run("steps/make_system.py", *words).returncode == 0
+    assert step("steps/make_system.py", *words).returncode == 0
     tuned = yaml.safe_load((tmp_path / "lm/system.yaml").read_text())
     assert tuned["model_init"] == str(trained / "models" / "avg_model.pt")
     assert tuned["margin_update"]["final_margin"] == 0.3

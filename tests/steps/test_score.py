@@ -12,16 +12,6 @@ from sv.io import ArkWriter
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-STEPS = ["score", "score_trials", "calibrate", "fuse", "make_calibration_trials", "compute_mean", "compute_spk_means"]
-STEPS += ["train_plda", "adapt_plda"]
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_help_comes_without_numpy(run: Run, name: str) -> None:
-    result = run("env", "PYTHONPROFILEIMPORTTIME=1", f"steps/{name}.py", "--help")
-    assert result.returncode == 0 and f"usage: {name}.py " in result.stdout
-    assert "encodings" in result.stderr and "numpy" not in result.stderr
-
 
 def test_help_names_back_ends_and_their_options(step: Run) -> None:
     text = step("steps/score.py", "--help").stdout

@@ -215,12 +215,11 @@ def test_a_path_is_never_a_command(exp: Path, tmp_path: Path) -> None:
     assert verifier.embed(pipe).shape == (8,)
 
 
-@pytest.mark.slow
 def test_step_prints_a_line_a_pair_and_refuses_in_one_line(
-    run: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
+    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
 ) -> None:
     a, b = write(tmp_path / "a.wav", noise(0)), write(tmp_path / "b.wav", noise(1))
-    result = run("steps/verify.py", "--model", exp, a, a, b)
+    result = step("steps/verify.py", "--model", exp, a, a, b)
     assert result.returncode == 0, result.stderr
     first, second = result.stdout.splitlines()
     assert first == f"same: {a} {a}: LLR 5.00, probability 0.9933 at prior 0.5, threshold 0.50 (eer)"
@@ -232,7 +231,7 @@ def test_step_prints_a_line_a_pair_and_refuses_in_one_line(
         tmp_path: "is a folder; give a file",
     }
     for path, message in bad.items():
-        result = run("steps/verify.py", "--model", exp, a, path)
+        result = step("steps/verify.py", "--model", exp, a, path)
         assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1
         assert str(path) in result.stderr and message in result.stderr
 

@@ -28,11 +28,11 @@ def make(folder: Path, *, speakers=5, utts=7, prefix="s") -> Path:
 
 
 @pytest.fixture
-def corrupt(run, tmp_path):
+def corrupt(run, step, tmp_path):
     """Corrupt tmp_path/data into tmp_path/new, check the result, and return its tables of labels, wrong and true."""
 
     def corrupt_it(*words, dest="new"):
-        done = run("tools/corrupt_labels.py", *words, tmp_path / "data", tmp_path / dest)
+        done = step("tools/corrupt_labels.py", *words, tmp_path / "data", tmp_path / dest)
         assert done.returncode == 0, done.stderr
         assert not [name for name in os.listdir(tmp_path) if name.startswith(".")]
         check = run("tools/validate_data_dir.sh", "--no-wav", "--no-spk-sort", tmp_path / dest)
@@ -113,9 +113,9 @@ def test_a_speaker_who_lost_all_utterances_is_gone_from_all_tables(corrupt, tmp_
         (["--outside", "data", "--ratio", "0.1"], "--kind symmetric: --outside DIR belongs to openset"),
     ],
 )
-def test_wrong_options_are_one_line(run, tmp_path, words, message):
+def test_wrong_options_are_one_line(step, tmp_path, words, message):
     make(tmp_path / "data")
-    done = run("tools/corrupt_labels.py", *words, tmp_path / "data", tmp_path / "new")
+    done = step("tools/corrupt_labels.py", *words, tmp_path / "data", tmp_path / "new")
     assert done.returncode == 1
     assert done.stderr.startswith(f"corrupt_labels.py: error: {message}")
     assert done.stderr.count("\n") == 1
@@ -127,9 +127,9 @@ def renamed(data: Path, name: str, old: str, new: str) -> None:
 
 
 @pytest.mark.slow
-def test_data_dirs_that_can_not_be_corrupted_are_refused(run, tmp_path):
+def test_data_dirs_that_can_not_be_corrupted_are_refused(step, tmp_path):
     def refused(*words):
-        done = run("tools/corrupt_labels.py", "--ratio", 0.4, *words)
+        done = step("tools/corrupt_labels.py", "--ratio", 0.4, *words)
         assert done.returncode == 1
         assert done.stderr.count("\n") == 1, done.stderr
         return done.stderr

@@ -29,64 +29,64 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_duration_from_headers(run: Run, data: Path) -> None:
-    assert run("tools/get_utt2dur.sh", data).returncode == 0
+def test_duration_from_headers(step: Run, data: Path) -> None:
+    assert step("tools/get_utt2dur.py", data).returncode == 0
     assert read_table(data / "utt2dur") == {"a": "0.500000", "b": "1.543125", "sp0.9-a": "0.555562"}
     (data / "wav.scp").unlink()
-    result = run("tools/get_utt2dur.sh", data)
+    result = step("tools/get_utt2dur.py", data)
     assert result.returncode == 0 and "is there already" in result.stderr
 
 
-def test_duration_from_segments(run: Run, data: Path) -> None:
+def test_duration_from_segments(step: Run, data: Path) -> None:
     (data / "segments").write_text("u1 a 0.1 0.35\nu2 b 1 1.5\nu3 a 0.1 0.8\n")  # a is of 0.5 s
     write_table(data / "utt2spk", {"u1": "a", "u2": "b", "u3": "a"})
     (data / "utt2dur").write_text("u1 3\n")  # not all utterances
-    assert run("tools/get_utt2dur.sh", data).returncode == 0
+    assert step("tools/get_utt2dur.py", data).returncode == 0
     assert read_table(data / "utt2dur") == {"u1": "0.250000", "u2": "0.500000", "u3": "0.400000"}
 
 
-def test_duration_from_features(run: Run, data: Path) -> None:
+def test_duration_from_features(step: Run, data: Path) -> None:
     (data / "wav.scp").unlink()
-    assert run("tools/get_utt2dur.sh", "--frame-shift", 0.02, data).returncode == 0
+    assert step("tools/get_utt2dur.py", "--frame-shift", 0.02, data).returncode == 0
     assert read_table(data / "utt2dur") == {"a": "0.100000", "b": "0.200000", "sp0.9-a": "0.300000"}
     (data / "utt2dur").unlink()
     (data / "fbank.yaml").write_text("frame_shift: 12.5\n")
-    assert run("tools/get_utt2dur.sh", data).returncode == 0
+    assert step("tools/get_utt2dur.py", data).returncode == 0
     assert read_table(data / "utt2dur") == {"a": "0.062500", "b": "0.125000", "sp0.9-a": "0.187500"}
 
 
-def test_unreadable_audio_is_named_with_its_utterance(run: Run, data: Path) -> None:
+def test_unreadable_audio_is_named_with_its_utterance(step: Run, data: Path) -> None:
     (data / "b.flac").unlink()
-    result = run("tools/get_utt2dur.sh", data)
+    result = step("tools/get_utt2dur.py", data)
     assert result.returncode == 1
     assert "get_utt2dur.py: error: b: " in result.stderr and "b.flac does not exist" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (data / "utt2dur").exists()
 
 
-def test_nothing_to_measure_is_refused(run: Run, tmp_path: Path) -> None:
-    result = run("tools/get_utt2dur.sh", tmp_path)
+def test_nothing_to_measure_is_refused(step: Run, tmp_path: Path) -> None:
+    result = step("tools/get_utt2dur.py", tmp_path)
     assert result.returncode == 1 and "has neither wav.scp nor feats.scp" in result.stderr
 
 
-def test_number_of_frames(run: Run, data: Path) -> None:
+def test_number_of_frames(step: Run, data: Path) -> None:
     (data / "utt2num_frames").write_text("a 7\n")  # not all utterances
-    assert run("tools/get_utt2num_frames.sh", data).returncode == 0
+    assert step("tools/get_utt2num_frames.py", data).returncode == 0
     assert read_table(data / "utt2num_frames") == {"a": "5", "b": "10", "sp0.9-a": "15"}
-    assert "is there already" in run("tools/get_utt2num_frames.sh", data).stderr
+    assert "is there already" in step("tools/get_utt2num_frames.py", data).stderr
 
 
-def test_number_of_frames_from_durations(run: Run, data: Path) -> None:
+def test_number_of_frames_from_durations(run: Run, step: Run, data: Path) -> None:
     (data / "feats.scp").unlink()
-    result = run("tools/get_utt2num_frames.sh", data)
+    result = step("tools/get_utt2num_frames.py", data)
     assert result.returncode == 1 and "utt2dur does not exist; make it with tools/get_utt2dur.sh" in result.stderr
     (data / "utt2dur").write_text("a 0.515\nb 2.0\n")  # (2 - 0.015) / 0.01 = 198.5
-    assert run("tools/get_utt2num_frames.sh", data).returncode == 0
+    assert step("tools/get_utt2num_frames.py", data).returncode == 0
     assert read_table(data / "utt2num_frames") == {"a": "50", "b": "198"}
     (data / "utt2num_frames").unlink()
     assert run("tools/get_utt2num_frames.sh", "--frame-shift=0.02", "--frame-overlap=0.01", data).returncode == 0
     assert read_table(data / "utt2num_frames") == {"a": "25", "b": "99"}
-    result = run("tools/get_utt2num_frames.sh", "--frame-shift", 0, data)
+    result = step("tools/get_utt2num_frames.py", "--frame-shift", 0, data)
     assert result.returncode == 1 and "--frame-shift 0.0 is not above 0" in result.stderr
 
 
@@ -98,10 +98,10 @@ def test_one_job_of_a_command(run: Run, data: Path, name: str) -> None:
     assert "3 utterances" in (data / "log" / f"get_{name}.log").read_text()
 
 
-def test_truncated_archive_is_named(run: Run, data: Path) -> None:
+def test_truncated_archive_is_named(step: Run, data: Path) -> None:
     with open(data / "feats.ark", "r+b") as f:
         f.truncate(f.seek(0, 2) - 1)
-    result = run("tools/get_utt2num_frames.sh", data)
+    result = step("tools/get_utt2num_frames.py", data)
     assert result.returncode == 1
     assert "feats.ark" in result.stderr and "truncated" in result.stderr and "Traceback" not in result.stderr
 

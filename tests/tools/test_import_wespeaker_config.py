@@ -29,10 +29,9 @@ def theirs(tmp_path):
     return path
 
 
-@pytest.mark.slow
-def test_writes_ours_and_tells_what_was_left_out(run, theirs, tmp_path):
+def test_writes_ours_and_tells_what_was_left_out(step, theirs, tmp_path):
     output = tmp_path / "exp" / "theirs" / "config.yaml"
-    done = run("tools/import_wespeaker_config.py", theirs, output)
+    done = step("tools/import_wespeaker_config.py", theirs, output)
     assert done.returncode == 0, done.stderr
     assert "left out: gpus (an option of the recipe, --gpus)" in done.stderr
     config = load_config(output)
@@ -40,24 +39,21 @@ def test_writes_ours_and_tells_what_was_left_out(run, theirs, tmp_path):
     assert config.loss_args["target_weight"] == 0.7 and config.optimizer_args.weight_decay == 1e-4
 
 
-@pytest.mark.slow
-def test_what_can_not_be_imported_is_one_line_and_leaves_nothing(run, theirs, tmp_path):
+def test_what_can_not_be_imported_is_one_line_and_leaves_nothing(step, theirs, tmp_path):
     theirs.write_text(THEIRS.replace("XVEC", "CAMPPlus"))
-    done = run("tools/import_wespeaker_config.py", theirs, tmp_path / "ours.yaml")
+    done = step("tools/import_wespeaker_config.py", theirs, tmp_path / "ours.yaml")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert f"{theirs}: cannot be imported: model: CAMPPlus is none of" in done.stderr
     assert not (tmp_path / "ours.yaml").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("text", "said"), [("- 1", "expected 'key: value' lines, found list"), ("a: [", "not YAML")])
-def test_a_file_that_is_no_configuration(run, theirs, tmp_path, text, said):
+def test_a_file_that_is_no_configuration(step, theirs, tmp_path, text, said):
     theirs.write_text(text)
-    done = run("tools/import_wespeaker_config.py", theirs, tmp_path / "ours.yaml")
+    done = step("tools/import_wespeaker_config.py", theirs, tmp_path / "ours.yaml")
     assert done.returncode == 1 and said in done.stderr
 
 
-@pytest.mark.slow
-def test_wrong_call_prints_usage(run):
-    done = run("tools/import_wespeaker_config.py")
+def test_wrong_call_prints_usage(step):
+    done = step("tools/import_wespeaker_config.py")
     assert done.returncode == 2 and "usage: import_wespeaker_config.py" in done.stderr

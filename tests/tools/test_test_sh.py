@@ -65,12 +65,12 @@ def run_test_sh(root: Path, *options: str) -> "subprocess.CompletedProcess[str]"
 
 
 @pytest.mark.slow
-def test_all_is_well(small: Path) -> None:
-    done = run_test_sh(small, "--nj", "1")
+def test_all_is_well_and_fast_leaves_out_slow_tests_and_recipes(small: Path) -> None:
+    done = run_test_sh(small, "--fast", "--nj", "1", "--", "tests/test_few.py", "-v")
     assert done.returncode == 0, done.stdout + done.stderr
     for name in ["set-up", "ruff check", "ruff format", "shellcheck", "perl -c", "codespell", "mypy", "pytest"]:
         assert f" s  {name}\n" in done.stdout
-    assert "= 3 passed in" in done.stdout
+    assert "= 1 passed in" in done.stdout and "test_quick" in done.stdout
 
 
 @pytest.mark.slow
@@ -88,10 +88,10 @@ def test_each_fault_is_told_and_the_rest_still_runs(small: Path) -> None:
 
 
 @pytest.mark.slow
-def test_fast_leaves_out_slow_tests_and_recipes(small: Path) -> None:
-    done = run_test_sh(small, "--fast", "--lint", "false", "--nj", "1", "--", "tests/test_few.py", "-v")
+def test_without_lint_the_tests_run_alone(small: Path) -> None:
+    done = run_test_sh(small, "--lint", "false", "--nj", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "= 1 passed in" in done.stdout and "test_quick" in done.stdout and "mypy" not in done.stdout
+    assert "= 3 passed in" in done.stdout and "mypy" not in done.stdout
 
 
 def test_missing_package_is_told_first(small: Path) -> None:

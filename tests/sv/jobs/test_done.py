@@ -48,13 +48,13 @@ def test_missing_or_damaged_mark(work):
     assert work.stale() == "not done yet"
 
 
-def test_the_shell_sees_the_same(run, tmp_path):
+def test_the_shell_sees_the_same(step, tmp_path):
     (tmp_path / "out").write_text("output")
     mark = [tmp_path / ".done", "--options", "a b", "--outputs", tmp_path / "out"]
-    assert run("tools/done.py", "check", *mark).returncode == 3
-    assert run("tools/done.py", "write", *mark).returncode == 0
-    assert run("tools/done.py", "check", *mark).returncode == 0
+    assert step("tools/done.py", "check", *mark).returncode == 3
+    assert step("tools/done.py", "write", *mark).returncode == 0
+    assert step("tools/done.py", "check", *mark).returncode == 0
     (tmp_path / "out").unlink()
-    result = run("tools/done.py", "check", *mark)
+    result = step("tools/done.py", "check", *mark)
     assert result.returncode == 3
     assert "out is missing" in result.stderr
