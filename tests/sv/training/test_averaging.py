@@ -67,5 +67,5 @@ def test_a_damaged_model_is_named(tmp_path):
 def test_a_model_of_another_network_is_named(tmp_path):
     folder = make_exp(tmp_path, [8, 9, 10], 10)
     save_tensors({"w": torch.zeros(3), "n": torch.tensor(1)}, folder / "models" / "model_9.pt")
-    with pytest.raises(UserError, match=r"model_9.pt is of another network than .*model_8.pt"):
+    with pytest.raises(UserError, match=r"model_9.pt holds another network than .*model_8.pt"):
         average(folder)

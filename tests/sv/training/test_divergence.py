@@ -54,7 +54,7 @@ def test_a_gradient_alone_names_the_batch():
     how, text = g.find()
     assert how == 2
     assert (
-        "the gradient is not finite at step 5 (epoch 2), though all losses are: 3 of 3 utterances: utt7, utt8" in text
+        "the gradient is not finite at step 5 (epoch 2), although all losses are: 3 of 3 utterances: utt7, utt8" in text
     )
 
 
