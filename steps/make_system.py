@@ -27,45 +27,54 @@ def main() -> None:
     parser.add_argument("exp_dir", type=Path, nargs="?")
     parser.add_argument("--config", required=True, help="YAML file of the system")
     parser.add_argument("--set", default="", metavar='"KEY=VALUE ..."', help="keys of the configuration (sv/config.py)")
-    words = ("KEY", "VALUE", "SAID")
-    parser.add_argument("--override", nargs=3, action="append", default=[], metavar=words, help="one key; for recipes")
+    parser.add_argument("--override", action="append", default=[], metavar='"--FLAG KEY=VALUE"', help="for recipes")
+    parser.add_argument("--same-config", default="false", help="true: a trained system must be that of --config")
     parser.add_argument("--noise-data", default="", help="noise to augment waveforms with, if training reads them")
     parser.add_argument("--reverb-data", default="", help="impulse responses for the same")
-    parser.add_argument("--speeds", default="", metavar='"FACTOR ..."', help="speed copies, likewise")
+    parser.add_argument("--speeds", default=None, metavar='"FACTOR ..."', help="speed copies, likewise")
     parser.add_argument("--root", type=Path, default=Path("exp"), help="folder of the systems' folders")
     parser.add_argument("--stage", type=int, default=3, help="of a recipe; beyond 3 the system must be trained")
-    parser.add_argument("--gpus", default="none", help="of a recipe, checked here")
+    parser.add_argument("--gpus", default="none", help="of a recipe; its form is checked")
     parser.add_argument("--fine-tune", type=Path, metavar="TRAINED", help="folder of the system to fine-tune")
     parser.add_argument("--output", type=Path, help="write the configuration here, not to <exp-dir>")
     args = parser.parse_args()
     if not args.config:
         raise UserError("--config must be given: a YAML file such as egs/voxceleb/conf/resnet34.yaml")
-    overrides = [*(Override(*words) for words in args.override), *map(Override.of, args.set.split())]
+    overrides = [*map(_override, args.override), *map(Override.of, args.set.split())]
     if args.fine_tune:
         config = make_fine_tuning(args.config, args.fine_tune, overrides)
     else:
         config = make_system(args.config, [*_of_waveforms(args, load_config(args.config, overrides)), *overrides])
     exp_dir = args.exp_dir or args.root / system_name(config)
+    if (exp_dir / "config.yaml").is_file() and (args.stage <= 3 or args.same_config == "true"):
+        check_same_training(config, read_config(exp_dir), exp_dir)
     if args.stage > 3:
         config = trained_system(exp_dir, overrides)
-    elif (exp_dir / "config.yaml").is_file():
-        check_same_training(config, read_config(exp_dir), exp_dir)
     check_start(config)
     named_gpus(args.gpus)
     save_config(config, args.output or exp_dir / "system.yaml")
     print(exp_dir)
 
 
+def _override(text: str) -> Override:
+    """Return what an option of a recipe sets: "--margin margin_update.final_margin=0.3"."""
+    flag, _, word = text.partition(" ")
+    key, _, value = word.partition("=")
+    return Override(key, value, f"{flag} {value}")
+
+
 def _of_waveforms(args: argparse.Namespace, config: Config) -> list[Override]:
     """Return what the options say of waveforms, which training from arks does not read."""
     if config.train_feats == "ark":
         return []
-    speeds = f"[{','.join(args.speeds.split())}]"
-    return [
-        Override("noise_data", args.noise_data, f"--noise-data {args.noise_data}"),
-        Override("reverb_data", args.reverb_data, f"--reverb-data {args.reverb_data}"),
-        Override("dataset_args.speeds", speeds, f"--speeds {args.speeds}"),
+    found = [
+        Override(key, getattr(args, key), f"{key} of the recipe")
+        for key in ("noise_data", "reverb_data")
+        if getattr(args, key)
     ]
+    if args.speeds is not None:
+        found.append(Override("dataset_args.speeds", f"[{','.join(args.speeds.split())}]", f"--speeds {args.speeds}"))
+    return found
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ config=               # FILE: YAML of the system, whose front-end is used
 . tools/parse_options.sh
 . steps/recipe.sh
 
+[ -n "$config" ] || usage_error "--config must be given"
 train=$1 test=$2
 system=$config
 train_feats=$(system_value train_feats)
@@ -46,7 +47,7 @@ fi
 case $train_feats in
   shard) steps/make_shards.sh "${common[@]}" --verify "$verify" "$train" ;;
   ark)
-    all=$(training_set "$train")
+    all=$(name_training_set "$train")
     parts=("$train")
     for speed in $speeds; do
       tools/perturb_data_dir_speed.sh "$speed" "$train" "${train}_sp$speed"

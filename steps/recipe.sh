@@ -1,50 +1,79 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # What all recipes do around their first stages; a recipe sources this behind tools/parse_options.sh.
 #
-#   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, lock $data;
+#   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, take the locks;
 #                                      with --dry-run show the plan and end
 #   is_augmented                       true if training takes noise and rooms: stage 1 lists them
 #   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask, by what stage 1 made;
-#                                      of the recipe's own --trials, keep those that are there
-#   training_set <train-data>          print the data dir that stage 3 reads: <train-data>, or its union with copies
+#                                      of the recipe's own --trials and --matched-trials, keep those that are there
+#   name_training_set <train-data>     print the data dir that stage 3 reads: <train-data>, or its union with copies
+#   system_value <key>                 print what $system says of a key outside of blocks
 #
-# begin_recipe sets exp_dir and system, its system.yaml: the resolved configuration, which all later steps read.
+# begin_recipe sets exp_dir, system (its system.yaml: the resolved configuration, which all later steps read),
+# train_feats and training_set.
 
 . tools/guard.sh
 
 begin_recipe() {
-  local root=${script_dir#"$PWD/"}/exp
+  local resolve
   check_stages "$1" 8 9
+  check_options
   fbank=${fbank:-$data/fbank}
-  system=$(mktemp)
-  trap 'rm -f "$system"' EXIT
-  exp_dir=$(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --speeds "$speeds" --gpus "$gpus" \
-    --noise-data "$data/noises" --reverb-data "$data/rirs" --stage "$stage" --root "$root" --output "$system" \
-    ${exp_dir:+"$exp_dir"})
+  resolve=(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --gpus "$gpus" --stage "$stage"
+    --noise-data "$data/noises" --reverb-data "$data/rirs" --root "${script_dir#"$PWD/"}/exp")
+  if [ -n "$speeds" ] || is_given speeds; then
+    resolve+=(--speeds "$speeds")
+  fi
+  if is_given config; then
+    resolve+=(--same-config true)
+  fi
+  resolved=$(mktemp)
+  trap 'rm -f "$resolved"' EXIT
+  exp_dir=$("${resolve[@]}" --output "$resolved" ${exp_dir:+"$exp_dir"})
+  system=$resolved
   train_feats=$(system_value train_feats)
   check_augment
-  check_lists "$2" "$3"
+  training_set=$(name_training_set "$2")
+  if ((stage > 1)); then
+    check_lists "$2" "$3"
+  fi
   if [ "$dry_run" = true ]; then
     steps/show_plan.py --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
-      "$exp_dir" "$2" "$(training_set "$2")" "$3"
+      "$exp_dir" "$2" "$training_set" "$3"
     exit
   fi
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
-  mv "$system" "$exp_dir/system.yaml"
-  system=$exp_dir/system.yaml
-  trap - EXIT
-  release_lock "$exp_dir/.run.lock"
+  export SV_HELD_LOCK=$exp_dir/.run.lock # run_system.sh works under it
   if ((stage <= 2)); then
     hold_lock "$data/.run.lock" "$data is being prepared"
   fi
+  system=$exp_dir/system.yaml
+  cp "$resolved" "$system.tmp"
+  mv "$system.tmp" "$system"
+  rm "$resolved"
+  trap - EXIT
 }
 
-system_value() { # <key>: what the resolved configuration says, of a key outside of blocks
+system_value() {
   sed -n "s/^$1: //p" "$system"
 }
 
 is_augmented() {
   [ "$train_feats" != ark ] || [ -n "$augment" ]
+}
+
+check_options() {
+  if ! command -v "${cmd%% *}" >/dev/null; then
+    die "--cmd $cmd: there is no ${cmd%% *}; give run.pl, queue.pl or slurm.pl"
+  elif is_given data_type && is_given train_feats; then
+    die "--data-type and --train-feats say the same; give one of them"
+  elif ((stop_stage == 9)) && [ ! -e "$lm_config" ]; then
+    die "--lm-config $lm_config does not exist; give the YAML file of the fine-tuning"
+  elif ((lm_stop_stage < 3 || lm_stop_stage > 8)); then
+    die "--lm-stop-stage $lm_stop_stage: fine-tuning has the stages 3 to 8"
+  elif ((stage == 9)) && [ "$dry_run" = true ]; then
+    die "--dry-run shows stages 1 to 8; leave out --stage 9"
+  fi
 }
 
 check_augment() {
@@ -62,7 +91,7 @@ check_augment() {
 }
 
 check_lists() {
-  local list found=() speakers heldout most
+  local list found=() matched=()
   if ((stop_stage >= 5)) && [ -d "$2/trials" ]; then
     for list in $trials; do
       if [ -e "$2/trials/$list" ]; then
@@ -72,20 +101,37 @@ check_lists() {
       fi
     done
     trials=${found[*]}
+    for list in $matched_trials; do
+      if [ -e "$2/trials/$list" ]; then
+        matched+=("$list")
+      elif is_given matched_trials; then
+        die "--matched-trials $list: $2/trials has $(ls -mw 0 "$2/trials")"
+      fi
+    done
+    matched_trials=${matched[*]}
   fi
   if ((stop_stage >= 6)) && [ -e "$1/spk2utt" ]; then
-    speakers=$(wc -l <"$1/spk2utt")
-    heldout=$(system_value heldout_speakers)
-    most=$((speakers - heldout))
-    if [ "$score_norm_method" = asnorm ] && ((top_n > most)); then
-      die "--top-n $top_n: the cohort has $most speakers ($speakers in $1, $heldout held out); give $most or less"
-    elif ((stop_stage >= 7 && lda_dim >= most)); then
-      die "--lda-dim $lda_dim: $most training speakers ($speakers in $1, $heldout held out) give at most $((most - 1))"
-    fi
+    check_sizes "$1"
   fi
 }
 
-training_set() {
+check_sizes() { # <train-data>: of the cohort and of LDA
+  local speakers heldout most wrong=()
+  speakers=$(wc -l <"$1/spk2utt")
+  heldout=$(system_value heldout_speakers)
+  most=$((speakers - heldout))
+  if [ "$score_norm_method" = asnorm ] && ((top_n < 2 || top_n > most)); then
+    wrong+=("--top-n $top_n (2 to $most)")
+  fi
+  if ((stop_stage >= 7 && (lda_dim < 0 || lda_dim >= most))); then
+    wrong+=("--lda-dim $lda_dim (0 to $((most - 1)))")
+  fi
+  if [ "${#wrong[@]}" -gt 0 ]; then
+    die "$1 has $speakers speakers, of which $heldout are held out; give what fits in place of ${wrong[*]}"
+  fi
+}
+
+name_training_set() {
   if [ "$train_feats" = ark ]; then
     printf '%s' "$1${speeds:+_sp}${augment:+_aug}"
   else

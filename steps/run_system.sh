@@ -18,17 +18,22 @@ set -euo pipefail
 # Options
 stage=3               # first stage to run
 stop_stage=8          # last stage to run
+training_set=         # DIR: what training reads, <train-data> with its copies (default: that of stage 3, or <train-data>)
 . steps/options/jobs.sh
-. steps/options/features.sh
+. steps/options/processes.sh
 . steps/options/scoring.sh
 . tools/parse_options.sh
 . steps/recipe.sh
 
+check_stages 3 8 9
 train=$1 test=$2 exp_dir=$3
 system=$exp_dir/system.yaml
 [ -e "$system" ] || die "$system does not exist; make it with steps/make_system.py"
 train_feats=$(system_value train_feats)
-training_set=$(training_set "$train")
+if ((stage > 3)) && [ -e "$exp_dir/training_set" ]; then
+  training_set=$(dirname "$train")/$(<"$exp_dir/training_set")
+fi
+training_set=${training_set:-$train}
 read -ra lists <<<"$trials"
 if ((stop_stage >= 5)) && [ ! -d "$test/trials" ]; then
   die "no trial list in $test/trials; make them (stage 1)"
@@ -38,7 +43,7 @@ elif ((stop_stage >= 5 && ${#lists[@]} == 0)); then
   done
 fi
 check_lists "$train" "$test"
-if ((stage <= 3)) || [ -d "$exp_dir" ]; then
+if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds it
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
 fi
 
@@ -47,7 +52,8 @@ score() { # <option>...
 }
 
 if in_stage 3 "training into $exp_dir"; then
-  options_of steps/options/jobs.sh
+  basename "$training_set" >"$exp_dir/training_set"
+  options_of steps/options/{jobs,processes}.sh
   steps/train.sh "${options[@]}" "$training_set" "$exp_dir"
 fi
 
@@ -99,6 +105,6 @@ fi
 
 if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
   steps/make_system.py --fine-tune "$exp_dir" --config "$lm_config" --set "$lm_set" "$exp_dir-LM" >/dev/null
-  options_of steps/options/{jobs,features,scoring}.sh
-  exec steps/run_system.sh "${options[@]}" --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"
+  options_of steps/options/{jobs,processes,scoring}.sh
+  exec steps/run_system.sh "${options[@]}" --training-set "$training_set" --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"
 fi

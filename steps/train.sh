@@ -15,6 +15,7 @@ set -euo pipefail
 
 # Options
 . steps/options/jobs.sh
+. steps/options/processes.sh
 . tools/parse_options.sh
 . tools/guard.sh
 

@@ -243,7 +243,6 @@ def read_front_end(data_dir: str | Path) -> FbankConfig | None:
 FREE_KEYS = frozenset(
     {
         "num_avg",
-        "model_init",
         "noise_data",  # their contents are compared separately
         "reverb_data",
         "max_bad_share",

@@ -70,7 +70,8 @@ def trained_system(exp_dir: Path, overrides: Sequence[Override] = ()) -> Config:
         UserError: the system is not trained, or was trained otherwise than the overrides say.
     """
     trained = read_config(exp_dir)
-    config = load_config(exp_dir / "config.yaml", overrides)
+    system = exp_dir / "system.yaml"  # may differ in what is free, such as num_avg
+    config = load_config(system if system.is_file() else exp_dir / "config.yaml", overrides)
     check_same_training(config, trained, exp_dir)
     return config
 

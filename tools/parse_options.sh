@@ -28,7 +28,7 @@
 #   is_given NAME          true if the user has given that option (a variable's name)
 #   script_dir             the folder of the script, absolute if the script was called from elsewhere
 #   options_of FILE...     set the array options: those that these files declare, with their values, for another script
-#   overrides              array: "--override KEY VALUE --NAME=VALUE" of each option with a [key] and a value
+#   overrides              array: "--override=--NAME KEY=VALUE" of each option with a [key] and a value
 #
 # A line ". steps/options/NAME.sh" in the block includes the option lines of that file. A later line may give one of them
 # another default; without a description, it keeps the old one. A description that ends in "[a.b]" names the key of the
@@ -91,8 +91,10 @@ check_stages() {
   local last=${3:-$2}
   if ((${stop_stage:?} > last)); then
     die "--stop-stage $stop_stage: the last stage is $last"
-  elif [[ ${stage:?} == "${3:-}" ]]; then
+  elif [[ ${stage:?} == "${3:-}" ]] && ! is_given stop_stage; then
     stop_stage=$stage
+  elif [[ $stage == "${3:-}" && $stop_stage == "$stage" ]]; then
+    return
   elif ((stage < $1 || stage > $2)); then
     die "--stage $stage: the stages are $1 to $2"
   elif ((stage > stop_stage)); then
@@ -261,8 +263,10 @@ _po_check() { # <name> <value>
     int)
       if [[ ! $2 =~ ^-?(0|[1-9][0-9]{0,8})$ ]]; then
         _po_refuse "$flag is a whole number, not '$2'"
-      elif [[ $1 == *nj && $2 -lt 1 ]]; then
+      elif [[ $1 =~ ^(.*nj|num_procs|num_nodes)$ && $2 -lt 1 ]]; then
         _po_refuse "$flag is at least 1, not $2"
+      elif [[ $1 == num_threads && $2 -lt 0 ]]; then
+        _po_refuse "$flag is at least 0, not $2"
       fi
       ;;
     speeds)
@@ -394,6 +398,6 @@ set -- ${_po_args[@]+"${_po_args[@]}"}
 overrides=()
 for _po_row in "${_po_rows[@]}"; do
   if [[ $_po_row != '#'* && -n ${!_po_row} && ${_po_about[$_po_row]} =~ \[([a-z_.]+)\]$ ]]; then
-    overrides+=(--override "${BASH_REMATCH[1]}" "${!_po_row}" "$(_po_flag "$_po_row") ${!_po_row}")
+    overrides+=("--override=$(_po_flag "$_po_row") ${BASH_REMATCH[1]}=${!_po_row}")
   fi
 done

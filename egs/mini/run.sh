@@ -21,6 +21,7 @@ corpora=egs/mini/corpora # DIR: the synthetic corpus
 data=egs/mini/data    # DIR: data lists
 . steps/options/jobs.sh
 nj=2
+. steps/options/processes.sh
 gpus=none
 . steps/options/features.sh
 . steps/options/system.sh
@@ -54,6 +55,7 @@ fi
 release_lock "$data/.run.lock"
 
 if ((stop_stage >= 3)); then
-  options_of steps/options/{jobs,features,scoring}.sh
-  steps/run_system.sh "${options[@]}" --stage "$stage" --stop-stage "$stop_stage" "$data"/{vox2_dev,vox1} "$exp_dir"
+  options_of steps/options/{jobs,processes,scoring}.sh
+  steps/run_system.sh "${options[@]}" --stage $((stage > 3 ? stage : 3)) --stop-stage "$stop_stage" \
+    --training-set "$training_set" "$data"/{vox2_dev,vox1} "$exp_dir"
 fi

@@ -24,6 +24,7 @@ download=false        # true|false: fetch the corpus into that folder first
 data=egs/speechocean762/data # DIR: data lists
 . steps/options/jobs.sh
 nj=2
+. steps/options/processes.sh
 . steps/options/features.sh
 . steps/options/system.sh
 config=egs/speechocean762/conf/resnet_small.yaml
@@ -57,6 +58,7 @@ fi
 release_lock "$data/.run.lock"
 
 if ((stop_stage >= 3)); then
-  options_of steps/options/{jobs,features,scoring}.sh
-  steps/run_system.sh "${options[@]}" --stage "$stage" --stop-stage "$stop_stage" "$data"/{train,test} "$exp_dir"
+  options_of steps/options/{jobs,processes,scoring}.sh
+  steps/run_system.sh "${options[@]}" --stage $((stage > 3 ? stage : 3)) --stop-stage "$stop_stage" \
+    --training-set "$training_set" "$data"/{train,test} "$exp_dir"
 fi

@@ -28,6 +28,7 @@ audio_format=flac     # flac|wav: what m4a files are turned into
 audio_dir=            # DIR: where those go (default: beside the m4a files, in <vox2>)
 data=egs/voxceleb/data # DIR: data lists
 . steps/options/jobs.sh
+. steps/options/processes.sh
 . steps/options/features.sh
 speeds="0.9 1.1"
 musan=                # DIR: MUSAN, to augment with (default: <corpora>/musan; "": synthetic noise)
@@ -80,6 +81,7 @@ fi
 release_lock "$data/.run.lock"
 
 if ((stop_stage >= 3)); then
-  options_of steps/options/{jobs,features,scoring}.sh
-  steps/run_system.sh "${options[@]}" --stage "$stage" --stop-stage "$stop_stage" "$data"/{vox2_dev,vox1} "$exp_dir"
+  options_of steps/options/{jobs,processes,scoring}.sh
+  steps/run_system.sh "${options[@]}" --stage $((stage > 3 ? stage : 3)) --stop-stage "$stop_stage" \
+    --training-set "$training_set" "$data"/{vox2_dev,vox1} "$exp_dir"
 fi

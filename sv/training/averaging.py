@@ -30,6 +30,10 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
     config = read_system(exp_dir) if (exp_dir / "system.yaml").is_file() else read_config(exp_dir)
     last, count = epoch or config.num_epochs, num_avg or config.num_avg
     models = _models(exp_dir / "models")
+    path = exp_dir / "models" / "avg_model.pt"
+    if not models and path.is_file():
+        log.info("%s is there, and no models to average: a model from elsewhere, kept as it is", path)
+        return path
     if last not in models:
         have = f"the last is model_{max(models)}.pt" if models else "there is none yet"
         raise UserError(
@@ -43,7 +47,6 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
         )
     if len(chosen) < count:
         log.warning("there are %d models, not %d: averaging all of them", len(chosen), count)
-    path = exp_dir / "models" / "avg_model.pt"
     save_tensors(mean_of([models[number] for number in chosen]), path)
     log.info("%s: mean of epochs %s", path, ", ".join(map(str, chosen)))
     return path

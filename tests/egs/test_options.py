@@ -40,6 +40,17 @@ def test_every_recipe_checks_its_options(run, recipe, options, message, tmp_path
         (["--stage", "3", "--stop-stage", "12"], "--stop-stage 12: the last stage is 9"),
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--stage", "five"], "--stage is a whole number, not 'five'"),
+        (["--stage", "9", "--stop-stage", "3"], "--stage 9: the stages are"),
+        (["--stage", "9", "--dry-run", "true"], "--dry-run shows stages 1 to 8; leave out --stage 9"),
+        (
+            ["--stop-stage", "9", "--lm-config", "no.yaml"],
+            "no.yaml does not exist; give the YAML file of the fine-tuning",
+        ),
+        (["--lm-stop-stage", "12"], "--lm-stop-stage 12: fine-tuning has the stages 3 to 8"),
+        (["--cmd", "foo.pl"], "--cmd foo.pl: there is no foo.pl; give run.pl, queue.pl or slurm.pl"),
+        (["--data-type", "feat", "--train-feats", "online"], "--data-type and --train-feats say the same; give one"),
+        (["--num-procs", "0"], "--num-procs is at least 1, not 0"),
+        (["--num-threads", "-2"], "--num-threads is at least 0, not -2"),
         (["--lda-dim", "1e2"], "--lda-dim is a whole number, not '1e2'"),
         (["--top-n", "many"], "--top-n is a whole number, not 'many'"),
         (["--speeds", "0.9,1.1"], "--speeds takes factors, as in \"0.9 1.1\", not '0.9,1.1'"),
@@ -108,11 +119,10 @@ def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_pat
     ("options", "message"),
     [
         (["--trials", "none.kaldi"], "--trials none.kaldi: {}/data/test/trials has O.kaldi"),
-        (["--top-n", "5"], "--top-n 5: the cohort has 3 speakers (3 in {}/data/train, 0 held out); give 3 or less"),
-        (
-            ["--top-n", "3", "--lda-dim", "3"],
-            "--lda-dim 3: 3 training speakers (3 in {}/data/train, 0 held out) give at",
-        ),
+        (["--top-n", "5"], "{}/data/train has 3 speakers, of which 0 are held out; give what fits in place of"),
+        (["--top-n", "5"], "in place of --top-n 5 (2 to 3) --lda-dim 100 (0 to 2)"),
+        (["--top-n", "3", "--lda-dim", "3"], "in place of --lda-dim 3 (0 to 2)"),
+        (["--top-n", "0", "--lda-dim", "0"], "in place of --top-n 0 (2 to 3)"),
     ],
 )
 def test_a_dry_run_looks_at_what_the_last_stages_take(run, tmp_path, options, message):
@@ -131,6 +141,6 @@ def test_a_dry_run_looks_at_what_the_last_stages_take(run, tmp_path, options, me
         "--trials",
         "O.kaldi",
     ]
-    result = run("egs/speechocean762/run.sh", "--dry-run", "true", *words, *options)
+    result = run("egs/speechocean762/run.sh", "--dry-run", "true", "--stage", 2, *words, *options)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert message.format(tmp_path) in result.stderr

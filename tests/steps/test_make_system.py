@@ -19,7 +19,7 @@ def call(step, tmp_path):
 
 
 def override(key, value):
-    return ["--override", key, value, f"--{key} {value}"]
+    return [f"--override=--{key} {key}={value}"]
 
 
 def test_folder_is_named_after_the_system(call, tmp_path):
@@ -71,6 +71,25 @@ def test_a_trained_system_takes_only_what_does_not_change_its_weights(call, tmp_
         done = call("--stage", stage, "--set", "seed=3", exp)
         assert f"{exp} was begun with another configuration: seed was 42, now 3; give the same options" in done.stderr
     assert yaml.safe_load((exp / "system.yaml").read_text())["seed"] == 42
+
+
+def test_another_file_than_a_trained_system_s_is_refused_where_it_is_named(call, run, tmp_path):
+    exp = tmp_path / "exp"
+    call(exp)
+    (exp / "system.yaml").rename(exp / "config.yaml")
+    (tmp_path / "other.yaml").write_text("model: XVEC\nmargin_update: {increase_start_epoch: 2, fix_start_epoch: 3}\n")
+    words = ["--config", tmp_path / "other.yaml", "--stage", "5", exp]
+    assert run("steps/make_system.py", *words).returncode == 0  # a recipe's default
+    done = run("steps/make_system.py", "--same-config", "true", *words)
+    assert "was begun with another configuration: model was resnet_small, now XVEC" in done.stderr
+
+
+def test_speeds_of_the_file_stay_unless_the_recipe_says_others(call, tmp_path):
+    for words, speeds in ((["--speeds", "0.9"], [0.9]), (["--speeds", ""], []), ([], [0.8])):
+        sets = ["--set", "train_feats=online"]
+        (tmp_path / "c.yaml").write_text(FILE + "dataset_args: {speeds: [0.8]}\n")
+        assert call(*sets, *words, tmp_path / "exp").returncode == 0
+        assert yaml.safe_load((tmp_path / "exp/system.yaml").read_text())["dataset_args"]["speeds"] == speeds
 
 
 def test_fine_tuning_starts_from_the_averaged_model(call, step, tmp_path):

@@ -249,7 +249,7 @@ def test_a_line_that_is_not_an_option_is_the_authors_mistake(tmp_path: Path) -> 
     ("words", "status", "said"),
     [
         (["--stage", "9"], 0, "9 to 9"),
-        (["--stage", "9", "--stop-stage", "5"], 0, "9 to 9"),
+        (["--stage", "9", "--stop-stage", "5"], 1, "--stage 9: the stages are 0 to 5"),
         (["--stage", "3", "--stop-stage", "9"], 0, "3 to 9"),
         (["--stop-stage", "9"], 0, "1 to 9"),
         (["--stage", "3", "--stop-stage", "10"], 1, "--stop-stage 10: the last stage is 9"),

@@ -27,6 +27,13 @@ def test_last_models_are_averaged_with_counters(tmp_path):
     assert state["n"].dtype == torch.int64
 
 
+def test_a_model_from_elsewhere_is_kept(tmp_path):
+    exp = make_exp(tmp_path, [], 10)
+    save_tensors({"w": torch.ones(2)}, exp / "models" / "avg_model.pt")
+    assert average(exp) == exp / "models" / "avg_model.pt"
+    assert load_tensors(exp / "models" / "avg_model.pt")["w"].tolist() == [1.0, 1.0]
+
+
 def test_number_and_last_epoch_can_be_given(tmp_path):
     folder = make_exp(tmp_path, [5, 8, 9, 10], 10)
     assert load_tensors(average(folder, num_avg=2, epoch=8))["w"][0] == 6.5

@@ -96,7 +96,9 @@ def test_a_model_to_start_from_is_needed_only_at_the_start(data_dir, make_config
     train(make_config(**quick, model_init=str(model)), data_dir, tmp_path / "second", WORLD)
     first, second = load_tensors(model), load_tensors(tmp_path / "second" / "models" / "model_0.pt")
     assert all(value.equal(second[key]) for key, value in first.items())
-    gone = make_config(**quick, model_init=str(tmp_path / "gone.pt"))
-    train(gone, data_dir, tmp_path / "second", WORLD)
-    with pytest.raises(UserError, match=r"gone.pt does not exist"):
-        train(gone, data_dir, tmp_path / "third", WORLD)
+    model.unlink()
+    train(make_config(**quick, model_init=str(model)), data_dir, tmp_path / "second", WORLD)
+    with pytest.raises(UserError, match=r"model_1.pt does not exist"):
+        train(make_config(**quick, model_init=str(model)), data_dir, tmp_path / "third", WORLD)
+    with pytest.raises(UserError, match=r"second was begun with another configuration: model_init was "):
+        train(make_config(**quick), data_dir, tmp_path / "second", WORLD)
