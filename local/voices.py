@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.fft import irfft, rfft
 
 Array = NDArray[np.float32]
 
@@ -238,6 +237,8 @@ def _pulse_train(rng: Generator, pitch: Array, jitter: float) -> Array:
 
 def _spectra(signal: Array) -> NDArray[np.complex64]:
     """Return (frames, bins) spectra of the windowed frames of (frames * HOP,); the last frame is half zeros."""
+    from scipy.fft import rfft  # slow to load, and --help does not need it
+
     padded = np.concatenate([signal, np.zeros(HOP, dtype=np.float32)])
     frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * HOP)[::HOP]
     return np.asarray(rfft(frames * WINDOW, FFT), dtype=np.complex64)
@@ -245,6 +246,8 @@ def _spectra(signal: Array) -> NDArray[np.complex64]:
 
 def _overlap_add(spectra: NDArray[np.complex64]) -> Array:
     """Return the (frames * HOP,) samples of (frames, bins) spectra."""
+    from scipy.fft import irfft  # slow to load, and --help does not need it
+
     frames = np.asarray(irfft(spectra, FFT), dtype=np.float32).reshape(len(spectra), FFT // HOP, HOP)
     signal = np.zeros((len(spectra) + FFT // HOP - 1, HOP), dtype=np.float32)
     for part in range(FFT // HOP):

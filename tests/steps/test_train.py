@@ -145,6 +145,7 @@ def test_a_scheduler_is_told_how_many_gpus(run, data_dir, tmp_path):
     assert done.stderr.startswith("train.sh: error: --gpus auto: a scheduler must be told how many; give 0 for one")
 
 
+@pytest.mark.slow
 def test_gpus_and_threads_are_asked_for_from_the_scheduler(run, config, data_dir, tmp_path):
     show = tmp_path / "show.pl"
     show.write_text('#!/bin/sh\necho "$@"\n')
