@@ -91,8 +91,8 @@ check_augment() {
 }
 
 check_lists() {
-  local list found=() matched=()
-  if ((stop_stage >= 5)) && [ -d "$2/trials" ]; then
+  local list found=() matched=() last=$((stage == 9 ? lm_stop_stage : stop_stage))
+  if ((last >= 5)) && [ -d "$2/trials" ]; then
     for list in $trials; do
       if [ -e "$2/trials/$list" ]; then
         found+=("$list")
@@ -110,12 +110,12 @@ check_lists() {
     done
     matched_trials=${matched[*]}
   fi
-  if ((stop_stage >= 6)) && [ -e "$1/spk2utt" ]; then
-    check_sizes "$1"
+  if ((last >= 6)) && [ -e "$1/spk2utt" ]; then
+    check_sizes "$1" "$last"
   fi
 }
 
-check_sizes() { # <train-data>: of the cohort and of LDA
+check_sizes() { # <train-data> <last stage>: of the cohort and of LDA
   local speakers heldout most wrong=()
   speakers=$(wc -l <"$1/spk2utt")
   heldout=$(system_value heldout_speakers)
@@ -123,7 +123,7 @@ check_sizes() { # <train-data>: of the cohort and of LDA
   if [ "$score_norm_method" = asnorm ] && ((top_n < 2 || top_n > most)); then
     wrong+=("--top-n $top_n (2 to $most)")
   fi
-  if ((stop_stage >= 7 && (lda_dim < 0 || lda_dim >= most))); then
+  if (($2 >= 7 && (lda_dim < 0 || lda_dim >= most))); then
     wrong+=("--lda-dim $lda_dim (0 to $((most - 1)))")
   fi
   if [ "${#wrong[@]}" -gt 0 ]; then
