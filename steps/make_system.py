@@ -19,7 +19,15 @@ from sv.config import Config, Override, load_config, save_config
 from sv.embeddings.experiment import read_config
 from sv.errors import UserError, run_step
 from sv.jobs.gpus import named_gpus
-from sv.system import check_same_training, check_start, make_fine_tuning, make_system, system_name, trained_system
+from sv.system import (
+    check_same_network,
+    check_same_training,
+    check_start,
+    make_fine_tuning,
+    make_system,
+    system_name,
+    trained_system,
+)
 
 
 def main() -> None:
@@ -28,7 +36,7 @@ def main() -> None:
     parser.add_argument("--config", required=True, help="YAML file of the system")
     parser.add_argument("--set", default="", metavar='"KEY=VALUE ..."', help="keys of the configuration (sv/config.py)")
     parser.add_argument("--override", action="append", default=[], metavar='"--FLAG KEY=VALUE"', help="for recipes")
-    parser.add_argument("--same-config", default="false", help="true: a trained system must be that of --config")
+    parser.add_argument("--same-config", default="false", help="true: a trained system must have its model and loss")
     parser.add_argument("--noise-data", default="", help="noise to augment waveforms with, if training reads them")
     parser.add_argument("--reverb-data", default="", help="impulse responses for the same")
     parser.add_argument("--speeds", default=None, metavar='"FACTOR ..."', help="speed copies, likewise")
@@ -46,10 +54,12 @@ def main() -> None:
     else:
         config = make_system(args.config, [*_of_waveforms(args, load_config(args.config, overrides)), *overrides])
     exp_dir = args.exp_dir or args.root / system_name(config)
-    if (exp_dir / "config.yaml").is_file() and (args.stage <= 3 or args.same_config == "true"):
-        check_same_training(config, read_config(exp_dir), exp_dir)
     if args.stage > 3:
+        if args.same_config == "true":
+            check_same_network(config, read_config(exp_dir), exp_dir)
         config = trained_system(exp_dir, overrides)
+    elif (exp_dir / "config.yaml").is_file():
+        check_same_training(config, read_config(exp_dir), exp_dir)
     check_start(config)
     named_gpus(args.gpus)
     save_config(config, args.output or exp_dir / "system.yaml")

@@ -88,6 +88,12 @@ def check_same_training(config: Config, trained: Config, exp_dir: Path) -> None:
         )
 
 
+def check_same_network(config: Config, trained: Config, exp_dir: Path) -> None:
+    """Raise UserError if a folder's system has another encoder or loss than this configuration."""
+    named = {"model": config.model, "loss": config.loss}
+    check_same_training(trained.model_copy(update=named), trained, exp_dir)
+
+
 def check_start(config: Config) -> None:
     """Raise UserError if the model to start from is missing, or is not given where the head needs one."""
     if not config.model_init and config.head_init in ("load", "class_means"):

@@ -5,8 +5,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from sv.config import Override, save_config
 from sv.io import ArkWriter, write_table
 from sv.scoring.thresholds import read_thresholds
+from sv.system import make_system
 from tests.egs.recipe import eer_of, evaluate_untrained
 
 
@@ -41,10 +43,12 @@ def make_embeddings(data, embeddings, speakers):
 
 
 @pytest.mark.slow
-def test_the_hard_list_alone_leaves_the_thresholds_that_verification_uses(run, tmp_path):
+def test_the_hard_list_alone_leaves_the_thresholds_that_verification_uses(run, root, tmp_path):
     data, exp = tmp_path / "data", tmp_path / "exp"
     for name, speakers in (("train", 12), ("test", 4)):
         make_embeddings(data / name, exp / "embeddings" / name, speakers)
+    mini = root / "egs/speechocean762/conf/resnet_small.yaml"
+    save_config(make_system(mini, [Override.of("heldout_speakers=4")]), exp / "config.yaml")
     write_table(exp / "heldout_spk", dict.fromkeys(["00", "01", "02", "03"], ""))
     pairs = combinations([f"0{spk}-{utt}" for spk in range(4) for utt in range(3)], 2)
     trials = [(pair, "target" if pair[0][:2] == pair[1][:2] else "nontarget") for pair in pairs]

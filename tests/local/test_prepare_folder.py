@@ -174,7 +174,7 @@ def test_bad_files_are_all_told_and_may_be_left_out(corpus, tmp_path, prepare):
     (corpus / "bob" / "text.wav").write_text("no audio")
     write_audio(corpus / "cy" / "short.wav", seconds=0.01)
     said = prepare(corpus, tmp_path / "data", fails=True)
-    for message in ("2 channels, 1 expected", "8000 Hz, 16000 Hz expected", "text.wav: can not be read", "0.010 s of"):
+    for message in ("2 channels, 1 expected", "8000 Hz, 16000 Hz expected", "text.wav: cannot be read", "0.010 s of"):
         assert message in said
     assert "4 of 10 utterances cannot be used" in said
     assert not (tmp_path / "data").exists()
