@@ -36,6 +36,16 @@ MODELS.add("ECAPA_TDNN_GLOB_c1024", options.EcapaGlobOptions, _ECAPA, channels=1
 
 MODELS.add("XVEC", options.XVectorOptions, "sv.models.xvector:XVector")
 
+_REDIMNET = "sv.models.redimnet:ReDimNet"
+MODELS.add("ReDimNet", options.ReDimNetOptions, _REDIMNET)
+MODELS.add("ReDimNetB0", options.ReDimNetB0Options, _REDIMNET)
+MODELS.add("ReDimNetB1", options.ReDimNetB1Options, _REDIMNET)
+MODELS.add("ReDimNetB2", options.ReDimNetB2Options, _REDIMNET)
+MODELS.add("ReDimNetB3", options.ReDimNetB3Options, _REDIMNET)
+MODELS.add("ReDimNetB4", options.ReDimNetB4Options, _REDIMNET)
+MODELS.add("ReDimNetB5", options.ReDimNetB5Options, _REDIMNET)
+MODELS.add("ReDimNetB6", options.ReDimNetB6Options, _REDIMNET)
+
 
 def build_model(name: str, args: Mapping[str, Any]) -> "Encoder":
     """Build the encoder `name`, with the options given (WeSpeaker's `model_args`) and the defaults of the others.

@@ -9,7 +9,8 @@ from sv.models import MODELS, build_model
 def test_registry_holds_wespeakers_names() -> None:
     resnets = ["resnet_small", *(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152, 221, 293))]
     ecapas = ["ECAPA_TDNN_c512", "ECAPA_TDNN_c1024", "ECAPA_TDNN_GLOB_c512", "ECAPA_TDNN_GLOB_c1024"]
-    assert MODELS.names() == [*resnets, *ecapas, "XVEC"]
+    redimnets = ["ReDimNet", *(f"ReDimNetB{size}" for size in range(7))]
+    assert MODELS.names() == [*resnets, *ecapas, "XVEC", *redimnets]
 
 
 def test_unknown_model_lists_the_known_ones() -> None:
