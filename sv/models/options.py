@@ -94,3 +94,9 @@ class XVectorOptions(PooledOptions):
     embed_dim: int = Field(512, gt=0)
     hid_dim: int = Field(512, gt=0)  # channels of the first four layers
     stats_dim: int = Field(1500, gt=0)  # channels of the fifth, which are pooled
+
+
+class CamPlusPlusOptions(PooledOptions):
+    """Options of CAM++."""
+
+    embed_dim: int = Field(512, gt=0)  # 192 in 3D-Speaker's "common" models

@@ -12,6 +12,7 @@ SMALL: dict[str, dict[str, object]] = {
     "ResNet50": {"m_channels": 4, "embed_dim": 16},
     "ECAPA_TDNN_GLOB_c512": {"embed_dim": 16},
     "XVEC": {"hid_dim": 16, "stats_dim": 24, "embed_dim": 16},
+    "CAMPPlus": {"embed_dim": 16},
 }
 
 
