@@ -35,6 +35,7 @@ MODELS.add("ECAPA_TDNN_GLOB_c512", options.EcapaGlobOptions, _ECAPA, channels=51
 MODELS.add("ECAPA_TDNN_GLOB_c1024", options.EcapaGlobOptions, _ECAPA, channels=1024)
 
 MODELS.add("XVEC", options.XVectorOptions, "sv.models.xvector:XVector")
+MODELS.add("CAMPPlus", options.CamPlusPlusOptions, "sv.models.campplus:CamPlusPlus")
 
 _REDIMNET = "sv.models.redimnet:ReDimNet"
 MODELS.add("ReDimNet", options.ReDimNetOptions, _REDIMNET)

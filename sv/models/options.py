@@ -228,3 +228,9 @@ class ReDimNetB6Options(ReDimNetOptions):
         (1, 8, 1, 16),
         (2, 8, 1, 16),
     )
+
+
+class CamPlusPlusOptions(PooledOptions):
+    """Options of CAM++."""
+
+    embed_dim: int = Field(512, gt=0)  # 192 in 3D-Speaker's "common" models

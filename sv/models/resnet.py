@@ -17,11 +17,11 @@ from sv.models.options import POOLINGS, ResNetOptions
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions with a shortcut."""
+    """Two 3x3 convolutions with a shortcut; the stride is one for both axes, or one for (mels, frames)."""
 
     expansion = 1
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: int | tuple[int, int]) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(in_channels, channels, kernel_size=3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -97,7 +97,7 @@ class ResNet(Encoder):
         return self.emb_bn(embedding)
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int) -> nn.Sequential:
+def _shortcut(in_channels: int, out_channels: int, stride: int | tuple[int, int]) -> nn.Sequential:
     """Return a strided 1x1 convolution, or nothing where the shape stays."""
     if stride == 1 and in_channels == out_channels:
         return nn.Sequential()

@@ -40,10 +40,10 @@ def test_writes_ours_and_tells_what_was_left_out(step, theirs, tmp_path):
 
 
 def test_what_can_not_be_imported_is_one_line_and_leaves_nothing(step, theirs, tmp_path):
-    theirs.write_text(THEIRS.replace("XVEC", "CAMPPlus"))
+    theirs.write_text(THEIRS.replace("XVEC", "XVECS"))
     done = step("tools/import_wespeaker_config.py", theirs, tmp_path / "ours.yaml")
     assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert f"{theirs}: cannot be imported: model: CAMPPlus is none of" in done.stderr
+    assert f"{theirs}: cannot be imported: model: XVECS is none of" in done.stderr
     assert not (tmp_path / "ours.yaml").exists()
 
 

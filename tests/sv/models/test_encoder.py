@@ -20,6 +20,7 @@ SMALL: dict[str, dict[str, object]] = {
         "embed_dim": 16,
         "feat_dim": 80,
     },
+    "CAMPPlus": {"embed_dim": 16},
 }
 
 
