@@ -217,7 +217,7 @@ def test_what_there_is_not_is_refused_with_the_reason(changes, said):
 
 def test_all_that_is_refused_is_named_at_once():
     with pytest.raises(UserError, match=r"cannot be imported: nonsense: .*; model: .*; optimizer: "):
-        imported(nonsense=1, model="CAMPPlus", optimizer="Adam")
+        imported(nonsense=1, model="CAMPPlus2", optimizer="Adam")
 
 
 @pytest.mark.slow
