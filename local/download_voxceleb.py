@@ -38,7 +38,7 @@ HAVE_FILES = "or give the folders of existing copies: run.sh --vox1 DIR --vox2 D
 
 @dataclass(frozen=True)
 class Source:
-    """Where files come from: a local folder, or a url with {file}, {folder} and {key}."""
+    """A place of files: a local folder, or a url with {file}, {folder} and {key}."""
 
     folder: Path | None = None
     url: str = ""

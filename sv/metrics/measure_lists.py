@@ -49,7 +49,7 @@ class ScoredLists:
 
 @dataclass(frozen=True)
 class MeasureOptions:
-    """How score files are measured.
+    """Settings for measuring score files.
 
     Attributes:
         p_targets: priors of the measures that have a value for each.

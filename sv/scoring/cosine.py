@@ -60,7 +60,7 @@ def write_mean(xvector_scp: Path, path: Path) -> None:
 
 @dataclass(frozen=True)
 class Sides:
-    """What both sides of the trials are made of.
+    """Vectors of both sides of the trials.
 
     Attributes:
         vectors: embeddings as they are, (utterances, dim).
