@@ -21,6 +21,7 @@ from sv.io import atomic_write, read_json
 from sv.metrics.measures import Column, Entry, columns_in, shown_columns
 
 Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
+CALIBRATED = "_cali"  # ends the name of a back-end whose scores are calibrated ones of the back-end before it
 
 KEYS = {  # of every entry; one without a measure that was added to the table later is whole, too
     *("eer", "eer_rocch", "eer_threshold", "min_dcf", "min_dcf_threshold", "min_cllr", "num_target", "num_nontarget"),

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors
+from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors, read_yaml
 from sv.metrics.breakdown import speaker_words
 from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import SortedScores
@@ -29,11 +29,60 @@ class ScoreFacts:
         of: the score file.
         scores: sorted scores, with the number of times each occurs.
         hardest: the targets with the lowest scores, then the non-targets with the highest.
+        by_speaker: errors of each speaker at the threshold of the EER; None if the speakers are not known.
     """
 
     of: ScoreSet
     scores: SortedScores
     hardest: list[Error]
+    by_speaker: "SpeakerErrors | None" = None
+
+
+class SpeakerErrors:
+    """Errors of each speaker at one threshold, counted block by block.
+
+    A speaker who is often missed is a goat, one who is often accepted for another a lamb or a wolf (Doddington et al.,
+    "Sheep, goats, lambs and wolves", ICSLP 1998).
+
+    Args:
+        utt2spk: speaker of each utterance.
+        threshold: trials that score this or more are accepted.
+
+    Attributes:
+        speakers: their names.
+        counts: (4, speakers): targets, misses, non-targets, false accepts; a non-target counts for both its speakers.
+    """
+
+    def __init__(self, utt2spk: Mapping[str, str], threshold: float) -> None:
+        self.speakers = list(dict.fromkeys(utt2spk.values()))
+        number = {spk: row for row, spk in enumerate(self.speakers)}
+        self._number = {**number, **{utt: number[spk] for utt, spk in utt2spk.items()}}
+        self._threshold = threshold
+        self.counts = np.zeros((4, len(self.speakers)), np.int64)
+        self.whole = True  # the speakers of all trials are known
+
+    def add(self, scores: ScoredTrials) -> None:
+        """Count further trials; trials of unknown speakers make `whole` false."""
+        rows = np.array([self._number.get(name, -1) for name in scores.ids], np.int64)
+        if (rows < 0).any():
+            self.whole = False
+            return
+        is_target, accepted = scores.labels(), scores.values >= self._threshold
+        enroll, test = rows[scores.enroll], rows[scores.test]
+        for row, some in enumerate((is_target, is_target & ~accepted, ~is_target, ~is_target & accepted)):
+            sides = [test[some]] if row < 2 else [enroll[some], test[some]]
+            for side in sides:
+                self.counts[row] += np.bincount(side, minlength=len(self.speakers))
+
+    def shares(self) -> tuple[Doubles, Doubles]:
+        """Return misses and false accepts of each speaker in percent; NaN without trials of the kind."""
+        with np.errstate(invalid="ignore"):
+            return 100 * self.counts[1] / self.counts[0], 100 * self.counts[3] / self.counts[2]
+
+    def worst(self, count: int) -> list[int]:
+        """Return the rows of the speakers with the highest sum of both shares, the worst first."""
+        total = np.nansum(self.shares(), axis=0)
+        return [int(row) for row in np.argsort(-total, kind="stable")[:count] if total[row] > 0]
 
 
 @dataclass(frozen=True)
@@ -43,11 +92,13 @@ class System(ScoredSystem):
     Attributes:
         records: lines of metrics.jsonl, by kind: "step", "epoch".
         config: text of config.yaml; "" if there is none.
+        settings: its content; {} if there is none.
         embeddings: xvector.scp of the test set; None if there is none.
     """
 
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     config: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
     embeddings: Path | None = None
 
 
@@ -59,7 +110,7 @@ def read_system(scored: ScoredSystem, test_set: str = "") -> System:
         test_set: name of the test set's folder in embeddings/; "" for none.
 
     Raises:
-        UserError: metrics.jsonl is damaged.
+        UserError: metrics.jsonl or config.yaml is damaged.
     """
     config = scored.path / "config.yaml"
     scp = scored.path / "embeddings" / test_set / "xvector.scp"
@@ -67,6 +118,7 @@ def read_system(scored: ScoredSystem, test_set: str = "") -> System:
         **vars(scored),
         records=_read_records(scored.path / "metrics.jsonl"),
         config=config.read_text(encoding="utf-8") if config.is_file() else "",
+        settings=read_yaml(config) if config.is_file() else {},
         embeddings=scp if test_set and scp.is_file() else None,
     )
 
@@ -110,18 +162,25 @@ def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Dou
     return unit @ directions[:2].T, names
 
 
-def read_facts(scores: ScoreSet) -> ScoreFacts:
+def read_facts(scores: ScoreSet, utt2spk: Mapping[str, str] | None = None) -> ScoreFacts:
     """Summarize a score file in one pass.
+
+    Args:
+        scores: the score file.
+        utt2spk: speaker of each utterance, for the errors by speaker; None: not known.
 
     Raises:
         UserError: the file is damaged, or lacks labels, targets or non-targets.
     """
     counter = KindCounter()
+    errors = SpeakerErrors(utt2spk, scores.entry["eer_threshold"]) if utt2spk else None
     hardest: list[Error] = []
     for block in iter_scored_trials(scores.path):
         counter.add(block)
         hardest = hardest_errors(block, hardest)
-    return ScoreFacts(scores, counter.sorted_scores(), hardest)
+        if errors:
+            errors.add(block)
+    return ScoreFacts(scores, counter.sorted_scores(), hardest, errors if errors and errors.whole else None)
 
 
 def hardest_errors(scores: ScoredTrials, known: Sequence[Error] = (), count: int = 5) -> list[Error]:

@@ -6,6 +6,7 @@ Legends get lines and names explicitly, because matplotlib leaves out labels tha
 import io
 import re
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 from sv.io import atomic_write
-from sv.metrics.error_rates import Ranked, SortedScores
-from sv.report.gather import ScoreFacts, System
+from sv.metrics.cllr import act_dcf
+from sv.metrics.error_rates import Ranked, SortedScores, min_dcf
+from sv.report.gather import ScoreFacts, SpeakerErrors, System
 
 COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
 _TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999])
 _REACH = ((0.0001, 0.5), (0.001, 0.6))  # smallest range of false accepts and of misses that a DET plot shows
 _POINTS = 300  # points of a curve for each kind of trials; more make no visible difference
+_LEGEND_LETTERS = 52  # of a legend's line below a plot
 _INSIDE = 6  # up to this many names, the legend fits inside the plot
 _INK = "#777777"  # becomes the page's text colour in the SVG; legible on white in the PNG
 
@@ -40,7 +43,7 @@ def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3)
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError("matplotlib is not installed; run pip install matplotlib") from error
-    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sv", "font.size": 9})
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sv", "font.size": 10})
     fig = Figure(figsize=(width, height), layout="constrained")
     axes = fig.add_subplot()
     for name in ("xaxis", "yaxis"):
@@ -59,8 +62,14 @@ def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3)
     return fig
 
 
-def save(fig: Any, png: Path) -> str:
-    """Write the figure as PNG; return it as SVG, without a size and with lines in the page's text colour."""
+def save(fig: Any, png: Path, description: str) -> str:
+    """Write the figure as PNG; return it as SVG, without a size and with lines in the page's text colour.
+
+    Args:
+        fig: from `figure`.
+        png: path to write.
+        description: what the picture shows, for those who cannot see it.
+    """
     with atomic_write(png, "wb") as f:
         fig.savefig(f, format="png", dpi=200, facecolor="white")
     buffer = io.StringIO()
@@ -69,7 +78,8 @@ def save(fig: Any, png: Path) -> str:
     text = text[text.index("<svg") :].replace(_INK, "currentColor")
     prefix = re.sub(r"\W", "-", png.stem)
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)  # several SVGs share one page
-    return re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1).replace(' width="', ' data-width="', 1)
+    text = re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1).replace(' width="', ' data-width="', 1)
+    return text.replace("<svg ", f'<svg role="img" aria-label="{escape(description)}" ', 1)
 
 
 def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], None]:
@@ -100,9 +110,9 @@ def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], No
         axes.set_ylabel("misses (%)")
         labels = [f"{name}: {one.of.entry['eer']:.2f} %" for one, name in zip(facts, names, strict=True)]
         if len(facts) <= _INSIDE:
-            axes.legend(lines, labels, fontsize=8, loc="upper right")
+            axes.legend(lines, labels, loc="upper right")
         else:
-            axes.legend(lines, labels, fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+            axes.legend(lines, labels, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
 
     return draw
 
@@ -150,23 +160,51 @@ def _quantile(scores: Ranked, share: float) -> float:
     return scores.at(round(share * (scores.total - 1)))
 
 
-def histogram(one: ScoreFacts) -> Callable[[Any], None]:
-    """Return a function that draws densities of target and non-target scores and the thresholds of EER and minDCF."""
+def calibration(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], None]:
+    """Return a function that draws the cost of log-likelihood ratios over the prior, as decided and at best.
+
+    Solid: actDCF, the cost of decisions at Bayes' threshold. Dotted: minDCF, that at the best threshold. Between them
+    lies what calibration loses. Costs are normalized as those of the tables, so that 1 is a system that always decides
+    for the likelier side (Brummer and de Villiers, "The BOSARIS Toolkit", 2011, arXiv 1304.2865, section 2.3).
+    """
+    log_odds = np.linspace(-5, 5, 41)
+    priors = (1 / (1 + np.exp(-log_odds))).tolist()
 
     def draw(axes: Any) -> None:
-        kinds = ((one.scores.nontarget, "non-targets", COLORS[1]), (one.scores.target, "targets", COLORS[0]))
-        low, high = (pick(_quantile(s, share) for s, *_ in kinds) for pick, share in ((min, 0.0005), (max, 0.9995)))
-        edges = np.linspace(low, high, 70) if low < high else np.array([low - 0.5, low + 0.5])
-        for scores, label, color in kinds:
-            density = {"bins": edges, "weights": scores.weights, "density": True}
-            axes.hist(scores.values, **density, histtype="stepfilled", alpha=0.55, color=color, label=label)
-        marks = {"EER": one.of.entry["eer_threshold"]}
-        marks |= {f"minDCF {p}": threshold for p, threshold in one.of.entry["min_dcf_threshold"].items()}
-        for (name, threshold), style in zip(marks.items(), ["-", "--", ":", "-."], strict=False):
-            axes.axvline(threshold, color=_INK, linestyle=style, linewidth=1.2, label=name)
-        axes.set_xlabel("score")
-        axes.set_ylabel("density")
-        axes.legend(fontsize=8, loc="upper left")
+        lines = []
+        for number, one in enumerate(facts):
+            color = COLORS[number % len(COLORS)]
+            actual = [act_dcf(one.scores, prior) for prior in priors]
+            best = [min_dcf(one.scores, prior) for prior in priors]
+            lines += axes.plot(log_odds, actual, color=color, linewidth=1.4)
+            axes.plot(log_odds, best, color=color, linewidth=1.2, linestyle=":")
+        axes.set_ylim(0, 1.2)
+        axes.set_xlabel("logit of p_target")
+        axes.set_ylabel("normalized cost")
+        axes.legend(lines, names, loc="upper center")
+
+    return draw
+
+
+def speakers(errors: SpeakerErrors, named: int = 3) -> Callable[[Any], None]:
+    """Return a function that draws a point for each speaker: its false accepts and misses, the worst with their names.
+
+    Args:
+        errors: of each speaker.
+        named: speakers whose names are written.
+    """
+
+    def draw(axes: Any) -> None:
+        misses, accepts = errors.shares()
+        axes.plot(accepts, misses, "o", color=COLORS[0], alpha=0.6, markersize=5, clip_on=False)
+        for row in errors.worst(named):
+            if np.isfinite(misses[row] + accepts[row]):
+                place = {"xytext": (4, 2), "textcoords": "offset points"}
+                axes.annotate(errors.speakers[row], (accepts[row], misses[row]), **place, color=_INK, parse_math=False)
+        axes.set_xlim(left=0)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("false accepts (%)")
+        axes.set_ylabel("misses (%)")
 
     return draw
 
@@ -191,7 +229,7 @@ def training(systems: Sequence[System], key: str, label: str) -> Callable[[Any],
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axes.set_ylabel(label)
         if len(lines) > 1:
-            axes.legend(drawn, [name for name, _ in lines], fontsize=7)
+            axes.legend(drawn, [name for name, _ in lines])
 
     return draw
 
@@ -208,7 +246,8 @@ def embedding_map(points: NDArray[np.float64], names: Sequence[str]) -> Callable
             drawn.append(axes.scatter(x, y, s=22, color=color, marker=marker))
         axes.set_xlabel("first direction between speakers")
         axes.set_ylabel("second")
+        columns = max(1, _LEGEND_LETTERS // (max(map(len, speakers)) + 4))
         place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "handletextpad": 0, "columnspacing": 1}
-        axes.legend(drawn, speakers, fontsize=7, ncols=6, **place)
+        axes.legend(drawn, speakers, ncols=min(6, columns), **place)
 
     return draw

@@ -7,6 +7,7 @@ from typing import Any
 
 from sv.errors import UserError
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+from sv.metrics.results import CALIBRATED
 from sv.scoring.backends import MEAN, Backend, Inputs, Option, TrainingFiles, values_of
 from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 from sv.scoring.score_list import score_list
@@ -85,7 +86,7 @@ class SystemBackend:
         if not trials:
             return ""
         lists = [self.test_data / "trials" / name for name in trials]
-        scored = ScoredLists(self.exp_dir, lists, f"{self.label}_cali", f"cali_{self.prefix}")
+        scored = ScoredLists(self.exp_dir, lists, f"{self.label}{CALIBRATED}", f"cali_{self.prefix}")
         result = f"{self.test_data.name}_cali_{filed_under}_result"
         return measure_lists(scored, result, MeasureOptions(llr=True, test_data=self.test_data))
 

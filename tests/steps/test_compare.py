@@ -1,38 +1,44 @@
 """steps/make_report.py and compare.py on two small systems: the page is whole and fetches nothing."""
 
 import base64
+import html
+import io
+import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
+import soundfile
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def write_system(exp: Path, seed: int) -> None:
+def write_system(exp: Path, seed: int, speakers: Sequence[str] = "ABCDEF") -> None:
     """Six speakers of four utterances, all pairs scored."""
     rng = np.random.default_rng(seed)
-    utts = [f"{spk}{n}" for spk in "ABCDEF" for n in range(4)]
+    utts = [f"{spk}{n}" for spk in speakers for n in range(4)]
     lines = []
     for i, a in enumerate(utts):
         for b in utts[i + 1 :]:
-            same = a[0] == b[0]
+            same = a[:-1] == b[:-1]
             lines.append(f"{a} {b} {rng.normal(1.5 * same):.5f} {'target' if same else 'nontarget'}\n")
     (exp / "scores").mkdir(parents=True)
     (exp / "scores" / "O.kaldi.score").write_text("".join(lines))
     trials = exp.parent / "data" / "trials"
     trials.mkdir(parents=True, exist_ok=True)
     (trials / "O.kaldi").write_text("".join(re.sub(r" \S+ (\S+)$", r" \1", line) for line in lines))
-    (exp.parent / "data" / "utt2spk").write_text("".join(f"{utt} {utt[0]}\n" for utt in utts))
+    (exp.parent / "data" / "utt2spk").write_text("".join(f"{utt} {utt[:-1]}\n" for utt in utts))
     (exp.parent / "data" / "wav.scp").write_text("".join(f"{utt} {exp.parent / 'wav' / utt}.wav\n" for utt in utts))
-    (exp.parent / "data" / "spk2gender").write_text("".join(f"{spk} {'fm'[spk > 'C']}\n" for spk in "ABCDEF"))
+    (exp.parent / "data" / "spk2gender").write_text("".join(f"{spk} {'fm'[n > 2]}\n" for n, spk in enumerate(speakers)))
     (exp.parent / "wav").mkdir(exist_ok=True)
     for utt in utts:
-        (exp.parent / "wav" / f"{utt}.wav").write_bytes(f"sound of {utt}".encode())
+        soundfile.write(exp.parent / "wav" / f"{utt}.wav", rng.normal(0, 0.1, 8 * 16000), 16000)
     (exp / "config.yaml").write_text("model: <b>x</b>\n")
 
 
@@ -53,29 +59,34 @@ def test_page_of_two_systems_and_their_paired_test(step: Run, tmp_path: Path) ->
     for measure in ("EER (%)", "minDCF (p_target 0.05)", "actDCF (p_target 0.05)", "Cllr"):
         assert result.stdout.count(f"| O | cos: a, b | {measure} | ") == 1
     page = (tmp_path / "all.html").read_text()
-    assert "&lt;b&gt;x&lt;/b&gt;" in page and page.count("<svg") == 3
+    assert "&lt;b&gt;x&lt;/b&gt;" in page and page.count("<svg") == 5  # scores, DET, costs, two of speakers
     assert not re.search(r"""(src|href)=["']?https?:|@import|url\(\s*["']?http""", page)
     assert page.count('<td class="word">place</td><td class="word">near</td>') == 2
     assert page.count('<td class="word">&lt;far&gt;</td>') == 2
-    assert page.count('<td class="word">sex</td><td class="word">f\u00a0/ m</td>') == 2
-    assert page.count("<th>minDCF (p_target 0.01)</th><th>minDCF (p_target 0.05)</th>") == 2  # of the parts
+    assert page.count('<td class="word">sex</td><td class="word">f / m</td>') == 2
+    assert page.count("<th>minDCF 0.01</th><th>minDCF 0.05</th>") == 2  # of the parts
     assert "with EER (o) and minDCF at p_target 0.01 (x), 0.05 (+); at the edge: a rate of 0 or 100 %<" in page
     assert "<th>test: data</th>" in page and "training: " not in page
-    sounds = re.findall(r'data-sound="(\w+)"', page)
-    assert len(sounds) == 40 > len(set(sounds))
-    for utt in set(sounds):
-        assert page.count(base64.b64encode(f"sound of {utt}".encode()).decode()) == 1
+    buttons = re.findall(r'<button class="play" data-sound="(\w+)" aria-label="play (\w+)">', page)
+    sounds = json.loads(re.findall(r"const sounds = (.*);", page)[0])
+    assert {utt for utt, _ in buttons} == sounds.keys() and all(utt == named for utt, named in buttons)
+    for utt, url in sounds.items():
+        kind, _, data = url.partition(";base64,")
+        flac, rate = soundfile.read(io.BytesIO(base64.b64decode(data)), dtype="int16")
+        whole, _ = soundfile.read(tmp_path / "wav" / f"{utt}.wav", dtype="int16")
+        assert (kind, rate) == ("data:audio/flac", 16000) and np.array_equal(flac, whole[: 6 * 16000])
+    assert sounds and sum(map(len, sounds.values())) < 1_500_000 < 23 * 200_000
     assert (tmp_path / "all_plots" / "det_O.png").read_bytes().startswith(b"\x89PNG")
     shutil.rmtree(tmp_path / "a" / "scores")
     result = step("steps/make_report.py", "--train-data", tmp_path / "data", tmp_path / "a")
     assert result.returncode == 0, result.stderr
     assert "its curves are left out" in result.stderr
     page = (tmp_path / "a" / "report.html").read_text()
-    assert '<th>training: data</th></tr></thead><tbody><tr><td class="word">speakers</td><td>6</td>' in page
+    assert "<th>training: data</th>" in page and '<td class="word">speakers</td><td>6</td>' in page
 
 
-def measure(step: Run, exp: Path) -> None:
-    result = step("steps/compute_metrics.py", exp, "cos_result", exp.parent / "data" / "trials", "O.kaldi")
+def measure(step: Run, exp: Path, *options: object) -> None:
+    result = step("steps/compute_metrics.py", *options, exp, "cos_result", exp.parent / "data" / "trials", "O.kaldi")
     assert result.returncode == 0, result.stderr
 
 
@@ -104,3 +115,46 @@ def test_systems_are_named_by_their_folders(step: Run, tmp_path: Path) -> None:
         result = step(command, *folders)
         assert result.returncode == 1 and result.stdout == "" and told in result.stderr
     assert "| x | O | cos |" in step("steps/summarize_results.py", folders[1]).stdout
+
+
+PROBE = """<script>
+const told = {width: document.documentElement.scrollWidth, window: innerWidth, small: [], cut: []};
+for (const text of document.querySelectorAll("svg text, td, th, p, dd, figcaption, output, summary, label")) {
+  const svg = text.ownerSVGElement, ctm = svg && text.getScreenCTM(), box = text.getBoundingClientRect();
+  const scale = svg ? Math.hypot(ctm.a, ctm.b) : 1;
+  if (!box.width || !text.textContent.trim()) continue;
+  if (parseFloat(getComputedStyle(text).fontSize) * scale < 9.95) told.small.push(text.textContent);
+  if (!text.closest(".wide") && (box.right > innerWidth + 1 || box.left < -1)) told.cut.push(text.textContent);
+}
+told.filled = document.querySelectorAll(".histogram path").length;
+parent.postMessage(told, "*");
+</script>"""
+FRAME = """<body style="margin: 0"><pre id="told"></pre><script>
+onmessage = event => { document.getElementById("told").textContent = JSON.stringify(event.data); };
+</script><iframe src="probe.html" style="border: 0; height: 3000px; width: WIDTHpx"></iframe>
+"""  # the browser's own window cannot be as narrow as a telephone's
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium to look at the page with")
+@pytest.mark.parametrize("width", [400, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_fits_its_window_in_a_browser(step: Run, tmp_path: Path, width: int, scheme: str) -> None:
+    write_system(tmp_path / "a-system-with-a-long-name", 0, speakers=[f"SPEAKER000{n}" for n in range(6)])
+    measure(step, tmp_path / "a-system-with-a-long-name", "--test-data", tmp_path / "data", "--llr", "true")
+    folders = ["--train-data", tmp_path / "data", "--test-data", tmp_path / "data"]
+    assert step("steps/make_report.py", *folders, tmp_path / "a-system-with-a-long-name").returncode == 0
+    page = tmp_path / "a-system-with-a-long-name" / "report.html"
+    browser = [str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},3000"]
+    browser += ["--hide-scrollbars", f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}"]
+    picture = tmp_path / "page.png"
+    subprocess.run([*browser, f"--screenshot={picture}", page.as_uri()], check=True, capture_output=True, timeout=120)
+    pixels = matplotlib.image.imread(picture)[:, :, :3]
+    assert pixels.shape[1] == width and (np.median(pixels) > 0.5) == (scheme == "light")
+    page.with_name("probe.html").write_text(page.read_text().replace("</body>", PROBE + "</body>"))
+    frame = page.with_name("frame.html")
+    frame.write_text(FRAME.replace("WIDTH", str(width)))
+    look = [*browser, "--virtual-time-budget=10000", "--dump-dom", frame.as_uri()]
+    seen = subprocess.run(look, check=True, capture_output=True, timeout=120)
+    told = json.loads(html.unescape(re.findall(r'<pre id="told">(.*?)</pre>', seen.stdout.decode())[0]))
+    assert told == {"width": width, "window": width, "small": [], "cut": [], "filled": 2}

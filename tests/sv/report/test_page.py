@@ -1,17 +1,11 @@
-"""Tables of the page, captions, and curves that are drawn once."""
+"""Captions, and curves that are drawn once."""
 
 from pathlib import Path
 
 from sv.metrics.comparison import ScoreSet
 from sv.metrics.error_rates import sort_scores
 from sv.report.gather import ScoreFacts
-from sv.report.page import Html, _by_curve, _det_caption, table
-
-
-def test_cells_are_escaped() -> None:
-    page = table(["<head>"], [["<script>"], [Html("a<br>b")]], 1)
-    assert "&lt;head&gt;" in page and "&lt;script&gt;" in page and "a<br>b" in page
-    assert "<script>" not in page
+from sv.report.page import _by_curve, _det_caption
 
 
 def test_caption_of_det_curves_names_points_and_what_is_left_out() -> None:

@@ -9,7 +9,7 @@ from scipy.special import ndtri
 from sv.metrics.comparison import ScoreSet
 from sv.metrics.error_rates import sort_scores
 from sv.report import plots
-from sv.report.gather import ScoreFacts, System
+from sv.report.gather import ScoreFacts, SpeakerErrors, System
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 4, 7, 150])
@@ -71,11 +71,29 @@ def test_names_in_legends_are_as_they_are() -> None:
         assert [text.get_text() for text in texts] == shown and not any(text.get_parse_math() for text in texts)
 
 
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("target", "nontarget"), [([0.5], [0.5, 0.5]), ([0.5], [0.1]), ([0.5, 0.9], [0.1, 0.6])])
-def test_densities_of_few_scores_have_an_area_of_1(target: list[float], nontarget: list[float]) -> None:
-    facts = ScoreFacts(facts_at("0.05").of, sort_scores(target, nontarget), [])
-    (axes,) = plots.figure(plots.histogram(facts)).axes
-    for patch in axes.patches:
-        x, y = patch.get_xy().T
-        assert abs(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) / 2 == pytest.approx(1)
+def test_costs_as_decided_and_at_best_meet_where_scores_are_calibrated() -> None:
+    llr = np.log(4.0)  # 4 of 5 targets and 1 of 5 non-targets score llr, so that the scores tell their own odds
+    calibrated = sort_scores([llr] * 4 + [-llr], [-llr] * 4 + [llr])
+    shifted = sort_scores([llr + 9] * 4 + [9 - llr], [9 - llr] * 4 + [llr + 9])
+    facts = [ScoreFacts(facts_at().of, scores, []) for scores in (calibrated, shifted)]
+    (axes,) = plots.figure(plots.calibration(facts, ["good", "shifted"])).axes
+    actual, best, actual_shifted, best_shifted = (line.get_ydata() for line in axes.get_lines())
+    assert actual == pytest.approx(best) and best_shifted == pytest.approx(best)
+    middle = len(actual) // 2  # p_target 0.5: 0.2 misses and 0.2 false accepts, or all accepted
+    assert actual[middle] == pytest.approx(0.4) and actual_shifted[middle] == pytest.approx(1)
+
+
+def test_worst_speakers_are_named_and_points_are_their_shares() -> None:
+    errors = SpeakerErrors({"a1": "_a", "a2": "_a", "b1": "b", "b2": "b"}, 0.5)
+    errors.counts[:] = [[1, 1], [1, 0], [2, 2], [1, 1]]
+    (axes,) = plots.figure(plots.speakers(errors, named=1)).axes
+    (points,) = axes.get_lines()
+    assert points.get_xdata().tolist() == [50, 50] and points.get_ydata().tolist() == [100, 0]
+    assert [text.get_text() for text in axes.texts] == ["_a"]
+
+
+def test_legend_of_a_map_has_fewer_columns_for_long_names() -> None:
+    for name, columns in (("A", 6), ("SPEAKER0001", 3), ("x" * 80, 1)):
+        names = [f"{name}{number}" for number in range(7)]
+        (axes,) = plots.figure(plots.embedding_map(np.zeros((7, 2)), names)).axes
+        assert axes.get_legend()._ncols == columns

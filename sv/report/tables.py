@@ -1,0 +1,197 @@
+"""Contents of a page's tables, as plain text; calibrated scores stand beside those that they were made from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from sv.metrics.error_rates import Ranked
+from sv.metrics.measures import Column, Entry, columns_in
+from sv.metrics.results import CALIBRATED, Results
+from sv.report.gather import ScoreFacts, SpeakerErrors, System
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one back-end reaches on one list.
+
+    Attributes:
+        eer: percent, to sort by; None if the list was not scored with the back-end.
+        text: EER, as it is printed.
+        interval: its interval in brackets; "" without one.
+        more: further measures: name, value with interval.
+    """
+
+    eer: float | None = None
+    text: str = ""
+    interval: str = ""
+    more: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Results: a row for each system and trial list, a column for each back-end.
+
+    Attributes:
+        backends: without those that are the calibrated copy of another.
+        rows: system, trial list, a cell for each back-end.
+    """
+
+    backends: list[str]
+    rows: list[tuple[str, str, list[Cell]]]
+
+    @property
+    def has_intervals(self) -> bool:
+        """Whether any cell has an interval."""
+        return any(cell.interval for *_, cells in self.rows for cell in cells)
+
+
+def results_grid(systems: Sequence[System]) -> Grid:
+    """Return the results of all systems."""
+    lists = [(system.name, trials, found) for system in systems for trials, found in system.results.items()]
+    backends = list(dict.fromkeys(name for *_, found in lists for name in plain_backends(found)))
+    return Grid(
+        backends,
+        [
+            (system, list_name(trials), [_cell(found.get(name), found.get(name + CALIBRATED)) for name in backends])
+            for system, trials, found in lists
+        ],
+    )
+
+
+def list_name(trials: str) -> str:
+    """Return what people call a trial list: its file's name without ".kaldi"."""
+    return trials.removesuffix(".kaldi")
+
+
+def plain_backends(entries: dict[str, Entry]) -> list[str]:
+    """Return the back-ends of a list without the calibrated copies of others, which rank the trials alike."""
+    return [name for name in entries if name.removesuffix(CALIBRATED) not in entries or not name.endswith(CALIBRATED)]
+
+
+def _cell(entry: Entry | None, calibrated: Entry | None) -> Cell:
+    if entry is None:
+        return Cell()
+    eer, *columns = columns_in([entry])
+    text, bracket, interval = eer.text_with_interval(entry).partition(" [")
+    more = [(_short(column), column.text_with_interval(entry)) for column in columns]
+    for column in columns_in([calibrated]) if calibrated else []:
+        if column.measure.needs_llr or column.measure.shown == "llr":
+            more.append((_short(column), column.text_with_interval(calibrated or {})))
+    return Cell(entry["eer"], text, f"[{interval}" if bracket else "", more)
+
+
+def _short(column: Column) -> str:
+    """Return "EER (%)", "minDCF 0.01"."""
+    return column.title if column.p_target is None else f"{column.measure.title} {column.p_target:g}"
+
+
+def best_backend(results: Results) -> str:
+    """Return the back-end with the lowest mean EER over the lists, of those that every list was scored with.
+
+    Returns:
+        its name; "" if no back-end has all lists.
+    """
+    common = [
+        name
+        for name in dict.fromkeys(name for entries in results.values() for name in plain_backends(entries))
+        if all(name in entries for entries in results.values())
+    ]
+    return min(common, key=lambda name: sum(entries[name]["eer"] for entries in results.values()), default="")
+
+
+def card_rows(system: System, training: dict[str, str]) -> list[tuple[str, str]]:
+    """Return name and text of what a reader asks first about a system.
+
+    Args:
+        system: the experiment folder.
+        training: corpus facts of the training data; {} if they are not known.
+    """
+    known = system.settings
+    loss = [f"{name.replace('_', ' ')} {value}" for name, value in known.get("loss_args", {}).items()]
+    margin = known.get("margin_update", {}).get("final_margin")
+    loss += [f"margin {margin:g}"] if margin is not None else []
+    data = [f"{training[name]} {name}" for name in ("speakers", "utterances", "hours") if name in training]
+    sizes = [f"{name.replace('_', ' ')} {value}" for name, value in known.get("model_args", {}).items()]
+    entries = [entry for found in system.results.values() for entry in found.values()]
+    last = max(entries, key=lambda entry: str(entry["date"]), default={})
+    rows = [
+        ("encoder", _with_details(known.get("model", ""), sizes)),
+        ("loss", _with_details(known.get("loss", ""), loss)),
+        ("trained", ", ".join([*data, f"{known['num_epochs']} epochs"] if "num_epochs" in known else data)),
+        ("code", str(last.get("commit") or "")[:12]),
+        ("measured", str(last.get("date", ""))[:16].replace("T", " ")),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _with_details(name: str, details: Sequence[str]) -> str:
+    return f"{name} ({', '.join(details)})" if name and details else name
+
+
+def calibration_sentence(results: Results, backend: str) -> str:
+    """Say what decisions at the calibrated threshold cost on each list; "" without calibrated scores."""
+    parts = []
+    for trials, entries in results.items():
+        entry = entries.get(backend + CALIBRATED, {})
+        costs = sorted(entry.get("act_dcf", {}).items(), key=lambda item: float(item[0]))
+        if costs:
+            prior, cost = costs[-1]
+            parts.append((prior, f"{cost:.3f} on {list_name(trials)} (at best {entry['min_dcf'][prior]:.3f})"))
+    if not parts:
+        return ""
+    return f"Calibrated, its decisions at p_target {parts[0][0]} cost {', '.join(text for _, text in parts)}."
+
+
+def breakdown_table(entry: Entry) -> tuple[list[str], list[list[str]]]:
+    """Return head and rows of the parts of a list; the first two columns are words."""
+    parts = entry.get("breakdown", [])
+    columns = columns_in(parts)
+    head = ["by", "part", *(_short(column) for column in columns), "targets", "non-targets"]
+    rows = [
+        [
+            part["by"],
+            part["name"],
+            *(column.text(column.read(part)) for column in columns),
+            str(part["num_target"]),
+            str(part["num_nontarget"]),
+        ]
+        for part in parts
+    ]
+    return head, rows
+
+
+def speaker_rows(errors: SpeakerErrors, count: int = 8) -> list[list[str]]:
+    """Return name, misses and false accepts of the speakers with the most errors, as "5 of 40 (12.5 %)"."""
+    return [
+        [errors.speakers[row], *(_of(*errors.counts[[kind + 1, kind], row].tolist()) for kind in (0, 2))]
+        for row in errors.worst(count)
+    ]
+
+
+def _of(part: int, whole: int) -> str:
+    return f"{part} of {whole} ({100 * part / whole:.1f} %)" if whole else "no trials"
+
+
+def histogram_data(one: ScoreFacts, bins: int = 120) -> dict[str, object]:
+    """Return counts of scores for the page's histogram and threshold slider.
+
+    Returns:
+        first and last edge of equal bins, counts of targets and of non-targets in each (the outermost hold what lies
+        outside, too), and the threshold of the EER.
+    """
+    ends = [[kind.at(round(share * (kind.total - 1))) for share in (0.0005, 0.9995)] for kind in _kinds(one)]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    edges = [low + (high - low) * row / bins for row in range(1, bins)]
+    counts = [_counts_between(kind, edges) for kind in _kinds(one)]
+    return {"low": low, "high": high, "target": counts[0], "nontarget": counts[1], "eer": one.of.entry["eer_threshold"]}
+
+
+def _kinds(one: ScoreFacts) -> tuple[Ranked, Ranked]:
+    return one.scores.target, one.scores.nontarget
+
+
+def _counts_between(kind: Ranked, edges: Sequence[float]) -> list[int]:
+    below = [0, *(int(count) for count in kind.below(edges)), int(kind.total)]
+    return [after - before for before, after in pairwise(below)]

@@ -1,0 +1,92 @@
+"""Tables of the page: calibrated scores beside their source, the best back-end, histograms, errors by speaker."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sv.io import ScoredTrials
+from sv.metrics.comparison import ScoreSet
+from sv.metrics.error_rates import sort_scores
+from sv.report import tables
+from sv.report.gather import ScoreFacts, SpeakerErrors, System
+
+
+def entry(eer: float, **more: Any) -> dict[str, Any]:
+    return {"eer": eer, "min_dcf": {"0.01": 0.5, "0.05": 0.25}, "min_cllr": 0.2, "date": "2026-01-02T03:04:05", **more}
+
+
+CALIBRATED = {"act_dcf": {"0.01": 0.6, "0.05": 0.3}, "cllr": 0.4, "interval": {"cllr": [0.1, 0.7]}}
+RESULTS = {
+    "O.kaldi": {"cos": entry(8, interval={"eer": [6, 11]}), "cos_cali": entry(8, **CALIBRATED), "plda": entry(5)},
+    "H.kaldi": {"cos": entry(9), "fused_cali": entry(1, **CALIBRATED)},
+}
+
+
+def test_calibrated_scores_stand_with_those_that_they_were_made_from() -> None:
+    grid = tables.results_grid([System("x", Path("x"), RESULTS, [])])
+    assert grid.backends == ["cos", "plda", "fused_cali"] and grid.has_intervals
+    (system, trials, (cos, plda, fused)), (_, _, (_, missing, _)) = grid.rows
+    assert (system, trials, cos.eer, cos.text, cos.interval) == ("x", "O", 8, "8.000", "[6.00, 11.00]")
+    plain = [("minDCF 0.01", "0.500"), ("minDCF 0.05", "0.250")]
+    costs = [("actDCF 0.01", "0.600"), ("actDCF 0.05", "0.300"), ("Cllr", "0.400 [0.100, 0.700]"), ("minCllr", "0.200")]
+    assert cos.more == plain + costs and plda.more == plain
+    assert fused == missing == tables.Cell()
+
+
+def test_the_best_back_end_has_the_lowest_mean_of_those_with_all_lists() -> None:
+    assert tables.best_backend(RESULTS) == "cos"  # plda and fused_cali lack a list
+    assert tables.best_backend({"O.kaldi": RESULTS["O.kaldi"]}) == "plda"
+    assert tables.best_backend({}) == ""
+
+
+def test_the_card_tells_of_encoder_loss_data_code_and_date() -> None:
+    settings = {"model": "resnet34", "loss": "sphereface2", "loss_args": {"margin_type": "C"}, "num_epochs": 7}
+    results = {"O.kaldi": {"cos": entry(8, commit="0123456789abcdef")}}
+    system = System("x", Path("x"), results, [], settings=settings | {"margin_update": {"final_margin": 0.2}})
+    assert tables.card_rows(system, {"speakers": "40", "utterances": "480"}) == [
+        ("encoder", "resnet34"),
+        ("loss", "sphereface2 (margin type C, margin 0.2)"),
+        ("trained", "40 speakers, 480 utterances, 7 epochs"),
+        ("code", "0123456789ab"),
+        ("measured", "2026-01-02 03:04"),
+    ]
+    assert tables.card_rows(System("x", Path("x"), {}, []), {}) == []
+
+
+def test_the_sentence_on_calibration_gives_cost_and_lowest_cost() -> None:
+    assert tables.calibration_sentence(RESULTS, "cos") == (
+        "Calibrated, its decisions at p_target 0.05 cost 0.300 on O (at best 0.250)."
+    )
+    assert tables.calibration_sentence(RESULTS, "plda") == ""
+
+
+@pytest.mark.parametrize(("target", "nontarget"), [([0.5], [0.5, 0.5]), ([0.5, 0.9, 3.0], [0.1, 0.6])])
+def test_bins_hold_every_score_on_its_side_of_their_edges(target: list[float], nontarget: list[float]) -> None:
+    scores = sort_scores(target, nontarget)
+    data: Any = tables.histogram_data(ScoreFacts(ScoreSet("x", "O", "cos", Path(), {"eer_threshold": 0.5}), scores, []))
+    edges = np.linspace(data["low"], data["high"], len(data["target"]) + 1)
+    for kind, counts in ((target, data["target"]), (nontarget, data["nontarget"])):
+        assert sum(counts) == len(kind)
+        for row in (1, 30, 60, 119):
+            assert sum(counts[:row]) == (np.array(kind) < edges[row]).sum()
+
+
+def scored(ids: list[str], rows: list[tuple[int, int, float]]) -> ScoredTrials:
+    enroll, test = (np.array([row[side] for row in rows], np.int32) for side in (0, 1))
+    values = np.array([row[2] for row in rows])
+    more = np.empty((len(rows), 0))
+    return ScoredTrials(Path("x"), 1, ids, enroll, test, values, enroll == test, more, 0)
+
+
+def test_a_nontarget_counts_for_both_its_speakers_and_an_unknown_one_is_told() -> None:
+    errors = SpeakerErrors({"a": "A", "b": "B", "c": "C"}, 0.5)
+    errors.add(scored(["a", "b", "c"], [(0, 1, 0.5), (0, 2, 0.4), (1, 1, 0.3)]))
+    assert errors.counts.tolist() == [[0, 1, 0], [0, 1, 0], [2, 1, 1], [1, 1, 0]]
+    assert tables.speaker_rows(errors) == [
+        ["B", "1 of 1 (100.0 %)", "1 of 1 (100.0 %)"],
+        ["A", "no trials", "1 of 2 (50.0 %)"],
+    ]
+    errors.add(scored(["a", "z"], [(0, 1, 0.1)]))
+    assert not errors.whole
