@@ -14,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Options
 python=              # python to build with, 3.10 to 3.14 (default: python3, else the first python3.N that fits)
 quiet=false          # true|false: print nothing if there is nothing to do
-test_packages=false  # true|false: as root, also install Debian's packages that tests use: ffmpeg, Grid Engine, Slurm
+test_packages=false  # true|false: as root, also install Debian's packages that tests use: ffmpeg, Chromium, Grid Engine, Slurm
 . tools/parse_options.sh
 
 apt_install() { # <package>: install it, as root on Debian or a derivative; else return 1
@@ -110,8 +110,10 @@ set_up() {
 
 [[ $python != [!/]*/* ]] || python=$start_dir/$python
 if [ "$test_packages" = true ]; then
-  command -v ffmpeg >/dev/null || apt_install ffmpeg ||
-    say "no ffmpeg: tests that need it are skipped; type: sudo apt-get install ffmpeg"
+  for name in ffmpeg chromium; do
+    command -v "$name" >/dev/null || apt_install "$name" ||
+      say "no $name: tests that need it are skipped; type: sudo apt-get install $name"
+  done
   for name in gridengine slurm; do
     tests/cluster/"$name".sh install >&2 ||
       say "without $name, its tests are skipped; type: sudo tests/cluster/$name.sh install"

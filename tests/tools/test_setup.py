@@ -213,7 +213,8 @@ def test_missing_test_packages_are_named(tmp_path: Path) -> None:
     for name, does in {"gridengine": "exit 1", "slurm": "echo slurm $1"}.items():
         clone.command(name, does)
         shutil.move(clone.bin / name, clone.root / f"tests/cluster/{name}.sh")
-    clone.command("ffmpeg", "")
+    for name in ("ffmpeg", "chromium"):
+        clone.command(name, "")
     said = clone.run("tools/setup.sh --test-packages", SV_JOB="1")[1].splitlines()
     assert said[0].endswith("type: sudo tests/cluster/gridengine.sh install") and said[1] == "slurm install"
 
