@@ -133,14 +133,14 @@ def _draw_bias(both: Sequence[Any]) -> None:
         bias = torch.tensor(pairs.balanced_bias(speakers), dtype=torch.float64)
         probability = torch.sigmoid(_pairs("C", margin=0).target_logit(cosine, bias))
         both[0].plot(DEGREES, probability, color=color, label=f"{speakers:,} speakers, b = {bias:.1f}")
-    both[0].set(xlabel="angle (degrees)", ylabel="probability of the same speaker", xlim=(0, 120))
+    both[0].set(xlabel="angle (degrees)", ylabel="probability of the same speaker", xlim=(40, 160))
     counts = np.geomspace(30, 1e6, 60).round().astype(int)
     for color, weight in zip(_COLORS, (0.5, 0.7, 0.9), strict=False):
         pairs = Pairs(SphereFace2Options(target_weight=weight), 0.2)
         biases = [pairs.balanced_bias(int(n)) for n in counts]
         both[1].semilogx(counts, biases, color=color, label=f"λ = {weight}")
     both[1].set(xlabel="speakers", ylabel="balanced bias")
-    both[0].legend(loc="lower left")
+    both[0].legend(loc="upper right")
     both[1].legend()
 
 
