@@ -211,6 +211,8 @@ def load_config(path: str | Path, overrides: Sequence[Override] = (), *, over: C
 
 def parse_config(tree: Mapping[str, Any], where: str, overrides: Sequence[Override] = ()) -> Config:
     """Make a checked configuration from plain values; errors name `where`, or the override at fault."""
+    for key in _WESPEAKERS_OWN & tree.keys():
+        raise UserError(f"{where}: {key} is a key of WeSpeaker; convert the file with tools/import_wespeaker_config.py")
     try:
         return Config.model_validate(_numbers_as_float(dict(tree)))
     except ValidationError as error:
@@ -299,7 +301,7 @@ def save_config(config: Config, path: str | Path) -> None:
 
 def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if not path.is_file():
-        raise UserError(f"{path} does not exist; give a YAML file with --config")
+        raise UserError(f"{path} does not exist; give a YAML file such as egs/voxceleb/conf/resnet34.yaml")
     if path.resolve() in seen:
         raise UserError(f"{path}: is its own base, through other files; remove one 'base:'")
     tree = read_yaml(path)
@@ -358,9 +360,7 @@ def _explain(error: Any) -> str:
     section: type[BaseModel] = Config
     for block in blocks:
         section = section.model_fields[block].annotation  # type: ignore[assignment]
-    if name in _WESPEAKERS_OWN:
-        return f"unknown key {name!r}, of WeSpeaker; convert the file with tools/import_wespeaker_config.py"
     return f"unknown key {name!r:.200}{suggest(key, dict(section.model_fields))}"
 
 
-_WESPEAKERS_OWN = {"projection_args", "margin_scheduler", "enable_amp", "model_init", "dataset_args.resample_rate"}
+_WESPEAKERS_OWN = {"projection_args", "margin_scheduler", "enable_amp"}

@@ -31,10 +31,16 @@ class _Row(Generic[Built]):
 
 
 class Registry(Generic[Built]):
-    """Builders by name. `kind` is the word that errors use: "loss", "model"."""
+    """Builders by name.
+
+    Attributes:
+        kind: the word that errors use: "loss", "model".
+        elsewhere: names that WeSpeaker has for some of them -> ours; errors tell ours.
+    """
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.elsewhere: dict[str, str] = {}
         self._rows: dict[str, _Row[Built]] = {}
 
     def add(self, name: str, options: type[Options], builder: str, **fixed: Any) -> None:
@@ -90,7 +96,8 @@ class Registry(Generic[Built]):
 
     def _row(self, name: str) -> _Row[Built]:
         if name not in self._rows:
-            raise UserError(f"unknown {self.kind} {name!r}{suggest(name, self._rows)}")
+            hint = f"; here it is {self.elsewhere[name]}" if name in self.elsewhere else suggest(name, self._rows)
+            raise UserError(f"unknown {self.kind} {name!r}{hint}")
         return self._rows[name]
 
 

@@ -32,7 +32,8 @@
 #
 # A line ". steps/options/NAME.sh" in the block includes the option lines of that file. A later line may give one of them
 # another default; without a description, it keeps the old one. A description that ends in "[a.b]" names the key of the
-# configuration that the option sets.
+# configuration that the option sets. Names that users of other toolkits may type stand in steps/options/elsewhere.txt,
+# each with the answer.
 
 _po_script=${BASH_SOURCE[1]}
 _po_name=${_po_script##*/}
@@ -96,7 +97,7 @@ check_stages() {
   elif [[ $stage == "${3:-}" && $stop_stage == "$stage" ]]; then
     return
   elif ((stage < $1 || stage > $2)); then
-    die "--stage $stage: the stages are $1 to $2"
+    die "--stage $stage: the stages are $1 to $2; --help says what each does"
   elif ((stage > stop_stage)); then
     die "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
   fi
@@ -233,6 +234,10 @@ _po_distance() { # <a> <b>: set _po_edits, how many edits turn one into the othe
 
 _po_refuse_unknown() { # <argument as given> <name>
   local name best='' _po_edits least=$((${#2} / 3 + 1))
+  while read -r name best; do
+    [[ $name != "$2" ]] || _po_refuse "unknown option $1: $best"
+  done <"${BASH_SOURCE[0]%/*}/../steps/options/elsewhere.txt"
+  best=''
   if ((${#2} <= 64)); then
     for name in "${!_po_default[@]}"; do
       if [[ ${#2} -ge 2 && $name == "$2"* ]]; then

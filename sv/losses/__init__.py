@@ -35,6 +35,13 @@ LOSSES.add("ge2e", options.ScaledMetricOptions, "sv.losses.ge2e:Ge2e")
 LOSSES.add("prototypical", options.MetricOptions, "sv.losses.prototypical:Prototypical")
 LOSSES.add("angular_prototypical", options.ScaledMetricOptions, "sv.losses.angular_prototypical:AngularPrototypical")
 
+LOSSES.elsewhere |= {
+    "add_margin": "am",
+    "arc_margin": "aam",
+    "arc_margin_intertopk_subcenter": "aam_intertopk_subcenter",
+    **{name: name for name in ("softmax", "sphere", "sphereface2")},
+}
+
 
 def loss_options(name: str, args: Mapping[str, Any]) -> options.LossOptions:
     """Return the options of the loss `name`: those given checked, the others at their defaults.

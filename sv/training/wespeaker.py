@@ -12,6 +12,7 @@ from typing import Any
 
 from sv.config import Config, flatten, parse_config, unflatten
 from sv.errors import UserError
+from sv.losses import LOSSES
 from sv.models import MODELS
 from sv.system import resolve
 
@@ -74,27 +75,26 @@ _OPTIMIZER_DEFAULTS = {  # torch's; AdamW has no momentum
     "SGD": {"optimizer_args.momentum": 0.0, "optimizer_args.nesterov": False, "optimizer_args.weight_decay": 0.0},
     "AdamW": {"optimizer_args.weight_decay": 0.01},
 }
-_LOSSES = {  # project_type -> our name, and their options by our names
-    "softmax": ("softmax", {}),
-    "add_margin": ("am", {"scale": "scale"}),
-    "arc_margin": ("aam", {"scale": "scale", "easy_margin": "easy_margin"}),
-    "arc_margin_intertopk_subcenter": (
-        "aam_intertopk_subcenter",
-        {
-            "scale": "scale",
-            "easy_margin": "easy_margin",
-            "K": "num_subcenters",
-            "mp": "top_margin",
-            "k_top": "top_k",
-        },
-    ),
-    "sphere": ("sphere", {}),
-    "sphereface2": (
-        "sphereface2",
-        {"scale": "scale", "t": "t", "lanbuda": "target_weight", "margin_type": "margin_type"},
-    ),
+_LOSS_OPTIONS: dict[str, dict[str, str]] = {  # project_type -> its options -> ours
+    "softmax": {},
+    "add_margin": {"scale": "scale"},
+    "arc_margin": {"scale": "scale", "easy_margin": "easy_margin"},
+    "arc_margin_intertopk_subcenter": {
+        "scale": "scale",
+        "easy_margin": "easy_margin",
+        "K": "num_subcenters",
+        "mp": "top_margin",
+        "k_top": "top_k",
+    },
+    "sphere": {},
+    "sphereface2": {"scale": "scale", "t": "t", "lanbuda": "target_weight", "margin_type": "margin_type"},
 }
-_OPTIONS_OF_LOSSES = {option for _, options in _LOSSES.values() for option in options}
+_OTHER_TRAININGS = {  # block -> why no key of such a file is looked at
+    "feature_args": "it is of a WeSpeaker before 2023; take the file of that name in their examples/voxceleb/v2",
+    "dataset_args.chunk_info_args": "it trains without labels (DINO, MoCo, SimCLR), which is not done here",
+}
+_FRONT_END_ARGS = {f"{name}_args" for name in ("s3prl", "tfmel", "w2vbert", "whisper_encoder")}
+_ALL_LOSS_OPTIONS = {option for options in _LOSS_OPTIONS.values() for option in options}
 _SPEEDS = [0.9, 1.1]
 _ANNEALING_STEPS = 1658  # of A-softmax, see sv/losses/sphereface.py
 
@@ -129,6 +129,9 @@ def import_config(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported
         UserError: keys that are not supported, or values that are out of range.
     """
     theirs, found = flatten(tree), Imported()
+    for block, why in _OTHER_TRAININGS.items():
+        if any(key.startswith(f"{block}.") for key in theirs):
+            raise UserError(f"{where}: cannot be imported: {why}")
     found.keys |= _THEIR_DEFAULTS
     for key, value in theirs.items():
         _import_key(key, value, found)
@@ -161,8 +164,14 @@ def _import_key(key: str, value: Any, found: Imported) -> None:
             )
     elif key.startswith("model_args."):
         found.keys[key] = value
-    elif key not in ("model", "optimizer") and not key.startswith("projection_args."):
+    elif key not in ("model", "optimizer") and not key.startswith("projection_args.") and not _of_front_end(key):
         found.refused[key] = "unknown key; remove it if you do not need it"
+
+
+def _of_front_end(key: str) -> bool:
+    """Return whether a key is an option of a front-end other than fbank, which `dataset_args.frontend` names."""
+    block, dot, rest = key.removeprefix("dataset_args.").partition(".")
+    return key.startswith("dataset_args.") and bool(dot and rest) and block in _FRONT_END_ARGS
 
 
 def _import_model(theirs: Mapping[str, Any], found: Imported) -> None:
@@ -175,15 +184,15 @@ def _import_model(theirs: Mapping[str, Any], found: Imported) -> None:
 
 def _import_loss(theirs: Mapping[str, Any], found: Imported) -> None:
     project_type = theirs.get("projection_args.project_type")
-    if project_type not in _LOSSES:
-        found.refused["projection_args.project_type"] = f"{project_type} is none of {', '.join(_LOSSES)}"
+    if project_type not in _LOSS_OPTIONS:
+        found.refused["projection_args.project_type"] = f"{project_type} is none of {', '.join(_LOSS_OPTIONS)}"
         return
-    found.keys["loss"], options = _LOSSES[project_type]
+    found.keys["loss"], options = LOSSES.elsewhere[project_type], _LOSS_OPTIONS[project_type]
     given = {key.removeprefix("projection_args."): key for key in theirs if key.startswith("projection_args.")}
     for option, key in given.items():
         if option in options:
             found.keys[f"loss_args.{options[option]}"] = theirs[key]
-        elif option in _OPTIONS_OF_LOSSES:
+        elif option in _ALL_LOSS_OPTIONS:
             found.left_out[key] = f"{project_type} has no such option"
         elif option != "project_type" and key not in _LEFT_OUT:
             found.refused[key] = "unknown key; remove it if you do not need it"

@@ -38,7 +38,7 @@ def test_overrides_win_and_take_yaml_values(tmp_path):
     [
         ("sead: 1", "unknown key 'sead'; did you mean 'seed'?"),
         ("dataset_args: {fbank_args: {windo: povey}}", "unknown key 'dataset_args.fbank_args.windo'; did you mean"),
-        ("projection_args: {scale: 32}", "of WeSpeaker; convert the file with tools/import_wespeaker_config.py"),
+        ("model_init: null\nprojection_args: {scale: 32}", "key of WeSpeaker; convert the file with tools/import_w"),
         ("seed: abc", "seed is 'abc': Input should be a valid integer"),
         ("dataset_args: {num_frms: 0}", "dataset_args.num_frms is 0: Input should be greater than 0"),
         ("precision: fp8", "precision is 'fp8': Input should be 'fp32', 'bf16' or 'fp16'"),

@@ -3,6 +3,7 @@
 import pytest
 from pydantic import Field, ValidationError
 
+from sv import losses
 from sv.errors import UserError
 from sv.registry import Options, Registry
 
@@ -77,3 +78,9 @@ def test_unknown_names_and_types_are_refused_by_name(name, options, message):
     with pytest.raises(UserError) as error:
         LOSSES.build(name, 256, **options)
     assert str(error.value).startswith(message)
+
+
+def test_a_name_of_another_toolkit_is_answered_with_ours() -> None:
+    with pytest.raises(UserError, match=r"^unknown loss 'arc_margin'; here it is aam$"):
+        losses.LOSSES.options("arc_margin", {})
+    assert set(losses.LOSSES.elsewhere.values()) <= set(losses.LOSSES.names())

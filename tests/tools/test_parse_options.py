@@ -262,3 +262,12 @@ def test_a_stage_that_is_run_only_when_asked(tmp_path: Path, words: list[str], s
     done = script(*words, "data")
     assert done.returncode == status
     assert said in done.stdout + done.stderr
+
+
+def test_names_of_another_toolkit_are_answered(script: Script) -> None:
+    done = script("--HOST_NODE_ADDR=localhost:29400", "data")
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "x.sh: error: unknown option --HOST_NODE_ADDR: the processes of --num-nodes find one another"
+    )
+    assert "--set num_avg=N" in script("--num-avg", "10", "data").stderr

@@ -232,3 +232,20 @@ def test_their_model_gives_its_embeddings_with_the_imported_configuration(tmp_pa
     with torch.inference_mode():
         expected = encoder((feats - feats.mean(dim=0))[None])[0]
     torch.testing.assert_close(load_encoder(tmp_path).embed(feats), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"feature_args": {"raw_wav": True}, "dataset_args.musan_scp": "x"}, "it is of a WeSpeaker before 2023"),
+        ({"dataset_args.chunk_info_args": {"global_chunk_len": 300}, "dino_head_args": {"n": 3}}, "without labels"),
+        (
+            {"dataset_args.frontend": "s3prl", "dataset_args.s3prl_args": {"upstream_args": {"name": "wavlm_base"}}},
+            "dataset_args.frontend: s3prl is not fbank, the only one supported$",
+        ),
+    ],
+)
+def test_one_reason_stands_for_all_keys_of_a_training_that_is_not_done_here(changes, told):
+    with pytest.raises(UserError, match=rf"^resnet.yaml: cannot be imported: .*{told}") as raised:
+        imported(**changes)
+    assert "unknown key" not in str(raised.value)
