@@ -34,7 +34,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.common import parse_quick, report
 from sv.losses import build_head
-from sv.losses.fused import block_rows
+from sv.losses.blocks import block_rows
 from sv.losses.head import Head
 
 SPEAKERS = 17_982

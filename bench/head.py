@@ -1,68 +1,104 @@
 #!/usr/bin/env python3
-"""SphereFace2's head, loss and all gradients: one pass over blocks of speakers against the plain form.
+"""Heads, loss and all gradients: in passes over blocks of speakers against the plain form.
 
-The plain form holds (batch, speakers) matrices and is left out if they would take more than 4 GiB. The floor is three
-bare matrix products: cosines, gradient of the embeddings, gradient of the weights. Usage: bench/head.py [--quick]
+The plain form holds (batch, speakers) matrices and is left out if they would take more than 4 GiB. The floor is bare
+matrix products: cosines, gradient of the embeddings, gradient of the weights; a softmax needs the cosines twice, since
+it holds no matrix of them between its passes. Usage: bench/head.py [--quick]
 """
 
 import resource
+import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
 
 from bench.common import best_seconds, parse_quick, report
 from sv.losses import build_head
 from sv.losses.cosine import cosine_matrix
+from sv.losses.head import Head
+from sv.losses.margin_softmax import MarginSoftmax
 from sv.losses.pairs import Pairs
+from sv.losses.softmax import Softmax
+from sv.losses.softmax_head import SoftmaxHead
 from sv.losses.sphereface2 import SphereFace2, sphereface2
 
 DIM = 256
 PLAIN_MATRICES = 18  # (batch, speakers) float32 matrices that the plain form holds at its peak, at most
 SPEAKERS = {5_994: "VoxCeleb2", 17_982: "VoxCeleb2 with two speed copies", 100_000: "VoxBlink2", 1_000_000: "a million"}
+LOSSES: dict[str, tuple[str, dict[str, object]]] = {
+    "sphereface2-C": ("sphereface2", {"margin_type": "C"}),
+    "sphereface2-A": ("sphereface2", {"margin_type": "A"}),
+    "softmax": ("softmax", {}),
+    "aam": ("aam", {}),
+    "aam_subcenter": ("aam_subcenter", {}),
+    "aam_intertopk": ("aam_intertopk", {}),
+}
 
 
-def fused(head: SphereFace2, embedding: Tensor, speaker: Tensor, margin: float) -> None:
+def ours(head: Head, embedding: Tensor, speaker: Tensor) -> None:
     """Compute loss and gradients with the head, block by block."""
     head.zero_grad(set_to_none=True)
-    head(embedding, speaker, margin).loss.backward()
+    head(embedding, speaker, head.margins.default).loss.backward()
 
 
-def plain(head: SphereFace2, embedding: Tensor, speaker: Tensor, margin: float) -> None:
+def plain(head: Head, embedding: Tensor, speaker: Tensor) -> None:
     """Compute loss and gradients from whole matrices, by autograd."""
     head.zero_grad(set_to_none=True)
-    cosine = cosine_matrix(embedding, head.weight)
-    sphereface2(cosine, speaker, head.bias.squeeze(), pairs=Pairs(head.options, margin)).mean().backward()
+    margin = head.margins.default
+    if isinstance(head, SphereFace2):
+        cosine = cosine_matrix(embedding, head.weight)
+        losses = sphereface2(cosine, speaker, head.bias.squeeze(), pairs=Pairs(head.options, margin))
+    elif isinstance(head, MarginSoftmax):
+        losses = head.losses(head.cosines(embedding), speaker, margin)
+    else:
+        assert isinstance(head, Softmax)
+        losses = cross_entropy(linear(embedding, head.weight, head.bias), speaker, reduction="none")
+    losses.mean().backward()
 
 
-def products(embedding: Tensor, weight: Tensor) -> Callable[[], None]:
-    """Return the floor: the three matrix products, in blocks that fit memory; results are overwritten."""
+def products(embedding: Tensor, weight: Tensor, times: int) -> Callable[[], None]:
+    """Return the floor: the matrix products, in blocks that fit memory; results are overwritten.
+
+    Args:
+        embedding: (batch, dim).
+        weight: (rows, dim).
+        times: how often the cosines are computed.
+    """
     weight_grad, embedding_grad = torch.empty_like(weight), torch.zeros_like(embedding)
     block = max(1, (1 << 28) // (4 * len(embedding)))
 
     def run() -> None:
         for rows, grad in zip(weight.split(block), weight_grad.split(block), strict=True):
-            cosine = embedding @ rows.T
+            for _ in range(times):
+                cosine = embedding @ rows.T
             embedding_grad.addmm_(cosine, rows)
             torch.mm(cosine.T, embedding, out=grad)
 
     return run
 
 
-def measure(batch: int, speakers: int, margin_type: str, budget: float) -> None:
+def measure(batch: int, speakers: int, loss: str, budget: float) -> None:
     """Measure one case."""
     torch.manual_seed(0)
-    head = build_head("sphereface2", DIM, speakers, {"margin_type": margin_type})
-    assert isinstance(head, SphereFace2)
+    name, options = LOSSES[loss]
+    head = build_head(name, DIM, speakers, options)
     embedding, speaker = torch.randn(batch, DIM, requires_grad=True), torch.randint(speakers, (batch,))
-    arguments = (head, embedding, speaker, head.margins.default)
-    candidates = [lambda: fused(*arguments), products(embedding.detach(), head.weight.detach())]
-    if PLAIN_MATRICES * 4 * batch * speakers < 4 << 30:
-        candidates.append(lambda: plain(*arguments))
-    ours, floor, *reference = best_seconds(*candidates, budget=budget)
-    case = f"sphereface2-{margin_type} b{batch} c{speakers} fp32, {torch.get_num_threads()} threads"
+    weight = head.get_parameter("weight").detach().flatten(0, -2)
+    floor = products(embedding.detach(), weight, 2 if isinstance(head, SoftmaxHead) else 1)
+    candidates: list[Callable[[], None]] = [lambda: ours(head, embedding, speaker), floor]
+    if PLAIN_MATRICES * 4 * batch * len(weight) < 4 << 30:
+        candidates.append(lambda: plain(head, embedding, speaker))
+    seconds, of_floor, *reference = best_seconds(*candidates, budget=budget, clock=clock())
+    case = f"{loss} b{batch} c{speakers} fp32, {torch.get_num_threads()} threads"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    report("head", case, ours, reference[0] if reference else None, floor, process_peak_gib=peak)
+    report("head", case, seconds, reference[0] if reference else None, of_floor, process_peak_gib=peak)
+
+
+def clock() -> Callable[[], float]:
+    """Return CPU time for one thread (OMP_NUM_THREADS=1), which other work on the machine disturbs less."""
+    return time.process_time if torch.get_num_threads() == 1 else time.perf_counter
 
 
 def main() -> None:
@@ -70,9 +106,9 @@ def main() -> None:
     quick = parse_quick(__doc__)
     for speakers in SPEAKERS:
         for batch in (128, 512):
-            for margin_type in ("C", "A"):
+            for loss in LOSSES:
                 if not quick or speakers == 17_982:
-                    measure(batch, speakers, margin_type, budget=4.0 if quick else 12.0)
+                    measure(batch, speakers, loss, budget=4.0 if quick else 12.0)
 
 
 if __name__ == "__main__":

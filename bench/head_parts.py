@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 
 from bench.common import best_seconds, parse_quick, report
-from sv.losses.fused import block_rows
+from sv.losses.blocks import block_rows
 from sv.losses.options import MarginType, SphereFace2Options
 from sv.losses.pairs import Pairs, softplus
 

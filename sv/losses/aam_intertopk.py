@@ -12,12 +12,10 @@ arXiv 2110.05042.
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from sv.losses.aam_softmax import AamSoftmax
 from sv.losses.cosine import add_angle
 from sv.losses.options import AamIntertopkOptions
-from sv.losses.split import HeadPart, entries
 
 REFERENCE_MARGIN = 0.2  # the margin at which the configured top_margin is used as it is
 
@@ -29,23 +27,13 @@ class AamIntertopk(AamSoftmax):
         super().__init__(embedding_dim, num_speakers, options)
         self.top_margin, self.top_k = options.top_margin, options.top_k
 
-    def against_others(self, cosine: Tensor, row: Tensor, margin: float, part: HeadPart | None) -> Tensor:
-        others = cosine.detach()
-        others = others.scatter(1, *entries(others, row, torch.full_like(others[:, 0], -torch.inf)))
-        highest, column = others.topk(min(self.top_k, others.shape[1]), dim=1)  # (batch, k) each
-        nearest = highest > -torch.inf
-        if part is not None:
-            nearest &= self._nearest_of_all(highest, part)
-        value = cosine.gather(1, column)
-        harder = add_angle(value, -self.top_margin * margin / REFERENCE_MARGIN)
-        return cosine.scatter(1, column, torch.where(nearest, harder, value))
+    def against_others(self, cosine: Tensor, speaker: Tensor, margin: float) -> Tensor:
+        others = cosine.detach().scatter(1, speaker.unsqueeze(1), -torch.inf)
+        column = others.topk(min(self.top_k, others.shape[1] - 1), dim=1).indices  # (batch, k)
+        return cosine.scatter(1, column, self._harder(cosine.gather(1, column), margin))
 
-    def _nearest_of_all(self, highest: Tensor, part: HeadPart) -> Tensor:
-        """Tell which of this process's highest (batch, k or fewer) are among the k highest of all processes.
+    def nearest(self, product: Tensor, margin: float) -> Tensor:
+        return self.scale * self._harder(product, margin)
 
-        This takes one exchange more than the other losses need.
-        """
-        found = pad(highest, (0, self.top_k - highest.shape[1]), value=-torch.inf)  # (batch, k)
-        of_all = part.gather(found.unsqueeze(0)).transpose(0, 1).flatten(1)  # (batch, size * k)
-        chosen = torch.zeros_like(of_all, dtype=torch.bool).scatter(1, of_all.topk(self.top_k, dim=1).indices, True)
-        return chosen.unflatten(1, (part.size, self.top_k))[:, part.rank, : highest.shape[1]]
+    def _harder(self, cosine: Tensor, margin: float) -> Tensor:
+        return add_angle(cosine, -self.top_margin * margin / REFERENCE_MARGIN)

@@ -2,12 +2,7 @@
 
 There is no normalizer over the speakers, so a block's share of the losses and of the embeddings' gradient depends on no
 other block. No (batch, speakers) matrix is ever held, and memory grows with the speakers only by the weights and their
-gradient. For a block of rows of W, with embeddings x_i of norm 1 and n_j = 1 / |w_j|:
-
-    cos = x W^T n                               G = d loss / d cos,    d_j = sum_i G_ij cos_ij
-    dx += (G n) W                               dW = (G n)^T x - n^2 d W
-
-These are three matrix products; the work between them is on (batch, block) matrices, which fit the caches.
+gradient. Each block takes the three matrix products of `blocks.Block`.
 """
 
 from dataclasses import dataclass
@@ -16,11 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sv.losses.cosine import NORM_FLOOR, unit
+from sv.losses.blocks import Block, block_rows
+from sv.losses.cosine import unit
 from sv.losses.pairs import Pairs, softplus
 from sv.losses.split import entries
-
-_BLOCK_BYTES = {"cpu": 1 << 20, "cuda": 1 << 23}  # of a (batch, block) matrix, so that a few of them fit a cache
 
 
 class Rows(NamedTuple):
@@ -79,11 +73,6 @@ def pair_sums(
     return one_pass.sums
 
 
-def block_rows(batch: int, weight: Tensor) -> int:
-    """Return the number of rows taken together, so that a (batch, block) matrix fits a cache."""
-    return max(64, _BLOCK_BYTES.get(weight.device.type, 1 << 20) // (batch * weight.element_size()))
-
-
 class _Pass:
     """One pass over the rows; arguments as `pair_sums`."""
 
@@ -120,13 +109,10 @@ class _Pass:
 
     def add_block(self, start: int, stop: int) -> None:
         """Add the pairs of a block of rows with other speakers, and all gradients of these rows."""
-        weight, row, sums = self.weight[start:stop], self.row - start, self.sums
-        norm = torch.linalg.vector_norm(weight, dim=1)
-        inverse = (norm > NORM_FLOOR) / norm.clamp_min(NORM_FLOOR)  # as in `unit`
+        block, row, sums = Block(self.embedding, self.weight[start:stop]), self.row - start, self.sums
         share = 1 - self.pairs.options.target_weight
         factor = share / len(row)  # the weight of a pair with another speaker in the mean over the batch
-        cosine = (self.embedding @ weight.T).mul_(inverse)  # (batch, block)
-        logit, slope = self.pairs.nontarget_logit_and_slope(cosine, self.bias, factor)
+        logit, slope = self.pairs.nontarget_logit_and_slope(block.products, self.bias, factor)
         logit.scatter_(1, *entries(logit, row, torch.full_like(self.target_slope, -torch.inf)))  # weighs nothing
         sums.losses.add_(softplus(logit).sum(dim=1), alpha=share)
         torch.maximum(sums.hardest, logit.amax(dim=1), out=sums.hardest)
@@ -136,9 +122,4 @@ class _Pass:
         sums.bias_grad.add_(probability.sum(), alpha=factor)
         grad = probability.mul_(slope)
         grad.scatter_(1, *entries(grad, row, self.target_slope))
-        along = (grad * cosine).sum(dim=0)  # (block,)
-        grad.mul_(inverse)
-        sums.embedding_grad.addmm_(grad, weight)
-        weight_grad = sums.weight_grad[start:stop]
-        torch.mul(weight, along.mul_(inverse.square()).neg_().unsqueeze(1), out=weight_grad)
-        weight_grad.addmm_(grad.T, self.embedding)
+        block.add_gradients(grad, sums.embedding_grad, sums.weight_grad[start:stop])

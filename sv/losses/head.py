@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sv.errors import UserError
 from sv.losses.options import LossOptions
-from sv.losses.split import HeadPart, cross_entropy_of_parts, take
+from sv.losses.split import HeadPart
 
 
 class HeadOutput(NamedTuple):
@@ -120,24 +120,6 @@ class Head(nn.Module):
                 f"speaker index {int(speaker[outside][0])} of {int(outside.sum())} utterances is outside "
                 f"0 to {self.num_speakers - 1}; make spk2id and the model from the same data dir"
             )
-
-
-def split_softmax(moved: Tensor, logits: Tensor, row: Tensor, part: HeadPart) -> HeadOutput:
-    """Compute the output of a softmax of which each process has some speakers' logits.
-
-    Args:
-        moved: (batch, rows) logits with margin, for the utterances of all processes.
-        logits: (batch, rows) without margin, on any scale.
-        row: (batch,) of the true speaker, counted from this process's first.
-    """
-    found = torch.stack([take(logits.detach(), row), logits.detach().amax(dim=1)])  # (2, batch)
-    of_all, arriving = part.start_gather(found.unsqueeze(0))  # while the losses are exchanged
-    losses = cross_entropy_of_parts(moved, row)
-    arriving.wait()
-    target, highest = of_all.unbind(dim=1)  # (size, batch) each
-    correct = target.sum(dim=0) >= highest.amax(dim=0)
-    own = part.own(len(losses) // part.size)
-    return HeadOutput(losses.mean(), losses.detach()[own], correct[own])
 
 
 def speaker_weight(embedding_dim: int, num_speakers: int) -> nn.Parameter:

@@ -10,34 +10,29 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear
 
-from sv.losses.head import Head, HeadOutput, speaker_weight, split_softmax
+from sv.losses.head import speaker_weight
 from sv.losses.options import SoftmaxOptions
-from sv.losses.split import HeadPart
+from sv.losses.softmax_head import SoftmaxHead
 
 
-class Softmax(Head):
+class Softmax(SoftmaxHead):
     """Softmax over the speakers; the biases start at 0."""
 
     row_parameters: ClassVar[tuple[str, ...]] = ("weight", "bias")
+    unit_rows: ClassVar[bool] = False
 
     def __init__(self, embedding_dim: int, num_speakers: int, options: SoftmaxOptions) -> None:
         super().__init__(embedding_dim, num_speakers, options)
         self.weight = speaker_weight(embedding_dim, num_speakers)
         self.bias = nn.Parameter(torch.zeros(num_speakers))
 
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        logits = self._logits(embedding)
-        return HeadOutput.of(cross_entropy(logits, speaker, reduction="none"), logits.argmax(dim=1) == speaker)
+    def inputs(self, embedding: Tensor) -> Tensor:
+        return embedding
 
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
-        everyone, speakers = part.gather_batch(embedding, speaker)
-        logits = self._logits(everyone)
-        return split_softmax(logits, logits, speakers - part.first, part)
+    def target(self, product: Tensor, x: Tensor, margin: float) -> Tensor:
+        return product
 
+    @torch.no_grad()
     def fit_bias(self, embedding: Tensor, speaker: Tensor, margin: float) -> None:
-        nn.init.zeros_(self.bias)
-
-    def _logits(self, embedding: Tensor) -> Tensor:
-        return linear(embedding, self.weight.to(embedding.dtype), self.bias.to(embedding.dtype))  # (batch, speakers)
+        nn.init.zeros_(self.get_parameter("bias"))

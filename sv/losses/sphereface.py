@@ -13,16 +13,15 @@ Liu et al., "SphereFace: Deep Hypersphere Embedding for Face Recognition", CVPR 
 """
 
 import math
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from sv.losses.cosine import cosine_matrix
-from sv.losses.head import Head, HeadOutput, speaker_weight, split_softmax
+from sv.losses.cosine import NORM_FLOOR
+from sv.losses.head import speaker_weight
 from sv.losses.options import SphereFaceOptions
-from sv.losses.split import HeadPart, entries, take
+from sv.losses.softmax_head import SoftmaxHead
 
 
 def a_softmax(cosine: Tensor, norm: Tensor, speaker: Tensor, *, angle_factor: int, margin: float) -> Tensor:
@@ -58,26 +57,18 @@ def multiplied_angle(cosine: Tensor, factor: int) -> Tensor:
     return (1 - 2 * (folds % 2)) * polynomial - 2 * folds
 
 
-class SphereFace(Head):
+class SphereFace(SoftmaxHead):
     """A-softmax over the speakers; the margin is 1 / (1 + lambda)."""
-
-    row_parameters: ClassVar[tuple[str, ...]] = ("weight",)
 
     def __init__(self, embedding_dim: int, num_speakers: int, options: SphereFaceOptions) -> None:
         super().__init__(embedding_dim, num_speakers, options)
         self.angle_factor = options.angle_factor
         self.weight = speaker_weight(embedding_dim, num_speakers)
 
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
-        cosine = cosine_matrix(embedding, self.weight.to(embedding.dtype))  # (batch, speakers)
-        norm = torch.linalg.vector_norm(embedding, dim=1)  # (batch,)
-        losses = a_softmax(cosine, norm, speaker, angle_factor=self.angle_factor, margin=margin)
-        return HeadOutput.of(losses, cosine.argmax(dim=1) == speaker)
+    def inputs(self, embedding: Tensor) -> Tensor:
+        return embedding
 
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
-        everyone, speakers = part.gather_batch(embedding, speaker)
-        row = speakers - part.first
-        cosine = cosine_matrix(everyone, self.weight.to(embedding.dtype))  # (size * batch, rows)
-        norm = torch.linalg.vector_norm(everyone, dim=1, keepdim=True)  # (size * batch, 1)
-        target = annealed_angle(take(cosine, row), self.angle_factor, margin)
-        return split_softmax(norm * cosine.scatter(1, *entries(cosine, row, target)), cosine, row, part)
+    def target(self, product: Tensor, x: Tensor, margin: float) -> Tensor:
+        norm = torch.linalg.vector_norm(x, dim=1)  # (batch,)
+        cosine = product * ((norm > NORM_FLOOR) / norm.clamp_min(NORM_FLOOR))
+        return norm * annealed_angle(cosine, self.angle_factor, margin)

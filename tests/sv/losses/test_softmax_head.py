@@ -1,0 +1,139 @@
+"""Softmax heads in two passes over blocks against their plain forms: losses, gradients, blocks, edge values, memory."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
+
+from sv.losses import build_head
+from sv.losses.cosine import cosine_matrix, unit
+from sv.losses.margin_softmax import MarginSoftmax
+from sv.losses.softmax_head import SoftmaxHead, _Passes
+from sv.losses.sphereface import a_softmax
+
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "softmax": ("softmax", {}),
+    "sphere": ("sphere", {}),
+    "am": ("am", {}),
+    "aam": ("aam", {"scale": 64.0}),
+    "aam easy": ("aam", {"easy_margin": True}),
+    "aam_subcenter": ("aam_subcenter", {}),
+    "aam_intertopk": ("aam_intertopk", {}),
+    "more neighbours than speakers": ("aam_intertopk", {"top_k": 50}),
+    "aam_intertopk_subcenter": ("aam_intertopk_subcenter", {"top_k": 3}),
+}
+BATCH, SPEAKERS, DIM = 12, 37, 9
+
+
+@pytest.fixture(params=CASES)
+def case(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def problem(case: str, dtype: torch.dtype) -> tuple[SoftmaxHead, Tensor, Tensor]:
+    """A head, embeddings and speakers, with other speakers in parallel, opposite and without direction.
+
+    An embedding of 0 would choose its nearest speakers among equal ones.
+    """
+    torch.manual_seed(1)
+    name, options = CASES[case]
+    head = build_head(name, DIM, SPEAKERS, options).to(dtype)
+    assert isinstance(head, SoftmaxHead)
+    if head.bias is not None:
+        torch.nn.init.normal_(head.bias)
+    weight = head.weight.detach().reshape(SPEAKERS, -1, DIM)
+    embedding, speaker = torch.randn(BATCH, DIM, dtype=dtype), torch.randint(SPEAKERS, (BATCH,))
+    embedding[0], embedding[1] = weight[(speaker[0] + 1) % SPEAKERS, 0], -2 * weight[(speaker[1] + 1) % SPEAKERS, 0]
+    embedding[2] = embedding[2] if head.top_k or name == "sphere" else 0
+    weight[5] = 0
+    return head, embedding.requires_grad_(), speaker
+
+
+def plain_losses(head: SoftmaxHead, embedding: Tensor, speaker: Tensor, margin: float) -> Tensor:
+    if isinstance(head, MarginSoftmax):
+        return head.losses(head.cosines(embedding), speaker, margin)
+    if head.bias is not None:
+        return cross_entropy(linear(embedding, head.weight, head.bias), speaker, reduction="none")
+    norm = torch.linalg.vector_norm(embedding, dim=1)
+    return a_softmax(cosine_matrix(embedding, head.weight), norm, speaker, angle_factor=4, margin=margin)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_equals_the_plain_form(case: str, dtype: torch.dtype, tolerance: float) -> None:
+    head, embedding, speaker = problem(case, dtype)
+    margin = head.margins.default
+    output, losses = head(embedding, speaker, margin), plain_losses(head, embedding, speaker, margin)
+    torch.testing.assert_close(output.losses, losses.detach(), rtol=tolerance, atol=tolerance)
+    inputs = [embedding, *head.parameters()]
+    ours, theirs = torch.autograd.grad(output.loss, inputs), torch.autograd.grad(losses.mean(), inputs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).norm() <= tolerance * other.norm().clamp_min(0.1)
+
+
+def test_correct_means_that_the_true_speaker_is_nearest_without_margin(case: str) -> None:
+    head, _, speaker = problem(case, torch.float64)
+    weight = head.weight.detach().copy_(unit(head.weight.detach())).reshape(SPEAKERS, -1, DIM)[:, -1]
+    some = torch.tensor([row for row in range(BATCH) if speaker[row] != 5])
+    x = 100 * weight[speaker[some]]  # so near that only the margins could change the order
+    assert head(x, speaker[some], head.margins.default).correct.all()
+    others = (speaker[some] + torch.where(speaker[some] == 4, 2, 1)) % SPEAKERS
+    assert not head(100 * weight[others], speaker[some], head.margins.default).correct.any()
+
+
+@pytest.mark.parametrize("block", [1, 5, 36, 37, 1000])
+def test_any_block_gives_the_same(case: str, block: int) -> None:
+    head, embedding, speaker = problem(case, torch.float64)
+    found = []
+    for rows in (block, 0):
+        passes = _Passes(head, unit(embedding.detach()), speaker, head.margins.default, rows)
+        total = passes.first().total(passes)
+        found.append({"losses": total.losses, "correct": total.correct, **passes.second(total)})
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-14)
+
+
+def test_without_gradients_the_losses_are_the_same(case: str) -> None:
+    head, embedding, speaker = problem(case, torch.float32)
+    with_grad = head(embedding, speaker, head.margins.default)
+    with torch.no_grad():
+        without = head(embedding, speaker, head.margins.default)
+    assert not without.loss.requires_grad
+    torch.testing.assert_close(without, with_grad)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0])
+def test_logits_of_any_size_are_summed(scale: float) -> None:
+    """At scale 300 the sum over the others overflows and underflows without a running maximum."""
+    torch.manual_seed(2)
+    head = build_head("aam", DIM, SPEAKERS, {"scale": scale})
+    assert isinstance(head, MarginSoftmax)
+    embedding, speaker = torch.randn(BATCH, DIM), torch.randint(SPEAKERS, (BATCH,))
+    losses = head(embedding, speaker, 0.2).losses
+    assert losses.isfinite().all()
+    torch.testing.assert_close(
+        losses, head.losses(head.cosines(embedding), speaker, 0.2).detach(), rtol=1e-5, atol=1e-5
+    )
+
+
+MEASURE = """
+import resource, sys, torch
+from sv.losses import build_head
+speakers = int(sys.argv[1])
+embedding, speaker = torch.randn(128, 64, requires_grad=True), torch.randint(speakers, (128,))
+build_head("aam", 64, 1000, {})(embedding, speaker % 1000, 0.2).loss.backward()  # what any first call takes
+head = build_head("aam", 64, speakers, {})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+head(embedding, speaker, 0.2).loss.backward()
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+
+
+@pytest.mark.slow
+def test_memory_beside_weights_and_gradient_does_not_grow_with_the_speakers() -> None:
+    speakers, dim = 400_000, 64
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(speakers)], capture_output=True, text=True, check=True)
+    gradient = 4 * dim * speakers  # 102 MB; a (batch, speakers) matrix would be 205 MB
+    assert int(done.stdout) - gradient < 64 << 20
