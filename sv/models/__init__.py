@@ -47,6 +47,19 @@ MODELS.add("ReDimNetB4", options.ReDimNetB4Options, _REDIMNET)
 MODELS.add("ReDimNetB5", options.ReDimNetB5Options, _REDIMNET)
 MODELS.add("ReDimNetB6", options.ReDimNetB6Options, _REDIMNET)
 
+_RES2NET = "sv.models.res2net:Res2Net"
+MODELS.add("Res2Net34_Base", options.Res2NetOptions, _RES2NET, base_width=32, scale=2, expansion=2)
+MODELS.add("Res2Net34_Large", options.Res2NetLargeOptions, _RES2NET, base_width=32, scale=2, expansion=2)
+
+_ERES2NET = "sv.models.eres2net:ERes2Net"
+MODELS.add("ERes2Net34_Base", options.ERes2NetOptions, _ERES2NET, base_width=32, scale=2, expansion=2)
+MODELS.add("ERes2Net34_Large", options.ERes2NetLargeOptions, _ERES2NET, base_width=32, scale=2, expansion=2)
+MODELS.add("ERes2Net34_aug", options.ERes2NetLargeOptions, _ERES2NET, base_width=24, scale=3, expansion=4)
+
+_ERES2NETV2 = "sv.models.eres2netv2:ERes2NetV2"
+MODELS.add("ERes2NetV2", options.ERes2NetLargeOptions, _ERES2NETV2, base_width=26, scale=2, expansion=2)
+MODELS.add("ERes2NetV2_w24s4ep4", options.ERes2NetLargeOptions, _ERES2NETV2, base_width=24, scale=4, expansion=4)
+
 
 def build_model(name: str, args: Mapping[str, Any]) -> "Encoder":
     """Build the encoder `name`, with the options given (WeSpeaker's `model_args`) and the defaults of the others.

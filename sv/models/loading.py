@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sv.errors import UserError
+from sv.models.encoder import Encoder
 
 HEAD_PREFIX = "projection."
 
@@ -22,6 +23,8 @@ def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -
         UserError: a tensor is missing, unknown or of another shape. Nothing is loaded then.
     """
     given = {key: value for key, value in flat_state(state_dict, where).items() if not key.startswith(HEAD_PREFIX)}
+    if isinstance(model, Encoder):
+        given = model.own_names(given)
     own = model.state_dict()
     differences = list(_differences(own, given))
     if differences:

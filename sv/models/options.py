@@ -234,3 +234,33 @@ class CamPlusPlusOptions(PooledOptions):
     """Options of CAM++."""
 
     embed_dim: int = Field(512, gt=0)  # 192 in 3D-Speaker's "common" models
+
+
+class Res2NetOptions(PooledOptions):
+    """Options of Res2Nets.
+
+    Attributes:
+        m_channels: channels of the first group; with 4, each part of a block has one or more.
+        two_emb_layer: another ReLU, batch norm (without affine) and linear layer after the first one.
+    """
+
+    m_channels: int = Field(32, ge=4)
+    two_emb_layer: bool = False
+
+
+class Res2NetLargeOptions(Res2NetOptions):
+    """Options of the large Res2Net."""
+
+    m_channels: int = Field(64, ge=4)
+
+
+class ERes2NetOptions(Res2NetOptions):
+    """Options of the base ERes2Net."""
+
+    embed_dim: int = Field(192, gt=0)  # 512 in some of 3D-Speaker's models
+
+
+class ERes2NetLargeOptions(ERes2NetOptions):
+    """Options of the larger ERes2Nets, and of ERes2NetV2."""
+
+    m_channels: int = Field(64, ge=4)

@@ -21,6 +21,9 @@ SMALL: dict[str, dict[str, object]] = {
         "feat_dim": 80,
     },
     "CAMPPlus": {"embed_dim": 16},
+    "Res2Net34_Base": {"m_channels": 8, "embed_dim": 16},
+    "ERes2Net34_aug": {"m_channels": 8, "embed_dim": 16},
+    "ERes2NetV2": {"m_channels": 8, "embed_dim": 16},
 }
 
 
