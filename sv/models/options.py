@@ -22,12 +22,38 @@ class AttentionOptions(PoolingOptions):
     global_context_att: bool = False  # the attention also sees the utterance's mean and deviation
 
 
+class MultiHeadOptions(PoolingOptions):
+    """Options of statistics with an attention for each group of channels.
+
+    Attributes:
+        layer_num: layers of an attention.
+        head_num: groups of channels.
+        d_s: 1 for one weight a frame and head; more (any number) for one for each channel.
+        bottleneck_dim: channels between two layers.
+    """
+
+    layer_num: int = Field(2, gt=0)
+    head_num: int = Field(2, gt=0)
+    d_s: int = Field(1, gt=0)
+    bottleneck_dim: int = Field(64, gt=0)
+
+
+class MultiQueryOptions(MultiHeadOptions):
+    """Options of several such statistics of the same frames."""
+
+    head_num: int = Field(8, gt=0)
+    d_s: int = Field(2, gt=0)
+    query_num: int = Field(2, gt=0)
+
+
 POOLINGS: "Registry[Pooling]" = Registry("pooling")
 
 POOLINGS.add("TAP", PoolingOptions, "sv.models.pooling:TemporalAverage")
 POOLINGS.add("TSDP", PoolingOptions, "sv.models.pooling:TemporalDeviation")
 POOLINGS.add("TSTP", PoolingOptions, "sv.models.pooling:TemporalStatistics")
 POOLINGS.add("ASTP", AttentionOptions, "sv.models.pooling:AttentiveStatistics")
+POOLINGS.add("MHASTP", MultiHeadOptions, "sv.models.pooling:MultiHeadStatistics")
+POOLINGS.add("MQMHASTP", MultiQueryOptions, "sv.models.pooling:MultiQueryStatistics")
 
 
 class EncoderOptions(Options):

@@ -195,7 +195,7 @@ def test_the_learning_rate_is_theirs():
     ("changes", "said"),
     [
         ({"model": "ERes2Net34_Base"}, "model: ERes2Net34_Base is none of resnet_small, ResNet18"),
-        ({"model_args.pooling_func": "MQMHASTP"}, "MQMHASTP"),
+        ({"model_args.pooling_func": "XI"}, "XI"),
         (
             {"projection_args": {"project_type": "ham_margin"}},
             "project_type: ham_margin is none of softmax, add_margin",
