@@ -28,6 +28,10 @@ MODELS.add("ResNet152", options.ResNetOptions, _RESNET, num_blocks=(3, 8, 36, 3)
 MODELS.add("ResNet221", options.ResNetOptions, _RESNET, num_blocks=(6, 16, 48, 3), bottleneck=True)
 MODELS.add("ResNet293", options.ResNetOptions, _RESNET, num_blocks=(10, 20, 64, 3), bottleneck=True)
 
+_SIMAM = "sv.models.simam_resnet:SimamResNet"
+MODELS.add("SimAM_ResNet34_ASP", options.SimamResNetOptions, _SIMAM, num_blocks=(3, 4, 6, 3))
+MODELS.add("SimAM_ResNet100_ASP", options.SimamResNetOptions, _SIMAM, num_blocks=(6, 16, 24, 3))
+
 _ECAPA = "sv.models.ecapa_tdnn:EcapaTdnn"
 MODELS.add("ECAPA_TDNN_c512", options.EcapaOptions, _ECAPA, channels=512)
 MODELS.add("ECAPA_TDNN_c1024", options.EcapaOptions, _ECAPA, channels=1024)

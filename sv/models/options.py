@@ -22,6 +22,12 @@ class AttentionOptions(PoolingOptions):
     global_context_att: bool = False  # the attention also sees the utterance's mean and deviation
 
 
+class NormedAttentionOptions(PoolingOptions):
+    """Options of attentive statistics with batch norm in the attention."""
+
+    hidden_dim: int = Field(128, gt=0)
+
+
 class MultiHeadOptions(PoolingOptions):
     """Options of statistics with an attention for each group of channels.
 
@@ -52,6 +58,7 @@ POOLINGS.add("TAP", PoolingOptions, "sv.models.pooling:TemporalAverage")
 POOLINGS.add("TSDP", PoolingOptions, "sv.models.pooling:TemporalDeviation")
 POOLINGS.add("TSTP", PoolingOptions, "sv.models.pooling:TemporalStatistics")
 POOLINGS.add("ASTP", AttentionOptions, "sv.models.pooling:AttentiveStatistics")
+POOLINGS.add("ASP", NormedAttentionOptions, "sv.models.pooling:NormedAttentiveStatistics")
 POOLINGS.add("MHASTP", MultiHeadOptions, "sv.models.pooling:MultiHeadStatistics")
 POOLINGS.add("MQMHASTP", MultiQueryOptions, "sv.models.pooling:MultiQueryStatistics")
 
@@ -290,3 +297,11 @@ class ERes2NetLargeOptions(ERes2NetOptions):
     """Options of the larger ERes2Nets, and of ERes2NetV2."""
 
     m_channels: int = Field(64, ge=4)
+
+
+class SimamResNetOptions(PooledOptions):
+    """Options of SimAM-ResNets."""
+
+    pooling_func: str = "ASP"
+    in_planes: int = Field(64, gt=0)  # channels of the first group
+    dropout: float = Field(0.0, ge=0, lt=1)  # share of the pooled values that training sets to zero

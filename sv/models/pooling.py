@@ -2,6 +2,7 @@
 
     TAP   mean                              TSDP  standard deviation
     TSTP  mean and standard deviation       ASTP  the same two, the frames weighted by attention
+    ASP       as ASTP, with ReLU and batch norm in the attention (WeSpeaker's SimAM-ResNets)
     MHASTP    as ASTP, the channels in groups (heads), each with an attention of its own
     MQMHASTP  several MHASTP (queries) of the same frames, one after the other
 
@@ -22,9 +23,16 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, linear
 
 from sv.errors import UserError
-from sv.models.options import AttentionOptions, MultiHeadOptions, MultiQueryOptions, PoolingOptions
+from sv.models.options import (
+    AttentionOptions,
+    MultiHeadOptions,
+    MultiQueryOptions,
+    NormedAttentionOptions,
+    PoolingOptions,
+)
 
 VARIANCE_FLOOR = 1e-7  # WeSpeaker's; a deviation is at least 3.2e-4, its gradient with respect to the variance 1,600
+ASP_VARIANCE_FLOOR = 1e-5
 
 
 class Pooling(nn.Module):
@@ -43,7 +51,7 @@ class TemporalAverage(Pooling):
         super().__init__(in_dim, in_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _at_least_float32(x).mean(dim=-1).flatten(1)  # (batch, channels [* bins])
+        return at_least_float32(x).mean(dim=-1).flatten(1)  # (batch, channels [* bins])
 
 
 class TemporalDeviation(Pooling):
@@ -53,7 +61,7 @@ class TemporalDeviation(Pooling):
         super().__init__(in_dim, in_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        return deviation(_at_least_float32(x)).flatten(1)  # (batch, channels [* bins])
+        return deviation(at_least_float32(x)).flatten(1)  # (batch, channels [* bins])
 
 
 class TemporalStatistics(Pooling):
@@ -63,7 +71,7 @@ class TemporalStatistics(Pooling):
         super().__init__(in_dim, 2 * in_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _at_least_float32(x)
+        x = at_least_float32(x)
         return torch.cat([x.mean(dim=-1).flatten(1), deviation(x).flatten(1)], dim=1)  # (batch, 2 * channels [* bins])
 
 
@@ -88,11 +96,28 @@ class AttentiveStatistics(Pooling):
 
     def _with_context(self, x: Tensor) -> Tensor:
         """Return linear1 of (x, mean, deviation); the last two are equal in all frames, so each is mapped once."""
-        context = _at_least_float32(x)
+        context = at_least_float32(x)
         context = torch.cat([context.mean(dim=-1), deviation(context)], dim=1)  # (batch, 2 * channels)
         of_frame, of_context = self.linear1.weight.split([self.in_dim, 2 * self.in_dim], dim=1)
         constant = linear(context, of_context.squeeze(-1), self.linear1.bias)  # (batch, bottleneck)
         return conv1d(x, of_frame) + constant.unsqueeze(-1)
+
+
+class NormedAttentiveStatistics(Pooling):
+    """ASP: as ASTP, but the attention has ReLU and batch norm and never sees the whole utterance."""
+
+    def __init__(self, in_dim: int, options: NormedAttentionOptions) -> None:
+        super().__init__(in_dim, 2 * in_dim)
+        self.attention = nn.Sequential(
+            nn.Conv1d(in_dim, options.hidden_dim, kernel_size=1),
+            nn.ReLU(inplace=True),
+            nn.BatchNorm1d(options.hidden_dim),
+            nn.Conv1d(options.hidden_dim, in_dim, kernel_size=1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1, -2)  # (batch, channels, frames)
+        return weighted_statistics(x, self.attention(x), ASP_VARIANCE_FLOOR)  # (batch, 2 * channels)
 
 
 class MultiHeadStatistics(Pooling):
@@ -143,8 +168,8 @@ def weighted_statistics(x: Tensor, attention: Tensor, floor: float = VARIANCE_FL
     Returns:
         (batch, 2 * channels), the means first; float32 for half precision.
     """
-    x = _at_least_float32(x)
-    weights = _at_least_float32(attention).softmax(dim=-1)
+    x = at_least_float32(x)
+    weights = at_least_float32(attention).softmax(dim=-1)
     mean = (weights * x).sum(dim=-1)
     variance = (weights * x.square()).sum(dim=-1) - mean.square()
     return torch.cat([mean, variance.clamp_min(floor).sqrt()], dim=1)
@@ -154,6 +179,11 @@ def deviation(x: Tensor) -> Tensor:
     """Return the standard deviation over the last axis."""
     correction = min(1, x.shape[-1] - 1)
     return (x.var(dim=-1, correction=correction) + VARIANCE_FLOOR).sqrt()
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return half precision as float32, and other dtypes as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _head_attention(channels: int, options: MultiHeadOptions) -> nn.Sequential:
@@ -166,7 +196,3 @@ def _head_attention(channels: int, options: MultiHeadOptions) -> nn.Sequential:
             layers.add_module(f"tanh{i - 1}", nn.Tanh())
         layers.add_module(f"att_{i}", nn.Conv1d(inputs, outputs, kernel_size=1))
     return layers
-
-
-def _at_least_float32(x: Tensor) -> Tensor:
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -28,6 +28,7 @@ _SAME = {
 }
 _RENAMED = {
     "data_type": "train_feats",
+    "model_args.acoustic_dim": "model_args.feat_dim",
     "dataset_args.resample_rate": "dataset_args.fbank_args.sample_rate",
     "dataset_args.filter_args.min_num_frames": "dataset_args.min_num_frames",
 }

@@ -10,6 +10,7 @@ from sv.models.encoder import Encoder
 SMALL: dict[str, dict[str, object]] = {
     "resnet_small": {},
     "ResNet50": {"m_channels": 4, "embed_dim": 16},
+    "SimAM_ResNet34_ASP": {"in_planes": 4, "embed_dim": 16},
     "ECAPA_TDNN_GLOB_c512": {"embed_dim": 16},
     "XVEC": {"hid_dim": 16, "stats_dim": 24, "embed_dim": 16},
     "ReDimNet": {

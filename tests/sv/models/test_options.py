@@ -12,7 +12,8 @@ def test_registry_holds_wespeakers_names() -> None:
     redimnets = ["ReDimNet", *(f"ReDimNetB{size}" for size in range(7))]
     res2nets = ["Res2Net34_Base", "Res2Net34_Large", "ERes2Net34_Base", "ERes2Net34_Large", "ERes2Net34_aug"]
     res2nets += ["ERes2NetV2", "ERes2NetV2_w24s4ep4"]  # 3D-Speaker's
-    assert {*resnets, *ecapas, *redimnets, *res2nets, "XVEC", "CAMPPlus"} <= set(MODELS.names())
+    simams = ["SimAM_ResNet34_ASP", "SimAM_ResNet100_ASP"]
+    assert {*resnets, *simams, *ecapas, *redimnets, *res2nets, "XVEC", "CAMPPlus"} <= set(MODELS.names())
 
 
 def test_unknown_model_lists_the_known_ones() -> None:

@@ -50,6 +50,30 @@ def test_attention_equals_a_slow_loop(context: bool) -> None:
             assert math.isclose(float(pooled[6 + channel].detach()), expected, abs_tol=1e-9)
 
 
+def test_attention_with_batch_norm_equals_a_slow_loop() -> None:
+    torch.manual_seed(1)
+    pooling = POOLINGS.build("ASP", 6, hidden_dim=5).double()
+    pooling.train()(torch.randn(4, 3, 2, 9, dtype=torch.float64))  # so that batch norm has statistics
+    x = torch.randn(2, 3, 2, 7, dtype=torch.float64)  # (batch, channels, bins, frames)
+    state = pooling.state_dict()
+    norm = {part: state[f"attention.2.{part}"] for part in ("running_mean", "running_var", "weight", "bias")}
+    for row, pooled in zip(x.reshape(2, 6, 7), pooling.eval()(x), strict=True):
+        logits = []
+        for frame in row.T:
+            hidden = (state["attention.0.weight"][:, :, 0] @ frame + state["attention.0.bias"]).clamp(min=0)
+            hidden = (hidden - norm["running_mean"]) / (norm["running_var"] + 1e-5).sqrt()
+            hidden = hidden * norm["weight"] + norm["bias"]
+            logits.append(state["attention.3.weight"][:, :, 0] @ hidden + state["attention.3.bias"])
+        for channel in range(6):
+            weights = [math.exp(logit[channel]) for logit in logits]
+            values = row[channel].tolist()
+            mean = sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+            square = sum(w * v * v for w, v in zip(weights, values, strict=True)) / sum(weights)
+            assert math.isclose(float(pooled[channel].detach()), mean, abs_tol=1e-12)
+            expected = math.sqrt(max(square - mean**2, 1e-5))
+            assert math.isclose(float(pooled[6 + channel].detach()), expected, abs_tol=1e-9)
+
+
 def slow_head(state: dict[str, Tensor], rows: list[list[float]], layers: int, at: str) -> list[float]:
     """Pool one head of one utterance, rows[channel][frame], with sums written out."""
     frames, channels = range(len(rows[0])), range(len(rows))
@@ -131,7 +155,7 @@ def test_encoders_take_pooling_with_heads(name: str) -> None:
     assert model.eval()(torch.randn(1, 1, 80)).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["TAP", "TSDP", "TSTP", "ASTP", "MHASTP", "MQMHASTP"])
+@pytest.mark.parametrize("name", ["TAP", "TSDP", "TSTP", "ASTP", "ASP", "MHASTP", "MQMHASTP"])
 @pytest.mark.parametrize("frames", [1, 2, 9])
 def test_constant_and_single_frames_are_finite(name: str, frames: int) -> None:
     options = {"global_context_att": True} if name == "ASTP" else {}
