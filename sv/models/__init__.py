@@ -38,6 +38,9 @@ MODELS.add("ECAPA_TDNN_c1024", options.EcapaOptions, _ECAPA, channels=1024)
 MODELS.add("ECAPA_TDNN_GLOB_c512", options.EcapaGlobOptions, _ECAPA, channels=512)
 MODELS.add("ECAPA_TDNN_GLOB_c1024", options.EcapaGlobOptions, _ECAPA, channels=1024)
 
+MODELS.add("ECAPA_TDNN_SpeechBrain", options.SpeechBrainEcapaOptions, "sv.models.ecapa_speechbrain:SpeechBrainEcapa")
+
+MODELS.add("GE2E_LSTM", options.Ge2eLstmOptions, "sv.models.ge2e_lstm:Ge2eLstm")
 MODELS.add("XVEC", options.XVectorOptions, "sv.models.xvector:XVector")
 MODELS.add("CAMPPlus", options.CamPlusPlusOptions, "sv.models.campplus:CamPlusPlus")
 

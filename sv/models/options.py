@@ -121,6 +121,28 @@ class EcapaGlobOptions(EcapaOptions):
     pooling_args: ClassVar[Mapping[str, Any]] = {"global_context_att": True}
 
 
+class SpeechBrainEcapaOptions(EncoderOptions):
+    """Options of SpeechBrain's ECAPA-TDNN."""
+
+    embed_dim: int = Field(192, gt=0)
+    channels: int = Field(1024, gt=0, multiple_of=8)
+
+
+class Ge2eLstmOptions(EncoderOptions):
+    """Options of the LSTM of GE2E.
+
+    Attributes:
+        window_frames: a longer input is cut into overlapping windows of so many frames.
+        step_frames: frames from one window to the next.
+    """
+
+    feat_dim: int = Field(40, gt=0)
+    hidden_dim: int = Field(256, gt=0)
+    num_layers: int = Field(3, gt=0)
+    window_frames: int = Field(160, gt=0)
+    step_frames: int = Field(77, gt=0)  # 1.3 windows a second
+
+
 class XVectorOptions(PooledOptions):
     """Options of the x-vector TDNN."""
 

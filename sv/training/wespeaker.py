@@ -142,6 +142,19 @@ def import_config(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported
     return resolve(parse_config(found.tree(), where), where), found
 
 
+def import_encoder(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported]:
+    """Return `import_config` of the keys of encoder and front-end alone; training has our defaults.
+
+    Raises:
+        UserError: these are not supported.
+    """
+    chosen = ("model", "model_args.", "dataset_args.fbank_args.", "dataset_args.resample_rate", "dataset_args.cmvn")
+    kept = {key: value for key, value in flatten(tree).items() if key.startswith((*chosen, "dataset_args.frontend"))}
+    kept.pop("model_init", None)
+    loss = {"projection_args.project_type": "sphereface2", "optimizer": "SGD"}
+    return import_config(unflatten(kept | loss), where)
+
+
 def _import_key(key: str, value: Any, found: Imported) -> None:
     """Import a key that does not depend on others."""
     only, others = _ONLY.get(key, (None, ""))
