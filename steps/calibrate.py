@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Calibrate scores to natural-log likelihood ratios on held-out training speakers, and measure thresholds on them.
+With --on DATA_DIR: on recordings of your own, which any model takes, imported ones too.
 
 Reads   <exp-dir>/scores/<prefix><heldout>.score         trials of held-out speakers, scored as the test trials are
         <exp-dir>/scores/<prefix><trials>.score          for each trial list
@@ -8,10 +9,14 @@ Writes  <exp-dir>/calibration/<backend>.json             weights
                                                          (the last two from 100 and 1,000 non-target trials on)
         <exp-dir>/scores/cali_<prefix><trials>.score     log-likelihood ratios, for compute_metrics.py --llr true
 
+        with --on DATA_DIR: its embeddings in <exp-dir>/calibration/<data>/, trials among its speakers in
+        calibration/<data>.kaldi, their cosines in scores/<data>.kaldi.score, and weights and thresholds of these
+
 --quality adds quality measures of both sides to the score, some of "duration magnitude cohort". Their names go into the
 names of the score files, cali_duration_<prefix><trials>.score, so that scores calibrated without them stay. Give such a
 calibration a --backend of its own, too. Memory does not grow with the number of test trials.
-e.g.: steps/calibrate.py --heldout-data data/train --test-data data/test exp/x heldout.kaldi O.kaldi H.kaldi
+e.g.: local/prepare_folder.py recordings data/own && steps/calibrate.py --on data/own exp/x
+      steps/calibrate.py --heldout-data data/train --test-data data/test exp/x heldout.kaldi O.kaldi H.kaldi
 """
 
 import argparse
@@ -23,8 +28,9 @@ from sv.errors import run_step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("exp_dir", type=Path)
-    parser.add_argument("heldout", help="name of the trial list of held-out speakers, such as heldout.kaldi")
+    parser.add_argument("heldout", nargs="?", help="name of the trial list of held-out speakers, such as heldout.kaldi")
     parser.add_argument("trials", nargs="*", help="names of the trial lists whose scores are calibrated")
+    parser.add_argument("--on", type=Path, metavar="DATA_DIR", help="labelled recordings to embed and calibrate on")
     parser.add_argument("--backend", default="cos", help="what calibration and thresholds are filed under")
     parser.add_argument("--prefix", default="", help="start of the score files' names")
     parser.add_argument("--quality", default="", help='quality measures, as in "duration magnitude cohort"')
@@ -33,6 +39,10 @@ def main() -> None:
     parser.add_argument("--mean", type=Path, help="mean that was subtracted; kept for steps/verify.py")
     parser.add_argument("--p-target", type=float, default=0.05, help="prior at which decisions matter most")
     args = parser.parse_args()
+    if (args.on is None) == (args.heldout is None):
+        parser.error("give the name of a trial list, or --on DATA_DIR")
+    if args.on is not None and (args.prefix or args.quality):
+        parser.error("--on scores by the cosine alone; leave out --prefix and --quality")
     from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 
     scores = ScoresToCalibrate(
@@ -45,7 +55,12 @@ def main() -> None:
         args.heldout_data,
         args.test_data,
     )
-    calibrate_files(scores, args.heldout, args.trials)
+    if args.on is None:
+        calibrate_files(scores, args.heldout, args.trials)
+        return
+    from sv.scoring.own_calibration import calibrate_on
+
+    calibrate_on(scores, args.on)
 
 
 if __name__ == "__main__":

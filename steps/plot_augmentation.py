@@ -80,11 +80,11 @@ def _draw(sounds: "dict[str, Tensor]", config: "FbankConfig", path: Path) -> Non
     from matplotlib.figure import Figure
     from PIL import Image
 
-    from sv.audio.features import Fbank
+    from sv.audio.centered_fbank import make_fbank
 
     figure = Figure(figsize=(7, 1.3 * len(sounds)), layout="constrained", dpi=72)
     axes = figure.subplots(len(sounds), 1, sharex=True, squeeze=False)[:, 0]
-    fbank = Fbank(config)
+    fbank = make_fbank(config)
     images = {title: fbank(waveform)[0].T.numpy() for title, waveform in sounds.items()}
     low, high = (float(f(image.max() for image in images.values())) for f in (min, max))
     for axis, (title, image) in zip(axes, images.items(), strict=True):

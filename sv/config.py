@@ -23,8 +23,11 @@ class Section(BaseModel):
 
 
 class FbankConfig(Section):
-    """Log-mel filter bank, computed on the scale of 16-bit samples, as Kaldi does."""
+    """Log-mel filter bank, computed on the scale of 16-bit samples, as Kaldi does; other kinds are for other models."""
 
+    kind: Literal["kaldi", "speechbrain", "redimnet", "ge2e"] = "kaldi"  # whose arithmetic: sv/audio/centered_fbank.py
+    int16_scale: bool = True  # of kaldi; False: samples in [-1, 1], so that the floor of a bin's energy is higher
+    unit_variance: bool = False  # of redimnet: each waveform is shifted and scaled to mean 0 and variance 1
     sample_rate: int = Field(16000, gt=0)  # Hz
     num_mel_bins: int = Field(80, gt=3)
     frame_length: float = Field(25.0, gt=0)  # ms
@@ -33,6 +36,14 @@ class FbankConfig(Section):
     low_freq: float = Field(20.0, ge=0)  # Hz
     high_freq: float = 0.0  # Hz; 0 or less: relative to half the sample rate
     dither: float = Field(1.0, ge=0)  # standard deviation in 16-bit steps; only in training features
+
+    def settings(self) -> dict[str, Any]:
+        """Return what marks of finished work hold: all keys, but `_LATER_KEYS` only where they are not the default."""
+        return self.model_dump(exclude={key for key, value in _LATER_KEYS.items() if getattr(self, key) == value})
+
+
+# Keys that marks of features lacked at first; features with such a mark need not be made again.
+_LATER_KEYS = {"kind": "kaldi", "int16_scale": True, "unit_variance": False}
 
 
 class SpecAugArgs(Section):

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.audio.features import Fbank, energy_vad, log_energy
+from sv.audio.centered_fbank import make_fbank
+from sv.audio.features import energy_vad, log_energy
 from sv.audio.files import Waveform, read_file
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.embeddings.parts import MAX_FRAMES
@@ -89,7 +90,7 @@ class Verifier:
         self, encoder: SpeakerEncoder, mean: Floats | None, calibration: Calibration, thresholds: dict[str, float]
     ) -> None:
         self.encoder, self.mean, self.calibration, self.thresholds = encoder, mean, calibration, thresholds
-        self.fbank = Fbank(encoder.config.dataset_args.fbank_args).to(encoder.device)
+        self.fbank = make_fbank(encoder.config.dataset_args.fbank_args).to(encoder.device)
 
     @classmethod
     def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto") -> "Verifier":

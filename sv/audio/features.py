@@ -1,8 +1,9 @@
 """Log-mel filter bank, dither, mean subtraction and energy VAD as in Kaldi, batched, on CPU or GPU.
 
-A frame is computed as in `compute-fbank-feats`, on 16-bit scale: mean removed, pre-emphasis 0.97, window, zeros up to a
-power of two, power spectrum, triangles on the mel scale, logarithm floored at float32's epsilon. Frames lie entirely
-within the signal (snip-edges). Each bin is within 5e-3 of kaldi_native_fbank and torchaudio.compliance.kaldi.
+A frame is computed as in `compute-fbank-feats`, on 16-bit scale (or [-1, 1]): mean removed, pre-emphasis 0.97, window,
+zeros up to a power of two, power spectrum, triangles on the mel scale, logarithm floored at float32's epsilon. Frames
+lie entirely within the signal (snip-edges). Each bin is within 5e-3 of kaldi_native_fbank and
+torchaudio.compliance.kaldi.
 
 Dither is added once to the waveform, whereas Kaldi draws new noise for each frame. Overlapping frames thus share it, as
 they share the noise of a real recording, and it costs 2.5 times less. It depends on the utterance id alone, so the
@@ -17,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sv.audio.mel import count_frames, frame_samples, mel_banks
+from sv.audio.mel import count_frames, fft_length, frame_samples, mel_banks
 from sv.config import FbankConfig
 
 INT16_SCALE = 32768.0  # Kaldi computes features of samples in -32768 .. 32767
@@ -40,7 +41,7 @@ class Fbank(nn.Module):
         super().__init__()
         self.config = config
         self.frame_length, self.frame_shift = frame_samples(config)
-        self.fft_length = 1 << (self.frame_length - 1).bit_length()
+        self.fft_length = fft_length(config)
         self.register_buffer("window", make_window(config.window, self.frame_length).float(), persistent=False)
         banks = torch.from_numpy(mel_banks(config))
         weights = nn.functional.pad(banks.T, (0, 0, 0, 1)).float().contiguous()
@@ -48,7 +49,11 @@ class Fbank(nn.Module):
 
     def num_frames(self, samples: int) -> int:
         """Return the number of frames of a waveform; 0 if it is shorter than one frame."""
-        return count_frames(samples, self.config)
+        return int(count_frames(np.array(samples), self.config))
+
+    def num_samples(self, frames: int) -> int:
+        """Return the fewest samples that have this number of frames."""
+        return self.frame_length + (frames - 1) * self.frame_shift
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, dither: Tensor | None = None) -> Tensor:
@@ -64,9 +69,10 @@ class Fbank(nn.Module):
         frames = self.num_frames(samples)
         assert frames > 0, f"{samples} samples are less than a frame of {self.frame_length}"
         with torch.autocast(waveform.device.type, enabled=False):
-            signal = waveform.float() * INT16_SCALE  # (batch, samples)
+            scale = INT16_SCALE if self.config.int16_scale else 1.0
+            signal = waveform.float() * scale  # (batch, samples)
             if dither is not None:
-                signal.add_(dither, alpha=self.config.dither)
+                signal.add_(dither, alpha=self.config.dither * scale / INT16_SCALE)
             fbank = signal.new_empty(batch, frames, self.config.num_mel_bins)
             rows, block = _block_shape(waveform.device.type, batch, frames)
             padded = signal.new_zeros(rows, block, self.fft_length)  # stays zero after the frame
@@ -80,7 +86,7 @@ class Fbank(nn.Module):
 
         Args:
             fbank: (rows, frames, mels), output.
-            signal: (rows, samples), 16-bit scale.
+            signal: (rows, samples).
             start: first frame of the block.
             padded: (rows, frames or more, fft_length), reused from block to block.
         """

@@ -1,12 +1,16 @@
-"""Frames of a waveform and mel triangles, as Kaldi has them; in numpy, so that settings are checked without torch."""
+"""Frames of a waveform and mel triangles of each kind of features; in numpy, so that settings need no torch."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv.config import FbankConfig
 from sv.errors import UserError
+
+Floats = NDArray[np.floating[Any]]
 
 
 def frame_samples(config: FbankConfig) -> tuple[int, int]:
@@ -24,29 +28,47 @@ def frame_samples(config: FbankConfig) -> tuple[int, int]:
     return length, shift
 
 
-def count_frames(samples: int, config: FbankConfig) -> int:
-    """Return the number of frames of a waveform; 0 if it is shorter than one frame."""
+def fft_length(config: FbankConfig) -> int:
+    """Return the points of a frame's FFT: a power of two, or the frame's own length where others do not round it up."""
+    length, _ = frame_samples(config)
+    return length if config.kind in ("speechbrain", "ge2e") else 1 << (length - 1).bit_length()
+
+
+def count_frames(samples: NDArray[np.int64], config: FbankConfig) -> NDArray[np.int64]:
+    """Return the numbers of frames of waveforms; 0 of one that is shorter than a frame."""
     length, shift = frame_samples(config)
-    return max(0, 1 + (samples - length) // shift)
+    beyond_first = samples - length if config.kind == "kaldi" else samples
+    return np.where(samples < length, 0, 1 + beyond_first // shift)
 
 
-def mel_banks(config: FbankConfig) -> NDArray[np.float64]:
-    """Return triangles that are linear on the mel scale, (mels, fft_length / 2); as Kaldi, without the Nyquist bin.
+def mel_banks(config: FbankConfig) -> Floats:
+    """Return the triangles of the kind of features: (mels, fft_length / 2 + 1), of Kaldi without the Nyquist bin.
+
+    Kaldi's are linear on the mel scale, others in Hz. SpeechBrain's are as wide on the right as on the left. Those of
+    ge2e are on Slaney's scale, with an area of 1.
 
     Raises:
         UserError: frequencies out of order, or a triangle between two FFT bins, whose energy would always be 0.
     """
-    length, _ = frame_samples(config)
-    bins = (1 << (length - 1).bit_length()) // 2
+    bins = fft_length(config) // 2
     nyquist = config.sample_rate / 2
     high = config.high_freq if config.high_freq > 0 else nyquist + config.high_freq
     if not 0 <= config.low_freq < high <= nyquist:
         raise UserError(f"fbank_args: low_freq {config.low_freq} to high_freq {high} is not within 0 to {nyquist} Hz")
-    mel = 1127.0 * np.log1p(np.arange(bins) * (nyquist / bins) / 700.0)  # (bins,)
-    low, top = (1127.0 * math.log1p(f / 700.0) for f in (config.low_freq, high))
+    to_mel, to_hz = _SLANEY if config.kind == "ge2e" else _HTK
+    low, top = to_mel(np.array([config.low_freq, high], dtype=np.float64))
     edges = np.linspace(low, top, config.num_mel_bins + 2)[:, None]
+    axis: Floats = np.arange(bins + 1) * (nyquist / bins)  # Hz
+    if config.kind == "kaldi":
+        axis = to_mel(axis[:-1])
+    else:
+        edges = to_hz(edges)
     left, center, right = edges[:-2], edges[1:-1], edges[2:]
-    banks: NDArray[np.float64] = np.minimum((mel - left) / (center - left), (right - mel) / (right - center)).clip(0)
+    if config.kind == "speechbrain":
+        right = 2 * center - left
+    banks: Floats = np.minimum((axis - left) / (center - left), (right - axis) / (right - center)).clip(0)
+    if config.kind == "ge2e":
+        banks *= 2 / (right - left)
     if not banks.any(1).all():
         empty = int(np.flatnonzero(~banks.any(1))[0])
         raise UserError(
@@ -54,3 +76,17 @@ def mel_banks(config: FbankConfig) -> NDArray[np.float64]:
             f"{config.sample_rate} Hz; set num_mel_bins lower or frame_length higher"
         )
     return banks
+
+
+def _slaney_mel(hz: Floats) -> Floats:
+    """Return Slaney's scale: linear up to 1 kHz, which is 15, then logarithmic."""
+    return np.where(hz < 1000, 3 * hz / 200, 15 + 27 * np.log(np.maximum(hz, 1000) / 1000) / math.log(6.4))
+
+
+def _slaney_hz(mel: Floats) -> Floats:
+    return np.where(mel < 15, 200 * mel / 3, 1000 * 6.4 ** ((mel - 15) / 27))
+
+
+_Scale = tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]  # from Hz, and back
+_HTK: _Scale = (lambda hz: 1127.0 * np.log1p(hz / 700.0), lambda mel: 700.0 * np.expm1(mel / 1127.0))
+_SLANEY: _Scale = (_slaney_mel, _slaney_hz)

@@ -69,7 +69,7 @@ class FbankParts(FeatureParts):
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = self.config.model_dump()
+        settings = self.config.settings()
         if self.augmenter is not None:
             files = self.augmenter.file_fingerprint()
             given = {"type": self.augment, "args": self.augmenter.args.model_dump(), "files": files}
@@ -86,10 +86,11 @@ class FbankParts(FeatureParts):
     def make(self, part: int) -> Outputs:
         import torch  # takes seconds to load, and a plan does not need it
 
-        from sv.audio.features import Fbank, dither_noise
+        from sv.audio.centered_fbank import make_fbank
+        from sv.audio.features import dither_noise
 
         torch.set_num_threads(1)
-        fbank, rate = Fbank(self.config), self.config.sample_rate
+        fbank, rate = make_fbank(self.config), self.config.sample_rate
         utterances = Utterances(self.data(part), rate, self.allow_pipes)
 
         def compute(utt: str) -> tuple[NDArray[np.float32], tuple[object, ...]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.audio.mel import frame_samples
+from sv.audio.mel import count_frames
 from sv.config import FbankConfig
 from sv.data.tar_source import TarSource
 from sv.data.utt_index import PackedStrings, UttIndex
@@ -35,8 +35,7 @@ def index_waveforms(source: WaveformSource, data_dir: str | Path, fbank_args: Fb
     Raises:
         UserError: an utterance is shorter than a frame.
     """
-    length, shift = frame_samples(fbank_args)
-    frames = np.maximum(0, 1 + (source.num_samples - length) // shift).astype(np.int32)
+    frames = count_frames(source.num_samples, fbank_args).astype(np.int32)
     if not frames.all():
         short = int((frames == 0).argmax())
         raise UserError(
@@ -61,9 +60,9 @@ class FbankReader:
     """
 
     def __init__(self, source: WaveformSource, fbank_args: FbankConfig) -> None:
-        from sv.audio.features import Fbank  # imports torch, which takes seconds
+        from sv.audio.centered_fbank import make_fbank  # imports torch, which takes seconds
 
-        self.source, self.fbank = source, Fbank(fbank_args)
+        self.source, self.fbank = source, make_fbank(fbank_args)
 
     def whole(self, utt: int, *, center: bool) -> NDArray[np.float32]:
         """Compute all frames of one utterance: (frames, mels) float32.

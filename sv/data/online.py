@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sv.audio.augment import add_noise, change_speed, reverberate, samples_needed
-from sv.audio.features import Fbank, subtract_mean
+from sv.audio.centered_fbank import make_fbank
+from sv.audio.features import subtract_mean
 from sv.audio.files import Waveform
 from sv.audio.telephone import telephone
 from sv.config import DatasetArgs
@@ -78,8 +79,8 @@ class FrontEnd(nn.Module):
     def __init__(self, args: DatasetArgs, seed: int) -> None:
         super().__init__()
         self.args = args
-        self.fbank = Fbank(args.fbank_args)
-        self.samples = self.fbank.frame_length + (args.num_frms - 1) * self.fbank.frame_shift
+        self.fbank = make_fbank(args.fbank_args)
+        self.samples = self.fbank.num_samples(args.num_frms)
         generator = torch.Generator().manual_seed(seed)
         length = _DITHER_PLACES + self.samples if args.fbank_args.dither else 0
         self.register_buffer("dither", torch.randn(length, generator=generator), persistent=False)

@@ -93,8 +93,12 @@ def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, devi
     return SpeakerEncoder(model.eval().to(device), config, torch.device(device), digest)
 
 
-def load_state(path: Path) -> tuple[dict[str, Any], str]:
+def load_state(path: Path, remedy: str = "average or train again") -> tuple[dict[str, Any], str]:
     """Read a model file, tensors and plain values only, and return its content and its SHA-256.
+
+    Args:
+        path: the file.
+        remedy: end of the error about a file that cannot be read.
 
     Raises:
         UserError: the checksum is not that of `PATH.sha256`, if there is one; or the file is not a model file.
@@ -106,5 +110,5 @@ def load_state(path: Path) -> tuple[dict[str, Any], str]:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything for a file that it did not write
         reason = str(error).strip().split("\n")[0][:100]
-        raise UserError(f"{path} is not a model file, or is truncated ({reason}); average or train again") from error
+        raise UserError(f"{path} is not a model file, or is truncated ({reason}); {remedy}") from error
     return state, digest

@@ -139,7 +139,8 @@ class Extraction(Parts):
         else:
             data = DataDir(self.data_dir)
             audio = [[sha256_of(data.path / "wav.scp"), sha256_of(data.audio_list)]]
-        fbank_args = self.config.dataset_args.fbank_args.model_dump(exclude={"dither"})
+        fbank_args = self.config.dataset_args.fbank_args.settings()
+        del fbank_args["dither"]  # only in training
         return {"audio": _digest(audio), "fbank_args": fbank_args}
 
     def mark(self) -> DoneMark:

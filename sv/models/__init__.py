@@ -28,12 +28,19 @@ MODELS.add("ResNet152", options.ResNetOptions, _RESNET, num_blocks=(3, 8, 36, 3)
 MODELS.add("ResNet221", options.ResNetOptions, _RESNET, num_blocks=(6, 16, 48, 3), bottleneck=True)
 MODELS.add("ResNet293", options.ResNetOptions, _RESNET, num_blocks=(10, 20, 64, 3), bottleneck=True)
 
+_SIMAM = "sv.models.simam_resnet:SimamResNet"
+MODELS.add("SimAM_ResNet34_ASP", options.SimamResNetOptions, _SIMAM, num_blocks=(3, 4, 6, 3))
+MODELS.add("SimAM_ResNet100_ASP", options.SimamResNetOptions, _SIMAM, num_blocks=(6, 16, 24, 3))
+
 _ECAPA = "sv.models.ecapa_tdnn:EcapaTdnn"
 MODELS.add("ECAPA_TDNN_c512", options.EcapaOptions, _ECAPA, channels=512)
 MODELS.add("ECAPA_TDNN_c1024", options.EcapaOptions, _ECAPA, channels=1024)
 MODELS.add("ECAPA_TDNN_GLOB_c512", options.EcapaGlobOptions, _ECAPA, channels=512)
 MODELS.add("ECAPA_TDNN_GLOB_c1024", options.EcapaGlobOptions, _ECAPA, channels=1024)
 
+MODELS.add("ECAPA_TDNN_SpeechBrain", options.SpeechBrainEcapaOptions, "sv.models.ecapa_speechbrain:SpeechBrainEcapa")
+
+MODELS.add("GE2E_LSTM", options.Ge2eLstmOptions, "sv.models.ge2e_lstm:Ge2eLstm")
 MODELS.add("XVEC", options.XVectorOptions, "sv.models.xvector:XVector")
 MODELS.add("CAMPPlus", options.CamPlusPlusOptions, "sv.models.campplus:CamPlusPlus")
 
@@ -46,6 +53,19 @@ MODELS.add("ReDimNetB3", options.ReDimNetB3Options, _REDIMNET)
 MODELS.add("ReDimNetB4", options.ReDimNetB4Options, _REDIMNET)
 MODELS.add("ReDimNetB5", options.ReDimNetB5Options, _REDIMNET)
 MODELS.add("ReDimNetB6", options.ReDimNetB6Options, _REDIMNET)
+
+_RES2NET = "sv.models.res2net:Res2Net"
+MODELS.add("Res2Net34_Base", options.Res2NetOptions, _RES2NET, base_width=32, scale=2, expansion=2)
+MODELS.add("Res2Net34_Large", options.Res2NetLargeOptions, _RES2NET, base_width=32, scale=2, expansion=2)
+
+_ERES2NET = "sv.models.eres2net:ERes2Net"
+MODELS.add("ERes2Net34_Base", options.ERes2NetOptions, _ERES2NET, base_width=32, scale=2, expansion=2)
+MODELS.add("ERes2Net34_Large", options.ERes2NetLargeOptions, _ERES2NET, base_width=32, scale=2, expansion=2)
+MODELS.add("ERes2Net34_aug", options.ERes2NetLargeOptions, _ERES2NET, base_width=24, scale=3, expansion=4)
+
+_ERES2NETV2 = "sv.models.eres2netv2:ERes2NetV2"
+MODELS.add("ERes2NetV2", options.ERes2NetLargeOptions, _ERES2NETV2, base_width=26, scale=2, expansion=2)
+MODELS.add("ERes2NetV2_w24s4ep4", options.ERes2NetLargeOptions, _ERES2NETV2, base_width=24, scale=4, expansion=4)
 
 
 def build_model(name: str, args: Mapping[str, Any]) -> "Encoder":

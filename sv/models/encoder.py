@@ -1,9 +1,14 @@
 """The base of all encoders: the shapes of input and output, and errors for an input that does not fit."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
 from torch import Tensor, nn
 
 from sv.errors import UserError
 from sv.models.options import EncoderOptions
+
+Value = TypeVar("Value")
 
 
 class Encoder(nn.Module):
@@ -36,6 +41,10 @@ class Encoder(nn.Module):
     def encode(self, features: Tensor) -> Tensor:
         """Compute `forward` without the checks."""
         raise NotImplementedError
+
+    def own_names(self, state: Mapping[str, Value]) -> dict[str, Value]:
+        """Return a published state dict under this encoder's names of tensors."""
+        return dict(state)
 
     def check_input(self, features: Tensor) -> None:
         """Raise UserError if the features do not have the shape that the layers take."""

@@ -1,13 +1,18 @@
 """Loading an encoder from a state dict in WeSpeaker's layout, ours or WeSpeaker's own."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
 from sv.errors import UserError
+from sv.models.encoder import Encoder
 
 HEAD_PREFIX = "projection."
+PREFIXES = ("module.", "model.", "front.", "backbone.", "encoder.", "embedding_model.")
+SHOWN = 8  # differences that an error lists
+
+Value = TypeVar("Value")
 
 
 def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -> None:
@@ -22,15 +27,28 @@ def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -
         UserError: a tensor is missing, unknown or of another shape. Nothing is loaded then.
     """
     given = {key: value for key, value in flat_state(state_dict, where).items() if not key.startswith(HEAD_PREFIX)}
+    if isinstance(model, Encoder):
+        given = model.own_names(given)
     own = model.state_dict()
-    differences = list(_differences(own, given))
-    if differences:
+    if found := list(differences(own, given)):
+        more = f", and {len(found) - SHOWN} more differences" if len(found) > SHOWN else ""
         raise UserError(
-            f"{where}: not a checkpoint of this {type(model).__name__}: {differences[0]}"
-            f"{f', and {len(differences) - 1} more differences' if len(differences) > 1 else ''}; "
+            f"{where}: not a checkpoint of this {type(model).__name__}: {', '.join(found[:SHOWN])}{more}; "
             "give the model and model_args that it was trained with (config.yaml beside it)"
         )
     model.load_state_dict(own | given)
+
+
+def cut_prefix(state: Mapping[str, Value]) -> tuple[dict[str, Value], str]:
+    """Return the tensors without the prefix that all names of the encoder's have, and the prefix; "" if there is none.
+
+    Wrappers put it there: "module." of parallel training, "model.", "backbone.", also one behind the other.
+    """
+    prefix, cut = "", dict(state)
+    while found := next((word for word in PREFIXES if cut and all(_below(key, word) for key in cut)), ""):
+        cut = {key.removeprefix(found): value for key, value in cut.items()}
+        prefix += found
+    return cut, prefix
 
 
 def flat_state(content: Any, where: str) -> dict[str, Any]:
@@ -51,8 +69,8 @@ def flat_state(content: Any, where: str) -> dict[str, Any]:
     return dict(content)
 
 
-def _differences(own: Mapping[str, Tensor], given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the differences in words, in the order of the model's tensors."""
+def differences(own: Mapping[str, Tensor], given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is missing, ill-shaped or unknown, in words, in the order of the model's tensors."""
     for key, tensor in own.items():
         if key not in given:
             if not key.endswith("num_batches_tracked"):
@@ -64,3 +82,8 @@ def _differences(own: Mapping[str, Tensor], given: Mapping[str, Any]) -> Iterato
     for key in given:
         if key not in own:
             yield f"its {key} is not in the model"
+
+
+def _below(key: str, prefix: str) -> bool:
+    """Return whether a name has the prefix; those of the head need not have it."""
+    return key.startswith((prefix, HEAD_PREFIX))

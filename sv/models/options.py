@@ -22,12 +22,45 @@ class AttentionOptions(PoolingOptions):
     global_context_att: bool = False  # the attention also sees the utterance's mean and deviation
 
 
+class NormedAttentionOptions(PoolingOptions):
+    """Options of attentive statistics with batch norm in the attention."""
+
+    hidden_dim: int = Field(128, gt=0)
+
+
+class MultiHeadOptions(PoolingOptions):
+    """Options of statistics with an attention for each group of channels.
+
+    Attributes:
+        layer_num: layers of an attention.
+        head_num: groups of channels.
+        d_s: 1 for one weight a frame and head; more (any number) for one for each channel.
+        bottleneck_dim: channels between two layers.
+    """
+
+    layer_num: int = Field(2, gt=0)
+    head_num: int = Field(2, gt=0)
+    d_s: int = Field(1, gt=0)
+    bottleneck_dim: int = Field(64, gt=0)
+
+
+class MultiQueryOptions(MultiHeadOptions):
+    """Options of several such statistics of the same frames."""
+
+    head_num: int = Field(8, gt=0)
+    d_s: int = Field(2, gt=0)
+    query_num: int = Field(2, gt=0)
+
+
 POOLINGS: "Registry[Pooling]" = Registry("pooling")
 
 POOLINGS.add("TAP", PoolingOptions, "sv.models.pooling:TemporalAverage")
 POOLINGS.add("TSDP", PoolingOptions, "sv.models.pooling:TemporalDeviation")
 POOLINGS.add("TSTP", PoolingOptions, "sv.models.pooling:TemporalStatistics")
 POOLINGS.add("ASTP", AttentionOptions, "sv.models.pooling:AttentiveStatistics")
+POOLINGS.add("ASP", NormedAttentionOptions, "sv.models.pooling:NormedAttentiveStatistics")
+POOLINGS.add("MHASTP", MultiHeadOptions, "sv.models.pooling:MultiHeadStatistics")
+POOLINGS.add("MQMHASTP", MultiQueryOptions, "sv.models.pooling:MultiQueryStatistics")
 
 
 class EncoderOptions(Options):
@@ -86,6 +119,28 @@ class EcapaGlobOptions(EcapaOptions):
     """Options of ECAPA-TDNN whose attention sees the whole utterance (WeSpeaker's `GLOB`; the paper)."""
 
     pooling_args: ClassVar[Mapping[str, Any]] = {"global_context_att": True}
+
+
+class SpeechBrainEcapaOptions(EncoderOptions):
+    """Options of SpeechBrain's ECAPA-TDNN."""
+
+    embed_dim: int = Field(192, gt=0)
+    channels: int = Field(1024, gt=0, multiple_of=8)
+
+
+class Ge2eLstmOptions(EncoderOptions):
+    """Options of the LSTM of GE2E.
+
+    Attributes:
+        window_frames: a longer input is cut into overlapping windows of so many frames.
+        step_frames: frames from one window to the next.
+    """
+
+    feat_dim: int = Field(40, gt=0)
+    hidden_dim: int = Field(256, gt=0)
+    num_layers: int = Field(3, gt=0)
+    window_frames: int = Field(160, gt=0)
+    step_frames: int = Field(77, gt=0)  # 1.3 windows a second
 
 
 class XVectorOptions(PooledOptions):
@@ -234,3 +289,41 @@ class CamPlusPlusOptions(PooledOptions):
     """Options of CAM++."""
 
     embed_dim: int = Field(512, gt=0)  # 192 in 3D-Speaker's "common" models
+
+
+class Res2NetOptions(PooledOptions):
+    """Options of Res2Nets.
+
+    Attributes:
+        m_channels: channels of the first group; with 4, each part of a block has one or more.
+        two_emb_layer: another ReLU, batch norm (without affine) and linear layer after the first one.
+    """
+
+    m_channels: int = Field(32, ge=4)
+    two_emb_layer: bool = False
+
+
+class Res2NetLargeOptions(Res2NetOptions):
+    """Options of the large Res2Net."""
+
+    m_channels: int = Field(64, ge=4)
+
+
+class ERes2NetOptions(Res2NetOptions):
+    """Options of the base ERes2Net."""
+
+    embed_dim: int = Field(192, gt=0)  # 512 in some of 3D-Speaker's models
+
+
+class ERes2NetLargeOptions(ERes2NetOptions):
+    """Options of the larger ERes2Nets, and of ERes2NetV2."""
+
+    m_channels: int = Field(64, ge=4)
+
+
+class SimamResNetOptions(PooledOptions):
+    """Options of SimAM-ResNets."""
+
+    pooling_func: str = "ASP"
+    in_planes: int = Field(64, gt=0)  # channels of the first group
+    dropout: float = Field(0.0, ge=0, lt=1)  # share of the pooled values that training sets to zero

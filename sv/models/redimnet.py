@@ -282,10 +282,8 @@ _ONLY_VALUES = {"block_1d_type": "conv+att", "global_context_att": True}
 _FRONT_END = ("feat_type", "hop_length", "spec_params")
 
 
-def read_official(content: Mapping[str, Any], where: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the options of the model "ReDimNet", and its state dict, from a checkpoint of the paper's authors.
-
-    The front-end is left out: the authors' features are not those of this toolkit.
+def read_official(content: Any, where: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Tensor]]:
+    """Return options of the model "ReDimNet", its fbank_args and its state dict, from a checkpoint of the authors.
 
     Args:
         content: {"model_config": ..., "state_dict": ...}.
@@ -294,6 +292,7 @@ def read_official(content: Mapping[str, Any], where: str) -> tuple[dict[str, Any
     Raises:
         UserError: the file has no configuration, or one of parts that are not supported.
     """
+    content = content if isinstance(content, Mapping) else {}
     config, state = content.get("model_config"), content.get("state_dict")
     if not isinstance(config, Mapping) or not isinstance(state, Mapping):
         raise UserError(f"{where}: has no model_config and state_dict; it is no checkpoint of ReDimNet's authors")
@@ -308,7 +307,27 @@ def read_official(content: Mapping[str, Any], where: str) -> tuple[dict[str, Any
     args["stages_setup"] = [_official_stage(stage, where) for stage in config["stages_setup"]]
     stages = len(args["stages_setup"])
     renamed = {_our_name(key, stages): value for key, value in state.items() if not key.startswith("spec.")}
-    return args | {"stats_bn": True}, renamed
+    return args | {"stats_bn": True}, _front_end(config, where), renamed
+
+
+def _front_end(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return our fbank_args of the authors' configuration; mels are the encoder's."""
+    if config.get("feat_type", "pt") != "pt":
+        raise UserError(f"{where}: its model_config has feat_type: {config['feat_type']!r}, which is not supported")
+    spec = {"hop_length": config.get("hop_length", 160), **(config.get("spec_params") or {})}
+    strange = {"n_fft": 512, "win_length": 400, "sample_rate": 16000, "do_preemph": True}
+    for key, only in strange.items():
+        if spec.get(key, only) != only:
+            raise UserError(f"{where}: its spec_params have {key}: {spec[key]!r}; only {only} is supported")
+    return {
+        "kind": "redimnet",
+        "num_mel_bins": config["F"],
+        "frame_shift": spec["hop_length"] / 16,
+        "low_freq": float(spec.get("f_min", 20)),
+        "high_freq": float(spec.get("f_max", 7600)),
+        "unit_variance": bool(spec.get("norm_signal", False)),
+        "dither": 0.0,
+    }
 
 
 def _official_stage(stage: Sequence[Any], where: str) -> tuple[Any, ...]:

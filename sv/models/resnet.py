@@ -27,7 +27,7 @@ class BasicBlock(nn.Module):
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.shortcut = _shortcut(in_channels, channels, stride)
+        self.shortcut = shortcut(in_channels, channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         out = relu(self.bn1(self.conv1(x)), inplace=True)
@@ -49,7 +49,7 @@ class Bottleneck(nn.Module):
         self.bn2 = nn.BatchNorm2d(channels)
         self.conv3 = nn.Conv2d(channels, self.expansion * channels, kernel_size=1, bias=False)
         self.bn3 = nn.BatchNorm2d(self.expansion * channels)
-        self.shortcut = _shortcut(in_channels, self.expansion * channels, stride)
+        self.shortcut = shortcut(in_channels, self.expansion * channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         out = relu(self.bn1(self.conv1(x)), inplace=True)
@@ -97,7 +97,7 @@ class ResNet(Encoder):
         return self.emb_bn(embedding)
 
 
-def _shortcut(in_channels: int, out_channels: int, stride: int | tuple[int, int]) -> nn.Sequential:
+def shortcut(in_channels: int, out_channels: int, stride: int | tuple[int, int]) -> nn.Sequential:
     """Return a strided 1x1 convolution, or nothing where the shape stays."""
     if stride == 1 and in_channels == out_channels:
         return nn.Sequential()

@@ -47,7 +47,10 @@ def write_calibration_trials(
     """
     path = exp_dir / "heldout_spk"
     if not path.is_file():
-        raise UserError(f"{path} does not exist; train with heldout_speakers of 2 or more (stage 3)")
+        raise UserError(
+            f"{path} does not exist; train with heldout_speakers of 2 or more (stage 3), or calibrate on recordings of "
+            f"your own: steps/calibrate.py --on DATA_DIR {exp_dir}"
+        )
     heldout = set(path.read_text(encoding="utf-8").split())
     utts = {utt: spk for utt, spk in DataDir(data_dir).utt2spk.items() if spk in heldout}
     missing = sorted(heldout - set(utts.values()))
@@ -59,9 +62,14 @@ def write_calibration_trials(
         utts.pop(utt, None)
     trials = draw_calibration_trials(utts, group=group, **(draw or {}))
     out = exp_dir / "calibration" / name
-    with atomic_write(out) as f:
-        f.writelines(f"{a} {b} {'target' if target else 'nontarget'}\n" for a, b, target in trials)
+    write_trials(out, trials)
     log.info("%d trials of %d held-out speakers in %s", len(trials), len(heldout), out)
+
+
+def write_trials(path: Path, trials: Sequence[tuple[str, str, bool]]) -> None:
+    """Write what `draw_calibration_trials` returns as a trial list."""
+    with atomic_write(path) as f:
+        f.writelines(f"{a} {b} {'target' if target else 'nontarget'}\n" for a, b, target in trials)
 
 
 def _groups(data_dir: Path, tables: Sequence[str], heldout: Collection[str]) -> dict[str, str] | None:
@@ -119,7 +127,7 @@ def draw_calibration_trials(
     others = "two speakers" if group is None else "two speakers of one group"
     for pairs, kind, what in ((targets, "target", "utterances of one speaker"), (nontargets, "non-target", others)):
         if not len(pairs):
-            raise UserError(f"no {kind} trial among the held-out speakers; set aside {what} or more")
+            raise UserError(f"no {kind} trial among the {len(set(utt2spk.values()))} speakers; give {what} or more")
     rows = [(first, second, True) for first, second in targets.tolist()]
     rows += [(first, second, False) for first, second in nontargets.tolist()]
     return [(utts[first], utts[second], label) for first, second, label in sorted(rows)]

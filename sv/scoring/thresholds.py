@@ -124,7 +124,10 @@ def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
     """
     path = exp_dir / FILE
     if not path.is_file():
-        raise UserError(f"{path} does not exist; calibrate the system first (stage 7)")
+        raise UserError(
+            f"{path} does not exist; calibrate the system first: stage 7, or on recordings of your own "
+            f"steps/calibrate.py --on DATA_DIR {exp_dir}"
+        )
     entries = _read(path)
     if backend not in entries:
         raise UserError(f"{path}: no back-end {backend!r}{suggest(backend, list(entries))}; calibrate it (stage 7)")

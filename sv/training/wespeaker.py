@@ -29,6 +29,7 @@ _SAME = {
 }
 _RENAMED = {
     "data_type": "train_feats",
+    "model_args.acoustic_dim": "model_args.feat_dim",
     "dataset_args.resample_rate": "dataset_args.fbank_args.sample_rate",
     "dataset_args.filter_args.min_num_frames": "dataset_args.min_num_frames",
 }
@@ -142,6 +143,19 @@ def import_config(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported
         reasons = "; ".join(f"{key}: {why}" for key, why in found.refused.items())
         raise UserError(f"{where}: cannot be imported: {reasons}")
     return resolve(parse_config(found.tree(), where), where), found
+
+
+def import_encoder(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported]:
+    """Return `import_config` of the keys of encoder and front-end alone; training has our defaults.
+
+    Raises:
+        UserError: these are not supported.
+    """
+    chosen = ("model", "model_args.", "dataset_args.fbank_args.", "dataset_args.resample_rate", "dataset_args.cmvn")
+    kept = {key: value for key, value in flatten(tree).items() if key.startswith((*chosen, "dataset_args.frontend"))}
+    kept.pop("model_init", None)
+    loss = {"projection_args.project_type": "sphereface2", "optimizer": "SGD"}
+    return import_config(unflatten(kept | loss), where)
 
 
 def _import_key(key: str, value: Any, found: Imported) -> None:

@@ -10,7 +10,10 @@ from sv.models.encoder import Encoder
 SMALL: dict[str, dict[str, object]] = {
     "resnet_small": {},
     "ResNet50": {"m_channels": 4, "embed_dim": 16},
+    "SimAM_ResNet34_ASP": {"in_planes": 4, "embed_dim": 16},
     "ECAPA_TDNN_GLOB_c512": {"embed_dim": 16},
+    "ECAPA_TDNN_SpeechBrain": {"channels": 16, "embed_dim": 16},
+    "GE2E_LSTM": {"feat_dim": 80, "hidden_dim": 16, "embed_dim": 16, "window_frames": 20, "step_frames": 9},
     "XVEC": {"hid_dim": 16, "stats_dim": 24, "embed_dim": 16},
     "ReDimNet": {
         "channels": 4,
@@ -21,6 +24,9 @@ SMALL: dict[str, dict[str, object]] = {
         "feat_dim": 80,
     },
     "CAMPPlus": {"embed_dim": 16},
+    "Res2Net34_Base": {"m_channels": 8, "embed_dim": 16},
+    "ERes2Net34_aug": {"m_channels": 8, "embed_dim": 16},
+    "ERes2NetV2": {"m_channels": 8, "embed_dim": 16},
 }
 
 

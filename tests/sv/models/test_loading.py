@@ -11,7 +11,7 @@ from torch import Tensor
 from sv.errors import UserError
 from sv.models import build_model
 from sv.models.encoder import Encoder
-from sv.models.loading import load_backbone
+from sv.models.loading import cut_prefix, load_backbone
 
 State = dict[str, Any]
 
@@ -66,20 +66,42 @@ def without(state: State, key: str) -> State:
 @pytest.mark.parametrize(
     ("state", "message"),
     [
-        (other_state(embed_dim=64), r"its seg_1.weight is \(64, 1280\), the model's \(128, 1280\), and 5 more diff"),
+        (other_state(embed_dim=64), r"its seg_1.weight is \(64, 1280\), the model's \(128, 1280\), its seg_1.bias is"),
         (
             without(other_state(), "conv1.weight"),
             r"it has no conv1.weight \(8, 1, 3, 3\); give the model and model_args",
         ),
-        (other_state(two_emb_layer=True), "its seg_bn_1.running_mean is not in the model, and 4 more differences"),
+        (
+            other_state(two_emb_layer=True),
+            "its seg_bn_1.running_mean is not in the model, its seg_bn_1.run",
+        ),
         ({**other_state(), "bn1.bias": "text"}, "its bn1.bias is no tensor"),
+        (
+            other_state(m_channels=16),
+            r"its conv1.weight is \(16, .*bn1.bias is \(16,\), .*, and 53 more differences; give",
+        ),
     ],
 )
-def test_first_difference_is_named(model: Encoder, state: State, message: str) -> None:
+def test_differences_are_listed(model: Encoder, state: State, message: str) -> None:
     before: dict[str, Tensor] = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(UserError, match="exp/x.pt: not a checkpoint of this ResNet: " + message):
         load_backbone(model, state, "exp/x.pt")
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "front.", "backbone.", "module.backbone."])
+def test_prefix_of_all_tensors_is_cut_and_named(prefix: str) -> None:
+    state = {**other_state(), "fc.weight": torch.zeros(1)}
+    wrapped = {prefix + key: value for key, value in state.items()}
+    assert cut_prefix(wrapped) == (state, prefix)
+    assert cut_prefix({**wrapped, "projection.weight": 1}) == ({**state, "projection.weight": 1}, prefix)
+    assert cut_prefix(state) == (state, "")
+
+
+def test_prefix_of_some_tensors_is_their_name() -> None:
+    state = dict(build_model("SimAM_ResNet34_ASP", {"in_planes": 2}).state_dict())
+    assert cut_prefix(state) == (state, "")
+    assert cut_prefix({"module." + key: value for key, value in state.items()}) == (state, "module.")
 
 
 @pytest.mark.parametrize("state", [{}, {"model": {}}, {"epoch": 3}, [1, 2], None])

@@ -10,7 +10,10 @@ def test_registry_holds_wespeakers_names() -> None:
     resnets = ["resnet_small", *(f"ResNet{depth}" for depth in (18, 34, 50, 101, 152, 221, 293))]
     ecapas = ["ECAPA_TDNN_c512", "ECAPA_TDNN_c1024", "ECAPA_TDNN_GLOB_c512", "ECAPA_TDNN_GLOB_c1024"]
     redimnets = ["ReDimNet", *(f"ReDimNetB{size}" for size in range(7))]
-    assert {*resnets, *ecapas, *redimnets, "XVEC", "CAMPPlus"} <= set(MODELS.names())
+    res2nets = ["Res2Net34_Base", "Res2Net34_Large", "ERes2Net34_Base", "ERes2Net34_Large", "ERes2Net34_aug"]
+    res2nets += ["ERes2NetV2", "ERes2NetV2_w24s4ep4"]  # 3D-Speaker's
+    simams = ["SimAM_ResNet34_ASP", "SimAM_ResNet100_ASP"]
+    assert {*resnets, *simams, *ecapas, *redimnets, *res2nets, "XVEC", "CAMPPlus"} <= set(MODELS.names())
 
 
 def test_unknown_model_lists_the_known_ones() -> None:

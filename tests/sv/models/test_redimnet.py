@@ -301,7 +301,16 @@ def test_checkpoint_of_the_authors_is_read() -> None:
     state = {authors_name(key): value for key, value in trained.state_dict().items()}
     assert {"backbone.stage0.2.weight", "backbone.stage2.0.w", "bn.running_mean", "linear.bias"} <= set(state)
     state["spec.torchfbank.1.flipped_filter"] = torch.zeros(1, 1, 2)
-    args, renamed = read_official({"model_config": CONFIG, "state_dict": state}, "b.pt")
+    args, front_end, renamed = read_official({"model_config": CONFIG, "state_dict": state}, "b.pt")
+    assert front_end == {
+        "kind": "redimnet",
+        "num_mel_bins": 12,
+        "frame_shift": 15.0,
+        "low_freq": 20.0,
+        "high_freq": 7600.0,
+        "unit_variance": False,
+        "dither": 0.0,
+    }
     model = build_model("ReDimNet", args).double().eval()
     load_backbone(model, renamed, "b.pt")
     features = torch.randn(2, 31, 12, dtype=torch.float64)
@@ -312,6 +321,8 @@ def test_checkpoint_of_the_authors_is_read() -> None:
     ("change", "message"),
     [
         ({"out_channels": 512}, "b.pt: its model_config has out_channels: 512, which is not supported"),
+        ({"feat_type": "tf"}, "b.pt: its model_config has feat_type: 'tf', which is not supported"),
+        ({"spec_params": {"n_fft": 1024}}, "b.pt: its spec_params have n_fft: 1024; only 512 is supported"),
         ({"block_1d_type": "gru"}, "block_1d_type: 'gru', which is not supported"),
         ({"stages_setup": [(1, 2, 1, [(3, 3), (5, 5)], 8)]}, "only stages with one 3x3 kernel are supported"),
         ({"stages_setup": [(1, 2, 1, 8)]}, "only stages with one 3x3 kernel are supported"),
@@ -320,6 +331,14 @@ def test_checkpoint_of_the_authors_is_read() -> None:
 def test_checkpoint_with_other_parts_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_official({"model_config": {**CONFIG, **change}, "state_dict": {}}, "b.pt")
+
+
+def test_front_end_of_the_authors_is_read() -> None:
+    spec = {"norm_signal": True, "f_min": 0, "f_max": 8000, "hop_length": 160, "do_spec_aug": True}
+    content = {"model_config": {**CONFIG, "feat_type": "pt", "spec_params": spec}, "state_dict": {}}
+    _, front_end, _ = read_official(content, "b.pt")
+    assert (front_end["unit_variance"], front_end["frame_shift"]) == (True, 10.0)
+    assert (front_end["low_freq"], front_end["high_freq"]) == (0.0, 8000.0)
 
 
 def test_checkpoint_without_a_configuration_is_refused() -> None:

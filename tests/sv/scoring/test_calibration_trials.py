@@ -39,7 +39,7 @@ def test_non_target_trials_are_of_one_group(size: tuple[int, int, int], expected
     assert len(both) == expected
     assert all(a != b and group[a] == group[b] for a, b in both)
     assert {group[a] for a, _ in both} == {"even", "odd"}
-    with pytest.raises(UserError, match="set aside two speakers of one group or more"):
+    with pytest.raises(UserError, match="give two speakers of one group or more"):
         draw_calibration_trials(make_utts(2, 2, 2), group={"s0": "x", "s1": "y"})
 
 
@@ -56,7 +56,7 @@ def test_groups_are_what_the_tables_say(tmp_path: Path) -> None:
 
 
 def test_one_speaker_makes_no_calibration_trials() -> None:
-    with pytest.raises(UserError, match="no non-target trial among the held-out speakers"):
+    with pytest.raises(UserError, match=r"no non-target trial among the 1 speakers; give two speakers"):
         draw_calibration_trials({"a1": "a", "a2": "a"})
     with pytest.raises(UserError, match="no target trial"):
         draw_calibration_trials({"a/v/1": "a", "a/v/2": "a", "b/v/1": "b"})

@@ -159,6 +159,12 @@ def test_a_softmax_is_annealed_by_the_margin_schedule():
     assert (update.increase_start_epoch, update.fix_start_epoch) == (1, 5)  # 1,658 steps are four epochs of 500
 
 
+def test_acoustic_dim_of_their_simam_resnets_is_feat_dim():
+    args = {"acoustic_dim": 80, "embed_dim": 256, "in_planes": 64, "dropout": 0}
+    config = imported(model="SimAM_ResNet34_ASP", model_args=args)
+    assert config.model_args == {"feat_dim": 80, "embed_dim": 256, "in_planes": 64, "dropout": 0, "pooling_func": "ASP"}
+
+
 def test_what_their_training_left_beside_the_model_is_read_too():
     config, found = import_config(theirs(**BY_TRAINING), "config.yaml")
     assert config == imported().model_copy(update={"train_feats": "online"})
@@ -194,8 +200,8 @@ def test_the_learning_rate_is_theirs():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"model": "ERes2Net34_Base"}, "model: ERes2Net34_Base is none of resnet_small, ResNet18"),
-        ({"model_args.pooling_func": "MQMHASTP"}, "MQMHASTP"),
+        ({"model": "ResNet35"}, "model: ResNet35 is none of resnet_small, ResNet18"),
+        ({"model_args.pooling_func": "XI"}, "XI"),
         (
             {"projection_args": {"project_type": "ham_margin"}},
             "project_type: ham_margin is none of softmax, add_margin",

@@ -1,0 +1,43 @@
+"""The LSTM of GE2E as Resemblyzer publishes it: three layers, the last state, a linear layer with ReLU, norm 1.
+
+The input is cut into overlapping windows, as there; its embedding is the mean of theirs. What is missing in the last
+window is 0, the feature of silence; unless it is the only one, it is left out if more than 1 / 4 of it is missing.
+
+Wan, Wang, Papir, Moreno, "Generalized End-to-End Loss for Speaker Verification", 2017, arXiv 1710.10467;
+resemblyzer/voice_encoder.py.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize, pad, relu
+
+from sv.models.encoder import Encoder
+from sv.models.options import Ge2eLstmOptions
+
+MIN_COVERAGE = 0.75  # of the last window
+
+
+class Ge2eLstm(Encoder):
+    """LSTM over the frames; features are those of kind ge2e, their mean not subtracted."""
+
+    def __init__(self, options: Ge2eLstmOptions) -> None:
+        super().__init__(options)
+        self.lstm = nn.LSTM(options.feat_dim, options.hidden_dim, options.num_layers, batch_first=True)
+        self.linear = nn.Linear(options.hidden_dim, options.embed_dim)
+        self.window, self.step = options.window_frames, options.step_frames
+
+    def encode(self, features: Tensor) -> Tensor:
+        windows = self._windows(features)  # (batch, windows, frames, mels)
+        _, (hidden, _) = self.lstm(windows.flatten(0, 1))
+        embedding = normalize(relu(self.linear(hidden[-1])))  # (batch * windows, dim)
+        return normalize(embedding.unflatten(0, windows.shape[:2]).mean(dim=1))
+
+    def _windows(self, features: Tensor) -> Tensor:
+        """Cut (batch, frames, mels) into (batch, windows, window frames, mels)."""
+        frames = features.shape[1]
+        count = 1 + max(0, -(-(frames - self.window) // self.step))
+        if count > 1 and frames - (count - 1) * self.step < MIN_COVERAGE * self.window:
+            count -= 1
+        needed = (count - 1) * self.step + self.window
+        padded = pad(features, (0, 0, 0, max(0, needed - frames)))
+        return torch.stack([padded[:, i * self.step : i * self.step + self.window] for i in range(count)], dim=1)
