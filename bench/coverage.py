@@ -7,7 +7,10 @@ coverage_*           percent of the drawn lists whose interval contains the popu
 trial_coverage_eer   the same for an interval that takes trials as independent
 called_different_*   percent of pairs of systems, of equal quality and the same speakers, that differ at 5 % in the
                      paired test
+median_eer_interval  median of the lower and of the upper ends, in percent
 seconds              of one interval
+
+MIN_SPEAKERS is set to 2 here, so that it can be told what it should be.
 """
 
 import math
@@ -18,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common import parse_quick, report
+from sv.metrics import jackknife
 from sv.metrics.error_rates import sort_scores
 from sv.metrics.measures import Entry, columns_of, measure
 from sv.metrics.significance import compare, intervals
@@ -28,6 +32,30 @@ DIM = 32
 COLUMNS = [column for column in columns_of(llr=True) if column.measure.interval is not None]
 NAMES = [c.measure.key + (f"_{c.p_target:g}" if c.p_target else "") for c in COLUMNS]
 Rng = np.random.Generator
+
+
+@dataclass(frozen=True)
+class Size:
+    """Size of a list.
+
+    Attributes:
+        speakers, utts: number of speakers, and utterances of each.
+        nontargets: number of non-target trials.
+        with_targets: speakers that have target trials; None: all.
+        shrink: share of a speaker's target trials that the next one has, if not 1.
+    """
+
+    speakers: int
+    utts: int
+    nontargets: int
+    with_targets: int | None = None
+    shrink: float = 1.0
+
+    def __str__(self) -> str:
+        """Return the size in words."""
+        words = f"{self.speakers} speakers of {self.utts} utterances, {self.nontargets} non-targets"
+        words += f", targets of {self.with_targets} speakers" if self.with_targets else ""
+        return words + (f", each next one {self.shrink:g} times as many targets" if self.shrink < 1 else "")
 
 
 @dataclass(frozen=True)
@@ -60,16 +88,18 @@ def draw_embeddings(rng: Rng, spread: float, speakers: int, utts: int, systems: 
     return np.stack(vectors)
 
 
-def draw_list(
-    rng: Rng, people: Population, speakers: int, utts: int, nontargets: int, systems: int = 1
-) -> list[SpeakerTrials]:
-    """Draw a list: all target pairs and some non-target pairs, scored by each system and calibrated if possible."""
-    embeddings = draw_embeddings(rng, people.spread, speakers, utts, systems)
-    speaker = np.repeat(np.arange(speakers, dtype=np.int32), utts)
+def draw_list(rng: Rng, people: Population, size: Size, systems: int = 1) -> list[SpeakerTrials]:
+    """Draw a list: all target pairs of some speakers and some non-target pairs, scored by each system, calibrated."""
+    embeddings = draw_embeddings(rng, people.spread, size.speakers, size.utts, systems)
+    speaker = np.repeat(np.arange(size.speakers, dtype=np.int32), size.utts)
     first, second = np.triu_indices(len(speaker), 1)
     same = speaker[first] == speaker[second]
+    kept = same & (speaker[first] < (size.with_targets or size.speakers))
+    if size.shrink < 1:
+        kept &= rng.random(len(kept)) < size.shrink ** speaker[first]
     others = np.flatnonzero(~same)
-    chosen = np.concatenate([np.flatnonzero(same), rng.choice(others, min(nontargets, len(others)), replace=False)])
+    some = rng.choice(others, min(size.nontargets, len(others)), replace=False)
+    chosen = np.concatenate([np.flatnonzero(kept), some])
     first, second = first[chosen], second[chosen]
     scores = [np.einsum("ij,ij->i", x[first], x[second]) for x in embeddings]
     if people.calibration is not None:
@@ -85,7 +115,7 @@ def values(entry: Entry) -> NDArray[np.float64]:
 def known_population(name: str, spread: float) -> Population:
     """Build a population: fit its calibration and compute its true values from many trials."""
     rng, people = np.random.default_rng(0), Population(name, spread)
-    lists = [draw_list(rng, people, 400, 6, 300_000)[0] for _ in range(25)]
+    lists = [draw_list(rng, people, Size(400, 6, 300_000))[0] for _ in range(25)]
     scores = np.concatenate([one.scores for one in lists])
     is_target = np.concatenate([one.is_target for one in lists])
     calibration = fit(scores[::20, None], is_target[::20], ["score"], p_target=0.05)
@@ -95,38 +125,46 @@ def known_population(name: str, spread: float) -> Population:
     return Population(name, spread, calibration, truth)
 
 
-def bench_coverage(people: Population, speakers: int, utts: int, nontargets: int, lists: int) -> None:
+def bench_coverage(people: Population, size: Size, lists: int) -> None:
     """Report how often intervals and tests of drawn lists are right."""
-    rng = np.random.default_rng(speakers)
+    rng = np.random.default_rng(size.speakers)
     held, different, naive, seconds = np.zeros(len(NAMES)), np.zeros(len(NAMES)), 0, 0.0
-    for seed in range(lists):
-        systems = draw_list(rng, people, speakers, utts, nontargets, systems=2)
+    eer_ends = []
+    for _ in range(lists):
+        systems = draw_list(rng, people, size, systems=2)
         both = [measure(system.sorted_scores(), COLUMNS) for system in systems]
-        different += [found.p_value < 0.05 for found in compare(systems, both, COLUMNS, seed=seed)]
-        (trials,) = draw_list(rng, people, speakers, utts, nontargets)
+        different += [found.p_value < 0.05 for found in compare(systems, both, COLUMNS)]
+        (trials,) = draw_list(rng, people, size)
         measured = measure(trials.sorted_scores(), COLUMNS)
         start = time.perf_counter()
-        found = intervals(trials, measured, COLUMNS, seed=seed)
+        found = intervals(trials, measured, COLUMNS)
         seconds += time.perf_counter() - start
         ends = values(found)
         held += (ends[:, 0] <= people.truth) & (people.truth <= ends[:, 1])
+        eer_ends.append(ends[0])
         rate = measured["eer"] / 100
         reach = 1.96 * math.sqrt(rate * (1 - rate) / int(trials.is_target.sum()))
         naive += abs(rate - people.truth[0] / 100) <= reach
     shares = {f"coverage_{name}": share for name, share in zip(NAMES, (100 * held / lists).tolist(), strict=True)}
     called = zip(NAMES, (100 * different / lists).tolist(), strict=True)
-    case = f"{people.name}, {speakers} speakers of {utts} utterances, {nontargets} non-targets, {lists} lists"
     shares |= {f"called_different_{name}": share for name, share in called}
-    report("coverage", case, seconds / lists, **shares, trial_coverage_eer=100 * naive / lists)
+    shares |= {"trial_coverage_eer": 100 * naive / lists}
+    low, high = np.median(eer_ends, axis=0).tolist()
+    shares |= {"median_eer_interval_low": low, "median_eer_interval_high": high}
+    report("coverage", f"{people.name}, {size}, {lists} lists", seconds / lists, **shares)
 
 
 def main() -> None:
     """Run all cases and print their figures."""
-    lists = 30 if parse_quick(__doc__) else 1000
+    lists = 30 if parse_quick(__doc__) else 500
+    jackknife.MIN_SPEAKERS = 2
+    few = [Size(20, 8, 6000, number) for number in (2, 3, 4, 5, 6, 8, 10, 15)]
+    uneven = [Size(20, 8, 6000, shrink=0.7), Size(40, 8, 12_000, shrink=0.9)]
+    short = [Size(40, 4, 6000, 8), Size(40, 4, 6000), Size(60, 2, 6000), Size(300, 2, 12_000), Size(20, 8, 500)]
     for name, spread in (("easy", 0.9), ("hard", 2.0)):
         people = known_population(name, spread)
-        for speakers, utts, nontargets in ((20, 8, 6000), (40, 8, 12_000), (75, 10, 12_000)):
-            bench_coverage(people, speakers, utts, nontargets, lists)
+        for size in (Size(20, 8, 6000), Size(40, 8, 12_000), Size(75, 10, 12_000), *few, *uneven, *short):
+            bench_coverage(people, size, lists)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 Reads   <exp-dir>/{results.json,scores,...} of each; --test-data: its utt2spk, for the tests over speakers.
 Writes  rows for RESULTS.md on stdout; with --report FILE, one page with all systems.
 
-A test draws the same speakers for both systems, whose score files must be over the same trials. They are read together
-and not held: of each pair at most a million trials of each kind are kept, for the draws. Nothing is printed before all
-is checked.
+A test leaves out the same speakers for both systems, whose score files must be over the same trials. They are read
+together and not held: of each pair at most a million trials of each kind are kept. Lists of too few speakers are not
+tested; a line says so. Nothing is printed before all is checked.
 e.g.: steps/compare.py --test-data data/test --report compare.html exp/a exp/b
 """
 

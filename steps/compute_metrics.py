@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
         "--trial2cond", type=Path, help='also by condition, of lines "enroll test condition ..." (held whole)'
     )
     parser.add_argument("--utt2spk", type=Path, help="for the intervals; default: beside <trials-dir>, if it is there")
-    parser.add_argument("--replicates", type=int, default=200, help="draws of speakers for the intervals; 0: none")
+    parser.add_argument("--intervals", choices=["true", "false"], default="true", help="where the speakers are known")
     return parser.parse_args()
 
 
@@ -58,7 +58,7 @@ def main() -> None:
         test_data=args.test_data,
         trial2cond=args.trial2cond,
         utt2spk=args.utt2spk,
-        replicates=args.replicates,
+        intervals=args.intervals == "true",
     )
     print(measure_lists(lists, args.result, options), end="")
 

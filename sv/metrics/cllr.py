@@ -29,6 +29,13 @@ def act_dcf(scores: SortedScores, p_target: float) -> float:
     return float(cost / min(p_target, 1 - p_target))
 
 
+def one_error_cllr(scores: SortedScores) -> float:
+    """Return what one more trial of either kind adds to Cllr if it is as bad as the worst, in bits."""
+    target, nontarget = scores.llr_nats()
+    worst = target.max() / scores.target.total + nontarget.max() / scores.nontarget.total
+    return float(worst / (2 * math.log(2)))
+
+
 def cllr(scores: SortedScores) -> float:
     """Return the cost of log-likelihood ratios over all priors, in bits."""
     target, nontarget = scores.llr_nats()

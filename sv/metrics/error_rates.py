@@ -12,8 +12,8 @@ minDCF is normalized as in NIST's speaker recognition evaluations: 1 is what acc
 whichever is cheaper. Costs c_miss and c_fa other than 1 are those of the prior c_miss p / (c_miss p + c_fa (1 - p)).
 
 Everything is read off one form, `SortedScores`: the sorted scores of both kinds, each with a weight. The weight is 1 in
-a plain list, the count of a counted score (`sv.metrics.score_counts`), how often a trial was drawn
-(`sv.metrics.bootstrap`), or the size of a pool of the ROC's convex hull (`sv.metrics.rocch`).
+a plain list, the count of a counted score (`sv.metrics.score_counts`), or the size of a pool of the ROC's convex hull
+(`sv.metrics.rocch`).
 """
 
 from bisect import bisect_left
@@ -210,6 +210,17 @@ def min_dcf_threshold(scores: SortedScores, p_target: float) -> float:
     """Return the lowest threshold that has the cost `min_dcf`; above all scores where rejecting everything is best."""
     row = scores.once(_lowest_cost, p_target)[1]
     return float(scores.above_all if row < 0 else scores.target.values[row])
+
+
+def one_error_eer(scores: SortedScores) -> float:
+    """Return what one more error of either kind adds to the EER at most, in percent."""
+    return float(100 / scores.target.total + 100 / scores.nontarget.total)
+
+
+def one_error_dcf(scores: SortedScores, p_target: float) -> float:
+    """Return what one more error of either kind adds to the cost at a threshold."""
+    cost = p_target / scores.target.total + (1 - p_target) / scores.nontarget.total
+    return float(cost / min(p_target, 1 - p_target))
 
 
 def _lowest_cost(scores: SortedScores, p_target: float) -> tuple[float, int]:

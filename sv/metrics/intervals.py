@@ -1,15 +1,17 @@
-"""Ends of confidence intervals, from the value of a measure and its standard deviation over draws of speakers.
+"""Ends of confidence intervals, from the value of a measure and its standard deviation over speakers.
 
-Quantiles are those of Student's t with as many degrees of freedom as there are speakers less one. An interval is
-symmetric on a scale that its ends cannot leave:
+Quantiles are those of Student's t with half as many degrees of freedom as there are speakers: a few speakers make most
+of the errors, so the deviation is itself poorly known. Where what each adds has an excess kurtosis of 2, a variance
+measured on n speakers has n / 2 degrees of freedom (Satterthwaite, "An approximate distribution of estimates of
+variance components", Biometrics Bulletin, 1946). An interval is symmetric on a scale that its ends cannot leave:
 
-    EER      logit p +- t sd / (p (1 - p))
-    minDCF   the same of half the cost, cut off at 1: the cost of rejecting everything is reached, not approached as a
-             rate approaches 100 %, and near it 1 / (1 - p) would make any interval as wide as [0, 1]
-    actDCF   ln c +- t sd / c: it has no upper limit
-    Cllr     the same with half the degrees of freedom; see `cllr_interval`
+    EER             logit p +- t sd / (p (1 - p))
+    minDCF          the same of half the cost, cut off at 1: the cost of rejecting everything is reached, not approached
+                    as a rate approaches 100 %, and near it 1 / (1 - p) would make any interval as wide as [0, 1]
+    actDCF, Cllr    ln c +- t sd / c: they have no upper limit
 
-How often they hold the truth on simulated lists: bench/README.md (coverage.py).
+Everywhere `speakers` is what `sv.metrics.jackknife.effective_speakers` returns. How often intervals hold the truth on
+simulated lists: bench/README.md (coverage.py).
 """
 
 import math
@@ -19,13 +21,13 @@ Interval = tuple[float, float]
 LEVEL = 0.95  # how often an interval is to hold the truth
 
 
-def percent_interval(percent: float, deviation: float, speakers: int) -> Interval:
+def percent_interval(percent: float, deviation: float, speakers: float) -> Interval:
     """Return the interval of a rate in percent; see `rate_interval`."""
     low, high = rate_interval(percent / 100, deviation / 100, speakers)
     return 100 * low, 100 * high
 
 
-def rate_interval(rate: float, deviation: float, speakers: int) -> Interval:
+def rate_interval(rate: float, deviation: float, speakers: float) -> Interval:
     """Return the interval of a rate from 0 to 1.
 
     If there was no error at all, its upper end is the share of speakers with errors that so many speakers without one
@@ -42,15 +44,15 @@ def rate_interval(rate: float, deviation: float, speakers: int) -> Interval:
     return float(expit(logit(rate) - reach)), float(expit(logit(rate) + reach))
 
 
-def min_dcf_interval(cost: float, deviation: float, speakers: int) -> Interval:
-    """Return the interval of a cost from 0 to 1; without an error, or if all draws had 1, that of `rate_interval`."""
-    if cost <= 0 or (cost >= 1 and deviation == 0):
+def min_dcf_interval(cost: float, deviation: float, speakers: float) -> Interval:
+    """Return the interval of a cost from 0 to 1; without an error that of `rate_interval`."""
+    if cost <= 0:
         return rate_interval(cost, deviation, speakers)
     low, high = rate_interval(cost / 2, deviation / 2, speakers)
     return 2 * low, min(2 * high, 1.0)
 
 
-def cost_interval(cost: float, deviation: float, speakers: int) -> Interval:
+def cost_interval(cost: float, deviation: float, speakers: float) -> Interval:
     """Return the interval of a cost from 0 on; without an error that of `rate_interval`."""
     if cost <= 0:
         return 0.0, _spare(speakers)
@@ -58,23 +60,20 @@ def cost_interval(cost: float, deviation: float, speakers: int) -> Interval:
     return cost * math.exp(-reach), cost * math.exp(reach)
 
 
-def cllr_interval(cost: float, deviation: float, speakers: int) -> Interval:
-    """Return the interval of `cost_interval` for half as many speakers.
-
-    A few speakers make up most of Cllr, so its deviation is itself poorly known: where what each adds has an excess
-    kurtosis of 2, a variance measured on n speakers has n / 2 degrees of freedom (Satterthwaite, "An approximate
-    distribution of estimates of variance components", 1946).
-    """
-    return cost_interval(cost, deviation, max(2, (speakers + 1) // 2))
-
-
-def student_quantile(speakers: int) -> float:
+def student_quantile(speakers: float) -> float:
     """Return how many deviations an interval reaches to either side."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(speakers - 1, (1 + LEVEL) / 2))
+    return float(stdtrit(speakers / 2, (1 + LEVEL) / 2))
 
 
-def _spare(speakers: int) -> float:
+def p_value(gap: float, deviation: float, speakers: float) -> float:
+    """Return how likely a difference as large is if the systems are equally good, two-sided."""
+    from scipy.special import stdtr
+
+    return 2 * float(stdtr(speakers / 2, -abs(gap) / deviation))
+
+
+def _spare(speakers: float) -> float:
     """Return the share of speakers with errors that so many speakers without one still allow."""
     return float(1 - ((1 - LEVEL) / 2) ** (1 / speakers))

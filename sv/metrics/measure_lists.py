@@ -15,9 +15,9 @@ from typing import Any
 from sv.errors import UserError, log
 from sv.io import DataDir, ScoredTrials, atomic_write, iter_scored_trials, read_table, sha256_of
 from sv.io.columns import byte_bar
-from sv.metrics.bootstrap import FewSpeakers
 from sv.metrics.breakdown import Conditions, PartCounter, Trial2Cond, Words, conditions_of
 from sv.metrics.error_rates import check_prior
+from sv.metrics.jackknife import FewSpeakers
 from sv.metrics.measures import Column, Entry, columns_of, measure
 from sv.metrics.provenance import origin_of
 from sv.metrics.results import git_commit, merge_results, printed_lines
@@ -57,10 +57,10 @@ class MeasureOptions:
         test_data: data dir; parts of the lists by duration, sex, age and video, whatever it has.
         trial2cond: file with lines `enroll test condition ...`; parts by condition.
         utt2spk: speakers, for the intervals; None: beside the folder of the trial lists, if it is there.
-        replicates: draws of speakers for the intervals; 0: no intervals.
+        intervals: measure them where the speakers are known.
 
     Raises:
-        UserError: a prior or a number of replicates out of its range.
+        UserError: a prior out of its range.
     """
 
     p_targets: Sequence[float] = (0.01, 0.05)
@@ -68,13 +68,11 @@ class MeasureOptions:
     test_data: Path | None = None
     trial2cond: Path | None = None
     utt2spk: Path | None = None
-    replicates: int = 200
+    intervals: bool = True
 
     def __post_init__(self) -> None:
         for p_target in self.p_targets:
             check_prior(p_target)
-        if self.replicates < 0 or self.replicates == 1:
-            raise UserError(f"--replicates {self.replicates}: expected 2 or more, such as 200, or 0 for no intervals")
 
 
 def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = MeasureOptions()) -> str:
@@ -98,7 +96,7 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
         scores = lists.score_file(trials)
         if not scores.is_file():
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
-        entry = measure_file(scores, columns, speakers=speakers, conditions=conditions, replicates=options.replicates)
+        entry = measure_file(scores, columns, speakers=speakers, conditions=conditions)
         files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for it
         entries[trials.name] = {lists.backend: {**entry, **files, **origin_of(scores, trials), **origin}}
         lines += printed_lines(scores.name, entry, columns)
@@ -114,7 +112,6 @@ def measure_file(
     *,
     speakers: Speakers | None = None,
     conditions: Sequence[Callable[[ScoredTrials], dict[str, Words]]] = (),
-    replicates: int = 200,
 ) -> Entry:
     """Measure a score file and its parts, with intervals if its speakers are known and not too few.
 
@@ -125,7 +122,6 @@ def measure_file(
         columns: what is measured.
         speakers: of the utterances.
         conditions: each returns, for a block of trials, what to part them by.
-        replicates: draws of speakers for the intervals.
 
     Raises:
         UserError: a file that cannot be read; without labels; without targets or non-targets; see `Speakers.trials`
@@ -143,9 +139,9 @@ def measure_file(
     if speakers is not None:
         (kept,) = sample.trials(path)
         try:
-            entry["interval"] = intervals(kept, entry, columns, replicates=replicates)
+            entry["interval"] = intervals(kept, entry, columns)
         except FewSpeakers as error:
-            log.warning("%s: %s; it is measured without", path, error)
+            log.warning("%s: no intervals: %s", path, error)
     if found := parts.parts(columns):
         entry["breakdown"] = found
     return entry
@@ -154,7 +150,7 @@ def measure_file(
 def _speakers(trials: Path, options: MeasureOptions) -> Speakers | None:
     """Read the speakers of the options or of the data dir that the trial list is in; None: no intervals."""
     path = options.utt2spk or trials.parent.parent / "utt2spk"
-    if options.replicates == 0 or not (options.utt2spk or path.is_file()):
+    if not options.intervals or not (options.utt2spk or path.is_file()):
         return None
     return Speakers(read_table(path), path)
 

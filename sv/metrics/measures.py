@@ -1,6 +1,6 @@
 """The table of measures: a new measure is one row of `MEASURES`.
 
-What is measured, drawn for intervals, written to results.json and results.md, printed, compared and reported follows
+What is measured, has intervals, is written to results.json and results.md, printed, compared and reported follows
 from the rows.
 """
 
@@ -8,18 +8,21 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sv.metrics.cllr import act_dcf, bayes_threshold, cllr
-from sv.metrics.error_rates import SortedScores, check_prior, eer, eer_threshold, min_dcf, min_dcf_threshold
-from sv.metrics.intervals import Interval, cllr_interval, cost_interval, min_dcf_interval, percent_interval
+from sv.metrics.cllr import act_dcf, bayes_threshold, cllr, one_error_cllr
+from sv.metrics.error_rates import (
+    SortedScores,
+    check_prior,
+    eer,
+    eer_threshold,
+    min_dcf,
+    min_dcf_threshold,
+    one_error_dcf,
+    one_error_eer,
+)
+from sv.metrics.intervals import Interval, cost_interval, min_dcf_interval, percent_interval
 from sv.metrics.rocch import eer_rocch, min_cllr
 
 Entry = dict[str, Any]  # of results.json: numbers of a list by measure, and where they come from
-
-# The draws count false accepts too often (see `sv.metrics.significance`). These are the shares of the excess with which
-# the coverage of simulated lists is nearest to what is asked for (bench/README.md, coverage.py). Many false accepts
-# have an excess of 2 at a given threshold, but few of them tell it badly; and the threshold of minDCF, chosen anew in
-# each draw, hides a part of it.
-_MIN_DCF_EXCESS, _ACT_DCF_EXCESS = 0.5, 1.0
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,7 @@ class Measure:
         unit: "%".
         decimals: that are printed.
         interval: its ends, of value, deviation and number of speakers; None: it has no interval and is not compared.
-        excess: share of what draws count too often of false accepts that is taken off a variance; needs `threshold`.
-        unseen: its deviation allows for errors of which the trials have none; needs `threshold`.
+        one_error: like `value`, for what one more error of each kind adds; goes with `interval`.
     """
 
     key: str
@@ -50,20 +52,20 @@ class Measure:
     shown: Literal["always", "llr", "never"] = "always"
     unit: str = ""
     decimals: int = 3
-    interval: Callable[[float, float, int], Interval] | None = None
-    excess: float = 0.0
-    unseen: bool = False
+    interval: Callable[[float, float, float], Interval] | None = None
+    one_error: Callable[..., float] | None = None
 
 
 # fmt: off
 MEASURES = (
-    Measure("eer", "EER", eer, eer_threshold, unit="%", interval=percent_interval),
+    Measure("eer", "EER", eer, eer_threshold, unit="%",
+            interval=percent_interval, one_error=one_error_eer),
     Measure("eer_rocch", "EER on the convex hull", eer_rocch, unit="%", shown="never"),
     Measure("min_dcf", "minDCF", min_dcf, min_dcf_threshold, by_prior=True,
-            interval=min_dcf_interval, excess=_MIN_DCF_EXCESS),
+            interval=min_dcf_interval, one_error=one_error_dcf),
     Measure("act_dcf", "actDCF", act_dcf, lambda scores, p_target: bayes_threshold(p_target), by_prior=True,
-            needs_llr=True, interval=cost_interval, excess=_ACT_DCF_EXCESS, unseen=True),
-    Measure("cllr", "Cllr", cllr, needs_llr=True, interval=cllr_interval),
+            needs_llr=True, interval=cost_interval, one_error=one_error_dcf),
+    Measure("cllr", "Cllr", cllr, needs_llr=True, interval=cost_interval, one_error=one_error_cllr),
     Measure("min_cllr", "minCllr", min_cllr, shown="llr"),
 )
 # fmt: on
@@ -96,6 +98,11 @@ class Column:
         """Return the score from which the measure, which has one, accepts trials."""
         assert self.measure.threshold is not None
         return self._call(self.measure.threshold, scores)
+
+    def one_error(self, scores: SortedScores) -> float:
+        """Return what one more error of each kind adds to the measure, which has an interval."""
+        assert self.measure.one_error is not None
+        return self._call(self.measure.one_error, scores)
 
     def _call(self, function: Callable[..., float], scores: SortedScores) -> float:
         return function(scores) if self.p_target is None else function(scores, self.p_target)

@@ -1,20 +1,17 @@
 """Confidence intervals of measures, and whether two systems differ on the same trials.
 
-Both take the standard deviation from `sv.metrics.bootstrap`, where speakers are drawn again, and the ends from
-`sv.metrics.intervals`. The product of two speakers' weights counts three times what is peculiar to one of their trials
-(Owen, "The pigeonhole bootstrap", Annals of Applied Statistics, 2007), which is nearly everything of a rare false
-accept; so a part of it is taken off the deviation of a cost, see `_deviations`.
+The standard deviation is that of `sv.metrics.jackknife`, where speakers are left out, and the ends are those of
+`sv.metrics.intervals`. Errors come in whole trials: a measure is not known better than to one error of each kind. So
+what these cost is added to the deviation, as the root of the sum of squares, a correction for continuity. It matters
+where a list has few errors, and where leaving out any speaker changes nothing.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sv.metrics.bootstrap import replicate
-from sv.metrics.intervals import LEVEL, Interval, student_quantile
+from sv.metrics.intervals import LEVEL, Interval, p_value, student_quantile
+from sv.metrics.jackknife import deviations, effective_speakers, leave_out
 from sv.metrics.measures import Column, Entry, to_json
 from sv.metrics.trial_speakers import SpeakerTrials
 
@@ -37,120 +34,48 @@ class Difference:
     p_value: float
 
 
-def intervals(
-    trials: SpeakerTrials, measured: Entry, columns: Sequence[Column], *, replicates: int = 200, seed: int = 0
-) -> Entry:
+def intervals(trials: SpeakerTrials, measured: Entry, columns: Sequence[Column]) -> Entry:
     """Return confidence intervals over speakers, and how they were worked out, as they stand in results.json.
 
     Args:
         trials: all trials, or a sample of them.
-        measured: values and thresholds of all trials.
+        measured: values of all trials.
         columns: what was measured; measures without interval are left out.
-        replicates: number of draws.
-        seed: decides the draws.
 
     Raises:
-        UserError: see `replicate`.
+        UserError: see `leave_out`.
+        FewSpeakers: see `effective_speakers`.
     """
-    columns = [column for column in columns if column.measure.interval]
-    found = replicate([trials], columns, replicates=replicates, seed=seed)[:, 0]  # (replicates, columns)
-    deviations = _deviations(found, columns, [_accepts(trials, measured, column) for column in columns])
-    ends, speakers = {}, len(trials.speakers)
-    for column, deviation in zip(columns, deviations, strict=True):
+    columns, speakers = [column for column in columns if column.measure.interval], effective_speakers(trials)
+    ends, scores = {}, trials.sorted_scores()
+    for column, deviation in zip(columns, deviations(leave_out([trials], columns)[:, 0]), strict=True):
         assert column.measure.interval is not None
-        if column.measure.unseen:
-            deviation = math.hypot(deviation, _unseen(trials, measured, column))
+        deviation = math.hypot(deviation, column.one_error(scores))
         ends[column] = column.measure.interval(column.read(measured), deviation, speakers)
-    how = {"num_speakers": speakers, "level": LEVEL, "replicates": replicates, "seed": seed, "resampled": "speakers"}
+    how = {"num_speakers": len(trials.speakers), "effective_speakers": speakers, "level": LEVEL, "method": "jackknife"}
     return {**to_json(ends), **how}
 
 
-def _accepts(trials: SpeakerTrials, measured: Entry, column: Column) -> NDArray[np.float64]:
-    """Return whether each non-target trial is accepted, 0 or 1, at the measure's threshold; nothing if it has none."""
-    threshold = column.read(measured, "_threshold")
-    scores = trials.scores[~trials.is_target] if column.measure.excess else np.empty(0)
-    return (scores >= threshold).astype(float) if len(scores) else scores
-
-
-def _deviations(
-    found: NDArray[np.float64], columns: Sequence[Column], accepts: Sequence[NDArray[np.float64]]
-) -> list[float]:
-    """Return standard deviations over draws, less what the draws' weights count too often of false accepts.
-
-    These have the variance v / n, where v is that of one of n trials, and up to three times as much in the draws. Not
-    all of the excess is taken off, see `Measure.excess`, and never more than two thirds of a variance.
-
-    Args:
-        found: (replicates, columns).
-        columns: what was measured.
-        accepts: see `_accepts`; of two systems their difference.
-    """
-    variances = found.var(axis=0, ddof=1)
-    for row, (column, accepted) in enumerate(zip(columns, accepts, strict=True)):
-        if column.measure.excess and column.p_target is not None:
-            weight = (1 - column.p_target) / min(column.p_target, 1 - column.p_target)
-            excess = column.measure.excess * weight**2 * accepted.var() / len(accepted)
-            variances[row] = max(variances[row] - excess, variances[row] / 3)
-    deviations: list[float] = np.sqrt(variances).tolist()
-    return deviations
-
-
-def _unseen(trials: SpeakerTrials, measured: Entry, column: Column) -> float:
-    """Return what errors that no draw can tell of may add to a cost, for each kind of which `trials` have none.
-
-    For a whole list it is what one more error costs. A sample of n of N trials may have none where all have as many as
-    N / n: their deviation is sqrt(N / n), of N trials.
-    """
-    assert column.p_target is not None
-    accepted = trials.scores >= column.read(measured, "_threshold")
-    kinds = (
-        (~accepted[trials.is_target], column.p_target, measured["num_target"]),
-        (accepted[~trials.is_target], 1 - column.p_target, measured["num_nontarget"]),
-    )
-    costs = (prior / math.sqrt(len(wrong) * total) for wrong, prior, total in kinds if not wrong.any())
-    return sum(costs) / min(column.p_target, 1 - column.p_target)
-
-
-def compare(
-    systems: Sequence[SpeakerTrials],
-    measured: Sequence[Entry],
-    columns: Sequence[Column],
-    *,
-    replicates: int = 200,
-    seed: int = 0,
-) -> list[Difference]:
+def compare(systems: Sequence[SpeakerTrials], measured: Sequence[Entry], columns: Sequence[Column]) -> list[Difference]:
     """Return the difference of two systems in each measure that has an interval.
 
-    The same speakers are drawn for both: what makes a list hard for both drops out.
+    The same speakers are left out for both: what makes a list hard for both drops out.
 
     Args:
         systems: the same trials, in the same order, scored by both, or the same sample of them.
-        measured: values and thresholds of all trials of both.
+        measured: values of all trials of both.
         columns: what was measured; measures without interval are left out.
-        replicates, seed: as for `intervals`.
 
     Raises:
-        UserError: see `replicate`.
+        UserError, FewSpeakers: as `intervals`.
     """
-    columns = [column for column in columns if column.measure.interval]
-    found = replicate(systems, columns, replicates=replicates, seed=seed)
-    first, second = (
-        [_accepts(*system, column) for column in columns] for system in zip(systems, measured, strict=True)
-    )
-    apart = [b - a for a, b in zip(first, second, strict=True)]
-    deviations, speakers = _deviations(found[:, 1] - found[:, 0], columns, apart), len(systems[0].speakers)
-    reach = student_quantile(speakers)
+    columns, speakers = [column for column in columns if column.measure.interval], effective_speakers(systems[0])
+    found, scores = leave_out(systems, columns), [trials.sorted_scores() for trials in systems]
     differences = []
-    for column, deviation in zip(columns, deviations, strict=True):
-        one, other = (column.read(entry) for entry in measured)
-        ends = other - one - reach * deviation, other - one + reach * deviation
-        differences.append(Difference(column, one, other, ends, _p_value(other - one, deviation, speakers)))
+    for column, deviation in zip(columns, deviations(found[:, 1] - found[:, 0]), strict=True):
+        first, second = (column.read(entry) for entry in measured)
+        deviation = math.hypot(deviation, max(column.one_error(one) for one in scores))
+        gap, reach = second - first, student_quantile(speakers) * deviation
+        p = p_value(gap, deviation, speakers)
+        differences.append(Difference(column, first, second, (gap - reach, gap + reach), p))
     return differences
-
-
-def _p_value(gap: float, deviation: float, speakers: int) -> float:
-    from scipy.special import stdtr
-
-    if deviation > 0:
-        return 2 * float(stdtr(speakers - 1, -abs(gap) / deviation))
-    return 1.0 if gap == 0 else 0.0

@@ -44,8 +44,6 @@ def test_lines_are_printed_and_a_summary_has_the_systems_name(step: Run, exp: Pa
 
 
 def test_mistakes_are_one_line_and_leave_no_results(step: Run, exp: Path) -> None:
-    result = compute(step, exp, "--replicates", "1")
-    assert result.returncode == 1 and result.stderr.startswith("compute_metrics.py: error: --replicates 1: expected 2")
     (exp / "scores" / "O.kaldi.score").write_text("a b 0.5\n")
     result = compute(step, exp)
     assert result.returncode == 1 and result.stdout == ""

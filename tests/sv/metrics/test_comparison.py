@@ -31,7 +31,7 @@ def write_system(exp: Path, data: Path, *, backend: str = "cos", trials: int = 2
     scored = [re.sub(r"(\S+)$", rf"{rng.normal(1.5 * line.endswith(' target')):.5f} \1", line) for line in lines]
     (exp / "scores" / "O.kaldi.score").write_text("".join(line + "\n" for line in scored))
     lists = ScoredLists(exp, [data / "trials" / "O.kaldi"], backend)
-    measure_lists(lists, "result", MeasureOptions(**{"replicates": 0, **options}))  # type: ignore[arg-type]
+    measure_lists(lists, "result", MeasureOptions(**{"intervals": False, **options}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -92,10 +92,10 @@ def test_paired_test_of_files_is_that_of_the_whole_lists(
     paths = tmp_path / "a" / "scores" / "O.kaldi.score", tmp_path / "b" / "scores" / "O.kaldi.score"
     speakers, columns = Speakers({utt: utt[0] for utt in UTTS}, "utt2spk"), columns_of((0.05,), llr=llr)
     whole = [speakers.trials(read_scored_trials(path)) for path in paths]
-    expected = compare(whole, [measure(one.sorted_scores(), columns) for one in whole], columns, replicates=20)
+    expected = compare(whole, [measure(one.sorted_scores(), columns) for one in whole], columns)
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
     caplog.clear()
-    found = compare_files(paths, speakers, columns, replicates=20)
+    found = compare_files(paths, speakers, columns)
     assert [d.column.title for d in found[2:]] == (["actDCF (p_target 0.05)", "Cllr"] if llr else [])
     for one, other in zip(found, expected, strict=True):
         assert one.column == other.column and one.interval == pytest.approx(other.interval, rel=1e-9)
@@ -110,14 +110,17 @@ def test_paired_test_of_long_lists_is_taken_from_the_same_sample_of_both(
     write_system(tmp_path / "a", tmp_path / "data")
     path, speakers = tmp_path / "a" / "scores" / "O.kaldi.score", Speakers({utt: utt[0] for utt in UTTS}, "utt2spk")
     with caplog.at_level(logging.INFO):
-        found = compare_files((path, path), speakers, columns_of(), replicates=20)
+        found = compare_files((path, path), speakers, columns_of())
     assert " trials, drawn at random" in caplog.text
-    assert all(d.interval == (0.0, 0.0) and d.p_value == 1.0 for d in found)
+    assert all(d.interval[0] == -d.interval[1] and d.p_value == 1.0 for d in found)
 
 
-def test_too_few_speakers_to_compare_are_named(tmp_path: Path) -> None:
-    path = tmp_path / "x.score"
-    path.write_text("a1 a2 0.9 target\na1 b1 0.1 nontarget\na2 b1 0.2 nontarget\n")
-    speakers = Speakers({"a1": "a", "a2": "a", "b1": "b"}, "utt2spk")
-    with pytest.raises(UserError, match=r"x.score: too few speakers .*; compare without --test-data"):
-        compare_files((path, path), speakers, columns_of())
+def test_list_of_too_few_speakers_is_not_tested_and_a_line_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in "ab":
+        write_system(tmp_path / name, tmp_path / "data", trials=10)  # of A and B
+    systems = [read_scored_system(tmp_path / name) for name in "ab"]
+    assert paired_tests(systems, DataDir(tmp_path / "data")) == ""
+    told = "a, O, cos: not tested against b: target trials are of 1 speaker; intervals need 5 or more"
+    assert caplog.records[-1].getMessage() == told

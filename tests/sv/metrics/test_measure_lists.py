@@ -138,8 +138,6 @@ def test_bad_scores_are_named_and_leave_no_results(exp: Path, scores: str | None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"replicates": 1}, "--replicates 1: expected 2 or more, such as 200, or 0 for no intervals"),
-        ({"replicates": -5}, "--replicates -5: expected 2 or more, such as 200, or 0 for no intervals"),
         ({"p_targets": [0.05, 1.0]}, "p_target 1.0: expected 0 < p_target < 1"),
     ],
 )
@@ -154,8 +152,8 @@ def test_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 
 def write_speakers(exp: Path) -> None:
-    """Four speakers of two utterances, all pairs scored; a data dir above the trial lists."""
-    utts = [f"{spk}{n}" for spk in "ABCD" for n in (1, 2)]
+    """Six speakers of two utterances, all pairs scored; a data dir above the trial lists."""
+    utts = [f"{spk}{n}" for spk in "ABCDEF" for n in (1, 2)]
     pairs = [(a, b) for i, a in enumerate(utts) for b in utts[i + 1 :]]
     rows = [(a, b, f"{(len(pairs) - i) % 7 / 7 + (a[0] == b[0]):.5f}") for i, (a, b) in enumerate(pairs)]
     labels = ["target" if a[0] == b[0] else "nontarget" for a, b in pairs]
@@ -173,7 +171,7 @@ def test_intervals_stand_beside_the_numbers_where_speakers_are_known(exp: Path) 
     )
     entry = read_json(exp)["S.kaldi"]["cos"]
     low, high = entry["interval"]["eer"]
-    assert low <= entry["eer"] <= high and entry["interval"]["num_speakers"] == 4
+    assert low <= entry["eer"] <= high and entry["interval"]["num_speakers"] == 6
     assert set(entry["interval"]["min_dcf"]) == {"0.01", "0.05"}
     assert {"eer_rocch", "min_cllr", "cllr", "act_dcf"} <= set(entry)
     row = (exp / "results.md").read_text().splitlines()[-1]
@@ -183,15 +181,15 @@ def test_intervals_stand_beside_the_numbers_where_speakers_are_known(exp: Path) 
         (entry["cllr"], entry["interval"]["cllr"]),
     ):
         assert low < value < high and f"| {value:.3f} [{low:.3f}, {high:.3f}] |" in row
-    assert entry["interval"]["resampled"] == "speakers" and entry["interval"]["replicates"] == 200
+    assert (entry["interval"]["effective_speakers"], entry["interval"]["method"]) == (6, "jackknife")
     compute(exp, "S.kaldi")
     assert not {"act_dcf", "cllr"} & set(read_json(exp)["S.kaldi"]["cos"]["interval"])
 
 
 def test_parts_by_what_the_data_dir_tells_are_kept_beside_those_of_a_trial2cond(exp: Path) -> None:
     write_speakers(exp)
-    (exp.parent / "spk2gender").write_text("A f\nB f\nC m\nD m\n")
-    (exp.parent / "utt2dur").write_text("".join(f"{spk}{n} {2 * n}\n" for spk in "ABCD" for n in (1, 2)))
+    (exp.parent / "spk2gender").write_text("A f\nB f\nC m\nD m\nE m\nF m\n")
+    (exp.parent / "utt2dur").write_text("".join(f"{spk}{n} {2 * n}\n" for spk in "ABCDEF" for n in (1, 2)))
     pairs = [line.split()[:2] for line in (exp.parent / "trials" / "S.kaldi").open()]
     cond = exp.parent / "trial2cond"
     cond.write_text("enroll test noise\n" + "".join(f"{a} {b} {b[1]}\n" for a, b in pairs))
@@ -207,9 +205,9 @@ def test_parts_by_what_the_data_dir_tells_are_kept_beside_those_of_a_trial2cond(
         ("noise", "2"),
     ]
     assert [(p["num_target"], p["num_nontarget"]) for p in found.values()] == [
-        (4, 18), (0, 6), (2, 4), (0, 16), (2, 4), (0, 12), (4, 12)
+        (6, 45), (0, 15), (2, 4), (0, 32), (4, 24), (0, 30), (6, 30)
     ]  # fmt: skip
-    assert "sex f / m: 0 targets, 16 non-targets\n" in printed
+    assert "sex f / m: 0 targets, 32 non-targets\n" in printed
     cond.write_text(cond.read_text().replace("noise", "sex", 1))
     with pytest.raises(UserError, match=r"S\.kaldi\.score: two conditions are named 'sex'; rename"):
         compute(exp, "S.kaldi", test_data=exp.parent, trial2cond=cond)
@@ -285,9 +283,9 @@ def test_intervals_are_those_of_the_whole_list(
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)
     write_scores(tmp_path / "x.score")
     speakers = Speakers(UTT2SPK, "utt2spk")
-    found = measure_file(tmp_path / "x.score", columns_of(), speakers=speakers, replicates=20)
+    found = measure_file(tmp_path / "x.score", columns_of(), speakers=speakers)
     trials = speakers.trials(read_scored_trials(tmp_path / "x.score"))
-    assert found["interval"] == intervals(trials, found, columns_of(), replicates=20)
+    assert found["interval"] == intervals(trials, found, columns_of())
     assert not caplog.records
 
 
@@ -312,7 +310,7 @@ def test_list_of_two_speakers_is_measured_without_intervals(tmp_path: Path, capl
     speakers = Speakers({"a1": "a", "a2": "a", "b1": "b"}, "utt2spk")
     found = measure_file(path, columns_of(), speakers=speakers)
     assert found["eer"] == 0 and "interval" not in found
-    assert f"{path}: too few speakers have target trials" in caplog.text
+    assert f"{path}: no intervals: target trials are of 1 speaker; intervals need 5 or more" in caplog.text
 
 
 @pytest.mark.parametrize(
