@@ -20,7 +20,7 @@ from local.voxceleb import find_speaker_folders, scan
 from sv.errors import UserError, log, run_step
 from sv.io import atomic_write
 from sv.jobs import DoneMark
-from sv.jobs.parts import Outputs, Parts
+from sv.jobs.parts import Outputs, Parts, act
 
 NEEDED_BYTES = 64 << 20  # free disk below which a failure is put down to the full disk
 FORMATS = {"flac": ["-f", "flac", "-sample_fmt", "s16"], "wav": ["-f", "wav", "-c:a", "pcm_s16le"]}
@@ -43,6 +43,10 @@ class Conversion(Parts):
     @property
     def folder(self) -> Path:
         return self.out / ".convert_audio"  # removed at the end, so its name must not be one that others use
+
+    @property
+    def result(self) -> Path:
+        return self.out
 
     @property
     def file_names(self) -> str:
@@ -192,7 +196,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     args = parser.parse_args()
     work = Conversion(corpus=args.corpus, out=args.out, file_format=args.format, num_jobs=args.num_parts)
-    work.act(args.action, args.part)
+    act(args.action, [work], args.part)
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ def main() -> None:
         try:
             work.finish()
         finally:  # the table tells much of faulty data, too
-            if work.table.is_file():
-                print(work.table.read_text(), end="")
+            if work.result.is_file():
+                print(work.result.read_text(), end="")
 
 
 if __name__ == "__main__":

@@ -35,6 +35,5 @@ if [ -n "$config" ]; then
 fi
 run_parts "$1/check_data/log/check.JOB.log" steps/check_data.py "${args[@]}"
 if [ "$num_jobs" -eq 0 ]; then
-  say "$* have been checked already"
   cat "$1/check_data/table"
 fi

@@ -12,6 +12,7 @@ from pathlib import Path
 from sv.audio.vad_parts import VAD_TYPES, VadParts, parse_vad_settings, read_vad_config
 from sv.config import FbankConfig, load_config, read_front_end
 from sv.errors import run_step
+from sv.jobs.parts import act
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
         vad=parse_vad_settings(texts),
         num_jobs=args.num_parts,
     )
-    work.act(args.action, args.part)
+    act(args.action, [work], args.part)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,3 @@ if [ -n "$config" ]; then
 fi
 before_jobs=(tools/validate_data_dir.sh --no-text --no-feats "$data")
 run_parts "$log_dir/compute_vad_decision.JOB.log" steps/compute_vad_decision.py "${args[@]}"
-if [ "$num_jobs" -eq 0 ]; then
-  say "$data/vad.scp is there already"
-fi

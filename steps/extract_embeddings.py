@@ -5,14 +5,18 @@ begin  checks model, features and --gpus, and prints how many jobs to run, 0 if 
        they share GPUs, also how many may run at a time, as an option of run.pl
 part   writes the embeddings of part N of M to <out-dir>/parts
 join   makes <out-dir>/xvector.{ark,scp} of all parts
+
+With --train-data each does the same for the training data, and join also writes the mean of their embeddings.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from sv.embeddings.parts import Extraction
 from sv.errors import run_step
 from sv.jobs.gpus import parse_gpus
+from sv.jobs.parts import act, begin_all
 
 JOBS_A_GPU = 4  # each of them holds the model
 
@@ -34,6 +38,7 @@ def main() -> None:
         "--feats", choices=["ark", "online", "shard"], default="ark", help="read them, or compute them from waveforms"
     )
     parser.add_argument("--skip-bad", choices=["true", "false"], default="false", help="leave out what cannot be read")
+    parser.add_argument("--train-data", type=Path, help="training data, read as training read it")
     args = parser.parse_args()
     work = Extraction(
         args.exp_dir,
@@ -48,14 +53,21 @@ def main() -> None:
         batch_frames=args.batch_frames,
         num_jobs=args.num_parts,
     )
+    works, num_jobs = [work], None
+    if args.train_data:
+        out = args.exp_dir / "embeddings" / args.train_data.name
+        feats = work.config.train_feats
+        works.insert(0, replace(work, data_dir=args.train_data, out_dir=out, feats=feats, skip_bad=True))
     if args.action == "begin":
-        num_jobs = work.begin()
+        num_jobs = begin_all(works, verify=True)
         num_gpus = len(parse_gpus(args.gpus)) if num_jobs else 0
         print(num_jobs, *(["--max-jobs-run", JOBS_A_GPU * num_gpus] if num_gpus else []))
-    elif args.action == "part":
-        work.run(args.part)
     else:
-        work.finish()
+        act(args.action, works, args.part)
+    if args.train_data and (num_jobs == 0 or args.action == "join"):
+        from sv.scoring.cosine import write_mean
+
+        write_mean(works[0].scp, works[0].out_dir / "mean_vec.npy")
 
 
 if __name__ == "__main__":

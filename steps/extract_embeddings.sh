@@ -6,6 +6,7 @@
 # Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it is done;
 #         with --skip-bad true <out-dir>/bad_utts, a list of utterances that cannot be read and are left out, if there are
 #         any; remove it when they are mended, and all are extracted again
+#         with --train-data the same in <exp-dir>/embeddings/<its name>, and mean_vec.npy, the mean of all of them
 #
 # The mean is subtracted over the whole utterance. Four jobs share a GPU of this machine, as each of them holds the model.
 # Killed and started again with the same nj, whole parts are kept; those of another model, of other features or of another
@@ -14,6 +15,7 @@
 # Usage: steps/extract_embeddings.sh [options] <exp-dir> <data-dir> [<out-dir>]
 # e.g.: steps/extract_embeddings.sh --nj 8 exp/ResNet34-softmax-m0.2-seed42 data/vox1
 #       (into exp/ResNet34-softmax-m0.2-seed42/embeddings/vox1)
+#       steps/extract_embeddings.sh --train-data data/vox2_dev exp/ResNet34-softmax-m0.2-seed42 data/vox1
 set -euo pipefail
 [ -e path.sh ] || { echo "extract_embeddings.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
 . ./path.sh
@@ -25,6 +27,7 @@ gpus=none             # "0,1": part N takes the N-th of them, and round again; a
 model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
 num_threads=1         # threads of a job on the CPU
 feats=ark             # ark: features of <data-dir>; online: computed from its waveforms; shard: from its shards
+train_data=           # DIR: training data; its embeddings, too, in the same jobs: read as training read it, bad ones left out
 skip_bad=false        # true: leave out utterances that cannot be read, up to max_bad_share of the training; false: an error
 max_frames=20000      # longer utterances (200 s) are cut into equal chunks, whose embeddings are averaged; 0: never
 batch_frames=0        # on a GPU: utterances of equal length together, up to this number of frames; 0: one by one
@@ -38,11 +41,17 @@ out=${3:-$exp_dir/embeddings/$(basename "$data")}
 
 if [ -d "$exp_dir" ] && [ -d "$data" ]; then # else the first step says what is missing
   hold_lock "$out/.lock" "$out is being filled"
+  if [ -d "$train_data" ]; then
+    hold_lock "$exp_dir/embeddings/$(basename "$train_data")/.lock" "the embeddings of $train_data are being extracted"
+  fi
 fi
 args=("$exp_dir" "$data" "$out" --max-frames "$max_frames" --feats "$feats" --skip-bad "$skip_bad"
   --num-threads "$num_threads" --batch-frames "$batch_frames")
 if [ -n "$model" ]; then
   args+=(--model "$model")
+fi
+if [ -n "$train_data" ]; then
+  args+=(--train-data "$train_data")
 fi
 job_options=(--num-threads "$num_threads")
 if [ "${cmd%% *}" != run.pl ] || [[ $cmd == *--max-jobs-run* ]]; then
@@ -53,6 +62,3 @@ if [ "${cmd%% *}" != run.pl ] && [ "$gpus" != none ] && [ "$gpus" != auto ]; the
   gpus=auto
 fi
 run_parts "$out/log/extract.JOB.log" steps/extract_embeddings.py "${args[@]}" --gpus "$gpus"
-if [ "$num_jobs" -eq 0 ]; then
-  say "$out/xvector.scp is there already"
-fi

@@ -14,6 +14,7 @@ from pathlib import Path
 from sv.config import Config, load_config
 from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts
 from sv.errors import run_step
+from sv.jobs.parts import act
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
         reverb_data=args.reverb_data,
         num_jobs=args.num_parts,
     )
-    work.act(args.action, args.part, verify=args.verify == "true")
+    act(args.action, [work], args.part, verify=args.verify == "true")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,4 @@ before_jobs=(tools/validate_data_dir.sh --no-text --no-feats "$data")
 run_parts "$log_dir/make_fbank.JOB.log" steps/make_fbank.py "${args[@]}"
 if [ "$num_jobs" -gt 0 ]; then
   tools/validate_data_dir.sh --no-text "$data"
-else
-  say "$data/feats.scp is there already"
 fi

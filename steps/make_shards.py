@@ -13,6 +13,7 @@ from pathlib import Path
 from sv.audio.shard_parts import ShardParts, check_shards
 from sv.config import load_config
 from sv.errors import run_step
+from sv.jobs.parts import act
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
         allow_pipes=args.allow_pipes == "true",
         num_jobs=args.num_parts,
     )
-    work.act(args.action, args.part, verify=args.verify == "true")
+    act(args.action, [work], args.part, verify=args.verify == "true")
 
 
 if __name__ == "__main__":

@@ -41,6 +41,3 @@ if [ -n "$config" ]; then
 fi
 before_jobs=(tools/validate_data_dir.sh --no-text --no-feats "$data")
 run_parts "$shard_dir/log/make_shards.JOB.log" steps/make_shards.py "${args[@]}"
-if [ "$num_jobs" -eq 0 ]; then
-  say "$data/shard.list is there already"
-fi

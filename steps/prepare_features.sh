@@ -20,6 +20,7 @@ config=               # FILE: YAML of the system, whose front-end is used
 . steps/options/features.sh
 . tools/parse_options.sh
 . steps/recipe.sh
+. tools/run_parts.sh
 
 [ -n "$config" ] || usage_error "--config must be given"
 train=$1 test=$2
@@ -27,45 +28,61 @@ system=$config
 train_feats=$(system_value train_feats)
 data=$(dirname "$train")
 fbank=${fbank:-$data/fbank}
-noises=(--noise-data "$data/noises" --reverb-data "$data/rirs")
-common=(--nj "$nj" --cmd "$cmd" --config "$config")
+make=(steps/prepare_features.py --config "$config" --fbank "$fbank" --verify "$verify"
+  --noise-data "$data/noises" --reverb-data "$data/rirs" "$test")
 
-make_fbank() { # <data-dir> <option>...
-  steps/make_fbank.sh "${common[@]}" --verify "$verify" "${@:2}" "$1" "$fbank/$(basename "$1")"
+featured=("$test") # data dirs with features
+
+copy() { # <data-dir> <suffix for the step> <tool> <argument>: list a copy of the training data
+  "$3" "$4" "$train" "$1"
+  featured+=("$1")
+  make+=("$1$2")
 }
 
-steps/check_disk.py --nj "$nj" --config "$config" "${noises[@]}" --train-feats "$train_feats" --fbank "$fbank" \
-  --speeds "$speeds" --augment "$augment" "$train" "$test"
-if [ "$check_audio" = true ]; then
-  steps/check_data.sh --once true "${common[@]}" "$train" "$test"
-fi
+validate() {
+  tools/validate_data_dir.sh --no-text --no-feats "$train"
+  tools/validate_data_dir.sh --no-text --no-feats "$test"
+}
 
-make_fbank "$test" --dither false
-if [ "$train_feats" != ark ]; then # training and stage 4 compute the features of <train-data> when they read it
-  tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$train"
-fi
 case $train_feats in
-  shard) steps/make_shards.sh "${common[@]}" --verify "$verify" "$train" ;;
+  online) ;; # training and stage 4 compute the features of <train-data> when they read it
+  shard)
+    hold_lock "$train/shards/.lock" "$train/shards is being filled"
+    make+=("$train")
+    ;;
   ark)
-    all=$(name_training_set "$train")
-    parts=("$train")
+    featured+=("$train")
+    make+=("$train")
     for speed in $speeds; do
-      tools/perturb_data_dir_speed.sh "$speed" "$train" "${train}_sp$speed"
-      parts+=("${train}_sp$speed")
-    done
-    if [ "$all" != "$train" ]; then
-      rm -f "$all/feats.scp" # it points into archives that may be made anew
-    fi
-    for part in "${parts[@]}"; do
-      make_fbank "$part" --dither true
+      copy "${train}_sp$speed" "" tools/perturb_data_dir_speed.sh "$speed"
     done
     for type in $augment; do
-      tools/augment_data_dir.sh "$type" "$train" "${train}_$type"
-      make_fbank "${train}_$type" --dither true --augment "$type" "${noises[@]}"
-      parts+=("${train}_$type")
+      copy "${train}_$type" ":$type" tools/augment_data_dir.sh "$type"
     done
-    if [ "$all" != "$train" ]; then
-      tools/combine_data.sh "$all" "${parts[@]}"
-    fi
     ;;
 esac
+for dir in "${featured[@]}"; do
+  hold_lock "$fbank/$(basename "$dir")/.lock" "$fbank/$(basename "$dir") is being filled"
+done
+all=$(name_training_set "$train")
+if [ "$all" != "$train" ]; then
+  rm -f "$all/feats.scp" # it points into archives that may be made anew
+fi
+
+begin_parts "${make[@]}" # before the check, which takes long, so that a full disk is told first
+if [ "$check_audio" = true ]; then
+  steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$train" "$test"
+fi
+if [ "$train_feats" != ark ]; then
+  tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$train"
+fi
+before_jobs=(validate)
+finish_parts "$fbank/log/make_fbank.JOB.log" "${make[@]}"
+if [ "$num_jobs" -gt 0 ]; then
+  for dir in "${featured[@]}"; do
+    tools/validate_data_dir.sh --no-text "$dir"
+  done
+fi
+if [ "$all" != "$train" ]; then
+  tools/combine_data.sh "$all" "${featured[@]:1}"
+fi

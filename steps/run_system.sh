@@ -29,7 +29,6 @@ check_stages 3 8 9
 train=$1 test=$2 exp_dir=$3
 system=$exp_dir/system.yaml
 [ -e "$system" ] || die "$system does not exist; make it with steps/make_system.py"
-train_feats=$(system_value train_feats)
 if ((stage > 3)) && [ -e "$exp_dir/training_set" ]; then
   training_set=$(dirname "$train")/$(<"$exp_dir/training_set")
 fi
@@ -59,10 +58,7 @@ fi
 
 if in_stage 4 "embeddings"; then
   steps/average_models.py "$exp_dir"
-  extract=(steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus")
-  "${extract[@]}" --feats "$train_feats" --skip-bad true "$exp_dir" "$train"
-  "${extract[@]}" "$exp_dir" "$test"
-  steps/compute_mean.py "$exp_dir/embeddings/$(basename "$train")"/{xvector.scp,mean_vec.npy}
+  steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" --train-data "$train" "$exp_dir" "$test"
 fi
 
 if in_stage 5 "cosine scores"; then
@@ -96,7 +92,7 @@ if in_stage 7 "PLDA and calibration"; then
 fi
 
 if ((stage <= 7 && stop_stage >= 5)); then
-  steps/summarize_results.py "$exp_dir"
+  cat "$exp_dir/results.md"
 fi
 
 if in_stage 8 "report"; then

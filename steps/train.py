@@ -53,6 +53,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is loaded: threads that wait do not spin
     from sv.embeddings.experiment import read_system
 
     config = read_system(args.exp_dir)

@@ -3,6 +3,8 @@
 #
 #   run_parts <log> <step> [arguments]     "run_parts fbank/log/make_fbank.JOB.log steps/make_fbank.py data fbank": <step>
 #                                          begin, its jobs and <step> join, each with the arguments
+#   begin_parts <step> [arguments]         these are its halves, for a script that does something in between
+#   finish_parts <log> <step> [arguments]
 #
 # `begin` prints the number of jobs, 0 if all is done, and options for $cmd; it is left in $num_jobs. A script may set
 #   before_jobs     array, a command to run if there is work to do
@@ -12,15 +14,23 @@ before_jobs=(true)
 begin_options=()
 job_options=()
 
-run_parts() {
-  local log=$1 step=$2 plan
-  shift 2
-  plan=$("$step" begin "$@" --num-parts "${nj:?}" "${begin_options[@]}")
-  read -ra plan <<<"$plan"
-  num_jobs=${plan[0]}
+begin_parts() { # <step> [arguments]
+  local words
+  words=$("$1" begin "${@:2}" --num-parts "${nj:?}" "${begin_options[@]}")
+  read -ra _plan <<<"$words"
+  num_jobs=${_plan[0]}
+}
+
+finish_parts() { # <log> <step> [arguments]
   if [ "$num_jobs" -gt 0 ]; then
     "${before_jobs[@]}"
-    ${cmd:?} "${job_options[@]}" "${plan[@]:1}" JOB=1:"$num_jobs" "$log" "$step" part "$@" --part JOB --num-parts "$num_jobs"
-    "$step" join "$@" --num-parts "$num_jobs"
+    ${cmd:?} "${job_options[@]}" "${_plan[@]:1}" JOB=1:"$num_jobs" "$1" \
+      "$2" part "${@:3}" --part JOB --num-parts "$num_jobs"
+    "$2" join "${@:3}" --num-parts "$num_jobs"
   fi
+}
+
+run_parts() {
+  begin_parts "${@:2}"
+  finish_parts "$@"
 }

@@ -61,7 +61,7 @@ class DataCheck(Parts):
         return r"\.{0,2}(done\.)?part\.\d+(\..+)?"
 
     @property
-    def table(self) -> Path:
+    def result(self) -> Path:
         """The table of hours, speakers and utterances."""
         return self.folder / "table"
 
@@ -136,7 +136,7 @@ class DataCheck(Parts):
         """
         parts = [self.folder / f"part.{part}" for part in range(1, self.num_parts + 1)]
         checked = [Checked(*line.split("\t")) for path in parts for line in path.read_text().splitlines()]
-        with atomic_write(self.table) as f:
+        with atomic_write(self.result) as f:
             f.writelines(f"{line}\n" for line in table_lines(self.data_dirs, checked))
         faults = [*self.table_faults(), *(f"{one.data}: {one.fault}" for one in checked if one.fault)]
         if self.find_duplicates:
@@ -145,7 +145,7 @@ class DataCheck(Parts):
             with atomic_write(self.folder / "faults") as f:
                 f.writelines(f"{fault}\n" for fault in faults)
         else:
-            self.mark().write([self.table])
+            self.mark().write([self.result])
         for path in parts:
             path.with_name(f".done.{path.name}").unlink()
             path.unlink()

@@ -60,6 +60,10 @@ class FeatureParts(Parts):
     def folder(self) -> Path:
         return self.ark_dir.absolute()
 
+    @property
+    def result(self) -> Path:
+        return self.data_dir / self.scp
+
     @cached_property
     def num_utts(self) -> int:
         """Number of utterances; raises UserError if there are none."""

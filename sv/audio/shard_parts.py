@@ -64,7 +64,7 @@ class ShardParts(Parts):
         return -(-len(self.order) // self.utts_per_shard)
 
     @property
-    def list_file(self) -> Path:
+    def result(self) -> Path:
         """Path of the list of shards, which is written last."""
         return self.data_dir / "shard.list"
 
@@ -116,14 +116,14 @@ class ShardParts(Parts):
             if why := self.part_mark(part).stale(verify=verify):
                 return f"{self.shard(part).name}: {why}"
         names = [str(self.shard(part)) for part in range(1, self.num_parts + 1)]
-        listed = self.list_file.is_file() and self.list_file.read_text(encoding="utf-8").splitlines() == names
-        return "" if listed else f"{self.list_file} does not list these shards"
+        listed = self.result.is_file() and self.result.read_text(encoding="utf-8").splitlines() == names
+        return "" if listed else f"{self.result} does not list these shards"
 
     def check(self) -> None:
-        claim_folder(self.folder, "shards", ".owner.shards", self.list_file)
+        claim_folder(self.folder, "shards", ".owner.shards", self.result)
 
     def withdraw(self) -> None:
-        self.list_file.unlink(missing_ok=True)
+        self.result.unlink(missing_ok=True)
 
     def total_bytes(self) -> float:
         """Return an upper bound of the size of all shards: two bytes a sample."""
@@ -150,9 +150,9 @@ class ShardParts(Parts):
         return Recording(utt, self.data.utt2spk[utt], ending, audio, self.sample_rate, len(waveform))
 
     def join(self) -> None:
-        with atomic_write(self.list_file) as f:
+        with atomic_write(self.result) as f:
             f.writelines(f"{self.shard(part)}\n" for part in range(1, self.num_parts + 1))
-        log.info("%s: %d utterances in %d shards", self.list_file, len(self.order), self.num_parts)
+        log.info("%s: %d utterances in %d shards", self.result, len(self.order), self.num_parts)
 
 
 def encode_audio(waveform: Waveform, sample_rate: int, ending: str) -> bytes:

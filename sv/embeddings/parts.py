@@ -79,6 +79,10 @@ class Extraction(Parts):
         return self.out_dir / "xvector.scp"
 
     @property
+    def result(self) -> Path:
+        return self.scp
+
+    @property
     def ark(self) -> Path:
         """The archive of all embeddings."""
         return self.out_dir / "xvector.ark"
@@ -170,12 +174,10 @@ class Extraction(Parts):
         """Return an empty list of bad utterances, which knows how many are allowed."""
         return BadUtts(len(self.utts), self.config.max_bad_share if self.skip_bad else 0.0, "left out")
 
-    def begin(self, *, verify: bool = True) -> int:
-        """Prepare the work as `Parts.begin`; earlier embeddings and parts are compared with their checksums."""
-        num_jobs = super().begin(verify=verify)
-        if not num_jobs and self.bad_list.is_file():
+    def report_done(self) -> None:
+        super().report_done()
+        if self.bad_list.is_file():
             log.info("%s: could not be read, and are left out; if mended, remove the list and run again", self.bad_list)
-        return num_jobs
 
     def open(self) -> tuple[UttIndex, WaveformSource | None]:
         """Open the utterances: their index, and their waveforms unless features are read.

@@ -5,7 +5,7 @@
     finish    one process: one result out of all parts
 
 A part counts as done while its mark fits: the same options and inputs, and files of the right size. Killed at any
-moment and started again, only the other parts are made.
+moment and started again, only the other parts are made. Several works may share jobs (`act`), to start fewer processes.
 """
 
 import re
@@ -52,6 +52,11 @@ class Parts(ABC):
     def file_names(self) -> str:
         """A pattern of the names in the folder of parts' files, of their marks and of half-written ones."""
 
+    @property
+    @abstractmethod
+    def result(self) -> Path:
+        """The file that tells that all is done, for messages."""
+
     @abstractmethod
     def part_mark(self, part: int) -> DoneMark:
         """Return the mark of a part, which names all that decides it."""
@@ -84,36 +89,13 @@ class Parts(ABC):
         """Return the size of all parts, about; 0 if it is too small to matter."""
         return 0.0
 
-    def act(self, action: str, job: int, *, verify: bool = False) -> None:
-        """Do one action of a step for tools/run_parts.sh: begin, which prints the number of jobs, part, or join."""
-        if action == "begin":
-            print(self.begin(verify=verify))  # noqa: T201  the step's output, which the shell reads
-        elif action == "part":
-            self.run(job)
-        else:
-            self.finish()
-
     def begin(self, *, verify: bool = False) -> int:
-        """Prepare the work and return the number of jobs to run; 0 if all is done.
+        """Prepare this work alone as `begin_all` does."""
+        return begin_all([self], verify=verify)
 
-        Args:
-            verify: also make parts again whose content is damaged.
-
-        Raises:
-            UserError: see `check`; or the disk has no room. Nothing has been removed then.
-        """
-        why = self.stale(verify=verify)
-        if not why:
-            return 0
-        self.check()
-        missing, kept = self._sort(verify=verify)
-        check_free({self.folder: self._growth(missing, kept)})
-        log.info("%s: %s; %d of %d parts are to be made", self.folder, why, len(missing), self.num_parts)
-        if missing:
-            self.withdraw()
-        for path in self._obsolete(kept):
-            path.unlink()
-        return min(self.num_jobs, self.num_parts)
+    def report_done(self) -> None:
+        """Log that there is nothing to do."""
+        log.info("%s is there already", self.result)
 
     def run(self, job: int) -> None:
         """Make the parts of one job, 1 to `num_jobs`, that are not whole yet."""
@@ -138,11 +120,7 @@ class Parts(ABC):
                 raise UserError(f"part {part} of {self.num_parts} of {self.folder}: {why}; run the same command again")
         self.join()
 
-    def bytes_to_come(self) -> float:
-        """Return by how much the folder will grow, about; 0 if all is done."""
-        return self._growth(*self._sort()) if self.stale() else 0.0
-
-    def _sort(self, *, verify: bool = False) -> tuple[list[int], set[Path]]:
+    def sort(self, *, verify: bool = False) -> tuple[list[int], set[Path]]:
         """Return the parts that are to be made, and the files of the others."""
         missing, kept = [], set[Path]()
         for part in range(1, self.num_parts + 1):
@@ -153,14 +131,54 @@ class Parts(ABC):
                 kept |= {mark.path, *mark.outputs()}
         return missing, kept
 
-    def _growth(self, missing: Collection[int], kept: Collection[Path]) -> float:
-        freed = sum(path.stat().st_size for path in self._obsolete(kept))
+    def growth(self, missing: Collection[int], kept: Collection[Path]) -> float:
+        """Return by how many bytes the folder will grow, about."""
+        freed = sum(path.stat().st_size for path in self.obsolete(kept))
         return self.total_bytes() * len(missing) / self.num_parts - freed
 
-    def _obsolete(self, kept: Collection[Path]) -> list[Path]:
+    def obsolete(self, kept: Collection[Path]) -> list[Path]:
         """Return the files of parts that are out of date or no longer wanted, or that a killed job left."""
         ours = (path for path in self.folder.glob("*") if re.fullmatch(self.file_names, path.name))
         return [path for path in ours if path not in kept and path.is_file()]
+
+
+def act(action: str, works: Sequence[Parts], job: int, *, verify: bool = False) -> None:
+    """Do one action of a step for tools/run_parts.sh: begin, which prints the number of jobs, part, or join."""
+    if action == "begin":
+        print(begin_all(works, verify=verify))  # noqa: T201  the step's output, which the shell reads
+        return
+    for work in works if len(works) == 1 else [work for work in works if work.stale()]:
+        if action == "part":
+            work.run(job)
+        else:
+            work.finish()
+
+
+def begin_all(works: Sequence[Parts], *, verify: bool = False) -> int:
+    """Prepare works and return the number of jobs to run, which they share; 0 if all is done.
+
+    Args:
+        works: each in a folder of its own.
+        verify: also make parts again whose content is damaged.
+
+    Raises:
+        UserError: see `Parts.check`; or the disk has no room for all of them. Nothing has been removed then.
+    """
+    to_do = []
+    for work in works:
+        if why := work.stale(verify=verify):
+            work.check()
+            to_do.append((work, why, *work.sort(verify=verify)))
+        else:
+            work.report_done()
+    check_free({work.folder: work.growth(missing, kept) for work, _, missing, kept in to_do})
+    for work, why, missing, kept in to_do:
+        log.info("%s: %s; %d of %d parts are to be made", work.folder, why, len(missing), work.num_parts)
+        if missing or not work.stale():  # without `verify` its mark would pass for that of whole work
+            work.withdraw()
+        for path in work.obsolete(kept):
+            path.unlink()
+    return max((min(work.num_jobs, work.num_parts) for work, *_ in to_do), default=0)
 
 
 def try_all(utts: Sequence[str], do: Callable[[str], T], *, remedy: str = "") -> Iterator[T]:

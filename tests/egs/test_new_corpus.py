@@ -50,7 +50,7 @@ def test_a_recipe_made_by_the_page_ends_with_a_table(run, house: Path, tmp_path:
     words = ["egs/calls/run.sh", "--corpus", tmp_path / "corpus", "--nj", 2, "--gpus", "none", *OPTIONS]
     done = subprocess.run(list(map(str, words)), cwd=house, capture_output=True, text=True, timeout=900, env=ENV)
     assert done.returncode == 0, done.stderr[-3000:]
-    table = done.stdout[done.stdout.rindex("| system |") :]
+    table = done.stdout[done.stdout.rindex("| trials |") :]
     for backend in ("cos", "asnorm5", "plda"):
         assert f"| O | {backend}_cali |" in table
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from steps import extract_embeddings
@@ -120,6 +121,33 @@ def test_jobs_know_how_many_gpus_they_share(
     extract(work_of(system))
     extract_embeddings.main()
     assert capsys.readouterr().out.strip() == "0"
+
+
+@pytest.mark.slow
+def test_training_data_are_extracted_in_the_same_jobs_as_training_read_them(
+    run: Run, system: tuple[Path, Path], tmp_path: Path
+) -> None:
+    exp, train = system[0], tmp_path / "train"
+    text = (exp / "config.yaml").read_text().replace("max_bad_share: 0.01", "max_bad_share: 0.15")
+    (exp / "config.yaml").write_text(text.replace("train_feats: ark", "train_feats: online"))
+    train.mkdir()
+    for number in range(len(UTTS)):
+        soundfile.write(train / f"{number}.wav", np.random.default_rng(number).normal(0, 0.1, 8000), 16000)
+    (train / "4.wav").write_bytes(b"")
+    write_table(train / "wav.scp", {utt: train / f"{number}.wav" for number, utt in enumerate(UTTS)})
+    write_table(train / "utt2spk", {utt: utt.split("/")[0] for utt in UTTS})
+    write_table(train / "utt2dur", dict.fromkeys(UTTS, "0.500000"))
+    result = run_script(run, system, "--train-data", train)
+    assert result.returncode == 0, result.stderr
+    found = read_vectors(exp / "embeddings" / train.name / "xvector.scp")
+    assert found.ids == [utt for utt in UTTS if utt != UTTS[4]]
+    assert read_vectors(exp / "embeddings" / "data" / "xvector.scp").ids == UTTS
+    mean = exp / "embeddings" / train.name / "mean_vec.npy"
+    np.testing.assert_allclose(np.load(mean), found.matrix.mean(axis=0), atol=1e-6)
+    mean.unlink()
+    again = run_script(run, system, "--train-data", train)
+    assert again.returncode == 0 and mean.exists() and again.stderr.count("xvector.scp is there already") == 2
+    assert "could not be read, and are left out" in again.stderr
 
 
 def test_planning_and_joining_load_no_torch(system: tuple[Path, Path], root: Path) -> None:

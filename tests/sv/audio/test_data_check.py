@@ -24,7 +24,7 @@ def check(*data_dirs: Path, num_jobs: int = 2, **options: Any) -> str:
     for job in range(1, work.begin() + 1):
         work.run(job)
     work.finish()
-    return work.table.read_text()
+    return work.result.read_text()
 
 
 def truncate(path: Path) -> None:

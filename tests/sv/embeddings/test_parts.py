@@ -171,7 +171,7 @@ def test_whole_parts_are_kept_and_damaged_or_foreign_ones_are_not(system: tuple[
     content = bytearray(damaged.read_bytes())
     content[-1] ^= 1
     damaged.write_bytes(content)
-    assert work.begin() == 3
+    assert work.begin(verify=True) == 3
     assert whole.exists() and not damaged.exists() and not split(work, 2).part_file(1, "ark").exists()
     work.run(1)
     assert whole.stat().st_mtime_ns == before

@@ -11,7 +11,7 @@ import pytest
 from sv.errors import UserError
 from sv.io import atomic_write
 from sv.jobs import DoneMark
-from sv.jobs.parts import Outputs, Parts, try_all
+from sv.jobs.parts import Outputs, Parts, act, begin_all, try_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,10 @@ class Squares(Parts):
     @property
     def folder(self) -> Path:
         return self.root / "parts"
+
+    @property
+    def result(self) -> Path:
+        return self.root / "list"
 
     @property
     def file_names(self) -> str:
@@ -45,7 +49,8 @@ class Squares(Parts):
             raise UserError("a negative power")
 
     def withdraw(self) -> None:
-        (self.root / "list").unlink(missing_ok=True)
+        for name in ("list", ".done"):
+            (self.root / name).unlink(missing_ok=True)
 
     def total_bytes(self) -> float:
         return 1000.0 * self.count
@@ -79,7 +84,7 @@ def test_any_number_of_jobs_gives_the_same(tmp_path: Path, num_jobs: int) -> Non
     work = Squares(root=tmp_path, num_jobs=num_jobs)
     assert work.begin() == min(num_jobs, 5)
     assert do(work) == "1\n4\n9\n16\n25\n"
-    assert work.begin() == 0 and work.bytes_to_come() == 0
+    assert work.begin() == 0
 
 
 def test_each_job_makes_its_parts(tmp_path: Path) -> None:
@@ -140,15 +145,58 @@ def test_the_disk_must_have_room_for_missing_parts(tmp_path: Path, monkeypatch: 
     work = Squares(root=tmp_path, num_jobs=5)
     work.begin()
     work.run(1)
-    assert work.bytes_to_come() == 4000
     (work.folder / "2").write_text("half")
-    assert work.bytes_to_come() == 4000 - len("half")
+    assert work.growth(*work.sort()) == 4000 - len("half")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3995))
     with pytest.raises(UserError, match=r"parts: about .* are needed"):
         work.begin()
     assert (work.folder / "2").exists()
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=3996))
     assert work.begin() == 5
+
+
+def test_several_works_share_jobs_and_finished_ones_are_left_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = Squares(root=tmp_path / "small", count=2, num_jobs=4)
+    large = Squares(root=tmp_path / "large", count=9, num_jobs=4)
+    do(small)
+    before = times(small)
+    (small.folder / ".done.1").unlink()  # of a whole result, whose parts are not looked at
+    act("begin", [small, large], 1)
+    assert capsys.readouterr().out == "4\n"
+    for job in range(1, 5):
+        act("part", [small, large], job)
+    act("join", [small, large], 1)
+    assert not large.stale() and times(small).items() < before.items()
+    assert begin_all([small, large]) == 0
+    assert begin_all([Squares(root=tmp_path / "new", count=2, num_jobs=4), large]) == 2
+
+
+def test_what_fails_in_one_of_several_works_leaves_all_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(Squares(root=tmp_path / "a"))
+    changed = Squares(root=tmp_path / "a", power=3)
+    with pytest.raises(UserError, match="a negative power"):
+        begin_all([changed, Squares(root=tmp_path / "b", power=-1)])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=9000))
+    with pytest.raises(UserError, match=r"parts and 1 more on its disk: about .* are needed"):
+        begin_all([changed, Squares(root=tmp_path / "b")])
+    assert not Squares(root=tmp_path / "a").stale()
+
+
+@pytest.mark.parametrize("parts_are_there", [False, True])
+def test_a_damaged_result_of_the_right_size_is_made_again_when_asked(tmp_path: Path, parts_are_there: bool) -> None:
+    works = [Squares(root=tmp_path / name) for name in ("a", "b")]
+    whole, _ = map(do, works)
+    (works[0].root / "list").write_text("7\n" + whole[2:])
+    if not parts_are_there:
+        shutil.rmtree(works[0].folder)
+    begin_all(works, verify=True)
+    act("part", works, 1)
+    act("join", works, 1)
+    assert (works[0].root / "list").read_text() == whole
 
 
 def test_a_mark_names_its_outputs(tmp_path: Path) -> None:
