@@ -33,8 +33,11 @@ from sv.io import DataDir
 
 Waveform = NDArray[np.float32]  # (samples,)
 
-ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64")  # of files that libsndfile reads
-UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm")  # of audio that must be converted first
+ENDINGS = (  # of files that libsndfile reads; it also reads others
+    *("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aiff", "aif", "aifc", "au", "snd"),
+    *("sph", "nist", "wv1", "wv2", "w64", "rf64", "caf"),
+)
+UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm", "3gp")  # of audio that must be converted first
 
 _LONGEST = 1 << 40  # samples; libsndfile's "length unknown" is more
 
