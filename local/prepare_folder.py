@@ -1,25 +1,27 @@
 #!/usr/bin/env python3
 """Make data dirs of your own corpus: a folder with a folder for each speaker, or a list of files and speakers.
 
-Reads   <corpus>/SPEAKER/.../NAME.{wav,flac,...}, in any format that libsndfile reads; or
+Reads   <corpus>/SPEAKER/.../NAME.{wav,flac,...}, all that libsndfile opens; other files are counted and told; or
         --csv FILE: path and speaker, and start and end in seconds if an utterance is a part of its file. A header line
-        such as `path,speaker,start,end` names the columns; without one, they have this order. They are separated by
-        commas, semicolons or tabs. Relative paths begin at <corpus>, or at the list's folder if it is not given
-Writes  <data>/{wav.scp,utt2spk,spk2utt,utt2dur}, and `segments` if there are parts of files; with --test-speakers N the
-        same in <data>/train and <data>/test, which has N speakers; with --trials true trials/O.kaldi in the (test) set
-        (local/make_trials.py)
+        such as `path,speaker,start,end` names the columns; without one, they have this order. Other common names are
+        known, as are duration, sex, age, session and language, and SpeechBrain's lists; any other column is refused.
+        They are separated by commas, semicolons or tabs. Relative paths begin at <corpus>, or at the list's folder if
+        it is not given
+Writes  <data>/{wav.scp,utt2spk,spk2utt,utt2dur}, and `segments` if there are parts of files, and spk2gender, spk2age,
+        utt2session, utt2lang if the list tells them of all; with --test-speakers N the same in <data>/train and
+        <data>/test, which has N speakers; with --trials true trials/O.kaldi in the (test) set (local/make_trials.py)
 
 An utterance is named SPEAKER/.../NAME.wav whatever the file's format, and a part of a file SPEAKER/.../NAME-START-END
 in milliseconds. Characters that an id may not hold, such as a blank, become underscores. The header of every file is
-read for its rate, channels and length. Everything is checked before anything is written, and the result passes
-tools/validate_data_dir.sh. To find damage inside files, decode them with steps/check_data.sh.
+read for its rate, channels and length. A recording that two speakers have whole is of neither. Everything is checked
+before anything is written, and the result passes tools/validate_data_dir.sh. To find damage inside files, decode them
+with steps/check_data.sh.
 
 e.g.: local/prepare_folder.py --test-speakers 40 --trials true /corpora/calls data/calls
       local/prepare_folder.py --csv calls.csv data/calls
 """
 
 import argparse
-import csv
 import hashlib
 import os
 import re
@@ -28,14 +30,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 
+from local.corpus_list import Row, read_csv
+from local.found_audio import CONVERT, count_endings, ending_of, is_audio, tell_not_taken
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
 from sv.audio.durations import MAX_OVERSHOOT_S, format_seconds
 from sv.audio.files import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, check_id
+from sv.io import DataDir, base_speaker, check_id
 from sv.io.tables import FORBIDDEN_IN_IDS
 from sv.jobs import folder_lock
 
@@ -43,145 +47,84 @@ MIN_DURATION_S = 0.025  # one frame of features
 SHOWN = 20  # faults that are printed
 SEED = 762
 NUM_THREADS = 8  # for opening files
+ABOUT = {"sex": "spk2gender", "age": "spk2age", "session": "utt2session", "language": "utt2lang"}  # table of a column
+NO_SPEAKERS = {  # names of folders that hold speakers
+    *("train", "training", "dev", "devel", "val", "valid", "validation", "test", "testing", "eval", "evaluation"),
+    *("enroll", "enrollment", "wav", "wavs", "audio"),
+}
 
 
 @dataclass(frozen=True)
-class Row:
-    """An utterance of the corpus.
+class Found:
+    """What a look at a file shows: its seconds, what is wrong with it or "", and what it is under any name."""
 
-    Attributes:
-        where: the file, or the line of the list, for error messages.
-        path: absolute path of the file.
-        spk: its speaker.
-        name: path of the file within the corpus, without its ending.
-        start_s, end_s: the part of the file; None is the file's end.
-        seconds: duration; 0 until the file's header has been read.
-    """
-
-    where: str
-    path: str
-    spk: str
-    name: str
-    start_s: float = 0.0
-    end_s: float | None = None
     seconds: float = 0.0
-
-    @property
-    def is_part(self) -> bool:
-        """Whether the utterance is a part of its file."""
-        return self.start_s > 0 or self.end_s is not None
-
-    @property
-    def rest(self) -> str:
-        """The name below the speaker's folder."""
-        return self.name.removeprefix(f"{self.spk}/")
-
-    @property
-    def suffix(self) -> str:
-        """The end of the utterance's id: ".wav", or start and end in milliseconds."""
-        start, end = (round(1000 * time) for time in (self.start_s, self.start_s + self.seconds))
-        return f"-{start:08d}-{end:08d}" if self.is_part else ".wav"
+    fault: str = ""
+    identity: tuple[int, int] = (0, 0)
 
 
 def scan_folder(root: Path) -> list[Row]:
     """Find all audio files below the speakers' folders; links are followed, hidden names are left out.
 
     Raises:
-        UserError: the folder does not exist, holds no audio, or only formats that must be converted first.
+        UserError: the folder does not exist, holds no audio or only formats that must be converted first, or its
+            folders are no speakers.
     """
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; give the one that holds a folder for each speaker")
-    rows, unreadable, loose = [], [], []
+    rows, others, loose = [], [], []
     for path in walk(root):
-        ending = path.rpartition(".")[2].lower()
         spk, slash, rest = os.path.relpath(path, root).partition("/")
-        if ending in UNREADABLE:
-            unreadable.append(path)
-        elif ending in ENDINGS and not slash:
+        if not is_audio(path):
+            others.append(path)
+        elif not slash:
             loose.append(path)
-        elif ending in ENDINGS:
-            rows.append(Row(path, path, spk, f"{spk}/{rest.rpartition('.')[0]}"))
-    if not rows and unreadable:
-        convert = "ffmpeg -i IN.m4a -ac 1 -ar 16000 OUT.flac"
-        raise UserError(f"{root}: {len(unreadable)} files, the first {unreadable[0]}, must be converted: {convert}")
+        else:
+            rows.append(Row(path, path, spk, f"{spk}/{rest.rpartition('.')[0] or rest}"))
+    if not rows and any(ending_of(path) in UNREADABLE for path in others):
+        raise UserError(f"{root}: {count_endings(others)}, the first {others[0]}, must be converted: {CONVERT}")
     if not rows:
         raise UserError(f"{root} holds no <speaker>/<file> that is audio ({', '.join(sorted(ENDINGS))}); or give --csv")
-    for what, paths in (("in no speaker's folder", loose), ("of a format that must be converted", unreadable)):
-        if paths:
-            log.warning("%s: %d files are %s and left out, the first %s", root, len(paths), what, paths[0])
+    tell_not_taken(root, others)
+    if loose:
+        log.warning("%s: %d files are in no speaker's folder and left out, the first %s", root, len(loose), loose[0])
+    check_speaker_folders(root, {row.spk for row in rows})
     return rows
 
 
-def walk(root: Path) -> Iterator[str]:
-    """Yield the paths of all files below a folder, sorted; a folder that links lead back to is visited once."""
-    seen = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        about = os.stat(folder)
-        if (about.st_dev, about.st_ino) in seen:
-            folders.clear()
-            continue
-        seen.add((about.st_dev, about.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(folder, name) for name in sorted(files) if not name.startswith("."))
-
-
-def read_csv(path: Path, root: Path | None) -> list[Row]:
-    """Read the utterances of a list.
-
-    Args:
-        path: the list.
-        root: where relative paths begin; None: in the list's folder.
+def check_speaker_folders(root: Path, speakers: set[str]) -> None:
+    """Say which folders of the corpus have no file that was taken.
 
     Raises:
-        UserError: the list does not exist, is empty or not UTF-8, or a line lacks path or speaker or has wrong times.
+        UserError: folders are named as the parts of a corpus, not as speakers.
     """
-    if not path.is_file():
-        raise UserError(f"{path} does not exist; give a list of path,speaker[,start,end] with --csv")
-    base = Path(os.path.abspath(root or path.parent))
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error.reason}); write it again as UTF-8") from error
-    first = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
-    lines = [(f"{path}:{reader.line_num}", [field.strip() for field in line]) for line in reader if any(line)]
-    columns = ["path", "speaker", "start", "end"]
-    missing = {"path", "speaker"} - {field.lower() for field in lines[0][1]} if lines else set()
-    if lines and not missing:
-        columns = [field.lower() for field in lines.pop(0)[1]]
-    elif len(missing) == 1:
-        raise UserError(f"{lines[0][0]}: a header without {missing.pop()}; the columns are path,speaker[,start,end]")
-    if not lines:
-        raise UserError(f"{path} lists no file; a line of it is path,speaker[,start,end]")
-    if where := next((where for where, fields in lines if len(fields) > len(columns)), ""):
-        raise UserError(f"{where}: more fields than columns ({', '.join(columns)}); name them in the first line")
-    rows = [parse_line(dict(zip(columns, fields, strict=False)), where, base) for where, fields in lines]
-    folders = [os.path.dirname(row.path) for row in rows]
-    if os.path.commonpath([base, *folders]) != str(base):
-        base = Path(os.path.commonpath(folders))
-    return [replace(row, name=os.path.splitext(os.path.relpath(row.path, base))[0]) for row in rows]
+    if parts := sorted(name for name in speakers if name.lower() in NO_SPEAKERS):
+        raise UserError(
+            f"{root}: {' and '.join(parts)} would be speakers; give the folder that holds a folder for each speaker, "
+            f"such as {root / parts[0]}, or say with --csv who speaks"
+        )
+    folders = {entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith(".")}
+    if without := sorted(folders - speakers):
+        log.warning("%s: %d folders have no audio that can be read: %s", root, len(without), shown(without))
 
 
-def parse_line(fields: Mapping[str, str], where: str, base: Path) -> Row:
-    """Return the utterance of one line, with its name still empty.
+def shown(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
 
-    Raises:
-        UserError: path or speaker is missing, or the times are wrong.
-    """
-    path, spk = fields.get("path", ""), fields.get("speaker", "")
-    if not path or not spk:
-        missing = "path" if not path else "speaker"
-        raise UserError(f"{where}: no {missing}; a line is path,speaker[,start,end]")
-    times = []
-    for column in ("start", "end"):
-        value = fields.get(column, "")
-        if value and not re.fullmatch(r"\d+(\.\d*)?|\.\d+", value):
-            raise UserError(f"{where}: {column} is {value[:40]!r}; write seconds, such as 12.5, or nothing")
-        times.append(float(value) if value else None)
-    start_s, end_s = times[0] or 0.0, times[1]
-    if end_s is not None and end_s <= start_s:
-        raise UserError(f"{where}: start {start_s:g} and end {end_s:g}; the end must come after the start")
-    return Row(where, os.path.normpath(base / path), spk, "", start_s, end_s)
+
+def walk(folder: str | Path, inside: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+    """Yield the paths of all files below a folder, sorted; a link to a folder that it is in is not followed."""
+    about = os.stat(folder)
+    this = (about.st_dev, about.st_ino)
+    if this in inside:
+        return
+    entries = sorted((entry for entry in os.scandir(folder) if not entry.name.startswith(".")), key=lambda e: e.name)
+    yield from (entry.path for entry in entries if not entry.is_dir())
+    for entry in entries:
+        if entry.is_dir():
+            yield from walk(entry.path, inside | {this})
 
 
 def check_rows(rows: Sequence[Row], sample_rate: int) -> tuple[list[Row], list[str]]:
@@ -189,36 +132,72 @@ def check_rows(rows: Sequence[Row], sample_rate: int) -> tuple[list[Row], list[s
     paths = list(dict.fromkeys(row.path for row in rows))
     with ThreadPoolExecutor(NUM_THREADS) as pool:
         found = dict(zip(paths, pool.map(lambda path: look_at(path, sample_rate), paths), strict=True))
+    twice = shared_recordings(rows, found)
     good, faults = [], []
     for row in rows:
-        seconds, fault = found[row.path]
-        end_s = seconds if row.end_s is None else row.end_s
-        if not fault and end_s > seconds + MAX_OVERSHOOT_S:
-            fault = f"the file ends at {seconds:.2f} s, the utterance at {end_s:.2f} s; mend the list"
-        end_s = min(end_s, seconds)
-        if not fault and end_s - row.start_s < MIN_DURATION_S:
-            fault = f"{end_s - row.start_s:.3f} s of audio, shorter than a frame of {MIN_DURATION_S} s; leave it out"
+        fault = found[row.path].fault or check_times(row, found[row.path].seconds) or twice.get(row.where, "")
         if fault:
             faults.append(fault if fault.startswith(row.where) else f"{row.where}: {fault}")
         else:
-            good.append(replace(row, seconds=end_s - row.start_s))
+            seconds = found[row.path].seconds
+            good.append(replace(row, seconds=min(seconds, row.end_s or seconds) - row.start_s))
     return good, faults
 
 
-def look_at(path: str, sample_rate: int) -> tuple[float, str]:
-    """Return the seconds of a file, and what is wrong with it, or ""."""
+def check_times(row: Row, seconds: float) -> str:
+    """Return what is wrong with the times of a row in a file of so many seconds, or ""."""
+    end_s = seconds if row.end_s is None else row.end_s
+    if end_s > seconds + MAX_OVERSHOOT_S:
+        return f"the file ends at {seconds:.2f} s, the utterance at {end_s:.2f} s; mend the list"
+    if row.length_s is not None and abs(row.length_s - seconds) > MAX_OVERSHOOT_S:
+        return f"the file has {seconds:.2f} s, the list says {row.length_s:.2f} s; give start, or mend the duration"
+    if (rest := min(end_s, seconds) - row.start_s) < MIN_DURATION_S:
+        return f"{rest:.3f} s of audio, shorter than a frame of {MIN_DURATION_S} s; leave it out"
+    return ""
+
+
+def shared_recordings(rows: Sequence[Row], found: Mapping[str, Found]) -> dict[str, str]:
+    """Return what is wrong with rows by `where`: a file whole under one speaker, and under another as well.
+
+    The same part of a file under two speakers is wrong, too; parts of which some overlap are not.
+    """
+    faults: dict[str, str] = {}
+    of_file: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        if not found[row.path].fault:
+            of_file.setdefault(found[row.path].identity, []).append(row)
+    for same in of_file.values():
+        if len({row.spk for row in same}) == 1:
+            continue
+        spans: dict[tuple[float, float | None], list[Row]] = {}
+        for row in same:
+            spans.setdefault((row.start_s, row.end_s), []).append(row)
+        whole = spans.get((0.0, None), [])
+        for row in same:
+            rivals = chain(spans[row.start_s, row.end_s] if row.is_part else same, whole)
+            if other := next((rival for rival in rivals if rival.spk != row.spk), None):
+                faults[row.where] = (
+                    f"{row.path} is of {row.spk} here, and of {other.spk} too ({other.where}); keep one of them, or "
+                    "give start and end of each (--csv)"
+                )
+    return faults
+
+
+def look_at(path: str, sample_rate: int) -> Found:
+    """Read the header of a file."""
     if not os.path.isfile(path):
-        return 0.0, f"{path} does not exist; bring it back or leave it out"
+        return Found(fault=f"{path} does not exist; bring it back or leave it out")
+    about = os.stat(path)
     try:
         header = info(path)
     except UserError as error:
-        return 0.0, str(error)
+        return Found(fault=str(error))
     if header.channels != 1:
-        return 0.0, f"{path}: {header.channels} channels, 1 expected; make it mono first (sox IN OUT remix 1)"
+        return Found(fault=f"{path}: {header.channels} channels, 1 expected; make it mono first (sox IN OUT remix 1)")
     if header.sample_rate != sample_rate:
         mend = f"resample it first, or give --sample-rate {header.sample_rate} if all files have it"
-        return 0.0, f"{path}: {header.sample_rate} Hz, {sample_rate} Hz expected; {mend}"
-    return header.duration_s, ""
+        return Found(fault=f"{path}: {header.sample_rate} Hz, {sample_rate} Hz expected; {mend}")
+    return Found(header.duration_s, "", (about.st_dev, about.st_ino))
 
 
 def refuse_or_leave_out(faults: list[str], total: int, leave_out: bool) -> None:
@@ -247,7 +226,8 @@ def speaker_ids(speakers: Iterable[str]) -> dict[str, str]:
     """Return the id of each speaker.
 
     Utterances SPEAKER/... must sort like their speakers. Those of "a" and "a-b" do not, since "-" comes before "/". If
-    there are such speakers, all characters up to "/" become underscores.
+    there are such speakers, all characters up to "/" become underscores. So does the hyphen of a name such as sp1-x, as
+    it is that of a speed copy.
 
     Raises:
         UserError: two speakers would have the same id.
@@ -257,6 +237,7 @@ def speaker_ids(speakers: Iterable[str]) -> dict[str, str]:
         before > after for before, after in pairwise(f"{spk}/" for spk in sorted(set(ids.values()), key=str.encode))
     ):
         ids = {spk: re.sub(r"[!-/]", "_", name) for spk, name in ids.items()}
+    ids = {spk: name if base_speaker(name) == name else name.replace("-", "_", 1) for spk, name in ids.items()}
     first: dict[str, str] = {}
     for spk, name in ids.items():
         if first.setdefault(name, spk) != spk:
@@ -290,6 +271,33 @@ def make_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
         if tables["wav.scp"].setdefault(recording, row.path) != row.path:
             there = tables["wav.scp"][recording]
             raise UserError(f"{row.path} and {there} would both be recording {recording}; rename one of them")
+    return {**tables, **known_tables(rows, tables["utt2spk"])}
+
+
+def known_tables(rows: Sequence[Row], utt2spk: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the tables of what the list says of speakers and utterances, of those columns that say it of all.
+
+    Args:
+        rows: the utterances.
+        utt2spk: their ids, in the same order.
+
+    Raises:
+        UserError: two lines say different things of a speaker.
+    """
+    tables: dict[str, dict[str, str]] = {}
+    for column, name in ABOUT.items():
+        said: dict[str, tuple[str, str]] = {}
+        for row, (utt, spk) in zip(rows, utt2spk.items(), strict=True):
+            key = spk if name.startswith("spk2") else utt
+            if value := row.about.get(column, ""):
+                before, where = said.setdefault(key, (value, row.where))
+                if before != value:
+                    raise UserError(f"{row.where}: {column} of {key} is {value}, but {before} at {where}; correct one")
+        wanted = set(utt2spk.values()) if name.startswith("spk2") else set(utt2spk)
+        if said.keys() == wanted:
+            tables[name] = {key: safe(value) for key, (value, _) in said.items()}
+        elif said:
+            log.warning("%s is known of %d of %d: %s is not written", column, len(said), len(wanted), name)
     return tables
 
 
@@ -312,7 +320,10 @@ def choose_test_speakers(utt2spk: Mapping[str, str], count: int, seed: int) -> s
 def part_of(tables: Mapping[str, Mapping[str, str]], speakers: set[str]) -> dict[str, dict[str, str]]:
     """Return the rows of the tables that belong to some speakers."""
     utts = {utt for utt, spk in tables["utt2spk"].items() if spk in speakers}
-    part = {name: {key: value for key, value in table.items() if key in utts} for name, table in tables.items()}
+    part = {
+        name: {key: value for key, value in table.items() if key in (speakers if name.startswith("spk2") else utts)}
+        for name, table in tables.items()
+    }
     if "segments" in part:
         recordings = {value.split()[0] for value in part["segments"].values()}
         part["wav.scp"] = {key: value for key, value in tables["wav.scp"].items() if key in recordings}
@@ -321,6 +332,8 @@ def part_of(tables: Mapping[str, Mapping[str, str]], speakers: set[str]) -> dict
 
 def write_data_dir(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> None:
     """Write the tables and spk2utt, and validate them."""
+    for name in set(ABOUT.values()) - tables.keys():
+        (folder / name).unlink(missing_ok=True)  # of an earlier run
     DataDir.write(folder, tables)
     validate = Path(__file__).resolve().parent.parent / "tools" / "validate_data_dir.sh"
     done = subprocess.run([validate, "--quiet", "--no-feats", folder], capture_output=True, text=True)
@@ -338,6 +351,9 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("data", type=Path, help="data dir, or with --test-speakers a folder for train and test")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="list with lines path,speaker[,start,end]")
+    parser.add_argument(
+        "--ignore-columns", default="", metavar='"NAME ..."', help="columns of the list that are not read"
+    )
     parser.add_argument("--sample-rate", type=int, default=16000, help="sample rate of all files in Hz")
     parser.add_argument(
         "--leave-out-bad", choices=["true", "false"], default="false", help="leave out unusable utterances"
@@ -358,7 +374,10 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     corpus = args.corpus and Path(os.path.abspath(args.corpus))
-    rows = read_csv(args.csv, corpus) if args.csv else scan_folder(corpus)
+    if args.csv:
+        rows = read_csv(args.csv, corpus, args.sample_rate, args.ignore_columns.split())
+    else:
+        rows = scan_folder(corpus)
     good, faults = check_rows(rows, args.sample_rate)
     refuse_or_leave_out(faults, len(rows), args.leave_out_bad == "true")
     tables = make_tables(good)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from local.download import Remote, bring
+from local.found_audio import ending_of, is_audio, tell_not_taken
 from sv.audio.files import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log
 from sv.io import check_id, write_table
@@ -15,7 +16,7 @@ _THREADS = 16
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Return all audio files under a folder, sorted; hidden ones, such as `._a.wav` of macOS, are left out.
+    """Return the audio files under a folder, sorted; all others are told, but for hidden ones.
 
     Raises:
         UserError: the folder does not exist, has no audio files, or has some that must be converted first.
@@ -23,16 +24,17 @@ def audio_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; give the folder, or fetch it with --download true")
     found = sorted(path for path in folder.rglob("*") if not path.name.startswith(".") and not path.is_dir())
-    seen = [(path.suffix.lower()[1:], path) for path in found]
-    unreadable = [path for ending, path in seen if ending in UNREADABLE]
+    unreadable = [path for path in found if ending_of(path) in UNREADABLE]
     if unreadable:
         raise UserError(
             f"{folder}: {len(unreadable)} files, the first {unreadable[0]}, must be converted first "
             "(ffmpeg -i IN OUT.flac), or moved elsewhere"
         )
-    files = [path for ending, path in seen if ending in ENDINGS]
+    files = [path for path in found if is_audio(path)]
     if not files:
         raise UserError(f"{folder} holds no audio files ({', '.join(ENDINGS)}); give another folder")
+    taken = set(files)
+    tell_not_taken(folder, [path for path in found if path not in taken])
     return files
 
 

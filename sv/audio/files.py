@@ -14,9 +14,9 @@ import math
 import os
 import re
 import shlex
-import struct
 import subprocess
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -26,16 +26,19 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sv.audio.containers import check_container, truncated
 from sv.audio.durations import check_range, segment_span
 from sv.errors import UserError
 from sv.io import DataDir
 
 Waveform = NDArray[np.float32]  # (samples,)
 
-ENDINGS = ("wav", "flac", "ogg", "opus", "mp3", "aiff", "aif", "au", "sph", "w64")  # of files that libsndfile reads
-UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm")  # of audio that must be converted first
+ENDINGS = (  # of files that libsndfile reads; it also reads others
+    *("wav", "wave", "flac", "ogg", "oga", "opus", "mp3", "aiff", "aif", "aifc", "au", "snd"),
+    *("sph", "nist", "wv1", "wv2", "w64", "rf64", "caf"),
+)
+UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm", "3gp")  # of audio that must be converted first
 
-_STREAM_SIZES = 0x7FFF0000  # a program that does not know the length yet writes a chunk size from here on
 _LONGEST = 1 << 40  # samples; libsndfile's "length unknown" is more
 
 
@@ -179,9 +182,6 @@ def sound_length(file: BinaryIO, name: str) -> tuple[int, int]:
     Raises:
         UserError: the file cannot be read, is empty or truncated, or has several channels.
     """
-    if file.read(4) == b"RIFF":
-        _check_wav_size(file, name)
-    file.seek(0)
     with _open_sound(file, name) as f:
         _check_format(f, name, f.samplerate)
         return f.frames, f.samplerate
@@ -210,22 +210,15 @@ def _open(source: Source, allow_pipes: bool) -> soundfile.SoundFile:
     if not path.is_file():
         what = "is a folder; give a file" if path.is_dir() else "does not exist; bring it back or correct the path"
         raise UserError(f"{path} {what}")
-    f = _open_sound(source.path, source.path)
-    try:
-        if f.format in ("WAV", "WAVEX"):
-            with open(path, "rb") as plain:
-                _check_wav_size(plain, str(path))
-        if f.frames > _LONGEST:
-            raise UserError(f"{path}: its header does not say how long it is; write it again")
-    except UserError:
-        f.close()
-        raise
-    return f
+    return _open_sound(source.path, source.path)
 
 
 def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
     try:
-        return soundfile.SoundFile(file)
+        with open(file, "rb") if isinstance(file, str) else nullcontext(file) as plain:
+            mended = check_container(plain, name)
+            plain.seek(0)
+        f = soundfile.SoundFile(io.BytesIO(mended) if mended else file)
     except (soundfile.SoundFileError, OSError) as error:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise UserError(f"{name}: empty file; bring it back or leave it out") from error
@@ -234,6 +227,10 @@ def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
         if name.endswith((".m4a", ".mp4")):
             remedy = "convert m4a first (stage 1, or ffmpeg -i IN -ac 1 OUT)"
         raise UserError(f"{name}: cannot be read as audio ({reason}); {remedy}") from error
+    if f.frames > _LONGEST:
+        f.close()
+        raise UserError(f"{name}: its header does not say how long it is; write it again")
+    return f
 
 
 def _run(command: str, allow_pipes: bool) -> bytes:
@@ -246,20 +243,6 @@ def _run(command: str, allow_pipes: bool) -> bytes:
             f"{command[:200]} |: ended with status {done.returncode}: {' '.join(last)[:200]}; correct wav.scp"
         )
     return done.stdout
-
-
-def _check_wav_size(file: BinaryIO, name: str) -> None:
-    """Check that a WAV file holds all samples that its header promises: libsndfile shortens it silently."""
-    total = file.seek(0, os.SEEK_END)
-    chunk = 12
-    while chunk + 8 <= total:
-        file.seek(chunk)
-        kind, size = struct.unpack("<4sI", file.read(8))
-        if kind == b"data":
-            if chunk + 8 + size > total and size < _STREAM_SIZES:
-                raise _truncated(name, f"{size} bytes of samples", f"{total - chunk - 8}")
-            return
-        chunk += 8 + size + size % 2
 
 
 def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
@@ -283,7 +266,7 @@ def _decode(f: soundfile.SoundFile, name: str, start: int, stop: int) -> Wavefor
         reason = str(getattr(error, "error_string", error)).rstrip(".")
         raise UserError(f"{name}: damaged or truncated ({reason}); bring it back or leave it out") from error
     if len(waveform) != stop - start:
-        raise _truncated(name, f"{f.frames} samples", f"{start + len(waveform)}")
+        raise truncated(name, f"{f.frames} samples", f"{start + len(waveform)}")
     if f.subtype in ("FLOAT", "DOUBLE") and not np.isfinite(waveform).all():
         raise UserError(f"{name}: NaN or infinite samples; write it again or leave it out")
     return waveform
@@ -293,12 +276,6 @@ def _cut(waveform: Waveform, name: str, start: int, end: int | None) -> Waveform
     stop = len(waveform) if end is None else end
     check_range(name, start, stop, len(waveform))
     return waveform[start:stop]
-
-
-def _truncated(name: str, promised: str, present: str) -> UserError:
-    return UserError(
-        f"{name}: truncated: the header promises {promised}, {present} are there; bring it back or leave it out"
-    )
 
 
 class Utterances:

@@ -74,7 +74,7 @@ def test_a_list_with_parts_of_files(corpus, tmp_path, prepare):
         "speaker;path;end;note;start\ndave;calls/ann/a.wav;0.2;;0.05\nann;calls/ann/a.wav;0.49;x;.25\n"
         "ann;calls/ann/b.flac;;;\n"
     )
-    prepare("--csv", tmp_path / "list.csv", tmp_path / "data")
+    prepare("--ignore-columns", "note", "--csv", tmp_path / "list.csv", tmp_path / "data")
     data = DataDir(tmp_path / "data")
     assert data.segments == {
         "ann/calls/ann/a-00000250-00000490": ("calls/ann/a.wav", 0.25, 0.49),
@@ -188,7 +188,25 @@ def test_bad_files_are_all_told_and_may_be_left_out(corpus, tmp_path, prepare):
         ("", "list.csv lists no file"),
         ("path,speaker\n", "list.csv lists no file"),
         ("calls/ann/a.wav\n", "list.csv:1: no speaker"),
-        ("path,spk\ncalls/ann/a.wav,ann\n", "list.csv:1: a header without speaker"),
+        ("path,start\ncalls/ann/a.wav,1\n", "list.csv:1: a header without speaker"),
+        (
+            "path,speaker,stop_tim\n",
+            "list.csv:1: unknown column 'stop_tim'; did you mean 'stop_time'? known: path, speaker, start",
+        ),
+        ("path,speaker,text\n", "rename it, or give --ignore-columns text"),
+        ("path,talker\n", "list.csv:1: unknown column 'talker'"),
+        ("path,speaker,begin,start\n", "list.csv:1: columns begin and start are both start; keep one"),
+        ("path,speaker,onset,offset\n", "list.csv:1: columns onset and offset are both start; keep one"),
+        ("path,speaker,\ncalls/ann/a.wav,ann,x\n", "list.csv:2: more fields than columns (path, speaker)"),
+        (
+            "path,speaker,start,end,duration\ncalls/ann/a.wav,ann,0,.4,.2\n",
+            "start 0, end 0.4 and duration 0.2 disagree",
+        ),
+        ("path,speaker,duration\ncalls/ann/a.wav,ann,1.2\n", "list.csv:2: the file has 0.50 s, the list says 1.20 s"),
+        ("path,speaker,sex\ncalls/ann/a.wav,ann,x\n", "list.csv:2: sex is 'x'; write m or f, or nothing"),
+        ("path,speaker,age\ncalls/ann/a.wav,ann,teens\n", "list.csv:2: age is 'teens'; write whole years"),
+        ("path,speaker,sex\ncalls/ann/a.wav,ann,f\ncalls/ann/b.flac,ann,m\n", "list.csv:3: sex of ann is m, but f at"),
+        ("path,speaker\ncalls/ann/a.wav,ann\ncalls/ann/a.wav,bob\n", "is of ann here, and of bob too"),
         ("path,speaker\ncalls/ann/a.wav,ann,0,1\n", "list.csv:2: more fields than columns (path, speaker)"),
         ("path,speaker\n,ann\n", "list.csv:2: no path"),
         ("calls/ann/a.wav,ann,x,2\n", "list.csv:1: start is 'x'"),
@@ -205,6 +223,109 @@ def test_bad_lists_get_one_line_and_write_nothing(corpus, tmp_path, prepare, tex
     said = prepare("--csv", tmp_path / "list.csv", tmp_path / "data", fails=True)
     assert message in said.splitlines()[-1]
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("header", "times"),
+    [
+        ("path,speaker,start,stop", "0.1,0.4"),
+        ("wav,spk_id,offset,duration", "0.1,0.3"),
+        ("Audio Path,Client-ID,start_time,end_time", "0.1,0.4"),
+        ("file,spk,begin,end,duration", "0.1,0.4,0.3"),
+        ("filename,speaker_id,duration,stop", "0.3,0.4"),
+    ],
+)
+def test_columns_are_known_by_their_common_names(corpus, tmp_path, prepare, header, times):
+    (tmp_path / "list.csv").write_text(f"{header}\nann/a.wav,ann,{times}\n")
+    prepare("--csv", tmp_path / "list.csv", corpus, tmp_path / "data")
+    assert DataDir(tmp_path / "data").segments == {"ann/a-00000100-00000400": ("ann/a.wav", 0.1, 0.4)}
+
+
+def test_times_of_speechbrain_are_samples(corpus, tmp_path, prepare):
+    """In its lists of VoxCeleb, start and stop count samples, and duration is that of the whole file."""
+    lines = ["ID,duration,wav,start,stop,spk_id", f"x,0.5,{corpus}/ann/a.wav,1600,6400,ann"]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    said = prepare("--csv", tmp_path / "list.csv", corpus, tmp_path / "data")
+    assert DataDir(tmp_path / "data").segments == {"ann/a-00000100-00000400": ("ann/a.wav", 0.1, 0.4)}
+    assert "start and stop are samples at 16000 Hz" in said
+
+
+def test_a_duration_without_times_is_that_of_the_file(corpus, tmp_path, prepare):
+    (tmp_path / "list.csv").write_text("path,speaker,duration\nann/a.wav,ann,0.5\n")
+    prepare("--csv", tmp_path / "list.csv", corpus, tmp_path / "data")
+    assert DataDir(tmp_path / "data").utt2dur == {"ann/a.wav": 0.5}
+
+
+def test_what_a_list_says_of_all_becomes_tables(corpus, tmp_path, prepare):
+    lines = [
+        "path,speaker,gender,age,session,lang",
+        "ann/a.wav,ann,Female,31,s 1,de",
+        "ann/b.flac,ann,,,s2,",
+        "cy/x.ogg,cy,m,40,s1,en",
+        "cy/y.wav,cy,m,40,s1,en",
+        "bob/2020/a.wav,bob,m,29,s1,en",
+        "bob/2021/a.wav,bob,m,29,s1,en",
+    ]
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    said = prepare("--csv", tmp_path / "list.csv", corpus, tmp_path / "data")
+    data = tmp_path / "data"
+    assert read_table(data / "spk2gender") == {"ann": "f", "bob": "m", "cy": "m"}
+    assert read_table(data / "spk2age") == {"ann": "31", "bob": "29", "cy": "40"}
+    assert read_table(data / "utt2session")["ann/a.wav"] == "s_1"
+    assert "language is known of 5 of 6: utt2lang is not written" in said and not (data / "utt2lang").exists()
+    prepare(corpus, data)
+    assert not (data / "spk2gender").exists()
+
+
+def test_a_recording_whole_under_two_speakers_is_of_neither(corpus, tmp_path, prepare):
+    lines = ["path,speaker,start,end", "ann/a.wav,ann,,", "ann/a.wav,bob,0.1,0.2", "ann/b.flac,ann,0.1,0.2"]
+    (tmp_path / "list.csv").write_text(
+        "\n".join([*lines, "ann/b.flac,bob,0.1,0.2", "ann/b.flac,cy,0.1,0.3", "cy/y.wav,cy,,"])
+    )
+    said = prepare("--csv", tmp_path / "list.csv", corpus, tmp_path / "data", fails=True)
+    assert "list.csv:2: " in said and "a.wav is of ann here, and of bob too" in said
+    assert "4 of 6 utterances cannot be used" in said
+    prepare("--leave-out-bad", "true", "--csv", tmp_path / "list.csv", corpus, tmp_path / "data")
+    assert set(read_table(tmp_path / "data" / "utt2spk").values()) == {"cy"}
+    (corpus / "dora").symlink_to(corpus / "ann")
+    said = prepare(corpus, tmp_path / "linked", fails=True)
+    assert "4 of 8 utterances cannot be used" in said and "is of ann here, and of dora too" in said
+
+
+def test_every_file_that_is_not_taken_is_told_by_ending(corpus, tmp_path, prepare):
+    soundfile.write(corpus / "ann" / "c.caf", np.zeros(RATE), RATE, format="CAF")
+    soundfile.write(corpus / "ann" / "d.nist", np.zeros(RATE), RATE, format="NIST")
+    soundfile.write(corpus / "ann" / "e.wv9", np.zeros(RATE), RATE, format="NIST")
+    soundfile.write(corpus / "ann" / "f", np.zeros(RATE), RATE, format="WAV")
+    (corpus / "dora").mkdir()
+    for name in ("a.m4a", "b.m4a", "notes.TXT", "c"):
+        (corpus / "dora" / name).write_bytes(b"\xff\xfen\0o\0")
+    said = prepare(corpus, tmp_path / "data")
+    assert {"ann/c.wav", "ann/d.wav", "ann/e.wav", "ann/f.wav"} <= read_table(tmp_path / "data" / "utt2spk").keys()
+    assert "5 files are not audio that can be read, and are not taken: 2 .txt, 2 .m4a, 1 without ending" in said
+    assert "convert what is audio first (ffmpeg" in said
+    assert "1 folders have no audio that can be read: dora" in said
+
+
+def test_a_root_one_level_too_high_is_told(corpus, tmp_path, prepare):
+    (tmp_path / "root").mkdir()
+    corpus.rename(tmp_path / "root" / "train")
+    write_audio(tmp_path / "root" / "Test" / "eve" / "a.wav")
+    said = prepare(tmp_path / "root", tmp_path / "data", fails=True)
+    assert (
+        f"Test and train would be speakers; give the folder that holds a folder for each speaker, such as {tmp_path}"
+        in said
+    )
+    prepare(tmp_path / "root" / "train", tmp_path / "data")
+
+
+def test_a_speaker_is_not_taken_for_a_speed_copy(corpus, tmp_path, prepare):
+    (corpus / "ann").rename(corpus / "sp2-ann")
+    prepare(corpus, tmp_path / "data")
+    assert read_table(tmp_path / "data" / "utt2spk")["sp2_ann/a.wav"] == "sp2_ann"
+    assert speaker_ids({"sp0.9-a", "sp1", "spx-1"}) == {"sp0.9-a": "sp0.9_a", "sp1": "sp1", "spx-1": "spx-1"}
+    with pytest.raises(UserError, match="would both be sp1_a"):
+        speaker_ids({"sp1-a", "sp1_a"})
 
 
 def test_folders_without_audio_say_what_is_expected(tmp_path, prepare):
