@@ -68,7 +68,7 @@ check_perl() {
 
 check_types() {
   local dirs=() dir
-  for dir in sv steps local tools bench; do
+  for dir in sv steps local tools bench docs; do
     if [ -n "$(find "$dir" -name '*.py' -print -quit 2>/dev/null)" ]; then
       dirs+=("$dir")
     fi
