@@ -40,8 +40,8 @@ copy() { # <data-dir> <suffix for the step> <tool> <argument>: list a copy of th
 }
 
 validate() {
-  tools/validate_data_dir.sh --no-text --no-feats "$train"
-  tools/validate_data_dir.sh --no-text --no-feats "$test"
+  tools/validate_data_dir.sh --quiet true --no-text --no-feats "$train"
+  tools/validate_data_dir.sh --quiet true --no-text --no-feats "$test"
 }
 
 case $train_feats in
@@ -80,7 +80,7 @@ before_jobs=(validate)
 finish_parts "$fbank/log/make_fbank.JOB.log" "${make[@]}"
 if [ "$num_jobs" -gt 0 ]; then
   for dir in "${featured[@]}"; do
-    tools/validate_data_dir.sh --no-text "$dir"
+    tools/validate_data_dir.sh --quiet true --no-text "$dir"
   done
 fi
 if [ "$all" != "$train" ]; then

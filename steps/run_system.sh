@@ -46,8 +46,8 @@ if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
 fi
 
-score() { # <option>...
-  steps/score.py --top-n "$top_n" --lda-dim "$lda_dim" "$@"
+score() { # <option>...; what it prints stands in scores/*_result
+  steps/score.py --top-n "$top_n" --lda-dim "$lda_dim" "$@" >/dev/null
 }
 
 if in_stage 3 "training into $exp_dir"; then
@@ -92,7 +92,7 @@ if in_stage 7 "PLDA and calibration"; then
 fi
 
 if ((stage <= 7 && stop_stage >= 5)); then
-  cat "$exp_dir/results.md"
+  cat "$exp_dir/results.txt"
 fi
 
 if in_stage 8 "report"; then

@@ -44,7 +44,9 @@ def main() -> None:
 def _state(mark: Path) -> str:
     from sv.jobs import DoneMark
 
-    why = DoneMark.recorded(mark).stale() if mark.is_file() else "not done yet"
+    if not mark.is_file():
+        return "to do"
+    why = DoneMark.recorded(mark).stale()
     return f"to do: {why}" if why else "done"
 
 

@@ -59,7 +59,8 @@ def run_step(main: Callable[[], None]) -> None:
     verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
     sys.argv = [word for word in sys.argv if word != "--verbose"]
     script = Path(sys.argv[0]).name
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {script}: %(message)s", force=True)
+    line = f"%(asctime)s {script}: %(message)s"
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=line, datefmt="%F %T", force=True)
     if verbose:
         log.setLevel(logging.DEBUG)
     try:

@@ -42,6 +42,7 @@ if [[ $_po_script != /* && -n ${start_dir:-} && -e $start_dir/$_po_script ]]; th
 fi
 # shellcheck disable=SC2034  # for the script
 script_dir=${_po_script%/*}
+_po_stage='' _po_since=0                              # the stage that in_stage began last, and when
 _po_head=()                                           # the opening comment, without "# "
 _po_rows=()                                           # what --help prints of the block: an option's name, or "#text"
 # By option name. Kind: any, bool, int, speeds, a "|a|b|" list, path. File: the one that declares it first.
@@ -85,7 +86,10 @@ in_stage() {
   if ((${stage:?} > $1 || ${stop_stage:?} < $1)); then
     return 1
   fi
-  printf '%(%F %T)T %s: stage %s: %s\n' -1 "$_po_name" "$1" "${2:-}" >&2
+  local after=''
+  [[ -z $_po_stage ]] || after=" (stage $_po_stage took $((SECONDS - _po_since)) s)"
+  _po_stage=$1 _po_since=$SECONDS
+  printf '%(%F %T)T %s: stage %s: %s%s\n' -1 "$_po_name" "$1" "${2:-}" "$after" >&2
 }
 
 check_stages() {

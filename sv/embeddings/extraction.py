@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 Read = Callable[[int], Floats]  # features (frames, mels) of a row of the index
 
 _READ_AHEAD = 4  # batches
-_REPORT_SECONDS = 30.0
+_REPORT_SECONDS = 10.0
 _FRAME_SECONDS = 0.01  # for the report only
 
 

@@ -15,6 +15,8 @@ from sv.errors import UserError
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.json_yaml import read_json
 
+NOT_MADE = "not made yet"  # what `stale` says of work without a mark
+
 
 @dataclass(frozen=True)
 class DoneMark:
@@ -48,7 +50,7 @@ class DoneMark:
         try:
             mark = read_json(self.path)
         except FileNotFoundError:
-            return "not done yet"
+            return NOT_MADE
         except ValueError:
             return f"{self.path} is damaged"
         if not isinstance(mark, dict) or not {"options", "inputs", "outputs"} <= mark.keys():

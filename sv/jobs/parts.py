@@ -18,13 +18,13 @@ from typing import TypeVar
 
 from sv.errors import UserError, log
 from sv.jobs.disk import check_free
-from sv.jobs.done import DoneMark
+from sv.jobs.done import NOT_MADE, DoneMark
 
 T = TypeVar("T")
 Outputs = dict[Path, str]  # files that were written, and their SHA-256; "" if nobody has worked it out yet
 
 _MAX_FAILURES = 1000  # after so many, something is wrong with the corpus, and not with some of its files
-_REPORT_SECONDS = 60.0
+_REPORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +173,8 @@ def begin_all(works: Sequence[Parts], *, verify: bool = False) -> int:
             work.report_done()
     check_free({work.folder: work.growth(missing, kept) for work, _, missing, kept in to_do})
     for work, why, missing, kept in to_do:
-        log.info("%s: %s; %d of %d parts are to be made", work.folder, why, len(missing), work.num_parts)
+        reason = "" if why == NOT_MADE else f"{why}; "
+        log.info("%s: %s%d of %d parts to make", work.folder, reason, len(missing), work.num_parts)
         if missing or not work.stale():  # without `verify` its mark would pass for that of whole work
             work.withdraw()
         for path in work.obsolete(kept):

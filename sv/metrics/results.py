@@ -2,6 +2,7 @@
 
     exp/results.json    {"results": {"vox1_O_cleaned.kaldi": {"cos": {"eer": 0.867, "min_dcf": {"0.01": 0.085}, ...}}}}
     exp/results.md      the same as a table, for people
+    exp/results.txt     EER and minDCF as a table for the terminal, trials down and back-ends across
 
 An entry has every measure of `sv.metrics.measures.MEASURES` by its key, some of them for log-likelihood ratios alone;
 under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry replaces the
@@ -21,6 +22,7 @@ from sv.io import atomic_write, read_json
 from sv.metrics.measures import Column, Entry, columns_in, shown_columns
 
 Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
+_WIDTH = 80  # columns of a terminal
 CALIBRATED = "_cali"  # ends the name of a back-end whose scores are calibrated ones of the back-end before it
 
 KEYS = {  # of every entry; one without a measure that was added to the table later is whole, too
@@ -87,7 +89,7 @@ def _warn_of_other_models(path: Path, results: Results) -> None:
 
 
 def merge_results(exp_dir: str | Path, added: Results) -> Results:
-    """Put entries into results.json and write results.md again; return all entries.
+    """Put entries into results.json and write both tables again; return all entries.
 
     Two steps that end at the same time wait for one another.
     """
@@ -102,6 +104,8 @@ def merge_results(exp_dir: str | Path, added: Results) -> Results:
             f.write("\n")
         with atomic_write(exp_dir / "results.md") as f:
             f.write(f"# Results of {folder_name(exp_dir)}\n\n{markdown_table({'': results})}")
+        with atomic_write(exp_dir / "results.txt") as f:
+            f.write(terminal_table(results))
     return results
 
 
@@ -123,6 +127,55 @@ def markdown_table(systems: Mapping[str, Results]) -> str:
     head, rows = table_of(systems)
     start = 1 if list(systems) == [""] else 0
     return markdown_rows(head[start:], [row[start:] for row in rows], 3 - start)
+
+
+def list_name(trials: str) -> str:
+    """Return what people call a trial list: its file's name without ".kaldi"."""
+    return trials.removesuffix(".kaldi")
+
+
+def plain_backends(entries: Mapping[str, Entry]) -> list[str]:
+    """Return the back-ends of a list without the calibrated copies of others, which rank the trials alike."""
+    return [name for name in entries if name.removesuffix(CALIBRATED) not in entries or not name.endswith(CALIBRATED)]
+
+
+def terminal_table(results: Results) -> str:
+    """Return EER with its interval and minDCF at the lowest prior; at most 80 columns wide if names are not too long.
+
+    Trials stand down and back-ends across, in several tables if there are many; calibrated scores are not repeated.
+    """
+    backends = list(dict.fromkeys(name for entries in results.values() for name in plain_backends(entries)))
+    cells = {
+        (trials, name): _eer_and_min_dcf(entries[name]) if name in entries else ("", "")
+        for trials, entries in results.items()
+        for name in backends
+    }
+    first = max((len(list_name(trials)) for trials in results), default=0)
+    width = max((len(text) for cell in cells.values() for text in cell), default=0)
+    width = max([width, *map(len, backends)])
+    across = max(1, (_WIDTH - first) // (width + 2))
+    lines = []
+    for start in range(0, len(backends), across):
+        some = backends[start : start + across]
+        lines.append(_aligned(["", *some], first, width))
+        for trials in results:
+            eers, costs = zip(*(cells[trials, name] for name in some), strict=True)
+            lines += [_aligned([list_name(trials), *eers], first, width), _aligned(["", *costs], first, width)]
+        lines.append("")
+    lines.append("EER (%) with 95 % interval over speakers, if any; minDCF (p_target)")
+    return "".join(line + "\n" for line in lines)
+
+
+def _aligned(words: Sequence[str], first: int, width: int) -> str:
+    return f"{words[0]:<{first}}  {'  '.join(f'{word:<{width}}' for word in words[1:])}".rstrip()
+
+
+def _eer_and_min_dcf(entry: Entry) -> tuple[str, str]:
+    eer, *others = columns_in([entry])
+    number, _, interval = eer.text_with_interval(entry).partition(" ")
+    prior = others[0].p_target if others else None
+    cost = "" if prior is None else f"{others[0].text(others[0].read(entry))} ({prior:g})"
+    return f"{number} {interval}".rstrip(), cost
 
 
 def table_of(systems: Mapping[str, Results]) -> tuple[list[str], list[list[str]]]:

@@ -10,7 +10,7 @@ from sv.audio.files import Utterances
 from sv.config import FbankConfig
 from sv.io import DataDir, atomic_write
 from sv.metrics.comparison import ScoredSystem, ScoreSet
-from sv.metrics.results import CALIBRATED, table_of
+from sv.metrics.results import CALIBRATED, list_name, table_of
 from sv.report import plots, tables
 from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map, read_system
 from sv.report.sounds import Sounds
@@ -130,7 +130,7 @@ class _Page:
         found: dict[str, Any] = {"histograms": [], "det": [], "calibration": [], "histogram_data": {}}
         for trials in dict.fromkeys(one.of.trials for one in self._facts):
             scored = [one for one in self._facts if one.of.trials == trials]
-            name = tables.list_name(trials)
+            name = list_name(trials)
             names = {self._name(one.of): one for one in scored}
             found["histograms"].append({"id": trials, "title": name, "backends": list(names)})
             found["histogram_data"][trials] = {key: tables.histogram_data(one) for key, one in names.items()}
@@ -199,7 +199,7 @@ class _Page:
         if one.by_speaker is None:
             return None
         caption = f"Errors of each speaker at the threshold of the EER: {one.of.title}"
-        name = f"speakers_{one.of.system}_{tables.list_name(one.of.trials)}_{one.of.backend}"
+        name = f"speakers_{one.of.system}_{list_name(one.of.trials)}_{one.of.backend}"
         return {
             "figure": self._figure(plots.figure(plots.speakers(one.by_speaker), 4.8, 3.0), name, caption),
             "rows": tables.speaker_rows(one.by_speaker),

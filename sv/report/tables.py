@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from sv.metrics.error_rates import Ranked
 from sv.metrics.measures import Column, Entry, columns_in
-from sv.metrics.results import CALIBRATED, Results
+from sv.metrics.results import CALIBRATED, Results, list_name, plain_backends
 from sv.report.gather import ScoreFacts, SpeakerErrors, System
 
 
@@ -56,16 +56,6 @@ def results_grid(systems: Sequence[System]) -> Grid:
             for system, trials, found in lists
         ],
     )
-
-
-def list_name(trials: str) -> str:
-    """Return what people call a trial list: its file's name without ".kaldi"."""
-    return trials.removesuffix(".kaldi")
-
-
-def plain_backends(entries: dict[str, Entry]) -> list[str]:
-    """Return the back-ends of a list without the calibrated copies of others, which rank the trials alike."""
-    return [name for name in entries if name.removesuffix(CALIBRATED) not in entries or not name.endswith(CALIBRATED)]
 
 
 def _cell(entry: Entry | None, calibrated: Entry | None) -> Cell:

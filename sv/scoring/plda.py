@@ -136,7 +136,8 @@ def train_plda(stats: ClassStats, *, num_iters: int = 10) -> Plda:
         within, between = _em_step(stats, within, psi, directions)
         psi, directions = _diagonalize(within, between)
         each = _log_likelihood(stats, psi, directions) / stats.num_utts
-        log.info("PLDA iteration %d: log-likelihood %.4f an utterance", iteration + 1, each)
+        log.debug("PLDA iteration %d: log-likelihood %.4f an utterance", iteration + 1, each)
+    log.info("PLDA: log-likelihood %.4f an utterance after %d iterations", each, num_iters)
     return _in_kaldis_order(stats.means.mean(axis=0), psi, directions)
 
 

@@ -104,6 +104,7 @@ class Trainer:
             self._parallel = DistributedDataParallel(net, broadcast_buffers=False)
         self._check_every = 1 if world.size == 1 and world.device.type == "cpu" else _CHECK_STEPS
         self._saved_at, self._stop = time.monotonic(), threading.Event()
+        self._loss_told = False
 
     def fit(self, monitor: Monitor | None) -> None:
         """Train from `place` to the end.
@@ -128,6 +129,8 @@ class Trainer:
         batches = self.loader.epoch(self.place.epoch, self.place.step_in_epoch)
         for batch in self.clock.waiting(batches):
             self._step(batch)
+            if not self._loss_told:
+                self._tell_loss()
             if self.place.step_in_epoch == self.steps_per_epoch:
                 continue
             if self.place.step_in_epoch % self.config.log_batch_interval == 0:
@@ -135,6 +138,12 @@ class Trainer:
                 self.clock.start("interval")
             if self.place.step % self._check_every == 0:
                 self._check()
+
+    def _tell_loss(self) -> None:
+        """Log the loss after the first step, so that nobody waits for an epoch to see one; all processes call this."""
+        self._loss_told, loss = True, self.meter.read()["loss"]
+        if self.monitor is not None:
+            log.info("step %d: loss %.4g", self.place.step, loss)
 
     def _step(self, batch: Batch) -> None:
         place = self.place

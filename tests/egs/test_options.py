@@ -109,7 +109,7 @@ def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_pat
     folders = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp"]
     result = run(f"egs/{recipe}/run.sh", "--dry-run", "true", "--speeds", "0.9", "--augment", "noise", *folders)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.count("not done yet") == 4  # features and embeddings of two sets
+    assert result.stdout.count(": to do\n") == 4  # features and embeddings of two sets
     assert "its iterations depend on" in result.stdout
     assert not list(tmp_path.iterdir())
 

@@ -45,7 +45,7 @@ def test_missing_or_damaged_mark(work):
     work.path.write_text("{")
     assert "damaged" in work.stale()
     work.path.unlink()
-    assert work.stale() == "not done yet"
+    assert work.stale() == "not made yet"
 
 
 def test_the_shell_sees_the_same(step, tmp_path):

@@ -92,7 +92,7 @@ def test_each_job_makes_its_parts(tmp_path: Path) -> None:
     work.begin()
     work.run(2)
     assert sorted(times(work)) == [".done.2", ".done.4", "2", "4"]
-    with pytest.raises(UserError, match=r"part 1 of 5 of .*parts: not done yet; run the same command again"):
+    with pytest.raises(UserError, match=r"part 1 of 5 of .*parts: not made yet; run the same command again"):
         work.finish()
     for job in (0, 3):
         with pytest.raises(UserError, match=f"--part {job} of --num-parts 2; parts count from 1"):

@@ -7,7 +7,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.metrics.measures import Entry
-from sv.metrics.results import KEYS, markdown_table, merge_results, read_results
+from sv.metrics.results import KEYS, markdown_table, merge_results, read_results, terminal_table
 
 
 def entry(**more: object) -> Entry:
@@ -52,3 +52,28 @@ def test_entries_are_merged_and_the_table_is_written_again(tmp_path: Path) -> No
         "| H | cos | 2.000 | 0.500 | 1 | 1 |",
     ]
     assert markdown_table({"x": found}).splitlines()[2] == "| x | O | cos | 3.000 | 0.500 | 1 | 1 |"
+
+
+def test_the_table_for_a_terminal_has_trials_down_and_back_ends_across_and_fits() -> None:
+    def of(eer: float, **more: object) -> Entry:
+        return {"eer": eer, "min_dcf": {"0.05": 0.25, "0.01": 0.5}, "num_target": 1, "num_nontarget": 1, **more}
+
+    backends = {name: of(9, interval={"eer": [6, 12.5]}) for name in ("asnorm300", "cos", "plda", "fused")}
+    results = {"vox1_O_cleaned.kaldi": {**backends, "cos_cali": of(9, cllr=0.4)}, "H.kaldi": {"cos": of(10.25)}}
+    lines = terminal_table(results).splitlines()
+    assert lines == [
+        "                asnorm300            cos                  plda",
+        "vox1_O_cleaned  9.000 [6.00, 12.50]  9.000 [6.00, 12.50]  9.000 [6.00, 12.50]",
+        "                0.500 (0.01)         0.500 (0.01)         0.500 (0.01)",
+        "H                                    10.250",
+        "                                     0.500 (0.01)",
+        "",
+        "                fused",
+        "vox1_O_cleaned  9.000 [6.00, 12.50]",
+        "                0.500 (0.01)",
+        "H",
+        "",
+        "",
+        "EER (%) with 95 % interval over speakers, if any; minDCF (p_target)",
+    ]
+    assert max(map(len, lines)) <= 80
