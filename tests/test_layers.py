@@ -15,7 +15,8 @@ FOLDERS = ["bench", "egs", "local", "steps", "sv", "tests", "tools"]
 # Rows of sv, the bottom one first; may_use says what they mean.
 BOTTOM = ["errors", "registry", "io", "jobs", "config", "audio"]  # each may use those to its left
 MIDDLE = {"data", "losses", "models"}
-TOP = ["embeddings", "system", "metrics", "scoring", "verifier", "training", "report"]  # each may use those to its left
+# Each may use those to its left.
+TOP = ["embeddings", "system", "metrics", "scoring", "clustering", "verifier", "training", "report"]
 
 
 def read_imports(path: Path) -> set[str]:

@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+"""Give recordings without labels pseudo speakers: clusters of their embeddings, by average linkage on the cosine.
+
+Reads   <xvector-scp> of the recordings; the threshold, or labelled speakers to take it from: the one at which the F1
+        of pairs of their utterances is highest
+Writes  <out-dir>/utt2spk, clusters as speakers; clusters.json: threshold, number and sizes and, with --truth, measures
+        of agreement (NMI, ARI, B-cubed, purity)
+
+Clusters of fewer than --min-utts utterances are left out. Up to 20,000 utterances are agglomerated at once; of more,
+k-means makes points first.
+e.g.: steps/cluster.py --labelled exp/x/embeddings/train/xvector.scp --utt2spk data/train/utt2spk \\
+        --spk-list exp/x/heldout_spk exp/x/embeddings/calls/xvector.scp exp/x/clusters/calls
+"""
+
+import argparse
+from pathlib import Path
+
+from sv.errors import UserError, run_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("xvector_scp", type=Path)
+    parser.add_argument("out_dir", type=Path)
+    parser.add_argument("--threshold", type=float, help="mean cosine from which two clusters are one")
+    parser.add_argument("--labelled", type=Path, help="xvector.scp of labelled speakers")
+    parser.add_argument("--utt2spk", type=Path, help="their speakers")
+    parser.add_argument("--spk-list", type=Path, help="of these speakers only, one a line")
+    parser.add_argument("--min-utts", type=int, default=4, help="utterances of the smallest cluster that is kept")
+    parser.add_argument("--truth", type=Path, help='true speakers, "utt spk", to measure against')
+    args = parser.parse_args()
+    if (args.threshold is None) == (args.labelled is None) or (args.labelled is None) != (args.utt2spk is None):
+        raise UserError("give either --threshold, or --labelled and --utt2spk")
+    from sv.clustering.pseudo_labels import Labelled, write_pseudo_labels
+
+    source = args.threshold if args.labelled is None else Labelled(args.labelled, args.utt2spk, args.spk_list)
+    write_pseudo_labels(args.xvector_scp, args.out_dir, source, min_utts=args.min_utts, truth=args.truth)
+
+
+if __name__ == "__main__":
+    run_step(main)

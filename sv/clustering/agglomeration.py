@@ -1,0 +1,137 @@
+"""Clusters of embeddings by average linkage on the cosine, with a threshold taken from labelled speakers.
+
+Agglomeration merges, again and again, the two clusters whose utterances have the highest mean cosine, until no pair of
+clusters reaches the threshold. It finds the number of speakers by itself. Its memory grows with the square of the
+utterances; above `MOST_UTTS` spherical k-means makes many small clusters first, whose means are then merged.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.clustering.agreement import measure_agreement
+from sv.errors import UserError, log
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+Longs = NDArray[np.int64]
+
+MOST_UTTS = 20_000  # 1.6 GB of distances
+_PER_CENTROID = 8  # utterances, in the mean
+_ITERATIONS = 15  # of k-means
+_CANDIDATES = 300  # thresholds that are tried
+_BLOCK_BYTES = 1 << 28  # of a block of cosines
+
+
+@dataclass(frozen=True)
+class Merges:
+    """The merges of an agglomeration.
+
+    Attributes:
+        linkage: (points - 1, 4), scipy's; the third column is 1 - mean cosine.
+        of_point: (utts,) the point that each utterance belongs to.
+    """
+
+    linkage: Doubles
+    of_point: Longs
+
+    def clusters(self, threshold: float) -> Longs:
+        """Return the cluster of each utterance, (utts,) from 0, where no two clusters reach the threshold."""
+        from scipy.cluster.hierarchy import fcluster
+
+        labels = fcluster(self.linkage, 1 - threshold, criterion="distance") if len(self.linkage) else np.array([1])
+        return labels.astype(np.int64)[self.of_point] - 1
+
+    def thresholds(self) -> Doubles:
+        """Return thresholds that give different clusters, ascending: between merges, at most a few hundred of many."""
+        edges = np.array([-1, *np.unique(1 - self.linkage[:, 2]), 1])
+        found = (edges[1:] + edges[:-1]) / 2
+        return found[np.unique(np.linspace(0, len(found) - 1, _CANDIDATES).round().astype(int))]
+
+
+def merge(embeddings: Floats, most: int = MOST_UTTS) -> Merges:
+    """Agglomerate embeddings.
+
+    Args:
+        embeddings: (utts, dim), already without their mean; of any length.
+        most: above this number of utterances, k-means comes first.
+
+    Raises:
+        UserError: an embedding of 0.
+    """
+    from scipy.cluster.hierarchy import linkage
+
+    unit = _unit(embeddings)
+    if len(unit) <= most:
+        points, of_point = unit, np.arange(len(unit))
+    else:
+        of_point = k_means(unit, min(most, len(unit) // _PER_CENTROID))
+        points = _unit(_sums(unit, of_point))
+        log.info("%d utterances, put together to %d points by k-means first", len(unit), len(points))
+    found = linkage(points, method="average", metric="cosine") if len(points) > 1 else np.empty((0, 4))
+    return Merges(found, of_point)
+
+
+def best_threshold(embeddings: Floats, speaker: Longs) -> tuple[float, float]:
+    """Return the threshold at which agglomeration finds labelled speakers best, by F1 of pairs, and this F1.
+
+    Args:
+        embeddings: (utts, dim), as `merge` takes them.
+        speaker: (utts,) of at least two speakers, one of them with two utterances.
+
+    Raises:
+        UserError: there are no two utterances of a speaker, or no two speakers.
+    """
+    sizes = np.unique(speaker, return_counts=True)[1]
+    if len(sizes) < 2 or sizes.max() < 2:
+        raise UserError("a threshold needs two labelled speakers or more, with two utterances or more")
+    merges = merge(embeddings)
+    thresholds = merges.thresholds().tolist()
+    scores = [measure_agreement(merges.clusters(threshold), speaker).pair_f1 for threshold in thresholds]
+    row = int(np.argmax(scores))
+    return thresholds[row], scores[row]
+
+
+def k_means(unit: Floats, count: int) -> Longs:
+    """Return the cluster of each utterance by spherical k-means, (utts,) from 0; empty clusters are left out.
+
+    Args:
+        unit: (utts, dim) of length 1.
+        count: clusters to begin with: evenly spaced utterances.
+    """
+    centers = unit[np.linspace(0, len(unit) - 1, count).round().astype(int)].copy()
+    nearest = np.zeros(len(unit), np.int64)
+    for _ in range(_ITERATIONS):
+        before, nearest = nearest, _nearest(unit, centers)
+        if np.array_equal(before, nearest):
+            break
+        sums = _sums(unit, nearest, len(centers))
+        used = np.linalg.norm(sums, axis=1) > 0
+        centers[used] = _unit(sums[used])
+    return np.unique(nearest, return_inverse=True)[1]
+
+
+def _nearest(unit: Floats, centers: Floats) -> Longs:
+    """Return the center with the highest cosine for each row, (rows,)."""
+    block = max(1, _BLOCK_BYTES // (4 * len(centers)))
+    return np.concatenate(
+        [(unit[first : first + block] @ centers.T).argmax(axis=1) for first in range(0, len(unit), block)]
+    )
+
+
+def _sums(rows: Floats, group: Longs, count: int = 0) -> Floats:
+    """Return the sum of the rows of each group, (groups, dim)."""
+    order = np.argsort(group, kind="stable")
+    found = np.zeros((count or int(group.max()) + 1, rows.shape[1]), np.float32)
+    names, firsts = np.unique(group[order], return_index=True)
+    found[names] = np.add.reduceat(rows[order], firsts, axis=0)
+    return found
+
+
+def _unit(rows: Floats) -> Floats:
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not norms.all():
+        raise UserError("an embedding is 0 after the mean was subtracted; are all embeddings alike?")
+    found: Floats = rows / norms
+    return found

@@ -1,0 +1,84 @@
+"""steps/cluster.py: pseudo speakers, their report, and one line for what cannot be clustered."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.io import ArkWriter, read_table, write_table
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def write_set(folder: Path, names: str, seed: int, each: int = 6) -> None:
+    """Embeddings and utt2spk of speakers of one letter, and of one speaker "z" with two utterances."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    utt2spk = {f"{name}{n}": name for name in names for n in range(each)} | {"z0": "z", "z1": "z"}
+    center = {name: rng.normal(size=16) for name in [*names, "z"]}
+    with ArkWriter(folder / "xvector.ark", folder / "xvector.scp") as writer:
+        for utt, spk in utt2spk.items():
+            writer.write(utt, (center[spk] + 0.3 * rng.normal(size=16)).astype(np.float32))
+    write_table(folder / "utt2spk", utt2spk)
+
+
+@pytest.fixture
+def sets(tmp_path: Path) -> Path:
+    write_set(tmp_path / "labelled", "abcdef", 0)
+    write_set(tmp_path / "new", "ghijklmn", 1)
+    return tmp_path
+
+
+def test_clusters_become_speakers(step: Run, sets: Path) -> None:
+    (sets / "list").write_text("a\nb\nc\nd\n")
+    labelled = ["--labelled", sets / "labelled" / "xvector.scp", "--utt2spk", sets / "labelled" / "utt2spk"]
+    options = [*labelled, "--spk-list", sets / "list", "--truth", sets / "new" / "utt2spk"]
+    result = step("steps/cluster.py", *options, sets / "new" / "xvector.scp", sets / "out")
+    assert result.returncode == 0, result.stderr
+    found, truth = read_table(sets / "out" / "utt2spk"), read_table(sets / "new" / "utt2spk")
+    assert found.keys() == truth.keys() - {"z0", "z1"}
+    assert len({(found[utt], truth[utt]) for utt in found}) == len(set(found.values())) == 8
+    report = json.loads((sets / "out" / "clusters.json").read_text())
+    assert report["clusters"] == report["true_speakers"] == 8 and report["sizes"] == [6] * 5
+    assert report["left_out"] == {"clusters": 1, "utterances": 2}
+    assert [report[name] for name in ("nmi", "ari", "b_cubed_precision", "b_cubed_recall", "purity")] == [1] * 5
+    assert "48 of 50 utterances in 8 clusters" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--threshold", "-1"], "one cluster of all utterances at threshold -1.000; give another --threshold"),
+        (["--threshold", "1"], "0 clusters of 4 utterances at threshold 1.000; give another --threshold"),
+        (["--threshold", "0.5", "--truth", "short"], "short lacks 49 utterances, first"),
+        ([], "give either --threshold, or --labelled and --utt2spk"),
+        (["--threshold", "0.5", "--labelled", "x", "--utt2spk", "y"], "give either --threshold, or"),
+    ],
+)
+def test_what_cannot_be_clustered_is_told_and_nothing_written(
+    step: Run, sets: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
+) -> None:
+    (sets / "short").write_text("g0 g\n")
+    options = [str(sets / word) if word == "short" else word for word in options]
+    result = step(
+        "steps/cluster.py",
+        *options,
+        "--min-utts",
+        "2" if "short" in told else "4",
+        sets / "new" / "xvector.scp",
+        sets / "out",
+    )
+    assert result.returncode == 1 and told in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not (sets / "out").exists()
+
+
+def test_one_embedding_and_equal_embeddings(step: Run, tmp_path: Path) -> None:
+    for count, told in ((1, "has one embedding"), (3, "an embedding is 0 after the mean was subtracted")):
+        with ArkWriter(tmp_path / "x.ark", tmp_path / "x.scp") as writer:
+            for number in range(count):
+                writer.write(f"u{number}", np.ones(4, np.float32))
+        result = step("steps/cluster.py", "--threshold", "0.5", tmp_path / "x.scp", tmp_path / "out")
+        assert result.returncode == 1 and told in result.stderr
