@@ -161,9 +161,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, metavar="data-dir")
     parser.add_argument("out_dir", type=Path, nargs="?", metavar="out-dir", help="default: <data-dir>/trials")
-    parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--num-target", type=int, default=NUM_TARGET)
-    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET)
+    parser.add_argument("--seed", type=int, default=SEED, help="of all that is drawn")
+    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="target trials of each list")
+    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET, help="non-target trials of each list")
     args = parser.parse_args()
     data = DataDir(args.data_dir)
     groups = None

@@ -18,13 +18,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["begin", "part", "join"])
     parser.add_argument("data_dirs", type=Path, nargs="+", metavar="data-dir")
-    parser.add_argument("--num-parts", type=int, required=True)
+    parser.add_argument("--num-parts", type=int, required=True, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
-    parser.add_argument("--sample-rate", type=int, default=16000)
+    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz, of all audio")
     parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate is used instead")
     parser.add_argument("--min-duration", type=float, default=0.025, help="seconds")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
-    parser.add_argument("--find-duplicates", choices=["true", "false"], default="false")
+    parser.add_argument(
+        "--find-duplicates", choices=["true", "false"], default="false", help="tell recordings of the same content"
+    )
     parser.add_argument("--once", choices=["true", "false"], default="false", help="not again for the same tables")
     args = parser.parse_args()
     work = DataCheck(

@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("action", choices=["begin", "part", "join"])
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("ark_dir", type=Path, help="for this data dir alone")
-    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--vad-config", type=Path, help="Kaldi's conf/vad.conf; the following override it")
     for name in VAD_TYPES:

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path, help="data dir with feats.scp (or what --feats takes)")
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--model", type=Path, help="state dict; default: <exp-dir>/models/avg_model.pt")
-    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--gpus", default="none", help='none, auto, or "0,1": part N takes the N-th, and round again')
     parser.add_argument("--num-threads", type=int, default=1, help="of a part, on the CPU")

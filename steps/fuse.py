@@ -21,8 +21,17 @@ from sv.errors import run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--heldout", type=Path, nargs="+", required=True, metavar="SCORES")
-    parser.add_argument("--scores", type=Path, nargs="+", required=True, metavar="SCORES")
+    parser.add_argument(
+        "--heldout",
+        type=Path,
+        nargs="+",
+        required=True,
+        metavar="SCORES",
+        help="score files of trials of held-out speakers, one of each system",
+    )
+    parser.add_argument(
+        "--scores", type=Path, nargs="+", required=True, metavar="SCORES", help="score files to fuse, in the same order"
+    )
     parser.add_argument("out", type=Path, help="written whole or not at all")
     parser.add_argument("--p-target", type=float, default=0.05, help="prior at which decisions matter most")
     args = parser.parse_args()

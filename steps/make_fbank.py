@@ -22,10 +22,12 @@ def main() -> None:
     parser.add_argument("action", choices=["begin", "part", "join"])
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("ark_dir", type=Path, help="for this data dir alone")
-    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--config", type=Path, help="YAML of a system, with dataset_args.fbank_args")
-    parser.add_argument("--dither", choices=["true", "false"], default="false")
+    parser.add_argument(
+        "--dither", choices=["true", "false"], default="false", help="add noise of one 16-bit step, for training"
+    )
     parser.add_argument("--augment", choices=AUGMENT_KINDS, default="", help="add it to the audio")
     parser.add_argument("--noise-data", default="", help="folder of noise for it")
     parser.add_argument("--reverb-data", default="", help="folder of impulse responses for it")

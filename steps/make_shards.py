@@ -21,12 +21,17 @@ def main() -> None:
     parser.add_argument("action", choices=["begin", "part", "join", "check"])
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("shard_dir", type=Path, nargs="?", help="for this data dir alone (default: <data-dir>/shards)")
-    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
-    parser.add_argument("--sample-rate", type=int, default=16000)
+    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz, of all audio")
     parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate is used instead")
-    parser.add_argument("--utts-per-shard", type=int, default=1000)
-    parser.add_argument("--format", choices=["same", "flac", "wav"], default="same")
+    parser.add_argument("--utts-per-shard", type=int, default=1000, help="utterances in each shard")
+    parser.add_argument(
+        "--format",
+        choices=["same", "flac", "wav"],
+        default="same",
+        help="of the audio in the shards; same: as the files are, where that is possible",
+    )
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()

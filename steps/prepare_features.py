@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("action", choices=["begin", "part", "join"])
     parser.add_argument("test_data", type=Path)
     parser.add_argument("train_data", nargs="*", help="what training reads: DIR, or DIR:reverb for an augmented copy")
-    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--config", type=Path, required=True, help="YAML of the system; train_feats shard: make shards")
     parser.add_argument("--fbank", type=Path, required=True, help="folder of feature archives")

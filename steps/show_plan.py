@@ -19,9 +19,9 @@ def main() -> None:
     parser.add_argument("training_set", type=Path, help="data dir that training reads: train_data, or with its copies")
     parser.add_argument("test_data", type=Path)
     parser.add_argument("--system", type=Path, required=True, help="resolved configuration (steps/make_system.py)")
-    parser.add_argument("--gpus", default="auto")
-    parser.add_argument("--num-procs", type=int, default=1)
-    parser.add_argument("--num-nodes", type=int, default=1)
+    parser.add_argument("--gpus", default="auto", help="numbers, auto or none")
+    parser.add_argument("--num-procs", type=int, default=1, help="processes on the CPU")
+    parser.add_argument("--num-nodes", type=int, default=1, help="machines or jobs that train together")
     args = parser.parse_args()
     from sv.jobs.disk import existing, in_words
 

@@ -54,10 +54,11 @@ def suggest(word: str, known: Iterable[str]) -> str:
 def run_step(main: Callable[[], None]) -> None:
     """Run a step's `main`, and turn an error into one line on stderr and an exit status.
 
-    `--verbose` is removed from the command line, wherever it stands. Exit status: 0 done, 1 failed, 130 interrupted.
+    `--verbose` is removed from the command line, wherever it stands; `--num_parts` is read as `--num-parts`. Exit
+    status: 0 done, 1 failed, 130 interrupted.
     """
     verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
-    sys.argv = [word for word in sys.argv if word != "--verbose"]
+    sys.argv = [_with_hyphens(word) for word in sys.argv if word != "--verbose"]
     script = Path(sys.argv[0]).name
     line = f"%(asctime)s {script}: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=line, datefmt="%F %T", force=True)
@@ -76,6 +77,12 @@ def run_step(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _with_hyphens(word: str) -> str:
+    """Write an option's name with hyphens, as Kaldi's scripts take either; its value and other words stay."""
+    name, equals, value = word.partition("=")
+    return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
 
 
 def _fail(script: str, message: str, verbose: bool, status: int = 1) -> None:

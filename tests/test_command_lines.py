@@ -21,8 +21,12 @@ LIGHT |= {"import_model", "train_plda", "verify"}  # load not even numpy before 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_comes_without_heavy_packages(run: Callable[..., subprocess.CompletedProcess[str]], script: str) -> None:
-    result = run("env", "PYTHONPROFILEIMPORTTIME=1", script, "--help")
+def test_help_tells_of_every_option_without_heavy_packages(
+    run: Callable[..., subprocess.CompletedProcess[str]], script: str
+) -> None:
+    result = run("env", "PYTHONPROFILEIMPORTTIME=1", "COLUMNS=100", script, "--help")
     assert result.returncode == 0 and f"usage: {Path(script).name} " in result.stdout
+    options = re.split(r"\n  (?=-)", result.stdout.partition("\noptions:")[2])[1:]
+    assert [option for option in options if not re.search(r"\S {2,}\S|\n {10,}\S", option)] == []  # each has help
     loaded = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
     assert "encodings" in loaded and not loaded & (HEAVY | {"numpy"} if Path(script).stem in LIGHT else HEAVY)

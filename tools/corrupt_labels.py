@@ -34,7 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("src_dir", type=Path)
     parser.add_argument("dest_dir", type=Path)
-    parser.add_argument("--kind", choices=KINDS, default="symmetric")
+    parser.add_argument("--kind", choices=KINDS, default="symmetric", help="which labels become wrong")
     parser.add_argument("--ratio", type=float, required=True, help="share of wrong labels, at least 0 and below 1")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
     parser.add_argument("--outside", type=Path, help="data dir from which openset takes utterances")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sv.errors import suggest
+from sv.errors import _with_hyphens, suggest
 
 SCRIPT = """
 import errno, sys
@@ -87,3 +87,10 @@ def test_closed_pipe_is_silent(run, step):
 def test_the_nearest_name_is_suggested(word: str, nearest: str) -> None:
     names = ["ResNet18", "ResNet34", "ResNet50", "ResNet152"]
     assert suggest(word, names) == f"{nearest} known: ResNet18, ResNet34, ResNet50, ResNet152"
+
+
+def test_names_of_options_take_underscores_and_their_values_keep_them() -> None:
+    words = ["--num_parts", "--set=a_b=c_d", "a_b", "--override=--top_n x_y", "-_"]
+    assert [_with_hyphens(word) for word in words] == [
+        *("--num-parts", "--set=a_b=c_d", "a_b", "--override=--top_n x_y", "-_"),
+    ]
