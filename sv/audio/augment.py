@@ -54,8 +54,7 @@ def reverberate(speech: Tensor, rir: Tensor, peak: Tensor) -> Tensor:
         (batch, samples).
     """
     samples, taps = speech.shape[1], rir.shape[1]
-    before, after = int(peak.max()), int((taps - 1 - peak).max())
-    fft_length = next_fast_len(samples + max(before, after), real=True)
+    fft_length = next_fast_len(samples + taps - 1, real=True)  # of the longest lag either way; the peaks stay unread
     # tap k is at lag k - peak; lags below 0 are at the end, since the convolution is circular
     place = (torch.arange(fft_length, device=rir.device) + peak[:, None]) % fft_length  # (batch, fft_length)
     kernel = nn.functional.pad(rir, (0, fft_length - taps)).gather(1, place)

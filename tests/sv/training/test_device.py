@@ -1,0 +1,99 @@
+"""Nothing in a step waits for the device or mixes devices, shown on torch's meta device.
+
+Its tensors have no values. So a `.item()`, `bool()`, `.cpu()` or a size that depends on values raises an error, and so
+does a tensor that was left on the CPU: the line that would wait on a GPU fails here.
+"""
+
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from sv.config import Config, DatasetArgs, FbankConfig
+from sv.data import Batch
+from sv.data.online import FrontEnd, Sounds
+from sv.jobs.bad_utts import BadUtts
+from sv.losses import LOSSES
+from sv.models import MODELS
+from sv.system import resolve
+from sv.training.distributed import World
+from sv.training.divergence import NonFiniteGuard
+from sv.training.network import build_network
+from sv.training.schedules import build_schedules
+from sv.training.trainer import Inputs, Trainer
+
+META = torch.device("meta")
+NEEDS_SIZES = {"ReDimNet"}  # an encoder without default sizes; its named ones are the same code
+
+
+@pytest.fixture(autouse=True)
+def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocast does not know the meta device; what it casts is tested on the CPU (losses/test_head.py)."""
+    monkeypatch.setattr(torch, "autocast", lambda *args, **options: nullcontext())
+
+
+def train_one_step(tmp_path: Path, **changes: Any) -> Trainer:
+    mels = dict(MODELS.options(changes["model"], {}))["feat_dim"]
+    args = DatasetArgs(fbank_args=FbankConfig(num_mel_bins=mels))
+    config = resolve(Config(num_speakers=50, dataset_args=args, **changes), "test")
+    with META:  # nothing is drawn
+        net = build_network(config).to(META)
+    world = World(0, 1, META)
+    guard = NonFiniteGuard(str, lambda utts, epoch: torch.empty(0), "")
+    loader: Any = SimpleNamespace(sampler=SimpleNamespace(steps=10))
+    inputs = Inputs(loader, BadUtts(8, 0.0, "left out"), guard, None, [], "")
+    trainer = Trainer(config, net, inputs, build_schedules(config, 10, 8), world, tmp_path)
+    trainer.monitor = None
+    net.train()
+    features, speaker = torch.empty(8, 200, mels), torch.arange(8) // 2
+    trainer._step(Batch(features, speaker, np.arange(8)))
+    return trainer
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS.names() if name not in NEEDS_SIZES])
+def test_no_encoder_waits_in_a_step(model: str, tmp_path: Path) -> None:
+    trainer = train_one_step(tmp_path, model=model)
+    gradients = [parameter.grad for parameter in trainer.net.parameters() if parameter.grad is not None]
+    assert len(gradients) > 10 and all(gradient.device == META for gradient in gradients)
+
+
+@pytest.mark.parametrize("loss", LOSSES.names())
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+def test_no_head_and_no_optimizer_waits_in_a_step(loss: str, optimizer: str, tmp_path: Path) -> None:
+    changes = {"clip_grad_norm": 1.0, "optimizer": optimizer}
+    trainer = train_one_step(tmp_path, model="resnet_small", loss=loss, **changes)
+    assert trainer.place.step == 1
+
+
+def test_a_wait_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def waiting(self: object, values: Tensor, correct: Tensor) -> None:
+        float(values.sum())
+
+    monkeypatch.setattr("sv.training.monitor.Meter.add", waiting)
+    with pytest.raises(RuntimeError, match="meta tensors"):
+        train_one_step(tmp_path, model="resnet_small")
+
+
+def test_features_and_augmentation_of_waveforms_do_not_wait() -> None:
+    args = DatasetArgs(num_frms=100, spec_aug=True)
+    front_end = FrontEnd(args, seed=0)
+    samples = front_end.samples
+    bands = torch.ones(6, 2, 1, dtype=torch.int64)
+    sounds = Sounds(
+        speech={
+            1.0: (torch.arange(3), torch.zeros(3, samples)),
+            0.9: (torch.arange(3, 6), torch.zeros(3, 2 * samples)),
+        },
+        rir=(torch.arange(2), torch.zeros(2, 4000), torch.zeros(2, dtype=torch.int64)),
+        noise=(torch.arange(2, 4), torch.zeros(2, samples), torch.zeros(2)),
+        telephone=torch.arange(4, 6),
+        dither=torch.zeros(6, dtype=torch.int64),
+        bands=(bands, bands),
+    )
+    features = front_end.to(META)(sounds.to(META))
+    assert features.device == META and features.shape == (6, 100, 80)
