@@ -21,7 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's "&"; what 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put files that run recipes first, then those with slow tests, so that no worker starts on the longest one last."""
+    """Put files that run recipes first, then those with slow tests, so that the longest does not start last."""
     longest: dict[Path, int] = {}
     for item in items:
         marks = [bool(item.get_closest_marker(name)) for name in ("slow", "recipe")]
