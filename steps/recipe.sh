@@ -65,6 +65,8 @@ is_augmented() {
 check_options() {
   if ! command -v "${cmd%% *}" >/dev/null; then
     die "--cmd $cmd: there is no ${cmd%% *}; give run.pl, queue.pl or slurm.pl"
+  elif [[ ${cmd%% *} == run.pl && $dry_run == false && $gpus =~ ^\[?[0-9,\ ]+\]?$ ]] && ! has_gpu; then
+    die "--gpus $gpus: this machine has no GPU; give --gpus none for the CPU, or a --cmd that finds one"
   elif is_given data_type && is_given train_feats; then
     die "--data-type and --train-feats say the same; give one of them"
   elif ((stop_stage == 9)) && [ ! -e "$lm_config" ]; then
@@ -74,6 +76,10 @@ check_options() {
   elif ((stage == 9)) && [ "$dry_run" = true ]; then
     die "--dry-run shows stages 1 to 8; leave out --stage 9"
   fi
+}
+
+has_gpu() { # the device files of NVIDIA (in a virtual Windows, on a Jetson) and AMD; torch takes seconds to load
+  compgen -G "/dev/nvidia[0-9]*" >/dev/null || compgen -G "/dev/nvhost*" >/dev/null || [ -e /dev/dxg ] || [ -e /dev/kfd ]
 }
 
 check_augment() {

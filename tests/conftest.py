@@ -20,6 +20,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's "&"; what 
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that run recipes first, then those with slow tests, so that the longest does not start last."""
+    longest: dict[Path, int] = {}
+    for item in items:
+        marks = [bool(item.get_closest_marker(name)) for name in ("slow", "recipe")]
+        longest[item.path] = max(longest.get(item.path, 0), marks[0] + 2 * marks[1])
+    items.sort(key=lambda item: -longest[item.path])
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The repository."""

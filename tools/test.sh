@@ -103,10 +103,11 @@ if [ "$lint" = true ]; then
   part "mypy" check_types
 fi
 
-select=(--dist loadfile --durations 25) # shows the time of each recipe, which are among the slowest
+select=(--dist loadfile --no-loadscope-reorder --durations 25) # shows the time of each recipe, which are among the slowest
 if [ "$fast" = true ]; then
   select=(--dist worksteal -m "not slow and not recipe" --durations 5 --durations-min 0.5)
 fi
+unset PYTHONDONTWRITEBYTECODE # without bytecode, each worker and each step compiles torch and the tests anew
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute little, and $nj run at a time
 part "pytest" python3 -m pytest -n "$nj" --max-worker-restart 0 "${select[@]}" "$@"
 

@@ -46,13 +46,8 @@ MODELS.add("CAMPPlus", options.CamPlusPlusOptions, "sv.models.campplus:CamPlusPl
 
 _REDIMNET = "sv.models.redimnet:ReDimNet"
 MODELS.add("ReDimNet", options.ReDimNetOptions, _REDIMNET)
-MODELS.add("ReDimNetB0", options.ReDimNetB0Options, _REDIMNET)
-MODELS.add("ReDimNetB1", options.ReDimNetB1Options, _REDIMNET)
-MODELS.add("ReDimNetB2", options.ReDimNetB2Options, _REDIMNET)
-MODELS.add("ReDimNetB3", options.ReDimNetB3Options, _REDIMNET)
-MODELS.add("ReDimNetB4", options.ReDimNetB4Options, _REDIMNET)
-MODELS.add("ReDimNetB5", options.ReDimNetB5Options, _REDIMNET)
-MODELS.add("ReDimNetB6", options.ReDimNetB6Options, _REDIMNET)
+for _name in options.REDIMNETS:
+    MODELS.add(_name, options.redimnet_options(_name), _REDIMNET)
 
 _RES2NET = "sv.models.res2net:Res2Net"
 MODELS.add("Res2Net34_Base", options.Res2NetOptions, _RES2NET, base_width=32, scale=2, expansion=2)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PlainSerializer, model_validator
+from pydantic import Field, PlainSerializer, create_model, model_validator
 
 from sv.registry import Options, Registry
 
@@ -184,104 +184,35 @@ class ReDimNetOptions(PooledOptions):
     two_emb_layer: bool = False
 
 
-class ReDimNetB0Options(ReDimNetOptions):
-    """Options of ReDimNetB0."""
-
-    feat_dim: int = Field(60, gt=0)
-    channels: int = Field(10, gt=0)
-    block_2d_type: ReDimNetBlock = "basic_resnet"
-    group_divisor: int = Field(1, gt=0)
-    stages_setup: ReDimNetStages = (
-        (1, 2, 1, 30),
-        (2, 3, 2, 30),
-        (1, 3, 3, 30),
-        (2, 4, 2, 10),
-        (1, 3, 1, 10),
-    )
-
-
-class ReDimNetB1Options(ReDimNetOptions):
-    """Options of ReDimNetB1."""
-
-    channels: int = Field(12, gt=0)
-    block_2d_type: ReDimNetBlock = "convnext_like"
-    group_divisor: int = Field(8, gt=0)
-    stages_setup: ReDimNetStages = (
-        (1, 2, 1, None),
-        (2, 3, 1, None),
-        (3, 4, 1, 12),
-        (2, 5, 1, 12),
-        (2, 3, 1, 8),
-    )
+_B0 = ((1, 2, 1, 30), (2, 3, 2, 30), (1, 3, 3, 30), (2, 4, 2, 10), (1, 3, 1, 10))
+_B1 = ((1, 2, 1, None), (2, 3, 1, None), (3, 4, 1, 12), (2, 5, 1, 12), (2, 3, 1, 8))
+_B2 = ((1, 2, 1, 12), (2, 2, 1, 12), (1, 3, 1, 12), (2, 4, 1, 8), (1, 4, 1, 8), (2, 4, 1, 4))
+_B3 = ((1, 6, 4, 32), (2, 6, 2, 32), (1, 8, 2, 32), (2, 10, 2, 16), (1, 10, 1, 16), (2, 8, 1, 16))
+_B4 = ((1, 4, 2, 48), (2, 4, 2, 48), (1, 6, 2, 48), (2, 6, 1, 32), (1, 8, 1, 24), (2, 4, 1, 16))
+_B6 = ((1, 4, 4, 32), (2, 6, 2, 32), (1, 6, 2, 24), (3, 8, 1, 24), (1, 8, 1, 16), (2, 8, 1, 16))
+REDIMNETS: dict[str, tuple[int, int, ReDimNetBlock, int, tuple[ReDimNetStage, ...]]] = {
+    # name: mels, channels, 2-d blocks, group_divisor, stages
+    "ReDimNetB0": (60, 10, "basic_resnet", 1, _B0),
+    "ReDimNetB1": (72, 12, "convnext_like", 8, _B1),
+    "ReDimNetB2": (72, 16, "convnext_like", 4, _B2),
+    "ReDimNetB3": (72, 16, "basic_resnet_fwse", 1, _B3),
+    "ReDimNetB4": (72, 32, "basic_resnet_fwse", 1, _B4),
+    "ReDimNetB5": (72, 32, "basic_resnet_fwse", 16, _B4),
+    "ReDimNetB6": (72, 32, "basic_resnet", 32, _B6),
+}
 
 
-class ReDimNetB2Options(ReDimNetOptions):
-    """Options of ReDimNetB2."""
-
-    channels: int = Field(16, gt=0)
-    block_2d_type: ReDimNetBlock = "convnext_like"
-    group_divisor: int = Field(4, gt=0)
-    stages_setup: ReDimNetStages = (
-        (1, 2, 1, 12),
-        (2, 2, 1, 12),
-        (1, 3, 1, 12),
-        (2, 4, 1, 8),
-        (1, 4, 1, 8),
-        (2, 4, 1, 4),
-    )
-
-
-class ReDimNetB3Options(ReDimNetOptions):
-    """Options of ReDimNetB3."""
-
-    channels: int = Field(16, gt=0)
-    block_2d_type: ReDimNetBlock = "basic_resnet_fwse"
-    group_divisor: int = Field(1, gt=0)
-    stages_setup: ReDimNetStages = (
-        (1, 6, 4, 32),
-        (2, 6, 2, 32),
-        (1, 8, 2, 32),
-        (2, 10, 2, 16),
-        (1, 10, 1, 16),
-        (2, 8, 1, 16),
-    )
-
-
-class ReDimNetB4Options(ReDimNetOptions):
-    """Options of ReDimNetB4."""
-
-    channels: int = Field(32, gt=0)
-    block_2d_type: ReDimNetBlock = "basic_resnet_fwse"
-    group_divisor: int = Field(1, gt=0)
-    stages_setup: ReDimNetStages = (
-        (1, 4, 2, 48),
-        (2, 4, 2, 48),
-        (1, 6, 2, 48),
-        (2, 6, 1, 32),
-        (1, 8, 1, 24),
-        (2, 4, 1, 16),
-    )
-
-
-class ReDimNetB5Options(ReDimNetB4Options):
-    """Options of ReDimNetB5."""
-
-    group_divisor: int = Field(16, gt=0)
-
-
-class ReDimNetB6Options(ReDimNetOptions):
-    """Options of ReDimNetB6."""
-
-    channels: int = Field(32, gt=0)
-    block_2d_type: ReDimNetBlock = "basic_resnet"
-    group_divisor: int = Field(32, gt=0)
-    stages_setup: ReDimNetStages = (
-        (1, 4, 4, 32),
-        (2, 6, 2, 32),
-        (1, 6, 2, 24),
-        (3, 8, 1, 24),
-        (1, 8, 1, 16),
-        (2, 8, 1, 16),
+def redimnet_options(name: str) -> type[ReDimNetOptions]:
+    """Return the options of one of `REDIMNETS`: those of ReDimNet with its values as defaults."""
+    mels, channels, block, group_divisor, stages = REDIMNETS[name]
+    return create_model(
+        f"{name}Options",
+        __base__=ReDimNetOptions,
+        feat_dim=(int, Field(mels, gt=0)),
+        channels=(int, Field(channels, gt=0)),
+        block_2d_type=(ReDimNetBlock, block),
+        group_divisor=(int, Field(group_divisor, gt=0)),
+        stages_setup=(ReDimNetStages, stages),
     )
 
 

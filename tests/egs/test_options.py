@@ -1,7 +1,10 @@
 """What a user may type wrongly at a recipe gets one line, before anything is done."""
 
+import os
+
 import pytest
 
+GPU_FILES = ["/dev/nvidia0", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd"]
 RECIPES = ["mini", "speechocean762", "voxceleb"]
 
 
@@ -47,6 +50,11 @@ def test_every_recipe_checks_its_options(run, recipe, options, message, tmp_path
             "no.yaml does not exist; give the YAML file of the fine-tuning",
         ),
         (["--lm-stop-stage", "12"], "--lm-stop-stage 12: fine-tuning has the stages 3 to 8"),
+        pytest.param(
+            ["--gpus", "0,5"],
+            "--gpus 0,5: this machine has no GPU; give --gpus none for the CPU, or a --cmd that finds one",
+            marks=pytest.mark.skipif(any(map(os.path.exists, GPU_FILES)), reason="this machine has a GPU"),
+        ),
         (["--cmd", "foo.pl"], "--cmd foo.pl: there is no foo.pl; give run.pl, queue.pl or slurm.pl"),
         (["--data-type", "feat", "--train-feats", "online"], "--data-type and --train-feats say the same; give one"),
         (["--num-procs", "0"], "--num-procs is at least 1, not 0"),

@@ -16,6 +16,7 @@ from tests.egs.recipe import eer_of, evaluate_untrained
 def test_three_epochs_lower_the_eer_by_five_points(run, corpora, tmp_path):
     result = run(
         *["egs/speechocean762/run.sh", "--corpus", corpora / "speechocean762", "--num-epochs", 3, "--set", "num_avg=1"],
+        *["--nj", 2, "--num-threads", 1],
         *["--data", tmp_path / "data", "--fbank", tmp_path / "fbank", "--exp-dir", tmp_path / "exp"],
         timeout=900,
     )

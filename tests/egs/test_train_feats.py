@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import soundfile
-from scipy.signal import resample_poly
 
 from sv.io import read_table
 from tests.faults.runs import OPTIONS
@@ -53,6 +52,8 @@ def test_from_augmented_copies(run, corpora):
 
 
 def test_from_waveforms_of_8_khz_as_over_the_telephone_with_made_up_noise(run, corpora, root, tmp_path):
+    from scipy.signal import resample_poly  # takes a second, which a worker that only collects should not pay
+
     narrow = tmp_path / "corpora"
     for path in corpora.rglob("*.wav"):
         copy = narrow / path.relative_to(corpora)

@@ -9,22 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.sv.scoring.two_gaussians import make_scored_system, write_scores_file
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def write_scores_file(path: Path, seed: int, name: str) -> None:
-    """200 target and 2,000 non-target trials, scores of two Gaussians."""
-    rng = np.random.default_rng(seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [("target", s) for s in rng.normal(0.6, 0.15, 200)] + [("nontarget", s) for s in rng.normal(0.1, 0.15, 2000)]
-    path.write_text("".join(f"{name}{i} {name}{i + 1} {s:.5f} {label}\n" for i, (label, s) in enumerate(rows)))
 
 
 @pytest.fixture
 def exp(tmp_path: Path) -> Path:
-    for seed, name in enumerate(("heldout.kaldi", "O.kaldi")):
-        write_scores_file(tmp_path / "exp" / "scores" / f"{name}.score", seed, name[0])
-    return tmp_path / "exp"
+    return make_scored_system(tmp_path / "exp")
 
 
 def test_options_of_a_calibration_reach_it(step: Run, exp: Path) -> None:

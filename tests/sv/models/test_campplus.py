@@ -198,6 +198,7 @@ def test_mask_depends_on_the_segment() -> None:
     assert (layer(x)[:, :, :100] - layer(other)[:, :, :100]).abs().max() > 1e-4  # the mean of the utterance
 
 
+@pytest.mark.slow
 def test_export_takes_any_length_from_three_frames(small: Encoder) -> None:
     axes = ({1: torch.export.Dim.DYNAMIC},)
     exported = torch.export.export(small, (torch.randn(2, 30, 80),), dynamic_shapes=axes).module()

@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from sv.errors import UserError
@@ -11,21 +10,12 @@ from sv.io import read_scored_trials
 from sv.metrics.cllr import act_dcf
 from sv.metrics.error_rates import min_dcf, sort_scores
 from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
-
-
-def write_scores_file(path: Path, seed: int, name: str) -> None:
-    """200 target and 2,000 non-target trials."""
-    rng = np.random.default_rng(seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rows = [("target", s) for s in rng.normal(0.6, 0.15, 200)] + [("nontarget", s) for s in rng.normal(0.1, 0.15, 2000)]
-    path.write_text("".join(f"{name}{i} {name}{i + 1} {s:.5f} {label}\n" for i, (label, s) in enumerate(rows)))
+from tests.sv.scoring.two_gaussians import make_scored_system
 
 
 @pytest.fixture
 def exp(tmp_path: Path) -> Path:
-    for seed, name in enumerate(("heldout.kaldi", "O.kaldi")):
-        write_scores_file(tmp_path / "exp" / "scores" / f"{name}.score", seed, name[0])
-    return tmp_path / "exp"
+    return make_scored_system(tmp_path / "exp")
 
 
 def test_calibrated_scores_and_thresholds(exp: Path) -> None:
