@@ -40,6 +40,8 @@ def describe_class(cls: type[Any]) -> str:
     if cls.__init__ is not Exception.__init__:
         parts.append(f"```python\n{cls.__name__}{signature(cls)}\n```\n\n")
     parts.append(describe(cls))
+    parents = [parent for parent in cls.__mro__[1:] if parent.__module__.startswith("sv.")]
+    parts += [f"\nIt also has what {parent.__name__} has.\n" for parent in parents]
     for name, member in vars(cls).items():
         if name.startswith("_") or not (callable(member) or isinstance(member, (property, classmethod))):
             continue

@@ -30,14 +30,6 @@ if TYPE_CHECKING:
 STATUS = {"same": 0, "cannot tell": 4, "different": 3}  # of several pairs, the last that occurs
 
 
-def threshold_of(word: str) -> str | float:
-    """Return a number, or the name of a threshold."""
-    try:
-        return float(word)
-    except ValueError:
-        return word
-
-
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", nargs="*", metavar="recording", help="the first is compared with each other one")
@@ -45,7 +37,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--model", type=Path, required=True, help="folder of the system")
     parser.add_argument(
         "--threshold",
-        type=threshold_of,
         help="LLR, or one of eer, min_dcf_0.01, min_dcf_0.05, fa_0.01, fa_0.001 (default: follows from the prior)",
     )
     parser.add_argument("--prior", type=float, default=0.5, help="probability of the same speaker before listening")

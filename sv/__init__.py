@@ -3,14 +3,37 @@
 `sv.Verifier` tells whether two recordings are of the same speaker.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sv.embeddings.listener import Listener, Recording
+    from sv.enrolled import Enrolled, Identification
     from sv.errors import UserError
-    from sv.verifier import Recording, Speaker, Verdict, Verifier
+    from sv.verifier import Speaker, Verdict, Verifier
 
 __version__ = "0.1.0"
-__all__ = ["Recording", "Speaker", "UserError", "Verdict", "Verifier", "__version__"]
+_HOMES = {
+    "Enrolled": "sv.enrolled",
+    "Identification": "sv.enrolled",
+    "Listener": "sv.embeddings.listener",
+    "Recording": "sv.embeddings.listener",
+    "Speaker": "sv.verifier",
+    "UserError": "sv.errors",
+    "Verdict": "sv.verifier",
+    "Verifier": "sv.verifier",
+}
+__all__ = [
+    "Enrolled",
+    "Identification",
+    "Listener",
+    "Recording",
+    "Speaker",
+    "UserError",
+    "Verdict",
+    "Verifier",
+    "__version__",
+]
 
 
 def __dir__() -> list[str]:
@@ -19,13 +42,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> object:
-    """Import the verifier, and with it torch, only when it is used."""
-    if name not in __all__:
+    """Import a public name, and with most of them torch, only when it is used."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'sv' has no attribute {name!r}")
-    if name == "UserError":
-        from sv.errors import UserError
-
-        return UserError
-    import sv.verifier
-
-    return getattr(sv.verifier, name)
+    return getattr(import_module(_HOMES[name]), name)

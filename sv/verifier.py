@@ -24,15 +24,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchaudio.functional import resample
 
-from sv.audio.centered_fbank import make_fbank
-from sv.audio.recordings import Audio, check_audio, is_narrow, read_audio
-from sv.embeddings.encoder import SpeakerEncoder, load_encoder
-from sv.embeddings.parts import MAX_FRAMES
-from sv.errors import UserError, log
+from sv.audio.recordings import Audio
+from sv.embeddings.encoder import SpeakerEncoder
+from sv.embeddings.listener import Listener, Recording, check_system
+from sv.errors import UserError
 from sv.io import Vectors
-from sv.jobs.gpus import choose_device
 from sv.scoring.calibration import load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
 from sv.scoring.quality import clip_duration, factors, feature_names
@@ -84,21 +81,6 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A checked recording.
-
-    Attributes:
-        duration_s: seconds.
-        embedding: (dim,).
-        warnings: what makes answers doubtful, a line each.
-    """
-
-    duration_s: float
-    embedding: Floats
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Speaker:
     """A speaker enrolled from one or more recordings; scored by the mean of their unit-length embeddings."""
 
@@ -123,7 +105,7 @@ class _Rule:
         return "different" if llr < self.limit - self.margin else "cannot tell"
 
 
-class Verifier:
+class Verifier(Listener):
     """A trained system with its calibration and thresholds.
 
     Reads config.yaml, models/avg_model.pt, calibration/cos.json and thresholds.json of the folder.
@@ -142,10 +124,7 @@ class Verifier:
     """
 
     def __init__(self, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> None:
-        exp_dir = Path(exp_dir)
-        if not exp_dir.is_dir():
-            what = "is a file" if exp_dir.exists() else "does not exist"
-            raise UserError(f"{exp_dir} {what}; give the folder of a trained system (stages 3 to 7)")
+        exp_dir = check_system(exp_dir)
         entry = read_thresholds(exp_dir, BACKEND)
         self.thresholds = {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
         path = exp_dir / "calibration" / f"{BACKEND}.json"
@@ -156,55 +135,16 @@ class Verifier:
             raise UserError(
                 f"{path} uses {strange}, which cannot be computed from two recordings; calibrate without it (stage 7)"
             )
-        self.encoder = encoder = load_encoder(exp_dir, device=choose_device(str(gpus), 1))
-        if calibration.trained_on.get("model_sha256", encoder.sha256) != encoder.sha256:
+        super().__init__(exp_dir, gpus=gpus, resample_audio=resample_audio)
+        if calibration.trained_on.get("model_sha256", self.encoder.sha256) != self.encoder.sha256:
             raise UserError(f"{path} is of another model than {exp_dir}/models/avg_model.pt; calibrate again (stage 7)")
         mean = calibration.trained_on.get("mean")
-        self.mean = _mean_of(encoder, exp_dir / mean) if mean else None
-        self.fbank = make_fbank(encoder.config.dataset_args.fbank_args).to(encoder.device)
-        self._resample, self._resampled = resample_audio, set[int]()  # rates of which the log has a line
+        self.mean = _mean_of(self.encoder, exp_dir / mean) if mean else None
 
     @classmethod
     def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> "Verifier":
         """Load a system: the same as `Verifier(exp_dir)`."""
         return cls(exp_dir, gpus=gpus, resample_audio=resample_audio)
-
-    @property
-    def sample_rate(self) -> int:
-        """Sample rate of the model, in Hz."""
-        return self.encoder.config.dataset_args.fbank_args.sample_rate
-
-    def embed(self, audio: Audio, *, sample_rate: int | None = None) -> Floats:
-        """Return the embedding of a recording, (dim,) float32.
-
-        Args:
-            audio: a file; or samples of one channel, (samples,), (1, samples) or (samples, 1), from numpy or torch:
-                floats in [-1, 1], or int16.
-            sample_rate: of the samples, in Hz; None for the model's.
-
-        Raises:
-            UserError: unreadable audio, another sample rate if the verifier refuses it, several channels, silence, too
-                little speech or clipping; the message names the file.
-        """
-        return self.listen(audio, sample_rate=sample_rate).embedding
-
-    def listen(self, audio: Audio, name: str = "waveform", *, sample_rate: int | None = None) -> Recording:
-        """Check a recording and return its duration and embedding; see `embed`. Errors call samples `name`."""
-        name = str(audio) if isinstance(audio, (str, Path)) else name
-        waveform, rate = read_audio(audio, name, self.sample_rate if sample_rate is None else sample_rate)
-        if rate != self.sample_rate:
-            if not self._resample:
-                raise UserError(f"{name}: {rate} Hz, the model takes {self.sample_rate} Hz; resample it first")
-            if rate not in self._resampled:
-                log.warning("%s: %d Hz, resampled to %d Hz; so is all audio of this rate", name, rate, self.sample_rate)
-                self._resampled.add(rate)
-            waveform = resample(torch.from_numpy(waveform), rate, self.sample_rate).numpy()
-        check_audio(waveform, self.sample_rate, name)
-        narrow = is_narrow(waveform, self.sample_rate)
-        warnings = (f"{name} has nothing above 4 kHz, as telephone speech: scores are less sure",) if narrow else ()
-        samples = torch.from_numpy(waveform)[None].to(self.encoder.device)
-        embedding = self.encoder.embed(self.fbank(samples)[0], max_frames=MAX_FRAMES).numpy()
-        return Recording(len(waveform) / self.sample_rate, embedding, warnings)
 
     def enroll(self, recordings: Sequence[Audio | Recording], *, sample_rate: int | None = None) -> Speaker:
         """Enroll a speaker from one or more recordings; `score` takes the result in place of a recording.
@@ -344,11 +284,13 @@ class Verifier:
             raise UserError(f"margin {margin}: expected a number of at least 0")
         if threshold is None:
             return _Rule(prior, math.log((1 - prior) / prior), "prior", margin)
-        if not isinstance(threshold, str):
-            return _Rule(prior, _number("threshold", threshold), "given", margin)
-        if threshold not in self.thresholds:
-            raise no_threshold(threshold, list(self.thresholds))
-        return _Rule(prior, self.thresholds[threshold], threshold, margin)
+        if isinstance(threshold, str) and threshold in self.thresholds:
+            return _Rule(prior, self.thresholds[threshold], threshold, margin)
+        try:
+            limit = float(threshold) if isinstance(threshold, str) else threshold  # "0.4" comes from a command line
+        except ValueError:
+            raise no_threshold(str(threshold), list(self.thresholds)) from None
+        return _Rule(prior, _number("threshold", limit), "given", margin)
 
 
 def _number(name: str, value: object) -> float:
