@@ -21,7 +21,7 @@ def _find() -> None:
         return
     python = os.environ.get("SV_PYTHON") or os.path.join(root, ".venv", "bin", "python3")
     if _AGAIN not in os.environ and os.access(python, os.X_OK):
-        os.execve(python, [python, *sys.argv], {**os.environ, _AGAIN: "1"})
+        os.execve(python, [python, *sys.orig_argv[1:]], {**os.environ, _AGAIN: "1"})
     remedy = f"type: bash {root}/tools/setup.sh (or name an environment's Python in SV_PYTHON)"
     script = os.path.basename(sys.argv[0])
     sys.exit(f"{script}: error: {sys.executable} lacks {lacking[0]}; {remedy}")
