@@ -16,6 +16,8 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from local.voxceleb import find_speaker_folders, scan
 from sv.errors import UserError, log, run_step
 from sv.io import atomic_write

@@ -11,6 +11,8 @@ that every file in the corpus's lists is there.
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from local.download import Remote, bring
 from sv.errors import UserError, run_step
 

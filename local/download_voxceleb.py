@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import _path  # noqa: F401
 import yaml
 
 from local.download import SPARE_BYTES, Remote, check, fetch, missing_bytes, unzip

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 
 from local.make_trials import Pair, nontarget_pairs, target_pairs

@@ -13,6 +13,7 @@ speakers of a training, 13 to 20 dB below the speech.
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 import soundfile
 from numpy.random import Generator

@@ -10,6 +10,7 @@ These rooms are empty boxes. Real rooms have more variety, so use RIRS_NOISES if
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 import soundfile
 

@@ -22,6 +22,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import combinations, count
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, atomic_write, read_table, sha256_of
 

@@ -33,6 +33,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from local.corpus_list import Row, read_csv
 from local.found_audio import CONVERT, count_endings, ending_of, is_audio, tell_not_taken
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials

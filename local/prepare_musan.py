@@ -15,6 +15,8 @@ OGG at any depth, with any rate and number of channels:
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from local.download import Remote
 from local.prepare_noises import add_source_options, audio_files, bring_corpus, ids_of, write_list
 from sv.errors import UserError, run_step

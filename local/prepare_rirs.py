@@ -14,6 +14,8 @@ Writes  <data>/wav.scp: rir/simulated_rirs/smallroom/Room001/Room001-00001.wav .
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from local.download import Remote
 from local.prepare_noises import add_source_options, audio_files, bring_corpus, ids_of, write_list
 from sv.errors import UserError, run_step

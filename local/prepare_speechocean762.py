@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, draw_trials, speaker_groups, write_trials
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, read_table

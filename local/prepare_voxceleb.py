@@ -20,6 +20,8 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from local.voxceleb import TRIAL_LISTS, choose_files, find_speaker_folders, read_listing, scan
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, atomic_write, check_id

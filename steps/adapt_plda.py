@@ -12,6 +12,8 @@ e.g.: steps/adapt_plda.py --within-scale 0.75 --between-scale 0.25 exp/x/plda e/
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 from sv.scoring.backends import true_or_false
 

@@ -11,6 +11,8 @@ training is not complete or models are missing in between.
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, run_step
 
 

@@ -22,6 +22,8 @@ e.g.: local/prepare_folder.py recordings data/own && steps/calibrate.py --on dat
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 
 

@@ -9,6 +9,8 @@ join   prints the table of hours, speakers and utterances, and the faults
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.audio.data_check import DataCheck
 from sv.config import load_config
 from sv.errors import run_step

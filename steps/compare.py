@@ -13,6 +13,8 @@ e.g.: steps/compare.py --test-data data/test --report compare.html exp/a exp/b
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, run_step
 from sv.io import DataDir
 from sv.metrics.comparison import check_same_lists, paired_tests, read_scored_system

@@ -8,6 +8,8 @@ Writes  a numpy file with one (dim,) float32 array.
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 
 

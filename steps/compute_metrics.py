@@ -17,6 +17,8 @@ e.g.: steps/compute_metrics.py exp/x vox1_cos_result data/vox1/trials vox1_O_cle
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
 from sv.metrics.measures import MEASURES

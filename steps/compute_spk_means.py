@@ -13,6 +13,8 @@ e.g.: steps/compute_spk_means.py --exclude exp/x/heldout_spk \\
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 from sv.scoring.backends import TrainingFiles
 

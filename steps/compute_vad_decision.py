@@ -9,6 +9,8 @@ join   makes vad.scp of all parts
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.audio.vad_parts import VAD_TYPES, VadParts, parse_vad_settings, read_vad_config
 from sv.config import FbankConfig, load_config, read_front_end
 from sv.errors import run_step

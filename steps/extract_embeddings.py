@@ -13,6 +13,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.embeddings.parts import Extraction
 from sv.errors import run_step
 from sv.jobs.gpus import parse_gpus

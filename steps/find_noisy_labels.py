@@ -16,6 +16,8 @@ e.g.: steps/find_noisy_labels.py exp/resnet34 data/vox2_dev
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 
 

@@ -16,6 +16,8 @@ e.g.: steps/fuse.py --heldout exp/{a,b}/scores/heldout.kaldi.score --scores exp/
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 
 

@@ -18,6 +18,8 @@ e.g.: steps/import_model.py --from 3dspeaker campplus_cn_en_common.pt exp/camppl
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 
 SOURCES = ["wespeaker", "3dspeaker", "speechbrain", "redimnet", "resemblyzer"]

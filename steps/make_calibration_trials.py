@@ -13,6 +13,8 @@ A calibration holds for trials as hard as its own: for a test list whose non-tar
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 
 

@@ -11,6 +11,8 @@ With --augment also utt2augment, which tells what each utterance was given.
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.config import Config, load_config
 from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts
 from sv.errors import run_step

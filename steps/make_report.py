@@ -10,6 +10,8 @@ e.g.: steps/make_report.py --train-data data/train --test-data data/test exp/x
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import log, run_step
 
 

@@ -10,6 +10,8 @@ check  compares every utterance of every shard with its checksum
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.audio.shard_parts import ShardParts, check_shards
 from sv.config import load_config
 from sv.errors import run_step

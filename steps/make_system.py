@@ -15,6 +15,8 @@ e.g.: steps/make_system.py --config egs/voxceleb/conf/resnet34.yaml --set "loss=
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.config import Config, Override, load_config, save_config
 from sv.embeddings.experiment import read_config
 from sv.errors import UserError, run_step

@@ -9,6 +9,8 @@ join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of each, or shard
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.audio.shard_parts import ShardParts
 from sv.config import load_config
 from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts

@@ -19,6 +19,8 @@ e.g.: steps/score.py --backend cos exp/x data/vox2_dev data/vox1 vox1_O_cleaned.
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, run_step
 from sv.scoring.backends import backend_lines, find_backends, flags, true_or_false
 

@@ -21,6 +21,8 @@ e.g.: steps/score_trials.py --mean e/vox2_dev/mean_vec.npy data/vox1/trials/vox1
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, run_step
 from sv.scoring.backends import Inputs, backend_lines, find_backends, flags, values_of
 

@@ -9,6 +9,8 @@ import argparse
 import shutil
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 
 

@@ -8,6 +8,8 @@ e.g.: steps/summarize_results.py egs/mini/exp/*
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, run_step
 from sv.metrics.results import folder_name, markdown_table, read_results
 

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, run_step
 
 if TYPE_CHECKING:

@@ -11,6 +11,8 @@ e.g.: steps/train_plda.py --lda-dim 150 --exclude exp/x/heldout_spk e/vox2_dev/x
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 from sv.scoring.backends import TrainingFiles, true_or_false
 

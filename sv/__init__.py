@@ -3,18 +3,46 @@
 `sv.Verifier` tells whether two recordings are of the same speaker.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sv.verifier import Verifier
+    from sv.embeddings.listener import Listener, Recording
+    from sv.enrolled import Enrolled, Identification
+    from sv.errors import UserError
+    from sv.verifier import Speaker, Verdict, Verifier
 
-__all__ = ["Verifier"]
+__version__ = "0.1.0"
+_HOMES = {
+    "Enrolled": "sv.enrolled",
+    "Identification": "sv.enrolled",
+    "Listener": "sv.embeddings.listener",
+    "Recording": "sv.embeddings.listener",
+    "Speaker": "sv.verifier",
+    "UserError": "sv.errors",
+    "Verdict": "sv.verifier",
+    "Verifier": "sv.verifier",
+}
+__all__ = [
+    "Enrolled",
+    "Identification",
+    "Listener",
+    "Recording",
+    "Speaker",
+    "UserError",
+    "Verdict",
+    "Verifier",
+    "__version__",
+]
+
+
+def __dir__() -> list[str]:
+    """Return the public names, for tab completion."""
+    return sorted({*globals(), *__all__})
 
 
 def __getattr__(name: str) -> object:
-    """Import the verifier, and with it torch, only when it is used."""
-    if name not in __all__:
+    """Import a public name, and with most of them torch, only when it is used."""
+    if name not in _HOMES:
         raise AttributeError(f"module 'sv' has no attribute {name!r}")
-    from sv.verifier import Verifier
-
-    return Verifier
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,53 +1,50 @@
 """Tell whether two recordings are of the same speaker, with a trained and calibrated system.
 
-verifier = Verifier.load("exp/ResNet34-sphereface2-C-m0.2-seed42")
+verifier = Verifier("exp/ResNet34-sphereface2-C-m0.2-seed42")
 verifier.score("a.wav", "b.wav").decision  # "same", "different" or "cannot tell"
+verifier.score("a.wav", "b.wav").same  # True, False or None
 verifier.score_batch([("a.wav", "b.wav"), ("a.wav", "c.wav")])
+anna = verifier.enroll(["a1.wav", "a2.wav", "a3.wav"])  # one speaker from several recordings
+verifier.score(anna, "b.wav")
 verifier.embed("a.wav")  # (dim,) float32
 verifier.embed(waveform, sample_rate=16000)  # samples of one channel, from numpy or torch
 
-Recordings are compared by cosine scores, which need only the model, with the entry "cos" of thresholds.json. The answer
-is "cannot tell" if the log-likelihood ratio (natural log) is less than `margin` away from the threshold.
+Recordings are compared by calibrated cosine scores, which need only the model. The answer follows from the prior: the
+log-likelihood ratio (natural log) is compared with the one at which both answers are as probable. Where a false accept
+costs C times a miss, give the prior p / (p + C (1 - p)) in place of p. A threshold that is given, as a number or by its
+name in the entry "cos" of thresholds.json, takes the place of the prior's. Nearer to it than `margin`: "cannot tell".
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.audio.centered_fbank import make_fbank
-from sv.audio.features import energy_vad, log_energy
-from sv.audio.files import Waveform, read_file
-from sv.embeddings.encoder import SpeakerEncoder, load_encoder
-from sv.embeddings.parts import MAX_FRAMES
+from sv.audio.recordings import Audio
+from sv.embeddings.encoder import SpeakerEncoder
+from sv.embeddings.listener import Listener, Recording, check_system
 from sv.errors import UserError
 from sv.io import Vectors
-from sv.jobs.gpus import choose_device
-from sv.scoring.calibration import Calibration, load_calibration, posterior
+from sv.scoring.calibration import load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
 from sv.scoring.quality import clip_duration, factors, feature_names
 from sv.scoring.thresholds import no_threshold, read_thresholds
 
 Floats = NDArray[np.float32]
-Audio = str | Path | NDArray[Any] | torch.Tensor  # a file, or samples
 
-MIN_DURATION_S, MIN_SPEECH_S = 1.0, 0.5
-MAX_CLIPPED = 0.005  # share of samples at the highest value of the recording
-_FULL_SCALE = 0.98
-_HIGHEST = 2.0  # sample in a file of floats, where peaks a little over 1 occur
-_SILENCE_RMS = 1e-3  # -60 dB of full scale, over the loudest second
 BACKEND = "cos"
 MARGIN = math.log(3)  # a likelihood ratio of 3 times the threshold, or a third of it
+_SAME = {"same": True, "different": False, "cannot tell": None}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Answer about two recordings.
+    """Answer about two recordings; no truth value, since "different" must not count as true.
 
     Attributes:
         decision: "same", "different" or "cannot tell".
@@ -55,8 +52,9 @@ class Verdict:
         probability: probability of the same speaker, given `prior`.
         prior: probability of the same speaker before listening.
         threshold: what `llr` is compared with.
-        threshold_name: name of the threshold in thresholds.json.
+        threshold_name: "prior"; or the threshold that was asked for: its name in thresholds.json, or "given".
         cosine: score behind the llr.
+        warnings: what makes the answer doubtful, a line each.
     """
 
     decision: str
@@ -66,160 +64,201 @@ class Verdict:
     threshold: float
     threshold_name: str
     cosine: float
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def same(self) -> bool | None:
+        """The decision: True for "same", False for "different", None for "cannot tell"."""
+        return _SAME[self.decision]
+
+    def __bool__(self) -> bool:
+        """Refuse to be a truth value.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"a verdict ({self.decision}) is no truth value; use .same (True, False or None) or .decision")
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A checked recording: its duration in seconds and its embedding (dim,)."""
+class Speaker:
+    """A speaker enrolled from one or more recordings; scored by the mean of their unit-length embeddings."""
 
-    duration_s: float
-    embedding: Floats
+    recordings: tuple[Recording, ...]
 
 
-class Verifier:
-    """A system with its calibration and thresholds; `load` makes one.
+Side = Audio | Recording | Speaker  # of a comparison
+
+
+@dataclass(frozen=True)
+class _Rule:
+    """How a log-likelihood ratio becomes an answer: `limit` and its name, and the margin around it."""
+
+    prior: float
+    limit: float
+    name: str
+    margin: float
+
+    def decide(self, llr: float) -> str:
+        if llr >= self.limit + self.margin:
+            return "same"
+        return "different" if llr < self.limit - self.margin else "cannot tell"
+
+
+class Verifier(Listener):
+    """A trained system with its calibration and thresholds.
+
+    Reads config.yaml, models/avg_model.pt, calibration/cos.json and thresholds.json of the folder.
 
     Args:
-        encoder: encoder of the experiment.
-        mean: (dim,), subtracted from embeddings; None to subtract nothing.
-        calibration: calibration of cosine scores.
+        exp_dir: the folder.
+        gpus: "auto" for the first GPU if there is one, "none" for the CPU, or the number of a GPU.
+        resample_audio: resample recordings of another rate than the model's, and say so once; else refuse them.
+
+    Attributes:
         thresholds: name -> log-likelihood ratio.
+
+    Raises:
+        UserError: something is missing or damaged; the calibration is of another model, or uses a measure that cannot
+            be computed from two recordings.
     """
 
-    def __init__(
-        self, encoder: SpeakerEncoder, mean: Floats | None, calibration: Calibration, thresholds: dict[str, float]
-    ) -> None:
-        self.encoder, self.mean, self.calibration, self.thresholds = encoder, mean, calibration, thresholds
-        self.fbank = make_fbank(encoder.config.dataset_args.fbank_args).to(encoder.device)
-
-    @classmethod
-    def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto") -> "Verifier":
-        """Load a system from its folder: config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json.
-
-        Args:
-            exp_dir: the folder.
-            gpus: "auto" for the first GPU if there is one, "none" for the CPU, or the number of a GPU.
-
-        Raises:
-            UserError: something is missing or damaged; the calibration is of another model, or uses a measure that
-                cannot be computed from two recordings.
-        """
-        exp_dir = Path(exp_dir)
-        if not exp_dir.is_dir():
-            what = "is a file" if exp_dir.exists() else "does not exist"
-            raise UserError(f"{exp_dir} {what}; give the folder of a trained system (stages 3 to 7)")
+    def __init__(self, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> None:
+        exp_dir = check_system(exp_dir)
         entry = read_thresholds(exp_dir, BACKEND)
-        thresholds = {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
+        self.thresholds = {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
         path = exp_dir / "calibration" / f"{BACKEND}.json"
-        calibration = load_calibration(path)
+        self.calibration = calibration = load_calibration(path)
         told = feature_names(["duration", "magnitude"])
         strange = next((name for name in calibration.features if name not in told), None)
         if strange is not None:
             raise UserError(
                 f"{path} uses {strange}, which cannot be computed from two recordings; calibrate without it (stage 7)"
             )
-        encoder = load_encoder(exp_dir, device=choose_device(str(gpus), 1))
-        if calibration.trained_on.get("model_sha256", encoder.sha256) != encoder.sha256:
+        super().__init__(exp_dir, gpus=gpus, resample_audio=resample_audio)
+        if calibration.trained_on.get("model_sha256", self.encoder.sha256) != self.encoder.sha256:
             raise UserError(f"{path} is of another model than {exp_dir}/models/avg_model.pt; calibrate again (stage 7)")
         mean = calibration.trained_on.get("mean")
-        return cls(encoder, _mean_of(encoder, exp_dir / mean) if mean else None, calibration, thresholds)
+        self.mean = _mean_of(self.encoder, exp_dir / mean) if mean else None
 
-    @property
-    def sample_rate(self) -> int:
-        """The sample rate of all recordings, in Hz."""
-        return self.encoder.config.dataset_args.fbank_args.sample_rate
+    @classmethod
+    def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> "Verifier":
+        """Load a system: the same as `Verifier(exp_dir)`."""
+        return cls(exp_dir, gpus=gpus, resample_audio=resample_audio)
 
-    def embed(self, audio: Audio, *, sample_rate: int | None = None) -> Floats:
-        """Return the embedding of a recording, (dim,) float32.
+    def enroll(self, recordings: Sequence[Audio | Recording], *, sample_rate: int | None = None) -> Speaker:
+        """Enroll a speaker from one or more recordings; `score` takes the result in place of a recording.
 
         Args:
-            audio: a file; or samples of one channel, (samples,), (1, samples) or (samples, 1), from numpy or torch:
-                floats in [-1, 1], or int16.
-            sample_rate: of the samples, in Hz; it must be the model's, which None stands for.
+            recordings: files or samples, as for `embed`, or results of `listen`.
+            sample_rate: of samples, as for `embed`.
 
         Raises:
-            UserError: unreadable audio, another sample rate, several channels, silence, too little speech or clipping;
-                the message names the file.
+            UserError: no recording, or as `embed` raises.
         """
-        return self.listen(audio, sample_rate=sample_rate).embedding
-
-    def listen(self, audio: Audio, name: str = "waveform", *, sample_rate: int | None = None) -> Recording:
-        """Check a recording and return its duration and embedding; see `embed`. Errors call samples `name`."""
-        if isinstance(audio, (str, Path)):
-            name, waveform = str(audio), read_file(str(audio), self.sample_rate)
-        else:
-            waveform = to_waveform(audio, name)
-            if sample_rate not in (None, self.sample_rate):
-                raise UserError(f"{name}: {sample_rate} Hz, the model takes {self.sample_rate} Hz; resample it first")
-        check_audio(waveform, self.sample_rate, name)
-        config = self.encoder.config.dataset_args.fbank_args
-        speech = energy_vad(log_energy(torch.from_numpy(waveform), config).numpy()).sum() * config.frame_shift / 1000
-        if speech < MIN_SPEECH_S:
-            raise UserError(f"{name}: too short, {speech:.2f} s of speech; give {MIN_SPEECH_S:g} s or more")
-        samples = torch.from_numpy(waveform)[None].to(self.encoder.device)
-        embedding = self.encoder.embed(self.fbank(samples)[0], max_frames=MAX_FRAMES).numpy()
-        return Recording(len(waveform) / self.sample_rate, embedding)
+        if isinstance(recordings, (str, Path)) or len(recordings) == 0:
+            raise UserError("enroll: give a list of one or more recordings, as in ['a1.wav', 'a2.wav']")
+        return Speaker(
+            tuple(
+                audio
+                if isinstance(audio, Recording)
+                else self.listen(audio, f"waveform {number}", sample_rate=sample_rate)
+                for number, audio in enumerate(recordings, 1)
+            )
+        )
 
     def score(
         self,
-        first: Audio,
-        second: Audio,
+        first: Side,
+        second: Side,
         *,
         sample_rate: int | None = None,
         prior: float = 0.5,
-        threshold: str = "eer",
+        threshold: str | float | None = None,
         margin: float = MARGIN,
     ) -> Verdict:
         """Compare two recordings.
 
         Args:
-            first, second: files or samples, as for `embed`.
+            first, second: files or samples, as for `embed`, or results of `listen` and `enroll`.
             sample_rate: of samples, as for `embed`.
-            prior: probability of the same speaker before listening.
-            threshold: one of thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05", "fa_0.01", "fa_0.001".
+            prior: probability of the same speaker before listening; the answer follows from it if there is no
+                threshold.
+            threshold: a log-likelihood ratio, or one of thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05",
+                "fa_0.01", "fa_0.001".
             margin: nearer to the threshold than this, the answer is "cannot tell".
 
         Raises:
             UserError: as `embed` raises; an unknown threshold; a prior that is not between 0 and 1.
         """
-        pair = [(first, second)]
-        return self.score_batch(pair, sample_rate=sample_rate, prior=prior, threshold=threshold, margin=margin)[0]
+        rule = self._rule(prior, threshold, margin)
+        heard = self._hear(first, "first waveform", sample_rate)
+        other = heard if second is first else self._hear(second, "second waveform", sample_rate)
+        return self._judge(heard, other, rule)
 
     def score_batch(
         self,
-        pairs: Iterable[tuple[Audio, Audio]],
+        pairs: Iterable[tuple[Side, Side]],
         *,
         sample_rate: int | None = None,
         prior: float = 0.5,
-        threshold: str = "eer",
+        threshold: str | float | None = None,
         margin: float = MARGIN,
     ) -> list[Verdict]:
         """Compare many pairs, hearing each file or array once; arguments and errors are those of `score`.
 
         A pair may also be an array or tensor of two rows, (2, samples); all pairs may be one, (pairs, 2, samples).
         """
-        self._check(prior, threshold, margin)
-        pairs = [_both_sides(pair, number) for number, pair in enumerate(pairs, 1)]
-        heard: dict[str | int, Recording] = {}
-        for number, pair in enumerate(pairs, 1):
-            for side, audio in zip(("first", "second"), pair, strict=True):
-                name = f"{side} waveform" + (f" of pair {number}" if len(pairs) > 1 else "")
-                if _key(audio) not in heard:
-                    heard[_key(audio)] = self.listen(audio, name, sample_rate=sample_rate)
-        return [
-            self.compare(heard[_key(a)], heard[_key(b)], prior=prior, threshold=threshold, margin=margin)
-            for a, b in pairs
-        ]
+        verdicts = []
+        for found in self.score_each(pairs, sample_rate=sample_rate, prior=prior, threshold=threshold, margin=margin):
+            if isinstance(found, UserError):
+                raise found
+            verdicts.append(found)
+        return verdicts
 
-    def compare(self, first: Recording, second: Recording, *, prior: float, threshold: str, margin: float) -> Verdict:
-        """Compare two results of `listen`; the other arguments and errors are those of `score`."""
-        self._check(prior, threshold, margin)
-        matrix = np.stack([first.embedding, second.embedding])
-        unit = unit_vectors(Vectors(["first", "second"], matrix), mean=self.mean).matrix
+    def score_each(
+        self,
+        pairs: Iterable[tuple[Side, Side]],
+        *,
+        sample_rate: int | None = None,
+        prior: float = 0.5,
+        threshold: str | float | None = None,
+        margin: float = MARGIN,
+    ) -> Iterator[Verdict | UserError]:
+        """Compare pairs one by one, as `score_batch`; where a recording cannot be judged, yield its error and go on."""
+        rule = self._rule(prior, threshold, margin)
+        heard: dict[str | int, tuple[Side, Recording | Speaker | UserError]] = {}  # holds arrays: their id stays theirs
+        for number, pair in enumerate(pairs, 1):
+            sides: list[Recording | Speaker] = []
+            try:
+                for which, side in zip(("first", "second"), _both_sides(pair, number), strict=True):
+                    key = str(side) if isinstance(side, (str, Path)) else id(side)
+                    if key not in heard:
+                        heard[key] = side, self._try(side, f"{which} waveform of pair {number}", sample_rate)
+                    found = heard[key][1]
+                    if isinstance(found, UserError):
+                        raise found
+                    sides.append(found)
+                yield self._judge(sides[0], sides[1], rule)
+            except UserError as error:
+                yield error
+
+    def _try(self, side: Side, name: str, sample_rate: int | None) -> Recording | Speaker | UserError:
+        try:
+            return self._hear(side, name, sample_rate)
+        except UserError as error:
+            return error
+
+    def _hear(self, side: Side, name: str, sample_rate: int | None) -> Recording | Speaker:
+        return side if isinstance(side, (Recording, Speaker)) else self.listen(side, name, sample_rate=sample_rate)
+
+    def _judge(self, first: Recording | Speaker, second: Recording | Speaker, rule: _Rule) -> Verdict:
+        sides = [side.recordings if isinstance(side, Speaker) else (side,) for side in (first, second)]
+        unit = [self._direction(recordings) for recordings in sides]
         cosine = float(unit[0] @ unit[1])
         measured = {
-            "duration": factors(clip_duration(first.duration_s), clip_duration(second.duration_s)),
-            "magnitude": factors(*np.linalg.norm(matrix, axis=1)),
+            "duration": factors(*(clip_duration(sum(one.duration_s for one in side)) for side in sides)),
+            "magnitude": factors(*(np.mean([np.linalg.norm(one.embedding) for one in side]) for side in sides)),
         }
         columns = {"score": cosine}
         for measure, values in measured.items():
@@ -228,16 +267,41 @@ class Verifier:
                 for factor, value in zip(("min", "max", "difference", "ratio"), values, strict=True)
             }
         llr = float(self.calibration.llrs(np.array([[columns[name] for name in self.calibration.features]]))[0])
-        limit = self.thresholds[threshold]
-        decision = "same" if llr >= limit + margin else "different" if llr < limit - margin else "cannot tell"
-        return Verdict(decision, llr, posterior(llr, prior), prior, limit, threshold, cosine)
+        warnings = tuple(dict.fromkeys(line for side in sides for one in side for line in one.warnings))
+        probability = posterior(llr, rule.prior)
+        return Verdict(rule.decide(llr), llr, probability, rule.prior, rule.limit, rule.name, cosine, warnings)
 
-    def _check(self, prior: float, threshold: str, margin: float) -> None:
+    def _direction(self, recordings: Sequence[Recording]) -> Floats:
+        """Return the mean of unit-length embeddings, at unit length: (dim,)."""
+        names = [f"recording {number}" for number in range(1, len(recordings) + 1)]
+        unit = unit_vectors(Vectors(names, np.stack([one.embedding for one in recordings])), mean=self.mean).matrix
+        return unit_vectors(Vectors(["speaker"], unit.mean(0, keepdims=True))).matrix[0]
+
+    def _rule(self, prior: float, threshold: str | float | None, margin: float) -> _Rule:
+        prior, margin = _number("prior", prior), _number("margin", margin)
         posterior(0.0, prior)
-        if threshold not in self.thresholds:
-            raise no_threshold(threshold, list(self.thresholds))
         if not 0 <= margin < math.inf:
             raise UserError(f"margin {margin}: expected a number of at least 0")
+        if threshold is None:
+            return _Rule(prior, math.log((1 - prior) / prior), "prior", margin)
+        if isinstance(threshold, str) and threshold in self.thresholds:
+            return _Rule(prior, self.thresholds[threshold], threshold, margin)
+        try:
+            limit = float(threshold) if isinstance(threshold, str) else threshold  # "0.4" comes from a command line
+        except ValueError:
+            raise no_threshold(str(threshold), list(self.thresholds)) from None
+        return _Rule(prior, _number("threshold", limit), "given", margin)
+
+
+def _number(name: str, value: object) -> float:
+    """Return the number.
+
+    Raises:
+        UserError: it is not a finite number.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise UserError(f"{name} {value!r}: expected a finite number")
+    return float(value)
 
 
 def _mean_of(encoder: SpeakerEncoder, path: Path) -> Floats:
@@ -252,8 +316,8 @@ def _mean_of(encoder: SpeakerEncoder, path: Path) -> Floats:
     return mean
 
 
-def _both_sides(pair: object, number: int) -> tuple[Audio, Audio]:
-    """Return the two recordings of a pair; an array is sliced only here, since each slice is an object with its own id.
+def _both_sides(pair: object, number: int) -> tuple[Side, Side]:
+    """Return the two recordings of a pair.
 
     Raises:
         UserError: the pair has not two recordings; the message gives its number.
@@ -261,61 +325,3 @@ def _both_sides(pair: object, number: int) -> tuple[Audio, Audio]:
     if not isinstance(pair, (tuple, list, np.ndarray, torch.Tensor)) or len(pair) != 2:
         raise UserError(f"pair {number}: give two recordings, as in [('a.wav', 'b.wav')]")
     return pair[0], pair[1]
-
-
-def _key(audio: Audio) -> str | int:
-    """Return what tells a recording from others, so that each is heard once."""
-    return str(audio) if isinstance(audio, (str, Path)) else id(audio)
-
-
-def to_waveform(samples: object, name: str) -> Waveform:
-    """Convert samples of one channel, from numpy or torch, float or int16, to (samples,) float32.
-
-    Raises:
-        UserError: something else, several channels or other integers; the message begins with `name`.
-    """
-    array = samples
-    if isinstance(samples, torch.Tensor):
-        array = (samples.float() if samples.is_floating_point() else samples).detach().cpu().numpy()
-    if not isinstance(array, np.ndarray):
-        raise UserError(f"{name}: a {type(array).__name__}; give a file, or samples as a numpy array or torch tensor")
-    if array.ndim == 2 and 1 in array.shape:
-        array = array.reshape(-1)
-    if array.ndim != 1:
-        raise UserError(f"{name}: shape {array.shape}; give samples of one channel, of shape (samples,)")
-    if array.dtype.kind != "f" and array.dtype != np.int16:
-        raise UserError(f"{name}: samples of type {array.dtype}; give floats from -1 to 1, or int16")
-    waveform: Waveform = np.require(array, np.float32, ["C", "W"])  # torch warns of arrays that it cannot write to
-    return waveform / np.float32(32768) if array.dtype == np.int16 else waveform
-
-
-def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
-    """Refuse a recording that no system should judge.
-
-    Args:
-        waveform: (samples,) from -1 to 1.
-        sample_rate: in Hz.
-        name: what errors call it.
-
-    Raises:
-        UserError: NaN, silence, less than a second, or clipping.
-    """
-    if not np.isfinite(waveform).all():
-        raise UserError(f"{name}: NaN or infinite samples; give finite ones")
-    seconds = len(waveform) / sample_rate
-    if seconds < MIN_DURATION_S:
-        raise UserError(f"{name}: too short, {seconds:.2f} s; give {MIN_DURATION_S:g} s or more")
-    frames = waveform[: len(waveform) // (sample_rate // 10) * (sample_rate // 10)].reshape(-1, sample_rate // 10)
-    loudest = np.sort(np.square(frames, dtype=np.float64).mean(axis=1))[-10:]  # tenths of a second
-    if math.sqrt(loudest.mean()) < _SILENCE_RMS:
-        raise UserError(f"{name}: silence; give a recording with speech")
-    peak = float(np.abs(waveform).max())
-    if peak > _HIGHEST:
-        raise UserError(f"{name}: a sample of {peak:g}; give samples from -1 to 1 (16-bit ones divided by 32768)")
-    highest = np.abs(waveform) >= 0.999 * peak
-    in_runs = highest[:-2] & highest[1:-1] & highest[2:]  # clipped, and then made softer
-    clipped = float((highest if peak >= _FULL_SCALE else in_runs).mean())
-    if clipped > MAX_CLIPPED:
-        raise UserError(
-            f"{name}: clipped, {100 * clipped:.1f} % of its samples are at its highest value; record it lower"
-        )

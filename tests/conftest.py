@@ -15,6 +15,7 @@ from unittest import mock
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "steps"))  # for steps/_path.py, which a script finds in its own folder
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's "&"; what the tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

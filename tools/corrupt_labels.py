@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import _path  # noqa: F401
 import numpy as np
 
 from sv.config import first_difference, read_front_end

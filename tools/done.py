@@ -10,6 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 from sv.jobs.done import DoneMark
 

@@ -9,6 +9,8 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.audio.durations import format_seconds
 from sv.audio.files import Utterances
 from sv.config import read_front_end

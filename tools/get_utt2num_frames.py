@@ -9,6 +9,8 @@ import argparse
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, read_header, write_table
 from sv.io.ark import split_location

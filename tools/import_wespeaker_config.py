@@ -12,6 +12,8 @@ e.g.: tools/import_wespeaker_config.py voxceleb_resnet34/config.yaml exp/theirs/
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.config import save_config
 from sv.errors import UserError, log, run_step
 from sv.io import read_yaml

@@ -128,11 +128,15 @@ def read_wav(
         return _decode(f, name, start, stop)
 
 
-def read_file(path: str, sample_rate: int) -> Waveform:
-    """Read a whole file, (samples,) float32 in [-1, 1], as `read_wav`; a path that ends with "|" is no command."""
+def read_file(path: str) -> tuple[Waveform, int]:
+    """Read a whole file of any rate: (samples,) float32 in [-1, 1], and Hz; a path that ends with "|" is no command.
+
+    Raises:
+        UserError: as `read_wav`, but any rate is accepted.
+    """
     with _open(Source(path=path), allow_pipes=False) as f:
-        _check_format(f, path, sample_rate)
-        return _decode(f, path, 0, f.frames)
+        _check_format(f, path, f.samplerate)
+        return _decode(f, path, 0, f.frames), f.samplerate
 
 
 def read_channel(

@@ -59,6 +59,7 @@ def test_list_of_trials_has_the_name_and_the_number_asked_for(step: Run, tmp_pat
 MEASURE = """
 import pathlib, re, runpy, sys
 sys.argv = sys.argv[1:]
+sys.path.insert(0, "steps")
 runpy.run_path(sys.argv[0], run_name="__main__")
 print(int(re.search("VmHWM:[^0-9]*([0-9]+)", pathlib.Path("/proc/self/status").read_text())[1]) / 1024)
 """

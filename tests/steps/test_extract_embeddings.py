@@ -152,7 +152,8 @@ def test_training_data_are_extracted_in_the_same_jobs_as_training_read_them(
 
 def test_planning_and_joining_load_no_torch(system: tuple[Path, Path], root: Path) -> None:
     work = split(work_of(system), 2)
-    code = "import sys; from steps.extract_embeddings import main; main(); sys.exit('torch' in sys.modules)"
+    code = "import sys; sys.path.append('steps'); from steps.extract_embeddings import main; main(); "
+    code += "sys.exit('torch' in sys.modules)"
     for action in ("begin", "join"):
         words = [sys.executable, "-c", code, action, *system, work.out_dir, "--num-parts", 2]
         assert subprocess.run([*map(str, words)], cwd=root, capture_output=True).returncode == 0

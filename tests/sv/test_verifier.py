@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torchaudio.functional import resample
 
+import sv
 from sv import Verifier
+from sv.audio.recordings import to_waveform
 from sv.config import parse_config, save_config
 from sv.embeddings.parts import MAX_FRAMES
 from sv.errors import UserError
 from sv.models import build_model
 from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds
-from sv.verifier import Recording, to_waveform
+from sv.verifier import Recording
 
 RATE, MELS = 16000, 16
 ARGS = {"feat_dim": MELS, "embed_dim": 8}
@@ -41,6 +44,16 @@ def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return exp
 
 
+@pytest.fixture(autouse=True)
+def hears_speech_in_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every second that is not silent for speech; tests/sv/audio/test_speech.py is about the measure."""
+
+    def loud_seconds(waveform: np.ndarray, sample_rate: int) -> float:
+        return float((np.abs(waveform) > 1e-3).sum()) / sample_rate
+
+    monkeypatch.setattr("sv.audio.recordings.speech_seconds", loud_seconds)
+
+
 def noise(seed: int, seconds: float = 2.0) -> np.ndarray:
     return np.random.default_rng(seed).normal(0, 0.05, int(RATE * seconds)).astype(np.float32)
 
@@ -52,8 +65,8 @@ def write(path: Path, waveform: np.ndarray, rate: int = RATE) -> Path:
 
 def test_a_recording_is_of_the_same_speaker_as_itself(exp: Path, tmp_path: Path) -> None:
     verifier, file = Verifier.load(exp, gpus="none"), write(tmp_path / "a.wav", noise(0))
-    verdict = verifier.score(file, file, prior=0.1)
-    assert verdict.decision == "same" and verdict.cosine == pytest.approx(1.0)
+    verdict = verifier.score(file, file, prior=0.1, threshold="eer")
+    assert verdict.decision == "same" and verdict.same is True and verdict.cosine == pytest.approx(1.0)
     assert verdict.llr == pytest.approx(5.0, abs=1e-4)
     odds = 0.1 / 0.9 * math.exp(verdict.llr)
     assert verdict.probability == pytest.approx(odds / (1 + odds))
@@ -63,8 +76,88 @@ def test_a_recording_is_of_the_same_speaker_as_itself(exp: Path, tmp_path: Path)
 def test_decision_depends_on_threshold_and_margin(exp: Path) -> None:
     verifier, one = Verifier.load(exp, gpus="none"), noise(0)
     assert verifier.score(one, one, threshold="fa_0.01").decision == "different"  # llr 5, threshold 20
-    assert verifier.score(one, one, margin=4.4).decision == "same"
-    assert verifier.score(one, one, margin=4.6).decision == "cannot tell"
+    assert verifier.score(one, one, threshold="eer", margin=4.4).decision == "same"
+    assert verifier.score(one, one, threshold="eer", margin=4.6).decision == "cannot tell"
+    given = verifier.score(one, one, threshold=np.float32(4.5), margin=0)
+    assert (given.decision, given.threshold, given.threshold_name) == ("same", 4.5, "given")
+    assert verifier.score(one, one, threshold=6).decision == "cannot tell"
+
+
+@pytest.mark.parametrize("prior", [0.001, 0.004, 0.01, 0.5, 0.999])
+def test_decision_and_probability_agree(exp: Path, prior: float) -> None:
+    verifier = Verifier(exp, gpus="none")
+    verdict = verifier.score(noise(0), noise(0), prior=prior, margin=0)  # llr 5
+    assert verdict.same is (verdict.probability >= 0.5)
+    assert (verdict.threshold, verdict.threshold_name) == (pytest.approx(math.log((1 - prior) / prior)), "prior")
+
+
+def test_a_verdict_is_no_truth_value(exp: Path) -> None:
+    verifier, one = Verifier(exp, gpus="none"), noise(0)
+    found = {verifier.score(one, one, threshold=limit).same for limit in (0, 5.0, 20)}
+    assert found == {True, None, False}
+    with pytest.raises(TypeError, match=r"a verdict \(different\) is no truth value; use \.same"):
+        bool(verifier.score(one, one, threshold=20))
+
+
+def test_package_tells_its_names_and_version() -> None:
+    assert {"Verifier", "Verdict", "Recording", "Speaker", "UserError", "__version__"} <= set(dir(sv))
+    assert sv.UserError is UserError and sv.Recording is Recording
+    assert [int(number) for number in sv.__version__.split(".")] >= [0, 1, 0]
+    with pytest.raises(AttributeError, match="module 'sv' has no attribute 'Verify'"):
+        getattr(sv, "Verify")  # noqa: B009
+
+
+def test_a_speaker_is_enrolled_from_several_recordings(exp: Path, tmp_path: Path) -> None:
+    verifier, files = Verifier(exp, gpus="none"), [write(tmp_path / f"{seed}.wav", noise(seed)) for seed in range(3)]
+    speaker = verifier.enroll([files[0], noise(1)])
+    units = [row / np.linalg.norm(row) for row in map(verifier.embed, files)]
+    mean = (units[0] + verifier.embed(noise(1)) / np.linalg.norm(verifier.embed(noise(1)))) / 2
+    assert verifier.score(speaker, files[2]).cosine == pytest.approx(mean @ units[2] / np.linalg.norm(mean), abs=1e-5)
+    alone = verifier.score(verifier.enroll([files[0]]), files[2])
+    assert alone == verifier.score(files[0], files[2]) == verifier.score(verifier.listen(files[0]), files[2])
+    for wrong in ([], str(files[0])):
+        with pytest.raises(UserError, match=r"enroll: give a list of one or more recordings, as in \['a1\.wav'"):
+            verifier.enroll(wrong)  # type: ignore[arg-type]
+
+
+def test_audio_of_another_rate_is_resampled_and_told_once(
+    exp: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    verifier, wide = Verifier(exp, gpus="none"), noise(0)
+    fast = resample(torch.from_numpy(wide), RATE, 48000).numpy()
+    file = write(tmp_path / "fast.wav", fast, 48000)
+    found = [verifier.embed(fast, sample_rate=48000), verifier.embed(file)]
+    assert [message.count("48000 Hz, resampled to 16000 Hz") for message in caplog.messages] == [1]
+    for embedding in found:
+        assert embedding @ verifier.embed(wide) > 0.999 * np.linalg.norm(embedding) * np.linalg.norm(
+            verifier.embed(wide)
+        )
+    strict = Verifier(exp, gpus="none", resample_audio=False)
+    for audio, rate in ((fast, 48000), (file, None)):
+        with pytest.raises(UserError, match="48000 Hz, the model takes 16000 Hz; resample it first"):
+            strict.embed(audio, sample_rate=rate)
+    for bad in (0, -1, 16000.0, "16000", True):
+        with pytest.raises(UserError, match=r"waveform: sample_rate=.*; give the rate in Hz"):
+            verifier.embed(wide, sample_rate=bad)  # type: ignore[arg-type]
+
+
+def test_telephone_speech_at_a_higher_rate_is_told(exp: Path) -> None:
+    verifier, wide = Verifier(exp, gpus="none"), noise(0)
+    narrow = resample(torch.from_numpy(wide), RATE, 8000).numpy()
+    upsampled = resample(torch.from_numpy(narrow), 8000, RATE).numpy()
+    warning = "first waveform has nothing above 4 kHz, as telephone speech: scores are less sure"
+    assert verifier.score(wide, wide).warnings == ()
+    assert verifier.score(upsampled, wide).warnings == (warning,)
+    assert verifier.listen(narrow, "x", sample_rate=8000).warnings == (warning.replace("first waveform", "x"),)
+
+
+def test_a_bad_recording_spoils_only_its_own_pairs(exp: Path) -> None:
+    verifier, waveforms = Verifier(exp, gpus="none"), [noise(0), noise(1)]
+    good, bad = verifier.score(*waveforms), waveforms[0][:100]
+    found = list(verifier.score_each([waveforms, (bad, waveforms[0]), (waveforms[0], bad), waveforms, None]))  # type: ignore[list-item]
+    assert found[0] == found[3] == good
+    assert [str(error).partition(",")[0] for error in found[1:3]] == ["first waveform of pair 2: too short"] * 2
+    assert "pair 5: give two recordings" in str(found[4])
 
 
 def test_embedding_is_that_of_fbank_and_encoder_and_batches_agree(exp: Path, tmp_path: Path) -> None:
@@ -86,7 +179,10 @@ def test_quality_measures_of_two_recordings_are_used(exp: Path) -> None:
     [
         (np.zeros(2 * RATE, np.float32), "silence"),
         (noise(0, 0.5), "too short, 0.50 s"),
-        (np.concatenate([noise(0, 0.2), np.zeros(2 * RATE, np.float32)]), "s of speech; give 0.5 s or more"),
+        (
+            np.concatenate([noise(0, 0.2), np.zeros(2 * RATE, np.float32)]),
+            "s of voiced speech found; give 0.5 s",
+        ),
         (np.clip(100 * noise(0), -1, 1), "clipped, "),
         (0.5 * np.clip(20 * noise(0), -1, 1), "clipped, "),
         (32768 * noise(0), "a sample of .*; give samples from -1 to 1"),
@@ -106,6 +202,9 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
     verifier = Verifier.load(exp, gpus="none")
     with pytest.raises(UserError, match="unknown threshold 'err'; did you mean 'eer'"):
         verifier.score(noise(0), noise(1), threshold="err")
+    for name, value in (("prior", "0.5"), ("threshold", True), ("threshold", math.nan), ("margin", None)):
+        with pytest.raises(UserError, match=f"{name} {value!r}: expected a finite number"):
+            verifier.score(noise(0), noise(1), **{name: value})  # type: ignore[arg-type]
     for prior in (0.0, 1.0):
         with pytest.raises(UserError, match=f"prior {prior}: expected a probability between 0 and 1"):
             verifier.score_batch([], prior=prior)
@@ -192,14 +291,12 @@ def test_samples_come_as_numpy_and_torch_have_them(exp: Path) -> None:
     for samples in [*same, torch.from_numpy(floats).requires_grad_(), floats[:, None], strided, read_only]:
         np.testing.assert_array_equal(verifier.embed(samples), expected)
     np.testing.assert_array_equal(verifier.embed(floats, sample_rate=verifier.sample_rate), expected)
-    with pytest.raises(UserError, match="first waveform: 8000 Hz, the model takes 16000 Hz; resample it first"):
-        verifier.score(floats, floats, sample_rate=8000)
 
 
 def test_a_long_recording_is_cut_and_its_parts_averaged(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verifier, samples = Verifier.load(exp, gpus="none"), noise(0, 4.0)
     whole = verifier.embed(samples)
-    monkeypatch.setattr("sv.verifier.MAX_FRAMES", 200)
+    monkeypatch.setattr("sv.embeddings.listener.MAX_FRAMES", 200)
     feats = verifier.fbank(torch.from_numpy(samples)[None])[0]
     np.testing.assert_array_equal(verifier.embed(samples), verifier.encoder.embed(feats, max_frames=200).numpy())
     assert not np.array_equal(verifier.embed(samples), whole)
@@ -215,18 +312,34 @@ def test_a_path_is_never_a_command(exp: Path, tmp_path: Path) -> None:
     assert verifier.embed(pipe).shape == (8,)
 
 
-def test_step_prints_a_line_a_pair_and_refuses_in_one_line(
+def test_step_prints_a_line_a_pair_and_ends_by_outcome(
     step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
 ) -> None:
     a, b = write(tmp_path / "a.wav", noise(0)), write(tmp_path / "b.wav", noise(1))
     result = step("steps/verify.py", "--model", exp, a, a, b)
-    assert result.returncode == 0, result.stderr
     first, second = result.stdout.splitlines()
-    assert first == f"same: {a} {a}: LLR 5.00, probability 0.9933 at prior 0.5, threshold 0.50 (eer)"
+    assert first == f"same: {a} {a}: LLR 5.00, probability 0.9933 at prior 0.5, threshold 0.00 (prior)"
     assert f"{a} {b}: LLR " in second
-    (tmp_path / "text").write_text("no audio")
+    for words, status, line in (
+        ([], 0, "same: "),
+        (["--prior", "0.001"], 3, "different: "),
+        (["--threshold", "5"], 4, "cannot tell by the threshold: "),
+        (["--prior", "0.001", "--threshold", "eer"], 0, "same by the threshold: "),
+    ):
+        result = step("steps/verify.py", "--model", exp, a, a, *words)
+        assert result.returncode == status and result.stdout.startswith(line), result.stderr
+    for words in ([a], [a, a, "--pairs", "-"], []):
+        result = step("steps/verify.py", "--model", exp, *words)
+        assert result.returncode == 2 and "give two or more recordings, or --pairs" in result.stderr
+
+
+def test_step_goes_on_past_a_bad_file_and_says_so(
+    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
+) -> None:
+    a, text = write(tmp_path / "a.wav", noise(0)), tmp_path / "text"
+    text.write_text("no audio")
     bad = {
-        tmp_path / "text": "cannot be read as audio",
+        text: "cannot be read as audio",
         tmp_path / "gone": "does not exist; bring it back or correct the path",
         tmp_path: "is a folder; give a file",
     }
@@ -234,6 +347,29 @@ def test_step_prints_a_line_a_pair_and_refuses_in_one_line(
         result = step("steps/verify.py", "--model", exp, a, path)
         assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1
         assert str(path) in result.stderr and message in result.stderr
+    result = step("steps/verify.py", "--model", exp, a, text, a)
+    failed, same = result.stdout.splitlines()
+    assert result.returncode == 1 and failed.startswith(f"failed: {a} {text}: ") and same.startswith(f"same: {a} {a}")
+    assert result.stderr == "verify.py: error: 1 of 2 pairs failed; the reason stands in the line of each\n"
+
+
+def test_step_takes_pairs_from_a_file_and_prints_json(
+    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
+) -> None:
+    a, spaced = write(tmp_path / "a.wav", noise(0)), write(tmp_path / "b 1.wav", noise(0))
+    pairs = tmp_path / "pairs"
+    pairs.write_bytes(f"\ufeff{a} {a}\r\n\n{a}\t{spaced}\n".encode())
+    result = step("steps/verify.py", "--model", exp, "--json", "--pairs", pairs)
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(row["first"], row["second"], row["same"]) for row in found] == [
+        (str(a), str(a), True),
+        (str(a), str(spaced), True),
+    ]
+    pairs.write_text(f"{a} {a}\n{a} {a} {a}\n")
+    result = step("steps/verify.py", "--model", exp, "--pairs", pairs)
+    assert result.returncode == 1 and result.stdout == "" and f"{pairs}:2: 3 columns; give two" in result.stderr
+    result = step("steps/verify.py", "--model", exp, "--pairs", "-")
+    assert "stdin: no pairs; give two recordings in each line" in result.stderr
 
 
 def test_verdict_is_plain_values(exp: Path) -> None:

@@ -1,0 +1,63 @@
+#!/usr/bin/env python3
+"""Compute the embeddings of audio files, checked one by one; a system without calibration will do.
+
+Reads   <model>: folder with config.yaml and models/avg_model.pt; audio files of one channel, or a wav.scp of such files
+Writes  <out>/xvector.ark, <out>/xvector.scp  one float vector a file, in Kaldi's format; its id is that of wav.scp, or
+        the file's name without ending. Without --out, vectors are printed in Kaldi's text format.
+Status  0: all were embedded; 1: some failed, with the reason on stderr; 2: wrong call
+
+For a corpus with features, steps/extract_embeddings.sh is faster.
+e.g.: steps/embed.py --model exp/x --out emb a.wav b.wav
+      steps/embed.py --model exp/x wav.scp
+"""
+
+import argparse
+import contextlib
+import json
+from pathlib import Path
+
+import _path  # noqa: F401
+
+from sv.errors import UserError, log, run_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", metavar="file", help="audio files, or one wav.scp")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the system")
+    parser.add_argument("-o", "--out", type=Path, help="folder for xvector.ark and xvector.scp")
+    parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")
+    parser.add_argument("--json", action="store_true", help="print an object of JSON for each file")
+    args = parser.parse_args()
+    if args.json and args.out:
+        parser.error("give --json or --out")
+    from sv.embeddings.listener import Listener
+    from sv.io import ArkWriter, read_table
+
+    is_scp = len(args.files) == 1 and args.files[0].endswith(".scp")
+    files = read_table(args.files[0]) if is_scp else {Path(name).stem: name for name in args.files}
+    if not is_scp and len(files) < len(args.files):
+        raise UserError("two files have the same name, which is their id; give a wav.scp with ids of your choice")
+    listener, failed = Listener(args.model, gpus=args.gpus), 0
+    with ArkWriter(args.out / "xvector.ark", args.out / "xvector.scp") if args.out else contextlib.nullcontext() as ark:
+        for utt, path in files.items():
+            try:
+                recording = listener.listen(path)
+            except UserError as error:
+                failed += 1
+                log.warning("failed: %s", error)
+                continue
+            if ark is not None:
+                ark.write(utt, recording.embedding)
+            elif args.json:
+                print(
+                    json.dumps({"utt": utt, "embedding": recording.embedding.tolist(), "warnings": recording.warnings})
+                )
+            else:
+                print(f"{utt}  [ {' '.join(f'{value:.6g}' for value in recording.embedding)} ]")
+    if failed:
+        raise UserError(f"{failed} of {len(files)} files failed; the reasons stand above")
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,37 @@
+#!/usr/bin/env python3
+"""Enroll a speaker from one or more recordings, for steps/identify.py.
+
+Reads   <model>: folder of a trained and calibrated system; audio files of one channel
+Writes  <speakers>/<name>.npz  embeddings, durations and the system's fingerprint; replaces an earlier one
+e.g.: steps/enroll.py --model exp/x anna a1.wav a2.wav a3.wav
+"""
+
+import argparse
+from pathlib import Path
+
+import _path  # noqa: F401
+
+from sv.errors import run_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="of the speaker")
+    parser.add_argument("recordings", nargs="+", metavar="recording")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the system")
+    parser.add_argument("--speakers", type=Path, help="folder of speakers (default: <model>/speakers)")
+    parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")
+    args = parser.parse_args()
+    from sv.enrolled import Enrolled
+    from sv.verifier import Verifier
+
+    folder = args.speakers or args.model / "speakers"
+    speaker = Enrolled(Verifier(args.model, gpus=args.gpus), folder).add(args.name, args.recordings)
+    seconds = sum(one.duration_s for one in speaker.recordings)
+    print(f"{folder / args.name}.npz: {len(speaker.recordings)} recordings, {seconds:.1f} s")
+    for line in dict.fromkeys(line for one in speaker.recordings for line in one.warnings):
+        print(line)
+
+
+if __name__ == "__main__":
+    run_step(main)

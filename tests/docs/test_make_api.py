@@ -1,0 +1,19 @@
+"""docs/api.md is what the docstrings say now, and names everything public."""
+
+import inspect
+
+import sv
+from docs.make_api import PAGE, make_page
+
+
+def test_page_is_current() -> None:
+    assert PAGE.read_text() == make_page(), "docstrings have changed; type: docs/make_api.py"
+
+
+def test_page_names_every_public_class_and_method() -> None:
+    page = make_page()
+    for name in sv.__all__:
+        assert f"sv.{name}" in page
+    for cls in (sv.Verifier, sv.Listener, sv.Enrolled):
+        for name, _ in inspect.getmembers(cls, inspect.isfunction):
+            assert name.startswith("_") or f"### {cls.__name__}.{name}\n" in page or "### Listener." + name in page

@@ -1,0 +1,66 @@
+"""Embeddings of audio files, and what a system is. The model is random, the audio noise."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from sv.config import parse_config, save_config
+from sv.io import read_vectors
+from sv.models import build_model
+
+ARGS = {"feat_dim": 16, "embed_dim": 8}
+Step = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A system without calibration."""
+    exp = tmp_path_factory.mktemp("exp")
+    tree = {"model": "resnet_small", "model_args": ARGS, "dataset_args": {"fbank_args": {"num_mel_bins": 16}}}
+    save_config(parse_config(tree, "test"), exp / "config.yaml")
+    (exp / "models").mkdir()
+    torch.save(build_model("resnet_small", ARGS).state_dict(), exp / "models" / "avg_model.pt")
+    return exp
+
+
+@pytest.fixture
+def audio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("sv.audio.recordings.speech_seconds", lambda waveform, rate: len(waveform) / rate)
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.05, 32000), 16000)
+    return tmp_path / "a.wav"
+
+
+def test_vectors_are_the_same_in_kaldi_s_text_and_archive_and_in_json(
+    step: Step, exp: Path, audio: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "wav.scp").write_text(f"utt1 {audio}\n")
+    assert step("steps/embed.py", "--model", exp, "-o", tmp_path / "emb", tmp_path / "wav.scp").returncode == 0
+    kept = read_vectors(tmp_path / "emb" / "xvector.scp")
+    text = step("steps/embed.py", "--model", exp, audio).stdout
+    name, values = text.split("  [ ")
+    row = json.loads(step("steps/embed.py", "--model", exp, "--json", audio).stdout)
+    assert kept.ids == ["utt1"] and name == row["utt"] == "a"
+    np.testing.assert_allclose(np.array(values.split(" ]")[0].split(), float), kept.matrix[0], rtol=1e-5)
+    np.testing.assert_allclose(row["embedding"], kept.matrix[0], rtol=1e-6)
+
+
+def test_a_bad_file_is_told_and_the_others_are_kept(step: Step, exp: Path, audio: Path, tmp_path: Path) -> None:
+    result = step("steps/embed.py", "--model", exp, "--out", tmp_path / "emb", tmp_path / "gone.wav", audio)
+    assert result.returncode == 1 and "1 of 2 files failed" in result.stderr
+    assert "gone.wav does not exist" in result.stderr
+    assert read_vectors(tmp_path / "emb" / "xvector.scp").ids == ["a"]
+    result = step("steps/embed.py", "--model", exp, audio, tmp_path / "other" / "a.wav")
+    assert result.returncode == 1 and "two files have the same name" in result.stderr
+
+
+def test_what_a_system_is(step: Step, exp: Path) -> None:
+    lines = step("steps/show_system.py", exp).stdout.splitlines()
+    assert lines[0].split() == ["model", "resnet_small"] and lines[-1].startswith("calibrated    no: ")
+    values = json.loads(step("steps/show_system.py", "--json", exp).stdout)
+    assert values["model_args"]["embed_dim"] == 8 and values["thresholds"] == {} and len(values["model_sha256"]) == 64
