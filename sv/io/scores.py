@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io.columns import Columns, iter_columns, parse_labels
+from sv.io.columns import WORD_LABELS, Columns, iter_columns, parse_labels
 from sv.io.trials import Trials
 
 _LINES = 1 << 12  # formatted at a time
@@ -147,7 +147,7 @@ def iter_scored_trials(path: str | Path) -> Iterator[ScoredTrials]:
             enroll=enroll,
             test=test,
             values=_numbers(columns.words[2], columns),
-            is_target=parse_labels(columns, 3) if len(columns.words) > 3 else None,
+            is_target=parse_labels(columns, 3, WORD_LABELS) if len(columns.words) > 3 else None,
             more=np.reshape(more, (len(more), len(enroll))).T,
             num_bytes=columns.num_bytes,
         )

@@ -147,7 +147,7 @@ class Trial2Cond:
         self._path = path
         self._names: list[str] = []
         self._words: dict[tuple[str, str], list[str]] = {}
-        with path.open(encoding="utf-8", errors="replace") as f:  # as ids of score files are read
+        with path.open(encoding="utf-8-sig", errors="replace") as f:  # as ids of score files are read
             for number, line in enumerate(f, 1):
                 self._add(line.split(), number)
         if not self._names:
