@@ -1,10 +1,11 @@
-"""Score files: lines `enroll test 0.12345 target|nontarget`, with WeSpeaker's five decimals.
+"""Score files: lines `enroll test 0.12345 target|nontarget`, with WeSpeaker's five decimals; labels may be missing.
 
 Metrics are measured on these rounded scores: two trials whose scores agree to five decimals are tied.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 from sv.io.columns import WORD_LABELS, Columns, iter_columns, parse_labels
-from sv.io.trials import Trials
+from sv.io.trials import Trials, iter_list
 
 _LINES = 1 << 12  # formatted at a time
 
@@ -130,12 +131,27 @@ class ScoredTrials:
         return Trials(self.path, self.first_line, ids, ids, self.enroll, self.test, self.is_target, self.num_bytes)
 
 
-def iter_scored_trials(path: str | Path) -> Iterator[ScoredTrials]:
+def iter_scored_trials(path: str | Path, trials: Path | None = None) -> Iterator[ScoredTrials]:
     """Read a score file in blocks of some 10,000 trials, each with its own ids; the whole file is never held.
 
+    Args:
+        path: the file.
+        trials: the list of the same trials, whose labels the scores get if they have none.
+
     Raises:
-        UserError: a missing or empty file, a wrong number of columns, a score that is not finite, a wrong label.
+        UserError: a missing or empty file, a wrong number of columns, a score that is not finite, a wrong label; the
+            trials of the list are others, or have no labels either.
     """
+    blocks = _iter_scores(path)
+    for block in blocks:
+        if block.is_target is None and trials is not None:
+            for scores, listed in _side_by_side([Path(path), trials], [chain([block], blocks), _iter_labels(trials)]):
+                yield replace(scores, is_target=listed.values > 0)
+            return
+        yield block
+
+
+def _iter_scores(path: str | Path) -> Iterator[ScoredTrials]:
     for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
         rows: dict[bytes, int] = {}
         enroll, test = (_id_rows(columns.words[column], rows) for column in (0, 1))
@@ -143,7 +159,7 @@ def iter_scored_trials(path: str | Path) -> Iterator[ScoredTrials]:
         yield ScoredTrials(
             path=columns.path,
             first_line=columns.first_line,
-            ids=[word.decode(errors="replace") for word in rows],
+            ids=_decoded(rows),
             enroll=enroll,
             test=test,
             values=_numbers(columns.words[2], columns),
@@ -151,6 +167,32 @@ def iter_scored_trials(path: str | Path) -> Iterator[ScoredTrials]:
             more=np.reshape(more, (len(more), len(enroll))).T,
             num_bytes=columns.num_bytes,
         )
+
+
+def _iter_labels(trials: Path) -> Iterator[ScoredTrials]:
+    """Read a trial list as a score file without labels, of the scores 1 for targets and 0 for non-targets."""
+    for form, columns in iter_list(trials):
+        is_target, rows = form.is_target(columns), dict[bytes, int]()
+        if is_target is None:
+            raise UserError(
+                f"{trials}: neither the list nor its scores have labels; give 'enroll test target|nontarget'"
+            )
+        enroll, test = (_id_rows(columns.words[column], rows) for column in (form.enroll, form.test))
+        yield ScoredTrials(
+            path=columns.path,
+            first_line=columns.first_line,
+            ids=_decoded(rows),
+            enroll=enroll,
+            test=test,
+            values=is_target.astype(np.float64),
+            is_target=None,
+            more=np.empty((len(enroll), 0)),
+            num_bytes=columns.num_bytes,
+        )
+
+
+def _decoded(words: Iterable[bytes]) -> list[str]:
+    return [word.decode(errors="replace") for word in words]
 
 
 def _id_rows(words: list[bytes], rows: dict[bytes, int]) -> NDArray[np.int32]:
@@ -181,13 +223,20 @@ def read_scored_trials(path: str | Path) -> ScoredTrials:
     )
 
 
-def iter_same_trials(paths: Sequence[Path]) -> Iterator[list[ScoredTrials]]:
+def iter_same_trials(paths: Sequence[Path], trials: Path | None = None) -> Iterator[list[ScoredTrials]]:
     """Read score files of the same trials together, some 10,000 trials of each at a time.
+
+    Args:
+        paths: the files.
+        trials: the list, for files without labels.
 
     Raises:
         UserError: as `iter_scored_trials`; lines that differ in trial or label; a file that ends before another one.
     """
-    files = [iter_scored_trials(path) for path in paths]
+    return _side_by_side(paths, [iter_scored_trials(path, trials) for path in paths])
+
+
+def _side_by_side(paths: Sequence[Path], files: Sequence[Iterator[ScoredTrials]]) -> Iterator[list[ScoredTrials]]:
     blocks: list[ScoredTrials | None] = [next(file) for file in files]
     while there := [block for block in blocks if block is not None]:
         if len(there) < len(files):

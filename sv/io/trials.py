@@ -132,10 +132,11 @@ def read_trials(
     enroll_ids = test_ids if known_enroll is None else np.array(known_enroll, dtype=object)
     test_rows = {name.encode(): row for row, name in enumerate(test_ids)}
     enroll_rows = test_rows if known_enroll is None else {name.encode(): row for row, name in enumerate(enroll_ids)}
-    unknown: dict[bytes, str] = {}  # id -> where it was first seen, and where it is not
+    enroll_side = (enroll_source, "add it") if enroll_source else (source, remedy)
+    unknown: dict[bytes, tuple[str, str]] = {}  # id -> where it was first seen and where it is not, and a remedy
     for form, columns in iter_list(path):
-        enroll = _rows(columns, form.enroll, enroll_rows, unknown, enroll_source or source)
-        test = _rows(columns, form.test, test_rows, unknown, source)
+        enroll = _rows(columns, form.enroll, enroll_rows, unknown, *enroll_side)
+        test = _rows(columns, form.test, test_rows, unknown, source, remedy)
         is_target = form.is_target(columns)
         if not unknown:
             yield Trials(
@@ -144,11 +145,17 @@ def read_trials(
     if unknown:
         others = f", nor are {len(unknown) - 1} other ids of the list" if len(unknown) > 1 else ""
         seen_as = f" (lines read as '{form.layout}')" if form.labels is DIGIT_LABELS else ""
-        raise UserError(f"{next(iter(unknown.values()))}{others}{seen_as}; {remedy}")
+        first, mend = next(iter(unknown.values()))
+        raise UserError(f"{first}{others}{seen_as}; {mend}")
 
 
 def _rows(
-    columns: Columns, column: int, rows: dict[bytes, int], unknown: dict[bytes, str], source: str | Path
+    columns: Columns,
+    column: int,
+    rows: dict[bytes, int],
+    unknown: dict[bytes, tuple[str, str]],
+    source: str | Path,
+    remedy: str,
 ) -> NDArray[np.int32]:
     """Return the row of each id; ids without one are added to `unknown`."""
     words = columns.words[column]
@@ -156,7 +163,8 @@ def _rows(
     for row in np.flatnonzero(found < 0).tolist():
         name = words[row]
         if name not in unknown:
-            unknown[name] = f"{columns.where(row)}: {name.decode(errors='replace')[:200]} is not in {source}"
+            shown = name.decode(errors="replace")[:200]
+            unknown[name] = (f"{columns.where(row)}: {shown} is not in {source}", remedy)
     return found
 
 

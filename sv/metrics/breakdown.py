@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import DataDir, ScoredTrials, read_table
+from sv.io import DataDir, ScoredTrials, read_enroll_map, read_table
 from sv.metrics.measures import Column, Entry, shown_columns, to_json
 from sv.metrics.score_counts import KindCounter
+from sv.metrics.trial_speakers import with_models
 
 Words = NDArray[np.str_]  # (trials,)
 
@@ -78,12 +79,21 @@ def conditions_of(
 
 
 class Conditions:
-    """Duration, sex, age and video of trials, as far as a data dir has the tables; these are read once."""
+    """Duration, sex, age and video of trials, as far as a data dir has the tables; these are read once.
 
-    def __init__(self, data: DataDir) -> None:
+    Args:
+        data: of the utterances.
+        enroll_map: utterances of each enroll model, whose durations are added up; None: there are no models.
+
+    Raises:
+        UserError: see `with_models`; utt2dur lacks an utterance of a model.
+    """
+
+    def __init__(self, data: DataDir, enroll_map: Path | None = None) -> None:
         self._path = data.path
-        self._durations = data.utt2dur if (data.path / "utt2dur").is_file() else None
-        self._utt2spk = data.utt2spk if (data.path / "utt2spk").is_file() else {}
+        utt2spk = data.utt2spk if (data.path / "utt2spk").is_file() else {}
+        self._utt2spk = with_models(utt2spk, data.path / "utt2spk", enroll_map) if utt2spk else {}
+        self._durations = _durations(data, enroll_map) if (data.path / "utt2dur").is_file() else None
         tables = {by: data.path / table for by, table in (("sex", "spk2gender"), ("age", "spk2age"))}
         self._of_spk = {
             by: (speaker_words(path), path) for by, path in tables.items() if self._utt2spk and path.is_file()
@@ -118,6 +128,18 @@ class Conditions:
                 f"speaker, or remove {path.name}"
             )
         return of_spk[spk]
+
+
+def _durations(data: DataDir, enroll_map: Path | None) -> dict[str, float]:
+    """Return the seconds of each utterance, and of each model those of all its utterances."""
+    known = data.utt2dur
+    seconds = dict(known)
+    for model, utts in (read_enroll_map(enroll_map) if enroll_map else {}).items():
+        missing = next((utt for utt in utts if utt not in known), None)
+        if missing is not None:
+            raise UserError(f"{data.path / 'utt2dur'} has no line for {missing}, which is of model {model}; add it")
+        seconds[model] = sum(known[utt] for utt in utts)
+    return seconds
 
 
 def speaker_words(path: Path) -> dict[str, str]:

@@ -125,7 +125,7 @@ def test_many_unknown_ids_are_counted_to_the_end_of_the_list(tmp_path: Path, mon
 
 def test_unknown_enroll_model_names_the_enroll_map(tmp_path: Path) -> None:
     path = write(tmp_path, "m2 a/1.wav target\n")
-    with pytest.raises(UserError, match=r":1: m2 is not in enroll_map; "):
+    with pytest.raises(UserError, match=r":1: m2 is not in enroll_map; add it$"):
         list(read_trials(path, KNOWN, known_enroll=["m1"], enroll_source="enroll_map"))
 
 
