@@ -3,9 +3,8 @@
 VoxCeleb's own `1|0 enroll test`, and `enroll test 1|0`, are read as well. The first line tells the form.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import repeat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from sv.errors import UserError
 from sv.io.columns import DIGIT_LABELS, WORD_LABELS, Columns, iter_columns, parse_labels
 from sv.io.tables import read_table
+from sv.io.words import WordTable
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class ListForm:
         layout: of a line, for errors.
         enroll, test: their columns.
         label: its column; None: there is none.
-        labels: 1 for the label of a target trial, 0 for that of a non-target trial.
+        labels: those of non-target and target trials.
     """
 
     layout: str
     enroll: int = 0
     test: int = 1
     label: int | None = None
-    labels: Mapping[bytes, int] = field(default_factory=dict)
+    labels: Sequence[bytes] = ()
 
     def is_target(self, columns: Columns) -> NDArray[np.bool_] | None:
         """Return for each line whether it is a target trial; None for a list without labels."""
@@ -130,8 +130,9 @@ def read_trials(
     """
     test_ids = np.array(known, dtype=object)
     enroll_ids = test_ids if known_enroll is None else np.array(known_enroll, dtype=object)
-    test_rows = {name.encode(): row for row, name in enumerate(test_ids)}
-    enroll_rows = test_rows if known_enroll is None else {name.encode(): row for row, name in enumerate(enroll_ids)}
+    test_rows = WordTable(map(str.encode, known))
+    enroll_rows = test_rows if known_enroll is None else WordTable(map(str.encode, known_enroll))
+    assert len(test_rows) == len(test_ids) and len(enroll_rows) == len(enroll_ids)
     enroll_side = (enroll_source, "add it") if enroll_source else (source, remedy)
     unknown: dict[bytes, tuple[str, str]] = {}  # id -> where it was first seen and where it is not, and a remedy
     for form, columns in iter_list(path):
@@ -144,7 +145,7 @@ def read_trials(
             )
     if unknown:
         others = f", nor are {len(unknown) - 1} other ids of the list" if len(unknown) > 1 else ""
-        seen_as = f" (lines read as '{form.layout}')" if form.labels is DIGIT_LABELS else ""
+        seen_as = f" (lines read as '{form.layout}')" if form.labels == DIGIT_LABELS else ""
         first, mend = next(iter(unknown.values()))
         raise UserError(f"{first}{others}{seen_as}; {mend}")
 
@@ -152,14 +153,14 @@ def read_trials(
 def _rows(
     columns: Columns,
     column: int,
-    rows: dict[bytes, int],
+    rows: WordTable,
     unknown: dict[bytes, tuple[str, str]],
     source: str | Path,
     remedy: str,
 ) -> NDArray[np.int32]:
     """Return the row of each id; ids without one are added to `unknown`."""
     words = columns.words[column]
-    found = np.fromiter(map(rows.get, words, repeat(-1)), dtype=np.int32, count=len(words))
+    found = rows.find(words)
     for row in np.flatnonzero(found < 0).tolist():
         name = words[row]
         if name not in unknown:

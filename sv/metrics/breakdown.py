@@ -7,6 +7,7 @@ Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a ma
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,10 @@ class Conditions:
         self._utt2spk = with_models(utt2spk, data.path / "utt2spk", enroll_map) if utt2spk else {}
         self._durations = _durations(data, enroll_map) if (data.path / "utt2dur").is_file() else None
         tables = {by: data.path / table for by, table in (("sex", "spk2gender"), ("age", "spk2age"))}
-        self._of_spk = {
-            by: (speaker_words(path), path) for by, path in tables.items() if self._utt2spk and path.is_file()
+        self._words = {
+            by: partial(self._word_of, speaker_words(path), path)
+            for by, path in tables.items()
+            if self._utt2spk and path.is_file()
         }
 
     def of(self, scores: ScoredTrials) -> dict[str, Words]:
@@ -109,22 +112,21 @@ class Conditions:
         if self._durations is not None:
             shorter = np.minimum(*scores.both_sides(self._durations, self._path / "utt2dur"))
             found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
-        for by, (of_spk, path) in self._of_spk.items():
-            words = {utt: self._word_of(utt, of_spk, path, scores.path) for utt in scores.ids}
-            found[by] = _pair_words(*scores.both_sides(words, path))
-        videos = {name: name.rsplit("/", 1)[0] for name in scores.ids if name.count("/") == 2}
-        if len(videos) == len(scores.ids):  # VoxCeleb's layout: speaker/video/utterance
-            one, other = scores.both_sides(videos, scores.path)
-            found["video"] = np.where(one == other, "same video", "other video")
+        for by, word_of in self._words.items():
+            words = scores.ids.look_up(word_of)
+            found[by] = _pair_words(words[scores.enroll], words[scores.test])
+        videos = scores.ids.look_up(_video_of)
+        if (videos != "").all():
+            found["video"] = np.where(videos[scores.enroll] == videos[scores.test], "same video", "other video")
         return found
 
-    def _word_of(self, utt: str, of_spk: Mapping[str, str], path: Path, trials: Path) -> str:
+    def _word_of(self, of_spk: Mapping[str, str], path: Path, utt: str) -> str:
         spk = self._utt2spk.get(utt)
         if spk is None:
-            raise UserError(f"{self._path / 'utt2spk'} says nothing of utterance {utt}, which is in {trials}; add it")
+            raise UserError(f"{self._path / 'utt2spk'} says nothing of utterance {utt} of the trials; add it")
         if spk not in of_spk:
             raise UserError(
-                f"{path} says nothing of speaker {spk}, whose utterance {utt} is in {trials}; add a line for the "
+                f"{path} says nothing of speaker {spk}, whose utterance {utt} is in the trials; add a line for the "
                 f"speaker, or remove {path.name}"
             )
         return of_spk[spk]
@@ -213,6 +215,11 @@ class Trial2Cond:
                 )
             found.append(self._words[pair])
         return {name: np.array(words) for name, words in zip(self._names, zip(*found, strict=True), strict=True)}
+
+
+def _video_of(name: str) -> str:
+    """Return speaker and video of an id in VoxCeleb's layout, speaker/video/utterance; "" for others."""
+    return name.rsplit("/", 1)[0] if name.count("/") == 2 else ""
 
 
 def _pair_words(one: Words, other: Words) -> Words:

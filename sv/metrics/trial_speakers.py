@@ -59,6 +59,9 @@ class Speakers:
         self._number = {**number, **{utt: number[speaker] for utt, speaker in utt2spk.items()}}
         self._source = source
 
+    def _number_of(self, name: str) -> int:
+        return self._number.get(name, -1)
+
     def trials(self, scores: ScoredTrials) -> SpeakerTrials:
         """Return the trials of a score file, or of a block of it, with their speakers.
 
@@ -66,7 +69,7 @@ class Speakers:
             UserError: no labels; an id whose speaker is not known; a label that contradicts the speakers.
         """
         is_target = scores.labels()
-        spk_of = np.array([self._number.get(name, -1) for name in scores.ids], dtype=np.int32)
+        spk_of = scores.ids.look_up(self._number_of, np.int32)
         if (spk_of < 0).any():
             unknown = scores.ids[int(np.argmin(spk_of))]
             raise UserError(

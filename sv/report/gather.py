@@ -62,9 +62,12 @@ class SpeakerErrors:
         self.counts = np.zeros((4, len(self.speakers)), np.int64)
         self.whole = True  # the speakers of all trials are known
 
+    def _row_of(self, name: str) -> int:
+        return self._number.get(name, -1)
+
     def add(self, scores: ScoredTrials) -> None:
         """Count further trials; trials of unknown speakers make `whole` false."""
-        rows = np.array([self._number.get(name, -1) for name in scores.ids], np.int64)
+        rows = scores.ids.look_up(self._row_of, np.int64)
         if (rows < 0).any():
             self.whole = False
             return

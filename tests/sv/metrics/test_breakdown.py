@@ -136,12 +136,12 @@ def test_trial2cond_in_another_encoding_is_read(scores: ScoredTrials, tmp_path: 
 
 def test_speaker_without_sex_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     write_table(tmp_path / "spk2gender", {"a": "f", "b": "m"})
-    told = r"spk2gender says nothing of speaker c, whose utterance c/y/1 is in .*O\.score; add a line for the speaker"
+    told = r"spk2gender says nothing of speaker c, whose utterance c/y/1 is in the trials; add a line for the speaker"
     with pytest.raises(UserError, match=told + ", or remove spk2gender"):
         Conditions(DataDir(tmp_path)).of(scores)
 
 
 def test_utterance_without_speaker_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in scores.ids if utt != "b/x/1"})
-    with pytest.raises(UserError, match=r"utt2spk says nothing of utterance b/x/1, which is in .*O\.score; add it"):
+    with pytest.raises(UserError, match=r"utt2spk says nothing of utterance b/x/1 of the trials; add it"):
         Conditions(DataDir(tmp_path)).of(scores)
