@@ -55,7 +55,7 @@ class Words:
         """Hash of each word, (words,)."""
         eights = np.ndarray((len(self.text) - 7,), "<u8", self.text, 0, (1,))  # the eight bytes from each one on
         found = self.length.astype(np.uint64) * _FACTOR
-        shortest = int(self.length.min(initial=0))
+        shortest = int(self.length.min()) if len(self) else 0
         for done in range(0, int(self.length.max(initial=0)), 8):
             rows = slice(None) if done < shortest else np.flatnonzero(self.length > done)
             eight = eights[self.start[rows] + done]
