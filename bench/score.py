@@ -7,6 +7,7 @@ metrics  10,000,000 float32 scores, 1 % targets; reference: np.argsort and cumul
 asnorm   5,000 x 5,000 trials, cohort 6,000, top 300; reference: one trial at a time, after all cohort scores were
          sorted at once; floor: the matrix products with the cohort and np.partition, then gather and dot
 list     from a trial list on disk to its score file; reference: one line at a time
+read     a trial list, with the rows of its ids, and a score file; reference: one line at a time
 """
 
 import tempfile
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common import best_seconds, parse_quick, report
-from sv.io import Trials, Vectors, read_trials, write_scores
+from sv.io import Trials, Vectors, iter_scored_trials, read_trials, write_scores
 from sv.metrics.error_rates import sort_scores
 from sv.metrics.measures import Entry, columns_of, measure
 from sv.scoring.cosine import cosine_scores, pair_dots, unit_vectors
@@ -158,8 +159,7 @@ def bench_whole(num_trials: int, num_utts: int) -> None:
     some = min(num_trials, 20_000)
     with tempfile.TemporaryDirectory() as folder:
         path, out = Path(folder) / "list.kaldi", Path(folder) / "list.score"
-        pairs = rng.integers(0, num_utts, (num_trials, 2)).tolist()
-        path.write_text("".join(f"{ids[e]} {ids[t]} {'target' if e % 2 else 'nontarget'}\n" for e, t in pairs))
+        write_list(path, ids, num_trials)
 
         def ours() -> None:
             unit = unit_vectors(vectors)
@@ -179,6 +179,45 @@ def bench_whole(num_trials: int, num_utts: int) -> None:
     report("score", f"list to score file, {num_trials} trials", seconds, reference * num_trials / some, **more)
 
 
+def write_list(path: Path, ids: list[str], num_trials: int) -> None:
+    """Write trials of random utterances."""
+    pairs = np.random.default_rng(1).integers(0, len(ids), (num_trials, 2)).tolist()
+    path.write_text("".join(f"{ids[e]} {ids[t]} {'target' if e % 2 else 'nontarget'}\n" for e, t in pairs))
+
+
+def bench_reading(num_trials: int, num_utts: int) -> None:
+    """Report the time in which a trial list and a score file are read and checked."""
+    ids = [f"id1{i % 1251:04d}/abcdefghijk/{i:05d}.wav" for i in range(num_utts)]
+    row_of = {name: row for row, name in enumerate(ids)}
+    with tempfile.TemporaryDirectory() as folder:
+        trials, scores = Path(folder) / "list.kaldi", Path(folder) / "list.score"
+        write_list(trials, ids, num_trials)
+        with open(scores, "w") as f:
+            for block in read_trials(trials, ids):
+                write_scores(f, block, np.random.default_rng(2).normal(size=len(block)))
+
+        def read_list() -> int:
+            return sum(map(len, read_trials(trials, ids)))
+
+        def split_list() -> list[tuple[int, int, bool]]:
+            with open(trials) as lines:
+                words = map(str.split, lines)
+                return [(row_of[enroll], row_of[test], label == "target") for enroll, test, label in words]
+
+        def read_scores() -> int:
+            return sum(map(len, iter_scored_trials(scores)))
+
+        def split_scores() -> list[tuple[str, str, float, bool]]:
+            with open(scores) as lines:
+                words = map(str.split, lines)
+                return [(enroll, test, float(score), label == "target") for enroll, test, score, label in words]
+
+        for case, ours, reference in (("list", read_list, split_list), ("scores", read_scores, split_scores)):
+            seconds, reference_seconds = best_seconds(ours, reference, clock=time.process_time)
+            more = {"lines_per_second": num_trials / seconds, "peak_mib": peak_mib(ours)}
+            report("score", f"read {case}, {num_trials} trials", seconds, reference_seconds, **more)
+
+
 def main() -> None:
     """Run all cases and print their figures."""
     scale = 10 if parse_quick(__doc__) else 1
@@ -187,6 +226,7 @@ def main() -> None:
         bench_metrics(10_000_000 // scale, share)
     bench_asnorm(5_000 // scale, 6_000, 300)
     bench_whole(1_000_000 // scale, 50_000)
+    bench_reading(1_000_000 // scale, 50_000)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ Writes  <exp-dir>/scores/<result>        the printed lines; written anew, not ap
                                          report shows, too
         <exp-dir>/results.md             the same as a table
 
+Scores without labels, "enroll test score", get those of their list, if it is of the same trials in the same order.
 The numbers are those of the score files, that is of scores rounded to five decimals; tied scores are accepted or
 rejected together. Where the speakers are known, results.json and results.md have 95 % intervals over speakers. A file
 is read once, and not held: memory does not grow with its length.
@@ -46,6 +47,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--trial2cond", type=Path, help='also by condition, of lines "enroll test condition ..." (held whole)'
     )
+    parser.add_argument("--enroll-map", type=Path, help='lines "model utt1 utt2 ...", if the lists name enroll models')
     parser.add_argument("--utt2spk", type=Path, help="for the intervals; default: beside <trials-dir>, if it is there")
     parser.add_argument("--intervals", choices=["true", "false"], default="true", help="where the speakers are known")
     return parser.parse_args()
@@ -61,6 +63,7 @@ def main() -> None:
         trial2cond=args.trial2cond,
         utt2spk=args.utt2spk,
         intervals=args.intervals == "true",
+        enroll_map=args.enroll_map,
     )
     print(measure_lists(lists, args.result, options), end="")
 

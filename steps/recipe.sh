@@ -98,6 +98,9 @@ check_augment() {
 
 check_lists() {
   local list found=() matched=() last=$((stage == 9 ? lm_stop_stage : stop_stage))
+  if ((last >= 5)) && [ -n "$enroll_map" ] && [ ! -f "$enroll_map" ]; then
+    die "--enroll-map $enroll_map does not exist; give a file with lines 'model utt1 utt2 ...'"
+  fi
   if ((last >= 5)) && [ -d "$2/trials" ]; then
     for list in $trials; do
       if [ -e "$2/trials/$list" ]; then

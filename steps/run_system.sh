@@ -47,7 +47,7 @@ if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds
 fi
 
 score() { # <option>...; what it prints stands in scores/*_result
-  steps/score.py --top-n "$top_n" --lda-dim "$lda_dim" "$@" >/dev/null
+  steps/score.py --top-n "$top_n" --lda-dim "$lda_dim" ${enroll_map:+--enroll-map "$enroll_map"} "$@" >/dev/null
 }
 
 if in_stage 3 "training into $exp_dir"; then

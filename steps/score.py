@@ -44,6 +44,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--same", default="", help="tables that must say the same of both speakers; see make_calibration_trials.py"
     )
+    parser.add_argument(
+        "--enroll-map",
+        type=Path,
+        help='lines "model utt1 utt2 ...", if the lists name enroll models; see score_trials.py',
+    )
     for flag, about in flags("options", "training_options"):
         parser.add_argument(flag, **about)
     args = parser.parse_args()
@@ -59,7 +64,7 @@ def main() -> None:
     from sv.scoring.system import SystemBackend
 
     folders = args.exp_dir, args.train_data, args.test_data
-    backends = [SystemBackend(*folders, backend, vars(args)) for backend in known]
+    backends = [SystemBackend(*folders, backend, vars(args), args.enroll_map) for backend in known]
     if not args.calibrate_on:
         for backend in backends:
             if args.prepare:

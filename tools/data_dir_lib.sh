@@ -126,23 +126,25 @@ install_data_dir() {
 }
 
 # copy_trials <source> <destination> <utterances> [<prefix> <suffix>]: copy the trial lists that name only these
-# utterances; their ids get the prefix and the suffix.
+# utterances; their ids get the prefix and the suffix. In "1|0 enroll test" the ids are the fields 2 and 3.
 copy_trials() {
-  local list ids=$work/.ids
+  local list enroll ids=$work/.ids clean=$work/.clean
   for list in "$1"/trials/*; do
     if [[ ! -f $list ]]; then
       continue
     fi
-    awk '{ print $1; print $2 }' "$list" | sort -u >"$ids"
+    sed -e $'1s/^\xef\xbb\xbf//' -e 's/\r$//' -e '/^[[:space:]]*$/d' "$list" >"$clean"
+    enroll=$(awk 'NR == 1 { print NF == 3 && $1 ~ /^[01]$/ && $3 !~ /^([01]|target|nontarget)$/ ? 2 : 1 }' "$clean")
+    awk -v enroll="$enroll" '{ print $enroll; print $(enroll + 1) }' "$clean" | sort -u >"$ids"
     if [ -n "$("$tools/filter_scp.pl" --exclude "$3" "$ids" | awk 'NR == 1')" ]; then
       say "$list left out: it has utterances that are not in $2"
       continue
     fi
     mkdir -p "$2/trials"
-    rename_ids 1 "${4:-}" "${5:-}" <"$list" | rename_ids 2 "${4:-}" "${5:-}" >"$work/.trials"
+    rename_ids "$enroll" "${4:-}" "${5:-}" <"$clean" | rename_ids $((enroll + 1)) "${4:-}" "${5:-}" >"$work/.trials"
     mv -f "$work/.trials" "$2/trials/${list##*/}"
   done
-  rm -f "$ids"
+  rm -f "$ids" "$clean"
 }
 
 # rename_ids <field> <prefix> <suffix>, stdin to stdout: put them around that field; the rest of the line is kept.

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Scoring and fine-tuning
 trials=               # trial lists in <test-data>/trials (default: all)
+enroll_map=           # FILE: "model utt1 utt2 ..." lines, if the trial lists name enroll models (default: utterances)
 matched_trials=       # those of them whose non-target pairs share --matched-by: they are calibrated on pairs that do
 matched_by=           # tables of the data dir: "spk2gender spk2age"
 score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: stage 6

@@ -9,6 +9,8 @@ Headers are read here, so that a crop of some frames is one small read and damag
     CM          uint8, column by column, with quartiles for each column; a crop of it costs the whole matrix
     text        [ 1 2 3 ], a line for each row of a matrix; whole matrices and vectors only
 
+Where vectors are read, the archive itself may stand in place of its scp: Kaldi's tools often write no scp.
+
 Features are written as CM2: two bytes a value, one minimum and range a matrix.
 """
 
@@ -18,7 +20,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -230,7 +232,7 @@ class Vectors:
 
 
 def read_vectors(scp: str | Path) -> Vectors:
-    """Read all vectors that an scp names.
+    """Read all vectors that an scp names, or that an archive holds, binary or text.
 
     Raises:
         UserError: a missing or truncated archive, an id that comes twice, vectors of different dimension, NaN or inf.
@@ -256,6 +258,14 @@ def read_vectors(scp: str | Path) -> Vectors:
 
 
 def _iter_vectors(scp: Path) -> Iterator[tuple[int, str, Floats]]:
+    """Read vectors as (number of the line or entry, key, vector)."""
+    for number, key, vector in _iter_archive(scp) if _is_archive(scp) else _iter_scp(scp):
+        if vector.ndim != 1:
+            raise UserError(f"{scp}:{number}: {key} is a matrix of {len(vector)} rows; a vector is expected here")
+        yield number, key, vector
+
+
+def _iter_scp(scp: Path) -> Iterator[tuple[int, str, Floats]]:
     with ExitStack() as stack:
         open_path, file = "", None
         for number, key, location in iter_table(scp):
@@ -263,10 +273,30 @@ def _iter_vectors(scp: Path) -> Iterator[tuple[int, str, Floats]]:
             if file is None or path != open_path:
                 stack.close()
                 open_path, file = path, stack.enter_context(_open(path))
-            vector = read_array(file, offset, path)
-            if vector.ndim != 1:
-                raise UserError(f"{scp}:{number}: {key} is a matrix of {len(vector)} rows; a vector is expected here")
-            yield number, key, vector
+            yield number, key, read_array(file, offset, path)
+
+
+def _is_archive(path: Path) -> bool:
+    """Tell whether a file begins as an archive does: a key, then a matrix or vector; an scp has a path there."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as f:
+        _, _, entry = f.read(_MAX_LOCATION).partition(b" ")
+    return entry.startswith(b"\0B") or is_text(entry)
+
+
+def _iter_archive(path: Path) -> Iterator[tuple[int, str, Floats]]:
+    with open(path, "rb") as f:
+        for number, key in enumerate(iter(partial(_read_key, f), ""), start=1):
+            yield number, check_id(key, f"{path}: entry {number}"), read_array(f, f.tell(), str(path))
+
+
+def _read_key(file: IO[bytes]) -> str:
+    """Read the key of the next entry of an archive, up to the blank behind it; return "" at the end."""
+    key = b""
+    while (char := file.read(1)) not in (b" ", b""):
+        key += char
+    return key.decode(errors="replace").strip()
 
 
 class ArkWriter:

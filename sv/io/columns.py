@@ -1,8 +1,8 @@
 """Large text files of columns (trials, scores), read in blocks of some 10,000 lines."""
 
-from collections.abc import Container, Iterator
+from codecs import BOM_UTF8
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from sv.errors import UserError
+from sv.io.words import PADDING, Words, WordTable
 
-_BLOCK_BYTES = 1 << 20  # its words take about 10 times as much memory, which still fits the cache
-_LABELS = {b"target": 1, b"nontarget": 0}
+_BLOCK_BYTES = 1 << 20  # its arrays take about 5 times as much memory, which still fits the cache
+WORD_LABELS = (b"nontarget", b"target")
+DIGIT_LABELS = (b"0", b"1")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Columns:
 
     path: Path
     first_line: int
-    words: list[list[bytes]]
+    words: list[Words]
     num_bytes: int
 
     def where(self, row: int) -> str:
@@ -39,6 +41,8 @@ class Columns:
 
 def iter_columns(path: str | Path, layout: str, widths: Container[int]) -> Iterator[Columns]:
     """Read a file, whose lines all have the same number of columns, in blocks of lines.
+
+    A byte-order mark, and blank lines at the end, are passed over.
 
     Args:
         path: text, columns separated by blanks or tabs.
@@ -51,37 +55,58 @@ def iter_columns(path: str | Path, layout: str, widths: Container[int]) -> Itera
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a file with lines '{layout}'")
-    first_line, width = 1, 0
+    first_line, width, blank = 1, 0, 0  # blank: number of the first of the blank lines at the end, so far
     with open(path, "rb") as f:
-        while text := f.read(_BLOCK_BYTES) + f.readline():
-            lines = text.removesuffix(b"\n").split(b"\n")
-            found = list(map(len, map(bytes.split, lines)))
-            width = width or found[0]
-            if width not in widths or found.count(width) != len(found):
-                row = 0 if width not in widths else next(i for i, count in enumerate(found) if count != width)
-                shown = lines[row].decode(errors="replace").strip()[:80]
-                raise UserError(
-                    f"{path}:{first_line + row}: expected '{layout}', found {found[row]} columns: {shown!r}"
-                )
-            words = text.split()
-            yield Columns(path, first_line, [words[column::width] for column in range(width)], len(text))
-            first_line += len(lines)
+        while block := f.read(_BLOCK_BYTES) + f.readline():
+            words, found = _split(block.removeprefix(BOM_UTF8) if first_line == 1 else block)
+            if len(words) and blank:
+                raise UserError(f"{path}:{blank}: a blank line, and text behind it; remove the line")
+            num_lines = len(found)
+            found = found[: 1 + int(np.flatnonzero(found)[-1])] if len(words) else found[:0]
+            if len(found) < num_lines:
+                blank = blank or first_line + len(found)
+            if len(words):
+                width = width or int(found[0])
+                if width not in widths or (found != width).any():
+                    row = 0 if width not in widths else int(np.argmax(found != width))
+                    shown = block.split(b"\n")[row].decode(errors="replace").strip()[:80]
+                    raise UserError(
+                        f"{path}:{first_line + row}: expected '{layout}', found {found[row]} columns: {shown!r}"
+                    )
+                yield Columns(path, first_line, [words.part(column, width) for column in range(width)], len(block))
+            first_line += num_lines
     if not width:
         raise UserError(f"{path} is empty; make it again")
 
 
-def parse_labels(columns: Columns, column: int) -> NDArray[np.bool_]:
-    """Return for each line whether its label is `target`.
+def _split(block: bytes) -> tuple[Words, NDArray[np.intp]]:
+    """Split lines at blanks as `bytes.split` does; return all words, and the number of words of each line."""
+    text = b"\n" + block.removesuffix(b"\n") + b"\n" + PADDING
+    data = np.frombuffer(text, dtype=np.uint8, count=len(text) - len(PADDING))
+    is_blank = (data == ord(" ")) | (data - np.uint8(9) < 5)  # 9 to 13: tab, line feed, ..., carriage return
+    edges = np.flatnonzero(is_blank[1:] != is_blank[:-1]) + 1  # where words begin and end, in turn
+    start, end = edges[::2], edges[1::2]
+    line_end = np.flatnonzero(data == ord("\n"))[1:]
+    return Words(text, start, end - start), np.diff(np.searchsorted(start, line_end), prepend=0)
+
+
+def parse_labels(columns: Columns, column: int, labels: Sequence[bytes]) -> NDArray[np.bool_]:
+    """Return for each line whether it is a target trial.
+
+    Args:
+        columns: the lines.
+        column: of the labels.
+        labels: the label of non-target trials, then that of target trials.
 
     Raises:
-        UserError: a label that is neither target nor nontarget.
+        UserError: another label.
     """
     words = columns.words[column]
-    codes = np.fromiter(map(_LABELS.get, words, repeat(-1)), dtype=np.int8, count=len(words))
+    codes = WordTable(labels).find(words)
     if codes.min() < 0:
         row = int(np.argmin(codes))
-        shown = words[row].decode(errors="replace")[:80]
-        raise UserError(f"{columns.where(row)}: label {shown!r}; write target or nontarget")
+        shown, known = words[row].decode(errors="replace")[:80], b" or ".join(reversed(labels)).decode()
+        raise UserError(f"{columns.where(row)}: label {shown!r}; write {known}")
     return codes.astype(np.bool_)
 
 

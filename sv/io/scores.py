@@ -1,10 +1,12 @@
-"""Score files: lines `enroll test 0.12345 target|nontarget`, with WeSpeaker's five decimals.
+"""Score files: lines `enroll test 0.12345 target|nontarget`, with WeSpeaker's five decimals; labels may be missing.
 
 Metrics are measured on these rounded scores: two trials whose scores agree to five decimals are tied.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io.columns import Columns, iter_columns, parse_labels
-from sv.io.trials import Trials
+from sv.io.columns import WORD_LABELS, Columns, iter_columns, parse_labels
+from sv.io.trials import Trials, iter_list
+from sv.io.words import Words, WordTable
 
 _LINES = 1 << 12  # formatted at a time
 
@@ -58,6 +61,22 @@ def write_scores(
         file.write(line * len(words) % tuple(words.ravel().tolist()))
 
 
+class Ids(list[str]):
+    """Ids of a file, to which the reader appends while it reads on."""
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        super().__init__(names)
+        self._known: dict[Callable[[str], Any], NDArray[Any]] = {}
+
+    def look_up(self, value_of: Callable[[str], Any], dtype: Any = None) -> NDArray[Any]:
+        """Return what a function returns for each id, (ids,); it is called once for each id and file."""
+        known = self._known.get(value_of, np.empty(0, dtype))
+        if len(known) < len(self):
+            values = np.array([value_of(name) for name in self[len(known) :]], dtype)
+            self._known[value_of] = known = np.concatenate([known, values]) if len(known) else values
+        return known
+
+
 @dataclass(frozen=True)
 class ScoredTrials:
     """Successive lines of a score file, or all of them: ids, scores, labels and further columns.
@@ -65,7 +84,7 @@ class ScoredTrials:
     Attributes:
         path: the file.
         first_line: number of the first line, from 1.
-        ids: models and utterances, in the order in which they first appear.
+        ids: models and utterances of the file, in the order in which they first appear, up to these lines at least.
         enroll, test: (trials,) int32, rows of `ids`.
         values: (trials,) float64.
         is_target: (trials,) bool; None where the file has no labels.
@@ -76,7 +95,7 @@ class ScoredTrials:
 
     path: Path
     first_line: int
-    ids: list[str]
+    ids: Ids
     enroll: NDArray[np.int32]
     test: NDArray[np.int32]
     values: NDArray[np.float64]
@@ -103,10 +122,11 @@ class ScoredTrials:
         Raises:
             UserError: the table lacks an id of the trials.
         """
-        missing = next((name for name in self.ids if name not in table), None)
-        if missing is not None:
-            raise UserError(f"{source} has no line for utterance {missing}, which is in {self.path}; add it")
-        values = np.array([table[name] for name in self.ids])
+        try:
+            values = self.ids.look_up(table.__getitem__)
+        except KeyError as error:
+            missing = error.args[0]
+            raise UserError(f"{source} has no line for utterance {missing}, which is in {self.path}; add it") from error
         return values[self.enroll], values[self.test]
 
     def part(self, start: int, stop: int | None = None) -> "ScoredTrials":
@@ -126,54 +146,88 @@ class ScoredTrials:
 
     def as_trials(self) -> Trials:
         """Return the trials as a block for `write_scores`."""
-        ids = np.array(self.ids, dtype=object)
+        ids = self.ids.look_up(str, object)
         return Trials(self.path, self.first_line, ids, ids, self.enroll, self.test, self.is_target, self.num_bytes)
 
 
-def iter_scored_trials(path: str | Path) -> Iterator[ScoredTrials]:
-    """Read a score file in blocks of some 10,000 trials, each with its own ids; the whole file is never held.
+def iter_scored_trials(path: str | Path, trials: Path | None = None) -> Iterator[ScoredTrials]:
+    """Read a score file in blocks of some 10,000 trials; the ids seen so far are held, not the whole file.
+
+    Args:
+        path: the file.
+        trials: the list of the same trials, whose labels the scores get if they have none.
 
     Raises:
-        UserError: a missing or empty file, a wrong number of columns, a score that is not finite, a wrong label.
+        UserError: a missing or empty file, a wrong number of columns, a score that is not finite, a wrong label; the
+            trials of the list are others, or have no labels either.
     """
+    blocks = _iter_scores(path)
+    for block in blocks:
+        if block.is_target is None and trials is not None:
+            for scores, listed in _side_by_side([Path(path), trials], [chain([block], blocks), _iter_labels(trials)]):
+                yield replace(scores, is_target=listed.values > 0)
+            return
+        yield block
+
+
+def _iter_scores(path: str | Path) -> Iterator[ScoredTrials]:
+    table, ids = WordTable(), Ids()
     for columns in iter_columns(path, "enroll test score target|nontarget", range(3, 100)):
-        rows: dict[bytes, int] = {}
-        enroll, test = (_id_rows(columns.words[column], rows) for column in (0, 1))
+        enroll, test = (_rows(columns.words[column], table, ids) for column in (0, 1))
         more = [_numbers(words, columns) for words in columns.words[4:]]
         yield ScoredTrials(
             path=columns.path,
             first_line=columns.first_line,
-            ids=[word.decode(errors="replace") for word in rows],
+            ids=ids,
             enroll=enroll,
             test=test,
             values=_numbers(columns.words[2], columns),
-            is_target=parse_labels(columns, 3) if len(columns.words) > 3 else None,
+            is_target=parse_labels(columns, 3, WORD_LABELS) if len(columns.words) > 3 else None,
             more=np.reshape(more, (len(more), len(enroll))).T,
             num_bytes=columns.num_bytes,
         )
 
 
-def _id_rows(words: list[bytes], rows: dict[bytes, int]) -> NDArray[np.int32]:
+def _iter_labels(trials: Path) -> Iterator[ScoredTrials]:
+    """Read a trial list as a score file without labels, of the scores 1 for targets and 0 for non-targets."""
+    table, ids = WordTable(), Ids()
+    for form, columns in iter_list(trials):
+        is_target = form.is_target(columns)
+        if is_target is None:
+            raise UserError(
+                f"{trials}: neither the list nor its scores have labels; give 'enroll test target|nontarget'"
+            )
+        enroll, test = (_rows(columns.words[column], table, ids) for column in (form.enroll, form.test))
+        yield ScoredTrials(
+            path=columns.path,
+            first_line=columns.first_line,
+            ids=ids,
+            enroll=enroll,
+            test=test,
+            values=is_target.astype(np.float64),
+            is_target=None,
+            more=np.empty((len(enroll), 0)),
+            num_bytes=columns.num_bytes,
+        )
+
+
+def _rows(words: Words, table: WordTable, ids: Ids) -> NDArray[np.int32]:
     """Return the row of each id; unknown ids get the next rows."""
-    return np.fromiter((rows.setdefault(word, len(rows)) for word in words), np.int32, len(words))
+    rows, added = table.add(words)
+    ids += [words[position].decode(errors="replace") for position in added]
+    return rows
 
 
 def read_scored_trials(path: str | Path) -> ScoredTrials:
     """Read a whole score file; raise UserError as `iter_scored_trials` does."""
-    rows: dict[str, int] = {}
-    blocks, sides = [], []
-    for block in iter_scored_trials(path):
-        row_of = np.array([rows.setdefault(name, len(rows)) for name in block.ids], dtype=np.int32)
-        sides.append((row_of[block.enroll], row_of[block.test]))
-        blocks.append(block)
-    enroll, test = (np.concatenate(side) for side in zip(*sides, strict=True))
+    blocks = list(iter_scored_trials(path))
     labels = [block.is_target for block in blocks if block.is_target is not None]
     return ScoredTrials(
         path=Path(path),
         first_line=1,
-        ids=list(rows),
-        enroll=enroll,
-        test=test,
+        ids=blocks[-1].ids,
+        enroll=np.concatenate([block.enroll for block in blocks]),
+        test=np.concatenate([block.test for block in blocks]),
         values=np.concatenate([block.values for block in blocks]),
         is_target=np.concatenate(labels) if labels else None,
         more=np.concatenate([block.more for block in blocks]),
@@ -181,39 +235,47 @@ def read_scored_trials(path: str | Path) -> ScoredTrials:
     )
 
 
-def iter_same_trials(paths: Sequence[Path]) -> Iterator[list[ScoredTrials]]:
+def iter_same_trials(paths: Sequence[Path], trials: Path | None = None) -> Iterator[list[ScoredTrials]]:
     """Read score files of the same trials together, some 10,000 trials of each at a time.
+
+    Args:
+        paths: the files.
+        trials: the list, for files without labels.
 
     Raises:
         UserError: as `iter_scored_trials`; lines that differ in trial or label; a file that ends before another one.
     """
-    files = [iter_scored_trials(path) for path in paths]
+    return _side_by_side(paths, [iter_scored_trials(path, trials) for path in paths])
+
+
+def _side_by_side(paths: Sequence[Path], files: Sequence[Iterator[ScoredTrials]]) -> Iterator[list[ScoredTrials]]:
     blocks: list[ScoredTrials | None] = [next(file) for file in files]
+    numbers = defaultdict[str, int](count().__next__)  # of the ids of all files
     while there := [block for block in blocks if block is not None]:
         if len(there) < len(files):
             short, last = paths[blocks.index(None)], there[0].first_line - 1
             raise UserError(
                 f"{short} ends after {last} trials, {there[0].path} does not; score the same list with both"
             )
-        count = min(map(len, there))
-        heads = [block.part(0, count) for block in there]
+        shortest = min(map(len, there))
+        heads = [block.part(0, shortest) for block in there]
         for other in heads[1:]:
-            _check_same_trials(heads[0], other)
+            _check_same_trials(heads[0], other, numbers.__getitem__)
         yield heads
         blocks = [
-            block.part(count) if len(block) > count else next(file, None)
+            block.part(shortest) if len(block) > shortest else next(file, None)
             for block, file in zip(there, files, strict=True)
         ]
 
 
-def _check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
+def _check_same_trials(first: ScoredTrials, second: ScoredTrials, number_of: Callable[[str], int]) -> None:
     """Refuse lines of two score files that are not the same trials in the same order; name the first."""
-    one, other = (np.array(scores.ids, dtype=object) for scores in (first, second))
+    one, other = (scores.ids.look_up(number_of) for scores in (first, second))
     same = (one[first.enroll] == other[second.enroll]) & (one[first.test] == other[second.test])
     same &= first.labels() == second.labels() if first.is_target is not None or second.is_target is not None else True
     if not same.all():
         row = int(np.argmin(same))
-        pair = f"{other[second.enroll[row]]} and {other[second.test[row]]}"
+        pair = f"{second.ids[second.enroll[row]]} and {second.ids[second.test[row]]}"
         raise UserError(
             f"{second.path}:{second.first_line + row}: {pair} is not the trial of "
             f"{first.path}:{first.first_line + row}; score the same list, in the same order and with the same labels, "
@@ -221,20 +283,10 @@ def _check_same_trials(first: ScoredTrials, second: ScoredTrials) -> None:
         )
 
 
-def _numbers(words: list[bytes], columns: Columns) -> NDArray[np.float64]:
-    try:
-        values = np.fromiter(map(float, words), dtype=np.float64, count=len(words))
-    except ValueError:
-        values = np.array([_number_or_nan(word) for word in words])
+def _numbers(words: Words, columns: Columns) -> NDArray[np.float64]:
+    values = words.numbers()
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values)))
         shown = words[row].decode(errors="replace")[:80]
         raise UserError(f"{columns.where(row)}: score {shown!r} is not a finite number; score again")
     return values
-
-
-def _number_or_nan(word: bytes) -> float:
-    try:
-        return float(word)
-    except ValueError:
-        return float("nan")

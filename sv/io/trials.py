@@ -1,16 +1,19 @@
-"""Trial lists: lines `enroll test target|nontarget`, or `enroll test` where the truth is not known."""
+"""Trial lists: lines `enroll test target|nontarget`, or `enroll test` where the truth is not known.
+
+VoxCeleb's own `1|0 enroll test`, and `enroll test 1|0`, are read as well. The first line tells the form.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import repeat
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io.columns import Columns, iter_columns, parse_labels
+from sv.io.columns import DIGIT_LABELS, WORD_LABELS, Columns, iter_columns, parse_labels
 from sv.io.tables import read_table
+from sv.io.words import WordTable
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,46 @@ class Trials:
 _LAYOUT = "enroll test target|nontarget"
 
 
+@dataclass(frozen=True)
+class ListForm:
+    """Which columns of a list are what.
+
+    Attributes:
+        layout: of a line, for errors.
+        enroll, test: their columns.
+        label: its column; None: there is none.
+        labels: those of non-target and target trials.
+    """
+
+    layout: str
+    enroll: int = 0
+    test: int = 1
+    label: int | None = None
+    labels: Sequence[bytes] = ()
+
+    def is_target(self, columns: Columns) -> NDArray[np.bool_] | None:
+        """Return for each line whether it is a target trial; None for a list without labels."""
+        return None if self.label is None else parse_labels(columns, self.label, self.labels)
+
+
+def iter_list(path: str | Path) -> Iterator[tuple[ListForm, Columns]]:
+    """Read a trial list in blocks of lines, each with the form of the list; raise UserError as `iter_columns` does."""
+    form = None
+    for columns in iter_columns(path, _LAYOUT, (2, 3)):
+        form = form or _form_of([column[0] for column in columns.words])
+        yield form, columns
+
+
+def _form_of(line: Sequence[bytes]) -> ListForm:
+    if len(line) == 2:
+        return ListForm("enroll test")
+    if line[2] in DIGIT_LABELS:
+        return ListForm("enroll test 1|0", label=2, labels=DIGIT_LABELS)
+    if line[0] in DIGIT_LABELS and line[2] not in WORD_LABELS:
+        return ListForm("1|0 enroll test", enroll=1, test=2, label=0, labels=DIGIT_LABELS)
+    return ListForm(_LAYOUT, label=2, labels=WORD_LABELS)
+
+
 def check_both_kinds(path: str | Path) -> None:
     """Refuse a list with target or non-target trials alone, since no error rate can be measured on it.
 
@@ -51,10 +94,11 @@ def check_both_kinds(path: str | Path) -> None:
         UserError: all labels are the same; also as `read_trials`.
     """
     kinds: set[bool] = set()
-    for columns in iter_columns(path, _LAYOUT, (2, 3)):
-        if len(columns.words) == 2:
+    for form, columns in iter_list(path):
+        is_target = form.is_target(columns)
+        if is_target is None:
             return
-        kinds.update(np.unique(parse_labels(columns, 2)).tolist())
+        kinds.update(np.unique(is_target).tolist())
         if len(kinds) == 2:
             return
     there, lacking = ("target", "nontarget") if True in kinds else ("nontarget", "target")
@@ -86,32 +130,42 @@ def read_trials(
     """
     test_ids = np.array(known, dtype=object)
     enroll_ids = test_ids if known_enroll is None else np.array(known_enroll, dtype=object)
-    test_rows = {name.encode(): row for row, name in enumerate(test_ids)}
-    enroll_rows = test_rows if known_enroll is None else {name.encode(): row for row, name in enumerate(enroll_ids)}
-    unknown: dict[bytes, str] = {}  # id -> where it was first seen, and where it is not
-    for columns in iter_columns(path, _LAYOUT, (2, 3)):
-        enroll = _rows(columns, 0, enroll_rows, unknown, enroll_source or source)
-        test = _rows(columns, 1, test_rows, unknown, source)
-        is_target = parse_labels(columns, 2) if len(columns.words) == 3 else None
+    test_rows = WordTable(map(str.encode, known))
+    enroll_rows = test_rows if known_enroll is None else WordTable(map(str.encode, known_enroll))
+    assert len(test_rows) == len(test_ids) and len(enroll_rows) == len(enroll_ids)
+    enroll_side = (enroll_source, "add it") if enroll_source else (source, remedy)
+    unknown: dict[bytes, tuple[str, str]] = {}  # id -> where it was first seen and where it is not, and a remedy
+    for form, columns in iter_list(path):
+        enroll = _rows(columns, form.enroll, enroll_rows, unknown, *enroll_side)
+        test = _rows(columns, form.test, test_rows, unknown, source, remedy)
+        is_target = form.is_target(columns)
         if not unknown:
             yield Trials(
                 columns.path, columns.first_line, enroll_ids, test_ids, enroll, test, is_target, columns.num_bytes
             )
     if unknown:
         others = f", nor are {len(unknown) - 1} other ids of the list" if len(unknown) > 1 else ""
-        raise UserError(f"{next(iter(unknown.values()))}{others}; {remedy}")
+        seen_as = f" (lines read as '{form.layout}')" if form.labels == DIGIT_LABELS else ""
+        first, mend = next(iter(unknown.values()))
+        raise UserError(f"{first}{others}{seen_as}; {mend}")
 
 
 def _rows(
-    columns: Columns, column: int, rows: dict[bytes, int], unknown: dict[bytes, str], source: str | Path
+    columns: Columns,
+    column: int,
+    rows: WordTable,
+    unknown: dict[bytes, tuple[str, str]],
+    source: str | Path,
+    remedy: str,
 ) -> NDArray[np.int32]:
     """Return the row of each id; ids without one are added to `unknown`."""
     words = columns.words[column]
-    found = np.fromiter(map(rows.get, words, repeat(-1)), dtype=np.int32, count=len(words))
+    found = rows.find(words)
     for row in np.flatnonzero(found < 0).tolist():
         name = words[row]
         if name not in unknown:
-            unknown[name] = f"{columns.where(row)}: {name.decode(errors='replace')[:200]} is not in {source}"
+            shown = name.decode(errors="replace")[:200]
+            unknown[name] = (f"{columns.where(row)}: {shown} is not in {source}", remedy)
     return found
 
 

@@ -7,6 +7,7 @@ Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a ma
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import DataDir, ScoredTrials, read_table
+from sv.io import DataDir, ScoredTrials, read_enroll_map, read_table
 from sv.metrics.measures import Column, Entry, shown_columns, to_json
 from sv.metrics.score_counts import KindCounter
+from sv.metrics.trial_speakers import with_models
 
 Words = NDArray[np.str_]  # (trials,)
 
@@ -78,15 +80,26 @@ def conditions_of(
 
 
 class Conditions:
-    """Duration, sex, age and video of trials, as far as a data dir has the tables; these are read once."""
+    """Duration, sex, age and video of trials, as far as a data dir has the tables; these are read once.
 
-    def __init__(self, data: DataDir) -> None:
+    Args:
+        data: of the utterances.
+        enroll_map: utterances of each enroll model, whose durations are added up; None: there are no models.
+
+    Raises:
+        UserError: see `with_models`; utt2dur lacks an utterance of a model.
+    """
+
+    def __init__(self, data: DataDir, enroll_map: Path | None = None) -> None:
         self._path = data.path
-        self._durations = data.utt2dur if (data.path / "utt2dur").is_file() else None
-        self._utt2spk = data.utt2spk if (data.path / "utt2spk").is_file() else {}
+        utt2spk = data.utt2spk if (data.path / "utt2spk").is_file() else {}
+        self._utt2spk = with_models(utt2spk, data.path / "utt2spk", enroll_map) if utt2spk else {}
+        self._durations = _durations(data, enroll_map) if (data.path / "utt2dur").is_file() else None
         tables = {by: data.path / table for by, table in (("sex", "spk2gender"), ("age", "spk2age"))}
-        self._of_spk = {
-            by: (speaker_words(path), path) for by, path in tables.items() if self._utt2spk and path.is_file()
+        self._words = {
+            by: partial(self._word_of, speaker_words(path), path)
+            for by, path in tables.items()
+            if self._utt2spk and path.is_file()
         }
 
     def of(self, scores: ScoredTrials) -> dict[str, Words]:
@@ -99,25 +112,36 @@ class Conditions:
         if self._durations is not None:
             shorter = np.minimum(*scores.both_sides(self._durations, self._path / "utt2dur"))
             found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
-        for by, (of_spk, path) in self._of_spk.items():
-            words = {utt: self._word_of(utt, of_spk, path, scores.path) for utt in scores.ids}
-            found[by] = _pair_words(*scores.both_sides(words, path))
-        videos = {name: name.rsplit("/", 1)[0] for name in scores.ids if name.count("/") == 2}
-        if len(videos) == len(scores.ids):  # VoxCeleb's layout: speaker/video/utterance
-            one, other = scores.both_sides(videos, scores.path)
-            found["video"] = np.where(one == other, "same video", "other video")
+        for by, word_of in self._words.items():
+            words = scores.ids.look_up(word_of)
+            found[by] = _pair_words(words[scores.enroll], words[scores.test])
+        videos = scores.ids.look_up(_video_of)
+        if (videos != "").all():
+            found["video"] = np.where(videos[scores.enroll] == videos[scores.test], "same video", "other video")
         return found
 
-    def _word_of(self, utt: str, of_spk: Mapping[str, str], path: Path, trials: Path) -> str:
+    def _word_of(self, of_spk: Mapping[str, str], path: Path, utt: str) -> str:
         spk = self._utt2spk.get(utt)
         if spk is None:
-            raise UserError(f"{self._path / 'utt2spk'} says nothing of utterance {utt}, which is in {trials}; add it")
+            raise UserError(f"{self._path / 'utt2spk'} says nothing of utterance {utt} of the trials; add it")
         if spk not in of_spk:
             raise UserError(
-                f"{path} says nothing of speaker {spk}, whose utterance {utt} is in {trials}; add a line for the "
+                f"{path} says nothing of speaker {spk}, whose utterance {utt} is in the trials; add a line for the "
                 f"speaker, or remove {path.name}"
             )
         return of_spk[spk]
+
+
+def _durations(data: DataDir, enroll_map: Path | None) -> dict[str, float]:
+    """Return the seconds of each utterance, and of each model those of all its utterances."""
+    known = data.utt2dur
+    seconds = dict(known)
+    for model, utts in (read_enroll_map(enroll_map) if enroll_map else {}).items():
+        missing = next((utt for utt in utts if utt not in known), None)
+        if missing is not None:
+            raise UserError(f"{data.path / 'utt2dur'} has no line for {missing}, which is of model {model}; add it")
+        seconds[model] = sum(known[utt] for utt in utts)
+    return seconds
 
 
 def speaker_words(path: Path) -> dict[str, str]:
@@ -147,7 +171,7 @@ class Trial2Cond:
         self._path = path
         self._names: list[str] = []
         self._words: dict[tuple[str, str], list[str]] = {}
-        with path.open(encoding="utf-8", errors="replace") as f:  # as ids of score files are read
+        with path.open(encoding="utf-8-sig", errors="replace") as f:  # as ids of score files are read
             for number, line in enumerate(f, 1):
                 self._add(line.split(), number)
         if not self._names:
@@ -191,6 +215,11 @@ class Trial2Cond:
                 )
             found.append(self._words[pair])
         return {name: np.array(words) for name, words in zip(self._names, zip(*found, strict=True), strict=True)}
+
+
+def _video_of(name: str) -> str:
+    """Return speaker and video of an id in VoxCeleb's layout, speaker/video/utterance; "" for others."""
+    return name.rsplit("/", 1)[0] if name.count("/") == 2 else ""
 
 
 def _pair_words(one: Words, other: Words) -> Words:

@@ -12,7 +12,7 @@ from sv.metrics.measures import Column, Entry, columns_in, measure
 from sv.metrics.results import Results, folder_name, markdown_rows, read_results
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.significance import Difference, compare
-from sv.metrics.trial_speakers import Speakers, TrialSample
+from sv.metrics.trial_speakers import Speakers, TrialSample, read_speakers
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,20 @@ class ScoreSet:
     def title(self) -> str:
         """Name of the score file for people."""
         return f"{self.system}, {self.trials.removesuffix('.kaldi')}, {self.backend}"
+
+    @property
+    def trials_file(self) -> Path | None:
+        """The trial list, if the entry names it and it is there: it may be on another machine."""
+        return self._file("trials_file")
+
+    @property
+    def enroll_map(self) -> Path | None:
+        """The utterances of each enroll model, if the list has models; likewise."""
+        return self._file("enroll_map")
+
+    def _file(self, key: str) -> Path | None:
+        path = Path(self.entry.get(key) or "")
+        return path if path.is_file() else None
 
 
 @dataclass(frozen=True)
@@ -63,10 +77,10 @@ def read_scored_system(exp_dir: Path) -> ScoredSystem:
                 log.warning("%s is not there; its curves are left out", path)
                 continue
             _check_same(path, entry["scores_sha256"], exp_dir, "run the metrics again (stage 5)")
-            trials_file = Path(entry["trials_file"])
-            if trials_file.is_file():  # it may be on another machine
-                _check_same(trials_file, entry["trials_sha256"], exp_dir, "score it again (stage 5)")
-            scores.append(ScoreSet(name, trials, backend, path, entry))
+            found = ScoreSet(name, trials, backend, path, entry)
+            if found.trials_file:
+                _check_same(found.trials_file, entry["trials_sha256"], exp_dir, "score it again (stage 5)")
+            scores.append(found)
     return ScoredSystem(name, exp_dir, results, scores)
 
 
@@ -102,9 +116,8 @@ def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
         data: with the speakers, for the tests.
 
     Raises:
-        UserError: see `compare_files`.
+        UserError: see `read_speakers` and `compare_files`.
     """
-    speakers = Speakers(data.utt2spk, data.path / "utt2spk")
     others = [one for system in systems[1:] for one in system.scores]
     pairs = [
         (first, second)
@@ -114,7 +127,9 @@ def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
     ]
     if not pairs:
         log.warning("%s shares no trial list and back-end with another system: nothing is tested", systems[0].name)
-    rows = [row for first, second in pairs for row in _rows_of(first, second, speakers)]
+    rows = []
+    for first, second in pairs:
+        rows += _rows_of(first, second, read_speakers(data.path / "utt2spk", first.enroll_map))
     if not rows:
         return ""
     return markdown_rows(["trials", "back-end", "measure", "first", "second", "difference [95 %]", "p"], rows, 3)
@@ -125,7 +140,7 @@ def _rows_of(first: ScoreSet, second: ScoreSet, speakers: Speakers) -> list[list
     columns = [column for column in columns_in([first.entry]) if column in columns_in([second.entry])]
     rows = []
     try:
-        differences = compare_files((first.path, second.path), speakers, columns)
+        differences = compare_files((first.path, second.path), speakers, columns, trials=first.trials_file)
     except FewSpeakers as error:
         log.warning("%s: not tested against %s: %s", first.title, second.system, error)
         return []
@@ -145,13 +160,20 @@ def _rows_of(first: ScoreSet, second: ScoreSet, speakers: Speakers) -> list[list
     return rows
 
 
-def compare_files(paths: tuple[Path, Path], speakers: Speakers, columns: Sequence[Column]) -> list[Difference]:
+def compare_files(
+    paths: tuple[Path, Path],
+    speakers: Speakers,
+    columns: Sequence[Column],
+    *,
+    trials: Path | None = None,
+) -> list[Difference]:
     """Test whether two systems differ on the same trials; see `compare`. On a terminal a bar shows how far it is.
 
     Args:
         paths: two score files of one trial list.
         speakers: of the utterances.
         columns: what is compared; measures without interval are left out.
+        trials: the list, for scores without labels.
 
     Raises:
         UserError: as `measure_file`, and `iter_same_trials`.
@@ -159,7 +181,7 @@ def compare_files(paths: tuple[Path, Path], speakers: Speakers, columns: Sequenc
     """
     counters, sample = (KindCounter(), KindCounter()), TrialSample(systems=2)
     with byte_bar(paths[0]) as bar:
-        for blocks in iter_same_trials(paths):
+        for blocks in iter_same_trials(paths, trials):
             for counter, block in zip(counters, blocks, strict=True):
                 counter.add(block)
             sample.add(*(speakers.trials(block) for block in blocks))

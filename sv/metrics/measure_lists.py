@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError, log
-from sv.io import DataDir, ScoredTrials, atomic_write, iter_scored_trials, read_table, sha256_of
+from sv.io import DataDir, ScoredTrials, atomic_write, iter_scored_trials, sha256_of
 from sv.io.columns import byte_bar
 from sv.metrics.breakdown import Conditions, PartCounter, Trial2Cond, Words, conditions_of
 from sv.metrics.error_rates import check_prior
@@ -23,7 +23,7 @@ from sv.metrics.provenance import origin_of
 from sv.metrics.results import git_commit, merge_results, printed_lines
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.significance import intervals
-from sv.metrics.trial_speakers import Speakers, TrialSample
+from sv.metrics.trial_speakers import Speakers, TrialSample, read_speakers
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ class MeasureOptions:
         trial2cond: file with lines `enroll test condition ...`; parts by condition.
         utt2spk: speakers, for the intervals; None: beside the folder of the trial lists, if it is there.
         intervals: measure them where the speakers are known.
+        enroll_map: utterances of each enroll model; None: "enroll" is an utterance.
 
     Raises:
         UserError: a prior out of its range.
@@ -69,6 +70,7 @@ class MeasureOptions:
     trial2cond: Path | None = None
     utt2spk: Path | None = None
     intervals: bool = True
+    enroll_map: Path | None = None
 
     def __post_init__(self) -> None:
         for p_target in self.p_targets:
@@ -89,15 +91,17 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
     if not lists.exp_dir.is_dir():
         raise UserError(f"{lists.exp_dir} does not exist; train and score first (stages 3 to 5)")
     speakers, origin = _speakers(lists.trials[0], options), _common_origin(lists.exp_dir)
-    conditions = [Conditions(DataDir(options.test_data)).of] if options.test_data else []
+    conditions = [Conditions(DataDir(options.test_data), options.enroll_map).of] if options.test_data else []
     conditions += [Trial2Cond(options.trial2cond).of] if options.trial2cond else []
     columns, lines, entries = columns_of(options.p_targets, llr=options.llr), "", {}
     for trials in lists.trials:
         scores = lists.score_file(trials)
         if not scores.is_file():
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
-        entry = measure_file(scores, columns, speakers=speakers, conditions=conditions)
-        files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for it
+        entry = measure_file(scores, columns, trials=trials, speakers=speakers, conditions=conditions)
+        files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for them
+        if options.enroll_map:
+            files["enroll_map"] = str(options.enroll_map.resolve())
         entries[trials.name] = {lists.backend: {**entry, **files, **origin_of(scores, trials), **origin}}
         lines += printed_lines(scores.name, entry, columns)
     with atomic_write(lists.exp_dir / "scores" / result) as f:
@@ -110,6 +114,7 @@ def measure_file(
     path: Path,
     columns: Sequence[Column],
     *,
+    trials: Path | None = None,
     speakers: Speakers | None = None,
     conditions: Sequence[Callable[[ScoredTrials], dict[str, Words]]] = (),
 ) -> Entry:
@@ -118,8 +123,9 @@ def measure_file(
     Return numbers as they stand in results.json. On a terminal a bar shows how far it is.
 
     Args:
-        path: with labels.
+        path: the score file.
         columns: what is measured.
+        trials: its list, for scores without labels.
         speakers: of the utterances.
         conditions: each returns, for a block of trials, what to part them by.
 
@@ -129,13 +135,17 @@ def measure_file(
     """
     counter, sample, parts = KindCounter(), TrialSample(), PartCounter()
     with byte_bar(path) as bar:
-        for block in iter_scored_trials(path):
+        for block in iter_scored_trials(path, trials):
             counter.add(block)
             parts.add(block, conditions_of(block, conditions))
             if speakers is not None:
                 sample.add(speakers.trials(block))
             bar.update(block.num_bytes)
     entry = measure(counter.sorted_scores(), columns)
+    if entry["eer"] > 50:
+        log.warning(
+            "%s: EER %.1f %%, targets score below non-targets; are these distances? negate them", path, entry["eer"]
+        )
     if speakers is not None:
         (kept,) = sample.trials(path)
         try:
@@ -152,7 +162,7 @@ def _speakers(trials: Path, options: MeasureOptions) -> Speakers | None:
     path = options.utt2spk or trials.parent.parent / "utt2spk"
     if not options.intervals or not (options.utt2spk or path.is_file()):
         return None
-    return Speakers(read_table(path), path)
+    return read_speakers(path, options.enroll_map)
 
 
 def _common_origin(exp_dir: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
-from sv.io import ScoredTrials
+from sv.io import ScoredTrials, read_enroll_map, read_table
 from sv.metrics.error_rates import SortedScores, sort_scores
 
 Rows = NDArray[np.int32]
@@ -59,6 +59,9 @@ class Speakers:
         self._number = {**number, **{utt: number[speaker] for utt, speaker in utt2spk.items()}}
         self._source = source
 
+    def _number_of(self, name: str) -> int:
+        return self._number.get(name, -1)
+
     def trials(self, scores: ScoredTrials) -> SpeakerTrials:
         """Return the trials of a score file, or of a block of it, with their speakers.
 
@@ -66,11 +69,12 @@ class Speakers:
             UserError: no labels; an id whose speaker is not known; a label that contradicts the speakers.
         """
         is_target = scores.labels()
-        spk_of = np.array([self._number.get(name, -1) for name in scores.ids], dtype=np.int32)
+        spk_of = scores.ids.look_up(self._number_of, np.int32)
         if (spk_of < 0).any():
             unknown = scores.ids[int(np.argmin(spk_of))]
             raise UserError(
-                f"{scores.path}: the speaker of {unknown} is not in {self._source}; give the test set's utt2spk"
+                f"{scores.path}: the speaker of {unknown} is not in {self._source}; give the test set's utt2spk, and "
+                "--enroll-map if it is an enroll model"
             )
         enroll, test = spk_of[scores.enroll], spk_of[scores.test]
         if not np.array_equal(enroll == test, is_target):
@@ -82,6 +86,37 @@ class Speakers:
                 "otherwise; mend one of them"
             )
         return SpeakerTrials(scores.values, is_target, enroll, test)
+
+
+def read_speakers(utt2spk: Path, enroll_map: Path | None = None) -> Speakers:
+    """Read the speakers of utterances, and of enroll models if there are any; errors as of `with_models`."""
+    return Speakers(with_models(read_table(utt2spk), utt2spk, enroll_map), utt2spk)
+
+
+def with_models(utt2spk: Mapping[str, str], source: Path, enroll_map: Path | None) -> dict[str, str]:
+    """Add to the speakers of utterances those of enroll models, which are the speakers of their utterances.
+
+    Args:
+        utt2spk: utterance -> speaker.
+        source: its file, for errors.
+        enroll_map: see `read_enroll_map`; None: there are no models.
+
+    Raises:
+        UserError: a model of an unknown utterance or of several speakers; one that is named as an utterance of another
+            speaker.
+    """
+    speaker_of = dict(utt2spk)
+    for model, utts in (read_enroll_map(enroll_map) if enroll_map else {}).items():
+        unknown = next((utt for utt in utts if utt not in utt2spk), None)
+        if unknown is not None:
+            raise UserError(f"{enroll_map}: utterance {unknown} of model {model} is not in {source}; add it")
+        speakers = sorted({utt2spk[utt] for utt in utts} | {utt2spk.get(model, utt2spk[utts[0]])})
+        if len(speakers) > 1:
+            raise UserError(
+                f"{enroll_map}: by {source}, model {model} is of speakers {', '.join(speakers[:3])}; mend one"
+            )
+        speaker_of[model] = speakers[0]
+    return speaker_of
 
 
 class TrialSample:

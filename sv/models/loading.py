@@ -24,13 +24,18 @@ def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -
         where: the file, for the error.
 
     Raises:
-        UserError: a tensor is missing, unknown or of another shape. Nothing is loaded then.
+        UserError: a tensor is missing, unknown or of another shape; all names have a prefix. Nothing is loaded then.
     """
     given = {key: value for key, value in flat_state(state_dict, where).items() if not key.startswith(HEAD_PREFIX)}
     if isinstance(model, Encoder):
         given = model.own_names(given)
     own = model.state_dict()
     if found := list(differences(own, given)):
+        if prefix := cut_prefix(given)[1]:
+            raise UserError(
+                f"{where}: the names of all its tensors begin with {prefix!r}; convert it with steps/import_model.py, "
+                "which takes that off"
+            )
         more = f", and {len(found) - SHOWN} more differences" if len(found) > SHOWN else ""
         raise UserError(
             f"{where}: not a checkpoint of this {type(model).__name__}: {', '.join(found[:SHOWN])}{more}; "

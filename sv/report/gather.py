@@ -16,6 +16,7 @@ from sv.metrics.breakdown import speaker_words
 from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import SortedScores
 from sv.metrics.score_counts import KindCounter
+from sv.metrics.trial_speakers import with_models
 
 Doubles = NDArray[np.float64]
 Error = tuple[str, str, str, float]  # kind of trial, enroll, test, score
@@ -61,9 +62,12 @@ class SpeakerErrors:
         self.counts = np.zeros((4, len(self.speakers)), np.int64)
         self.whole = True  # the speakers of all trials are known
 
+    def _row_of(self, name: str) -> int:
+        return self._number.get(name, -1)
+
     def add(self, scores: ScoredTrials) -> None:
         """Count further trials; trials of unknown speakers make `whole` false."""
-        rows = np.array([self._number.get(name, -1) for name in scores.ids], np.int64)
+        rows = scores.ids.look_up(self._row_of, np.int64)
         if (rows < 0).any():
             self.whole = False
             return
@@ -175,12 +179,22 @@ def read_facts(scores: ScoreSet, utt2spk: Mapping[str, str] | None = None) -> Sc
     counter = KindCounter()
     errors = SpeakerErrors(utt2spk, scores.entry["eer_threshold"]) if utt2spk else None
     hardest: list[Error] = []
-    for block in iter_scored_trials(scores.path):
+    for block in iter_scored_trials(scores.path, scores.trials_file):
         counter.add(block)
         hardest = hardest_errors(block, hardest)
         if errors:
             errors.add(block)
     return ScoreFacts(scores, counter.sorted_scores(), hardest, errors if errors and errors.whole else None)
+
+
+def speakers_of(scores: ScoreSet, test: DataDir | None) -> dict[str, str] | None:
+    """Return the speakers of utterances and enroll models; None where `test` is not the data of the scores' models."""
+    if test is None:
+        return None
+    try:
+        return with_models(test.utt2spk, test.path / "utt2spk", scores.enroll_map)
+    except UserError:
+        return None
 
 
 def hardest_errors(scores: ScoredTrials, known: Sequence[Error] = (), count: int = 5) -> list[Error]:

@@ -12,7 +12,7 @@ from sv.io import DataDir, atomic_write
 from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.results import CALIBRATED, list_name, table_of
 from sv.report import plots, tables
-from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map, read_system
+from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map, read_system, speakers_of
 from sv.report.sounds import Sounds
 
 _HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ def write_report(
     test = DataDir(test_data) if test_data else None
     training = DataDir(train_data) if train_data else None
     systems = [read_system(system, test.path.name if test else "") for system in scored]
-    facts = [read_facts(one, test.utt2spk if test else None) for system in systems for one in system.scores]
+    facts = [read_facts(one, speakers_of(one, test)) for system in systems for one in system.scores]
     page = _Page(systems, facts, out.with_name(f"{out.stem}_plots"))
     context = {
         **page.results(dict(corpus_facts(training)) if training else {}),

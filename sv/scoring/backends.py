@@ -109,7 +109,7 @@ def _lazy(function: str) -> Callable[..., Any]:
 
 MEAN = Option(
     "mean",
-    "numpy file (dim,) to subtract first, if any: see compute_mean.py",
+    "to subtract first, if any: of compute_mean.py, or Kaldi's mean.vec",
     path="embeddings/{train}/mean_vec.npy",
 )
 COHORT = Option(

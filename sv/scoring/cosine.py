@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io import Trials, Vectors, atomic_write, read_enroll_map, read_vectors
+from sv.io import Trials, Vectors, atomic_write, read_enroll_map, read_vector, read_vectors
+from sv.io.ark import HEADER_BYTES, is_text
 from sv.scoring.backends import Inputs
 from sv.scoring.score_list import Scorer
 
@@ -38,13 +39,16 @@ def read_embeddings(scp: str | Path, remedy: str = "extract the embeddings first
 
 
 def read_mean(path: str | Path) -> Floats:
-    """Read the mean that `write_mean` wrote; (dim,).
+    """Read the mean that `write_mean` wrote, or the mean.vec of Kaldi's ivector-mean; (dim,).
 
     Raises:
-        UserError: it does not exist, or is not a numpy file.
+        UserError: it does not exist, or is neither.
     """
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; make it with steps/compute_mean.py (stage 4)")
+    with open(path, "rb") as f:
+        if (head := f.read(HEADER_BYTES)).startswith(b"\0B") or is_text(head):
+            return read_vector(f"{path}:0")
     try:
         return np.asarray(np.load(path, allow_pickle=False), dtype=np.float32)
     except (ValueError, EOFError) as error:

@@ -22,6 +22,7 @@ class SystemBackend:
         train_data, test_data: data dirs; their names are those of the folders of embeddings.
         backend: of `sv.scoring.backends.BACKENDS`.
         given: options of the back-end, among others; those that are missing have their defaults.
+        enroll_map: utterances of each enroll model of the test data's lists; None: "enroll" is an utterance.
     """
 
     exp_dir: Path
@@ -29,6 +30,7 @@ class SystemBackend:
     test_data: Path
     backend: Backend
     given: Mapping[str, Any]
+    enroll_map: Path | None = None
 
     @property
     def label(self) -> str:
@@ -57,10 +59,10 @@ class SystemBackend:
     def score_and_measure(self, trials: Sequence[str]) -> str:
         """Score lists of the test data, given by name, and measure them; return the printed lines."""
         lists = [self.test_data / "trials" / name for name in trials]
-        self._score(lists, self.test_data)
+        self._score(lists, self.test_data, self.enroll_map)
         scored = ScoredLists(self.exp_dir, lists, self.label, self.prefix)
         result = f"{self.test_data.name}_{self.label}_result"
-        return measure_lists(scored, result, MeasureOptions(test_data=self.test_data))
+        return measure_lists(scored, result, MeasureOptions(test_data=self.test_data, enroll_map=self.enroll_map))
 
     def check_scored(self, heldout: str, trials: Sequence[str]) -> None:
         """Raise UserError if the trials of held-out speakers or the scores of a list are not there."""
@@ -88,11 +90,12 @@ class SystemBackend:
         lists = [self.test_data / "trials" / name for name in trials]
         scored = ScoredLists(self.exp_dir, lists, f"{self.label}{CALIBRATED}", f"cali_{self.prefix}")
         result = f"{self.test_data.name}_cali_{filed_under}_result"
-        return measure_lists(scored, result, MeasureOptions(llr=True, test_data=self.test_data))
+        options = MeasureOptions(llr=True, test_data=self.test_data, enroll_map=self.enroll_map)
+        return measure_lists(scored, result, options)
 
-    def _score(self, lists: Sequence[Path], data_dir: Path) -> None:
+    def _score(self, lists: Sequence[Path], data_dir: Path, enroll_map: Path | None = None) -> None:
         files = {file.name: self._path(file) for file in self.backend.needs}
-        inputs = Inputs(self._xvector_scp(data_dir), files)
+        inputs = Inputs(self._xvector_scp(data_dir), files, enroll_map)
         scorer = self.backend.load(inputs, **values_of(self.backend.options, self.given))
         for path in lists:
             score_list(path, self.score_file(path.name), scorer)

@@ -127,6 +127,7 @@ def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_pat
     ("options", "message"),
     [
         (["--trials", "none.kaldi"], "--trials none.kaldi: {}/data/test/trials has O.kaldi"),
+        (["--enroll-map", "none.map"], "none.map does not exist; give a file with lines 'model utt1 utt2 ...'"),
         (["--top-n", "5"], "{}/data/train has 3 speakers, of which 0 are held out; give what fits in place of"),
         (["--top-n", "5"], "in place of --top-n 5 (2 to 3) --lda-dim 100 (0 to 2)"),
         (["--top-n", "3", "--lda-dim", "3"], "in place of --lda-dim 3 (0 to 2)"),

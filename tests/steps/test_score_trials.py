@@ -54,6 +54,15 @@ def test_mean_is_subtracted(step: Run, folder: Path) -> None:
     assert scores == ["0.00000", "-1.00000", "1.00000"]  # (3, 0), (0, 3), (-3, 0)
 
 
+def test_kaldis_mean_and_text_vectors_are_read(step: Run, folder: Path) -> None:
+    (folder / "mean.vec").write_text(" [ 1 1 ]\n")
+    (folder / "xvector.scp").write_text("".join(f"{utt}  [ {x} {y} ]\n" for utt, (x, y) in VECTORS.items()))
+    result = score(step, folder, "--mean", "mean.vec")
+    assert result.returncode == 0, result.stderr
+    scores = [line.split()[2] for line in (folder / "out" / "x.score").read_text().splitlines()]
+    assert scores == ["0.00000", "-1.00000", "1.00000"]  # as in the test above
+
+
 def test_models_of_several_utterances(step: Run, folder: Path) -> None:
     (folder / "map").write_text("both a/1.wav a/2.wav\none b/1.wav\n")
     (folder / "list.kaldi").write_text("both a/1.wav target\none b/2.wav nontarget\n")

@@ -32,6 +32,14 @@ def test_copy_with_other_ids(data_dir: Path, ok: Say, valid: Check, read: Read, 
     assert (new / "trials/far.kaldi").read_text() == "far-s1-u1.x far-s3-u3.x nontarget\n"
 
 
+def test_trials_of_voxceleb_are_copied_with_other_ids(data_dir: Path, ok: Say, add_trials: Add) -> None:
+    add_trials(data_dir)
+    (data_dir / "trials/far.kaldi").write_bytes("\ufeff0 s1-u1 s3-u3\r\n1 s1-u1 s1-u2\r\n\r\n".encode())
+    ok("copy_data_dir.sh", "--utt-prefix=far-", "--spk-prefix", "far-", "data", "new")
+    copied = data_dir.parent / "new/trials/far.kaldi"
+    assert copied.read_text() == "0 far-s1-u1 far-s3-u3\n1 far-s1-u1 far-s1-u2\n"
+
+
 def test_copy_sorts_again_and_keeps_recordings(
     data_dir: Path, ok: Say, valid: Check, read: Read, snapshot: Snapshot, add_segments: Add
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sv.errors import UserError
-from sv.io.columns import byte_bar, iter_columns, parse_labels
+from sv.io.columns import WORD_LABELS, byte_bar, iter_columns, parse_labels
 
 
 def write(folder: Path, text: str) -> Path:
@@ -17,10 +17,37 @@ def test_blocks_hold_columns_of_words(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 4)
     path = write(tmp_path, "a b\nc  d\ne\tf\n")
     blocks = list(iter_columns(path, "x y", [2]))
-    assert [block.words for block in blocks] == [[[b"a", b"c"], [b"b", b"d"]], [[b"e"], [b"f"]]]
+    words = [[list(column) for column in block.words] for block in blocks]
+    assert words == [[[b"a", b"c"], [b"b", b"d"]], [[b"e"], [b"f"]]]
     assert [block.first_line for block in blocks] == [1, 3]
     assert blocks[1].where(0) == f"{path}:3"
     assert sum(block.num_bytes for block in blocks) == path.stat().st_size
+
+
+@pytest.mark.parametrize("block_bytes", [1, 4, 1 << 20])
+@pytest.mark.parametrize(
+    "text", ["\ufeffa b\nc d\n", "a b\r\nc d\r\n", "a b\nc d\n\n", "a b\nc d\n \n\t\r\n\n", "\ufeffa b\r\nc d\r\n\r\n"]
+)
+def test_byte_order_mark_crlf_and_blank_lines_at_the_end_are_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, block_bytes: int
+) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", block_bytes)
+    (tmp_path / "f").write_bytes(text.encode())
+    blocks = list(iter_columns(tmp_path / "f", "x y", [2]))
+    rows = [row for block in blocks for row in zip(*block.words, strict=True)]
+    assert rows == [(b"a", b"b"), (b"c", b"d")]
+    if block_bytes > len(text.encode()):
+        assert blocks[0].num_bytes == (tmp_path / "f").stat().st_size
+
+
+@pytest.mark.parametrize("block_bytes", [1, 4, 1 << 20])
+@pytest.mark.parametrize(("text", "line"), [("a b\n\nc d\n", 2), ("a b\nc d\n\n \n\r\ne f", 3), ("\n\na b\n", 1)])
+def test_a_blank_line_before_others_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, line: int, block_bytes: int
+) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", block_bytes)
+    with pytest.raises(UserError, match=f"f:{line}: "):
+        list(iter_columns(write(tmp_path, text), "x y", [2]))
 
 
 @pytest.mark.parametrize(
@@ -43,9 +70,9 @@ def test_a_missing_file_says_what_is_wanted(tmp_path: Path) -> None:
 
 def test_labels(tmp_path: Path) -> None:
     (block,) = iter_columns(write(tmp_path, "a target\nb nontarget\n"), "x y", [2])
-    assert parse_labels(block, 1).tolist() == [True, False]
+    assert parse_labels(block, 1, WORD_LABELS).tolist() == [True, False]
     with pytest.raises(UserError, match="f:1: label 'a'; write target or nontarget"):
-        parse_labels(block, 0)
+        parse_labels(block, 0, WORD_LABELS)
 
 
 def test_bar_counts_the_bytes_of_the_file(tmp_path: Path) -> None:

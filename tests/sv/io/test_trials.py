@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import Trials, read_enroll_map, read_trials
+from sv.io import Trials, check_both_kinds, read_enroll_map, read_trials
 
 KNOWN = ["a/1.wav", "a/2.wav", "b/1.wav"]
 
@@ -42,6 +42,44 @@ def test_tabs_blanks_and_a_missing_last_line_end_are_understood(tmp_path: Path, 
     block = read_one(write(tmp_path, text))
     assert (block.enroll.tolist(), block.test.tolist()) == ([0], [1])
     assert block.is_target is not None and block.is_target.tolist() == [True]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("form", ["{1} {2} {0}", "{0} {1} {2}"])
+def test_labels_of_1_and_0_stand_before_or_behind_the_ids(tmp_path: Path, form: str, end: str) -> None:
+    rows = [("1", "a/1.wav", "a/2.wav"), ("0", "b/1.wav", "a/1.wav")]
+    path = write(tmp_path, "".join(form.format(*row) + end for row in rows))
+    check_both_kinds(path)
+    block = read_one(path)
+    assert (block.enroll.tolist(), block.test.tolist()) == ([0, 2], [1, 0])
+    assert block.is_target is not None and block.is_target.tolist() == [True, False]
+
+
+def test_utterances_may_be_named_1_and_0(tmp_path: Path) -> None:
+    for text in ("1 0 nontarget\n1 1 target\n", "1 0 0\n1 1 1\n"):
+        (block,) = read_trials(write(tmp_path, text), ["0", "1"])
+        assert (block.enroll.tolist(), block.test.tolist()) == ([1, 1], [0, 1])
+        assert block.is_target is not None and block.is_target.tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 a/1.wav c/9.wav\n", r":1: c/9.wav is not in xvector.scp \(lines read as '1\|0 enroll test'\); extract"),
+        ("a/1.wav c/9.wav 0\n", r":1: c/9.wav is not in xvector.scp \(lines read as 'enroll test 1\|0'\); extract"),
+        ("a/1.wav a/2.wav 1\na/1.wav a/2.wav target\n", ":2: label 'target'; write 1 or 0"),
+        ("a/1.wav a/2.wav target\na/1.wav a/2.wav 1\n", ":2: label '1'; write target or nontarget"),
+        ("1 a/1.wav a/2.wav\n2 a/1.wav a/2.wav\n", ":2: label '2'; write 1 or 0"),
+    ],
+)
+def test_an_error_shows_the_form_that_the_first_line_has(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        list(read_trials(write(tmp_path, text), KNOWN))
+
+
+def test_list_of_ones_alone_lacks_nontargets(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="all trials are target; EER and minDCF need nontarget trials too"):
+        check_both_kinds(write(tmp_path, "1 a/1.wav a/2.wav\n"))
 
 
 def test_pair_that_comes_twice_is_scored_twice(tmp_path: Path) -> None:
@@ -87,7 +125,7 @@ def test_many_unknown_ids_are_counted_to_the_end_of_the_list(tmp_path: Path, mon
 
 def test_unknown_enroll_model_names_the_enroll_map(tmp_path: Path) -> None:
     path = write(tmp_path, "m2 a/1.wav target\n")
-    with pytest.raises(UserError, match=r":1: m2 is not in enroll_map; "):
+    with pytest.raises(UserError, match=r":1: m2 is not in enroll_map; add it$"):
         list(read_trials(path, KNOWN, known_enroll=["m1"], enroll_source="enroll_map"))
 
 
@@ -106,7 +144,7 @@ def test_wrong_label_names_its_line(tmp_path: Path) -> None:
         ("a/1.wav a/2.wav target\n\na/1.wav a/2.wav target\n", "list.kaldi:2: .*found 0 columns"),
         # Four and two columns are as many words as three and three.
         ("a/1.wav a/2.wav target a/1.wav\na/2.wav target\n", "list.kaldi:1: .*found 4 columns"),
-        ("\n", "list.kaldi:1: .*found 0 columns"),
+        ("\n", "list.kaldi is empty"),
         (" \na/1.wav a/2.wav target\n", "list.kaldi:1: .*found 0 columns"),
         ("a/1.wav a/2.wav target\na/1.wav a/2.wav target a/1.wav a/2.wav target\n", "list.kaldi:2: .*found 6 columns"),
         ("a/1.wav a/2.wav target\na/1.wav a/2.wav", "list.kaldi:2: .*found 2 columns"),

@@ -38,6 +38,17 @@ def test_conditions_of_both_sides(scores: ScoredTrials, tmp_path: Path) -> None:
     assert found["video"] == ["same video", "other video", "other video", "other video"]
 
 
+def test_a_model_has_the_duration_of_all_its_utterances(scores: ScoredTrials, tmp_path: Path) -> None:
+    (tmp_path / "map").write_text("m a/v/1 a/v/2\n")
+    (tmp_path / "M.score").write_text("m a/w/1 0.9 target\nm b/x/1 0.1 nontarget\n")
+    found = Conditions(DataDir(tmp_path), tmp_path / "map").of(read_scored_trials(tmp_path / "M.score"))
+    assert found["duration of the shorter"].tolist() == ["3 to 6 s", "3 to 6 s"]  # 2 + 3 s
+    assert found["sex"].tolist() == ["f / f", "f / m"] and "video" not in found
+    write_table(tmp_path / "utt2dur", {"a/v/1": 2.0})
+    with pytest.raises(UserError, match="utt2dur has no line for a/v/2, which is of model m; add it"):
+        Conditions(DataDir(tmp_path), tmp_path / "map")
+
+
 def test_conditions_do_not_depend_on_which_side_is_which(scores: ScoredTrials, tmp_path: Path) -> None:
     turned = replace(scores, enroll=scores.test, test=scores.enroll)
     found = (Conditions(DataDir(tmp_path)).of(one) for one in (scores, turned))
@@ -125,12 +136,12 @@ def test_trial2cond_in_another_encoding_is_read(scores: ScoredTrials, tmp_path: 
 
 def test_speaker_without_sex_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     write_table(tmp_path / "spk2gender", {"a": "f", "b": "m"})
-    told = r"spk2gender says nothing of speaker c, whose utterance c/y/1 is in .*O\.score; add a line for the speaker"
+    told = r"spk2gender says nothing of speaker c, whose utterance c/y/1 is in the trials; add a line for the speaker"
     with pytest.raises(UserError, match=told + ", or remove spk2gender"):
         Conditions(DataDir(tmp_path)).of(scores)
 
 
 def test_utterance_without_speaker_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in scores.ids if utt != "b/x/1"})
-    with pytest.raises(UserError, match=r"utt2spk says nothing of utterance b/x/1, which is in .*O\.score; add it"):
+    with pytest.raises(UserError, match=r"utt2spk says nothing of utterance b/x/1 of the trials; add it"):
         Conditions(DataDir(tmp_path)).of(scores)

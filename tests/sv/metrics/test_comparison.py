@@ -83,6 +83,22 @@ def test_tests_are_of_what_both_systems_have(tmp_path: Path, caplog: pytest.LogC
     assert "a shares no trial list and back-end with another system: nothing is tested" in caplog.text
 
 
+def test_scores_without_labels_and_of_models_are_compared_as_others(tmp_path: Path) -> None:
+    for name in "ab":
+        write_system(tmp_path / name, tmp_path / "data")
+    systems, data = [read_scored_system(tmp_path / name) for name in "ab"], DataDir(tmp_path / "data")
+    expected = paired_tests(systems, data)
+    trials, enroll_map = tmp_path / "data" / "trials" / "O.kaldi", tmp_path / "map"
+    enroll_map.write_text("".join(f"m{utt} {utt}\n" for utt in UTTS))
+    trials.write_text("".join(f"m{line}" for line in trials.open()))
+    for name in "ab":
+        scores = tmp_path / name / "scores" / "O.kaldi.score"
+        scores.write_text("".join(f"m{line.rsplit(' ', 1)[0]}\n" for line in scores.open()))
+        options = MeasureOptions(intervals=False, enroll_map=enroll_map)
+        measure_lists(ScoredLists(tmp_path / name, [trials]), "result", options)
+    assert paired_tests([read_scored_system(tmp_path / name) for name in "ab"], data) == expected
+
+
 @pytest.mark.parametrize("llr", [False, True])
 def test_paired_test_of_files_is_that_of_the_whole_lists(
     llr: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

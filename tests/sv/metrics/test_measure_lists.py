@@ -118,7 +118,8 @@ def test_scores_of_another_version_of_the_list_are_refused(exp: Path) -> None:
     [
         ("a b 0.5 target\n", "H.kaldi.score: no nontarget trials; EER and minDCF need trials of both kinds"),
         ("a b 0.5 nontarget\n", "H.kaldi.score: no target trials; EER and minDCF need trials of both kinds"),
-        ("a b 0.5\n", "H.kaldi.score: scores without labels"),
+        ("a b 0.5\n", "H.kaldi.score ends after 1 trials, .*trials/H.kaldi does not; score the same list"),
+        ("a b 0.5\na c 0.5\n", "trials/H.kaldi:2: a and b is not the trial of .*H.kaldi.score:2; score the same list"),
         ("a b x target\n", "H.kaldi.score:1: score 'x' is not a finite number"),
         ("", "H.kaldi.score is empty"),
         (None, r"H.kaldi.score does not exist; score it first \(stage 5\)"),
@@ -144,6 +145,33 @@ def test_bad_scores_are_named_and_leave_no_results(exp: Path, scores: str | None
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         MeasureOptions(**options)
+
+
+def test_scores_without_labels_get_those_of_their_list(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 30)  # lines of other lengths: blocks that end elsewhere
+    for name, text in SCORES.items():
+        (exp / "scores" / f"{name}.score").write_text(
+            "".join(line.rsplit(" ", 1)[0] + "\n" for line in text.splitlines())
+        )
+    assert compute(exp) == PRINTED
+    digits = {"target": "1", "nontarget": "0"}
+    lines = [line.split() for line in (exp.parent / "trials" / "O.kaldi").open()]
+    (exp.parent / "trials" / "O.kaldi").write_text("".join(f"{digits[label]} {a} {b}\n" for a, b, label in lines))
+    assert compute(exp) == PRINTED
+    (exp.parent / "trials" / "O.kaldi").write_text("".join(f"{a} {b}\n" for a, b, _ in lines))
+    with pytest.raises(UserError, match=r"trials/O\.kaldi: neither the list nor its scores have labels; give 'enroll"):
+        compute(exp)
+
+
+@pytest.mark.parametrize(("sign", "asked"), [(1, False), (-1, True)])
+def test_scores_that_are_low_for_targets_may_be_distances(
+    exp: Path, sign: int, asked: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = [f"a b {sign * n} {'target' if n > 2 else 'nontarget'}\n" for n in range(6)]
+    (exp / "scores" / "O.kaldi.score").write_text("".join(lines))
+    compute(exp, "O.kaldi")
+    told = "O.kaldi.score: EER 100.0 %, targets score below non-targets; are these distances? negate them"
+    assert (told in caplog.text) == asked and ("distances" in caplog.text) == asked
 
 
 def test_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
@@ -211,6 +239,32 @@ def test_parts_by_what_the_data_dir_tells_are_kept_beside_those_of_a_trial2cond(
     cond.write_text(cond.read_text().replace("noise", "sex", 1))
     with pytest.raises(UserError, match=r"S\.kaldi\.score: two conditions are named 'sex'; rename"):
         compute(exp, "S.kaldi", test_data=exp.parent, trial2cond=cond)
+
+
+def test_trials_of_enroll_models_are_measured_by_the_speakers_of_their_utterances(exp: Path) -> None:
+    write_speakers(exp)
+    (exp.parent / "utt2dur").write_text("".join(f"{spk}{n} 2\n" for spk in "ABCDEF" for n in (1, 2)))
+    (exp.parent / "spk2gender").write_text("A f\nB f\nC m\nD m\nE m\nF m\n")
+    enroll_map = exp.parent / "map"
+    enroll_map.write_text("".join(f"m{spk} {spk}1 {spk}2\n" for spk in "ABCDEF"))
+    rows = [(m, f"{t}{n}", "target" if m == t else "nontarget") for m in "ABCDEF" for t in "ABCDEF" for n in (1, 2)]
+    (exp.parent / "trials" / "M.kaldi").write_text("".join(f"m{m} {t} {label}\n" for m, t, label in rows))
+    lines = [f"m{m} {t} {(m == t[0]) + 0.1 * i % 0.7:.5f} {label}\n" for i, (m, t, label) in enumerate(rows)]
+    (exp / "scores" / "M.kaldi.score").write_text("".join(lines))
+    with pytest.raises(
+        UserError, match=r"the speaker of mA is not in .*; give .*, and --enroll-map if it is an enroll model"
+    ):
+        compute(exp, "M.kaldi")
+    compute(exp, "M.kaldi", enroll_map=enroll_map, test_data=exp.parent)
+    entry = read_json(exp)["M.kaldi"]["cos"]
+    assert entry["interval"]["num_speakers"] == 6 and entry["enroll_map"] == str(enroll_map)
+    found = {(part["by"], part["name"]): part["num_target"] for part in entry["breakdown"]}
+    assert found == {
+        ("duration of the shorter", "0 to 3 s"): 12,  # 4 s of a model, 2 s of an utterance
+        ("sex", "f / f"): 4,
+        ("sex", "f / m"): 0,
+        ("sex", "m / m"): 8,
+    }
 
 
 def test_conditions_are_printed_and_kept(exp: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import read_scored_trials
-from sv.metrics.trial_speakers import Speakers, SpeakerTrials, TrialSample
+from sv.metrics.trial_speakers import Speakers, SpeakerTrials, TrialSample, read_speakers, with_models
 
 
 def test_model_named_as_a_speaker_is_that_speaker(tmp_path: Path) -> None:
@@ -23,6 +23,29 @@ def test_unknown_speaker_and_wrong_label_are_named(tmp_path: Path) -> None:
         Speakers({"a1": "a"}, "utt2spk").trials(scores)
     with pytest.raises(UserError, match=r"x\.score:1: a1 and b1 is labelled target, but utt2spk says otherwise"):
         Speakers({"a1": "a", "b1": "b"}, "utt2spk").trials(scores)
+
+
+def test_models_have_the_speaker_of_their_utterances(tmp_path: Path) -> None:
+    utt2spk, enroll_map = tmp_path / "utt2spk", tmp_path / "map"
+    utt2spk.write_text("a1 a\na2 a\nb1 b\n")
+    enroll_map.write_text("m a1 a2\na1 a2\n")
+    (tmp_path / "x.score").write_text("m a1 0.5 target\nm b1 0.1 nontarget\n")
+    trials = read_speakers(utt2spk, enroll_map).trials(read_scored_trials(tmp_path / "x.score"))
+    assert trials.enroll.tolist() == [0, 0] and trials.test.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("m a1 c1", "map: utterance c1 of model m is not in utt2spk; add it"),
+        ("m a1 b1", "map: by utt2spk, model m is of speakers a, b; mend one"),
+        ("b1 a1 a2", "map: by utt2spk, model b1 is of speakers a, b; mend one"),
+    ],
+)
+def test_a_model_of_no_speaker_or_of_two_is_named(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "map").write_text(line + "\n")
+    with pytest.raises(UserError, match=message):
+        with_models({"a1": "a", "a2": "a", "b1": "b"}, Path("utt2spk"), tmp_path / "map")
 
 
 def test_sample_has_every_trial_with_the_same_chance() -> None:

@@ -104,6 +104,17 @@ def test_prefix_of_some_tensors_is_their_name() -> None:
     assert cut_prefix({"module." + key: value for key, value in state.items()}) == (state, "module.")
 
 
+@pytest.mark.parametrize("prefix", ["module.", "front.", "module.backbone."])
+def test_prefix_of_all_tensors_is_named_where_it_is_refused(model: Encoder, prefix: str) -> None:
+    state = {f"{prefix}{key}": value for key, value in other_state().items()} | {"projection.weight": torch.zeros(9, 4)}
+    with pytest.raises(UserError) as error:
+        load_backbone(model, state, "x.pt")
+    assert str(error.value) == (
+        f"x.pt: the names of all its tensors begin with {prefix!r}; convert it with steps/import_model.py, which takes "
+        "that off"
+    )
+
+
 @pytest.mark.parametrize("state", [{}, {"model": {}}, {"epoch": 3}, [1, 2], None])
 def test_file_without_state_dict_is_refused(model: Encoder, state: Any) -> None:
     with pytest.raises(UserError, match=r"x\.pt: holds no state dict; give a model such as"):

@@ -8,7 +8,7 @@ import pytest
 from sv.errors import UserError
 from sv.io import DataDir, write_table
 from sv.metrics.comparison import ScoredSystem, ScoreSet
-from sv.report.gather import corpus_facts, read_facts, read_system
+from sv.report.gather import corpus_facts, read_facts, read_system, speakers_of
 
 SCORES = np.random.default_rng(0).permutation(40) / 8
 
@@ -26,6 +26,15 @@ def test_facts_of_a_score_file(tmp_path: Path) -> None:
     assert facts.hardest == hardest
     assert facts.scores.target.values.tolist() == [trial[2] for trial in targets]
     assert (facts.scores.target.total, facts.scores.nontarget.total) == (10, 30)
+
+
+def test_speakers_of_enroll_models_follow_from_their_utterances(tmp_path: Path) -> None:
+    write_table(tmp_path / "utt2spk", {"a-1": "a", "b-1": "b"})
+    (tmp_path / "map").write_text("m a-1\n")
+    scores = ScoreSet("x", "O", "cos", tmp_path / "O.score", {"enroll_map": str(tmp_path / "map")})
+    assert speakers_of(scores, DataDir(tmp_path)) == {"a-1": "a", "b-1": "b", "m": "a"}
+    (tmp_path / "map").write_text("m c-1\n")  # of another test set
+    assert speakers_of(scores, DataDir(tmp_path)) is None
 
 
 def test_a_folder_without_training_has_no_records_and_a_damaged_line_is_named(tmp_path: Path) -> None:

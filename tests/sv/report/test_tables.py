@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from sv.io import ScoredTrials
+from sv.io.scores import Ids
 from sv.metrics.comparison import ScoreSet
 from sv.metrics.error_rates import sort_scores
 from sv.report import tables
@@ -77,7 +78,7 @@ def scored(ids: list[str], rows: list[tuple[int, int, float]]) -> ScoredTrials:
     enroll, test = (np.array([row[side] for row in rows], np.int32) for side in (0, 1))
     values = np.array([row[2] for row in rows])
     more = np.empty((len(rows), 0))
-    return ScoredTrials(Path("x"), 1, ids, enroll, test, values, enroll == test, more, 0)
+    return ScoredTrials(Path("x"), 1, Ids(ids), enroll, test, values, enroll == test, more, 0)
 
 
 def test_a_nontarget_counts_for_both_its_speakers_and_an_unknown_one_is_told() -> None:

@@ -73,6 +73,24 @@ def test_scores_calibration_and_results_have_their_names(system: SystemBackend, 
     )
 
 
+@pytest.mark.parametrize("name", ["cos", "asnorm", "plda"])
+def test_lists_of_enroll_models_are_scored_calibrated_and_measured(system: SystemBackend, name: str) -> None:
+    enroll_map = system.test_data / "enroll.map"
+    enroll_map.write_text("".join(f"m{spk} s{spk}-0 s{spk}-1\n" for spk in range(10, 14)))
+    lines = [f"m{m} s{t}-{n} {int(m == t)}\n" for m in range(10, 14) for t in range(10, 14) for n in (2, 3)]
+    (system.test_data / "trials" / "M.trl").write_text("".join(lines))
+    backend = replace(system, backend=BACKENDS[name], enroll_map=enroll_map)
+    backend.prepare()
+    backend.score_and_measure(["M.trl"])
+    write_calibration_trials(system.exp_dir, system.train_data, "heldout.kaldi")
+    backend.calibrate_and_measure("heldout.kaldi", ["M.trl"])
+    entries = json.loads((system.exp_dir / "results.json").read_text())["results"]["M.trl"]
+    assert list(entries) == [LABELS[name][0], f"{LABELS[name][0]}_cali"]
+    for entry in entries.values():
+        assert (entry["num_target"], entry["num_nontarget"]) == (8, 24)
+        assert entry["enroll_map"] == str(enroll_map)
+
+
 def test_held_out_speakers_are_in_no_cohort(system: SystemBackend) -> None:
     replace(system, backend=BACKENDS["snorm"], given={}).prepare()
     cohort = system.exp_dir / "embeddings" / "train" / "spk_xvector.scp"
