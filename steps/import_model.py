@@ -5,7 +5,7 @@ Reads   <checkpoint>, a file or a folder, with tensors and plain values only
             wespeaker    folder with config.yaml and avg_model.pt, or a model file beside its config.yaml
             3dspeaker    model file: CAM++, ERes2Net, ERes2NetV2, ECAPA
             speechbrain  folder with embedding_model.ckpt, and classifier.ckpt and label_encoder.txt if there are: ECAPA
-            redimnet     file of ReDimNet's authors, which holds its model_config
+            redimnet     file of ReDimNet's or ReDimNet2's authors, which holds its model_config
             resemblyzer  pretrained.pt
 Writes  <exp-dir>/{config.yaml,models/avg_model.pt}, and spk2id if the speakers' names are known; whole or not at all
 

@@ -25,9 +25,10 @@ class Section(BaseModel):
 class FbankConfig(Section):
     """Log-mel filter bank, computed on the scale of 16-bit samples, as Kaldi does; other kinds are for other models."""
 
-    kind: Literal["kaldi", "speechbrain", "redimnet", "ge2e"] = "kaldi"  # whose arithmetic: sv/audio/centered_fbank.py
+    # Whose arithmetic, see sv/audio/centered_fbank.py
+    kind: Literal["kaldi", "speechbrain", "redimnet", "redimnet_tf", "ge2e"] = "kaldi"
     int16_scale: bool = True  # of kaldi; False: samples in [-1, 1], so that the floor of a bin's energy is higher
-    unit_variance: bool = False  # of redimnet: each waveform is shifted and scaled to mean 0 and variance 1
+    unit_variance: bool = False  # of redimnet(_tf): each waveform is shifted and scaled to mean 0 and variance 1
     sample_rate: int = Field(16000, gt=0)  # Hz
     num_mel_bins: int = Field(80, gt=3)
     frame_length: float = Field(25.0, gt=0)  # ms

@@ -16,7 +16,7 @@ SCRIPTS = [str(path.relative_to(ROOT)) for path in FILES if path.read_text().sta
 HEAVY = {"matplotlib", "scipy", "torch"}
 LIGHT = {"adapt_plda", "average_models", "calibrate", "compute_mean", "compute_spk_means", "find_noisy_labels", "fuse"}
 LIGHT |= {"make_calibration_trials", "make_report", "plot_augmentation", "score", "score_trials", "show_plan", "train"}
-LIGHT |= {"import_model", "train_plda", "verify"}  # load not even numpy before they read their options
+LIGHT |= {"import_model", "list_models", "train_plda", "verify"}  # load not even numpy before they read their options
 
 
 @pytest.mark.slow

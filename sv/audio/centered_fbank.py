@@ -2,12 +2,14 @@
 
     speechbrain  10 log10 of the energy, not below 1e-10, nor 80 dB below the waveform's highest; zeros before and after
     redimnet     ln(energy + 1e-6) after pre-emphasis 0.97; the waveform mirrored before and after
+    redimnet_tf  the same with energies from 1e-8 to 1e8 and ln(energy + 1e-8); zeros of half a shift before and after
     ge2e         the energy itself, of a waveform made as loud as -30 dBFS or more; zeros before and after
 
-Windows are periodic, samples are in [-1, 1]. `sv.audio.mel.mel_banks` has the triangles.
+Windows are periodic (of redimnet_tf symmetric), samples are in [-1, 1]. `sv.audio.mel.mel_banks` has the triangles.
 
-speechbrain: speechbrain/lobes/features.py, Fbank.  redimnet: the "pt" features of ReDimNet's authors, torchaudio's
-MelSpectrogram.  ge2e: resemblyzer/audio.py, librosa's melspectrogram, without its removal of silence.
+speechbrain: speechbrain/lobes/features.py, Fbank.  redimnet, redimnet_tf: the "pt" and "tf" features of ReDimNet's
+authors, torchaudio's MelSpectrogram and WeSpeaker's tfmel.  ge2e: resemblyzer/audio.py, librosa's melspectrogram,
+without its removal of silence.
 """
 
 import numpy as np
@@ -20,7 +22,7 @@ from sv.audio.mel import count_frames, fft_length, frame_samples, mel_banks
 from sv.config import FbankConfig
 
 SPEECHBRAIN_FLOOR, SPEECHBRAIN_RANGE_DB = 1e-10, 80.0
-REDIMNET_FLOOR, UNIT_VARIANCE_EPS = 1e-6, 1e-8
+REDIMNET_FLOOR, REDIMNET_TF_FLOOR, UNIT_VARIANCE_EPS = 1e-6, 1e-8, 1e-8
 GE2E_LEVEL = 10 ** (-30 / 20)  # RMS of -30 dBFS
 
 
@@ -38,7 +40,8 @@ class CenteredFbank(nn.Module):
         self.config = config
         self.frame_length, self.frame_shift = frame_samples(config)
         self.fft_length = fft_length(config)
-        window = make_window(config.window, self.frame_length + 1)[:-1]
+        periodic = config.kind != "redimnet_tf"
+        window = make_window(config.window, self.frame_length + periodic)[: self.frame_length]
         self.register_buffer("window", window.float(), persistent=False)
         weights = torch.from_numpy(mel_banks(config)).T.float().contiguous()
         self.register_buffer("mel_weights", weights, persistent=False)
@@ -49,7 +52,8 @@ class CenteredFbank(nn.Module):
 
     def num_samples(self, frames: int) -> int:
         """Return the fewest samples that have this number of frames."""
-        return max((frames - 1) * self.frame_shift, self.frame_length)
+        around = 2 * (self.frame_shift // 2) if self.config.kind == "redimnet_tf" else self.frame_length
+        return max(self.frame_length - around + (frames - 1) * self.frame_shift, self.frame_length)
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, dither: Tensor | None = None) -> Tensor:
@@ -73,19 +77,23 @@ class CenteredFbank(nn.Module):
         if self.config.unit_variance:
             signal = signal - signal.mean(dim=1, keepdim=True)
             signal = signal / (signal.std(dim=1, correction=0, keepdim=True) + UNIT_VARIANCE_EPS)
-        if self.config.kind == "redimnet":
+        if self.config.kind in ("redimnet", "redimnet_tf"):
             before = torch.cat([signal[:, 1:2], signal[:, :-1]], dim=1)  # the second sample before the first: a mirror
             return signal - PREEMPHASIS * before
         return signal
 
     def _power(self, signal: Tensor) -> Tensor:
-        """Return the power spectrum, (batch, frames, fft_length / 2 + 1)."""
-        half = self.fft_length // 2
+        """Return the power spectrum, (batch, frames, fft_length / 2 + 1); of redimnet_tf without the last bin."""
+        around, side = self.fft_length // 2, self.fft_length - self.frame_length
+        if self.config.kind == "redimnet_tf":
+            frames = pad(signal, (self.frame_shift // 2,) * 2).unfold(1, self.frame_length, self.frame_shift)
+            spectrum = torch.fft.rfft(frames * self.window, self.fft_length)
+            power = spectrum.real.square() + spectrum.imag.square()
+            return power[..., :-1].clamp(REDIMNET_TF_FLOOR, 1 / REDIMNET_TF_FLOOR)
         if self.config.kind == "redimnet":
-            padded = pad(signal.unsqueeze(1), (half, half), mode="reflect").squeeze(1)
+            padded = pad(signal.unsqueeze(1), (around, around), mode="reflect").squeeze(1)
         else:
-            padded = pad(signal, (half, half))
-        side = self.fft_length - self.frame_length
+            padded = pad(signal, (around, around))
         window = pad(self.window, (side // 2, side - side // 2))
         spectrum = torch.fft.rfft(padded.unfold(1, self.fft_length, self.frame_shift) * window)
         return spectrum.real.square() + spectrum.imag.square()
@@ -95,6 +103,8 @@ class CenteredFbank(nn.Module):
         if self.config.kind == "speechbrain":
             decibels = 10 * energy.clamp_min(SPEECHBRAIN_FLOOR).log10()
             return decibels.maximum(decibels.amax(dim=(1, 2), keepdim=True) - SPEECHBRAIN_RANGE_DB)
+        if self.config.kind == "redimnet_tf":
+            return (energy.clamp(REDIMNET_TF_FLOOR, 1 / REDIMNET_TF_FLOOR) + REDIMNET_TF_FLOOR).log()
         return (energy + REDIMNET_FLOOR).log() if self.config.kind == "redimnet" else energy
 
 

@@ -37,15 +37,17 @@ def fft_length(config: FbankConfig) -> int:
 def count_frames(samples: NDArray[np.int64], config: FbankConfig) -> NDArray[np.int64]:
     """Return the numbers of frames of waveforms; 0 of one that is shorter than a frame."""
     length, shift = frame_samples(config)
-    beyond_first = samples - length if config.kind == "kaldi" else samples
+    around = {"kaldi": 0, "redimnet_tf": 2 * (shift // 2)}.get(config.kind, length)  # samples that are added
+    beyond_first = samples + around - length
     return np.where(samples < length, 0, 1 + beyond_first // shift)
 
 
 def mel_banks(config: FbankConfig) -> Floats:
-    """Return the triangles of the kind of features: (mels, fft_length / 2 + 1), of Kaldi without the Nyquist bin.
+    """Return the triangles of the kind of features: (mels, fft_length / 2 + 1).
 
-    Kaldi's are linear on the mel scale, others in Hz. SpeechBrain's are as wide on the right as on the left. Those of
-    ge2e are on Slaney's scale, with an area of 1.
+    Kaldi's and those of redimnet_tf are linear on the mel scale and lack the Nyquist bin; the latter take the others
+    as if they reached up to it. The rest are linear in Hz. SpeechBrain's are as wide on the right as on the left.
+    Those of ge2e are on Slaney's scale, with an area of 1.
 
     Raises:
         UserError: frequencies out of order, or a triangle between two FFT bins, whose energy would always be 0.
@@ -61,6 +63,8 @@ def mel_banks(config: FbankConfig) -> Floats:
     axis: Floats = np.arange(bins + 1) * (nyquist / bins)  # Hz
     if config.kind == "kaldi":
         axis = to_mel(axis[:-1])
+    elif config.kind == "redimnet_tf":
+        axis = to_mel(np.linspace(0, nyquist, bins))
     else:
         edges = to_hz(edges)
     left, center, right = edges[:-2], edges[1:-1], edges[2:]

@@ -88,9 +88,10 @@ def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, devi
             f"{config.dataset_args.fbank_args.num_mel_bins}; set model_args.feat_dim to fbank_args.num_mel_bins"
         )
     load_backbone(model, state, str(path))
+    model = model.eval().for_inference()
     if device == "cpu":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # resnet_small 1.6 times as fast
-    return SpeakerEncoder(model.eval().to(device), config, torch.device(device), digest)
+    return SpeakerEncoder(model.to(device), config, torch.device(device), digest)
 
 
 def load_state(path: Path, remedy: str = "average or train again") -> tuple[dict[str, Any], str]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sv.errors import UserError
-from sv.models import options
+from sv.models import options, redimnet_options
 from sv.registry import Registry
 
 if TYPE_CHECKING:
@@ -38,16 +38,29 @@ MODELS.add("ECAPA_TDNN_c1024", options.EcapaOptions, _ECAPA, channels=1024)
 MODELS.add("ECAPA_TDNN_GLOB_c512", options.EcapaGlobOptions, _ECAPA, channels=512)
 MODELS.add("ECAPA_TDNN_GLOB_c1024", options.EcapaGlobOptions, _ECAPA, channels=1024)
 
+MODELS.add("XI_VEC_ECAPA_TDNN_c512", options.XiEcapaOptions, _ECAPA, channels=512)
+MODELS.add("XI_VEC_ECAPA_TDNN_c1024", options.XiEcapaOptions, _ECAPA, channels=1024)
 MODELS.add("ECAPA_TDNN_SpeechBrain", options.SpeechBrainEcapaOptions, "sv.models.ecapa_speechbrain:SpeechBrainEcapa")
 
 MODELS.add("GE2E_LSTM", options.Ge2eLstmOptions, "sv.models.ge2e_lstm:Ge2eLstm")
 MODELS.add("XVEC", options.XVectorOptions, "sv.models.xvector:XVector")
+MODELS.add("XI_VEC_XVEC", options.XiXVectorOptions, "sv.models.xvector:XVector")
 MODELS.add("CAMPPlus", options.CamPlusPlusOptions, "sv.models.campplus:CamPlusPlus")
 
 _REDIMNET = "sv.models.redimnet:ReDimNet"
-MODELS.add("ReDimNet", options.ReDimNetOptions, _REDIMNET)
-for _name in options.REDIMNETS:
-    MODELS.add(_name, options.redimnet_options(_name), _REDIMNET)
+MODELS.add("ReDimNet", redimnet_options.ReDimNetOptions, _REDIMNET)
+for _name in redimnet_options.REDIMNETS:
+    MODELS.add(_name, redimnet_options.redimnet_options(_name), _REDIMNET)
+
+_REDIMNET2 = "sv.models.redimnet2:ReDimNet2"
+MODELS.add("ReDimNet2", redimnet_options.ReDimNet2Options, _REDIMNET2)
+MODELS.add("ReDimNet2B0", redimnet_options.ReDimNet2B0Options, _REDIMNET2)
+MODELS.add("ReDimNet2B1", redimnet_options.ReDimNet2B1Options, _REDIMNET2)
+MODELS.add("ReDimNet2B2", redimnet_options.ReDimNet2B2Options, _REDIMNET2)
+MODELS.add("ReDimNet2B3", redimnet_options.ReDimNet2B3Options, _REDIMNET2)
+MODELS.add("ReDimNet2B4", redimnet_options.ReDimNet2B4Options, _REDIMNET2)
+MODELS.add("ReDimNet2B5", redimnet_options.ReDimNet2B5Options, _REDIMNET2)
+MODELS.add("ReDimNet2B6", redimnet_options.ReDimNet2B6Options, _REDIMNET2)
 
 _RES2NET = "sv.models.res2net:Res2Net"
 MODELS.add("Res2Net34_Base", options.Res2NetOptions, _RES2NET, base_width=32, scale=2, expansion=2)
@@ -61,6 +74,41 @@ MODELS.add("ERes2Net34_aug", options.ERes2NetLargeOptions, _ERES2NET, base_width
 _ERES2NETV2 = "sv.models.eres2netv2:ERes2NetV2"
 MODELS.add("ERes2NetV2", options.ERes2NetLargeOptions, _ERES2NETV2, base_width=26, scale=2, expansion=2)
 MODELS.add("ERes2NetV2_w24s4ep4", options.ERes2NetLargeOptions, _ERES2NETV2, base_width=24, scale=4, expansion=4)
+
+_GEMINI = "sv.models.gemini_dfresnet:GeminiDfResNet"
+MODELS.add("Gemini_DF_ResNet60", options.GeminiOptions, _GEMINI, num_blocks=(3, 3, 9, 3))
+MODELS.add("Gemini_DF_ResNet114", options.GeminiOptions, _GEMINI, num_blocks=(3, 3, 27, 3))
+MODELS.add("Gemini_DF_ResNet183", options.GeminiOptions, _GEMINI, num_blocks=(3, 8, 45, 3))
+MODELS.add("Gemini_DF_ResNet237", options.GeminiOptions, _GEMINI, num_blocks=(3, 8, 63, 3))
+
+_REPVGG = "sv.models.repvgg:RepVgg"
+_TINY, _A, _B = (3, 4, 23, 3), (2, 4, 14, 1), (4, 6, 16, 1)
+for _name, _blocks, _widths in (
+    ("TINY_A0", _TINY, (0.5, 0.5, 0.5, 0.5)),
+    ("A0", _A, (0.75, 0.75, 0.75, 2.5)),
+    ("A1", _A, (1, 1, 1, 2.5)),
+    ("A2", _A, (1.5, 1.5, 1.5, 2.75)),
+    ("B0", _B, (1, 1, 1, 2.5)),
+    ("B1", _B, (2, 2, 2, 4)),
+    ("B2", _B, (2.5, 2.5, 2.5, 5)),
+    ("B3", _B, (3, 3, 3, 5)),
+):
+    _sizes = {"num_blocks": _blocks, "widths": _widths}
+    MODELS.add(f"REPVGG_{_name}", options.RepVggOptions, _REPVGG, **_sizes)
+    if _name in ("B1", "B2", "B3"):
+        MODELS.add(f"REPVGG_{_name}g2", options.RepVggOptions, _REPVGG, groups=2, **_sizes)
+        MODELS.add(f"REPVGG_{_name}g4", options.RepVggOptions, _REPVGG, groups=4, **_sizes)
+    elif _name != "A1":
+        _rsbb = _name.replace("A0", "RSBB_A0") if _name == "TINY_A0" else f"RSBB_{_name}"
+        MODELS.add(f"REPVGG_{_rsbb}", options.RepVggOptions, _REPVGG, rsbb=True, **_sizes)
+MODELS.add(
+    "REPVGG_D2SE",
+    options.RepVggSeOptions,
+    _REPVGG,
+    num_blocks=(8, 14, 24, 1),
+    widths=(2.5, 2.5, 2.5, 5),
+    groups=4,
+)
 
 
 def build_model(name: str, args: Mapping[str, Any]) -> "Encoder":

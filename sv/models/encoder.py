@@ -42,6 +42,10 @@ class Encoder(nn.Module):
         """Compute `forward` without the checks."""
         raise NotImplementedError
 
+    def for_inference(self) -> "Encoder":
+        """Return an encoder that computes the same in less time, but cannot be trained; here the encoder itself."""
+        return self
+
     def own_names(self, state: Mapping[str, Value]) -> dict[str, Value]:
         """Return a published state dict under this encoder's names of tensors."""
         return dict(state)

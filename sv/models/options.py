@@ -1,9 +1,12 @@
-"""The options of all encoders, and of the poolings that they name; without torch, so that they are checked at once."""
+"""The options of encoders, and of the poolings that they name; without torch, so that they are checked at once.
+
+Those of ReDimNets, with their tables of stages, are in redimnet_options.py.
+"""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field, PlainSerializer, create_model, model_validator
+from pydantic import Field, model_validator
 
 from sv.registry import Options, Registry
 
@@ -52,6 +55,15 @@ class MultiQueryOptions(MultiHeadOptions):
     query_num: int = Field(2, gt=0)
 
 
+class XiOptions(PoolingOptions):
+    """Options of the posterior mean of the xi-vector."""
+
+    hidden_size: int = Field(256, gt=0)  # channels of the estimator of the precisions
+    stddev: bool = False  # append the deviation
+    train_mean: bool = True  # learn the prior's mean
+    train_prec: bool = True  # learn the prior's precision
+
+
 POOLINGS: "Registry[Pooling]" = Registry("pooling")
 
 POOLINGS.add("TAP", PoolingOptions, "sv.models.pooling:TemporalAverage")
@@ -59,6 +71,7 @@ POOLINGS.add("TSDP", PoolingOptions, "sv.models.pooling:TemporalDeviation")
 POOLINGS.add("TSTP", PoolingOptions, "sv.models.pooling:TemporalStatistics")
 POOLINGS.add("ASTP", AttentionOptions, "sv.models.pooling:AttentiveStatistics")
 POOLINGS.add("ASP", NormedAttentionOptions, "sv.models.pooling:NormedAttentiveStatistics")
+POOLINGS.add("XI", XiOptions, "sv.models.pooling:XiPosterior")
 POOLINGS.add("MHASTP", MultiHeadOptions, "sv.models.pooling:MultiHeadStatistics")
 POOLINGS.add("MQMHASTP", MultiQueryOptions, "sv.models.pooling:MultiQueryStatistics")
 
@@ -121,6 +134,12 @@ class EcapaGlobOptions(EcapaOptions):
     pooling_args: ClassVar[Mapping[str, Any]] = {"global_context_att": True}
 
 
+class XiEcapaOptions(EcapaOptions):
+    """Options of ECAPA-TDNN with the pooling of the xi-vector."""
+
+    pooling_func: str = "XI"
+
+
 class SpeechBrainEcapaOptions(EncoderOptions):
     """Options of SpeechBrain's ECAPA-TDNN."""
 
@@ -151,69 +170,10 @@ class XVectorOptions(PooledOptions):
     stats_dim: int = Field(1500, gt=0)  # channels of the fifth, which are pooled
 
 
-_Count = Annotated[int, Field(gt=0)]
-ReDimNetBlock = Literal["basic_resnet", "basic_resnet_fwse", "convnext_like"]
-ReDimNetStage = tuple[_Count, _Count, _Count, _Count | None]
-ReDimNetStages = Annotated[  # lists when written, as YAML reads them back
-    tuple[ReDimNetStage, ...], PlainSerializer(lambda stages: [list(stage) for stage in stages]), Field(min_length=1)
-]
+class XiXVectorOptions(XVectorOptions):
+    """Options of the x-vector TDNN with the pooling of the xi-vector."""
 
-
-class ReDimNetOptions(PooledOptions):
-    """Options of ReDimNet.
-
-    Attributes:
-        channels: of the first 2-d map; the authors' C, as `feat_dim` is their F.
-        group_divisor: 2-d convolutions have channels / `group_divisor` groups.
-        stages_setup: for each stage its stride over the bins, its number of 2-d blocks, how many times more channels
-            these have, and by how much the 1-d block divides the channels (None: no 1-d block).
-        stats_bn: batch norm of the pooled statistics, as in the authors' checkpoints.
-        two_emb_layer: another ReLU, batch norm (without affine) and linear layer after the first one.
-    """
-
-    pooling_args: ClassVar[Mapping[str, Any]] = {"global_context_att": True}
-
-    feat_dim: int = Field(72, gt=0)
-    embed_dim: int = Field(192, gt=0)
-    pooling_func: str = "ASTP"
-    channels: int = Field(gt=0)
-    block_2d_type: ReDimNetBlock
-    group_divisor: int = Field(gt=0)
-    stages_setup: ReDimNetStages
-    stats_bn: bool = False
-    two_emb_layer: bool = False
-
-
-_B0 = ((1, 2, 1, 30), (2, 3, 2, 30), (1, 3, 3, 30), (2, 4, 2, 10), (1, 3, 1, 10))
-_B1 = ((1, 2, 1, None), (2, 3, 1, None), (3, 4, 1, 12), (2, 5, 1, 12), (2, 3, 1, 8))
-_B2 = ((1, 2, 1, 12), (2, 2, 1, 12), (1, 3, 1, 12), (2, 4, 1, 8), (1, 4, 1, 8), (2, 4, 1, 4))
-_B3 = ((1, 6, 4, 32), (2, 6, 2, 32), (1, 8, 2, 32), (2, 10, 2, 16), (1, 10, 1, 16), (2, 8, 1, 16))
-_B4 = ((1, 4, 2, 48), (2, 4, 2, 48), (1, 6, 2, 48), (2, 6, 1, 32), (1, 8, 1, 24), (2, 4, 1, 16))
-_B6 = ((1, 4, 4, 32), (2, 6, 2, 32), (1, 6, 2, 24), (3, 8, 1, 24), (1, 8, 1, 16), (2, 8, 1, 16))
-REDIMNETS: dict[str, tuple[int, int, ReDimNetBlock, int, tuple[ReDimNetStage, ...]]] = {
-    # name: mels, channels, 2-d blocks, group_divisor, stages
-    "ReDimNetB0": (60, 10, "basic_resnet", 1, _B0),
-    "ReDimNetB1": (72, 12, "convnext_like", 8, _B1),
-    "ReDimNetB2": (72, 16, "convnext_like", 4, _B2),
-    "ReDimNetB3": (72, 16, "basic_resnet_fwse", 1, _B3),
-    "ReDimNetB4": (72, 32, "basic_resnet_fwse", 1, _B4),
-    "ReDimNetB5": (72, 32, "basic_resnet_fwse", 16, _B4),
-    "ReDimNetB6": (72, 32, "basic_resnet", 32, _B6),
-}
-
-
-def redimnet_options(name: str) -> type[ReDimNetOptions]:
-    """Return the options of one of `REDIMNETS`: those of ReDimNet with its values as defaults."""
-    mels, channels, block, group_divisor, stages = REDIMNETS[name]
-    return create_model(
-        f"{name}Options",
-        __base__=ReDimNetOptions,
-        feat_dim=(int, Field(mels, gt=0)),
-        channels=(int, Field(channels, gt=0)),
-        block_2d_type=(ReDimNetBlock, block),
-        group_divisor=(int, Field(group_divisor, gt=0)),
-        stages_setup=(ReDimNetStages, stages),
-    )
+    pooling_func: str = "XI"
 
 
 class CamPlusPlusOptions(PooledOptions):
@@ -258,3 +218,22 @@ class SimamResNetOptions(PooledOptions):
     pooling_func: str = "ASP"
     in_planes: int = Field(64, gt=0)  # channels of the first group
     dropout: float = Field(0.0, ge=0, lt=1)  # share of the pooled values that training sets to zero
+
+
+class GeminiOptions(PooledOptions):
+    """Options of Gemini DF-ResNets."""
+
+    two_emb_layer: bool = False  # another ReLU, batch norm (without affine) and linear layer after the first one
+
+
+class RepVggOptions(PooledOptions):
+    """Options of RepVGGs."""
+
+    use_se: bool = False  # a gate for each channel at the end of a block
+    deploy: bool = False  # of checkpoints that WeSpeaker has converted for inference
+
+
+class RepVggSeOptions(RepVggOptions):
+    """Options of RepVGGs with gates."""
+
+    use_se: bool = True

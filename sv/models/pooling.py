@@ -4,6 +4,7 @@
     TSTP  mean and standard deviation       ASTP  the same two, the frames weighted by attention
     ASP       as ASTP, with ReLU and batch norm in the attention (WeSpeaker's SimAM-ResNets)
     MHASTP    as ASTP, the channels in groups (heads), each with an attention of its own
+    XI        mean of a posterior, the frames weighted by a precision (the xi-vector)
     MQMHASTP  several MHASTP (queries) of the same frames, one after the other
 
 The input is (batch, channels, frames), or (batch, channels, bins, frames) from a 2-d network; the output is flattened
@@ -11,6 +12,7 @@ in the order (channels, bins), means before deviations. Deviations come from the
 for a single frame, so that one frame gives a finite embedding. Statistics are computed in float32 under autocast.
 
 ASTP: Desplanques, Thienpondt, Demuynck, "ECAPA-TDNN", 2020, arXiv 2005.07143, section 3.1.
+XI: Lee, Wang, Koshinaka, "Xi-Vector Embedding for Speaker Recognition", 2021, IEEE SPL 28, 1385-1389.
 MHASTP: India, Safari, Hernando, "Self Multi-Head Attention for Speaker Recognition", 2019, arXiv 1906.09890.
 MQMHASTP: Zhao et al., "Multi-query multi-head attention pooling and Inter-topK penalty for speaker verification",
 2021, arXiv 2110.05042.
@@ -20,7 +22,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, linear
+from torch.nn.functional import conv1d, linear, softplus
 
 from sv.errors import UserError
 from sv.models.options import (
@@ -29,10 +31,13 @@ from sv.models.options import (
     MultiQueryOptions,
     NormedAttentionOptions,
     PoolingOptions,
+    XiOptions,
 )
 
 VARIANCE_FLOOR = 1e-7  # WeSpeaker's; a deviation is at least 3.2e-4, its gradient with respect to the variance 1,600
 ASP_VARIANCE_FLOOR = 1e-5
+XI_VARIANCE_FLOOR = 1e-12
+XI_LOG_PRECISION = 15.0  # at most, of a frame
 
 
 class Pooling(nn.Module):
@@ -118,6 +123,39 @@ class NormedAttentiveStatistics(Pooling):
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1, -2)  # (batch, channels, frames)
         return weighted_statistics(x, self.attention(x), ASP_VARIANCE_FLOOR)  # (batch, 2 * channels)
+
+
+class XiPosterior(Pooling):
+    """XI: the mean of a Gaussian posterior, to which each frame adds with a precision that is estimated from it.
+
+    The frames and a learnt prior are observations of one vector. The weights of the mean are a softmax of their log
+    precisions, for each channel. With `stddev`, the weighted deviation from it is appended.
+    """
+
+    def __init__(self, in_dim: int, options: XiOptions) -> None:
+        super().__init__(in_dim, 2 * in_dim if options.stddev else in_dim)
+        self.stddev = options.stddev
+        self.prior_mean = nn.Parameter(torch.zeros(1, in_dim), requires_grad=options.train_mean)
+        self.prior_logprec = nn.Parameter(torch.zeros(1, in_dim), requires_grad=options.train_prec)
+        hidden = options.hidden_size
+        self.lin1_relu_bn = nn.Sequential(
+            nn.Conv1d(in_dim, hidden, kernel_size=1), nn.ReLU(inplace=True), nn.BatchNorm1d(hidden)
+        )
+        self.lin2 = nn.Conv1d(hidden, in_dim, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1, -2)  # (batch, channels, frames)
+        root = softplus(at_least_float32(self.lin2(self.lin1_relu_bn(x))))
+        logprec = (2 * root.log()).clamp(-XI_LOG_PRECISION, XI_LOG_PRECISION)  # (batch, channels, frames)
+        frames = at_least_float32(x)
+        prior = self.prior_mean[..., None].expand(len(x), -1, -1), self.prior_logprec[..., None].expand(len(x), -1, -1)
+        seen = torch.cat([frames, prior[0]], dim=2)  # (batch, channels, frames + 1)
+        weights = torch.cat([logprec, prior[1]], dim=2).softmax(dim=2)
+        mean = (weights * seen).sum(dim=2)
+        if not self.stddev:
+            return mean
+        variance = (weights * seen.square()).sum(dim=2) - mean.square()
+        return torch.cat([mean, variance.clamp_min(XI_VARIANCE_FLOOR).sqrt()], dim=1)
 
 
 class MultiHeadStatistics(Pooling):

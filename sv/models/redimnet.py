@@ -19,7 +19,8 @@ from torch.nn.functional import gelu, layer_norm, relu, scaled_dot_product_atten
 
 from sv.errors import UserError
 from sv.models.encoder import Encoder
-from sv.models.options import POOLINGS, ReDimNetOptions, ReDimNetStage
+from sv.models.options import POOLINGS
+from sv.models.redimnet_options import ReDimNet2Options, ReDimNetOptions, ReDimNetStage
 
 HEADS = 4
 KERNELS_1D = (7, 19, 31, 59)
@@ -113,7 +114,7 @@ class ResNetLike(nn.Module):
 class Block2d(nn.Module):
     """One 2-d block of the type that the options name."""
 
-    def __init__(self, channels: int, bins: int, options: ReDimNetOptions) -> None:
+    def __init__(self, channels: int, bins: int, options: ReDimNetOptions | ReDimNet2Options) -> None:
         super().__init__()
         groups = _groups(channels, options)
         self.conv_block: nn.Module
@@ -263,7 +264,7 @@ def _stage(channels: int, bins: int, stage: ReDimNetStage, options: ReDimNetOpti
     return nn.Sequential(*layers)
 
 
-def _groups(channels: int, options: ReDimNetOptions) -> int:
+def _groups(channels: int, options: ReDimNetOptions | ReDimNet2Options) -> int:
     return max(1, channels // options.group_divisor)
 
 
@@ -307,20 +308,24 @@ def read_official(content: Any, where: str) -> tuple[dict[str, Any], dict[str, A
     args["stages_setup"] = [_official_stage(stage, where) for stage in config["stages_setup"]]
     stages = len(args["stages_setup"])
     renamed = {_our_name(key, stages): value for key, value in state.items() if not key.startswith("spec.")}
-    return args | {"stats_bn": True}, _front_end(config, where), renamed
+    return args | {"stats_bn": True}, official_front_end(config, where), renamed
 
 
-def _front_end(config: Mapping[str, Any], where: str) -> dict[str, Any]:
+_FEATURES = {"pt": "redimnet", "pt_mel": "redimnet", "tf": "redimnet_tf", "tf_mel": "redimnet_tf"}
+_ONLY_FEATURES = {"n_fft": 512, "win_length": 400, "sample_rate": 16000, "do_preemph": True, "spec_norm": "mn"}
+
+
+def official_front_end(config: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return our fbank_args of the authors' configuration; mels are the encoder's."""
-    if config.get("feat_type", "pt") != "pt":
+    kind = _FEATURES.get(config.get("feat_type", "pt"))
+    if kind is None:
         raise UserError(f"{where}: its model_config has feat_type: {config['feat_type']!r}, which is not supported")
     spec = {"hop_length": config.get("hop_length", 160), **(config.get("spec_params") or {})}
-    strange = {"n_fft": 512, "win_length": 400, "sample_rate": 16000, "do_preemph": True}
-    for key, only in strange.items():
+    for key, only in _ONLY_FEATURES.items():
         if spec.get(key, only) != only:
             raise UserError(f"{where}: its spec_params have {key}: {spec[key]!r}; only {only} is supported")
     return {
-        "kind": "redimnet",
+        "kind": kind,
         "num_mel_bins": config["F"],
         "frame_shift": spec["hop_length"] / 16,
         "low_freq": float(spec.get("f_min", 20)),

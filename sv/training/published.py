@@ -3,7 +3,7 @@
     wespeaker    a folder with config.yaml and avg_model.pt, or a model file beside its config.yaml
     3dspeaker    a model file: CAM++, ERes2Net, ERes2NetV2, ECAPA
     speechbrain  a folder with embedding_model.ckpt (and classifier.ckpt, label_encoder.txt), or that file: ECAPA
-    redimnet     a file of ReDimNet's authors, with its model_config
+    redimnet     a file of ReDimNet's or ReDimNet2's authors, with its model_config
     resemblyzer  pretrained.pt of Resemblyzer, the LSTM of GE2E
 
 `import_model` makes an experiment folder of one. Files are read with tensors and plain values only.
@@ -29,6 +29,7 @@ from sv.losses import build_head
 from sv.models import MODELS, build_model
 from sv.models.loading import HEAD_PREFIX, cut_prefix, differences, flat_state, load_backbone
 from sv.models.redimnet import read_official
+from sv.models.redimnet2 import is_official2, read_official2
 from sv.system import resolve
 from sv.training.checkpoint import save_tensors
 from sv.training.wespeaker import import_config, import_encoder
@@ -171,8 +172,9 @@ def _speechbrain(path: Path, model: str | None) -> Published:
 def _redimnet(path: Path, model: str | None) -> Published:
     file = _file_in(path, ["*.pt"])
     content = _read(file)
-    args, front_end, state = read_official(content, str(file))
-    return Published(file, _config(file, model or "ReDimNet", args, front_end), state)
+    name, read = ("ReDimNet2", read_official2) if is_official2(content) else ("ReDimNet", read_official)
+    args, front_end, state = read(content, str(file))
+    return Published(file, _config(file, model or name, args, front_end), state)
 
 
 def _resemblyzer(path: Path, model: str | None) -> Published:

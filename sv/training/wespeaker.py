@@ -33,6 +33,18 @@ _RENAMED = {
     "dataset_args.resample_rate": "dataset_args.fbank_args.sample_rate",
     "dataset_args.filter_args.min_num_frames": "dataset_args.min_num_frames",
 }
+_TFMEL = "dataset_args.tfmel_args."
+_TFMEL_DEFAULTS = {"n_mels": 80, "hop_length": 160, "f_min": 20, "f_max": 7600, "norm_signal": False}
+_TFMEL_NAMES = {"n_mels": "num_mel_bins", "f_min": "low_freq", "f_max": "high_freq", "norm_signal": "unit_variance"}
+_TFMEL_ONLY: dict[str, Any] = {
+    "sample_rate": 16000,
+    "win_length": 400,
+    "n_fft": 512,
+    "do_preemph": True,
+    "do_spec_aug": False,
+}
+_TFMEL_ONLY |= {"eps": 1e-8}
+_IMPORTED_BELOW = ("model", "optimizer", "dataset_args.frontend")
 _IN_TRAINING = "filled in when training begins"
 _RECIPE_OPTION = "an option of the recipe"
 _LEFT_OUT = {
@@ -63,7 +75,6 @@ _ONLY = {  # key -> the only supported value, and why others are not
     "loss": ("CrossEntropyLoss", "the only one supported"),
     "margin_scheduler": ("MarginScheduler", "the only one supported"),
     "scheduler": ("ExponentialDecrease", "and our WarmupCosine differs from theirs: set it by hand"),
-    "dataset_args.frontend": ("fbank", "the only one supported"),
     "dataset_args.speed_perturb_mode": ("random", "use --train-feats ark, which has all copies in each epoch"),
     "dataset_args.cmvn_args.norm_mean": (True, "see dataset_args.cmvn"),
     "dataset_args.cmvn_args.norm_var": (False, "since features are never divided by their deviation"),
@@ -136,6 +147,7 @@ def import_config(tree: Mapping[str, Any], where: str) -> tuple[Config, Imported
     found.keys |= _THEIR_DEFAULTS
     for key, value in theirs.items():
         _import_key(key, value, found)
+    _import_front_end(theirs, found)
     _import_model(theirs, found)
     _import_loss(theirs, found)
     _import_optimizer(theirs, found)
@@ -151,8 +163,9 @@ def import_encoder(tree: Mapping[str, Any], where: str) -> tuple[Config, Importe
     Raises:
         UserError: these are not supported.
     """
-    chosen = ("model", "model_args.", "dataset_args.fbank_args.", "dataset_args.resample_rate", "dataset_args.cmvn")
-    kept = {key: value for key, value in flatten(tree).items() if key.startswith((*chosen, "dataset_args.frontend"))}
+    chosen = ["model", "model_args.", _TFMEL, "dataset_args.fbank_args."]
+    chosen += [f"dataset_args.{key}" for key in ("resample_rate", "cmvn", "frontend")]
+    kept = {key: value for key, value in flatten(tree).items() if key.startswith(tuple(chosen))}
     kept.pop("model_init", None)
     loss = {"projection_args.project_type": "sphereface2", "optimizer": "SGD"}
     return import_config(unflatten(kept | loss), where)
@@ -178,7 +191,7 @@ def _import_key(key: str, value: Any, found: Imported) -> None:
             )
     elif key.startswith("model_args."):
         found.keys[key] = value
-    elif key not in ("model", "optimizer") and not key.startswith("projection_args.") and not _of_front_end(key):
+    elif key not in _IMPORTED_BELOW and not key.startswith("projection_args.") and not _of_front_end(key):
         found.refused[key] = "unknown key; remove it if you do not need it"
 
 
@@ -186,6 +199,27 @@ def _of_front_end(key: str) -> bool:
     """Return whether a key is an option of a front-end other than fbank, which `dataset_args.frontend` names."""
     block, dot, rest = key.removeprefix("dataset_args.").partition(".")
     return key.startswith("dataset_args.") and bool(dot and rest) and block in _FRONT_END_ARGS
+
+
+def _import_front_end(theirs: Mapping[str, Any], found: Imported) -> None:
+    """Import tfmel, which subtracts the mean itself; fbank is the default."""
+    frontend = theirs.get("dataset_args.frontend", "fbank")
+    given = {key.removeprefix(_TFMEL): key for key in theirs if key.startswith(_TFMEL)}
+    if frontend == "fbank":
+        found.left_out |= dict.fromkeys(given.values(), "the front-end is fbank")
+    elif frontend != "tfmel":
+        found.refused["dataset_args.frontend"] = f"{frontend} is not fbank or tfmel, the only ones supported"
+    else:
+        values = {**_TFMEL_DEFAULTS, **{name: theirs[key] for name, key in given.items()}}
+        for name, only in _TFMEL_ONLY.items():
+            if values.pop(name, only) != only:
+                found.refused[_TFMEL + name] = f"only {only} is supported"
+        front_end = {"kind": "redimnet_tf", "frame_shift": values.pop("hop_length") / 16, "dither": 0.0}
+        front_end |= {ours: values.pop(name) for name, ours in _TFMEL_NAMES.items()}
+        front_end |= {name: float(front_end[name]) for name in ("low_freq", "high_freq")}
+        found.keys |= {f"dataset_args.fbank_args.{name}": value for name, value in front_end.items()}
+        found.keys["dataset_args.cmvn"] = True
+        found.refused |= dict.fromkeys((given[name] for name in values), "unknown key; remove it if you do not need it")
 
 
 def _import_model(theirs: Mapping[str, Any], found: Imported) -> None:

@@ -16,8 +16,9 @@ from sv.errors import UserError
 
 SPEECHBRAIN = {"kind": "speechbrain", "low_freq": 0.0}
 REDIMNET = {"kind": "redimnet", "num_mel_bins": 72, "high_freq": 7600.0}
+REDIMNET_TF = {**REDIMNET, "kind": "redimnet_tf", "unit_variance": True}
 GE2E = {"kind": "ge2e", "num_mel_bins": 40, "low_freq": 0.0, "window": "hanning"}
-KINDS = [SPEECHBRAIN, REDIMNET, GE2E]
+KINDS = [SPEECHBRAIN, REDIMNET, REDIMNET_TF, GE2E]
 
 
 def noise(samples: int = 16000, level: float = 0.1) -> Tensor:
@@ -90,11 +91,40 @@ def test_speechbrains_are_those_of_the_definition() -> None:
     assert (expected > expected.max() - 79).all()
 
 
+def slow_redimnet_tf(waveform: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compute 72 mels frame by frame, (frames, mels); 256 bins are spread up to 8 kHz, not up to 7969 Hz."""
+    waveform = (waveform - waveform.mean()) / (waveform.std() + 1e-8)
+    waveform = waveform - 0.97 * np.concatenate([waveform[1:2], waveform[:-1]])
+    padded = np.concatenate([np.zeros(80), waveform, np.zeros(80)])
+    mel = 2595 * np.log10(1 + np.linspace(0, 8000, 256) / 700)
+    edges = np.linspace(2595 * np.log10(1 + 20 / 700), 2595 * np.log10(1 + 7600 / 700), 74)
+    angles = 2 * np.pi * np.outer(np.arange(256), np.arange(400)) / 512
+    frames = []
+    for start in range(0, len(padded) - 399, 160):
+        frame = padded[start : start + 400] * np.hamming(400)
+        power = ((np.cos(angles) @ frame) ** 2 + (np.sin(angles) @ frame) ** 2).clip(1e-8, 1e8)
+        bins = []
+        for low, center, high in zip(edges, edges[1:], edges[2:], strict=False):
+            gains = np.minimum((mel - low) / (center - low), (high - mel) / (high - center)).clip(0)
+            bins.append(np.log(np.clip(gains @ power, 1e-8, 1e8) + 1e-8))
+        frames.append(bins)
+    return np.array(frames)
+
+
+def test_redimnets_tf_are_those_of_the_definition() -> None:
+    waveform = noise(3200)
+    for row, features in zip(waveform, ours(waveform, REDIMNET_TF), strict=True):
+        expected = slow_redimnet_tf(row.double().numpy())
+        np.testing.assert_allclose(features.numpy(), expected, rtol=1e-3, atol=2e-3)
+    assert expected.shape == (19, 72)
+
+
 @pytest.mark.parametrize("settings", KINDS, ids=lambda settings: settings["kind"])
 def test_frames_are_counted_as_they_are_made(settings: dict[str, Any]) -> None:
     fbank = make_fbank(FbankConfig(**settings))
     for samples in (400, 559, 560, 16000):
-        assert fbank.num_frames(samples) == fbank(noise(samples)).shape[1] == 1 + samples // 160
+        assert fbank.num_frames(samples) == fbank(noise(samples)).shape[1]
+        assert fbank.num_frames(samples) == 1 + (samples - 240 * (settings["kind"] == "redimnet_tf")) // 160
     assert fbank.num_frames(399) == 0
     for frames in (4, 200):
         assert fbank.num_frames(fbank.num_samples(frames)) == frames

@@ -97,6 +97,44 @@ def slow_head(state: dict[str, Tensor], rows: list[list[float]], layers: int, at
     return means + deviations
 
 
+@pytest.mark.parametrize("stddev", [False, True])
+def test_posterior_equals_a_slow_loop(stddev: bool) -> None:
+    torch.manual_seed(4)
+    pool = POOLINGS.build("XI", 3, hidden_size=4, stddev=stddev).double()
+    torch.nn.init.normal_(pool.prior_mean)
+    torch.nn.init.normal_(pool.prior_logprec)
+    x = torch.randn(2, 3, 5, dtype=torch.float64)
+    pool.train()(x)  # so that batch norm has statistics
+    pool.eval().requires_grad_(False)
+    with torch.no_grad():
+        hidden = pool.lin1_relu_bn(x).transpose(1, 2)  # (batch, frames, hidden)
+        raw = hidden @ pool.lin2.weight[:, :, 0].T + pool.lin2.bias  # (batch, frames, channels)
+    for row in range(2):
+        for c in range(3):
+            precisions = [math.log1p(math.exp(float(value))) ** 2 for value in raw[row, :, c]]
+            precisions.append(math.exp(float(pool.prior_logprec[0, c])))
+            values = [*x[row, c].tolist(), float(pool.prior_mean[0, c])]
+            mean = sum(p * v for p, v in zip(precisions, values, strict=True)) / sum(precisions)
+            assert float(pool(x)[row, c]) == pytest.approx(mean)
+            if stddev:
+                variance = sum(p * (v - mean) ** 2 for p, v in zip(precisions, values, strict=True)) / sum(precisions)
+                assert float(pool(x)[row, 3 + c]) == pytest.approx(math.sqrt(variance))
+
+
+def test_xi_vectors_have_wespeakers_tensors_and_sizes() -> None:
+    for name, tensors, size in (("XI_VEC_ECAPA_TDNN_c512", 228, 5_896_448), ("XI_VEC_XVEC", 43, 3_909_872)):
+        with torch.device("meta"):
+            model = build_model(name, {"embed_dim": 192})
+        shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+        channels = 1500 if name == "XI_VEC_XVEC" else 1536
+        assert len(shapes) == tensors
+        assert sum(p.numel() for p in model.parameters()) == size
+        assert shapes["pool.prior_mean"] == shapes["pool.prior_logprec"] == (1, channels)
+        assert shapes["pool.lin1_relu_bn.0.weight"] == (256, channels, 1)
+        assert shapes["pool.lin1_relu_bn.2.running_var"] == (256,)
+        assert shapes["pool.lin2.weight"] == (channels, 256, 1)
+
+
 @pytest.mark.parametrize("frames", [1, 7])
 @pytest.mark.parametrize("d_s", [1, 2])
 @pytest.mark.parametrize("layers", [1, 2, 3])
@@ -155,7 +193,7 @@ def test_encoders_take_pooling_with_heads(name: str) -> None:
     assert model.eval()(torch.randn(1, 1, 80)).isfinite().all()
 
 
-@pytest.mark.parametrize("name", ["TAP", "TSDP", "TSTP", "ASTP", "ASP", "MHASTP", "MQMHASTP"])
+@pytest.mark.parametrize("name", ["TAP", "TSDP", "TSTP", "ASTP", "ASP", "XI", "MHASTP", "MQMHASTP"])
 @pytest.mark.parametrize("frames", [1, 2, 9])
 def test_constant_and_single_frames_are_finite(name: str, frames: int) -> None:
     options = {"global_context_att": True} if name == "ASTP" else {}

@@ -321,7 +321,7 @@ def test_checkpoint_of_the_authors_is_read() -> None:
     ("change", "message"),
     [
         ({"out_channels": 512}, "b.pt: its model_config has out_channels: 512, which is not supported"),
-        ({"feat_type": "tf"}, "b.pt: its model_config has feat_type: 'tf', which is not supported"),
+        ({"feat_type": "pt_stft"}, "b.pt: its model_config has feat_type: 'pt_stft', which is not supported"),
         ({"spec_params": {"n_fft": 1024}}, "b.pt: its spec_params have n_fft: 1024; only 512 is supported"),
         ({"block_1d_type": "gru"}, "block_1d_type: 'gru', which is not supported"),
         ({"stages_setup": [(1, 2, 1, [(3, 3), (5, 5)], 8)]}, "only stages with one 3x3 kernel are supported"),

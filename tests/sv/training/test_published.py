@@ -14,7 +14,9 @@ from sv.embeddings.experiment import read_config
 from sv.errors import UserError
 from sv.io import read_table
 from sv.models import build_model
-from sv.training.network import read_model, read_speakers
+from sv.system import make_fine_tuning
+from sv.training.fine_tuning import ClassMeans, start_from
+from sv.training.network import build_network, read_model, read_speakers
 from sv.training.published import SOURCES, import_model
 
 WESPEAKER: dict[str, Any] = {
@@ -128,6 +130,20 @@ def test_wespeakers_experiment_folder_and_model_file(tmp_path: Path) -> None:
     import_model("wespeaker", theirs, tmp_path / "one")
     import_model("wespeaker", theirs / "models" / "avg_model.pt", tmp_path / "other")
     assert read_config(tmp_path / "one") == read_config(tmp_path / "other")
+
+
+def test_imported_model_is_fine_tuned_on_other_speakers(tmp_path: Path) -> None:
+    import_model("wespeaker", save_wespeaker(tmp_path / "theirs", {**trained(*RESNET), **head()}), tmp_path / "exp")
+    (tmp_path / "lm.yaml").write_text("num_epochs: 2\nmargin_update: {initial_margin: 0.3, final_margin: 0.3}\n")
+    config = make_fine_tuning(tmp_path / "lm.yaml", tmp_path / "exp").model_copy(update={"num_speakers": 2})
+    assert config.dataset_args == read_config(tmp_path / "exp").dataset_args
+    net = build_network(config)
+    sample = ClassMeans(torch.eye(2, 8), torch.eye(2, 8), torch.arange(2))
+    start_from(net, Path(config.model_init), ["a", "b"], means=lambda: sample, margin=0.3)
+    own = net.backbone.state_dict()
+    assert all(torch.equal(own[key], value) for key, value in trained(*RESNET).items())
+    weight = torch.nn.functional.normalize(net.head.state_dict()["weight"])
+    torch.testing.assert_close(weight, torch.eye(2, 8))
 
 
 CAMPPLUS = ("CAMPPlus", {"embed_dim": 24})

@@ -201,13 +201,13 @@ def test_the_learning_rate_is_theirs():
     ("changes", "said"),
     [
         ({"model": "ResNet35"}, "model: ResNet35 is none of resnet_small, ResNet18"),
-        ({"model_args.pooling_func": "XI"}, "XI"),
+        ({"model_args.pooling_func": "XII"}, "XII"),
         (
             {"projection_args": {"project_type": "ham_margin"}},
             "project_type: ham_margin is none of softmax, add_margin",
         ),
         ({"projection_args.gamma": 2}, "projection_args.gamma: unknown"),
-        ({"dataset_args.frontend": "s3prl"}, "frontend: s3prl is not fbank, the only one supported"),
+        ({"dataset_args.frontend": "s3prl"}, "frontend: s3prl is not fbank or tfmel, the only ones supported"),
         ({"dataset_args.speed_perturb_mode": "expanded"}, "speed_perturb_mode: expanded is not random"),
         ({"loss_args": {"label_smoothing": 0.1}}, "loss_args.label_smoothing: unknown"),
         ({"optimizer": "Adam"}, "optimizer: Adam is none of SGD, AdamW"),
@@ -247,7 +247,7 @@ def test_their_model_gives_its_embeddings_with_the_imported_configuration(tmp_pa
         ({"dataset_args.chunk_info_args": {"global_chunk_len": 300}, "dino_head_args": {"n": 3}}, "without labels"),
         (
             {"dataset_args.frontend": "s3prl", "dataset_args.s3prl_args": {"upstream_args": {"name": "wavlm_base"}}},
-            "dataset_args.frontend: s3prl is not fbank, the only one supported$",
+            "dataset_args.frontend: s3prl is not fbank or tfmel, the only ones supported$",
         ),
     ],
 )
@@ -255,3 +255,27 @@ def test_one_reason_stands_for_all_keys_of_a_training_that_is_not_done_here(chan
     with pytest.raises(UserError, match=rf"^resnet.yaml: cannot be imported: .*{told}") as raised:
         imported(**changes)
     assert "unknown key" not in str(raised.value)
+
+
+TFMEL = {"n_mels": 72, "hop_length": 160, "win_length": 400, "n_fft": 512, "f_min": 20, "f_max": 7600}
+TFMEL |= {"do_preemph": True, "norm_signal": True, "do_spec_aug": False, "eps": 1.0e-8}
+
+
+def test_tfmel_becomes_features_of_redimnet():
+    tree = theirs(**{"dataset_args.frontend": "tfmel", "dataset_args.tfmel_args": TFMEL, "model_args.feat_dim": 72})
+    tree["dataset_args"] |= {"cmvn": False}
+    del tree["dataset_args"]["fbank_args"]
+    args = import_config(tree, "x.yaml")[0].dataset_args
+    fbank = args.fbank_args
+    assert (fbank.kind, fbank.num_mel_bins, fbank.frame_shift, fbank.unit_variance) == ("redimnet_tf", 72, 10.0, True)
+    assert (fbank.low_freq, fbank.high_freq, args.cmvn) == (20.0, 7600.0, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [({"n_fft": 1024}, "tfmel_args.n_fft: only 512 is supported"), ({"n_mel": 80}, "tfmel_args.n_mel: unknown key")],
+)
+def test_tfmel_of_other_sizes_is_refused(change, said):
+    tree = theirs(**{"dataset_args.frontend": "tfmel", "dataset_args.tfmel_args": {**TFMEL, **change}})
+    with pytest.raises(UserError, match=said.replace(".", r"\.")):
+        import_config(tree, "x.yaml")

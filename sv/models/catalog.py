@@ -1,0 +1,82 @@
+"""What is known of each encoder before it is trained: its size, its arithmetic, and whose checkpoints it loads."""
+
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from sv.models import MODELS, build_model
+
+FRAMES = 200  # 2 s
+_NEEDED = {  # options without a default
+    "ReDimNet": {"channels": 8, "block_2d_type": "basic_resnet", "group_divisor": 1, "stages_setup": [[1, 1, 1, 16]]},
+    "ReDimNet2": {"channels": 8, "stages_setup": [[[1, 1], 1, 1, 16]]},
+}
+_CHECKPOINTS = {  # by the builder's module
+    "resnet": "WeSpeaker",
+    "simam_resnet": "WeSpeaker, VoxBlink2",
+    "ecapa_tdnn": "WeSpeaker",
+    "ecapa_speechbrain": "SpeechBrain, 3D-Speaker",
+    "ge2e_lstm": "Resemblyzer",
+    "xvector": "WeSpeaker",
+    "campplus": "WeSpeaker, 3D-Speaker",
+    "redimnet": "WeSpeaker",
+    "redimnet2": "WeSpeaker",
+    "res2net": "WeSpeaker",
+    "eres2net": "WeSpeaker, 3D-Speaker",
+    "eres2netv2": "3D-Speaker",
+    "gemini_dfresnet": "WeSpeaker",
+    "repvgg": "WeSpeaker",
+}
+_OTHERS = {"resnet_small": "", "ReDimNet": "ReDimNet's authors", "ReDimNet2": "ReDimNet2's authors"}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An encoder with its default options.
+
+    Attributes:
+        name: as in `model:` of a configuration.
+        embedding_dim: of its embeddings.
+        parameters: number of learnt values; None: the options have no defaults.
+        flops: of one embedding of 2 s, a product and a sum counted as two; None as of `parameters`.
+        checkpoints: toolkits whose published models it loads; "" for none.
+    """
+
+    name: str
+    embedding_dim: int
+    parameters: int | None
+    flops: float | None
+    checkpoints: str
+
+
+def describe(name: str) -> Entry:
+    """Return the entry of one encoder; nothing is computed, so that large ones take no time.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    with torch.device("meta"):
+        model = build_model(name, _NEEDED.get(name, {})).eval()
+    checkpoints = _OTHERS.get(name, _CHECKPOINTS[type(model).__module__.rpartition(".")[2]])
+    if name in _NEEDED:
+        return Entry(name, model.embedding_dim, None, None, checkpoints)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, FRAMES, model.feat_dim, device="meta"))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Entry(name, model.embedding_dim, parameters, counter.get_total_flops(), checkpoints)
+
+
+HEADER = """\
+| `model` | parameters (M) | GFLOPs of 2 s | dim | loads checkpoints of |
+| --- | ---: | ---: | ---: | --- |"""
+
+
+def table(names: list[str]) -> str:
+    """Return a Markdown table of the encoders with these names; of all if there are none."""
+    lines = [HEADER]
+    for entry in map(describe, names or MODELS.names()):
+        parameters = "" if entry.parameters is None else f"{entry.parameters / 1e6:.2f}"
+        flops = "" if entry.flops is None else f"{entry.flops / 1e9:.2f}"
+        lines.append(f"| `{entry.name}` | {parameters} | {flops} | {entry.embedding_dim} | {entry.checkpoints} |")
+    return "\n".join(lines) + "\n"
