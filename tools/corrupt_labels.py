@@ -25,7 +25,7 @@ import numpy as np
 
 from sv.config import first_difference, read_front_end
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, base_speaker, read_table, write_table
+from sv.io import DataDir, original_speakers, read_table, write_table
 
 TOOLS = Path(__file__).resolve().parent
 KINDS = ("symmetric", "classwise", "openset")
@@ -68,7 +68,8 @@ def read_labels(data_dir: Path) -> dict[str, str]:
     data = DataDir(data_dir)
     if (data.path / "utt2spk_true").exists():
         raise UserError(f"{data.path} has utt2spk_true: its labels are corrupted already; take the original")
-    copies = [utt for utt, spk in data.utt2spk.items() if base_speaker(spk) != spk]
+    original = original_speakers(data.utt2spk.values())
+    copies = [utt for utt, spk in data.utt2spk.items() if original[spk] != spk]
     if copies:
         raise UserError(
             f"{data.path}: {len(copies)} utterances are speed copies, first {copies[0]}; corrupt the original and make "

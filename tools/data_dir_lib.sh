@@ -66,6 +66,10 @@ filter_file() { # <ids> <from> <to>
   "$tools/filter_scp.pl" "$1" "$2" >"$3"
 }
 
+list_ids() { # <file>: print how many lines it has, and the first ids
+  awk 'NR <= 10 { ids = ids " " $1 } END { print NR " (" substr(ids, 2) (NR > 10 ? " ..." : "") ")" }' "$1"
+}
+
 make_spk2utt() { # <data-dir>: make spk2utt from utt2spk
   "$tools/utt2spk_to_spk2utt.pl" "$1/utt2spk" | sort >"$1/spk2utt"
 }

@@ -2,13 +2,15 @@
 # Repair a data dir: sort its files, drop empty and repeated lines, and keep only utterances that all files have.
 #
 # Reads   all of Kaldi's files that <data-dir> has
-# Leaves  them repaired, with the old ones in <data-dir>/.backup; of several lines with the same id, the first is kept.
+# Leaves  them repaired, with the old ones in <data-dir>/.backup; of several lines with the same id, the first is kept, and
+#         ids whose lines contradict one another are told. With --leave-out, the utterances of that list are left out.
 #         utt2spk is made from spk2utt if it is missing, spk2utt always from utt2spk. utt2dur and utt2num_frames are
 #         removed if they lack utterances, since they can be made again. trials/ does not change. If no utterance
 #         would be left, nothing changes.
 #
 # Usage: tools/fix_data_dir.sh [options] <data-dir>
 # e.g.: tools/fix_data_dir.sh data/train
+#       tools/fix_data_dir.sh --leave-out data/train/check_data/faults data/train
 set -euo pipefail
 export LC_ALL=C
 tools=$(dirname "${BASH_SOURCE[0]}")
@@ -16,6 +18,7 @@ tools=$(dirname "${BASH_SOURCE[0]}")
 # Options
 utt_extra_files= # names of more files to filter by utterance
 spk_extra_files= # names of more files to filter by speaker
+leave_out=       # FILE: utterances to leave out, in its first column, such as the faults of steps/check_data.sh
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
 # shellcheck source=tools/data_dir_lib.sh
@@ -24,11 +27,46 @@ spk_extra_files= # names of more files to filter by speaker
 dir=${1%/}
 [ -d "$dir" ] || die "$dir is not a data dir; prepare it first (stage 1)"
 [ -s "$dir/utt2spk" ] || [ -s "$dir/spk2utt" ] || die "$dir has neither utt2spk nor spk2utt; prepare it first (stage 1)"
+if [ -n "$leave_out" ] && { [ ! -r "$leave_out" ] || [ -d "$leave_out" ]; }; then
+  die "--leave-out $leave_out cannot be read; name a file with an utterance in each line"
+fi
 make_work_dir "$dir"
 
 clean_table() { # <file>, to stdout: "id value" lines, sorted, one an id; lines without a value are left out
   sed -e 's/\r$//' -e 's/^[[:blank:]]*//' -e 's/[[:blank:]]*$//' -e 's/[[:blank:]]\{1,\}/ /' "$1" | awk 'NF > 1' |
-    sort -s -t ' ' -k1,1 | awk '{ id = $1 "" } id != last { print } { last = id }'
+    sort -s -t ' ' -k1,1 | contradicting=$work/.contradicting awk '
+      { id = $1 "" }
+      id != last { print; kept = $0 }
+      id == last && $0 != kept && id != told { print id >ENVIRON["contradicting"]; told = id }
+      { last = id }'
+  if [ -e "$work/.contradicting" ]; then
+    say "$1: ids whose lines contradict one another; of each the first line is kept: $(list_ids "$work/.contradicting")"
+    rm "$work/.contradicting"
+  fi
+}
+
+leave_out_utts() { # take those that --leave-out names from $work/.utts
+  [ -n "$leave_out" ] || return 0
+  awk 'NF { print $1 }' "$leave_out" | sort -u >"$work/.leave_out"
+  filter_file "$work/.leave_out" "$work/.utts" "$work/.left_out"
+  [ -s "$work/.left_out" ] || die "$leave_out has no utterance of $dir; is it of another data dir, or applied already?"
+  "$tools/filter_scp.pl" --exclude "$work/.leave_out" "$work/.utts" >"$work/.kept"
+  [ -s "$work/.kept" ] || die "$leave_out has all utterances of $dir; prepare it again"
+  mv "$work/.kept" "$work/.utts"
+  say "left out as in $leave_out: $(list_ids "$work/.left_out")"
+}
+
+check_trials() { # say which trial lists name utterances that are left out
+  local list
+  for list in "$dir"/trials/*; do
+    if [[ -f $list && -s $work/.left_out ]]; then
+      awk '{ print $1; print $2 }' "$list" | sort -u >"$work/.named"
+      filter_file "$work/.left_out" "$work/.named" "$work/.lost"
+      if [ -s "$work/.lost" ]; then
+        say "$list names $(list_ids "$work/.lost") of these; make it again, or leave their trials out"
+      fi
+    fi
+  done
 }
 
 clean_all() { # from $dir into $clean
@@ -110,6 +148,7 @@ for file in $utt_extra_files $spk_extra_files; do
 done
 clean_all
 common_utts
+leave_out_utts
 filter_data_dir "$clean" "$work/.utts" "$fixed"
 for file in $utt_extra_files; do
   filter_file "$work/.utts" "$clean/$file" "$fixed/$file"
@@ -125,4 +164,5 @@ drop_incomplete reco2file_and_channel wav.scp
 drop_incomplete cmvn.scp spk2utt
 find "$fixed" -type f -empty -delete
 report_and_install
+check_trials
 check_source "$dir"

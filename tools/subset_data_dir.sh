@@ -36,6 +36,8 @@ modes=()
 [ ${#modes[@]} -le 1 ] || usage_error "only one of ${modes[*]} at a time"
 mode=${modes[0]:-evenly}
 list=$spk_list$utt_list
+known=utt2spk # has the ids that the list may name
+[ -z "$spk_list" ] || known=spk2utt
 src=${1%/}
 dest=${*: -1}
 dest=${dest%/}
@@ -100,6 +102,12 @@ make_work_dir "$dest"
 [ -z "$list" ] || cat "$list" >"$work/.list" # which may be a pipe, as <(...) is
 choose | awk '{ print $1 }' | sort -u >"$work/.utts"
 [ -s "$work/.utts" ] || die "$src has none of the ids in $list; are they from another data dir?"
+if [ -n "$list" ]; then
+  "$tools/filter_scp.pl" --exclude "$src/$known" "$work/.list" >"$work/.unknown"
+  if [ -s "$work/.unknown" ]; then
+    say "$list names $(list_ids "$work/.unknown") that are not in $src"
+  fi
+fi
 filter_data_dir "$src" "$work/.utts" "$work"
 install_data_dir "$work" "$dest"
 copy_trials "$src" "$dest" "$work/.utts"

@@ -1,9 +1,11 @@
 """Check of the audio of data dirs by several jobs, which decode every file completely.
 
     check_data/part.3, .done.part.3     while it runs: a line for each utterance of part 3 of each data dir
-    check_data/{table,faults}, .done    when all parts are whole: hours, speakers, utterances; the faults, else the mark
+    check_data/table, .done             when all parts are whole: hours, speakers, utterances; without faults, the mark
+    check_data/faults                   a line for each fault: the utterance, what is wrong and what to do
 
-check_data is in the first data dir. A line of a part is a `Checked`, its fields separated by tabs.
+check_data is in the first data dir, but each data dir has its own faults, which tools/fix_data_dir.sh --leave-out
+takes. A line of a part is a `Checked`, its fields separated by tabs.
 """
 
 import hashlib
@@ -11,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from sv.audio.files import Utterances
 from sv.errors import UserError, log
-from sv.io import DataDir, atomic_write, sha256_of
+from sv.io import DataDir, atomic_write, original_speakers, read_table, sha256_of
 from sv.jobs import DoneMark
 from sv.jobs.parts import Outputs, Parts
 
@@ -23,13 +25,24 @@ _MAX_SHOWN = 10  # faults that are printed; a file lists all
 
 
 class Checked(NamedTuple):
-    """Result of the check of one utterance; `fault` is "" if it has none."""
+    """Result of the check of one utterance; `fault` is what is wrong and what to do, or ""."""
 
     data: str
     utt: str
     seconds: str
     checksum: str
     fault: str
+
+
+class Fault(NamedTuple):
+    """A fault of a data dir; `utt` is "-" if it is of no single utterance."""
+
+    data: str
+    utt: str
+    text: str
+
+    def __str__(self) -> str:
+        return ": ".join((self.data, self.text) if self.utt == "-" else self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,8 +112,8 @@ class DataCheck(Parts):
             pass
 
     def withdraw(self) -> None:
-        for name in (".done", "table", "faults"):
-            (self.folder / name).unlink(missing_ok=True)
+        for path in (self.folder / ".done", self.result, *map(faults_of, self.data_dirs)):
+            path.unlink(missing_ok=True)
 
     def make(self, part: int) -> Outputs:
         path = self.folder / f"part.{part}"
@@ -120,12 +133,11 @@ class DataCheck(Parts):
                 seconds = len(waveform) / self.sample_rate
                 checksum = hashlib.sha1(waveform.tobytes(), usedforsecurity=False).hexdigest()
                 if seconds < self.min_duration_s:
-                    why = f"{seconds:.3f} s, shorter than {self.min_duration_s} s"
-                    fault = f"{utt}: {why}; leave it out (tools/fix_data_dir.sh)"
+                    fault = f"{seconds:.3f} s, shorter than {self.min_duration_s} s; leave it out"
                 elif not waveform.any():
-                    fault = f"{utt}: digital silence; leave it out"
+                    fault = "digital silence; leave it out"
             except UserError as error:
-                fault = " ".join(str(error).split())
+                fault = " ".join(str(error).removeprefix(f"{utt}: ").split())
             yield Checked(str(data.path), utt, f"{seconds:.4f}", checksum, fault)
 
     def join(self) -> None:
@@ -138,24 +150,33 @@ class DataCheck(Parts):
         checked = [Checked(*line.split("\t")) for path in parts for line in path.read_text().splitlines()]
         with atomic_write(self.result) as f:
             f.writelines(f"{line}\n" for line in table_lines(self.data_dirs, checked))
-        faults = [*self.table_faults(), *(f"{one.data}: {one.fault}" for one in checked if one.fault)]
+        faults = [*self.table_faults(), *(Fault(one.data, one.utt, one.fault) for one in checked if one.fault)]
         if self.find_duplicates:
             faults += duplicates(checked)
-        if faults:
-            with atomic_write(self.folder / "faults") as f:
-                f.writelines(f"{fault}\n" for fault in faults)
-        else:
+        if not faults:
             self.mark().write([self.result])
         for path in parts:
             path.with_name(f".done.{path.name}").unlink()
             path.unlink()
+        if faults:
+            self._report(faults)
+
+    def _report(self, faults: list[Fault]) -> NoReturn:
+        """Write the faults of each data dir, and print the first of them."""
+        remedies = []
+        for data_dir in self.data_dirs:
+            if ours := [fault for fault in faults if fault.data == str(DataDir(data_dir).path)]:
+                with atomic_write(faults_of(data_dir)) as f:
+                    f.writelines(f"{fault.utt} {fault.text}\n" for fault in ours)
+                remedies.append(f"tools/fix_data_dir.sh --leave-out {faults_of(data_dir)} {data_dir}")
         for fault in faults[:_MAX_SHOWN]:
             log.error("%s", fault)
-        if faults:
-            where = self.folder / "faults"
-            raise UserError(f"{len(faults)} faults in the data, all of them in {where}; the first: {faults[0]}")
+        raise UserError(
+            f"{len(faults)} faults in the data, the first: {faults[0]}. Mend them, or leave those utterances out: "
+            f"{'; '.join(remedies)}"
+        )
 
-    def table_faults(self) -> Iterator[str]:
+    def table_faults(self) -> Iterator[Fault]:
         """Yield the faults of the tables, which need no audio.
 
         Raises:
@@ -166,21 +187,52 @@ class DataCheck(Parts):
             utts = data.segments or data.wav_scp
             for utt in sorted(utts.keys() ^ data.utt2spk.keys()):
                 where = data.path / "utt2spk" if utt in utts else data.audio_list
-                yield f"{where}: {utt} is missing; run tools/fix_data_dir.sh {data.path}"
+                yield Fault(str(data.path), utt, f"missing in {where}; run tools/fix_data_dir.sh {data.path}")
+            yield from shared_recordings(data)
+            yield from mistaken_copies(data)
         train = set(sets[0].spk2utt)
         for data in sets[1:]:
             for spk in sorted(train & set(data.spk2utt)):
-                yield f"{data.path}: speaker {spk} is in {sets[0].path}, too; take it out of one of them"
+                where = sets[0].path
+                yield Fault(str(data.path), "-", f"speaker {spk} is in {where}, too; take it out of one of them")
 
 
-def duplicates(checked: list[Checked]) -> Iterator[str]:
-    """Yield a line for each utterance with the same samples as an earlier one."""
+def faults_of(data_dir: Path) -> Path:
+    """Return the path of the faults of a data dir."""
+    return data_dir / "check_data" / "faults"
+
+
+def shared_recordings(data: DataDir) -> Iterator[Fault]:
+    """Yield a fault for each utterance whose audio is that of another speaker's utterance as well."""
+    of_audio: dict[str, list[str]] = {}
+    for utt, audio in data.iter_audio():
+        of_audio.setdefault(audio, []).append(utt)
+    for utts in of_audio.values():
+        for utt in utts if len(utts) > 1 else ():
+            spk = data.utt2spk.get(utt)
+            if other := next((one for one in utts if data.utt2spk.get(one) not in (None, spk)), ""):
+                what = f"the same audio as {other} of {data.utt2spk[other]}, but of {spk}"
+                yield Fault(str(data.path), utt, f"{what}; keep the right one, or give segments of each")
+
+
+def mistaken_copies(data: DataDir) -> Iterator[Fault]:
+    """Yield a fault for each speaker whom training would take for a speed copy, but who is none by utt2uniq."""
+    uniq = data.path / "utt2uniq"
+    copied = read_table(uniq) if uniq.is_file() else {}
+    for spk, original in original_speakers(data.spk2utt).items():
+        if spk != original and any(copied.get(utt, utt) == utt for utt in data.spk2utt[spk]):
+            text = f"speaker {spk} would be taken for a speed copy of {original}; rename it"
+            yield Fault(str(data.path), "-", f"{text}, or give utt2uniq (tools/perturb_data_dir_speed.sh)")
+
+
+def duplicates(checked: list[Checked]) -> Iterator[Fault]:
+    """Yield a fault for each utterance with the same samples as an earlier one."""
     first: dict[str, Checked] = {}
     for one in checked:
         if one.checksum:
             same = first.setdefault(one.checksum, one)
             if same is not one:
-                yield f"{one.data}: {one.utt} has the same samples as {same.utt} of {same.data}; leave one out"
+                yield Fault(one.data, one.utt, f"the same samples as {same.utt} of {same.data}; leave one out")
 
 
 def table_lines(data_dirs: tuple[Path, ...], checked: list[Checked]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from sv.io.scores import (
     read_scored_trials,
     write_scores,
 )
-from sv.io.tables import base_speaker, check_id, iter_table, read_table, write_table
+from sv.io.tables import base_speaker, check_id, iter_table, original_speakers, read_table, write_table
 from sv.io.trials import Trials, check_both_kinds, read_enroll_map, read_trials
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "iter_same_trials",
     "iter_scored_trials",
     "iter_table",
+    "original_speakers",
     "parse_yaml",
     "part_rows",
     "read_enroll_map",

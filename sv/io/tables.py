@@ -33,8 +33,17 @@ def check_id(name: str, where: str) -> str:
 
 
 def base_speaker(speaker: str) -> str:
-    """Return the speaker whose speed-perturbed copy this one is: sp0.9-id10001 -> id10001."""
+    """Return the speaker whose speed-perturbed copy has this name: sp0.9-id10001 -> id10001."""
     return _SPEED_COPY.sub("", speaker, count=1) if _SPEED_COPY.match(speaker) else speaker
+
+
+def original_speakers(speakers: Iterable[str]) -> dict[str, str]:
+    """Return the original of each speaker: of a speed copy the one without its prefix, of any other the speaker.
+
+    A copy stands beside its original: where nobody is called x, sp1-x is a name like any other.
+    """
+    names = dict.fromkeys(speakers)
+    return {name: base if (base := base_speaker(name)) in names else name for name in names}
 
 
 def iter_table(path: str | Path, rows: range | None = None) -> Iterator[tuple[int, str, str]]:

@@ -23,7 +23,7 @@ from sv.data import (
 )
 from sv.data.sampling import Longs
 from sv.errors import UserError
-from sv.io import base_speaker
+from sv.io import original_speakers
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def with_speed_copies(speakers: list[str], config: Config) -> list[str]:
     speeds = config.dataset_args.speeds if config.train_feats != "ark" else []
     if bad := [speed for speed in speeds if not 0.1 <= speed <= 10 or speed == 1.0 or speeds.count(speed) > 1]:
         raise UserError(f"dataset_args.speeds: {bad[0]}; give each once, from 0.1 to 10, without 1.0")
-    copies = [name for name in speakers if base_speaker(name) != name]
+    copies = [name for name, original in original_speakers(speakers).items() if original != name]
     if speeds and copies:
         raise UserError(
             f"{copies[0]} is a speed copy already, and dataset_args.speeds would copy it again; "

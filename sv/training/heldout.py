@@ -10,7 +10,7 @@ from torch import nn
 
 from sv.data import ArkReader, FbankReader, UttIndex, uniform
 from sv.errors import UserError, log
-from sv.io import base_speaker, iter_table
+from sv.io import iter_table, original_speakers
 from sv.metrics.error_rates import eer, sort_scores
 from sv.training.distributed import World
 
@@ -28,8 +28,9 @@ def choose_heldout(index: UttIndex, count: int, seed: int) -> list[str]:
     if count == 1:
         raise UserError("heldout_speakers is 1, which gives no non-target pair; set 0 for none, or 2 or more")
     utts = np.bincount(index.speaker, minlength=len(index.speakers))
-    originals = [name for name in index.speakers if base_speaker(name) == name]
-    fit = [name for name, number in zip(index.speakers, utts, strict=True) if number > 1 and base_speaker(name) == name]
+    original = original_speakers(index.speakers)
+    originals = [name for name in index.speakers if original[name] == name]
+    fit = [name for name, number in zip(index.speakers, utts, strict=True) if number > 1 and original[name] == name]
     if count > len(fit) or len(originals) - count < 2:
         raise UserError(
             f"heldout_speakers is {count}, but {index.path} has {len(originals)} speakers "
@@ -62,7 +63,7 @@ def warn_of_known(heldout: list[str], known: list[str], model: Path) -> None:
 def training_speakers(index: UttIndex, heldout: list[str]) -> list[str]:
     """Return all speakers but the held-out ones and their speed copies, in the order of the index."""
     left_out = set(heldout)
-    return [name for name in index.speakers if base_speaker(name) not in left_out]
+    return [name for name, original in original_speakers(index.speakers).items() if original not in left_out]
 
 
 def heldout_utts(index: UttIndex, heldout: list[str], most: int, seed: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from sv.data import Sampler, build_sampler
 from sv.data.sampling import Longs
 from sv.embeddings.experiment import check_front_end
 from sv.errors import UserError, log
-from sv.io import base_speaker
+from sv.io import original_speakers
 from sv.system import check_same_training
 from sv.training.checkpoint import Checkpoints
 from sv.training.dataset import TrainingData, build_dataset, with_speed_copies
@@ -127,7 +127,7 @@ class Preparation:
         index = self.data.index
         ours = index.speaker >= 0
         if self.config.do_lm:
-            original = np.array([base_speaker(name) == name for name in self.speakers])
+            original = np.array([name == of for name, of in original_speakers(self.speakers).items()])
             ours &= original[index.speaker]
         shortest = self.config.dataset_args.min_num_frames
         enough = index.num_frames >= shortest

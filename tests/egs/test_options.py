@@ -5,7 +5,7 @@ import os
 import pytest
 
 GPU_FILES = ["/dev/nvidia0", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd"]
-RECIPES = ["mini", "speechocean762", "voxceleb"]
+RECIPES = ["mini", "own", "speechocean762", "voxceleb"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -35,6 +35,10 @@ def refused(result, message):
 )
 def test_every_recipe_checks_its_options(run, recipe, options, message, tmp_path):
     refused(run(f"egs/{recipe}/run.sh", *options, "--exp-dir", tmp_path / "exp"), message)
+
+
+def test_a_corpus_of_ones_own_must_be_given(run, tmp_path):
+    refused(run("egs/own/run.sh", "--exp-dir", tmp_path / "exp"), "no corpus; give --corpus DIR")
 
 
 @pytest.mark.parametrize(

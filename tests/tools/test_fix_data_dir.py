@@ -53,6 +53,36 @@ def test_fix_keeps_the_first_of_several_lines(data_dir: Path, ok: Say, read: Rea
     assert read(data_dir / "wav.scp")["s1-u1"] == "/audio/s1-u1.wav"
 
 
+def test_fix_tells_ids_of_contradicting_lines(data_dir: Path, ok: Say, read: Read) -> None:
+    (data_dir / "utt2spk").write_text((data_dir / "utt2spk").read_text() + "s1-u1 s2\ns1-u1 s3\ns2-u2 s2\ns3-u1 s1\n")
+    message = ok("fix_data_dir.sh", "data")
+    told = "ids whose lines contradict one another; of each the first line is kept: 2 (s1-u1 s3-u1)"
+    assert f"data/utt2spk: {told}\n" in message
+    assert read(data_dir / "utt2spk")["s1-u1"] == "s1"
+
+
+def test_fix_leaves_out_what_a_list_names(
+    data_dir: Path, ok: Say, error: Say, read: Read, valid: Check, add_trials: Add
+) -> None:
+    add_trials(data_dir)
+    (data_dir / "check_data").mkdir()
+    faults = data_dir / "check_data" / "faults"
+    faults.write_text("s3-u3 /audio/s3-u3.wav: truncated\n- speaker s2 is in test, too\ns1-u1 digital silence\n")
+    message = ok("fix_data_dir.sh", "--leave-out", faults, "data")
+    valid(data_dir)
+    assert list(read(data_dir / "wav.scp")) == ["s1-u2", "s1-u3", "s2-u1", "s2-u2", "s2-u3", "s3-u1", "s3-u2"]
+    assert f"left out as in {faults}: 2 (s1-u1 s3-u3)\n" in message
+    assert "data/trials/far.kaldi names 2 (s1-u1 s3-u3) of these; make it again" in message
+    assert "data/trials/near.kaldi names 1 (s1-u1) of these" in message
+    assert f"{faults} has no utterance of data; is it of another" in error(
+        "fix_data_dir.sh", "--leave-out", faults, "data"
+    )
+    faults.write_text("".join(f"{utt} x\n" for utt in read(data_dir / "utt2spk")))
+    assert "has all utterances of data" in error("fix_data_dir.sh", "--leave-out", faults, "data")
+    assert "--leave-out none cannot be read" in error("fix_data_dir.sh", "--leave-out", "none", "data")
+    assert len(read(data_dir / "utt2spk")) == 7
+
+
 def test_fix_ids_that_look_like_numbers(make_data_dir: MakeDataDir, ok: Say) -> None:
     other = dict.fromkeys(["feats_scp", "utt2dur", "utt2num_frames", "spk2gender", "wav_scp"])
     data = make_data_dir(utt2spk="1.0 1.0\n1 1\n01 01\n", spk2utt="1 1\n", **other)

@@ -40,7 +40,7 @@ def test_subset(
     new = data_dir.parent / "new"
     valid(new)
     assert list(read(new / "utt2spk")) == utts.split()
-    assert message == f"subset_data_dir.sh: new has {len(utts.split())} of the 9 utterances of data\n"
+    assert message.endswith(f"subset_data_dir.sh: new has {len(utts.split())} of the 9 utterances of data\n")
     assert sorted(snapshot(new)) == sorted(snapshot(data_dir))
     for name in ("wav.scp", "feats.scp", "utt2num_frames", "utt2dur"):
         source = read(data_dir / name)
@@ -95,6 +95,15 @@ def test_subset_with_segments_and_trials(
     assert [path.name for path in (new / "trials").iterdir()] == ["near.kaldi"]
     assert (new / "trials/near.kaldi").read_bytes() == (data_dir / "trials/near.kaldi").read_bytes()
     assert "data/trials/far.kaldi left out: it has utterances that are not in new\n" in message
+
+
+@pytest.mark.parametrize(("option", "known"), [("--utt-list", "s1-u1"), ("--spk-list", "s1")])
+def test_subset_tells_ids_that_are_not_there(data_dir: Path, option: str, known: str, ok: Say) -> None:
+    (data_dir.parent / "list").write_text(f"{known}\ns9-u1\ns8\n")
+    message = ok("subset_data_dir.sh", option, "list", "data", "new")
+    assert "subset_data_dir.sh: list names 2 (s9-u1 s8) that are not in data\n" in message
+    (data_dir.parent / "list").write_text(f"{known}\n")
+    assert "not in" not in ok("subset_data_dir.sh", option, "list", "data", "new")
 
 
 @pytest.mark.parametrize(

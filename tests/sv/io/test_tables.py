@@ -5,7 +5,7 @@ import os
 import pytest
 
 from sv.errors import UserError
-from sv.io import base_speaker, check_id, read_table, write_table
+from sv.io import base_speaker, check_id, original_speakers, read_table, write_table
 
 
 def test_table_is_sorted_by_bytes_and_read_back(tmp_path):
@@ -70,3 +70,13 @@ def test_a_missing_table_says_what_is_wanted(tmp_path):
 def test_speed_copies_are_known_by_their_prefix():
     names = ["id1", "sp0.9-id1", "sp1.1-id1", "sp-x", "spk3", "sp2-id1"]
     assert [base_speaker(name) for name in names] == ["id1", "id1", "id1", "sp-x", "spk3", "id1"]
+
+
+def test_a_speed_copy_stands_beside_its_original():
+    names = ["id1", "sp0.9-id1", "sp2-ann", "sp1.1-sp2-ann"]
+    assert original_speakers(names) == {
+        "id1": "id1",
+        "sp0.9-id1": "id1",
+        "sp2-ann": "sp2-ann",
+        "sp1.1-sp2-ann": "sp2-ann",
+    }

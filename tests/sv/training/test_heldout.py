@@ -45,6 +45,12 @@ def test_chosen_speakers_and_their_copies_are_not_trained_on(tmp_path):
     assert not {base_speaker(name) for name in left} & set(heldout)
 
 
+def test_a_speaker_named_as_a_copy_is_trained_on(tmp_path):
+    index = read(tmp_path, utt2spk(["sp1-a", "sp2-b", "c", "d"]))
+    assert set(choose_heldout(index, 2, seed=0)) | set(choose_heldout(index, 2, seed=1)) > {"sp1-a"}
+    assert training_speakers(index, ["c"]) == ["d", "sp1-a", "sp2-b"]
+
+
 def test_the_choice_depends_on_the_seed_alone(tmp_path):
     index = read(tmp_path, utt2spk([f"id{n:02d}" for n in range(20)], utts=2))
     assert choose_heldout(index, 5, seed=1) == choose_heldout(index, 5, seed=1) != choose_heldout(index, 5, seed=2)

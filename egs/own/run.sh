@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2034,SC2154  # options come from steps/options and are read by steps/recipe.sh
+# Speaker verification on a corpus of your own: folders of speakers, or a list. Some speakers are set aside to test on; how
+# many, and what follows from their number, is chosen and said. What it reads and how it chooses: egs/own/README.md.
+#
+#   bash egs/own/run.sh --corpus /corpora/calls          # a folder with a folder for each speaker
+#   bash egs/own/run.sh --csv calls.csv                  # path,speaker[,start,end][,sex,age,session,language]
+#
+# Stages: 1 data and trial lists   2 features   3 training   4 embeddings   5 cosine scores   6 score normalization
+#         7 PLDA and calibration   8 report   9 large-margin fine-tuning, with all stages from 3 on (only when asked)
+set -euo pipefail
+start_dir=$PWD # paths given by the user are relative to it
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+start_dir="$start_dir" tools/setup.sh --quiet true
+. ./path.sh
+
+# Options
+stage=1               # first stage to run
+stop_stage=8          # last stage to run (9, large-margin fine-tuning, only when asked)
+dry_run=false         # true|false: print what is done and the plan of the training, and do nothing
+corpus=               # DIR: the corpus, with a folder for each speaker; with --csv, where its paths begin
+csv=                  # FILE: a list of files and speakers instead (local/prepare_folder.py --help)
+ignore_columns=       # columns of the list that are not read, as in "transcript note"
+leave_out_bad=false   # true|false: leave out files that cannot be used
+test_speakers=0       # speakers to test on; 0: a fifth of them, 100 at most
+data=egs/own/data     # DIR: data lists
+. steps/options/jobs.sh
+nj=2
+. steps/options/processes.sh
+. steps/options/features.sh
+. steps/options/system.sh
+config=egs/own/conf/resnet_small.yaml
+. steps/options/scoring.sh
+top_n=0               # nearest speakers of the cohort, for asnorm; 0: half of those that are trained on
+lda_dim=0             # dimensions that LDA keeps before PLDA (default: below the number of speakers that are trained on)
+lm_config=egs/speechocean762/conf/any_lm.yaml
+. tools/parse_options.sh
+. steps/recipe.sh
+
+lists=(--ignore-columns "$ignore_columns" ${csv:+--csv "$csv"})
+
+choose_sizes() { # <option>...: set what is not given and depends on the number of speakers
+  local sizes heldout embed_dim chosen_top_n chosen_lda_dim
+  sizes=$(local/plan_corpus.py --test-speakers "$test_speakers" "$@" "$data")
+  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim <<<"$sizes"
+  is_given top_n || top_n=$chosen_top_n
+  is_given lda_dim || lda_dim=$chosen_lda_dim
+  if [[ " $set" != *" heldout_speakers="* ]]; then
+    set="heldout_speakers=$heldout $set"
+  fi
+  if ! is_given config && ! is_given model && ! is_given checkpoint && [[ " $set" != *" model_args.embed_dim="* ]]; then
+    set="model_args.embed_dim=$embed_dim $set"
+  fi
+}
+
+check_stages 1 8 9
+if ((stage > 1)); then
+  if [ -e "$data/train/spk2utt" ] && [ -e "$data/test/spk2utt" ]; then
+    choose_sizes --prepared true
+  fi
+elif [ -n "$corpus$csv" ]; then
+  choose_sizes "${lists[@]}" ${corpus:+--corpus "$corpus"}
+elif [ "$dry_run" = false ]; then
+  die "no corpus; give --corpus DIR, a folder with a folder for each speaker, or --csv FILE"
+fi
+
+begin_recipe 1 "$data/train" "$data/test"
+
+if in_stage 1 "data and trial lists"; then
+  local/prepare_folder.py "${lists[@]}" --leave-out-bad "$leave_out_bad" --test-speakers "$test_speakers" --trials true \
+    --config "$system" ${corpus:+"$corpus"} "$data"
+  if is_augmented; then
+    local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" "$data"/{train,noises,rirs}
+  fi
+  check_lists "$data"/{train,test}
+fi
+
+if in_stage 2 "features"; then
+  options_of steps/options/{jobs,features}.sh
+  steps/prepare_features.sh "${options[@]}" --config "$system" "$data"/{train,test}
+fi
+release_lock "$data/.run.lock"
+
+if ((stop_stage >= 3)); then
+  options_of steps/options/{jobs,processes,scoring}.sh
+  steps/run_system.sh "${options[@]}" --stage $((stage > 3 ? stage : 3)) --stop-stage "$stop_stage" \
+    --training-set "$training_set" "$data"/{train,test} "$exp_dir"
+fi

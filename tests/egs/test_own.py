@@ -1,0 +1,67 @@
+"""The recipe for a corpus of one's own: from folders to a decision of verification; too small a corpus is one line."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.runs import OPTIONS
+
+SMALL = OPTIONS[:2] + ["--set", OPTIONS[-1].replace("heldout_speakers=3 model_args.embed_dim=32 ", "")]
+
+
+def folders(run: Callable[..., Any], tmp_path: Path, speakers: int) -> Path:
+    """Make a folder with a folder for each speaker, of the voices of the mini corpus."""
+    made = run("local/make_mini_corpus.py", "--num-train", speakers - 4, "--num-test", 4, tmp_path / "mini")
+    assert made.returncode == 0, made.stderr
+    for path in (tmp_path / "mini").glob("voxceleb?/**/*.wav"):
+        speaker = next(name for name in path.parts if name.startswith("id"))
+        link = tmp_path / "corpus" / speaker / f"{path.parent.name}-{path.name}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path)
+    return tmp_path / "corpus"
+
+
+@pytest.mark.recipe
+def test_from_folders_to_verification(run: Callable[..., Any], tmp_path: Path) -> None:
+    corpus = folders(run, tmp_path, 14)
+    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--gpus", "none", *SMALL]
+    done = run("egs/own/run.sh", *words, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on; embed_dim 64" in done.stderr
+    table = done.stdout[done.stdout.rindex("| trials |") :]
+    for backend in ("cos_cali", "asnorm4_cali", "plda_cali"):
+        assert f"| O | {backend} |" in table
+    assert (tmp_path / "exp" / "report.html").is_file()
+    again = run("egs/own/run.sh", "--stage", 5, *words[2:], timeout=300)  # the corpus is not needed any more
+    assert again.returncode == 0 and again.stdout[again.stdout.rindex("| trials |") :] == table
+    pair = sorted(next(folder for folder in sorted(corpus.iterdir())).iterdir())[:2]
+    decided = run("steps/verify.py", "--model", tmp_path / "exp", *pair)
+    assert decided.returncode == 0, decided.stderr
+    assert any(word in decided.stdout for word in ("same", "different", "cannot tell"))
+
+
+@pytest.mark.slow
+def test_eight_speakers_end_in_one_line(run: Callable[..., Any], tmp_path: Path) -> None:
+    corpus = folders(run, tmp_path, 8)
+    result = run("egs/own/run.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp")
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "plan_corpus.py: error: 8 speakers, 8 of them with two utterances or more, are too few" in result.stderr
+    assert "import one (steps/import_model.py)" in result.stderr
+    assert not (tmp_path / "data").exists() and not (tmp_path / "exp").exists()
+
+
+@pytest.mark.slow
+def test_what_is_given_is_not_chosen(run: Callable[..., Any], tmp_path: Path) -> None:
+    corpus = folders(run, tmp_path, 14)
+    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--stop-stage", 1]
+    given = ["--test-speakers", 4, "--top-n", 90, "--set", "heldout_speakers=3 model_args.embed_dim=16"]
+    result = run("egs/own/run.sh", *words, *given)
+    assert result.returncode == 0, result.stderr
+    system = (tmp_path / "exp" / "system.yaml").read_text()
+    assert "heldout_speakers: 3\n" in system and "embed_dim: 16\n" in system
+    assert len((tmp_path / "data/test/spk2utt").read_text().splitlines()) == 4
+    result = run("egs/own/run.sh", *words[2:-2], "--stage", 2, *given)
+    assert result.returncode == 1
+    assert "has 10 speakers, of which 3 are held out; give what fits in place of --top-n 90 (2 to 7)" in result.stderr

@@ -1,0 +1,73 @@
+"""Sizes of egs/own by the number of speakers: what fits, what is too small, and where the numbers come from."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from local.plan_corpus import Sizes, choose_sizes
+from sv.errors import UserError
+from sv.io import DataDir
+
+
+@pytest.mark.parametrize(
+    ("speakers", "utts", "sizes"),
+    [
+        (12, 20, Sizes(test=3, heldout=2, embed_dim=64, top_n=3, lda_dim=5)),
+        (60, 10, Sizes(test=12, heldout=9, embed_dim=128, top_n=19, lda_dim=34)),
+        (500, 10, Sizes(test=100, heldout=75, embed_dim=128, top_n=162, lda_dim=100)),
+        (5000, 2, Sizes(test=100, heldout=100, embed_dim=128, top_n=300, lda_dim=100)),
+    ],
+)
+def test_sizes_follow_from_the_number_of_speakers(speakers: int, utts: int, sizes: Sizes) -> None:
+    assert choose_sizes({f"s{n}": utts for n in range(speakers)}) == sizes
+
+
+@pytest.mark.parametrize("speakers", range(12, 300, 7))
+def test_what_is_chosen_fits(speakers: int) -> None:
+    sizes = choose_sizes({f"s{n}": 30 for n in range(speakers)})
+    train = speakers - sizes.test - sizes.heldout
+    assert sizes.test >= 3 and sizes.heldout >= 2 and train >= 6
+    assert 2 <= sizes.top_n <= train and 0 < sizes.lda_dim < min(train, sizes.embed_dim)
+
+
+@pytest.mark.parametrize(
+    ("utts", "test", "message"),
+    [
+        ([20] * 8, 0, "8 speakers, 8 of them with two utterances or more, are too few to train on"),
+        ([1] * 60, 0, "60 speakers, 0 of them with two utterances or more, are too few"),
+        ([20] * 60, 48, "and to test on 48; 12 are the least; a trained model needs none"),
+        ([2] * 12, 0, "24 utterances of 12 speakers are too few to train on; about 92 are the least"),
+    ],
+)
+def test_a_corpus_that_is_too_small_is_refused(utts: list[int], test: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        choose_sizes({f"s{n}": number for n, number in enumerate(utts)}, test)
+
+
+def test_sizes_of_a_folder_a_list_and_what_was_prepared_are_the_same(tmp_path: Path, step: Callable[..., Any]) -> None:
+    utt2spk = {f"s{spk:02}/{utt}.wav": f"s{spk:02}" for spk in range(14) for utt in range(9)}
+    for utt in utt2spk:
+        (tmp_path / "corpus" / utt).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "corpus" / utt, np.zeros(160), 16000)
+    (tmp_path / "list.csv").write_text("".join(f"corpus/{utt},{spk}\n" for utt, spk in utt2spk.items()))
+    of_folder = step("local/plan_corpus.py", "--corpus", tmp_path / "corpus", tmp_path / "data")
+    assert of_folder.returncode == 0 and of_folder.stdout == "3 2 32 4 7\n"
+    assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on" in of_folder.stderr
+    assert "9 speakers are few to train on, expect large errors" in of_folder.stderr
+    assert step("local/plan_corpus.py", "--csv", tmp_path / "list.csv", "data").stdout == of_folder.stdout
+    for name, speakers in (("train", range(3, 14)), ("test", range(3))):
+        part = {utt: spk for utt, spk in utt2spk.items() if int(spk[1:]) in speakers}
+        DataDir.write(tmp_path / "data" / name, {"utt2spk": part})
+    assert step("local/plan_corpus.py", "--prepared", "true", tmp_path / "data").stdout == of_folder.stdout
+
+
+def test_no_corpus_and_none_prepared_are_one_line(tmp_path: Path, step: Callable[..., Any]) -> None:
+    result = step("local/plan_corpus.py", tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1) and "give --corpus DIR, a folder" in result.stderr
+    result = step("local/plan_corpus.py", "--prepared", "true", tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "train is not a data directory; prepare it first (stage 1)" in result.stderr
