@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import _path  # noqa: F401
+
 from local.corpus_folder import scan_folder
 from local.corpus_list import read_csv
 from sv.errors import UserError, log, run_step

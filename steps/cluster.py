@@ -15,6 +15,8 @@ e.g.: steps/cluster.py --labelled exp/x/embeddings/train/xvector.scp --utt2spk d
 import argparse
 from pathlib import Path
 
+import _path  # noqa: F401
+
 from sv.errors import UserError, run_step
 
 

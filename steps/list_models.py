@@ -8,6 +8,8 @@ e.g.: steps/list_models.py CAMPPlus ResNet34
 import argparse
 import sys
 
+import _path  # noqa: F401
+
 from sv.errors import run_step
 
 
