@@ -54,13 +54,11 @@ def options(folder):
 
 def test_ends_with_a_table(mini):
     folder, result = mini
-    assert "vox1_O_cleaned" in result.stdout
-    assert "minDCF" in result.stdout
+    assert result.stdout.endswith((folder / "exp" / "results.txt").read_text())
+    all_rows = (folder / "exp" / "results.md").read_text()
     for backend in ("cos", "asnorm20", "plda"):
-        assert f"| vox1_O_cleaned | {backend} |" in result.stdout
-        assert f"| vox1_O_cleaned | {backend}_cali |" in result.stdout
+        assert f"| vox1_O_cleaned | {backend} |" in all_rows and f"| vox1_O_cleaned | {backend}_cali |" in all_rows
         assert read_thresholds(folder / "exp", backend)["measured_on"]["scores"].endswith("heldout.kaldi.score")
-    assert (folder / "exp" / "results.md").exists()
 
 
 def test_training_at_least_halves_the_eer_of_the_untrained_encoder(mini, run):
@@ -84,7 +82,7 @@ def test_a_second_run_does_nothing_again_and_ends_alike(mini, run):
     second = run("egs/mini/run.sh", *options(folder), timeout=300)
     assert second.returncode == 0, second.stderr[-2000:]
     assert {path: path.stat().st_mtime_ns for path in made} == before
-    assert last_table(second.stdout) == last_table(first.stdout)
+    assert second.stdout.endswith((folder / "exp" / "results.txt").read_text()) and first.stdout.endswith(second.stdout)
 
 
 def test_a_dry_run_of_it_says_that_all_is_done_and_what_a_longer_training_would_be(mini, run):
@@ -100,11 +98,6 @@ def test_a_dry_run_of_it_says_that_all_is_done_and_what_a_longer_training_would_
     assert "40 epochs of 6 iterations, batch 64 in all" in longer.stdout
     assert f"{folder}/other/embeddings/vox1: to do\n" in longer.stdout
     assert not (folder / "other").exists()
-
-
-def last_table(printed):
-    """The table at the end, with all back-ends; the first run prints those before it with fewer."""
-    return printed[printed.rindex("| trials |") :]
 
 
 @pytest.fixture(scope="module")

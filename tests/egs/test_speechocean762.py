@@ -60,6 +60,6 @@ def test_the_hard_list_alone_leaves_the_thresholds_that_verification_uses(run, r
     result = run("egs/speechocean762/run.sh", "--stage", 5, "--stop-stage", 7, *options)
     assert result.returncode == 0, result.stderr[-3000:]
     for backend, prefix in (("cos", ""), ("asnorm5", "train_asnorm5_"), ("plda", "plda_")):
-        assert f"| H | {backend}_cali |" in result.stdout
+        assert f"| H | {backend}_cali |" in (exp / "results.md").read_text()
         found = [read_thresholds(exp, name)["measured_on"]["scores"] for name in (backend, f"{backend}_H")]
         assert found == [f"{prefix}heldout.kaldi.score", f"{prefix}heldout_H.kaldi.score"]
