@@ -19,8 +19,10 @@ def _find() -> None:
     if not lacking:
         os.environ.pop(_AGAIN, None)
         return
-    python = os.environ.get("SV_PYTHON") or os.path.join(root, ".venv", "bin", "python3")
-    if _AGAIN not in os.environ and os.access(python, os.X_OK):
+    from shutil import which  # rarely needed
+
+    python = which(os.environ.get("SV_PYTHON") or os.path.join(root, ".venv", "bin", "python3"))
+    if _AGAIN not in os.environ and python is not None:
         os.execve(python, [python, *sys.orig_argv[1:]], {**os.environ, _AGAIN: "1"})
     remedy = f"type: bash {root}/tools/setup.sh (or name an environment's Python in SV_PYTHON)"
     script = os.path.basename(sys.argv[0])

@@ -16,6 +16,7 @@ COMMANDS = {  # -> step, and what it does
     "enroll": ("enroll.py", "keep a speaker's recordings for identify"),
     "identify": ("identify.py", "tell which enrolled speaker is heard"),
     "embed": ("embed.py", "compute embeddings of audio files"),
+    "models": ("list_models.py", "list the encoders, their sizes, and whose checkpoints they load"),
     "info": ("show_system.py", "show what a trained system is and its results"),
 }
 

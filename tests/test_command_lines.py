@@ -14,9 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path for folder in ("steps", "local", "tools") for path in (ROOT / folder).glob("*.py"))
 SCRIPTS = [str(path.relative_to(ROOT)) for path in FILES if path.read_text().startswith("#!")]
 HEAVY = {"matplotlib", "scipy", "torch"}
+# These load not even numpy before they read their options.
 LIGHT = {"adapt_plda", "average_models", "calibrate", "compute_mean", "compute_spk_means", "find_noisy_labels", "fuse"}
 LIGHT |= {"make_calibration_trials", "make_report", "plot_augmentation", "score", "score_trials", "show_plan", "train"}
-LIGHT |= {"import_model", "list_models", "train_plda", "verify"}  # load not even numpy before they read their options
+LIGHT |= {"embed", "enroll", "identify", "import_model", "list_models", "train_plda", "verify"}
 
 
 @pytest.mark.slow

@@ -97,7 +97,7 @@ def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
         )
     speech = speech_seconds(waveform, sample_rate)
     if speech < MIN_SPEECH_S:
-        raise UserError(f"{name}: {speech:.2f} s of voiced speech found; give {MIN_SPEECH_S:g} s or more")
+        raise UserError(f"{name}: {speech:.2f} s of speech found; give {MIN_SPEECH_S:g} s or more, not whispered")
 
 
 def is_narrow(waveform: Waveform, sample_rate: int) -> bool:

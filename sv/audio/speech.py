@@ -5,6 +5,7 @@ Without it, speech is what stands out of its surroundings and keeps changing its
 neither, but music, animals and sirens pass. docs/verification.md compares both.
 """
 
+import warnings
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ _SHORTEST_S = 0.2
 _SILERO_RATES = (8000, 16000)
 _CHUNKS_PER_S = 31.25  # of silero-vad: 512 samples at 16 kHz
 _LEAST_PROBABILITY = 0.5
-_PEAK = 0.5  # of what silero-vad hears; it misses speech that peaks below 0.1
+_PEAK = 0.5  # of what silero-vad hears; it misses more speech that peaks at 0.1 or less
 
 _BANDS = FbankConfig(num_mel_bins=20, low_freq=60.0, high_freq=7900.0, frame_length=32.0)
 _STANDS_OUT_DB = 4.0  # mean over the bands, above the level that a band has in its softest tenth
@@ -69,7 +70,9 @@ def _silero() -> Any:
         )
         return None
     path = Path(found.submodule_search_locations[0]) / "data" / "silero_vad.jit"
-    return torch.jit.load(path, map_location="cpu").eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # silero-vad comes in no other form that torch reads alone
+        return torch.jit.load(path, map_location="cpu").eval()
 
 
 def changing_seconds(waveform: Waveform, sample_rate: int) -> float:

@@ -39,7 +39,7 @@ def test_from_folders_to_verification(run: Callable[..., Any], tmp_path: Path) -
     assert again.returncode == 0 and again.stdout.endswith(table)
     pair = sorted(next(folder for folder in sorted(corpus.iterdir())).iterdir())[:2]
     decided = run("steps/verify.py", "--model", tmp_path / "exp", *pair)
-    assert decided.returncode == 0, decided.stderr
+    assert decided.returncode in (0, 3, 4), decided.stderr  # same, different, cannot tell
     assert any(word in decided.stdout for word in ("same", "different", "cannot tell"))
 
 

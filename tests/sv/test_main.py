@@ -34,6 +34,6 @@ def test_a_command_runs_its_step(command: str) -> None:
 
 
 def test_an_unknown_command_names_the_nearest() -> None:
-    result = call("verfy")
+    result = call("verif")
     assert result.returncode == 1 and result.stdout == ""
-    assert result.stderr.startswith("sv: error: unknown command 'verfy'; did you mean 'verify'? known: verify, ")
+    assert result.stderr.startswith("sv: error: unknown command 'verif'; did you mean 'verify'? known: verify, ")

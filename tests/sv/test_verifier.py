@@ -181,7 +181,7 @@ def test_quality_measures_of_two_recordings_are_used(exp: Path) -> None:
         (noise(0, 0.5), "too short, 0.50 s"),
         (
             np.concatenate([noise(0, 0.2), np.zeros(2 * RATE, np.float32)]),
-            "s of voiced speech found; give 0.5 s",
+            "s of speech found; give 0.5 s or more, not whispered",
         ),
         (np.clip(100 * noise(0), -1, 1), "clipped, "),
         (0.5 * np.clip(20 * noise(0), -1, 1), "clipped, "),
