@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--fbank", type=Path, required=True, help="folder of feature archives")
     parser.add_argument("--noise-data", default="", help="folder of noise for copies")
     parser.add_argument("--reverb-data", default="", help="folder of impulse responses for them")
+    parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()
     act(args.action, list_works(args), args.part, verify=args.verify == "true")
@@ -39,11 +40,15 @@ def list_works(args: argparse.Namespace) -> list[Parts]:
     system, jobs, folders = load_config(args.config), args.num_parts, dict.fromkeys(args.train_data, True)
     rate = system.dataset_args.fbank_args.sample_rate
     works: list[Parts] = []
+    pipes = args.allow_pipes == "true"
     for name, dither in {str(args.test_data): False, **folders}.items():
         stem, _, kind = name.rpartition(":")
         folder, augment = (Path(stem), kind) if stem and kind in AUGMENT_KINDS else (Path(name), "")
         if dither and system.train_feats == "shard":
-            works.append(ShardParts(data_dir=folder, shard_dir=folder / "shards", sample_rate=rate, num_jobs=jobs))
+            shards = folder / "shards"
+            works.append(
+                ShardParts(data_dir=folder, shard_dir=shards, sample_rate=rate, allow_pipes=pipes, num_jobs=jobs)
+            )
             continue
         works.append(
             FbankParts(
@@ -54,6 +59,7 @@ def list_works(args: argparse.Namespace) -> list[Parts]:
                 augment=augment,
                 noise_data=args.noise_data,
                 reverb_data=args.reverb_data,
+                allow_pipes=pipes,
                 num_jobs=jobs,
             )
         )

@@ -28,7 +28,7 @@ system=$config
 train_feats=$(system_value train_feats)
 data=$(dirname "$train")
 fbank=${fbank:-$data/fbank}
-make=(steps/prepare_features.py --config "$config" --fbank "$fbank" --verify "$verify"
+make=(steps/prepare_features.py --config "$config" --fbank "$fbank" --verify "$verify" --allow-pipes "$allow_pipes"
   --noise-data "$data/noises" --reverb-data "$data/rirs" "$test")
 
 featured=("$test") # data dirs with features
@@ -71,10 +71,11 @@ fi
 
 begin_parts "${make[@]}" # before the check, which takes long, so that a full disk is told first
 if [ "$check_audio" = true ]; then
-  steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$train" "$test"
+  steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" --allow-pipes "$allow_pipes" \
+    "$train" "$test"
 fi
 if [ "$train_feats" != ark ]; then
-  tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$train"
+  tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" --allow-pipes "$allow_pipes" "$train"
 fi
 before_jobs=(validate)
 finish_parts "$fbank/log/make_fbank.JOB.log" "${make[@]}"
