@@ -74,6 +74,8 @@ def run_step(main: Callable[[], None]) -> None:
         sys.exit(1)
     except OSError as error:
         _fail(script, _describe(error), verbose)
+    except UnicodeEncodeError as error:
+        _fail(script, _describe_name(error), verbose)
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -97,3 +99,11 @@ def _describe(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "")
     return f"{where}{error.strerror or error}{remedy}"
+
+
+def _describe_name(error: UnicodeEncodeError) -> str:
+    """Describe text that cannot be written: nearly always a file name, whose bytes Linux does not restrict."""
+    line = next(line for line in error.object[: error.end].splitlines()[::-1] if line)
+    after = error.object[error.end :].partition("\n")[0]
+    name = os.fsencode(f"{line}{after}"[:300]).decode("utf-8", "backslashreplace")
+    return f"{name}: a name with bytes that are not UTF-8, which no list can hold; rename it"

@@ -123,6 +123,7 @@ sub rows {
 
 sub check_line {
     my ($file, $number, $line) = @_;
+    fault($file, $number, "a byte-order mark (BOM) before the first id; $fix") if $line =~ /^\xef\xbb\xbf/;
     fault($file, $number, "DOS line end (CRLF); $fix") if $line =~ /\r\n?$/;
     fault($file, $number, 'the line does not end: cut short; make the file again') unless $line =~ s/\n$//;
     utf8::decode($line) or fault($file, $number, 'not UTF-8 text; write it again as UTF-8');

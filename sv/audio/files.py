@@ -222,7 +222,7 @@ def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
         with open(file, "rb") if isinstance(file, str) else nullcontext(file) as plain:
             mended = check_container(plain, name)
             plain.seek(0)
-        f = soundfile.SoundFile(io.BytesIO(mended) if mended else file)
+        f = soundfile.SoundFile(io.BytesIO(mended) if mended else os.fsencode(file) if isinstance(file, str) else file)
     except (soundfile.SoundFileError, OSError) as error:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise UserError(f"{name}: empty file; bring it back or leave it out") from error

@@ -1,5 +1,6 @@
 """A corpus of one's own: folders of speakers or a list, to data dirs that the other steps take."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -326,6 +327,12 @@ def test_a_speaker_is_not_taken_for_a_speed_copy(corpus, tmp_path, prepare):
     assert speaker_ids({"sp0.9-a", "sp1", "spx-1"}) == {"sp0.9-a": "sp0.9_a", "sp1": "sp1", "spx-1": "spx-1"}
     with pytest.raises(UserError, match="would both be sp1_a"):
         speaker_ids({"sp1-a", "sp1_a"})
+
+
+def test_a_name_that_is_not_utf8_is_told(corpus, tmp_path, prepare):
+    speaker = next(path for path in corpus.iterdir() if path.is_dir())
+    write_audio(speaker / "x.wav").rename(os.fsdecode(bytes(speaker) + b"/caf\xe9.wav"))
+    assert "bytes that are not UTF-8; rename it" in prepare(corpus, tmp_path / "data", fails=True)
 
 
 def test_folders_without_audio_say_what_is_expected(tmp_path, prepare):

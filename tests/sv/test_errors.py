@@ -69,6 +69,19 @@ def test_a_place_that_can_not_be_written_names_the_remedy(run, step, tmp_path, p
     assert said in result.stderr
 
 
+def test_a_name_that_is_not_utf8_is_one_line(run, tmp_path):
+    (tmp_path / "list.py").write_text(
+        "from sv.errors import run_step\nfrom sv.io import write_table\n"
+        f"run_step(lambda: write_table('{tmp_path}/wav.scp', {{'a': '/audio/caf\\udce9.wav', 'b': '/audio/b.wav'}}))\n"
+    )
+    result = run("python3", tmp_path / "list.py")
+    assert result.returncode == 1 and not (tmp_path / "wav.scp").exists()
+    assert result.stderr == (
+        "list.py: error: a /audio/caf\\xe9.wav: a name with bytes that are not UTF-8, which no list can hold; "
+        "rename it\n"
+    )
+
+
 def test_a_bug_keeps_its_traceback(run, step):
     result = run("python3", step, "bug")
     assert result.returncode == 1
