@@ -11,11 +11,19 @@ from sv.data.sampling import Longs
 from sv.embeddings.experiment import check_front_end
 from sv.errors import UserError, log
 from sv.io import original_speakers
+from sv.losses import loss_options
 from sv.system import check_same_training
 from sv.training.checkpoint import Checkpoints
 from sv.training.dataset import TrainingData, build_dataset, with_speed_copies
 from sv.training.distributed import World
-from sv.training.heldout import HeldoutTest, choose_heldout, heldout_of, heldout_utts, training_speakers
+from sv.training.heldout import (
+    HeldoutTest,
+    choose_heldout,
+    count_originals,
+    heldout_of,
+    heldout_utts,
+    training_speakers,
+)
 
 
 class Preparation:
@@ -140,4 +148,27 @@ class Preparation:
             )
         if short and self.world.is_main:
             log.info("%d of %d utterances are shorter than %d frames and left out", short, short + len(utts), shortest)
-        return utts
+        compares = loss_options(self.config.loss, self.config.loss_args).compares_utterances
+        return self._of_several(utts) if compares else utts
+
+    def _of_several(self, utts: Longs) -> Longs:
+        """Leave out speakers with a single recording: a loss would compare its crops with one another.
+
+        Raises:
+            UserError: nobody is left.
+        """
+        index = self.data.index
+        speakers, which = np.unique(index.speaker[utts], return_inverse=True)
+        kept = count_originals(index, utts, which) > 1
+        if not kept.all() and self.world.is_main:
+            log.warning(
+                "%d of %d speakers have a single utterance and are left out, since loss %s compares utterances of a "
+                "speaker; the first is %s",
+                *(int((~kept).sum()), len(kept), self.config.loss, index.speakers[speakers[int(kept.argmin())]]),
+            )
+        if not kept.any():
+            raise UserError(
+                f"{index.path}: no speaker has two utterances or more, which loss {self.config.loss} compares; "
+                "train with a loss such as sphereface2, or prepare more utterances of each speaker"
+            )
+        return utts[kept[which]]
