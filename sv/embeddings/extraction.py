@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sv.data import FbankReader, FeatsIndex, UttIndex
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.embeddings.parts import Extraction
-from sv.errors import UserError, log
+from sv.errors import UserError, log, memory_told
 from sv.io import ArkWriter, read_matrix
 from sv.jobs.bad_utts import BadUtts
 from sv.jobs.gpus import choose_device
@@ -108,7 +108,8 @@ def embed_rows(
         if not len(batch):
             continue
         try:
-            embeddings[batch - rows.start] = encoder.embed(torch.from_numpy(feats), max_frames=max_frames).numpy()
+            with memory_told(partial(_memory_advice, encoder, feats.shape, max_frames)):
+                embeddings[batch - rows.start] = encoder.embed(torch.from_numpy(feats), max_frames=max_frames).numpy()
         except UserError as error:
             raise UserError(f"{index.path}: {index.utts[batch[0]]}: {error}") from error
         if time.monotonic() - reported > _REPORT_SECONDS:
@@ -117,6 +118,13 @@ def embed_rows(
     seconds, audio = time.monotonic() - started, _FRAME_SECONDS * index.num_frames[rows.start : rows.stop].sum()
     log.info("%d utterances in %.1f s, %.0f times as fast as real time", done, seconds, audio / max(seconds, 1e-3))
     return embeddings
+
+
+def _memory_advice(encoder: SpeakerEncoder, shape: tuple[int, ...], max_frames: int) -> str:
+    return (
+        f"{encoder.config.model} embeds {shape[0]} utterance(s) of {shape[1]} frames on {encoder.device}: lower "
+        f"--max-frames (now {max_frames or 'no limit'}), --batch-frames or the number of jobs"
+    )
 
 
 def make_batches(num_frames: NDArray[np.int32], rows: range, batch_frames: int) -> list[NDArray[np.int64]]:
