@@ -243,6 +243,12 @@ class _Run:
         best = trainer.place
         measured = f"; best held-out EER {best.best_eer:.2f} % (epoch {best.best_epoch})" if best.best_epoch else ""
         log.info("training is complete: %d epochs%s", self.config.num_epochs, measured)
+        if trainer.trouble:
+            log.warning(
+                "but the network has not learned: %s; lower scheduler_args.initial_lr (now %g), set clip_grad_norm, "
+                "and check that utt2spk belongs to the features",
+                *(trainer.trouble, self.config.scheduler_args.initial_lr),
+            )
 
 
 def _name(world: World) -> str:

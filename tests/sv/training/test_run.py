@@ -115,3 +115,12 @@ def test_lack_of_memory_names_what_to_lower(data_dir, make_config, tmp_path):
         r"precision=bf16; with many speakers and processes, split_head=true",
         str(error.value),
     )
+
+
+def test_a_training_that_diverges_is_told(data_dir, make_config, tmp_path, caplog):
+    wild = {"initial_lr": 1e4, "final_lr": 1e4, "warm_up_epoch": 0}
+    still = {"weight_decay": 0.0, "momentum": 0.0, "nesterov": False}
+    train(make_config(num_epochs=1, scheduler_args=wild, optimizer_args=still), data_dir, tmp_path / "exp", WORLD)
+    assert "epoch 1: the network does not seem to learn: the loss is " in caplog.text
+    assert "but the network has not learned: the loss is " in (tmp_path / "exp" / "train.log").read_text()
+    assert "lower scheduler_args.initial_lr (now 10000)" in caplog.text
