@@ -154,8 +154,8 @@ sub check_utt2spk {
     my $last = '';
     while (my ($utt, $spk, $number) = $next->()) {
         if ($spk lt $last && !$flag{no_spk_sort}) {
-            fault('utt2spk', $number, "speaker $spk comes after $last: sorted by utterance, but not by speaker; let "
-                    . "utterance ids begin with the speaker (copy_data_dir.sh --utt-prefix), or say --no-spk-sort");
+            fault('utt2spk', $number, "speaker $spk comes after $last: sorted by utterance, but not by speaker; put "
+                    . "the speaker before its utterances: tools/copy_data_dir.sh --speaker-prefix true $shown <new-dir>");
         }
         $last = $spk;
     }

@@ -163,8 +163,8 @@ def test_speakers_out_of_order(make_data_dir: Callable[..., Path]) -> None:
     other = dict.fromkeys(["feats_scp", "utt2dur", "utt2num_frames", "spk2gender", "wav_scp"])
     data = make_data_dir(utt2spk="u1 b\nu2 a\nu3 b\n", spk2utt="a u2\nb u3 u1\n", **other)
     assert fault(data, "--no-feats", "--no-wav") == (
-        "utt2spk:2: speaker a comes after b: sorted by utterance, but not by speaker; let utterance ids begin with the "
-        "speaker (copy_data_dir.sh --utt-prefix), or say --no-spk-sort"
+        "utt2spk:2: speaker a comes after b: sorted by utterance, but not by speaker; put the speaker before its "
+        "utterances: tools/copy_data_dir.sh --speaker-prefix true data <new-dir>"
     )
     assert validate(data, "--no-feats", "--no-wav", "--no-spk-sort").returncode == 0
 
