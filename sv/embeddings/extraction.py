@@ -185,7 +185,7 @@ def _read_utterance(index: FeatsIndex, row: int) -> Floats:
     """Return the features of an utterance, (frames, mels); as many frames as utt2num_frames says."""
     utt = index.utts[row]
     try:
-        feats = read_matrix(f"{index.arks[index.ark[row]]}:{index.offset[row]}")
+        feats = read_matrix(index.location(row))
     except UserError as error:
         raise UserError(f"{index.path / 'feats.scp'}: {utt}: {error}") from error
     if len(feats) != index.num_frames[row]:
