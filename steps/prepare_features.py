@@ -3,7 +3,7 @@
 
 begin  checks settings, data dirs and the free disk for all of them, and prints how many jobs to run: 0 if all is there
 part   writes a part of the features of each data dir, or of its shards
-join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of each, or shard.list
+join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of each, with the VAD vad.scp, or shard.list
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.audio.shard_parts import ShardParts
+from sv.audio.vad_parts import VadParts
 from sv.config import load_config
 from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts
 from sv.errors import run_step
@@ -63,6 +64,17 @@ def list_works(args: argparse.Namespace) -> list[Parts]:
                 num_jobs=jobs,
             )
         )
+        if system.dataset_args.vad:
+            works.append(
+                VadParts(
+                    data_dir=folder,
+                    ark_dir=args.fbank / folder.name,
+                    config=system.dataset_args.fbank_args,
+                    vad=system.dataset_args.vad_args.model_dump(),
+                    allow_pipes=pipes,
+                    num_jobs=jobs,
+                )
+            )
     return works
 
 

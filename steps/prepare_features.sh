@@ -5,7 +5,7 @@
 #
 # Reads   <train-data>, <test-data>: {wav.scp,utt2spk,spk2utt}, and segments if there are; to augment, noises and rirs
 #         beside <train-data> (local/prepare_augmentation.sh)
-# Leaves  in <train-data>, its copies and <test-data>: feats.scp, utt2num_frames, utt2dur, fbank.yaml; the union of
+# Leaves  in <train-data>, its copies and <test-data>: feats.scp, utt2num_frames, utt2dur, fbank.yaml, with the VAD vad.scp; the union of
 #         <train-data> and its copies in <train-data>_sp, _aug or _sp_aug
 #
 # Usage: steps/prepare_features.sh [options] <train-data> <test-data>

@@ -38,7 +38,7 @@ class SpeakerEncoder:
     device: torch.device
     sha256: str
 
-    def embed(self, feats: Tensor, *, max_frames: int = 0) -> Tensor:
+    def embed(self, feats: Tensor, *, max_frames: int = 0, centered: bool = False) -> Tensor:
         """Compute the embeddings of utterances of one length, whose features lose their mean over time first.
 
         On one CPU, with one number of threads, an utterance alone always gets the same embedding bit by bit.
@@ -47,6 +47,7 @@ class SpeakerEncoder:
             feats: (batch, frames, mels), or (frames, mels) of one utterance; features as stored, mean included.
             max_frames: an utterance with more frames is cut into the fewest equal chunks of at most this many; its
                 embedding is the mean of theirs. Memory grows with the frames of a chunk. 0: never cut.
+            centered: the features have lost their mean already, as where the VAD has dropped frames after that.
 
         Returns:
             (batch, dim), or (dim,) of one utterance; float32 on the CPU.
@@ -55,7 +56,7 @@ class SpeakerEncoder:
             UserError: another number of mels, too few frames, or an embedding that is not finite.
         """
         batch = (feats if feats.dim() == 3 else feats[None]).to(self.device)
-        if self.config.dataset_args.cmvn:
+        if self.config.dataset_args.cmvn and not centered:
             batch = subtract_mean(batch)
         num_chunks = -(-batch.shape[1] // max_frames) if max_frames else 1
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.data import FbankReader, FeatsIndex, UttIndex
+from sv.data import ArkReader, FbankReader, FeatsIndex, UttIndex
+from sv.data.voiced import VoicedReader, read_voiced
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.embeddings.parts import Extraction
 from sv.errors import UserError, log, memory_told
@@ -30,24 +31,32 @@ _FRAME_SECONDS = 0.01  # for the report only
 
 @dataclass(frozen=True)
 class Source:
-    """The utterances of a data dir: their index, and what reads the features of a row."""
+    """The utterances of a data dir: their index, and what reads the features of a row.
+
+    Attributes:
+        centered: the features have lost their mean, and then frames without speech.
+    """
 
     index: UttIndex
     read: Read
+    centered: bool = False
 
 
 def open_source(work: Extraction) -> Source:
     """Open the utterances of an extraction.
 
     Raises:
-        UserError: see `Extraction.open`.
+        UserError: see `Extraction.open` and `read_voiced`.
     """
     index, waves = work.open()
+    args = work.config.dataset_args
     if waves is None:
         assert isinstance(index, FeatsIndex), "features are read by their places in arks"
+        if args.vad:
+            reader = VoicedReader(ArkReader(index, args.fbank_args.num_mel_bins), read_voiced(index), index)
+            return Source(index, partial(reader.whole, center=args.cmvn), centered=True)
         return Source(index, partial(_read_utterance, index))
-    reader = FbankReader(waves, work.config.dataset_args.fbank_args)
-    return Source(index, partial(reader.whole, center=False))
+    return Source(index, partial(FbankReader(waves, args).whole, center=args.vad and args.cmvn), centered=args.vad)
 
 
 def extract_part(work: Extraction, part: int) -> Outputs:
@@ -60,7 +69,7 @@ def extract_part(work: Extraction, part: int) -> Outputs:
     encoder = load_encoder(work.exp_dir, work.model_file, choose_device(work.gpus, part))
     source, rows = open_source(work), work.rows(part)
     log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, work.data_dir, encoder.device)
-    batch_frames = 0 if encoder.device.type == "cpu" else work.batch_frames
+    batch_frames = 0 if encoder.device.type == "cpu" or source.centered else work.batch_frames  # lengths differ
     ark, scp, bad_list = (work.part_file(part, kind) for kind in ("ark", "scp", "bad_utts"))
     bad_list.unlink(missing_ok=True)
     bad = work.bad_utts()
@@ -109,7 +118,9 @@ def embed_rows(
             continue
         try:
             with memory_told(partial(_memory_advice, encoder, feats.shape, max_frames)):
-                embeddings[batch - rows.start] = encoder.embed(torch.from_numpy(feats), max_frames=max_frames).numpy()
+                embeddings[batch - rows.start] = encoder.embed(
+                    torch.from_numpy(feats), max_frames=max_frames, centered=source.centered
+                ).numpy()
         except UserError as error:
             raise UserError(f"{index.path}: {index.utts[batch[0]]}: {error}") from error
         if time.monotonic() - reported > _REPORT_SECONDS:

@@ -124,8 +124,16 @@ class Extraction(Parts):
             "model_args": config.model_args,
             "cmvn": config.dataset_args.cmvn,
             "max_frames": self.max_frames,
+            **({"vad": self._vad_options()} if config.dataset_args.vad else {}),
             **(self._ark_options() if self.feats == "ark" else self._wave_options()),
         }
+
+    def _vad_options(self) -> dict[str, Any] | str:
+        """Return all that decides which frames are dropped."""
+        if self.feats == "ark":
+            remedy = f"make it with steps/compute_vad_decision.sh {self.data_dir}"
+            return sha256_of(DataDir(self.data_dir).require("vad.scp", remedy))
+        return self.config.dataset_args.vad_args.model_dump()
 
     def _ark_options(self) -> dict[str, Any]:
         locations = DataDir(self.data_dir).feats_scp.values()

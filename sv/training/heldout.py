@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sv.data import ArkReader, FbankReader, UttIndex, uniform
+from sv.data.voiced import VoicedReader
 from sv.errors import UserError, log
 from sv.io import iter_table, original_speakers, read_table
 from sv.metrics.error_rates import eer, sort_scores
@@ -121,7 +122,7 @@ class HeldoutTest:
         center: subtract the mean over an utterance's frames.
     """
 
-    reader: ArkReader | FbankReader
+    reader: ArkReader | VoicedReader | FbankReader
     utts: NDArray[np.int64]
     speaker: NDArray[np.int32]
     center: bool

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sv.config import Config, load_config, parse_config
-from sv.data import Sampler, build_sampler
+from sv.data import Sampler, UttIndex, build_sampler
 from sv.data.sampling import Longs
 from sv.embeddings.experiment import check_front_end
 from sv.errors import UserError, log
@@ -24,6 +24,8 @@ from sv.training.heldout import (
     heldout_utts,
     training_speakers,
 )
+
+_NAMED = 5  # utterances without speech
 
 
 class Preparation:
@@ -122,7 +124,7 @@ class Preparation:
             return None
         utts = heldout_utts(self._all_speakers, self.heldout, self.config.heldout_utts, self.config.seed)
         args = self.config.dataset_args
-        return HeldoutTest(self.data.reader(args.fbank_args), utts, self._all_speakers.speaker[utts], args.cmvn)
+        return HeldoutTest(self.data.reader(args), utts, self._all_speakers.speaker[utts], args.cmvn)
 
     def _choose_heldout(self, config: Config) -> list[str]:
         """Keep the held-out speakers of the model to start from, if there are any; else choose by seed."""
@@ -134,6 +136,8 @@ class Preparation:
         """Return the rows of the index to train on: those of the classes' speakers that are long enough."""
         index = self.data.index
         ours = index.speaker >= 0
+        if self.data.voiced is not None and self.world.is_main:
+            _name_silent(index)
         if self.config.do_lm:
             original = np.array([name == of for name, of in original_speakers(self.speakers).items()])
             ours &= original[index.speaker]
@@ -172,3 +176,12 @@ class Preparation:
                 "train with a loss such as sphereface2, or prepare more utterances of each speaker"
             )
         return utts[kept[which]]
+
+
+def _name_silent(index: UttIndex) -> None:
+    """Warn of utterances in which the VAD found no speech."""
+    silent = np.flatnonzero(index.num_frames == 0)
+    if len(silent):
+        names = ", ".join(index.utts[row] for row in silent[:_NAMED].tolist())
+        more = f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else ""
+        log.warning("%s: no speech by the VAD, left out: %s%s", index.path / "vad.scp", names, more)

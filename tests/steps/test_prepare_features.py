@@ -144,7 +144,7 @@ def test_commands_in_wav_scp_run_with_allow_pipes(run: Run, tmp_path: Path, trai
         specs = read_table(data / "wav.scp")
         write_table(data / "wav.scp", {utt: f"cat {path} |" for utt, path in specs.items()})
     config = tmp_path / "system.yaml"
-    config.write_text(f"train_feats: {train_feats}\n")
+    config.write_text(f"train_feats: {train_feats}\ndataset_args:\n  vad: true\n")
     options = ["--nj", 1, "--config", config, "--check-audio", "false"]
     refused = run("steps/prepare_features.sh", *options, *sets)
     assert refused.returncode == 1 and "a command in wav.scp runs only with --allow-pipes true" in refused.stderr
@@ -152,3 +152,5 @@ def test_commands_in_wav_scp_run_with_allow_pipes(run: Run, tmp_path: Path, trai
     assert result.returncode == 0, result.stderr
     assert list(read_table(sets[1] / "feats.scp")) == list(read_table(sets[1] / "wav.scp"))
     assert (sets[0] / ("feats.scp" if train_feats == "ark" else "shard.list")).is_file()
+    assert list(read_table(sets[1] / "vad.scp")) == list(read_table(sets[1] / "wav.scp"))
+    assert (sets[0] / "vad.scp").is_file() == (train_feats == "ark")
