@@ -239,7 +239,7 @@ def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
         reason = str(getattr(error, "error_string", error)).rstrip(".")
         remedy = "is it complete, and audio?"
         if name.endswith((".m4a", ".mp4")):
-            remedy = "convert m4a first (stage 1, or ffmpeg -i IN -ac 1 OUT)"
+            remedy = "convert m4a first (local/convert_audio.sh, or ffmpeg -i IN -ac 1 OUT)"
         elif _is_shorten(file):
             reason, remedy = "SPHERE compressed by shorten", "expand it first (sph2pipe -f wav IN OUT)"
         raise UserError(f"{name}: cannot be read as audio ({reason}); {remedy}") from error
@@ -271,10 +271,10 @@ def _run(command: str, allow_pipes: bool) -> bytes:
 
 def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
     if f.channels != 1:
-        raise UserError(f"{name}: {f.channels} channels, 1 expected; make it mono first (sox IN OUT remix 1)")
+        raise UserError(f"{name}: {f.channels} channels, 1 expected; make it mono first (local/convert_audio.sh)")
     if f.samplerate != sample_rate:
         raise UserError(
-            f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first (sox IN -r {sample_rate} OUT), "
+            f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first (local/convert_audio.sh), "
             f"or use a system for {f.samplerate} Hz (dataset_args.fbank_args.sample_rate)"
         )
     if f.frames == 0:

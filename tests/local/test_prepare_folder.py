@@ -304,7 +304,7 @@ def test_every_file_that_is_not_taken_is_told_by_ending(corpus, tmp_path, prepar
     said = prepare(corpus, tmp_path / "data")
     assert {"ann/c.wav", "ann/d.wav", "ann/e.wav", "ann/f.wav"} <= read_table(tmp_path / "data" / "utt2spk").keys()
     assert "5 files are not audio that can be read, and are not taken: 2 .txt, 2 .m4a, 1 without ending" in said
-    assert "convert what is audio first (ffmpeg" in said
+    assert "convert what is audio first (local/convert_audio.sh" in said
     assert "1 folders have no audio that can be read: dora" in said
 
 
@@ -341,7 +341,7 @@ def test_folders_without_audio_say_what_is_expected(tmp_path, prepare):
     assert "holds no <speaker>/<file> that is audio" in prepare(tmp_path / "empty", tmp_path / "data", fails=True)
     (tmp_path / "m4a" / "ann").mkdir(parents=True)
     (tmp_path / "m4a" / "ann" / "a.m4a").touch()
-    assert "must be converted: ffmpeg" in prepare(tmp_path / "m4a", tmp_path / "data", fails=True)
+    assert "must be converted: local/convert_audio.sh" in prepare(tmp_path / "m4a", tmp_path / "data", fails=True)
 
 
 def test_usage_and_error_on_the_command_line(step, tmp_path):
