@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sv.audio.features import subtract_mean
+from sv.audio.features import find_voiced, subtract_mean
+from sv.audio.files import Waveform
 from sv.config import Config
+from sv.data.voiced import check_speech
 from sv.embeddings.experiment import check_sha256, find_model, read_config
 from sv.errors import UserError
 from sv.models import build_model
@@ -66,6 +68,22 @@ class SpeakerEncoder:
         if not torch.isfinite(embeddings).all():
             raise UserError("the embedding has NaN or infinite values; check the features and the model for them")
         return embeddings if feats.dim() == 3 else embeddings[0]
+
+    def embed_wave(self, waveform: Waveform, fbank: nn.Module, *, max_frames: int = 0) -> Tensor:
+        """Compute the embedding of a waveform (samples,) in [-1, 1], with the VAD if the system has it; see `embed`.
+
+        Args:
+            waveform: at the system's sample rate.
+            fbank: of the system's front-end, on `device`.
+            max_frames: see `embed`.
+        """
+        args = self.config.dataset_args
+        feats = fbank(torch.from_numpy(waveform)[None].to(self.device))[0]
+        if args.vad:
+            voiced = find_voiced(waveform, args)
+            check_speech("waveform", int(voiced.sum()))
+            feats = (subtract_mean(feats) if args.cmvn else feats)[torch.from_numpy(voiced).to(feats.device)]
+        return self.embed(feats, max_frames=max_frames, centered=args.vad)
 
 
 def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, device: str = "cpu") -> SpeakerEncoder:
