@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from sv.audio.files import Source, Utterances, change_speed, info, parse_source, read_file, read_wav
+from sv.audio.files import Source, Utterances, change_speed, info, parse_source, read_wav
 from sv.errors import UserError
 from sv.io import DataDir
 
@@ -72,7 +72,7 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
 def test_a_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", tone())
     os.rename(path, named := os.fsdecode(bytes(tmp_path / "caf") + b"\xe9.wav"))
-    assert np.array_equal(read_file(named, RATE), read_wav(write(tmp_path / "b.wav", tone()), RATE))
+    assert np.array_equal(read_wav(named, RATE), read_wav(write(tmp_path / "b.wav", tone()), RATE))
 
 
 def test_sphere_compressed_by_shorten_names_the_tool(tmp_path: Path) -> None:
