@@ -1,16 +1,25 @@
 #!/usr/bin/env bash
-# Convert VoxCeleb's m4a files to FLAC or WAV (16 kHz, mono, 16 bits) with ffmpeg, in nj jobs.
+# Convert the audio of a data dir, or of a folder, to one sample rate and one channel, 16 bits, in nj jobs; or VoxCeleb's
+# m4a files, in their corpus.
 #
+# Of a data dir or folder:
+# Reads   <source-dir>: a data dir, of audio that libsndfile or ffmpeg reads; or a folder of audio in any depth
+# Leaves  <dest-dir>/audio/: a file of each recording (of a folder, the same tree); of a data dir also its tables, with the
+#         new wav.scp, and without what was made from the old audio. --channel each makes an utterance <utt>-ch<number> of
+#         each channel, of the same speaker; where channels hold different speakers, convert one at a time.
+#
+# Of VoxCeleb (one argument), with ffmpeg, at 16 kHz:
 # Reads   <corpus-dir>: ID/VIDEO/NUMBER.m4a up to four levels down (dev/aac/, aac/ ...)
-# Writes  the same tree with "aac" in the path replaced by the format: dev/aac/ID/... -> dev/flac/ID/..., in the corpus,
-#         or in --out-dir where the corpus is read-only. Lists and logs are in .convert_audio/ there until all files
-#         are converted.
+# Leaves  the same tree with "aac" in the path replaced by the format: dev/aac/ID/... -> dev/flac/ID/..., in the corpus,
+#         or in --out-dir where the corpus is read-only. An utterance that is there as WAV or FLAC is not converted.
 #
-# An utterance that is already there as WAV or FLAC is not converted. Each file is written whole or not at all, so that a
-# second run continues. The script lists the files that ffmpeg cannot read to their end, and fails if there are any.
+# Lists and logs are in .convert_audio/ of the destination until all files are converted. Each file is written whole or
+# not at all, and a second run continues. Files that cannot be read to their end are named, and fail the script.
 #
-# Usage: local/convert_audio.sh [options] <corpus-dir>
-# e.g.: local/convert_audio.sh --nj 16 corpora/voxceleb2
+# Usage: local/convert_audio.sh [options] <source-dir> <dest-dir>
+#    or: local/convert_audio.sh [options] <corpus-dir>
+# e.g.: local/convert_audio.sh --nj 16 --channel 1 data/calls data/calls_16k
+#       local/convert_audio.sh --nj 16 corpora/voxceleb2
 set -euo pipefail
 [ -e path.sh ] || { echo "convert_audio.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
 . ./path.sh
@@ -19,10 +28,25 @@ set -euo pipefail
 nj=8                  # number of jobs
 cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 format=flac           # flac|wav: FLAC takes about half the disk
-out_dir=              # DIR: where the files go (default: the corpus's own folder)
+out_dir=              # DIR: of VoxCeleb: where the files go (default: the corpus's own folder)
+sample_rate=16000     # Hz; of VoxCeleb always 16000
+channel=mix           # mix: the mean of all; 1, 2, ...: that one; each: an utterance of each
+allow_pipes=false     # true|false: run the commands in wav.scp
 . tools/parse_options.sh
+. tools/guard.sh
 . tools/run_parts.sh
 
+if [ $# -eq 2 ]; then
+  [ -z "$out_dir" ] || usage_error "--out-dir is for VoxCeleb; <dest-dir> is $2"
+  mkdir -p "$2"
+  hold_lock "$2/.convert_audio.lock" "$2 is being filled"
+  run_parts "$2/.convert_audio/log/convert.JOB.log" local/convert_data_dir.py --format "$format" \
+    --sample-rate "$sample_rate" --channel "$channel" --allow-pipes "$allow_pipes" "$1" "$2"
+  exit
+fi
+if is_given sample_rate || is_given channel || is_given allow_pipes; then
+  usage_error "--sample-rate, --channel and --allow-pipes take <source-dir> <dest-dir>"
+fi
 corpus=$1
 out=${out_dir:-$corpus}
 

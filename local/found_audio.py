@@ -9,7 +9,7 @@ import soundfile
 from sv.audio.files import ENDINGS, UNREADABLE
 from sv.errors import log
 
-CONVERT = "ffmpeg -i IN.m4a -ac 1 -ar 16000 OUT.flac"
+CONVERT = "local/convert_audio.sh"
 
 
 def ending_of(path: str | Path) -> str:

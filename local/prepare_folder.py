@@ -128,7 +128,9 @@ def look_at(path: str, sample_rate: int) -> Found:
     except UserError as error:
         return Found(fault=str(error))
     if header.channels != 1:
-        return Found(fault=f"{path}: {header.channels} channels, 1 expected; make it mono first (sox IN OUT remix 1)")
+        return Found(
+            fault=f"{path}: {header.channels} channels, 1 expected; make it mono first (local/convert_audio.sh)"
+        )
     if header.sample_rate != sample_rate:
         mend = f"resample it first, or give --sample-rate {header.sample_rate} if all files have it"
         return Found(fault=f"{path}: {header.sample_rate} Hz, {sample_rate} Hz expected; {mend}")

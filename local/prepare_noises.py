@@ -28,7 +28,7 @@ def audio_files(folder: Path) -> list[Path]:
     if unreadable:
         raise UserError(
             f"{folder}: {len(unreadable)} files, the first {unreadable[0]}, must be converted first "
-            "(ffmpeg -i IN OUT.flac), or moved elsewhere"
+            "(local/convert_audio.sh), or moved elsewhere"
         )
     files = [path for path in found if is_audio(path)]
     if not files:

@@ -37,7 +37,7 @@ def measured(rirs: Path) -> list[Path]:
     if not listed.is_file():
         raise UserError(f"{listed} does not exist; unpack the archive again, or leave out --real true")
     files = []
-    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(listed.read_text(encoding="utf-8-sig").splitlines(), start=1):
         name = line.split()[-1] if line.split() else ""
         path = rirs / "real_rirs_isotropic_noises" / Path(name).name
         if not name or not path.is_file():

@@ -115,7 +115,7 @@ def convert_trials(path: Path, utt2path: dict[str, str], speakers: set[str]) -> 
     lines: list[str] = []
     missing: set[str] = set()
     count = {"0": 0, "1": 0}
-    with open(path, encoding="utf-8", errors="replace") as f:
+    with open(path, encoding="utf-8-sig", errors="replace") as f:
         for number, line in enumerate(f, start=1):
             words = line.split()
             if len(words) != 3 or words[0] not in count:

@@ -98,7 +98,7 @@ def read_listing(listing: Path, root: Path) -> Iterator[tuple[str, str, str]]:
     if not listing.is_file():
         raise UserError(f"{listing} does not exist; make it with: find {root} -type f > {listing}")
     found = False
-    with open(listing, encoding="utf-8") as f:
+    with open(listing, encoding="utf-8-sig") as f:
         for line in f:
             if match := RELATIVE_FILE.search(line.rstrip("\n")):
                 found = True

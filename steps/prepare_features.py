@@ -3,7 +3,7 @@
 
 begin  checks settings, data dirs and the free disk for all of them, and prints how many jobs to run: 0 if all is there
 part   writes a part of the features of each data dir, or of its shards
-join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of each, or shard.list
+join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of each, with the VAD vad.scp, or shard.list
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.audio.shard_parts import ShardParts
+from sv.audio.vad_parts import VadParts
 from sv.config import load_config
 from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts
 from sv.errors import run_step
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--fbank", type=Path, required=True, help="folder of feature archives")
     parser.add_argument("--noise-data", default="", help="folder of noise for copies")
     parser.add_argument("--reverb-data", default="", help="folder of impulse responses for them")
+    parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()
     act(args.action, list_works(args), args.part, verify=args.verify == "true")
@@ -39,11 +41,15 @@ def list_works(args: argparse.Namespace) -> list[Parts]:
     system, jobs, folders = load_config(args.config), args.num_parts, dict.fromkeys(args.train_data, True)
     rate = system.dataset_args.fbank_args.sample_rate
     works: list[Parts] = []
+    pipes = args.allow_pipes == "true"
     for name, dither in {str(args.test_data): False, **folders}.items():
         stem, _, kind = name.rpartition(":")
         folder, augment = (Path(stem), kind) if stem and kind in AUGMENT_KINDS else (Path(name), "")
         if dither and system.train_feats == "shard":
-            works.append(ShardParts(data_dir=folder, shard_dir=folder / "shards", sample_rate=rate, num_jobs=jobs))
+            shards = folder / "shards"
+            works.append(
+                ShardParts(data_dir=folder, shard_dir=shards, sample_rate=rate, allow_pipes=pipes, num_jobs=jobs)
+            )
             continue
         works.append(
             FbankParts(
@@ -54,9 +60,21 @@ def list_works(args: argparse.Namespace) -> list[Parts]:
                 augment=augment,
                 noise_data=args.noise_data,
                 reverb_data=args.reverb_data,
+                allow_pipes=pipes,
                 num_jobs=jobs,
             )
         )
+        if system.dataset_args.vad:
+            works.append(
+                VadParts(
+                    data_dir=folder,
+                    ark_dir=args.fbank / folder.name,
+                    config=system.dataset_args.fbank_args,
+                    vad=system.dataset_args.vad_args.model_dump(),
+                    allow_pipes=pipes,
+                    num_jobs=jobs,
+                )
+            )
     return works
 
 

@@ -5,7 +5,7 @@
 #
 # Reads   <train-data>, <test-data>: {wav.scp,utt2spk,spk2utt}, and segments if there are; to augment, noises and rirs
 #         beside <train-data> (local/prepare_augmentation.sh)
-# Leaves  in <train-data>, its copies and <test-data>: feats.scp, utt2num_frames, utt2dur, fbank.yaml; the union of
+# Leaves  in <train-data>, its copies and <test-data>: feats.scp, utt2num_frames, utt2dur, fbank.yaml, with the VAD vad.scp; the union of
 #         <train-data> and its copies in <train-data>_sp, _aug or _sp_aug
 #
 # Usage: steps/prepare_features.sh [options] <train-data> <test-data>
@@ -28,7 +28,7 @@ system=$config
 train_feats=$(system_value train_feats)
 data=$(dirname "$train")
 fbank=${fbank:-$data/fbank}
-make=(steps/prepare_features.py --config "$config" --fbank "$fbank" --verify "$verify"
+make=(steps/prepare_features.py --config "$config" --fbank "$fbank" --verify "$verify" --allow-pipes "$allow_pipes"
   --noise-data "$data/noises" --reverb-data "$data/rirs" "$test")
 
 featured=("$test") # data dirs with features
@@ -71,10 +71,11 @@ fi
 
 begin_parts "${make[@]}" # before the check, which takes long, so that a full disk is told first
 if [ "$check_audio" = true ]; then
-  steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" "$train" "$test"
+  steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" --allow-pipes "$allow_pipes" \
+    "$train" "$test"
 fi
 if [ "$train_feats" != ark ]; then
-  tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$train"
+  tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" --allow-pipes "$allow_pipes" "$train"
 fi
 before_jobs=(validate)
 finish_parts "$fbank/log/make_fbank.JOB.log" "${make[@]}"

@@ -73,6 +73,15 @@ class AugmentArgs(Section):
     babble_speakers: Annotated[list[int], Field(min_length=2, max_length=2)] = [3, 7]
 
 
+class VadArgs(Section):
+    """Kaldi's energy VAD, with the values of its VoxCeleb recipe; see `sv.audio.features.energy_vad`."""
+
+    energy_threshold: float = 5.5
+    energy_mean_scale: float = 0.5
+    frames_context: int = Field(2, ge=0)
+    proportion_threshold: float = Field(0.12, ge=0, le=1)
+
+
 class DatasetArgs(Section):
     """The input of the network."""
 
@@ -81,6 +90,8 @@ class DatasetArgs(Section):
     sample_num_per_epoch: int = Field(0, ge=0)  # 0: every utterance once
     cmvn: bool = True  # subtract the mean over the frames of the input
     fbank_args: FbankConfig = FbankConfig()
+    vad: bool = False  # drop the frames without speech, after the mean over all frames (--vad)
+    vad_args: VadArgs = VadArgs()
     spec_aug: bool = False
     spec_aug_args: SpecAugArgs = SpecAugArgs()
     # With train_feats online or shard:

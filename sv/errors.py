@@ -7,13 +7,16 @@ A `UserError` carries one line: what is wrong, where (file and line), what to do
 import errno
 import logging
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 log = logging.getLogger("sv")
 
+_NO_MEMORY = re.compile("(?i)out of memory|can't allocate memory|not enough memory|_STATUS_ALLOC_FAILED")
 _NO_FOLDER = "; check the path: there is a file where a folder is needed"
 _OTHER_PLACE = "; choose another place, or change its permissions"
 _REMEDIES = {
@@ -74,6 +77,12 @@ def run_step(main: Callable[[], None]) -> None:
         sys.exit(1)
     except OSError as error:
         _fail(script, _describe(error), verbose)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        _fail(script, _describe_memory(error, "give it more memory or fewer jobs at a time"), verbose)
+    except UnicodeEncodeError as error:
+        _fail(script, _describe_name(error), verbose)
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -83,6 +92,34 @@ def _with_hyphens(word: str) -> str:
     """Write an option's name with hyphens, as Kaldi's scripts take either; its value and other words stay."""
     name, equals, value = word.partition("=")
     return f"{name.replace('_', '-')}{equals}{value}" if word.startswith("--") else word
+
+
+@contextmanager
+def memory_told(advice: Callable[[], str]) -> Iterator[None]:
+    """Turn lack of memory within the block, of the CPU's or of a GPU's, into a UserError.
+
+    Args:
+        advice: returns what took the memory, and what to lower.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise UserError(_describe_memory(error, advice())) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error of Python, numpy or torch is lack of memory; most of torch's are RuntimeErrors."""
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
+
+
+def _describe_memory(error: Exception, advice: str) -> str:
+    wanted = re.search(r"allocate ([\d.]+) ([KMGTP]iB|bytes)", str(error))
+    if wanted is None:
+        return f"out of memory; {advice}"
+    size = f"{int(wanted[1]) / 2**30:.2f} GiB" if wanted[2] == "bytes" else f"{wanted[1]} {wanted[2]}"
+    return f"out of memory (another {size} wanted); {advice}"
 
 
 def _fail(script: str, message: str, verbose: bool, status: int = 1) -> None:
@@ -97,3 +134,11 @@ def _describe(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
     remedy = _REMEDIES.get(errno.errorcode.get(error.errno or 0, ""), "")
     return f"{where}{error.strerror or error}{remedy}"
+
+
+def _describe_name(error: UnicodeEncodeError) -> str:
+    """Describe text that cannot be written: nearly always a file name, whose bytes Linux does not restrict."""
+    line = next(line for line in error.object[: error.end].splitlines()[::-1] if line)
+    after = error.object[error.end :].partition("\n")[0]
+    name = os.fsencode(f"{line}{after}"[:300]).decode("utf-8", "backslashreplace")
+    return f"{name}: a name with bytes that are not UTF-8, which no list can hold; rename it"

@@ -123,6 +123,7 @@ sub rows {
 
 sub check_line {
     my ($file, $number, $line) = @_;
+    fault($file, $number, "a byte-order mark (BOM) before the first id; $fix") if $line =~ /^\xef\xbb\xbf/;
     fault($file, $number, "DOS line end (CRLF); $fix") if $line =~ /\r\n?$/;
     fault($file, $number, 'the line does not end: cut short; make the file again') unless $line =~ s/\n$//;
     utf8::decode($line) or fault($file, $number, 'not UTF-8 text; write it again as UTF-8');
@@ -153,8 +154,8 @@ sub check_utt2spk {
     my $last = '';
     while (my ($utt, $spk, $number) = $next->()) {
         if ($spk lt $last && !$flag{no_spk_sort}) {
-            fault('utt2spk', $number, "speaker $spk comes after $last: sorted by utterance, but not by speaker; let "
-                    . "utterance ids begin with the speaker (copy_data_dir.sh --utt-prefix), or say --no-spk-sort");
+            fault('utt2spk', $number, "speaker $spk comes after $last: sorted by utterance, but not by speaker; put "
+                    . "the speaker before its utterances: tools/copy_data_dir.sh --speaker-prefix true $shown <new-dir>");
         }
         $last = $spk;
     }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Copy a data dir, with a prefix or suffix for its utterances and speakers if asked.
+# Copy a data dir, with a prefix or suffix for its utterances and speakers if asked; --speaker-prefix mends utterances
+# that do not sort as their speakers do.
 #
 # Reads   <src-dir>: all of Kaldi's files that it has, fbank.yaml, trials/
 # Leaves  <dest-dir> with the same files, ids renamed in all of them and sorted again; if utterances are renamed, also
@@ -16,6 +17,7 @@ tools=$(dirname "${BASH_SOURCE[0]}")
 spk_prefix=    # put before each speaker
 spk_suffix=    # put after each speaker
 utt_prefix=    # put before each utterance
+speaker_prefix=false # true|false: put its speaker before each utterance, so that utterances sort as their speakers do
 utt_suffix=    # put after each utterance
 validate_opts= # for validate_data_dir.sh, such as "--no-spk-sort"
 # shellcheck source=tools/parse_options.sh
@@ -33,6 +35,15 @@ check_target "$dest" "$src"
 check_source "$src"
 make_work_dir "$dest"
 
+if [ "$speaker_prefix" = true ]; then
+  [ -z "$utt_prefix" ] || usage_error "--speaker-prefix and --utt-prefix both put something before an utterance"
+  between=-
+  if ! awk '{ print $1 }' "$src/spk2utt" | sort | sed 's/$/-/' | sort -c 2>/dev/null; then
+    between='#' # "-" comes after some characters of ids: a-b/... is before a-x, but speaker a before a-b
+  fi
+  utt_prefix=$(realpath "$work")/.prefixes
+  awk -v between="$between" '{ print $1, $2 between }' "$src/utt2spk" >"$utt_prefix"
+fi
 rename_data_dir "$src" "$work"
 for file in $(list_files other "$src"); do
   cp "$src/$file" "$work/$file"

@@ -151,10 +151,19 @@ copy_trials() {
   rm -f "$ids" "$clean"
 }
 
-# rename_ids <field> <prefix> <suffix>, stdin to stdout: put them around that field; the rest of the line is kept.
+# rename_ids <field> <prefix> <suffix>, stdin to stdout: put them around that field; the rest of the line is kept. A
+# prefix that begins with "/", as no id does, is a file of lines "id prefix".
 rename_ids() {
-  perl -pe 'BEGIN { ($field, $prefix, $suffix) = splice @ARGV; $skip = $field - 1 }
-    s/^((?:\S+[ \t]+){$skip})(\S+)/$1$prefix$2$suffix/' "$@"
+  perl -pe 'BEGIN {
+      ($field, $prefix, $suffix) = splice @ARGV;
+      $skip = $field - 1;
+      if ($prefix =~ m{^/}) {
+        open my $own, "<", $prefix or die "$prefix cannot be read: $!\n";
+        %own = map { split } <$own>;
+        $prefix = "";
+      }
+    }
+    s/^((?:\S+[ \t]+){$skip})(\S+)/$1 . ($own{$2} \/\/ $prefix) . $2 . $suffix/e' "$@"
 }
 
 # rename_data_dir <source> <destination> [<file to leave out>...]: copy all tables, with ids renamed by $utt_prefix,
@@ -183,7 +192,7 @@ rename_data_dir() {
       rename_ids 1 "${spk[@]}" <"$1/$file" | sort >"$2/$file"
     fi
   done
-  if [[ -n ${id[0]}${id[1]} && ! -e $1/utt2uniq ]]; then
+  if [[ -n ${id[0]}${id[1]} && ${id[0]} != /* && ! -e $1/utt2uniq ]]; then
     awk '{ print $1, $1 }' "$1/utt2spk" | rename_ids 1 "${id[@]}" | sort >"$2/utt2uniq"
   fi
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Repair a data dir: sort its files, drop empty and repeated lines, and keep only utterances that all files have.
+# Repair a data dir: sort its files, drop empty and repeated lines, byte-order marks and DOS line ends, and keep only
+# utterances that all files have.
 #
 # Reads   all of Kaldi's files that <data-dir> has
 # Leaves  them repaired, with the old ones in <data-dir>/.backup; of several lines with the same id, the first is kept, and
@@ -33,7 +34,8 @@ fi
 make_work_dir "$dir"
 
 clean_table() { # <file>, to stdout: "id value" lines, sorted, one an id; lines without a value are left out
-  sed -e 's/\r$//' -e 's/^[[:blank:]]*//' -e 's/[[:blank:]]*$//' -e 's/[[:blank:]]\{1,\}/ /' "$1" | awk 'NF > 1' |
+  sed -e '1s/^\xEF\xBB\xBF//' -e 's/\r$//' -e 's/^[[:blank:]]*//' -e 's/[[:blank:]]*$//' \
+    -e 's/[[:blank:]]\{1,\}/ /' "$1" | awk 'NF > 1' |
     sort -s -t ' ' -k1,1 | contradicting=$work/.contradicting awk '
       { id = $1 "" }
       id != last { print; kept = $0 }

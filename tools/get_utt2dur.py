@@ -16,7 +16,7 @@ from sv.audio.files import Utterances
 from sv.config import read_front_end
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table
-from sv.io.ark import read_header, split_location
+from sv.io.ark import count_rows
 
 
 def from_audio(data: DataDir, nj: int, allow_pipes: bool) -> dict[str, float]:
@@ -30,8 +30,8 @@ def from_feats(data: DataDir, frame_shift: float) -> dict[str, float]:
     """Return the seconds of each utterance as Kaldi counts them: frames times shift."""
     if settings := read_front_end(data.path):
         frame_shift = settings.frame_shift / 1000
-    locations = {utt: split_location(value, str(data.path / "feats.scp")) for utt, value in data.feats_scp.items()}
-    return {utt: read_header(*location).rows * frame_shift for utt, location in locations.items()}
+    where = str(data.path / "feats.scp")
+    return {utt: count_rows(value, where) * frame_shift for utt, value in data.feats_scp.items()}
 
 
 def main() -> None:

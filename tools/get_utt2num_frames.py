@@ -12,15 +12,15 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.errors import UserError, log, run_step
-from sv.io import DataDir, read_header, write_table
-from sv.io.ark import split_location
+from sv.io import DataDir, write_table
+from sv.io.ark import count_rows
 
 
 def from_feats(data: DataDir, nj: int) -> dict[str, int]:
     """Return the frames of each utterance; nj threads read the headers."""
 
     def count(location: str) -> int:
-        return read_header(*split_location(location, str(data.path / "feats.scp"))).rows
+        return count_rows(location, str(data.path / "feats.scp"))
 
     with ThreadPoolExecutor(nj) as pool:
         return dict(zip(data.feats_scp, pool.map(count, data.feats_scp.values()), strict=True))

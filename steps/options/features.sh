@@ -8,4 +8,5 @@ augment=              # with ark: augmented copies of the training data, of "rev
 musan=                # DIR: MUSAN, to augment with (default: synthetic noise)
 rirs=                 # DIR: RIRS_NOISES, to augment with (default: synthetic rooms)
 check_audio=true      # true|false: decode every file before stage 2, look for faults, print a table of hours; once
+allow_pipes=false     # true|false: run the commands in wav.scp; those of a stranger may do anything
 verify=false          # true|false: compare files that are there with their checksums, not by size alone

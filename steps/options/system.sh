@@ -10,6 +10,7 @@ lambda=               # weight of the target pair in sphereface2 [loss_args.targ
 t=                    # exponent of sphereface2's g [loss_args.t]
 num_epochs=           # length of training [num_epochs]
 seed=                 # of initialization, held-out speakers, order and crops [seed]
+vad=                  # true|false: drop the frames without speech, in training and extraction [dataset_args.vad]
 set=                  # any other key, as in "dataloader_args.batch_size=64 scheduler_args.initial_lr=0.1" (sv/config.py)
 checkpoint=           # FILE: start training from the weights of this model [model_init]
 exp_dir=              # DIR: the system's folder (default: <recipe>/exp/<model>-<loss>-m<margin>-seed<N>)

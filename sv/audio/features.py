@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sv.audio.mel import count_frames, fft_length, frame_samples, mel_banks
-from sv.config import FbankConfig
+from sv.config import DatasetArgs, FbankConfig
 
 INT16_SCALE = 32768.0  # Kaldi computes features of samples in -32768 .. 32767
 EPSILON = torch.finfo(torch.float32).eps
@@ -149,6 +149,12 @@ def log_energy(waveform: Tensor, config: FbankConfig) -> Tensor:
     frames = (waveform.float() * INT16_SCALE).unfold(0, length, shift)  # (frames, length)
     blocks = [(b - b.mean(1, keepdim=True)).square().sum(1) for b in frames.split(_CPU_BLOCK)]
     return torch.cat(blocks).clamp(min=EPSILON).log()
+
+
+def find_voiced(waveform: NDArray[np.float32], args: DatasetArgs) -> NDArray[np.bool_]:
+    """Return whether each frame of a waveform (samples,) is speech by the VAD of a configuration, (frames,)."""
+    energy = log_energy(torch.from_numpy(waveform), args.fbank_args).numpy()
+    return energy_vad(energy, **args.vad_args.model_dump()) > 0
 
 
 def energy_vad(

@@ -3,7 +3,9 @@
 Values of `wav.scp`:
 
     corpora/vox1/wav/id10001/x/00001.wav                a file that libsndfile reads: WAV, FLAC, SPHERE, OGG, MP3, ...
-    sox -t wav PATH -t wav - speed 0.9 |                Kaldi's speed copy; computed here, sox is not run
+    sox -t wav PATH -t wav - speed 0.9 |                Kaldi's speed copy, also of audio in an archive (wav-copy);
+                                                        computed here, sox is not run
+    wav.ark:5                                           audio within an archive, of Kaldi's wav-copy or kaldiio
     any other command |                                 writes a WAV file; run only if `allow_pipes` is true
 
 Errors name the file, the problem and the remedy; callers add the utterance.
@@ -26,7 +28,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from sv.audio.ark_audio import read_entry, split_entry
 from sv.audio.containers import check_container, truncated
+from sv.audio.decoder_noise import SILENCE
 from sv.audio.durations import check_range, segment_span
 from sv.errors import UserError
 from sv.io import DataDir
@@ -84,6 +88,8 @@ def parse_source(spec: str) -> Source:
             if not re.fullmatch(r"\d+(\.\d+)?", factor) or not 0.1 <= float(factor) <= 10:
                 raise UserError(f"{spec[:200]}: speed {factor!r} is not a number from 0.1 to 10; correct wav.scp")
             return Source(path=path, speed=float(factor))
+        case ["wav-copy", path, "-", "|", "sox", "-t", "wav", "-", "-t", "wav", "-", "speed", factor]:
+            return parse_source(f"sox -t wav {shlex.quote(path)} -t wav - speed {factor} |")
     return Source(command=command)
 
 
@@ -211,6 +217,8 @@ def _open(source: Source, allow_pipes: bool) -> soundfile.SoundFile:
     if source.command:
         return _open_sound(io.BytesIO(_run(source.command, allow_pipes)), f"{source.command} |")
     path = Path(source.path)
+    if not path.is_file() and (entry := split_entry(source.path)):
+        return _open_sound(io.BytesIO(read_entry(*entry)), source.path)
     if not path.is_file():
         what = "is a folder; give a file" if path.is_dir() else "does not exist; bring it back or correct the path"
         raise UserError(f"{path} {what}")
@@ -222,19 +230,31 @@ def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
         with open(file, "rb") if isinstance(file, str) else nullcontext(file) as plain:
             mended = check_container(plain, name)
             plain.seek(0)
-        f = soundfile.SoundFile(io.BytesIO(mended) if mended else file)
+        raw = os.fsencode(file) if isinstance(file, str) else file  # a name may not be UTF-8
+        with SILENCE if name.lower().endswith(".mp3") else nullcontext():
+            f = soundfile.SoundFile(io.BytesIO(mended) if mended else raw)
     except (soundfile.SoundFileError, OSError) as error:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise UserError(f"{name}: empty file; bring it back or leave it out") from error
         reason = str(getattr(error, "error_string", error)).rstrip(".")
         remedy = "is it complete, and audio?"
         if name.endswith((".m4a", ".mp4")):
-            remedy = "convert m4a first (stage 1, or ffmpeg -i IN -ac 1 OUT)"
+            remedy = "convert m4a first (local/convert_audio.sh, or ffmpeg -i IN -ac 1 OUT)"
+        elif _is_shorten(file):
+            reason, remedy = "SPHERE compressed by shorten", "expand it first (sph2pipe -f wav IN OUT)"
         raise UserError(f"{name}: cannot be read as audio ({reason}); {remedy}") from error
     if f.frames > _LONGEST:
         f.close()
         raise UserError(f"{name}: its header does not say how long it is; write it again")
     return f
+
+
+def _is_shorten(file: str | BinaryIO) -> bool:
+    """Tell whether a SPHERE file, by its header, holds samples that shorten compressed."""
+    with open(file, "rb") if isinstance(file, str) else nullcontext(file) as f:
+        f.seek(0)
+        head: bytes = f.read(1024)
+    return head.startswith(b"NIST_1A") and b"shorten" in head
 
 
 def _run(command: str, allow_pipes: bool) -> bytes:
@@ -251,10 +271,10 @@ def _run(command: str, allow_pipes: bool) -> bytes:
 
 def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
     if f.channels != 1:
-        raise UserError(f"{name}: {f.channels} channels, 1 expected; make it mono first (sox IN OUT remix 1)")
+        raise UserError(f"{name}: {f.channels} channels, 1 expected; make it mono first (local/convert_audio.sh)")
     if f.samplerate != sample_rate:
         raise UserError(
-            f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first (sox IN -r {sample_rate} OUT), "
+            f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first (local/convert_audio.sh), "
             f"or use a system for {f.samplerate} Hz (dataset_args.fbank_args.sample_rate)"
         )
     if f.frames == 0:
@@ -263,9 +283,10 @@ def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
 
 def _decode(f: soundfile.SoundFile, name: str, start: int, stop: int) -> Waveform:
     try:
-        if start:
-            f.seek(start)
-        waveform: Waveform = f.read(stop - start, dtype="float32")
+        with SILENCE if f.format == "MP3" else nullcontext():
+            if start:
+                f.seek(start)
+            waveform: Waveform = f.read(stop - start, dtype="float32")
     except soundfile.SoundFileError as error:
         reason = str(getattr(error, "error_string", error)).rstrip(".")
         raise UserError(f"{name}: damaged or truncated ({reason}); bring it back or leave it out") from error

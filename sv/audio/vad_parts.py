@@ -105,7 +105,7 @@ def read_vad_config(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"{path} does not exist; name Kaldi's conf/vad.conf with --vad-config")
     settings = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), start=1):
         option, _, value = line.partition("#")[0].strip().partition("=")
         name = option.removeprefix("--vad-").replace("-", "_")
         if option and name not in VAD_TYPES:

@@ -75,11 +75,11 @@ class ArkReader:
         num, kinds = out.shape[1], self._kind[utts]
         counts = np.minimum(num, self.index.num_frames[utts] - starts)
         positions = self._data_offset[utts] + starts * self._row_bytes[kinds]
-        columns = (utts, self.index.ark[utts], kinds, counts, positions, starts)
+        columns = (utts, self.index.ark[utts], kinds, counts, positions, starts, np.maximum(self.index.first[utts], 0))
         for crop, *row in zip(out, *(column.tolist() for column in columns), strict=True):
-            utt, ark, kind, count, position, start = row
+            utt, ark, kind, count, position, start, first = row
             if _KINDS[kind] == "CM":
-                crop[:count] = self._whole_by_columns(utt, ark)[start : start + count]
+                crop[:count] = self._whole_by_columns(utt, ark)[first + start : first + start + count]
             else:
                 rows = np.empty((count, self.num_mels), dtype=_ITEMS[kind])
                 self._fill(utt, ark, rows, position)
@@ -120,12 +120,17 @@ class ArkReader:
                 f"{where}: dimension {header.cols} ({header.kind}), the configuration says {self.num_mels} mel bins; "
                 "make the features again (stage 2) or correct dataset_args.fbank_args.num_mel_bins"
             )
-        if header.rows != expected:
+        first = int(self.index.first[utt])
+        if first >= 0 and first + expected > header.rows:
+            raise UserError(
+                f"{where}: {header.rows} frames, not rows {first} to {first + expected - 1}; mend feats.scp"
+            )
+        if first < 0 and header.rows != expected:
             raise UserError(
                 f"{where}: {header.rows} frames, utt2num_frames says {expected}; "
                 f"run tools/get_utt2num_frames.sh {self.index.path}"
             )
-        self._data_offset[utt] = header.data_offset
+        self._data_offset[utt] = header.data_offset + max(first, 0) * self._row_bytes[_KINDS.index(header.kind)]
         if header.kind in LARGEST_CODE:
             self._low[utt] = header.minimum
             self._step[utt] = header.range / LARGEST_CODE[header.kind]

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.audio.mel import count_frames
-from sv.config import FbankConfig
+from sv.config import DatasetArgs, FbankConfig
 from sv.data.tar_source import TarSource
 from sv.data.utt_index import PackedStrings, UttIndex
+from sv.data.voiced import check_speech
 from sv.data.waveforms import WaveformSource, WavScpSource
 from sv.errors import UserError
 
@@ -56,28 +57,33 @@ class FbankReader:
 
     Args:
         source: of the waveforms.
-        fbank_args: settings of the features.
+        args: settings of the features and of the VAD.
     """
 
-    def __init__(self, source: WaveformSource, fbank_args: FbankConfig) -> None:
+    def __init__(self, source: WaveformSource, args: DatasetArgs) -> None:
         from sv.audio.centered_fbank import make_fbank  # imports torch, which takes seconds
 
-        self.source, self.fbank = source, make_fbank(fbank_args)
+        self.source, self.args, self.fbank = source, args, make_fbank(args.fbank_args)
 
     def whole(self, utt: int, *, center: bool) -> NDArray[np.float32]:
-        """Compute all frames of one utterance: (frames, mels) float32.
+        """Compute all frames of one utterance, or with the VAD those of speech: (frames, mels) float32.
 
         Args:
             utt: its index in the source.
-            center: subtract the mean over the frames.
+            center: subtract the mean over all frames.
 
         Raises:
-            UserError: see `WaveformSource.read`.
+            UserError: see `WaveformSource.read`; or there is no speech.
         """
         import torch
 
-        from sv.audio.features import subtract_mean
+        from sv.audio.features import find_voiced, subtract_mean
 
-        waveform = torch.from_numpy(self.source.read(utt, 0, int(self.source.num_samples[utt])))
-        features = self.fbank(waveform[None])[0]
-        return (subtract_mean(features) if center else features).numpy()
+        waveform = self.source.read(utt, 0, int(self.source.num_samples[utt]))
+        features = self.fbank(torch.from_numpy(waveform)[None])[0]
+        frames: NDArray[np.float32] = (subtract_mean(features) if center else features).numpy()
+        if self.args.vad:
+            voiced = find_voiced(waveform, self.args)
+            check_speech(self.source.utts[utt], int(voiced.sum()))
+            frames = frames[voiced]
+        return frames

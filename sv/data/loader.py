@@ -19,6 +19,7 @@ from sv.config import SpecAugArgs
 from sv.data.ark_reader import ArkReader, crop_starts
 from sv.data.sampling import Longs, Sampler, rows_of, uniform
 from sv.data.spec_augment import draw_bands, hide
+from sv.data.voiced import VoicedReader
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ArkDataset:
 
     def __init__(
         self,
-        reader: ArkReader,
+        reader: ArkReader | VoicedReader,
         *,
         num_frms: int,
         seed: int,

@@ -2,6 +2,9 @@
 
     read crop, noise, impulse response -> speed -> reverberation or noise -> telephone -> fbank -> mean -> SpecAugment
 
+With the VAD, which looks at the whole clean utterance, _VAD_FACTOR times the crop is read from a frame of speech on;
+after the mean over that part, its first frames of speech are the crop.
+
 Threads of the loader read. The rest is arithmetic on batches: on the CPU the same threads do it; with a GPU, a batch
 holds waveforms until it is moved there, and the GPU does it.
 """
@@ -16,8 +19,9 @@ from torch import Tensor, nn
 
 from sv.audio.augment import add_noise, change_speed, reverberate, samples_needed
 from sv.audio.centered_fbank import make_fbank
-from sv.audio.features import subtract_mean
+from sv.audio.features import find_voiced, subtract_mean
 from sv.audio.files import Waveform
+from sv.audio.mel import frame_samples
 from sv.audio.telephone import telephone
 from sv.config import DatasetArgs
 from sv.data.ark_reader import crop_starts
@@ -25,9 +29,11 @@ from sv.data.augmenter import REVERB, Augmenter
 from sv.data.loader import Batch
 from sv.data.sampling import Longs, rows_of, uniform
 from sv.data.spec_augment import Bands, draw_bands, hide
+from sv.data.voiced import check_speech
 from sv.data.waveforms import WaveformSource
 
 _SPEED, _DITHER, _TELEPHONE = 21, 22, 29  # streams of random numbers
+_VAD_FACTOR = 3  # a crop of speech is found unless two thirds of a part are silent; then its frames are repeated
 _DITHER_PLACES = 1 << 18
 
 
@@ -42,6 +48,7 @@ class Sounds:
         telephone: rows (n,) sent through a telephone line.
         dither: (batch,) int64 positions in the table of dither.
         bands: of SpecAugment.
+        voiced: (batch, num_frms) int64 frames to keep; (0, num_frms): all.
     """
 
     speech: Mapping[float, tuple[Tensor, Tensor]]
@@ -50,6 +57,7 @@ class Sounds:
     telephone: Tensor
     dither: Tensor
     bands: Bands
+    voiced: Tensor
 
     def to(self, device: torch.device) -> "Sounds":
         """Copy all tensors to a device."""
@@ -63,7 +71,7 @@ class Sounds:
         speech = {speed: (change(rows), change(waves)) for speed, (rows, waves) in self.speech.items()}
         rir, noise = ((change(a), change(b), change(c)) for a, b, c in (self.rir, self.noise))
         bands = change(self.bands[0]), change(self.bands[1])
-        return Sounds(speech, rir, noise, change(self.telephone), change(self.dither), bands)
+        return Sounds(speech, rir, noise, change(self.telephone), change(self.dither), bands, change(self.voiced))
 
 
 class FrontEnd(nn.Module):
@@ -80,7 +88,7 @@ class FrontEnd(nn.Module):
         super().__init__()
         self.args = args
         self.fbank = make_fbank(args.fbank_args)
-        self.samples = self.fbank.num_samples(args.num_frms)
+        self.samples = self.fbank.num_samples(args.num_frms * (_VAD_FACTOR if args.vad else 1))
         generator = torch.Generator().manual_seed(seed)
         length = _DITHER_PLACES + self.samples if args.fbank_args.dither else 0
         self.register_buffer("dither", torch.randn(length, generator=generator), persistent=False)
@@ -93,6 +101,8 @@ class FrontEnd(nn.Module):
         features = self.fbank(speech, noise)
         if self.args.cmvn:
             features = subtract_mean(features)
+        if len(sounds.voiced):
+            features = features.take_along_dim(sounds.voiced[:, :, None], dim=1)
         return hide(features, sounds.bands)
 
     @torch.no_grad()
@@ -183,8 +193,10 @@ class OnlineDataset:
         wet, noisy = np.flatnonzero(draws.kind == REVERB), np.flatnonzero(draws.kind > REVERB)
         rirs = [self.augmenter.rir(draws, row, samples) for row in wet.tolist()]
         noises = [self.augmenter.noise(draws, row, samples) for row in noisy.tolist()]
+        speech, voiced = self._read_speech(utts, epoch)
         return Sounds(
-            speech=self._read_speech(utts, epoch),
+            speech=speech,
+            voiced=voiced,
             rir=(torch.from_numpy(wet), _padded([rir for rir, _ in rirs]), torch.tensor([peak for _, peak in rirs])),
             noise=(torch.from_numpy(noisy), _padded(noises), torch.from_numpy(draws.snr_db[noisy]).float()),
             telephone=torch.from_numpy(np.flatnonzero(self._draw_telephone(utts, epoch))),
@@ -218,10 +230,11 @@ class OnlineDataset:
     def _draw_speeds(self, utts: Longs, epoch: int) -> Longs:
         return (uniform(self.seed, epoch, utts, _SPEED) * len(self._speeds)).astype(np.int64)
 
-    def _read_speech(self, utts: Longs, epoch: int) -> dict[float, tuple[Tensor, Tensor]]:
+    def _read_speech(self, utts: Longs, epoch: int) -> tuple[dict[float, tuple[Tensor, Tensor]], Tensor]:
+        """Return the speech by speed, and the frames to keep; see `Sounds`."""
         rate = self.args.fbank_args.sample_rate
         drawn, places = self._draw_speeds(utts, epoch), uniform(self.seed, epoch, utts)
-        speech = {}
+        speech, voiced = {}, np.empty((len(utts) if self.args.vad else 0, self.args.num_frms), dtype=np.int64)
         for number in np.unique(drawn).tolist():
             speed = float(self._speeds[number])
             rows = np.flatnonzero(drawn == number)
@@ -229,11 +242,28 @@ class OnlineDataset:
             sources = rows_of(utts[rows])
             starts = crop_starts(self.source.num_samples[sources], samples, places[rows])
             waves = np.empty((len(rows), samples), dtype=np.float32)
-            for wave, source, start in zip(waves, sources.tolist(), starts.tolist(), strict=True):
+            for wave, source, start, row in zip(waves, sources.tolist(), starts.tolist(), rows.tolist(), strict=True):
+                if self.args.vad:
+                    part, voiced[row] = self._read_voiced(source, speed, places[row])
+                    _fill(wave, part[:samples])
+                    continue
                 there = min(samples, int(self.source.num_samples[source]) - start)
                 _fill(wave, self.source.read(source, start, there))
             speech[speed] = torch.from_numpy(rows), torch.from_numpy(waves)
-        return speech
+        return speech, torch.from_numpy(voiced)
+
+    def _read_voiced(self, source: int, speed: float, place: float) -> tuple[Waveform, Longs]:
+        """Return an utterance from a frame of speech on, and the frames to keep of it at a speed, (num_frms,)."""
+        num = self.args.num_frms
+        waveform = self.source.read(source, 0, int(self.source.num_samples[source]))
+        voiced = find_voiced(waveform, self.args)
+        frames = np.flatnonzero(voiced)
+        check_speech(self.source.utts[source], len(frames))
+        first = int(frames[int(place * (max(len(frames) - num, 0) + 1))])
+        at_speed = (np.arange(num * _VAD_FACTOR) * speed).astype(np.int64)  # frames of the recording
+        kept = np.flatnonzero(voiced[first:][at_speed[at_speed < len(voiced) - first]])
+        _, shift = frame_samples(self.args.fbank_args)
+        return waveform[first * shift :], kept[np.arange(num) % len(kept)]
 
 
 def _fill(wave: Waveform, part: Waveform) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 from sv.io import DataDir, iter_table, read_header
-from sv.io.ark import split_location
+from sv.io.ark import split_location, split_rows
 
 Ints = NDArray[np.integer]
 Index = TypeVar("Index", bound="UttIndex")
@@ -92,11 +92,18 @@ class FeatsIndex(UttIndex):
         arks: paths of the archives.
         ark: (utts,) index into `arks`.
         offset: (utts,) bytes from the start of the archive.
+        first: (utts,) first row of a range of the matrix ("[0:149]"), of `num_frames` rows; -1: the whole matrix.
     """
 
     arks: list[str]
     ark: NDArray[np.int32]
     offset: NDArray[np.int64]
+    first: NDArray[np.int32]
+
+    def location(self, utt: int) -> str:
+        """Return the place of an utterance's features, as in feats.scp."""
+        first, place = int(self.first[utt]), f"{self.arks[self.ark[utt]]}:{self.offset[utt]}"
+        return place if first < 0 else f"{place}[{first}:{first + self.num_frames[utt] - 1}]"
 
 
 def read_index(data_dir: str | Path) -> FeatsIndex:
@@ -109,10 +116,12 @@ def read_index(data_dir: str | Path) -> FeatsIndex:
     data = DataDir(data_dir, "make it first (stages 1 and 2)")
     feats = data.require("feats.scp", "make it with steps/make_fbank.sh (stage 2)")
     utt2spk = data.require("utt2spk", "prepare the data (stage 1)")
-    frames = data.require("utt2num_frames", "make it with steps/make_fbank.sh (stage 2)")
+    frames = data.require("utt2num_frames", f"make it with tools/get_utt2num_frames.sh {data.path}")
     columns = _Columns(data.path)
     for (number, utt, location), spk, num in _together(feats, utt2spk, frames):
-        columns.add(utt, split_location(location, f"{feats}:{number}"), spk, num, f"{frames}:{number}")
+        place, rows = split_rows(location, f"{feats}:{number}")
+        columns.add(utt, split_location(place, f"{feats}:{number}"), spk, num, f"{frames}:{number}")
+        columns.add_rows(rows)
     if not len(columns.offset):
         raise UserError(f"{feats} is empty; make it again with steps/make_fbank.sh (stage 2)")
     index = columns.index()
@@ -152,7 +161,7 @@ class _Columns:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.text, self.ends = bytearray(), array("q", [0])
-        self.ark, self.offset = array("i"), array("q")
+        self.ark, self.offset, self.first = array("i"), array("q"), array("i")
         self.num_frames, self.speaker = array("i"), array("i")
         self.arks: dict[str, int] = {}
         self.speakers: dict[str, int] = {}
@@ -170,6 +179,16 @@ class _Columns:
         self.num_frames.append(int(num))
         self.speaker.append(self.speakers.setdefault(spk, len(self.speakers)))
 
+    def add_rows(self, rows: range | None) -> None:
+        """Add the rows of the last utterance's range; raise UserError unless utt2num_frames counts them."""
+        self.first.append(-1 if rows is None else rows.start)
+        if rows is not None and len(rows) != self.num_frames[-1]:
+            utt = self.text[self.ends[-2] :].decode()
+            raise UserError(
+                f"{self.path / 'feats.scp'}: {utt}: a range of {len(rows)} rows, utt2num_frames says "
+                f"{self.num_frames[-1]}; remove that and run tools/get_utt2num_frames.sh {self.path}"
+            )
+
     def index(self) -> FeatsIndex:
         """Return the index, its speakers sorted."""
         names = PackedStrings(np.frombuffer(self.text, np.uint8), np.frombuffer(self.ends, np.int64))
@@ -179,6 +198,7 @@ class _Columns:
             arks=list(self.arks),
             ark=np.frombuffer(self.ark, np.int32),
             offset=np.frombuffer(self.offset, np.int64),
+            first=np.frombuffer(self.first, np.int32),
             num_frames=np.frombuffer(self.num_frames, np.int32),
             speaker=np.frombuffer(self.speaker, np.int32),
             speakers=list(self.speakers),

@@ -97,7 +97,7 @@ class WavScpSource:
         if parse_source(spec).command:
             raise UserError(
                 f"{data.path / 'wav.scp'}: {recording} is a command, which cannot be read in part; "
-                "write its output to files, or train from arks (--train-feats ark)"
+                "write its output to files (local/convert_audio.sh), or train from arks (--train-feats ark)"
             )
         return spec
 

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from sv.audio.features import subtract_mean
+from sv.audio.features import find_voiced, subtract_mean
+from sv.audio.files import Waveform
 from sv.config import Config
+from sv.data.voiced import check_speech
 from sv.embeddings.experiment import check_sha256, find_model, read_config
 from sv.errors import UserError
 from sv.models import build_model
@@ -38,7 +40,7 @@ class SpeakerEncoder:
     device: torch.device
     sha256: str
 
-    def embed(self, feats: Tensor, *, max_frames: int = 0) -> Tensor:
+    def embed(self, feats: Tensor, *, max_frames: int = 0, centered: bool = False) -> Tensor:
         """Compute the embeddings of utterances of one length, whose features lose their mean over time first.
 
         On one CPU, with one number of threads, an utterance alone always gets the same embedding bit by bit.
@@ -47,6 +49,7 @@ class SpeakerEncoder:
             feats: (batch, frames, mels), or (frames, mels) of one utterance; features as stored, mean included.
             max_frames: an utterance with more frames is cut into the fewest equal chunks of at most this many; its
                 embedding is the mean of theirs. Memory grows with the frames of a chunk. 0: never cut.
+            centered: the features have lost their mean already, as where the VAD has dropped frames after that.
 
         Returns:
             (batch, dim), or (dim,) of one utterance; float32 on the CPU.
@@ -55,7 +58,7 @@ class SpeakerEncoder:
             UserError: another number of mels, too few frames, or an embedding that is not finite.
         """
         batch = (feats if feats.dim() == 3 else feats[None]).to(self.device)
-        if self.config.dataset_args.cmvn:
+        if self.config.dataset_args.cmvn and not centered:
             batch = subtract_mean(batch)
         num_chunks = -(-batch.shape[1] // max_frames) if max_frames else 1
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
@@ -65,6 +68,22 @@ class SpeakerEncoder:
         if not torch.isfinite(embeddings).all():
             raise UserError("the embedding has NaN or infinite values; check the features and the model for them")
         return embeddings if feats.dim() == 3 else embeddings[0]
+
+    def embed_wave(self, waveform: Waveform, fbank: nn.Module, *, max_frames: int = 0) -> Tensor:
+        """Compute the embedding of a waveform (samples,) in [-1, 1], with the VAD if the system has it; see `embed`.
+
+        Args:
+            waveform: at the system's sample rate.
+            fbank: of the system's front-end, on `device`.
+            max_frames: see `embed`.
+        """
+        args = self.config.dataset_args
+        feats = fbank(torch.from_numpy(waveform)[None].to(self.device))[0]
+        if args.vad:
+            voiced = find_voiced(waveform, args)
+            check_speech("waveform", int(voiced.sum()))
+            feats = (subtract_mean(feats) if args.cmvn else feats)[torch.from_numpy(voiced).to(feats.device)]
+        return self.embed(feats, max_frames=max_frames, centered=args.vad)
 
 
 def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, device: str = "cpu") -> SpeakerEncoder:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sv.data import FbankReader, FeatsIndex, UttIndex
+from sv.data import ArkReader, FbankReader, FeatsIndex, UttIndex
+from sv.data.voiced import VoicedReader, read_voiced
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.embeddings.parts import Extraction
-from sv.errors import UserError, log
+from sv.errors import UserError, log, memory_told
 from sv.io import ArkWriter, read_matrix
 from sv.jobs.bad_utts import BadUtts
 from sv.jobs.gpus import choose_device
@@ -30,24 +31,32 @@ _FRAME_SECONDS = 0.01  # for the report only
 
 @dataclass(frozen=True)
 class Source:
-    """The utterances of a data dir: their index, and what reads the features of a row."""
+    """The utterances of a data dir: their index, and what reads the features of a row.
+
+    Attributes:
+        centered: the features have lost their mean, and then frames without speech.
+    """
 
     index: UttIndex
     read: Read
+    centered: bool = False
 
 
 def open_source(work: Extraction) -> Source:
     """Open the utterances of an extraction.
 
     Raises:
-        UserError: see `Extraction.open`.
+        UserError: see `Extraction.open` and `read_voiced`.
     """
     index, waves = work.open()
+    args = work.config.dataset_args
     if waves is None:
         assert isinstance(index, FeatsIndex), "features are read by their places in arks"
+        if args.vad:
+            reader = VoicedReader(ArkReader(index, args.fbank_args.num_mel_bins), read_voiced(index), index)
+            return Source(index, partial(reader.whole, center=args.cmvn), centered=True)
         return Source(index, partial(_read_utterance, index))
-    reader = FbankReader(waves, work.config.dataset_args.fbank_args)
-    return Source(index, partial(reader.whole, center=False))
+    return Source(index, partial(FbankReader(waves, args).whole, center=args.vad and args.cmvn), centered=args.vad)
 
 
 def extract_part(work: Extraction, part: int) -> Outputs:
@@ -60,7 +69,7 @@ def extract_part(work: Extraction, part: int) -> Outputs:
     encoder = load_encoder(work.exp_dir, work.model_file, choose_device(work.gpus, part))
     source, rows = open_source(work), work.rows(part)
     log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, work.data_dir, encoder.device)
-    batch_frames = 0 if encoder.device.type == "cpu" else work.batch_frames
+    batch_frames = 0 if encoder.device.type == "cpu" or source.centered else work.batch_frames  # lengths differ
     ark, scp, bad_list = (work.part_file(part, kind) for kind in ("ark", "scp", "bad_utts"))
     bad_list.unlink(missing_ok=True)
     bad = work.bad_utts()
@@ -108,7 +117,10 @@ def embed_rows(
         if not len(batch):
             continue
         try:
-            embeddings[batch - rows.start] = encoder.embed(torch.from_numpy(feats), max_frames=max_frames).numpy()
+            with memory_told(partial(_memory_advice, encoder, feats.shape, max_frames)):
+                embeddings[batch - rows.start] = encoder.embed(
+                    torch.from_numpy(feats), max_frames=max_frames, centered=source.centered
+                ).numpy()
         except UserError as error:
             raise UserError(f"{index.path}: {index.utts[batch[0]]}: {error}") from error
         if time.monotonic() - reported > _REPORT_SECONDS:
@@ -117,6 +129,13 @@ def embed_rows(
     seconds, audio = time.monotonic() - started, _FRAME_SECONDS * index.num_frames[rows.start : rows.stop].sum()
     log.info("%d utterances in %.1f s, %.0f times as fast as real time", done, seconds, audio / max(seconds, 1e-3))
     return embeddings
+
+
+def _memory_advice(encoder: SpeakerEncoder, shape: tuple[int, ...], max_frames: int) -> str:
+    return (
+        f"{encoder.config.model} embeds {shape[0]} utterance(s) of {shape[1]} frames on {encoder.device}: lower "
+        f"--max-frames (now {max_frames or 'no limit'}), --batch-frames or the number of jobs"
+    )
 
 
 def make_batches(num_frames: NDArray[np.int32], rows: range, batch_frames: int) -> list[NDArray[np.int64]]:
@@ -177,7 +196,7 @@ def _read_utterance(index: FeatsIndex, row: int) -> Floats:
     """Return the features of an utterance, (frames, mels); as many frames as utt2num_frames says."""
     utt = index.utts[row]
     try:
-        feats = read_matrix(f"{index.arks[index.ark[row]]}:{index.offset[row]}")
+        feats = read_matrix(index.location(row))
     except UserError as error:
         raise UserError(f"{index.path / 'feats.scp'}: {utt}: {error}") from error
     if len(feats) != index.num_frames[row]:

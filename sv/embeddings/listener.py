@@ -91,8 +91,7 @@ class Listener:
         check_audio(waveform, self.sample_rate, name)
         narrow = is_narrow(waveform, self.sample_rate)
         warnings = (f"{name} has nothing above 4 kHz, as telephone speech: scores are less sure",) if narrow else ()
-        samples = torch.from_numpy(waveform)[None].to(self.encoder.device)
-        embedding = self.encoder.embed(self.fbank(samples)[0], max_frames=MAX_FRAMES).numpy()
+        embedding = self.encoder.embed_wave(waveform, self.fbank, max_frames=MAX_FRAMES).numpy()
         return Recording(len(waveform) / self.sample_rate, embedding, warnings)
 
 

@@ -22,7 +22,7 @@ from sv.data import UttIndex, WaveformSource, index_waveforms, open_waveforms, r
 from sv.embeddings.experiment import check_front_end, check_sha256, find_model, read_config
 from sv.errors import UserError, log
 from sv.io import ArkWriter, DataDir, part_rows, read_vectors, sha256_of
-from sv.io.ark import split_location
+from sv.io.ark import split_location, split_rows
 from sv.jobs import DoneMark
 from sv.jobs.bad_utts import BadUtts, read_bad_utts
 from sv.jobs.gpus import parse_gpus
@@ -124,12 +124,20 @@ class Extraction(Parts):
             "model_args": config.model_args,
             "cmvn": config.dataset_args.cmvn,
             "max_frames": self.max_frames,
+            **({"vad": self._vad_options()} if config.dataset_args.vad else {}),
             **(self._ark_options() if self.feats == "ark" else self._wave_options()),
         }
 
+    def _vad_options(self) -> dict[str, Any] | str:
+        """Return all that decides which frames are dropped."""
+        if self.feats == "ark":
+            remedy = f"make it with steps/compute_vad_decision.sh {self.data_dir}"
+            return sha256_of(DataDir(self.data_dir).require("vad.scp", remedy))
+        return self.config.dataset_args.vad_args.model_dump()
+
     def _ark_options(self) -> dict[str, Any]:
         locations = DataDir(self.data_dir).feats_scp.values()
-        arks = sorted({split_location(location)[0] for location in locations})
+        arks = sorted({split_location(split_rows(location)[0])[0] for location in locations})
         front_end = self.data_dir / "fbank.yaml"
         return {
             "feats_scp_sha256": sha256_of(self.data_dir / "feats.scp"),

@@ -16,6 +16,7 @@ Features are written as CM2: two bytes a value, one minimum and range a matrix.
 
 import hashlib
 import os
+import re
 import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -64,6 +65,22 @@ class ArkHeader:
         """End of the entry in the file, in bytes."""
         column_headers = 8 * self.cols if self.kind == "CM" else 0
         return self.data_offset + self.rows * self.cols * _ITEM_BYTES[self.kind] + column_headers
+
+
+def split_rows(location: str, where: str = "scp") -> tuple[str, range | None]:
+    """Split off the rows of "path:offset[0:149]", Kaldi's range with its last row; None for all rows.
+
+    Raises:
+        UserError: the range is empty or of columns; `where` names the line.
+    """
+    if not location.endswith("]"):
+        return location, None
+    match = re.fullmatch(r"(.*)\[(\d+):(\d+)\]", location)
+    if match is None or int(match[2]) > int(match[3]):
+        raise UserError(
+            f"{where}: {location[-80:]!r}: ranges are read as [FIRST ROW:LAST ROW]; copy the features first"
+        )
+    return match[1], range(int(match[2]), int(match[3]) + 1)
 
 
 def split_location(location: str, where: str = "scp") -> tuple[str, int]:
@@ -118,6 +135,12 @@ def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHe
             "it is truncated, make it again"
         )
     return header
+
+
+def count_rows(location: str, where: str) -> int:
+    """Return the rows of "path:offset" by its header, or of "path:offset[0:149]" by itself; `where` names the line."""
+    place, rows = split_rows(location, where)
+    return read_header(*split_location(place, where)).rows if rows is None else len(rows)
 
 
 def read_header(path: str | Path, offset: int) -> ArkHeader:
@@ -199,10 +222,16 @@ def read_array(file: IO[bytes], offset: int, path: str) -> Floats:
 
 
 def read_matrix(location: str) -> Floats:
-    """Read the matrix at "path:offset"; (frames, dim) float32. A vector comes as one row."""
-    path, offset = split_location(location)
+    """Read the matrix at "path:offset", or its rows "path:offset[0:149]"; (frames, dim) float32. A vector is a row."""
+    place, rows = split_rows(location)
+    path, offset = split_location(place)
     with _open(path) as f:
-        return np.atleast_2d(read_array(f, offset, path))
+        matrix = np.atleast_2d(read_array(f, offset, path))
+    if rows is None:
+        return matrix
+    if rows.stop > len(matrix):
+        raise UserError(f"{location}: the matrix has {len(matrix)} rows; make the scp again")
+    return matrix[rows.start : rows.stop]
 
 
 def read_vector(location: str) -> Floats:

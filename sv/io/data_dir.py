@@ -119,7 +119,7 @@ class DataDir:
     @cached_property
     def utt2num_frames(self) -> dict[str, int]:
         """Utterance -> frames of its features."""
-        table = self._table("utt2num_frames", "make it with steps/make_fbank.sh (stage 2)")
+        table = self._table("utt2num_frames", f"make it with tools/get_utt2num_frames.sh {self.path}")
         return {utt: int(_number(int, value, self.path / "utt2num_frames", utt)) for utt, value in table.items()}
 
     @cached_property

@@ -20,7 +20,7 @@ def read_json(path: str | Path) -> Any:
         OSError: it cannot be opened.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
@@ -33,7 +33,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         OSError: it cannot be opened.
     """
     try:
-        tree = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        tree = parse_yaml(Path(path).read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise UserError(f"{path}: not YAML: {error}") from error
     if tree is not None and not isinstance(tree, dict):

@@ -59,7 +59,7 @@ def iter_table(path: str | Path, rows: range | None = None) -> Iterator[tuple[in
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a file with lines 'key value'")
-    with open(path, encoding="utf-8", newline="\n") as f:
+    with open(path, encoding="utf-8-sig", newline="\n") as f:
         try:
             wanted = count() if rows is None else rows
             lines = f if rows is None else islice(f, rows.start, rows.stop, rows.step)

@@ -66,7 +66,7 @@ def read_spk(path: str | Path) -> list[str]:
     """
     if not Path(path).is_file():
         raise UserError(f"{path} does not exist; it lists one speaker a line")
-    return [line.split()[0] for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.split()[0] for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def read_utt2spk(path: str | Path) -> dict[str, str]:

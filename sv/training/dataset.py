@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sv.config import Config, FbankConfig
+from sv.config import Config, DatasetArgs
 from sv.data import (
     ArkDataset,
     ArkReader,
@@ -22,6 +22,7 @@ from sv.data import (
     read_index,
 )
 from sv.data.sampling import Longs
+from sv.data.voiced import Voiced, VoicedReader, read_voiced
 from sv.errors import UserError
 from sv.io import original_speakers
 
@@ -33,31 +34,40 @@ class TrainingData:
     Attributes:
         index: the utterances, with their places in arks if there is no `source`.
         source: their waveforms, in the order of the index; None if training reads arks.
+        voiced: with arks and the VAD, the frames of speech, which the index counts.
     """
 
     index: UttIndex
     source: WaveformSource | None = None
+    voiced: Voiced | None = None
 
     def with_speakers(self, speakers: list[str]) -> "TrainingData":
         """Return the data with its speakers numbered anew, see `UttIndex.with_speakers`."""
         return replace(self, index=self.index.with_speakers(speakers))
 
-    def reader(self, fbank_args: FbankConfig) -> ArkReader | FbankReader:
+    def reader(self, args: DatasetArgs) -> ArkReader | VoicedReader | FbankReader:
         """Return a reader of whole utterances."""
         if self.source is not None:
-            return FbankReader(self.source, fbank_args)
+            return FbankReader(self.source, args)
         assert isinstance(self.index, FeatsIndex), "without waveforms there are arks"
-        return ArkReader(self.index, fbank_args.num_mel_bins)
+        mels = args.fbank_args.num_mel_bins
+        if self.voiced is None:
+            return ArkReader(self.index, mels)
+        return VoicedReader(ArkReader(self.voiced.index, mels), self.voiced, self.index)
 
 
 def read_data(config: Config, data_dir: Path) -> TrainingData:
     """Read the index of a training's data dir, and open its waveforms unless `train_feats` is ark.
 
     Raises:
-        UserError: see `read_index`, `WavScpSource` and `TarSource`.
+        UserError: see `read_index`, `read_voiced`, `WavScpSource` and `TarSource`.
     """
     if config.train_feats == "ark":
-        return TrainingData(read_index(data_dir))
+        index = read_index(data_dir)
+        if not config.dataset_args.vad:
+            return TrainingData(index)
+        voiced = read_voiced(index)
+        return TrainingData(replace(index, num_frames=voiced.num_frames), voiced=voiced)
     fbank_args = config.dataset_args.fbank_args
     source = open_waveforms(data_dir, config.train_feats, fbank_args.sample_rate)
     return TrainingData(index_waveforms(source, data_dir, fbank_args), source)
@@ -76,8 +86,8 @@ def build_dataset(config: Config, data: TrainingData, *, on_gpu: bool) -> Datase
     """
     args = config.dataset_args
     if data.source is None:
-        reader = data.reader(args.fbank_args)
-        assert isinstance(reader, ArkReader)
+        reader = data.reader(args)
+        assert isinstance(reader, ArkReader | VoicedReader)
         spec_aug = args.spec_aug_args if args.spec_aug else None
         return ArkDataset(reader, num_frms=args.num_frms, seed=config.seed, center=args.cmvn, spec_aug=spec_aug)
     augmenter = Augmenter(

@@ -1,4 +1,4 @@
-"""Find the step at which the loss or the gradient of a training is no longer finite, and name its utterances."""
+"""Find a training that has gone wrong: a loss or gradient that is not finite, or a network that does not learn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+_RISE, _RISE_AT_CHANCE = 10, 1.5  # times the first loss; the second if the accuracy is at chance, too
+_NEAR_CHANCE = 10.0  # percent; less for many speakers
+_IDLE_EPOCHS = 5
+_BAD_EER = 45.0  # percent
 _NAMED = 5  # utterances named in an error; the others are counted
 
 
@@ -86,3 +90,45 @@ class NonFiniteGuard:
 def _is_finite(step: _Step) -> Tensor:
     fine = step.losses.isfinite().all()
     return fine if step.norm is None else fine & step.norm.isfinite()
+
+
+@dataclass
+class Progress:
+    """Tell from the figures of the epochs whether a network learns.
+
+    The bounds are far from what a training that works shows: a loss may rise while its margin grows, and the accuracy
+    of many speakers is low in the first epochs.
+
+    Args:
+        num_classes: what an answer is chosen from: the speakers, or those of a batch.
+
+    Attributes:
+        first_loss: mean loss of the first step; NaN before it.
+        idle_epochs: epochs in a row, up to now, with an accuracy at chance.
+    """
+
+    num_classes: int
+    first_loss: float = float("nan")
+    idle_epochs: int = 0
+
+    def end_epoch(self, loss: float, accuracy: float, heldout_eer: float | None) -> str:
+        """Return why the network does not seem to learn, or "".
+
+        Args:
+            loss: mean of the epoch.
+            accuracy: of the epoch, in percent.
+            heldout_eer: in percent; None if it was not measured.
+        """
+        chance = 100 / self.num_classes
+        at_chance = accuracy <= min(2 * chance, chance + _NEAR_CHANCE)
+        self.idle_epochs = self.idle_epochs + 1 if at_chance else 0
+        found = []
+        if loss > _RISE * max(self.first_loss, 1.0) or (at_chance and loss > _RISE_AT_CHANCE * self.first_loss):
+            found.append(f"the loss is {loss:,.4g}, and was {self.first_loss:.4g} at the first step")
+        if self.idle_epochs >= _IDLE_EPOCHS:
+            found.append(
+                f"the accuracy has been at chance ({chance:.3g} %) for {self.idle_epochs} epochs: {accuracy:.3g} %"
+            )
+        if heldout_eer is not None and heldout_eer >= _BAD_EER:
+            found.append(f"the EER of held-out speakers is {heldout_eer:.2f} %, and 50 % is chance")
+        return "; ".join(found)

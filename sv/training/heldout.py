@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from sv.data import ArkReader, FbankReader, UttIndex, uniform
+from sv.data.voiced import VoicedReader
 from sv.errors import UserError, log
-from sv.io import iter_table, original_speakers
+from sv.io import iter_table, original_speakers, read_table
 from sv.metrics.error_rates import eer, sort_scores
 from sv.training.distributed import World
 
@@ -93,6 +94,23 @@ def _copies(index: UttIndex, rows: list[int]) -> set[int]:
     return {row_of[utt] for _, utt, original in iter_table(path) if utt != original and utt in row_of}
 
 
+def count_originals(index: UttIndex, utts: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count the recordings of each group; copies of one (utt2uniq) count once.
+
+    Args:
+        index: with the utterances.
+        utts: (utts,) rows of the index.
+        group: (utts,) number of each one's group, from 0.
+    """
+    path = index.path / "utt2uniq"
+    if not path.is_file():
+        return np.bincount(group)
+    original = read_table(path)
+    names = (index.utts[row] for row in utts.tolist())
+    pairs = {(number, original.get(utt, utt)) for number, utt in zip(group.tolist(), names, strict=True)}
+    return np.bincount([number for number, _ in pairs], minlength=int(group.max()) + 1)
+
+
 @dataclass(frozen=True)
 class HeldoutTest:
     """Test that measures the EER of all pairs of some utterances.
@@ -104,7 +122,7 @@ class HeldoutTest:
         center: subtract the mean over an utterance's frames.
     """
 
-    reader: ArkReader | FbankReader
+    reader: ArkReader | VoicedReader | FbankReader
     utts: NDArray[np.int64]
     speaker: NDArray[np.int32]
     center: bool

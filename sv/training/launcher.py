@@ -112,7 +112,8 @@ def _run(command: Sequence[str], num_procs: int, nodes: Nodes) -> None:
     if failure.exitcode > 0:
         sys.exit(1)
     name = signal.Signals(-failure.exitcode).name
-    raise UserError(f"training process {rank} was ended by {name}; the same command continues")
+    lack = ", with a smaller dataloader_args.batch_size if memory ran out (dmesg tells)" if name == "SIGKILL" else ""
+    raise UserError(f"training process {rank} was ended by {name}; the same command continues{lack}")
 
 
 def _address(nodes: Nodes) -> str:

@@ -141,7 +141,8 @@ class Monitor(AbstractContextManager["Monitor"]):
         self._metrics = open(self._metrics_path, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__
         self._writer = _open_tensorboard(exp_dir / "tensorboard", step) if tensorboard else None
         self._bar: tqdm[Any] | None = None
-        self._redirect = logging_redirect_tqdm([logging.getLogger()]) if sys.stderr.isatty() else nullcontext()
+        self._on_terminal = sys.stderr.isatty()
+        self._redirect = logging_redirect_tqdm([logging.getLogger()]) if self._on_terminal else nullcontext()
         self._told = False
 
     def __enter__(self) -> "Monitor":
@@ -159,7 +160,7 @@ class Monitor(AbstractContextManager["Monitor"]):
 
     def advance(self, epoch: int, step_in_epoch: int) -> bool:
         """Count one step on the bar; return whether it is time to `show` values."""
-        if not sys.stderr.isatty():
+        if not self._on_terminal:
             return False
         if self._bar is None:
             self._bar = tqdm(total=self.steps_per_epoch, initial=step_in_epoch - 1, desc=f"epoch {epoch}", unit="batch")

@@ -6,16 +6,26 @@ from typing import Any
 import numpy as np
 
 from sv.config import Config, load_config, parse_config
-from sv.data import Sampler, build_sampler
+from sv.data import Sampler, UttIndex, build_sampler
 from sv.data.sampling import Longs
 from sv.embeddings.experiment import check_front_end
 from sv.errors import UserError, log
 from sv.io import original_speakers
+from sv.losses import loss_options
 from sv.system import check_same_training
 from sv.training.checkpoint import Checkpoints
 from sv.training.dataset import TrainingData, build_dataset, with_speed_copies
 from sv.training.distributed import World
-from sv.training.heldout import HeldoutTest, choose_heldout, heldout_of, heldout_utts, training_speakers
+from sv.training.heldout import (
+    HeldoutTest,
+    choose_heldout,
+    count_originals,
+    heldout_of,
+    heldout_utts,
+    training_speakers,
+)
+
+_NAMED = 5  # utterances without speech
 
 
 class Preparation:
@@ -114,7 +124,7 @@ class Preparation:
             return None
         utts = heldout_utts(self._all_speakers, self.heldout, self.config.heldout_utts, self.config.seed)
         args = self.config.dataset_args
-        return HeldoutTest(self.data.reader(args.fbank_args), utts, self._all_speakers.speaker[utts], args.cmvn)
+        return HeldoutTest(self.data.reader(args), utts, self._all_speakers.speaker[utts], args.cmvn)
 
     def _choose_heldout(self, config: Config) -> list[str]:
         """Keep the held-out speakers of the model to start from, if there are any; else choose by seed."""
@@ -126,6 +136,8 @@ class Preparation:
         """Return the rows of the index to train on: those of the classes' speakers that are long enough."""
         index = self.data.index
         ours = index.speaker >= 0
+        if self.data.voiced is not None and self.world.is_main:
+            _name_silent(index)
         if self.config.do_lm:
             original = np.array([name == of for name, of in original_speakers(self.speakers).items()])
             ours &= original[index.speaker]
@@ -140,4 +152,36 @@ class Preparation:
             )
         if short and self.world.is_main:
             log.info("%d of %d utterances are shorter than %d frames and left out", short, short + len(utts), shortest)
-        return utts
+        compares = loss_options(self.config.loss, self.config.loss_args).compares_utterances
+        return self._of_several(utts) if compares else utts
+
+    def _of_several(self, utts: Longs) -> Longs:
+        """Leave out speakers with a single recording: a loss would compare its crops with one another.
+
+        Raises:
+            UserError: nobody is left.
+        """
+        index = self.data.index
+        speakers, which = np.unique(index.speaker[utts], return_inverse=True)
+        kept = count_originals(index, utts, which) > 1
+        if not kept.all() and self.world.is_main:
+            log.warning(
+                "%d of %d speakers have a single utterance and are left out, since loss %s compares utterances of a "
+                "speaker; the first is %s",
+                *(int((~kept).sum()), len(kept), self.config.loss, index.speakers[speakers[int(kept.argmin())]]),
+            )
+        if not kept.any():
+            raise UserError(
+                f"{index.path}: no speaker has two utterances or more, which loss {self.config.loss} compares; "
+                "train with a loss such as sphereface2, or prepare more utterances of each speaker"
+            )
+        return utts[kept[which]]
+
+
+def _name_silent(index: UttIndex) -> None:
+    """Warn of utterances in which the VAD found no speech."""
+    silent = np.flatnonzero(index.num_frames == 0)
+    if len(silent):
+        names = ", ".join(index.utts[row] for row in silent[:_NAMED].tolist())
+        more = f" and {len(silent) - _NAMED} more" if len(silent) > _NAMED else ""
+        log.warning("%s: no speech by the VAD, left out: %s%s", index.path / "vad.scp", names, more)

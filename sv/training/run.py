@@ -21,7 +21,7 @@ import torch
 
 from sv.config import Config, save_config
 from sv.data import FaultTolerantDataset, Loader, Sampler, rows_of
-from sv.errors import log
+from sv.errors import log, memory_told
 from sv.io import atomic_write, write_table
 from sv.jobs import folder_lock
 from sv.losses.head import Head
@@ -87,6 +87,10 @@ class _Run:
             return
         if state is None:
             check_start(self.config)
+        with memory_told(self._memory_advice):
+            self._train(state)
+
+    def _train(self, state: dict[str, Any] | None) -> None:
         trainer = self._trainer(self.prepared.global_batch(state), self._network())
         if state is not None:
             trainer.load_state(state, str(self.exp_dir))
@@ -96,6 +100,15 @@ class _Run:
             self._write_facts()
             self._announce(trainer)
         self._fit(trainer)
+
+    def _memory_advice(self) -> str:
+        config, args = self.config, self.config.dataset_args
+        smaller = "" if config.precision == "bf16" else ", or set precision=bf16"
+        return (
+            f"{config.model} in {config.precision} trains with {config.dataloader_args.batch_size} crops of "
+            f"{args.num_frms} frames per process, on {_name(self.world)}: lower dataloader_args.batch_size or "
+            f"dataset_args.num_frms{smaller}; with many speakers and processes, split_head=true"
+        )
 
     def _warn_of_changes(self, state: dict[str, Any]) -> None:
         if not self.world.is_main:
@@ -230,6 +243,12 @@ class _Run:
         best = trainer.place
         measured = f"; best held-out EER {best.best_eer:.2f} % (epoch {best.best_epoch})" if best.best_epoch else ""
         log.info("training is complete: %d epochs%s", self.config.num_epochs, measured)
+        if trainer.trouble:
+            log.warning(
+                "but the network has not learned: %s; lower scheduler_args.initial_lr (now %g), set clip_grad_norm, "
+                "and check that utt2spk belongs to the features",
+                *(trainer.trouble, self.config.scheduler_args.initial_lr),
+            )
 
 
 def _name(world: World) -> str:

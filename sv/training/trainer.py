@@ -17,9 +17,10 @@ from sv.config import Config
 from sv.data import Batch, Loader
 from sv.errors import UserError, log
 from sv.jobs.bad_utts import BadUtts
+from sv.losses import loss_options
 from sv.training.checkpoint import Checkpoints, save_tensors
 from sv.training.distributed import World
-from sv.training.divergence import NonFiniteGuard
+from sv.training.divergence import NonFiniteGuard, Progress
 from sv.training.heldout import HeldoutTest
 from sv.training.monitor import Clock, Meter, Monitor
 from sv.training.network import SpeakerNet
@@ -75,6 +76,9 @@ class Inputs:
 class Trainer:
     """The loop that trains a network; every process of a training has one.
 
+    Attributes:
+        trouble: why the network did not seem to learn in the last epoch, or "".
+
     Args:
         config: resolved.
         net: the network, on the world's device.
@@ -92,7 +96,8 @@ class Trainer:
         self.learning_rate, self.margin = schedules.learning_rate, schedules.margin
         self.bad_list, self.models = exp_dir / "bad_utts", exp_dir / "models"
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
-        self.place = Place()
+        self.place, self.trouble = Place(), ""
+        self.progress = Progress(_num_answers(config))
         self.meter, self.clock = Meter(world), Clock()
         self.optimizer = build_optimizer(net, config)
         self.scaler = _make_scaler(world, net.head.part is not None, enabled=config.precision == "fp16")
@@ -158,6 +163,8 @@ class Trainer:
         norm = self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
+        if place.step == 0:
+            self.progress.first_loss = float(loss.detach())
         place.step += 1
         place.step_in_epoch += 1
         self.inputs.guard.note(place.epoch, place.step, batch.utts, losses, None if self.scaler.is_enabled() else norm)
@@ -217,7 +224,11 @@ class Trainer:
         drawn = self.loader.statistics(place.epoch)
         if drawn:
             log.info("drawn: %s", ", ".join(f"{name} {value:.4g}" for name, value in drawn.items()))
-        self._record("epoch", {**self.meter.read(), **rates, **extra, **drawn})
+        figures = self.meter.read()
+        self._record("epoch", {**figures, **rates, **extra, **drawn})
+        self.trouble = self.progress.end_epoch(figures["loss"], figures["accuracy"], heldout_eer)
+        if self.trouble and self.world.is_main:
+            log.warning("epoch %d: the network does not seem to learn: %s", place.epoch, self.trouble)
         self.meter.reset()
         place.epoch, place.step_in_epoch = place.epoch + 1, 0
         self._save()
@@ -267,6 +278,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "rng": self.world.gather(_random_state()),
             "place": asdict(self.place),
+            "progress": asdict(self.progress),
             "meter": self.meter.state(),
             "bad_utts": {utt: why for found in self.world.gather(dict(self.bad.why)) for utt, why in found.items()},
             "schedules": {"lr": self.learning_rate(self.place.step), "margin": self.margin(self.place.step)},
@@ -294,6 +306,7 @@ class Trainer:
         if self.world.rank < len(state["rng"]):
             _set_random_state(state["rng"][self.world.rank])
         self.place = Place(**state["place"])
+        self.progress = Progress(**state.get("progress", asdict(self.progress)))
         self.bad.why |= state["bad_utts"]
         if self.world.is_main:  # it holds the sums of all processes
             self.meter.load_state(state["meter"])
@@ -303,6 +316,13 @@ class Trainer:
 def is_model_due(config: Config, epoch: int) -> bool:
     """Return whether an epoch's model is kept; as in WeSpeaker, every few epochs and the last ones, for the average."""
     return epoch % config.save_epoch_interval == 0 or epoch > config.num_epochs - config.num_avg
+
+
+def _num_answers(config: Config) -> int:
+    """Return how many answers the accuracy chooses from: all speakers, or those of a batch of a metric loss."""
+    args = config.dataloader_args
+    compares = loss_options(config.loss, config.loss_args).compares_utterances
+    return args.batch_size // args.utts_per_speaker if compares else config.num_speakers or 1
 
 
 def _make_scaler(world: World, split_head: bool, *, enabled: bool) -> torch.GradScaler:

@@ -176,6 +176,11 @@ def _import_key(key: str, value: Any, found: Imported) -> None:
     only, others = _ONLY.get(key, (None, ""))
     if key in _SAME or key in _RENAMED:
         found.keys[_RENAMED.get(key, key)] = value
+        if key == "dataset_args.resample_rate":
+            found.left_out[key] = (
+                "files are not resampled while they are read; convert those of another rate: local/convert_audio.sh "
+                f"--sample-rate {value}"
+            )
     elif key in _LEFT_OUT:
         found.left_out[key] = _LEFT_OUT[key]
     elif only is not None:

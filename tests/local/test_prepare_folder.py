@@ -1,5 +1,6 @@
 """A corpus of one's own: folders of speakers or a list, to data dirs that the other steps take."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -303,7 +304,7 @@ def test_every_file_that_is_not_taken_is_told_by_ending(corpus, tmp_path, prepar
     said = prepare(corpus, tmp_path / "data")
     assert {"ann/c.wav", "ann/d.wav", "ann/e.wav", "ann/f.wav"} <= read_table(tmp_path / "data" / "utt2spk").keys()
     assert "5 files are not audio that can be read, and are not taken: 2 .txt, 2 .m4a, 1 without ending" in said
-    assert "convert what is audio first (ffmpeg" in said
+    assert "convert what is audio first (local/convert_audio.sh" in said
     assert "1 folders have no audio that can be read: dora" in said
 
 
@@ -328,13 +329,19 @@ def test_a_speaker_is_not_taken_for_a_speed_copy(corpus, tmp_path, prepare):
         speaker_ids({"sp1-a", "sp1_a"})
 
 
+def test_a_name_that_is_not_utf8_is_told(corpus, tmp_path, prepare):
+    speaker = next(path for path in corpus.iterdir() if path.is_dir())
+    write_audio(speaker / "x.wav").rename(os.fsdecode(bytes(speaker) + b"/caf\xe9.wav"))
+    assert "bytes that are not UTF-8; rename it" in prepare(corpus, tmp_path / "data", fails=True)
+
+
 def test_folders_without_audio_say_what_is_expected(tmp_path, prepare):
     assert "is not a folder" in prepare(tmp_path / "none", tmp_path / "data", fails=True)
     (tmp_path / "empty").mkdir()
     assert "holds no <speaker>/<file> that is audio" in prepare(tmp_path / "empty", tmp_path / "data", fails=True)
     (tmp_path / "m4a" / "ann").mkdir(parents=True)
     (tmp_path / "m4a" / "ann" / "a.m4a").touch()
-    assert "must be converted: ffmpeg" in prepare(tmp_path / "m4a", tmp_path / "data", fails=True)
+    assert "must be converted: local/convert_audio.sh" in prepare(tmp_path / "m4a", tmp_path / "data", fails=True)
 
 
 def test_usage_and_error_on_the_command_line(step, tmp_path):

@@ -13,7 +13,7 @@ import soundfile
 
 from steps import make_fbank, prepare_features
 from sv.errors import UserError
-from sv.io import DataDir, write_table
+from sv.io import DataDir, read_table, write_table
 
 BYTES_PER_SET = 2 * 80 * 100 * 20.0  # two bytes a value, 80 mels, 100 frames a second
 Usage = namedtuple("Usage", "total used free")
@@ -134,3 +134,23 @@ def test_the_features_are_those_of_make_fbank_for_each_set(run: Run, config: Pat
     again = run("steps/prepare_features.sh", *options, train, test)
     assert again.returncode == 0 and again.stderr.count("feats.scp is there already") == 4
     assert times == {path: path.stat().st_mtime_ns for path in made}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("train_feats", ["ark", "shard"])
+def test_commands_in_wav_scp_run_with_allow_pipes(run: Run, tmp_path: Path, train_feats: str) -> None:
+    sets = [make_data(tmp_path / name) for name in ("train", "test")]
+    for data in sets:
+        specs = read_table(data / "wav.scp")
+        write_table(data / "wav.scp", {utt: f"cat {path} |" for utt, path in specs.items()})
+    config = tmp_path / "system.yaml"
+    config.write_text(f"train_feats: {train_feats}\ndataset_args:\n  vad: true\n")
+    options = ["--nj", 1, "--config", config, "--check-audio", "false"]
+    refused = run("steps/prepare_features.sh", *options, *sets)
+    assert refused.returncode == 1 and "a command in wav.scp runs only with --allow-pipes true" in refused.stderr
+    result = run("steps/prepare_features.sh", "--allow-pipes", "true", *options, *sets)
+    assert result.returncode == 0, result.stderr
+    assert list(read_table(sets[1] / "feats.scp")) == list(read_table(sets[1] / "wav.scp"))
+    assert (sets[0] / ("feats.scp" if train_feats == "ark" else "shard.list")).is_file()
+    assert list(read_table(sets[1] / "vad.scp")) == list(read_table(sets[1] / "wav.scp"))
+    assert (sets[0] / "vad.scp").is_file() == (train_feats == "ark")

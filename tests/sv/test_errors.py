@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sv.errors import _with_hyphens, suggest
+from sv.errors import UserError, _with_hyphens, memory_told, suggest
 
 SCRIPT = """
 import errno, sys
@@ -14,6 +14,7 @@ def main():
     what = sys.argv[1]
     if what == "user": raise UserError("data/x:3: two\\nlines; mend them")
     if what == "disk": raise OSError(errno.ENOSPC, "No space left on device", "exp/a.pt")
+    if what == "memory": bytearray(1 << 50)
     if what == "bug": raise RuntimeError("a bug")
     print("fine")
 run_step(main)
@@ -67,6 +68,54 @@ def test_a_place_that_can_not_be_written_names_the_remedy(run, step, tmp_path, p
     result = run("python3", tmp_path / "write.py", path.format(folder=tmp_path))
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert said in result.stderr
+
+
+def test_a_name_that_is_not_utf8_is_one_line(run, tmp_path):
+    (tmp_path / "list.py").write_text(
+        "from sv.errors import run_step\nfrom sv.io import write_table\n"
+        f"run_step(lambda: write_table('{tmp_path}/wav.scp', {{'a': '/audio/caf\\udce9.wav', 'b': '/audio/b.wav'}}))\n"
+    )
+    result = run("python3", tmp_path / "list.py")
+    assert result.returncode == 1 and not (tmp_path / "wav.scp").exists()
+    assert result.stderr == (
+        "list.py: error: a /audio/caf\\xe9.wav: a name with bytes that are not UTF-8, which no list can hold; "
+        "rename it\n"
+    )
+
+
+def test_lack_of_memory_is_one_line(run, step):
+    result = run("python3", step, "memory")
+    assert result.returncode == 1
+    assert result.stderr == "step.py: error: out of memory; give it more memory or fewer jobs at a time\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "out of memory; lower x"),
+        (MemoryError("Unable to allocate 8.00 PiB for an array"), "out of memory (another 8.00 PiB wanted); lower x"),
+        (
+            RuntimeError(
+                "[alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 3221225472 bytes."
+            ),
+            "out of memory (another 3.00 GiB wanted); lower x",
+        ),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 139.72 GiB"),
+            "out of memory (another 2.00 GiB wanted); lower x",
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "out of memory; lower x"),
+    ],
+)
+def test_lack_of_memory_is_told_with_advice(error, said):
+    with pytest.raises(UserError) as told, memory_told(lambda: "lower x"):
+        raise error
+    assert str(told.value) == said
+
+
+def test_other_errors_pass():
+    with pytest.raises(RuntimeError, match="a bug"), memory_told(lambda: ""):
+        raise RuntimeError("a bug")
 
 
 def test_a_bug_keeps_its_traceback(run, step):

@@ -15,6 +15,7 @@ from torchaudio.functional import resample
 
 import sv
 from sv import Verifier
+from sv.audio.features import find_voiced
 from sv.audio.recordings import to_waveform
 from sv.config import parse_config, save_config
 from sv.embeddings.parts import MAX_FRAMES
@@ -375,3 +376,16 @@ def test_step_takes_pairs_from_a_file_and_prints_json(
 def test_verdict_is_plain_values(exp: Path) -> None:
     verdict = Verifier.load(exp, gpus="none").score(noise(0), noise(0))
     json.dumps(dataclasses.asdict(verdict))
+
+
+def test_the_vad_of_the_system_drops_the_same_frames(exp: Path) -> None:
+    verifier = Verifier.load(exp, gpus="none")
+    config = verifier.encoder.config
+    args = config.dataset_args.model_copy(update={"vad": True})
+    verifier.encoder = dataclasses.replace(verifier.encoder, config=config.model_copy(update={"dataset_args": args}))
+    waveform = np.concatenate([noise(0), np.zeros(RATE, dtype=np.float32), noise(1)])
+    frames = verifier.fbank(torch.from_numpy(waveform)[None])[0]
+    voiced = torch.from_numpy(find_voiced(waveform, args))
+    assert 390 < voiced.sum() < 410 < len(voiced)
+    kept = (frames - frames.mean(0))[voiced]
+    np.testing.assert_allclose(verifier.embed(waveform), verifier.encoder.embed(kept, centered=True), atol=1e-5)

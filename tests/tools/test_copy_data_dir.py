@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Read = Callable[[Path], dict[str, str]]
 Snapshot = Callable[[Path], dict[str, bytes]]
 Say = Callable[..., str]
 Check = Callable[..., None]
 Add = Callable[[Path], None]
+MakeDataDir = Callable[..., Path]
 
 
 def test_copy(data_dir: Path, ok: Say, snapshot: Snapshot, add_trials: Add) -> None:
@@ -74,3 +77,50 @@ def test_copy_passes_options_to_the_validator(data_dir: Path, ok: Say, error: Sa
     message = error("copy_data_dir.sh", "data", "new")
     assert message.startswith("validate_data_dir.sh: error: new/utt2spk:2: speaker a comes after b")
     ok("copy_data_dir.sh", "--validate-opts", "--no-spk-sort --no-text", "data", "new")
+
+
+def unsorted(make_data_dir: MakeDataDir, speakers: tuple[str, str], **files: str) -> Path:
+    """Make a data dir whose speakers do not sort as their utterances, 1 of the second and 2 of the first."""
+    a, b = sorted(speakers)
+    rows = {"1": b, "2": a}
+    utt2spk = "".join(f"{utt} {spk}\n" for utt, spk in rows.items())
+    wav = "1 /audio/1.wav\n2 /audio/2.wav\n"
+    none = dict.fromkeys(["feats_scp", "utt2num_frames", "fbank_yaml"])
+    gender = f"{a} m\n{b} f\n"
+    tables = {"utt2spk": utt2spk, "spk2utt": f"{a} 2\n{b} 1\n", "wav_scp": wav, "spk2gender": gender}
+    return make_data_dir(**none, **tables, utt2dur="1 3\n2 4\n", **files)
+
+
+@pytest.mark.parametrize(("speakers", "between"), [(("ann", "bob"), "-"), (("ann", "ann-b"), "-"), (("a", "a+b"), "#")])
+def test_speakers_before_their_utterances(
+    make_data_dir: MakeDataDir, ok: Say, error: Say, valid: Check, read: Read, speakers: tuple[str, str], between: str
+) -> None:
+    data = unsorted(make_data_dir, speakers)
+    (data / "trials").mkdir()
+    (data / "trials/O.kaldi").write_text("1 2 nontarget\n")
+    a, b = speakers
+    told = error("validate_data_dir.sh", "--no-feats", "data")
+    assert told.startswith(f"validate_data_dir.sh: error: data/utt2spk:2: speaker {a} comes after {b}: sorted by")
+    assert told.endswith("its utterances: tools/copy_data_dir.sh --speaker-prefix true data <new-dir>\n")
+    ok("copy_data_dir.sh", "--speaker-prefix", "true", "data", "new")
+    new = data.parent / "new"
+    ok("validate_data_dir.sh", "--no-feats", "--quiet", "new")
+    first, second = f"{a}{between}2", f"{b}{between}1"
+    assert read(new / "utt2spk") == {first: a, second: b}
+    assert read(new / "wav.scp") == {first: "/audio/2.wav", second: "/audio/1.wav"}
+    assert read(new / "utt2dur") == {first: "4", second: "3"} and read(new / "spk2gender") == {a: "m", b: "f"}
+    assert (new / "trials/O.kaldi").read_text() == f"{second} {first} nontarget\n"
+    assert not (new / "utt2uniq").exists()  # they are no copies of others
+
+
+def test_speakers_before_segments_leave_recordings(make_data_dir: MakeDataDir, ok: Say, read: Read) -> None:
+    data = unsorted(make_data_dir, ("ann", "bob"), segments="1 r 0 1\n2 r 1 2\n")
+    (data / "wav.scp").write_text("r /audio/r.wav\n")
+    ok("copy_data_dir.sh", "--speaker-prefix", "true", "data", "new")
+    assert read(data.parent / "new" / "segments") == {"ann-2": "r 1 2", "bob-1": "r 0 1"}
+    assert read(data.parent / "new" / "wav.scp") == {"r": "/audio/r.wav"}
+
+
+def test_two_prefixes_are_refused(data_dir: Path, error: Say) -> None:
+    message = error("copy_data_dir.sh", "--speaker-prefix", "true", "--utt-prefix", "x-", "data", "new", status=2)
+    assert "--speaker-prefix and --utt-prefix both put something before an utterance" in message

@@ -25,7 +25,9 @@ def test_fix_leaves_a_valid_dir_alone(data_dir: Path, ok: Say, snapshot: Snapsho
 def test_fix_mends(data_dir: Path, ok: Say, valid: Check, read: Read, snapshot: Snapshot) -> None:
     old = snapshot(data_dir)
     (data_dir / "utt2spk").write_bytes(b"\n".join(reversed(old["utt2spk"].splitlines())) + b"\ns1-u1 s3")
-    (data_dir / "wav.scp").write_bytes(old["wav.scp"].replace(b"\n", b"\r\n").replace(b"s1-u1 ", b"s1-u1\t "))
+    (data_dir / "wav.scp").write_bytes(
+        b"\xef\xbb\xbf" + old["wav.scp"].replace(b"\n", b"\r\n").replace(b"s1-u1 ", b"s1-u1\t ")
+    )
     (data_dir / "feats.scp").write_bytes(b"".join(old["feats.scp"].splitlines(keepends=True)[1:]) + b"zzz x:1\n")
     (data_dir / "utt2dur").write_bytes(b"".join(old["utt2dur"].splitlines(keepends=True)[:-1]))
     (data_dir / "utt2num_frames").write_bytes(b"\n" + old["utt2num_frames"] + b"s9\n")

@@ -100,6 +100,7 @@ def test_sorted_by_another_locale(data_dir: Path) -> None:
         ("wav.scp", "s1-u2 /audio/s1-u2.wav", "s1-u2 ", f"wav.scp:2: s1-u2 has no value; {FIX}"),
         ("wav.scp", "s1-u2 /audio/s1-u2.wav", "s1-u2 |", "wav.scp:2: s1-u2: a pipe without a command"),
         ("wav.scp", "/audio/s1-u2.wav\n", "/audio/s1-u2.wav\r\n", f"wav.scp:2: DOS line end (CRLF); {FIX}"),
+        ("utt2spk", "s1-u1 s1", "\ufeffs1-u1 s1", f"utt2spk:1: a byte-order mark (BOM) before the first id; {FIX}"),
         ("wav.scp", "/audio/s1-u2", "/au\x02dio", "wav.scp:2: the control character U+0002; make the file again"),
         ("utt2num_frames", "s1-u3 102", "s1-u3 -4", "utt2num_frames:3: s1-u3: '-4' is not a number of frames"),
         ("utt2num_frames", "s1-u3 102", "s1-u3 1.5", "utt2num_frames:3: s1-u3: '1.5' is not a number of frames"),
@@ -162,8 +163,8 @@ def test_speakers_out_of_order(make_data_dir: Callable[..., Path]) -> None:
     other = dict.fromkeys(["feats_scp", "utt2dur", "utt2num_frames", "spk2gender", "wav_scp"])
     data = make_data_dir(utt2spk="u1 b\nu2 a\nu3 b\n", spk2utt="a u2\nb u3 u1\n", **other)
     assert fault(data, "--no-feats", "--no-wav") == (
-        "utt2spk:2: speaker a comes after b: sorted by utterance, but not by speaker; let utterance ids begin with the "
-        "speaker (copy_data_dir.sh --utt-prefix), or say --no-spk-sort"
+        "utt2spk:2: speaker a comes after b: sorted by utterance, but not by speaker; put the speaker before its "
+        "utterances: tools/copy_data_dir.sh --speaker-prefix true data <new-dir>"
     )
     assert validate(data, "--no-feats", "--no-wav", "--no-spk-sort").returncode == 0
 

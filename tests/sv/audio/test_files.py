@@ -1,5 +1,6 @@
 """Waveforms: files that are read, files that are refused and why, and speed copies."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,21 @@ def test_missing_file_and_folder_are_named(tmp_path: Path) -> None:
         read_wav(str(tmp_path / "gone.wav"), RATE)
     with pytest.raises(UserError, match="is a folder; give a file"):
         read_wav(str(tmp_path), RATE)
+
+
+def test_a_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", tone())
+    os.rename(path, named := os.fsdecode(bytes(tmp_path / "caf") + b"\xe9.wav"))
+    assert np.array_equal(read_wav(named, RATE), read_wav(write(tmp_path / "b.wav", tone()), RATE))
+
+
+def test_sphere_compressed_by_shorten_names_the_tool(tmp_path: Path) -> None:
+    fields = "sample_count -i 99999\nsample_n_bytes -i 2\nchannel_count -i 1\nsample_byte_format -s2 01\n"
+    fields += "sample_rate -i 16000\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n"
+    path = tmp_path / "a.sph"
+    path.write_bytes(f"NIST_1A\n   1024\n{fields}".encode().ljust(1024) + b"ajkg\x02" + bytes(99))
+    with pytest.raises(UserError, match=r"a\.sph: .*SPHERE compressed by shorten\); expand it first \(sph2pipe -f wav"):
+        read_wav(str(path), RATE)
 
 
 def test_unreadable_file_is_named(tmp_path: Path) -> None:

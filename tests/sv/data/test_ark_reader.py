@@ -88,3 +88,52 @@ def test_a_vector_among_the_features_is_refused(tmp_path):
     (folder / "feats.ark").write_bytes(b"a-1 \0BFV \4" + struct.pack("<i", MELS) + bytes(4 * MELS))
     with pytest.raises(UserError, match=r"\(FV\)"):
         ArkReader(read_index(folder), MELS).whole(0, center=True)
+
+
+@pytest.mark.parametrize("method", [None, 2, 3])
+def test_ranges_are_rows_of_the_matrix(tmp_path, method):
+    """Kaldi's "[first:last]" of feats.scp, of FM, CM and CM2; the last row belongs to it."""
+    kaldiio = pytest.importorskip("kaldiio")
+    folder, scp = make_dir(tmp_path, {"a-1": 9, "a-2": 30, "b-1": 12}), tmp_path / "feats.scp"
+    matrix = np.random.default_rng(1).normal(size=(30, MELS)).astype("f4")
+    kaldiio.save_ark(str(tmp_path / "m.ark"), {"m": matrix}, scp=str(tmp_path / "m.scp"), compression_method=method)
+    place = read_table(tmp_path / "m.scp")["m"]
+    places = {"a-1": f"{place}[0:8]", "a-2": place, "b-1": f"{place}[18:29]"}
+    write_table(scp, places)
+    stored = kaldiio.load_mat(place)
+    reader = ArkReader(read_index(folder), MELS)
+    for row, (utt, first, last) in enumerate([("a-1", 0, 8), ("a-2", 0, 29), ("b-1", 18, 29)]):
+        np.testing.assert_allclose(reader.whole(row, center=False), stored[first : last + 1], atol=1e-5)
+        assert reader.index.location(row) == places[utt]
+        np.testing.assert_allclose(read_matrix(places[utt]), stored[first : last + 1], atol=1e-5)
+    crops = reader.crops(np.array([2, 0]), np.array([3, 4]), 5, center=False)
+    np.testing.assert_allclose(crops, [stored[21:26], stored[4:9]], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("[0:9]", r"feats\.scp: a-1: a range of 10 rows, utt2num_frames says 9; remove that and run tools/get_utt2num"),
+        ("[25:33]", r"a-1: .*:4: 30 frames, not rows 25 to 33; mend feats\.scp"),
+        ("[0:8,0:1]", r"feats\.scp:1: .*\[0:8,0:1\]': ranges are read as \[FIRST ROW:LAST ROW\]"),
+        ("[8:0]", r"ranges are read as \[FIRST ROW:LAST ROW\]"),
+    ],
+)
+def test_ranges_that_do_not_fit_are_told(tmp_path, rows, message):
+    folder = make_dir(tmp_path, {"a-1": 30})
+    write_table(folder / "feats.scp", {"a-1": read_table(folder / "feats.scp")["a-1"] + rows})
+    write_table(folder / "utt2num_frames", {"a-1": 9})
+    with pytest.raises(UserError, match=message):
+        ArkReader(read_index(folder), MELS).whole(0, center=False)
+
+
+def test_frames_of_ranges_are_counted(tmp_path, step):
+    folder = make_dir(tmp_path, {"a-1": 30, "a-2": 8})
+    write_table(
+        folder / "feats.scp", {utt: v + "[2:4]" * (utt == "a-1") for utt, v in read_table(folder / "feats.scp").items()}
+    )
+    (folder / "utt2num_frames").unlink()
+    with pytest.raises(UserError, match=r"utt2num_frames does not exist; make it with tools/get_utt2num_frames\.sh"):
+        read_index(folder)
+    assert step("tools/get_utt2num_frames.py", folder).returncode == 0
+    assert read_table(folder / "utt2num_frames") == {"a-1": "3", "a-2": "8"}

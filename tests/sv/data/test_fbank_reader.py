@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from sv.audio.features import Fbank
-from sv.config import FbankConfig
+from sv.config import DatasetArgs, FbankConfig
 from sv.data import FbankReader, index_waveforms, open_waveforms
 from sv.errors import UserError
 from sv.io import write_table
@@ -32,7 +32,7 @@ def make_source(tmp_path):
 
 def test_whole_utterances_have_the_frames_of_the_index_and_no_dither(make_source, tmp_path):
     source = make_source(400, 559, 560, 4000)  # frames are of 400 samples, one each 160
-    reader, fbank = FbankReader(source, ARGS), Fbank(ARGS)
+    reader, fbank = FbankReader(source, DatasetArgs(fbank_args=ARGS)), Fbank(ARGS)
     index = index_waveforms(source, tmp_path, ARGS)
     assert index.num_frames.tolist() == [1, 1, 2, 23]
     for utt, frames in enumerate(index.num_frames):

@@ -38,7 +38,7 @@ def test_a_truncated_archive_is_found_before_training(tmp_path):
 def test_missing_tables_name_the_stage_that_makes_them(tmp_path):
     folder = make_dir(tmp_path, {"a-1": 9})
     (folder / "utt2num_frames").unlink()
-    with pytest.raises(UserError, match=r"utt2num_frames does not exist; make it with steps/make_fbank.sh \(stage 2\)"):
+    with pytest.raises(UserError, match=r"utt2num_frames does not exist; make it with tools/get_utt2num_frames\.sh"):
         read_index(folder)
     (folder / "feats.scp").unlink()
     with pytest.raises(UserError, match=r"feats.scp does not exist; make it with steps/make_fbank.sh \(stage 2\)"):

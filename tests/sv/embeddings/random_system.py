@@ -37,12 +37,12 @@ def make_model(path: Path, seed: int = 0, **args: int) -> None:
     torch.save({**state, "projection.weight": torch.zeros(3, 8)}, path)
 
 
-def make_system(tmp_path: Path) -> tuple[Path, Path]:
+def make_system(tmp_path: Path, **changes: object) -> tuple[Path, Path]:
     """An experiment folder and a data dir."""
     exp, data = tmp_path / "exp", tmp_path / "data"
     tree = {"model": "resnet_small", "model_args": ARGS, "dataset_args": {"fbank_args": {"num_mel_bins": MELS}}}
-    exp.mkdir()
-    save_config(parse_config(tree, "test"), exp / "config.yaml")
+    exp.mkdir(parents=True)
+    save_config(parse_config({**tree, **changes}, "test"), exp / "config.yaml")
     make_model(exp / "models" / "avg_model.pt")
     make_feats(data)
     return exp, data

@@ -12,12 +12,16 @@ import pytest
 import soundfile
 import torch
 
-from sv.audio.features import Fbank
+from sv.audio.features import Fbank, find_voiced
 from sv.audio.tar_shards import Recording, write_shard
+from sv.audio.vad_parts import VadParts
+from sv.data.fbank_parts import FbankParts
 from sv.embeddings.encoder import load_encoder
+from sv.embeddings.experiment import read_config
 from sv.embeddings.parts import Extraction
 from sv.errors import UserError
 from sv.io import read_table, read_vectors, write_table
+from tests.sv.audio.vad_data import make_data as make_vad_data
 from tests.sv.embeddings.random_system import (
     MELS,
     UTTS,
@@ -78,6 +82,37 @@ def test_waveforms_need_no_arks(system: tuple[Path, Path], feats: Literal["onlin
         write_shard(data / "1.tar", recordings[::-1])
     other = Extraction(exp, data, work.out_dir, feats=feats)
     assert other.stale()
+
+
+@pytest.mark.parametrize("feats", ["ark", "online"])
+def test_the_vad_drops_frames_after_the_mean(tmp_path: Path, feats: Literal["ark", "online"]) -> None:
+    data = make_vad_data(tmp_path / "data")
+    exp, _ = make_system(tmp_path / "system", dataset_args={"vad": True, "fbank_args": {"num_mel_bins": MELS}})
+    args = read_config(exp).dataset_args
+    for parts in (
+        FbankParts(data_dir=data, ark_dir=tmp_path / "ark", system=read_config(exp)),
+        VadParts(data_dir=data, ark_dir=tmp_path / "ark", config=args.fbank_args, vad=args.vad_args.model_dump()),
+    ):
+        parts.begin()
+        parts.run(1)
+        parts.finish()
+    work = Extraction(exp, data, exp / "embeddings" / "data", feats=feats)
+    extract(work)
+    found, encoder, fbank = read_vectors(work.scp), load_encoder(exp), Fbank(args.fbank_args)
+    for utt, path in read_table(data / "wav.scp").items():
+        waveform, _ = soundfile.read(path, dtype="float32")
+        frames = fbank(torch.from_numpy(waveform)[None])[0]
+        kept = (frames - frames.mean(0))[torch.from_numpy(find_voiced(waveform, args))]
+        np.testing.assert_allclose(found.matrix[found.index[utt]], encoder.embed(kept, centered=True), atol=2e-3)
+    soundfile.write(data / "1.wav", np.zeros(17600), 16000)
+    if feats == "online":
+        other = dataclasses.replace(work, out_dir=tmp_path / "other")
+        with pytest.raises(UserError, match=r"spk0/1\.wav: 0 frames of speech by the VAD"):
+            extract(other)
+    else:
+        (data / "vad.scp").unlink()
+        with pytest.raises(UserError, match=r"vad\.scp does not exist; make it with steps/compute_vad_decision\.sh"):
+            extract(dataclasses.replace(work))
 
 
 @pytest.mark.parametrize("num_parts", [1, 3, 7])

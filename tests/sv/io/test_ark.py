@@ -205,7 +205,7 @@ def test_a_corrupt_header_never_asks_for_terabytes(tmp_path, matrix):
     [
         ("missing.ark:3", "does not exist"),
         ("copy-feats ark:a ark:- |", "a command or a range"),
-        ("x.ark:5[0:9]", "a command or a range"),
+        ("x.ark:5[:,0:9]", "ranges are read as"),
         ("x.ark:five", "not 'path:offset'"),
     ],
 )

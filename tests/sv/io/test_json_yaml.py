@@ -10,6 +10,7 @@ from sv.io import parse_yaml, read_json, read_yaml
     ("text", "value"),
     [
         ("a: [1, 2.5]\nb: {c: null}", {"a": [1, 2.5], "b": {"c": None}}),
+        ("\ufeffa: 1", {"a": 1}),
         ("", {}),
         ("a: &x [1]\nb: *x", {"a": [1], "b": [1]}),
     ],
@@ -51,7 +52,7 @@ def test_a_value_of_yaml_is_parsed():
 
 
 def test_json_is_read(tmp_path):
-    (tmp_path / "r.json").write_text('{"a": [1, null]}')
+    (tmp_path / "r.json").write_text('\ufeff{"a": [1, null]}')
     assert read_json(tmp_path / "r.json") == {"a": [1, None]}
 
 

@@ -14,6 +14,11 @@ def test_table_is_sorted_by_bytes_and_read_back(tmp_path):
     assert read_table(tmp_path / "t")["B"] == "two words"
 
 
+def test_a_byte_order_mark_is_no_part_of_the_first_id(tmp_path):
+    (tmp_path / "utt2spk").write_text("\ufeffa s1\nb s1\n", encoding="utf-8")
+    assert read_table(tmp_path / "utt2spk") == {"a": "s1", "b": "s1"}
+
+
 def test_a_table_that_has_not_changed_keeps_its_time(tmp_path):
     write_table(tmp_path / "t", {"a": 1})
     os.utime(tmp_path / "t", (1, 1))

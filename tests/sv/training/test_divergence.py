@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sv.training.divergence import NonFiniteGuard
+from sv.training.divergence import NonFiniteGuard, Progress
 
 NAN, INF = float("nan"), float("inf")
 
@@ -68,3 +68,31 @@ def test_of_many_utterances_five_are_named():
     g = NonFiniteGuard(lambda utt: f"utt{utt}", lambda utts, epoch: torch.zeros(9, 1, 1), "make them again (stage 2)")
     note(g, 1, [NAN] * 9, utts=range(9))
     assert "9 of 9 utterances: utt0, utt1, utt2, utt3, utt4 and 4 more;" in g.find()[1]
+
+
+def told(*epochs, num_classes=100, first_loss=4.6):
+    """Return what is said after each (loss, accuracy, held-out EER)."""
+    progress = Progress(num_classes, first_loss)
+    return [progress.end_epoch(*figures) for figures in epochs]
+
+
+def test_a_training_that_learns_is_left_alone():
+    assert told((4.4, 1.5, None), (3.0, 20.0, 30.0), (1.0, 80.0, 9.0)) == ["", "", ""]
+    assert told((9.0, 60.0, 10.0)) == [""]  # the margin has grown
+    assert told((0.9, 99.0, 2.0), first_loss=0.01) == [""]  # fine-tuning
+    assert told(*[(4.5, 2.0, None)] * 4, (4.0, 3.0, None)) == [""] * 5  # slow at first
+    assert told(*[(0.6, 65.0, 20.0)] * 9, num_classes=2) == [""] * 9
+
+
+def test_a_loss_above_its_start_is_told():
+    assert told((597_400.0, 1.0, None)) == ["the loss is 5.974e+05, and was 4.6 at the first step"]
+    assert told((7.0, 1.0, None)) == ["the loss is 7, and was 4.6 at the first step"]
+    assert told((60.0, 70.0, None)) == ["the loss is 60, and was 4.6 at the first step"]
+
+
+def test_accuracy_at_chance_for_epochs_and_chance_eer_are_told():
+    assert told(*[(4.6, 1.1, None)] * 5)[3:] == [
+        "",
+        "the accuracy has been at chance (1 %) for 5 epochs: 1.1 %",
+    ]
+    assert told((1.0, 90.0, 49.8)) == ["the EER of held-out speakers is 49.80 %, and 50 % is chance"]

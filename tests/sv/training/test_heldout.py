@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import torch
 
-from sv.config import FbankConfig
+from sv.config import DatasetArgs, FbankConfig
 from sv.data import ArkReader, FbankReader, WavScpSource, index_waveforms, read_index
 from sv.errors import UserError
 from sv.io import ArkWriter, base_speaker, write_table
@@ -117,7 +117,7 @@ def test_a_heldout_utterance_that_can_not_be_read_is_told_and_left_out(tmp_path,
     write_table(tmp_path / "wav.scp", wavs)
     write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in wavs})
     source, args = WavScpSource(tmp_path), FbankConfig(num_mel_bins=4)
-    index, reader = index_waveforms(source, tmp_path, args), FbankReader(source, args)
+    index, reader = index_waveforms(source, tmp_path, args), FbankReader(source, DatasetArgs(fbank_args=args))
     readable = [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11]
     expected = HeldoutTest(reader, np.array(readable), index.speaker[readable], center=False).eer(Mean(), WORLD)
     (tmp_path / "b-1.wav").unlink()

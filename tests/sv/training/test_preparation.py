@@ -7,7 +7,7 @@ import torch
 
 from sv.config import load_config
 from sv.errors import UserError
-from sv.io import write_table
+from sv.io import read_table, write_table
 from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.preparation import Preparation
@@ -92,3 +92,43 @@ def test_features_of_another_front_end_do_not_keep_waveforms_from_training(make_
     config = make_config(train_feats="online", heldout_speakers=0, dataset_args=args)
     prepared = Preparation(config, read_data(config, tmp_path), tmp_path / "exp", WORLD)
     assert prepared.speakers == ["s0", "s1", "s2"]
+
+
+def with_single_utterances(folder, make_data, speakers):
+    """Return a data dir in which some speakers have lost all utterances but one."""
+    data = make_data(folder, utts=4)
+    for name in ("feats.scp", "utt2spk", "utt2num_frames"):
+        table = read_table(data / name)
+        write_table(
+            data / name, {utt: v for utt, v in table.items() if utt[:5] not in speakers or utt.endswith("00.wav")}
+        )
+    return data
+
+
+def prepared(make_config, data, folder, **changes):
+    config = make_config(heldout_speakers=0, dataloader_args={"batch_size": 4, "num_workers": 1}, **changes)
+    return Preparation(config, read_data(config, data), folder, WORLD)
+
+
+@pytest.mark.parametrize("loss", ["ge2e", "triplet", "prototypical", "angular_prototypical"])
+def test_speakers_with_a_single_utterance_are_left_out_of_metric_losses(make_data, make_config, tmp_path, caplog, loss):
+    data = with_single_utterances(tmp_path / "data", make_data, {"spk01", "spk05"})
+    utts = prepared(make_config, data, tmp_path, loss=loss).sampler(4).utts
+    assert {read_data(make_config(), data).index.utts[row][:5] for row in utts} == {
+        f"spk0{n}" for n in (0, 2, 3, 4, 6, 7)
+    }
+    assert f"2 of 8 speakers have a single utterance and are left out, since loss {loss} compares" in caplog.text
+    assert len(prepared(make_config, data, tmp_path, loss="softmax").sampler(4).utts) == 6 * 4 + 2
+
+
+def test_copies_of_one_recording_are_a_single_utterance(make_data, make_config, tmp_path, caplog):
+    data = make_data(tmp_path / "data", utts=4)
+    write_table(data / "utt2uniq", {f"spk03/0{n}.wav": "spk03/00.wav" for n in range(4)})
+    assert len(prepared(make_config, data, tmp_path, loss="ge2e").sampler(4).utts) == 7 * 4
+    assert "1 of 8 speakers have a single utterance and are left out" in caplog.text and "is spk03" in caplog.text
+
+
+def test_metric_losses_need_speakers_with_two_utterances(make_data, make_config, tmp_path):
+    data = with_single_utterances(tmp_path / "data", make_data, {f"spk0{n}" for n in range(8)})
+    with pytest.raises(UserError, match="no speaker has two utterances or more, which loss ge2e compares; train with"):
+        prepared(make_config, data, tmp_path, loss="ge2e").sampler(4)

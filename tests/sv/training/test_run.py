@@ -1,6 +1,7 @@
 """Whole trainings: what they leave, and what they do when they are complete."""
 
 import json
+import re
 import time
 
 import pytest
@@ -102,3 +103,24 @@ def test_a_model_to_start_from_is_needed_only_at_the_start(data_dir, make_config
         train(make_config(**quick, model_init=str(model)), data_dir, tmp_path / "third", WORLD)
     with pytest.raises(UserError, match=r"second was begun with another configuration: model_init was "):
         train(make_config(**quick), data_dir, tmp_path / "second", WORLD)
+
+
+def test_lack_of_memory_names_what_to_lower(data_dir, make_config, tmp_path):
+    huge = {"num_frms": 10**13, "min_num_frames": 10, "fbank_args": {"num_mel_bins": 16}}
+    with pytest.raises(UserError) as error:
+        train(make_config(dataset_args=huge), data_dir, tmp_path / "exp", WORLD)
+    assert re.fullmatch(
+        r"out of memory \(another [\d.]+ PiB wanted\); resnet_small in fp32 trains with 8 crops of 1\d+ frames "
+        r"per process, on CPU \(.*\): lower dataloader_args.batch_size or dataset_args.num_frms, or set "
+        r"precision=bf16; with many speakers and processes, split_head=true",
+        str(error.value),
+    )
+
+
+def test_a_training_that_diverges_is_told(data_dir, make_config, tmp_path, caplog):
+    wild = {"initial_lr": 1e4, "final_lr": 1e4, "warm_up_epoch": 0}
+    still = {"weight_decay": 0.0, "momentum": 0.0, "nesterov": False}
+    train(make_config(num_epochs=1, scheduler_args=wild, optimizer_args=still), data_dir, tmp_path / "exp", WORLD)
+    assert "epoch 1: the network does not seem to learn: the loss is " in caplog.text
+    assert "but the network has not learned: the loss is " in (tmp_path / "exp" / "train.log").read_text()
+    assert "lower scheduler_args.initial_lr (now 10000)" in caplog.text

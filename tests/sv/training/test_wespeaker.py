@@ -279,3 +279,11 @@ def test_tfmel_of_other_sizes_is_refused(change, said):
     tree = theirs(**{"dataset_args.frontend": "tfmel", "dataset_args.tfmel_args": {**TFMEL, **change}})
     with pytest.raises(UserError, match=said.replace(".", r"\.")):
         import_config(tree, "x.yaml")
+
+
+def test_a_sample_rate_says_that_files_are_not_resampled():
+    _, found = import_config(theirs(**{"dataset_args.resample_rate": 8000}), "test")
+    assert found.keys["dataset_args.fbank_args.sample_rate"] == 8000
+    assert found.left_out["dataset_args.resample_rate"].endswith(
+        "convert those of another rate: local/convert_audio.sh --sample-rate 8000"
+    )

@@ -1,0 +1,266 @@
+#!/usr/bin/env python3
+"""One part of the work of local/convert_audio.sh on a data dir or folder: called before, for and after its jobs.
+
+begin  checks the sources, and prints how many jobs to run: 0 if all is converted
+part   writes the audio of part N to <dest>/audio, and what it wrote to <dest>/.convert_audio/made.N
+join   writes the data dir of the converted audio
+"""
+
+import argparse
+import io
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from sv.audio.files import ENDINGS, UNREADABLE, AudioInfo, Waveform, info, parse_source, read_channel
+from sv.errors import UserError, log, run_step
+from sv.io import DataDir, atomic_write, check_id, part_rows, read_table, sha256_of
+from sv.jobs import DoneMark
+from sv.jobs.parts import Outputs, Parts, try_all
+
+LOST = ("utt2dur", "utt2num_frames", "utt2uniq", "reco2dur")  # tables that hold no longer, or can be made again
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirConversion(Parts):
+    """The audio of a data dir, or of a folder, at one sample rate and of one channel.
+
+    Attributes:
+        source: a data dir, or a folder of audio in any depth.
+        dest: becomes a data dir with the same tables, or a folder with the same tree; its audio is in audio/.
+        rate: Hz.
+        channel: "mix", the mean of all; the number of one, from 1; "each": an utterance of each, <utt>-ch<number>.
+        file_format: flac or wav, of 16 bits.
+        allow_pipes: run the commands in wav.scp.
+    """
+
+    source: Path
+    dest: Path
+    rate: int = 16000
+    channel: str = "mix"
+    file_format: str = "flac"
+    allow_pipes: bool = False
+
+    @property
+    def folder(self) -> Path:
+        return self.dest / ".convert_audio"
+
+    @property
+    def audio(self) -> Path:
+        """The folder of converted audio."""
+        return self.dest.absolute() / "audio"
+
+    @property
+    def file_names(self) -> str:
+        return r"\.{0,2}(done\.)?made\.\d+(\..+)?"
+
+    @property
+    def result(self) -> Path:
+        return self.audio
+
+    @property
+    def is_data_dir(self) -> bool:
+        """Whether the source is a data dir, by its wav.scp."""
+        return (self.source / "wav.scp").is_file()
+
+    @cached_property
+    def sounds(self) -> dict[str, str]:
+        """All recordings: id -> value of wav.scp; of a folder, path without its ending -> path."""
+        if self.is_data_dir:
+            return read_table(self.source / "wav.scp")
+        if not self.source.is_dir():
+            raise UserError(f"{self.source} is no data dir, and no folder of audio; check the path")
+        found: dict[str, str] = {}
+        for path in sorted(self.source.rglob("*")):
+            if path.suffix[1:].lower() in ENDINGS + UNREADABLE and path.is_file():
+                name = str(path.relative_to(self.source).with_suffix(""))
+                if found.setdefault(name, str(path)) != str(path):
+                    raise UserError(f"{path} and {found[name]} would both be {name}.{self.file_format}; move one away")
+        if not found:
+            raise UserError(f"{self.source} has neither wav.scp nor audio; give a data dir or a folder of audio")
+        return found
+
+    @property
+    def num_parts(self) -> int:
+        return min(self.num_jobs, len(self.sounds))
+
+    def _options(self) -> dict[str, Any]:
+        how = {"rate": self.rate, "channel": self.channel, "format": self.file_format}
+        return {**how, "sounds": self.sounds, "sizes": [self._size(spec) for spec in self.sounds.values()]}
+
+    def _size(self, spec: str) -> int:
+        path = Path(parse_source(spec).path)
+        return path.stat().st_size if path.is_file() else -1
+
+    def part_mark(self, part: int) -> DoneMark:
+        return DoneMark(self.folder / f".done.made.{part}", {**self._options(), "of": self.num_parts})
+
+    def mark(self) -> DoneMark:
+        """Return the mark of the whole."""
+        tables = [path for path in sorted(self.source.iterdir()) if path.is_file()] if self.is_data_dir else []
+        return DoneMark(self.dest / ".done.convert_audio", self._options() | {"tables": list(map(sha256_of, tables))})
+
+    def stale(self, *, verify: bool = False) -> str:
+        return self.mark().stale(verify=verify)
+
+    def check(self) -> None:
+        """Raise UserError if ffmpeg is needed and missing, or the channels cannot be told apart in segments."""
+        if self.dest.exists() and self.dest.samefile(self.source):
+            raise UserError(f"{self.dest} is both source and destination; name another destination")
+        if self.channel not in ("mix", "each") and not (self.channel.isdecimal() and int(self.channel) > 0):
+            raise UserError(f"--channel is mix, each or a number from 1, not {self.channel!r}")
+        if self.channel == "each" and (self.source / "segments").exists():
+            raise UserError(f"{self.source} has segments: --channel each does not know theirs; convert one at a time")
+        unreadable = next((spec for spec in self.sounds.values() if _needs_ffmpeg(spec)), "")
+        if unreadable and shutil.which("ffmpeg") is None:
+            raise UserError(f"{unreadable} takes ffmpeg, which is missing; type: sudo apt-get install ffmpeg")
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def withdraw(self) -> None:
+        """Remove the list of earlier audio and what was made from it, so that nobody reads it with new audio."""
+        for name in ("wav.scp", "feats.scp", "vad.scp", *LOST, ".done.convert_audio"):
+            (self.dest / name).unlink(missing_ok=True)
+
+    def make(self, part: int) -> Outputs:
+        """Convert the recordings of a part; go on after one that fails."""
+        rows = part_rows(len(self.sounds), part, self.num_parts)
+        names = list(self.sounds)[rows.start : rows.stop]
+        lines = [line for lines in try_all(names, self._convert) for line in lines]
+        made = self.folder / f"made.{part}"
+        with atomic_write(made) as f:
+            f.writelines(lines)
+        log.info("%d recordings converted", len(names))
+        return {made: ""}
+
+    def _convert(self, name: str) -> list[str]:
+        """Convert one recording, and return its lines "new id <tab> id <tab> path"."""
+        lines = []
+        try:
+            for suffix, samples in self._channels(self.sounds[name]):
+                path = self.audio / f"{name}{suffix}.{self.file_format}"
+                with atomic_write(path, "wb") as f:
+                    soundfile.write(f, samples, self.rate, subtype="PCM_16", format=self.file_format.upper())
+                lines.append(f"{name}{suffix}\t{name}\t{path}\n")
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from error
+        return lines
+
+    def _channels(self, spec: str) -> Iterator[tuple[str, Waveform]]:
+        """Yield the wanted channels at the wanted rate, each with the suffix of its id."""
+        if _needs_ffmpeg(spec):
+            content = _decode_by_ffmpeg(spec)
+            samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+            channels = [np.ascontiguousarray(channel) for channel in samples.T]
+        else:
+            count = info(spec, self.allow_pipes).channels
+            read = [read_channel(spec, _whole(number), self.allow_pipes) for number in range(count)]
+            channels, rate = [samples for samples, _ in read], read[0][1]
+        if self.channel == "each":
+            yield from ((f"-ch{n}", self._resample(samples, rate)) for n, samples in enumerate(channels, start=1))
+        elif self.channel == "mix":
+            yield "", self._resample(np.mean(channels, axis=0, dtype=np.float32), rate)
+        elif int(self.channel) > len(channels):
+            raise UserError(f"{spec}: {len(channels)} channels, --channel is {self.channel}; give one of these")
+        else:
+            yield "", self._resample(channels[int(self.channel) - 1], rate)
+
+    def _resample(self, samples: Waveform, rate: int) -> Waveform:
+        if rate == self.rate:
+            return samples
+        import torch  # takes seconds to load
+        from torchaudio.functional import resample
+
+        torch.set_num_threads(1)
+        return resample(torch.from_numpy(samples), rate, self.rate).numpy()
+
+    def join(self) -> None:
+        """Write the tables of the data dir, wav.scp last; of a folder there are none."""
+        made = [self.folder / f"made.{part}" for part in range(1, self.num_parts + 1)]
+        rows = [line.split("\t") for path in made for line in path.read_text(encoding="utf-8").splitlines()]
+        if self.is_data_dir:
+            self._write_tables({new: old for new, old, _ in rows}, {new: path for new, _, path in rows})
+        paths = [Path(path) for *_, path in rows]
+        self.mark().write(paths, dict.fromkeys(paths, ""))
+        shutil.rmtree(self.folder)
+        log.info("%s: %d recordings at %d Hz", self.audio, len(rows), self.rate)
+
+    def _write_tables(self, ids: dict[str, str], paths: dict[str, str]) -> None:
+        """Write all tables; those of utterances with an entry for each new id, whose old id is `ids[new]`."""
+        tables: dict[str, dict[str, str]] = {}
+        has_segments = (self.source / "segments").exists()
+        for path in sorted(self.source.iterdir()):
+            name = path.name
+            if name.startswith("spk2") and name != "spk2utt":
+                tables[name] = read_table(path)
+            elif (name.startswith("utt2") or name in ("text", "segments")) and name not in LOST:
+                table = read_table(path)
+                tables[name] = table if has_segments else {n: table[old] for n, old in ids.items() if old in table}
+        for new in ids:
+            check_id(new, str(self.source / "wav.scp"))
+        DataDir.write(self.dest, {**tables, "wav.scp": paths})
+        if self.channel != "each" and (self.source / "trials").is_dir():
+            shutil.copytree(self.source / "trials", self.dest / "trials", dirs_exist_ok=True)
+
+
+def _needs_ffmpeg(spec: str) -> bool:
+    return parse_source(spec).path.rpartition(".")[2].lower() in UNREADABLE
+
+
+def _whole(channel: int) -> Any:
+    """Return what chooses all samples of a channel, for `read_channel`."""
+
+    def choose(header: AudioInfo) -> tuple[int, int, int]:
+        return channel, 0, header.samples
+
+    return choose
+
+
+def _decode_by_ffmpeg(path: str) -> bytes:
+    """Return a file as WAV, with its channels and rate."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-xerror", "-threads", "1", "-i", path, "-vn"]
+    command += ["-map_metadata", "-1", "-c:a", "pcm_s16le", "-f", "wav", "-"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"]
+        raise UserError(f"{path}: ffmpeg: {' '.join(said[0].split())[:300]}; bring it back or leave it out")
+    return done.stdout
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=["begin", "part", "join"])
+    parser.add_argument("source", type=Path)
+    parser.add_argument("dest", type=Path)
+    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--channel", default="mix", help="mix, each, or a number from 1")
+    parser.add_argument("--format", choices=["flac", "wav"], default="flac")
+    parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
+    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
+    args = parser.parse_args()
+    work = DirConversion(
+        source=args.source,
+        dest=args.dest,
+        rate=args.sample_rate,
+        channel=args.channel,
+        file_format=args.format,
+        allow_pipes=args.allow_pipes == "true",
+        num_jobs=args.num_parts,
+    )
+    if args.action == "begin":
+        print(work.begin())
+    elif args.action == "part":
+        work.run(args.part)
+    else:
+        work.finish()
+
+
+if __name__ == "__main__":
+    run_step(main)
