@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import _path  # noqa: F401
 import numpy as np
 import soundfile
 
