@@ -7,7 +7,7 @@ metrics  10,000,000 float32 scores, 1 % targets; reference: np.argsort and cumul
 asnorm   5,000 x 5,000 trials, cohort 6,000, top 300; reference: one trial at a time, after all cohort scores were
          sorted at once; floor: the matrix products with the cohort and np.partition, then gather and dot
 list     from a trial list on disk to its score file; reference: one line at a time
-read     a trial list, with the rows of its ids, and a score file; reference: one line at a time
+read     a trial list and a score file, with a number for each id; reference: one line at a time
 """
 
 import tempfile
@@ -207,10 +207,10 @@ def bench_reading(num_trials: int, num_utts: int) -> None:
         def read_scores() -> int:
             return sum(map(len, iter_scored_trials(scores)))
 
-        def split_scores() -> list[tuple[str, str, float, bool]]:
+        def split_scores() -> list[tuple[int, int, float, bool]]:
             with open(scores) as lines:
                 words = map(str.split, lines)
-                return [(enroll, test, float(score), label == "target") for enroll, test, score, label in words]
+                return [(row_of[e], row_of[t], float(score), label == "target") for e, t, score, label in words]
 
         for case, ours, reference in (("list", read_list, split_list), ("scores", read_scores, split_scores)):
             seconds, reference_seconds = best_seconds(ours, reference, clock=time.process_time)
