@@ -93,6 +93,19 @@ def step() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_here
 
 
+@pytest.fixture(scope="session")
+def for_kaldi() -> Callable[[Path], Path]:
+    """Make an scp for Kaldi's readers, with absolute paths, beside one of ours; return its path."""
+
+    def make(scp: Path) -> Path:
+        out = scp.with_name(f"absolute_{scp.name}")
+        with open(out, "w") as f:
+            subprocess.run([ROOT / "tools" / "rebase_scp.pl", scp], stdout=f, check=True)
+        return out
+
+    return make
+
+
 @contextlib.contextmanager
 def _inside(folder: Path) -> Iterator[None]:
     before = os.getcwd()

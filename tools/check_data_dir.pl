@@ -71,6 +71,7 @@ sub check_ark {
         or return "'" . shorten($value) . "' is not ark:offset; make the features again";
     return unless $flag{check_arks};
     utf8::encode($path);
+    $path = "$dir/$path" if $path =~ m{^\.\.?/};    # from the folder of the scp: sv/io/paths.py
     $ark_size{$path} //= -f $path ? -s _ : -1;
     return "$path does not exist; make the features again" if $ark_size{$path} < 0;
     return "$path has $ark_size{$path} bytes, none at $offset: cut short; make the features again"

@@ -64,6 +64,7 @@ lines_of() { # <file>: print its lines of all sources
     case $1 in
       segments) segments_of "$src" ;;
       utt2uniq) uniq_of "$src" ;;
+      feats.scp | vad.scp | cmvn.scp) "$tools/rebase_scp.pl" --to "$dest" "$src/$1" ;;
       *) cat "$src/$1" ;;
     esac
   done

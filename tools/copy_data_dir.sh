@@ -45,6 +45,7 @@ if [ "$speaker_prefix" = true ]; then
   awk -v between="$between" '{ print $1, $2 between }' "$src/utt2spk" >"$utt_prefix"
 fi
 rename_data_dir "$src" "$work"
+rebase_scps "$src" "$work" "$dest"
 for file in $(list_files other "$src"); do
   cp "$src/$file" "$work/$file"
 done

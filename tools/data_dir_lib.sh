@@ -70,6 +70,18 @@ list_ids() { # <file>: print how many lines it has, and the first ids
   awk 'NR <= 10 { ids = ids " " $1 } END { print NR " (" substr(ids, 2) (NR > 10 ? " ..." : "") ")" }' "$1"
 }
 
+# rebase_scps <source> <work> [<data-dir>]: mend paths in the scps of <work> that came from <source>, for <data-dir>;
+# without it, make them absolute.
+rebase_scps() {
+  local file
+  for file in feats.scp vad.scp cmvn.scp; do
+    if [ -e "$2/$file" ]; then
+      "$tools/rebase_scp.pl" --from "$1" ${3:+--to "$3"} "$2/$file" >"$2/.rebased"
+      mv -f "$2/.rebased" "$2/$file"
+    fi
+  done
+}
+
 make_spk2utt() { # <data-dir>: make spk2utt from utt2spk
   "$tools/utt2spk_to_spk2utt.pl" "$1/utt2spk" | sort >"$1/spk2utt"
 }

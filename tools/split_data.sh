@@ -63,6 +63,7 @@ for ((part = 1; part <= num_parts; part++)); do
   for file in $(list_files other "$dir"); do
     cp "$dir/$file" "$out/$file"
   done
+  rebase_scps "$dir" "$out" # absolute paths, which serve scripts for Kaldi as well
 done
 printf '%s\n' "$before" >"$work/split/.done"
 if [ "$(state)" != "$before" ]; then

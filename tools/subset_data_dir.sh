@@ -109,6 +109,7 @@ if [ -n "$list" ]; then
   fi
 fi
 filter_data_dir "$src" "$work/.utts" "$work"
+rebase_scps "$src" "$work" "$dest"
 install_data_dir "$work" "$dest"
 copy_trials "$src" "$dest" "$work/.utts"
 say "$dest has $(awk 'END { print NR }' "$work/.utts") of the $total utterances of $src"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
-from sv.io import ArkWriter, DataDir, atomic_write, part_rows
+from sv.io import ArkWriter, DataDir, atomic_write, part_rows, path_from, written_path
 from sv.jobs import DoneMark, claim_folder
 from sv.jobs.parts import Outputs, Parts, try_all
 
@@ -97,7 +97,7 @@ class FeatureParts(Parts):
 
     def mark(self) -> DoneMark:
         """Return the mark of the whole, in the data dir."""
-        options = self._options(range(self.num_utts)) | {"ark_dir": str(self.folder)}
+        options = self._options(range(self.num_utts)) | {"ark_dir": path_from(self.folder, self.data_dir)}
         return DoneMark(self.data_dir / f".done.{self.name}", options)
 
     def stale(self, *, verify: bool = False) -> str:
@@ -176,4 +176,7 @@ class FeatureParts(Parts):
                 f"{path}: {len(lines)} lines are not those of the {len(utts)} utterances of part "
                 f"{part} of {self.num_parts}; remove it and run the same command again"
             )
-        return lines
+        if kind != "scp":
+            return lines
+        ark = written_path(self.file(part, "ark"), self.data_dir)
+        return [f"{utt} {ark}:{line.rpartition(':')[2]}" for utt, line in zip(utts, lines, strict=True)]

@@ -20,7 +20,7 @@ import soundfile
 from sv.audio.files import Utterances, Waveform, estimate_hours
 from sv.audio.tar_shards import Recording, check_shard, index_path, read_shard_list, write_shard
 from sv.errors import UserError, log
-from sv.io import DataDir, atomic_write
+from sv.io import DataDir, atomic_write, written_path
 from sv.jobs import DoneMark, claim_folder
 from sv.jobs.parts import Outputs, Parts, try_all
 
@@ -115,9 +115,12 @@ class ShardParts(Parts):
         for part in range(1, self.num_parts + 1):
             if why := self.part_mark(part).stale(verify=verify):
                 return f"{self.shard(part).name}: {why}"
-        names = [str(self.shard(part)) for part in range(1, self.num_parts + 1)]
-        listed = self.result.is_file() and self.result.read_text(encoding="utf-8").splitlines() == names
+        listed = self.result.is_file() and self.result.read_text(encoding="utf-8").splitlines() == self._listed()
         return "" if listed else f"{self.result} does not list these shards"
+
+    def _listed(self) -> list[str]:
+        """Return the lines of the list."""
+        return [written_path(self.shard(part), self.data_dir) for part in range(1, self.num_parts + 1)]
 
     def check(self) -> None:
         claim_folder(self.folder, "shards", ".owner.shards", self.result)
@@ -151,7 +154,7 @@ class ShardParts(Parts):
 
     def join(self) -> None:
         with atomic_write(self.result) as f:
-            f.writelines(f"{self.shard(part)}\n" for part in range(1, self.num_parts + 1))
+            f.writelines(f"{shard}\n" for shard in self._listed())
         log.info("%s: %d utterances in %d shards", self.result, len(self.order), self.num_parts)
 
 

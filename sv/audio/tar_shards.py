@@ -20,7 +20,7 @@ from typing import Any
 
 from sv.audio.files import ENDINGS, read_sound, sound_length
 from sv.errors import UserError, log
-from sv.io import atomic_write, check_id
+from sv.io import atomic_write, check_id, read_path
 
 _BLOCK = tarfile.BLOCKSIZE
 _MAKE_AGAIN = "make it again (steps/make_shards.sh)"
@@ -238,7 +238,7 @@ def _text(tar: tarfile.TarFile, member: tarfile.TarInfo, shard: Path) -> str:
 
 
 def read_shard_list(path: Path) -> list[Path]:
-    """Read a list of shards, a path a line; a relative one starts from the working folder, or else from the list's.
+    """Read a list of shards, a path a line (`read_path`); one that does not exist is looked for in the list's folder.
 
     Raises:
         UserError: the list is missing or empty, or names a shard twice.
@@ -250,7 +250,8 @@ def read_shard_list(path: Path) -> list[Path]:
         raise UserError(f"{path} is empty; make shards with steps/make_shards.sh (stage 2)")
     if twice := next((name for n, name in enumerate(names) if name in names[:n]), ""):
         raise UserError(f"{path}: {twice} comes twice; leave one of them out")
-    return [Path(name) if os.path.exists(name) else path.parent / name for name in names]
+    paths = [read_path(name, path.parent) for name in names]
+    return [Path(name) if os.path.exists(name) else path.parent / name for name in paths]
 
 
 def check_shard(shard: Path) -> Iterator[str]:

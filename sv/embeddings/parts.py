@@ -147,7 +147,7 @@ class Extraction(Parts):
 
     def _wave_options(self) -> dict[str, Any]:
         if self.feats == "shard":
-            audio = [[str(shard), *_fingerprint(shard)] for shard in self._shards()]
+            audio = [[shard.name, *_fingerprint(shard)] for shard in self._shards()]
         else:
             data = DataDir(self.data_dir)
             audio = [[sha256_of(data.path / "wav.scp"), sha256_of(data.audio_list)]]

@@ -7,6 +7,7 @@ from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, r
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.data_dir import DataDir, part_rows
 from sv.io.json_yaml import parse_yaml, read_json, read_yaml
+from sv.io.paths import path_from, read_path, written_path
 from sv.io.scores import (
     ScoredTrials,
     iter_same_trials,
@@ -14,7 +15,7 @@ from sv.io.scores import (
     read_scored_trials,
     write_scores,
 )
-from sv.io.tables import base_speaker, check_id, iter_table, original_speakers, read_table, write_table
+from sv.io.tables import base_speaker, check_id, iter_table, original_speakers, read_scp, read_table, write_table
 from sv.io.trials import Trials, check_both_kinds, read_enroll_map, read_trials
 
 __all__ = [
@@ -34,11 +35,14 @@ __all__ = [
     "original_speakers",
     "parse_yaml",
     "part_rows",
+    "path_from",
     "read_enroll_map",
     "read_header",
     "read_json",
     "read_matrix",
+    "read_path",
     "read_scored_trials",
+    "read_scp",
     "read_table",
     "read_trials",
     "read_vector",
@@ -47,4 +51,5 @@ __all__ = [
     "sha256_of",
     "write_scores",
     "write_table",
+    "written_path",
 ]

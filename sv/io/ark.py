@@ -1,4 +1,4 @@
-"""Kaldi's archives: matrices and vectors behind an scp of `key path:offset` lines.
+"""Kaldi's archives: matrices and vectors behind an scp of `key path:offset` lines, with paths as in `sv.io.paths`.
 
 kaldiio writes all entries, and decodes all but these: CM2 and CM3 (it differs from Kaldi in the last bit), and text (it
 refuses numbers that Kaldi prints without a point). It only ever gets bytes: given a path, it would run `command |`.
@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError
 from sv.io.atomic import atomic_write, commit
+from sv.io.paths import read_path, written_path
 from sv.io.tables import check_id, iter_table
 
 Floats = NDArray[np.float32]
@@ -83,11 +84,16 @@ def split_rows(location: str, where: str = "scp") -> tuple[str, range | None]:
     return match[1], range(int(match[2]), int(match[3]) + 1)
 
 
-def split_location(location: str, where: str = "scp") -> tuple[str, int]:
+def split_location(location: str, where: str = "scp", *, folder: str | Path = "") -> tuple[str, int]:
     """Split an scp value "path:offset" into path and offset; without an offset, that is 0.
 
+    Args:
+        location: the value.
+        where: its line, for errors.
+        folder: of the scp; "" if the path is one from the working folder.
+
     Raises:
-        UserError: it is a command or a range, or not "path:offset"; `where` names the line.
+        UserError: it is a command or a range, or not "path:offset".
     """
     path, colon, offset = location.rpartition(":")
     if len(location) > _MAX_LOCATION:
@@ -95,10 +101,10 @@ def split_location(location: str, where: str = "scp") -> tuple[str, int]:
     if location.endswith(("|", "]")):
         raise UserError(f"{where}: {location[:80]!r} is a command or a range; copy the features to a plain ark first")
     if not colon:
-        return location, 0
+        return read_path(location, folder), 0
     if not offset.isdecimal():
         raise UserError(f"{where}: {location[:80]!r} is not 'path:offset'; make the scp again")
-    return path, int(offset)
+    return read_path(path, folder), int(offset)
 
 
 def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHeader:
@@ -298,7 +304,7 @@ def _iter_scp(scp: Path) -> Iterator[tuple[int, str, Floats]]:
     with ExitStack() as stack:
         open_path, file = "", None
         for number, key, location in iter_table(scp):
-            path, offset = split_location(location, f"{scp}:{number}")
+            path, offset = split_location(location, f"{scp}:{number}", folder=scp.parent)
             if file is None or path != open_path:
                 stack.close()
                 open_path, file = path, stack.enter_context(_open(path))
@@ -332,7 +338,7 @@ class ArkWriter:
     """Write an archive and its scp; both get their names at the end of the `with` block, the archive first.
 
     Args:
-        ark: the archive; the scp names it as given here.
+        ark: the archive; the scp gives its path from its own folder (`written_path`).
         scp: its index.
         compress: write matrices as CM2 (two bytes a value); else as FM. Vectors are FV always.
 
@@ -346,6 +352,7 @@ class ArkWriter:
 
     def __enter__(self) -> "ArkWriter":
         self._digest, self._offset = hashlib.sha256(), 0
+        self._path = written_path(self.ark, self.scp.parent)
         self._files = self._open_files()
         self._ark_file, self._scp_file = self._files.__enter__()
         return self
@@ -372,7 +379,7 @@ class ArkWriter:
             raise UserError(f"{key}: {what}, shape {array.shape}; not written to {self.ark}; check its audio")
         label = key.encode() + b" "
         encoded = encode(array.astype(np.float32), compress=self.compress)
-        self._scp_file.write(f"{key} {self.ark}:{self._offset + len(label)}\n")
+        self._scp_file.write(f"{key} {self._path}:{self._offset + len(label)}\n")
         for part in (label, encoded):
             self._ark_file.write(part)
             self._digest.update(part)

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sv.errors import UserError
-from sv.io.tables import iter_table, read_table, write_table
+from sv.io.tables import iter_table, read_scp, read_table, write_table
 
 
 class DataDir:
@@ -113,8 +113,9 @@ class DataDir:
 
     @cached_property
     def feats_scp(self) -> dict[str, str]:
-        """Utterance -> "ark:offset"."""
-        return self._table("feats.scp", "make it with steps/make_fbank.sh (stage 2)")
+        """Utterance -> "ark:offset", the path from the working folder."""
+        path = self.require("feats.scp", "make it with steps/make_fbank.sh (stage 2)")
+        return read_scp(path, mend_twice=self._fix)
 
     @cached_property
     def utt2num_frames(self) -> dict[str, int]:

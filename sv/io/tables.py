@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sv.errors import UserError
 from sv.io.atomic import atomic_write
+from sv.io.paths import read_path
 
 FORBIDDEN_IN_IDS = set("'\"`;|<>&$\\*?(){}[]!")
 _SPEED_COPY = re.compile(r"sp\d+(\.\d+)?-")
@@ -98,6 +99,16 @@ def read_table(
     if not table and (rows is None or rows):
         raise UserError(f"{path} is empty; make it again")
     return table
+
+
+def read_scp(path: str | Path, *, mend_twice: str = "keep one of the two lines") -> dict[str, str]:
+    """Read an scp of archives: "path:offset" by key, the path from the working folder (`sv.io.paths`).
+
+    Raises:
+        UserError: as `read_table`.
+    """
+    folder = Path(path).parent
+    return {key: read_path(location, folder) for key, location in read_table(path, mend_twice=mend_twice).items()}
 
 
 def write_table(path: str | Path, rows: Mapping[str, object] | Iterable[tuple[str, object]]) -> None:

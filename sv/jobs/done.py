@@ -1,11 +1,10 @@
 """Marks of finished work: what was asked, what it read, what it wrote.
 
 A mark is a JSON file, written last. Work counts as done only while the mark has its options and the checksums of its
-inputs, and the outputs have the sizes (and, when asked, the checksums) in the mark.
+inputs, and the outputs have the sizes (and, when asked, the checksums) in the mark. Its paths are from its folder.
 """
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from sv.errors import UserError
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.json_yaml import read_json
+from sv.io.paths import path_from
 
 NOT_MADE = "not made yet"  # what `stale` says of work without a mark
 
@@ -37,7 +37,7 @@ class DoneMark:
         """Return the mark as it stands in its file, for asking whether what it says still holds."""
         try:
             mark = read_json(path)
-            return cls(path, mark["options"], tuple(map(Path, mark["inputs"])))
+            return cls(path, mark["options"], tuple(path.parent / name for name in mark["inputs"]))
         except (ValueError, TypeError, KeyError):
             return cls(path, {})  # damaged, as `stale` will say
 
@@ -57,9 +57,13 @@ class DoneMark:
             return f"{self.path} is damaged"
         if mark["options"] != json.loads(json.dumps(dict(self.options))):
             return f"options differ from those of {self.path}"
-        if mark["inputs"] != {str(path): sha256_of(path) for path in self.inputs if path.is_file()}:
+        if mark["inputs"] != self._inputs():
             return f"inputs have changed since {self.path}"
         return next(filter(None, (self._damage(name, about, verify) for name, about in mark["outputs"].items())), "")
+
+    def _inputs(self) -> dict[str, str]:
+        """Return the checksum of each input that is there, by its path from the mark."""
+        return {path_from(path, self.path.parent): sha256_of(path) for path in self.inputs if path.is_file()}
 
     def _damage(self, name: str, output: dict[str, Any], verify: bool) -> str:
         path = self.path.parent / name
@@ -80,15 +84,15 @@ class DoneMark:
         """Write the mark: the work is done.
 
         Args:
-            outputs: files that were written; their names are stored relative to the mark.
+            outputs: files that were written.
             checksums: SHA-256 of those that were hashed while they were written; the others are hashed now.
         """
         known = checksums or {}
         mark = {
             "options": dict(self.options),
-            "inputs": {str(path): sha256_of(path) for path in self.inputs if path.is_file()},
+            "inputs": self._inputs(),
             "outputs": {
-                os.path.relpath(path, self.path.parent): {
+                path_from(path, self.path.parent): {
                     "size": path.stat().st_size,
                     "sha256": known.get(path) or sha256_of(path),
                 }
@@ -113,8 +117,8 @@ def claim_folder(folder: Path, what: str, note: str, proof: Path) -> None:
         UserError: it is another data dir's.
     """
     ours, noted = proof.parent.resolve(), folder / note
-    owner = Path(noted.read_text().strip()) if noted.is_file() else ours
+    owner = (folder / noted.read_text().strip()).resolve() if noted.is_file() else ours
     if owner != ours and (owner / proof.name).exists():
         raise UserError(f"{folder} holds the {what} of {owner}; give {proof.parent} a folder of its own")
     with atomic_write(noted) as f:
-        f.write(f"{ours}\n")
+        f.write(f"{path_from(ours, folder)}\n")

@@ -13,6 +13,7 @@ from sv.io import read_table
 from tests.sv.audio.vad_data import UTTS, expected, make_data
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+ForKaldi = Callable[[Path], Path]
 
 
 @pytest.fixture
@@ -21,10 +22,10 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_vectors_are_read_by_kaldis_readers(run: Run, data: Path) -> None:
+def test_vectors_are_read_by_kaldis_readers(run: Run, data: Path, for_kaldi: ForKaldi) -> None:
     result = run("steps/compute_vad_decision.sh", "--nj", 2, "--vad-frames-context", 2, data)
     assert result.returncode == 0, result.stderr
-    wavs, scp = read_table(data / "wav.scp"), data / "vad.scp"
+    wavs, scp = read_table(data / "wav.scp"), for_kaldi(data / "vad.scp")
     assert list(read_table(scp)) == UTTS
     by_kaldiio = kaldiio.load_scp(str(scp))
     with kaldi_native_io.RandomAccessFloatVectorReader(f"scp:{scp}") as reader:
@@ -38,7 +39,9 @@ def test_vectors_are_read_by_kaldis_readers(run: Run, data: Path) -> None:
 
 
 @pytest.mark.slow
-def test_called_as_kaldis_script_with_a_config_file(run: Run, data: Path, tmp_path: Path) -> None:
+def test_called_as_kaldis_script_with_a_config_file(
+    run: Run, data: Path, tmp_path: Path, for_kaldi: ForKaldi
+) -> None:
     config, wavs = tmp_path / "vad.conf", read_table(data / "wav.scp")
     config.write_text("--vad-energy-threshold=15.5\n--vad-energy-mean-scale=0\n")
     options = ["--nj", 2, "--vad-config", config, "--vad-energy-mean-scale", 0.5]  # 0.5 is the default, and given
@@ -49,12 +52,12 @@ def test_called_as_kaldis_script_with_a_config_file(run: Run, data: Path, tmp_pa
         "compute_vad_decision.2.log",
     ]
     assert sorted(path.name for path in (tmp_path / "arks").glob("*.ark")) == ["vad.1.ark", "vad.2.ark"]
-    for utt, voiced in kaldiio.load_scp(str(data / "vad.scp")).items():
+    for utt, voiced in kaldiio.load_scp(str(for_kaldi(data / "vad.scp"))).items():
         assert np.array_equal(voiced, expected(wavs[utt], energy_threshold=15.5, energy_mean_scale=0.5))
 
 
 @pytest.mark.slow
-def test_frames_are_those_of_fbank_yaml(run: Run, data: Path) -> None:
+def test_frames_are_those_of_fbank_yaml(run: Run, data: Path, for_kaldi: ForKaldi) -> None:
     (data / "fbank.yaml").write_text("frame_length: 20.0\nframe_shift: 20.0\n")
     assert run("steps/compute_vad_decision.sh", "--nj", 1, data).returncode == 0
-    assert [len(voiced) for voiced in kaldiio.load_scp(str(data / "vad.scp")).values()] == [50, 55, 60, 65]
+    assert [len(voiced) for voiced in kaldiio.load_scp(str(for_kaldi(data / "vad.scp"))).values()] == [50, 55, 60, 65]

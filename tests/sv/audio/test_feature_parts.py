@@ -9,7 +9,7 @@ import pytest
 
 from sv.audio.feature_parts import FeatureParts
 from sv.errors import UserError
-from sv.io import read_table, read_vector, sha256_of, write_table
+from sv.io import read_scp, read_table, read_vector, sha256_of, write_table
 from sv.jobs.parts import Outputs
 
 UTTS = [f"a-{number}" for number in range(8)]
@@ -67,7 +67,7 @@ def test_tables_are_in_the_order_of_the_data_dir_for_any_number_of_jobs(data: Pa
     for num_jobs in (1, 3, 20):
         make(data, num_jobs, scale=num_jobs)
         assert read_table(data / "utt2length") == {utt: str(num_jobs * (4 + n)) for n, utt in enumerate(UTTS)}
-        found = {utt: read_vector(location)[1] for utt, location in read_table(data / "length.scp").items()}
+        found = {utt: read_vector(location)[1] for utt, location in read_scp(data / "length.scp").items()}
         assert found == {utt: num_jobs * (4 + n) for n, utt in enumerate(UTTS)}
         assert len(list((data / "arks").glob("length.*.ark"))) == min(num_jobs, 8)
         assert not work_of(data, 5, scale=num_jobs).stale()

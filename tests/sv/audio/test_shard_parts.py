@@ -41,7 +41,7 @@ def test_any_number_of_jobs_gives_the_same_shards(data: Path) -> None:
         found.append({path.name: sha256_of(path) for path in sorted((data / "shards").glob("shards_*"))})
     assert found[0] == found[1] == found[2] and len(found[0]) == 6
     assert (data / "shard.list").read_text().splitlines() == [
-        f"{data}/shards/shards_00000000{number}.tar" for number in range(3)
+        f"./shards/shards_00000000{number}.tar" for number in range(3)
     ]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import ArkWriter, read_header, read_matrix, read_table, read_vector, read_vectors, sha256_of
+from sv.io import ArkWriter, read_header, read_matrix, read_scp, read_vector, read_vectors, sha256_of
 from sv.io.ark import decode, encode, parse_header
 
 
@@ -29,12 +29,13 @@ def write(folder, entries, compress=False):
 
 def test_float_round_trip_is_exact(tmp_path, matrix):
     scp, _ = write(tmp_path, {"u1": matrix})
-    np.testing.assert_array_equal(read_matrix(read_table(scp)["u1"]), matrix)
+    np.testing.assert_array_equal(read_matrix(read_scp(scp)["u1"]), matrix)
 
 
-def test_cm2_is_within_half_a_step_and_read_alike_by_kaldis_readers(tmp_path, matrix):
+def test_cm2_is_within_half_a_step_and_read_alike_by_kaldis_readers(tmp_path, matrix, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where Kaldi's readers find the archives of our scp
     scp, _ = write(tmp_path, {"u1": matrix, "u2": matrix[:1]}, compress=True)
-    ours = {key: read_matrix(location) for key, location in read_table(scp).items()}
+    ours = {key: read_matrix(location) for key, location in read_scp(scp).items()}
     assert np.abs(ours["u1"] - matrix).max() <= 0.51 * (matrix.max() - matrix.min()) / 65535
     with kaldi_native_io.SequentialFloatMatrixReader(f"scp:{scp}") as reader:
         for key, value in reader:
@@ -47,14 +48,14 @@ def test_cm2_is_within_half_a_step_and_read_alike_by_kaldis_readers(tmp_path, ma
 def test_every_compression_of_kaldi_is_read(tmp_path, matrix, method):
     kaldiio.save_ark(str(tmp_path / "k.ark"), {"u1": matrix}, scp=str(tmp_path / "k.scp"), compression_method=method)
     expected = kaldiio.load_scp(str(tmp_path / "k.scp"))["u1"]
-    location = read_table(tmp_path / "k.scp")["u1"]
+    location = read_scp(tmp_path / "k.scp")["u1"]
     np.testing.assert_allclose(read_matrix(location), expected, atol=1e-5)
 
 
 def test_double_matrices_and_vectors_of_kaldi_are_read(tmp_path, matrix):
     doubles = {"u1": matrix.astype(np.float64)}
     kaldiio.save_ark(str(tmp_path / "d.ark"), doubles, scp=str(tmp_path / "d.scp"))
-    np.testing.assert_array_equal(read_matrix(read_table(tmp_path / "d.scp")["u1"]), matrix)
+    np.testing.assert_array_equal(read_matrix(read_scp(tmp_path / "d.scp")["u1"]), matrix)
     kaldiio.save_ark(str(tmp_path / "v.ark"), {"u1": matrix[0], "u2": matrix[1]}, scp=str(tmp_path / "v.scp"))
     vectors = read_vectors(tmp_path / "v.scp")
     np.testing.assert_array_equal(vectors.matrix[vectors.index["u2"]], matrix[1])
@@ -93,7 +94,7 @@ def test_text_of_kaldis_own_writer_is_read(tmp_path, matrix):
     with kaldi_native_io.FloatMatrixWriter(f"ark,t,scp:{tmp_path}/m.ark,{tmp_path}/m.scp") as writer:
         writer.write("u1", matrix)
         writer.write("u2", matrix[:1])
-    for utt, location in read_table(tmp_path / "m.scp").items():
+    for utt, location in read_scp(tmp_path / "m.scp").items():
         np.testing.assert_allclose(read_matrix(location), matrix if utt == "u1" else matrix[:1], rtol=1e-5)
     with kaldi_native_io.FloatVectorWriter(f"ark,t,scp:{tmp_path}/v.ark,{tmp_path}/v.scp") as writer:
         writer.write("u1", np.array([1, 2, 3], np.float32))
@@ -157,7 +158,7 @@ def test_pickled_objects_are_never_loaded(tmp_path):
 
 def test_a_constant_matrix_comes_back(tmp_path):
     scp, _ = write(tmp_path, {"u1": np.full((4, 3), -2.5, np.float32)}, compress=True)
-    np.testing.assert_array_equal(read_matrix(read_table(scp)["u1"]), np.full((4, 3), -2.5, np.float32))
+    np.testing.assert_array_equal(read_matrix(read_scp(scp)["u1"]), np.full((4, 3), -2.5, np.float32))
 
 
 def test_checksum_is_that_of_the_file(tmp_path, matrix):
@@ -183,7 +184,7 @@ def test_truncated_ark_names_file_and_offset(tmp_path, matrix):
     scp, _ = write(tmp_path, {"u1": matrix, "u2": matrix}, compress=True)
     ark = tmp_path / "x.ark"
     whole = ark.read_bytes()
-    location = read_table(scp)["u2"]
+    location = read_scp(scp)["u2"]
     for length in (len(whole) - 1, len(whole) - matrix.size * 2 - 10, len(whole) // 2, 0):
         ark.write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"x\.ark:\d+.*truncated"):
