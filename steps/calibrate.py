@@ -33,12 +33,14 @@ def main() -> None:
     parser.add_argument("heldout", nargs="?", help="name of the trial list of held-out speakers, such as heldout.kaldi")
     parser.add_argument("trials", nargs="*", help="names of the trial lists whose scores are calibrated")
     parser.add_argument("--on", type=Path, metavar="DATA_DIR", help="labelled recordings to embed and calibrate on")
-    parser.add_argument("--backend", default="cos", help="what calibration and thresholds are filed under")
+    parser.add_argument(
+        "--backend", default="", help="what calibration and thresholds are filed under; default: the scores' back-end"
+    )
     parser.add_argument("--prefix", default="", help="start of the score files' names")
     parser.add_argument("--quality", default="", help='quality measures, as in "duration magnitude cohort"')
     parser.add_argument("--heldout-data", type=Path, help="data dir of the held-out speakers, for quality measures")
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials, for quality measures")
-    parser.add_argument("--mean", type=Path, help="mean that was subtracted; kept for steps/verify.py")
+    parser.add_argument("--mean", type=Path, help="mean that was subtracted, if it is not in <exp-dir>/embeddings")
     parser.add_argument("--p-target", type=float, default=0.05, help="prior at which decisions matter most")
     args = parser.parse_args()
     if (args.on is None) == (args.heldout is None):

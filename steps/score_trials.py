@@ -44,7 +44,7 @@ def main() -> None:
     from sv.scoring.score_list import score_list
 
     inputs = Inputs(args.xvector_scp, values_of(backend.needs, vars(args)), args.enroll_map)
-    score_list(args.trials, args.scores, backend.load(inputs, **values_of(backend.options, vars(args))))
+    score_list(args.trials, args.scores, backend.scorer(inputs, vars(args)))
 
 
 if __name__ == "__main__":

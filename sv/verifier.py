@@ -29,8 +29,8 @@ from sv.audio.recordings import Audio
 from sv.embeddings.encoder import SpeakerEncoder
 from sv.embeddings.listener import Listener, Recording, check_system
 from sv.errors import UserError
-from sv.io import Vectors
-from sv.scoring.calibration import load_calibration, posterior
+from sv.io import Vectors, sha256_of
+from sv.scoring.calibration import Calibration, load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
 from sv.scoring.quality import clip_duration, factors, feature_names
 from sv.scoring.thresholds import no_threshold, read_thresholds
@@ -138,8 +138,10 @@ class Verifier(Listener):
         super().__init__(exp_dir, gpus=gpus, resample_audio=resample_audio)
         if calibration.trained_on.get("model_sha256", self.encoder.sha256) != self.encoder.sha256:
             raise UserError(f"{path} is of another model than {exp_dir}/models/avg_model.pt; calibrate again (stage 7)")
-        mean = calibration.trained_on.get("mean")
-        self.mean = _mean_of(self.encoder, exp_dir / mean) if mean else None
+        made_by = str(calibration.trained_on.get("backend", BACKEND))
+        if made_by != BACKEND:
+            raise UserError(f"{path} calibrates scores by {made_by}, not by {BACKEND}; calibrate again (stage 7)")
+        self.mean = _mean_of(self.encoder, exp_dir, calibration)
 
     @classmethod
     def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> "Verifier":
@@ -304,15 +306,21 @@ def _number(name: str, value: object) -> float:
     return float(value)
 
 
-def _mean_of(encoder: SpeakerEncoder, path: Path) -> Floats:
-    """Read the mean that is subtracted from the encoder's embeddings.
+def _mean_of(encoder: SpeakerEncoder, exp_dir: Path, calibration: Calibration) -> Floats | None:
+    """Read the mean that was subtracted before the scores were calibrated; None: none was.
 
     Raises:
-        UserError: it is missing, damaged, or of another dimension; the message names the file.
+        UserError: it is missing, damaged, another one, or of another dimension; the message names the file.
     """
+    known = calibration.trained_on
+    if not known.get("mean"):
+        return None
+    path = exp_dir / known["mean"]
     mean, dim = read_mean(path), encoder.model.embedding_dim
     if mean.shape != (dim,) or not np.isfinite(mean).all():
         raise UserError(f"{path}: expected {dim} finite numbers; make it again with steps/compute_mean.py (stage 4)")
+    if known.get("mean_sha256", sha := sha256_of(path)) != sha:
+        raise UserError(f"{path} is not the mean that the calibration was made with; calibrate again (stages 5 to 7)")
     return mean
 
 

@@ -22,7 +22,7 @@ from sv.data import UttIndex, WaveformSource, index_waveforms, open_waveforms, r
 from sv.embeddings.experiment import check_front_end, check_sha256, find_model, read_config
 from sv.errors import UserError, log
 from sv.io import ArkWriter, DataDir, part_rows, read_vectors, sha256_of
-from sv.io.ark import split_location, split_rows
+from sv.io.ark import misplaced, split_location, split_rows
 from sv.jobs import DoneMark
 from sv.jobs.bad_utts import BadUtts, read_bad_utts
 from sv.jobs.gpus import parse_gpus
@@ -176,7 +176,7 @@ class Extraction(Parts):
         return part_rows(len(self.utts), part, self.num_parts)
 
     def stale(self, *, verify: bool = False) -> str:
-        return self.mark().stale(verify=verify)
+        return self.mark().stale(verify=verify) or misplaced(self.scp, self.ark)
 
     def bad_utts(self) -> BadUtts:
         """Return an empty list of bad utterances, which knows how many are allowed."""
@@ -210,7 +210,7 @@ class Extraction(Parts):
     def withdraw(self) -> None:
         """Remove earlier embeddings and what was computed from them, so that old and new files never mix."""
         made = ("xvector.scp", "xvector.ark", "bad_utts", "mean_vec.npy", "spk_xvector.scp", "spk_xvector.ark")
-        for name in (".done", *made):
+        for name in (".done", ".done.mean_vec.npy", ".done.spk_xvector.scp", *made):
             (self.out_dir / name).unlink(missing_ok=True)
 
     def make(self, part: int) -> Outputs:

@@ -107,6 +107,15 @@ def split_location(location: str, where: str = "scp", *, folder: str | Path = ""
     return read_path(path, folder), int(offset)
 
 
+def misplaced(scp: Path, ark: Path) -> str:
+    """Return how an scp of one archive, by its first line, names another one than this; "" if it does not."""
+    for number, _, location in iter_table(scp, range(1)):
+        named = Path(split_location(location, f"{scp}:{number}", folder=scp.parent)[0])
+        if named.resolve() != ark.resolve():
+            return f"{scp} names {named} in place of {ark}"
+    return ""
+
+
 def parse_header(head: bytes, offset: int, file_bytes: int, where: str) -> ArkHeader:
     """Parse the header of the binary entry at `offset` of a file of `file_bytes` bytes.
 

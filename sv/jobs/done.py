@@ -38,8 +38,8 @@ class DoneMark:
         try:
             mark = read_json(path)
             return cls(path, mark["options"], tuple(path.parent / name for name in mark["inputs"]))
-        except (ValueError, TypeError, KeyError):
-            return cls(path, {})  # damaged, as `stale` will say
+        except (FileNotFoundError, ValueError, TypeError, KeyError):
+            return cls(path, {})  # missing or damaged, as `stale` will say
 
     def stale(self, *, verify: bool = False) -> str:
         """Return why the work has to be done (again), or "" if it is done.

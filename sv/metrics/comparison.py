@@ -14,6 +14,11 @@ from sv.metrics.score_counts import KindCounter
 from sv.metrics.significance import Difference, compare
 from sv.metrics.trial_speakers import Speakers, TrialSample, read_speakers
 
+_OF_A_LIST = {
+    "trials_sha256": "is not the list of that name",
+    "enroll_map_sha256": "has other enroll models than the list",
+}
+
 
 @dataclass(frozen=True)
 class ScoreSet:
@@ -91,19 +96,19 @@ def _check_same(path: Path, measured_sha256: str, exp_dir: Path, remedy: str) ->
 
 
 def check_same_lists(systems: Sequence[ScoredSystem]) -> None:
-    """Refuse lists of one name that are not the same, whose numbers cannot be compared.
+    """Refuse lists of one name that are not the same, or have other enroll models: numbers cannot be compared.
 
     Raises:
-        UserError: two systems have different lists of one name.
+        UserError: two systems have different lists of one name, or different enroll models.
     """
-    known: dict[str, tuple[ScoredSystem, str]] = {}
+    known: dict[tuple[str, str], tuple[ScoredSystem, str | None]] = {}
     for system in systems:
-        for trials, entries in system.results.items():
-            for sha256 in (entry["trials_sha256"] for entry in entries.values()):
-                first, expected = known.setdefault(trials, (system, sha256))
-                if sha256 != expected:
+        for trials, entry in ((name, entry) for name, entries in system.results.items() for entry in entries.values()):
+            for key, what in _OF_A_LIST.items():
+                first, expected = known.setdefault((trials, key), (system, entry.get(key)))
+                if entry.get(key) != expected:
                     raise UserError(
-                        f"{system.path / 'results.json'}: {trials} is not the list of that name that "
+                        f"{system.path / 'results.json'}: {trials} {what} that "
                         f"{first.path / 'results.json'} was measured on; score the same list with both"
                     )
 

@@ -19,7 +19,7 @@ from sv.metrics.breakdown import Conditions, PartCounter, Trial2Cond, Words, con
 from sv.metrics.error_rates import check_prior
 from sv.metrics.jackknife import FewSpeakers
 from sv.metrics.measures import Column, Entry, columns_of, measure
-from sv.metrics.provenance import origin_of
+from sv.metrics.provenance import check_name, origin_of
 from sv.metrics.results import git_commit, merge_results, printed_lines
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.significance import intervals
@@ -98,6 +98,7 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
         scores = lists.score_file(trials)
         if not scores.is_file():
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
+        check_name(scores, lists.backend)
         entry = measure_file(scores, columns, trials=trials, speakers=speakers, conditions=conditions)
         files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for them
         if options.enroll_map:

@@ -1,15 +1,24 @@
-"""Where scores come from: a mark beside each score file, made when it is scored and read when it is measured.
+"""Where files come from: marks beside them, written when they are made and read when they are put together.
 
-scores/.done.vox1_O_cleaned.kaldi.score     checksums of scores, trial list, embeddings, and of the model behind them
+    scores/.done.vox1_O_cleaned.kaldi.score   checksums of scores, trial list, embeddings, and the model behind them
+    embeddings/vox2_dev/.done.mean_vec.npy    of the embeddings and the model; so has .done.spk_xvector.scp
+    embeddings/vox1/.done, plda/.done         of the model, for xvector.scp and for the folder
+
+A file without a mark, or changed since, goes with any other: it may be of another toolkit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError, log
 from sv.io import read_json, sha256_of
+from sv.io.ark import misplaced
 from sv.jobs import DoneMark
+
+# What may differ between scores of one system: the trials, and what was made of the scores since.
+_OF_THE_TRIALS = ("trials_sha256", "embeddings_sha256", "enroll_map_sha256", "sources_sha256", "calibration_sha256")
+_FUSED = "fused"
 
 
 def mark_scores(
@@ -25,13 +34,11 @@ def mark_scores(
         scores: just written.
         trials, xvector_scp: what was scored.
         extras: other files that decide the scores, by name: {"mean": ...}; None and missing ones are left out.
-        settings: options that decide them: {"top_n": 300}.
+        settings: the back-end and its options, which decide them: {"backend": "asnorm300", "top_n": 300}.
     """
-    embeddings = _read(xvector_scp.parent / ".done")
     options = {
         "trials_sha256": sha256_of(trials),
-        "model_sha256": embeddings.get("options", {}).get("model_sha256"),
-        "embeddings_sha256": embeddings.get("outputs", {}).get("xvector.ark", {}).get("sha256"),
+        **embeddings_origin(xvector_scp),
         **{f"{name}_sha256": sha256_of(path) for name, path in extras.items() if path and path.is_file()},
         **(settings or {}),
     }
@@ -46,18 +53,121 @@ def mark_derived(scores: Path, sources: Sequence[Path], calibration: Path) -> No
         sources: score files that they were made from, all of one trial list.
         calibration: that was applied.
     """
-    known = [_read(_mark_path(source)).get("options", {}) for source in sources]
-    options = {name: value for name, value in known[0].items() if all(one.get(name) == value for one in known)}
+    known = [origin(source) for source in sources]
     if not all("trials_sha256" in one for one in known):
         return  # the origin of a source is unknown, so that of the result is, too
+    options = {name: value for name, value in known[0].items() if all(one.get(name) == value for one in known)}
+    if "backend" in options:
+        options["backend"] = _FUSED if len(sources) > 1 else f"{options['backend']}_cali"
     inputs = {"sources_sha256": [sha256_of(source) for source in sources], "calibration_sha256": sha256_of(calibration)}
     DoneMark(_mark_path(scores), {"trials_sha256": known[0]["trials_sha256"], **options, **inputs}).write([scores])
 
 
-def model_of(scores: Path) -> str | None:
-    """Return the SHA-256 of the model whose embeddings were scored, if a mark tells."""
-    found: str | None = _read(_mark_path(scores)).get("options", {}).get("model_sha256")
-    return found
+def mark_made(path: Path, xvector_scp: Path) -> None:
+    """Write the mark of a file that was just made from embeddings: their mean, or means of speakers."""
+    DoneMark(_mark_path(path), embeddings_origin(xvector_scp)).write([path])
+
+
+def embeddings_origin(xvector_scp: Path) -> dict[str, str | None]:
+    """Return the checksums of embeddings and of their model; None where no mark tells."""
+    mark = _read(_mark_path(xvector_scp))
+    return {
+        "model_sha256": mark.get("options", {}).get("model_sha256"),
+        "embeddings_sha256": mark.get("outputs", {}).get("xvector.ark", {}).get("sha256"),
+    }
+
+
+def origin(path: Path) -> dict[str, Any]:
+    """Return what a file, or folder, was made from, as its mark tells; {} if no mark tells of it as it is."""
+    mark = DoneMark.recorded(_mark_path(path))
+    return {} if mark.stale(verify=True) else dict(mark.options)
+
+
+def check_embeddings(scp: Path) -> None:
+    """Check that an xvector.scp and its archive are those of their mark; of the archive, only the size is compared.
+
+    Raises:
+        UserError: another scp, an archive of another size, or an scp that names the archive of another folder.
+    """
+    mark, ark = DoneMark.recorded(_mark_path(scp)), scp.with_suffix(".ark")
+    if scp.name != "xvector.scp" or not mark.path.is_file():
+        return
+    why = misplaced(scp, ark) or mark.stale()
+    if not why and mark.outputs().get(scp) != sha256_of(scp):
+        why = f"{scp} is not the file of {mark.path}"
+    if why:
+        raise UserError(f"{why}; extract the embeddings again (stage 4), or remove the mark if they are yours")
+
+
+def check_same_model(xvector_scp: Path, files: Iterable[Path]) -> None:
+    """Check that files were made from embeddings of the same model as these, where their marks tell.
+
+    Raises:
+        UserError: a file is of another model.
+    """
+    model = embeddings_origin(xvector_scp)["model_sha256"]
+    for path in files:
+        other = origin(path).get("model_sha256")
+        if model and other and other != model:
+            raise UserError(
+                f"{path} is of model {other[:12]}, {xvector_scp} of model {model[:12]} (SHA-256); "
+                "make both with the same model"
+            )
+
+
+def check_same_embeddings(xvector_scp: Path, scores: Iterable[Path]) -> None:
+    """Check that score files were made of these embeddings; raise UserError if their marks tell otherwise."""
+    here = embeddings_origin(xvector_scp)["embeddings_sha256"]
+    for path in scores:
+        there = origin(path).get("embeddings_sha256")
+        if here and there and here != there:
+            raise UserError(f"{path} was not made from {xvector_scp}; give the data dir of its trials, or score again")
+
+
+def check_scored_alike(scores: Sequence[Path]) -> None:
+    """Check that score files are of one system: of the same model, mean, cohort, PLDA and options.
+
+    Raises:
+        UserError: their marks differ; the message names the first difference.
+    """
+    known = [(path, origin(path)) for path in scores]
+    marked = [(path, options) for path, options in known if options]
+    for path in (path for path, options in known if not options):
+        log.warning("%s: no mark tells how it was scored; it is taken as it is", path)
+    for path, options in marked[1:]:
+        first, expected = marked[0]
+        for name in dict.fromkeys([*expected, *options]):
+            here, there = options.get(name), expected.get(name)
+            if name not in _OF_THE_TRIALS and here != there:
+                raise UserError(
+                    f"{path} was not scored as {first}: {name.removesuffix('_sha256')} is {_short(name, here)}, there "
+                    f"{_short(name, there)}; score both alike"
+                )
+
+
+def check_same_enrollment(scores: Sequence[Path]) -> None:
+    """Check that score files are over the same enroll models; raise UserError if their marks tell otherwise."""
+    known = [(path, origin(path)) for path in scores]
+    marked = [(path, options.get("enroll_map_sha256")) for path, options in known if options]
+    for path, enroll_map in marked[1:]:
+        if enroll_map != marked[0][1]:
+            raise UserError(f"{path} and {marked[0][0]} have other enroll models; score both with one --enroll-map")
+
+
+def _short(name: str, value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text[:12] if name.endswith("_sha256") else text
+
+
+def check_name(scores: Path, name: str) -> None:
+    """Check that what is made of scores is filed under their back-end: "cos", or "cos_X".
+
+    Raises:
+        UserError: another name.
+    """
+    label = origin(scores).get("backend")
+    if label and name.partition("_")[0] != label.partition("_")[0]:
+        raise UserError(f"--backend {name}: {scores} has scores by {label}; give --backend {label}, or {label}_NAME")
 
 
 def origin_of(scores: Path, trials: Path) -> dict[str, Any]:
@@ -67,17 +177,18 @@ def origin_of(scores: Path, trials: Path) -> dict[str, Any]:
         UserError: the scores were made from another version of the trial list.
     """
     found = {"scores_sha256": sha256_of(scores), "trials_sha256": sha256_of(trials)}
-    mark = _read(_mark_path(scores))
-    if mark.get("outputs", {}).get(scores.name, {}).get("sha256") != found["scores_sha256"]:
+    known = origin(scores)
+    if not known:
         log.warning("%s: no mark tells which model and embeddings these scores come from", scores)
-        return found
-    if mark["options"]["trials_sha256"] != found["trials_sha256"]:
+    elif known["trials_sha256"] != found["trials_sha256"]:
         raise UserError(f"{scores} was made from another version of {trials}; score again (stage 5)")
-    return {**mark["options"], **found}
+    return {**known, **found}
 
 
-def _mark_path(scores: Path) -> Path:
-    return scores.with_name(f".done.{scores.name}")
+def _mark_path(path: Path) -> Path:
+    if path.is_dir():
+        return path / ".done"
+    return path.with_name(".done" if path.name == "xvector.scp" else f".done.{path.name}")
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors, read_
 from sv.metrics.breakdown import speaker_words
 from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import SortedScores
+from sv.metrics.provenance import check_embeddings
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.trial_speakers import with_models
 
@@ -152,6 +153,7 @@ def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Dou
     """
     if system.embeddings is None:
         return None
+    check_embeddings(system.embeddings)
     vectors = read_vectors(system.embeddings)
     speakers = sorted(data.spk2utt, key=lambda spk: -len(data.spk2utt[spk]))[:num_speakers]
     pairs = [(utt, spk) for spk in speakers for utt in data.spk2utt[spk] if utt in vectors.index]

@@ -5,7 +5,7 @@ take their options from here, and name scores and results by it. This module loa
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -99,6 +99,14 @@ class Backend:
     prepare: Callable[..., None] | None = None
     made: str = ""
     training_options: tuple[Option, ...] = ()
+
+    def label_of(self, given: Mapping[str, Any]) -> str:
+        """Return the name in results, with the options given: "asnorm300"."""
+        return self.label.format(**values_of(self.options, given))
+
+    def scorer(self, inputs: Inputs, given: Mapping[str, Any]) -> "Scorer":
+        """Return what scores lists from these files, with the options given, among others."""
+        return replace(self.load(inputs, **values_of(self.options, given)), label=self.label_of(given))
 
 
 def _lazy(function: str) -> Callable[..., Any]:

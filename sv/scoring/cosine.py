@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sv.errors import UserError
 from sv.io import Trials, Vectors, atomic_write, read_enroll_map, read_vector, read_vectors
 from sv.io.ark import HEADER_BYTES, is_text
+from sv.metrics.provenance import check_embeddings, mark_made
 from sv.scoring.backends import Inputs
 from sv.scoring.score_list import Scorer
 
@@ -24,17 +25,18 @@ _ROWS = 2048  # 4 MiB at 256 dimensions: stays in the cache
 
 
 def read_embeddings(scp: str | Path, remedy: str = "extract the embeddings first (stage 4)") -> Vectors:
-    """Read all embeddings of an xvector.scp.
+    """Read all embeddings of an xvector.scp, which must be those of their mark if there is one.
 
     Args:
         scp: the file.
         remedy: what to do if it does not exist.
 
     Raises:
-        UserError: it does not exist; see also `read_vectors`.
+        UserError: it does not exist; see also `check_embeddings` and `read_vectors`.
     """
     if not Path(scp).is_file():
         raise UserError(f"{scp} does not exist; {remedy}")
+    check_embeddings(Path(scp))
     return read_vectors(scp)
 
 
@@ -56,10 +58,11 @@ def read_mean(path: str | Path) -> Floats:
 
 
 def write_mean(xvector_scp: Path, path: Path) -> None:
-    """Write the mean of all embeddings as a numpy file, (dim,) float32."""
+    """Write the mean of all embeddings as a numpy file, (dim,) float32, and its mark."""
     mean = read_embeddings(xvector_scp).matrix.mean(axis=0, dtype=np.float64)
     with atomic_write(path, "wb") as f:
         np.save(f, mean.astype(np.float32))
+    mark_made(path, xvector_scp)
 
 
 @dataclass(frozen=True)

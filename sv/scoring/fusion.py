@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sv.errors import UserError, log
 from sv.io import ScoredTrials, atomic_write, iter_same_trials, write_scores
 from sv.io.columns import byte_bar
-from sv.metrics.provenance import mark_derived
+from sv.metrics.provenance import check_same_enrollment, check_scored_alike, mark_derived
 from sv.scoring.calibration import Calibration, fit
 
 
@@ -24,9 +24,14 @@ def fuse_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path, *, p_
         p_target: prior at which decisions matter most.
 
     Raises:
-        UserError: files that are given twice or on both sides; files over different trials; see `fit`.
+        UserError: files that are given twice or on both sides; files over different trials; a system whose held-out
+            trials were scored otherwise; see `fit`.
     """
     _check_files(heldout, scores, out)
+    for pair in zip(heldout, scores, strict=True):
+        check_scored_alike(pair)
+    check_same_enrollment(heldout)
+    check_same_enrollment(scores)
     calibration = _train(heldout, [f"score of {path}" for path in scores], p_target)
     weights = out.with_name(f"{out.name}.json")
     with atomic_write(out) as f, byte_bar(scores[0], out.name) as bar:

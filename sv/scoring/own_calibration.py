@@ -47,6 +47,6 @@ def calibrate_on(scores: ScoresToCalibrate, data_dir: Path) -> None:
     path = scores.exp_dir / "calibration" / f"{name}.kaldi"
     write_trials(path, trials)
     log.info("%d trials of %d speakers in %s", len(trials), len(set(speakers.values())), path)
-    scorer = BACKENDS["cos"].load(Inputs(work.scp, {"mean": scores.mean}))
+    scorer = BACKENDS["cos"].scorer(Inputs(work.scp, {"mean": scores.mean}), {})
     score_list(path, scores.exp_dir / "scores" / f"{path.name}.score", scorer)
     calibrate_files(scores, path.name, [])

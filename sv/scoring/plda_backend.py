@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError, log
 from sv.io import Trials, Vectors, read_enroll_map, sha256_of
+from sv.metrics.provenance import check_same_model, embeddings_origin
 from sv.scoring.backends import Inputs, TrainingFiles
 from sv.scoring.cosine import mean_of_each, read_embeddings
 from sv.scoring.plda import PldaScorer, train_plda
@@ -53,7 +54,7 @@ def train_plda_folder(
         "whiten": whiten,
         "num_iters": num_iters,
         "exclude_sha256": sha256_of(training.exclude) if training.exclude else None,
-        "xvector_scp_sha256": sha256_of(training.xvector_scp),
+        **embeddings_origin(training.xvector_scp),
     }
     write_backend(plda_dir, PldaBackend(projection, plda), about)
     log.info("PLDA of dimension %d in %s", plda.dim, plda_dir)
@@ -79,7 +80,7 @@ def adapt_plda_folder(
         length_norm: see `read_backend`.
 
     Raises:
-        UserError: embeddings of another dimension; both folders are one; see `adapt_plda`.
+        UserError: embeddings of another model or dimension; both folders are one; see `adapt_plda`.
     """
     from sv.scoring.plda_adapt import adapt_plda, adaptations
 
@@ -87,6 +88,7 @@ def adapt_plda_folder(
         raise UserError(f"{adapted_dir} would overwrite the PLDA it is made from; give another folder")
     backend = read_backend(plda_dir, length_norm=length_norm)
     vectors = read_embeddings(xvector_scp)
+    check_same_model(xvector_scp, [plda_dir])
     mean = vectors.matrix.mean(axis=0, dtype=np.float64).astype(np.float32)
     old = backend.projection
     if len(mean) != len(old.mean):
@@ -100,7 +102,7 @@ def adapt_plda_folder(
         "adapted_from_sha256": sha256_of(plda_dir / "plda"),
         "method": method,
         **adaptations.resolve(method, options),
-        "xvector_scp_sha256": sha256_of(xvector_scp),
+        **embeddings_origin(xvector_scp),
     }
     write_backend(adapted_dir, PldaBackend(projection, adapted), about)
     log.info("PLDA adapted to %d embeddings in %s", len(vectors.ids), adapted_dir)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sv.errors import log
 from sv.io import Trials, atomic_write, check_both_kinds, read_trials, write_scores
 from sv.io.columns import byte_bar
-from sv.metrics.provenance import mark_scores
+from sv.metrics.provenance import check_same_model, mark_scores
 from sv.scoring.backends import Inputs
 
 Column = NDArray[np.floating[Any]]
@@ -30,6 +30,7 @@ class Scorer:
         enroll_ids: ids of the enroll models; None: enroll on the utterances.
         made_from: files beside trials and embeddings that decide the scores, by name, for their mark.
         settings: options that decide the scores, for their mark.
+        label: name of the back-end in results; "": unknown.
     """
 
     inputs: Inputs
@@ -38,6 +39,7 @@ class Scorer:
     enroll_ids: Sequence[str] | None = None
     made_from: Mapping[str, Path | None] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    label: str = ""
 
 
 def score_list(trials: Path, scores: Path, scorer: Scorer) -> int:
@@ -51,10 +53,12 @@ def score_list(trials: Path, scores: Path, scorer: Scorer) -> int:
         scorer: of a back-end.
 
     Raises:
-        UserError: see `read_trials`; a list with labels all of which are the same.
+        UserError: see `read_trials`; a list with labels all of which are the same; embeddings and a file of the
+            back-end are of two models.
     """
     check_both_kinds(trials)
     inputs = scorer.inputs
+    check_same_model(inputs.xvector_scp, [path for path in inputs.files.values() if path])
     blocks = read_trials(
         trials,
         scorer.test_ids,
@@ -70,6 +74,7 @@ def score_list(trials: Path, scores: Path, scorer: Scorer) -> int:
             count += len(block)
             bar.update(block.num_bytes)
     made_from = {**scorer.made_from, "enroll_map": inputs.enroll_map}
-    mark_scores(scores, trials, inputs.xvector_scp, made_from, scorer.settings)
+    settings = {**({"backend": scorer.label} if scorer.label else {}), **scorer.settings}
+    mark_scores(scores, trials, inputs.xvector_scp, made_from, settings)
     log.info("%d scores in %s", count, scores)
     return count

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError, log
 from sv.io import ArkWriter, Vectors, read_table
+from sv.metrics.provenance import mark_made
 from sv.scoring.backends import TrainingFiles
 from sv.scoring.cosine import read_embeddings
 
@@ -152,9 +153,10 @@ def speaker_means(labelled: SpeakerVectors) -> Vectors:
 
 
 def write_speaker_means(training: TrainingFiles, spk_xvector_scp: Path) -> None:
-    """Write the mean embedding of each speaker, and spk_xvector.ark beside the scp; speakers sorted."""
+    """Write the mean embedding of each speaker, spk_xvector.ark beside the scp, and its mark; speakers sorted."""
     means = speaker_means(read_by_speaker(training))
     with ArkWriter(spk_xvector_scp.with_suffix(".ark"), spk_xvector_scp) as writer:
         for speaker, mean in zip(means.ids, means.matrix, strict=True):
             writer.write(speaker, mean)
+    mark_made(spk_xvector_scp, training.xvector_scp)
     log.info("means of %d speakers in %s", len(means.ids), spk_xvector_scp)

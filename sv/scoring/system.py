@@ -8,7 +8,7 @@ from typing import Any
 from sv.errors import UserError
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
 from sv.metrics.results import CALIBRATED
-from sv.scoring.backends import MEAN, Backend, Inputs, Option, TrainingFiles, values_of
+from sv.scoring.backends import Backend, Inputs, Option, TrainingFiles, values_of
 from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 from sv.scoring.score_list import score_list
 
@@ -35,7 +35,7 @@ class SystemBackend:
     @property
     def label(self) -> str:
         """Name in results and thresholds: "asnorm300"."""
-        return self.backend.label.format(**values_of(self.backend.options, self.given))
+        return self.backend.label_of(self.given)
 
     @property
     def prefix(self) -> str:
@@ -83,8 +83,7 @@ class SystemBackend:
         self.check_scored(heldout, trials)
         filed_under = self.label + heldout.removesuffix(".kaldi").removeprefix("heldout")
         self._score([self.exp_dir / "calibration" / heldout], self.train_data)
-        mean = self._path(MEAN) if MEAN in self.backend.needs else None
-        calibrate_files(ScoresToCalibrate(self.exp_dir, filed_under, self.prefix, mean), heldout, trials)
+        calibrate_files(ScoresToCalibrate(self.exp_dir, filed_under, self.prefix), heldout, trials)
         if not trials:
             return ""
         lists = [self.test_data / "trials" / name for name in trials]
@@ -95,8 +94,7 @@ class SystemBackend:
 
     def _score(self, lists: Sequence[Path], data_dir: Path, enroll_map: Path | None = None) -> None:
         files = {file.name: self._path(file) for file in self.backend.needs}
-        inputs = Inputs(self._xvector_scp(data_dir), files, enroll_map)
-        scorer = self.backend.load(inputs, **values_of(self.backend.options, self.given))
+        scorer = self.backend.scorer(Inputs(self._xvector_scp(data_dir), files, enroll_map), self.given)
         for path in lists:
             score_list(path, self.score_file(path.name), scorer)
 

@@ -1,7 +1,7 @@
 """Thresholds of a system, in thresholds.json: measured on held-out training speakers, one entry a back-end.
 
     {"cos": {"eer": {"llr": 1.2, "score": 0.31, "miss": 0.05, "false_accept": 0.05}, "fa_0.001": ..., ...,
-             "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, ...}},
+             "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, "calibration_sha256": ..., ...}},
      "asnorm300": ..., "plda": ...}
 
 llr is the threshold of calibrated scores; score is that of the back-end's own scores, if the calibration uses nothing
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from sv.errors import UserError, log, suggest
-from sv.io import atomic_write, read_json
+from sv.io import atomic_write, read_json, sha256_of
 from sv.metrics.error_rates import SortedScores, eer_threshold, min_dcf_threshold
 from sv.scoring.calibration import Calibration
 
@@ -120,7 +120,8 @@ def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
     """Read a back-end's thresholds.
 
     Raises:
-        UserError: there is no thresholds.json, it is damaged, or has nothing of this back-end.
+        UserError: there is no thresholds.json, it is damaged, has nothing of this back-end, or was measured with
+            another calibration than the one in the folder.
     """
     path = exp_dir / FILE
     if not path.is_file():
@@ -131,6 +132,9 @@ def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
     entries = _read(path)
     if backend not in entries:
         raise UserError(f"{path}: no back-end {backend!r}{suggest(backend, list(entries))}; calibrate it (stage 7)")
+    weights, measured_on = exp_dir / "calibration" / f"{backend}.json", entries[backend].get("measured_on", {})
+    if weights.is_file() and measured_on.get("calibration_sha256", sha := sha256_of(weights)) != sha:
+        raise UserError(f"{path}: {backend!r} was not measured with {weights}; calibrate again (stage 7)")
     return dict(entries[backend])
 
 
@@ -150,4 +154,5 @@ def _is_entry(entry: object) -> bool:
         return False
     found = [value for name, value in entry.items() if name != "measured_on"]
     llrs = [value.get("llr") if isinstance(value, dict) else None for value in found]
-    return bool(llrs) and all(isinstance(llr, (int, float)) and math.isfinite(llr) for llr in llrs)
+    known = isinstance(entry.get("measured_on", {}), dict)
+    return known and bool(llrs) and all(isinstance(llr, (int, float)) and math.isfinite(llr) for llr in llrs)

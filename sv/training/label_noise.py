@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from sv.embeddings.experiment import find_model, read_config
 from sv.errors import UserError, log
-from sv.io import DataDir, atomic_write, read_table
+from sv.io import DataDir, atomic_write, read_table, sha256_of
 from sv.jobs.bad_utts import read_bad_utts
 from sv.losses.head import Head
 from sv.losses.metric import MetricHead
+from sv.metrics.provenance import embeddings_origin
 from sv.scoring.cosine import read_embeddings
 from sv.training.network import build_network, read_model, read_speakers
 
@@ -164,6 +165,9 @@ def _read_embeddings(exp_dir: Path, data_dir: Path, labels: dict[str, str]) -> F
     remedy = f"extract them: steps/extract_embeddings.sh {exp_dir} {data_dir}"
     if not scp.is_file():
         raise UserError(f"{scp} does not exist; {remedy}")
+    model, made_by = find_model(exp_dir), embeddings_origin(scp)["model_sha256"]
+    if made_by and made_by != sha256_of(model):
+        raise UserError(f"{scp} was not made by {model}, whose loss ranks the labels; {remedy}")
     vectors = read_embeddings(scp)
     missing = [utt for utt in labels if utt not in vectors.index]
     if missing:

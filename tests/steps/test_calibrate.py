@@ -1,6 +1,7 @@
 """steps/make_calibration_trials.py, calibrate.py and fuse.py; what they do is tested in tests/sv/scoring."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -9,6 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sv.errors import UserError
+from sv.io import sha256_of
+from sv.jobs import DoneMark
+from sv.metrics.provenance import origin
+from sv.scoring.thresholds import read_thresholds
 from tests.sv.scoring.two_gaussians import make_scored_system, write_scores_file
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -30,6 +36,101 @@ def test_options_of_a_calibration_reach_it(step: Run, exp: Path) -> None:
     result = step("steps/calibrate.py", exp, "heldout.kaldi", "H.kaldi")
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert "calibrate.py: error: " in result.stderr and "H.kaldi.score does not exist; score it" in result.stderr
+
+
+def mark(path: Path, **options: object) -> None:
+    """Mark a score file as made so."""
+    DoneMark(path.with_name(f".done.{path.name}"), options).write([path])
+
+
+def test_back_end_and_mean_follow_from_the_scores(step: Run, exp: Path) -> None:
+    """The cosine's calibration stays when PLDA's is made, and knows the mean that steps/verify.py has to subtract."""
+    mean = exp / "embeddings" / "train" / "mean_vec.npy"
+    mean.parent.mkdir(parents=True)
+    np.save(mean, np.ones(2))
+    for prefix, seed, options in (
+        ("", 0, {"backend": "cos", "mean_sha256": sha256_of(mean)}),
+        ("plda_", 9, {"backend": "plda"}),
+    ):
+        for name in ("heldout.kaldi", "O.kaldi"):
+            path = exp / "scores" / f"{prefix}{name}.score"
+            write_scores_file(path, seed, name[0])
+            mark(path, model_sha256="m", trials_sha256=name, **options)
+        assert step("steps/calibrate.py", "--prefix", prefix, exp, "heldout.kaldi", "O.kaldi").returncode == 0
+    weights = {name: json.loads((exp / "calibration" / f"{name}.json").read_text()) for name in ("cos", "plda")}
+    known = {"mean": "embeddings/train/mean_vec.npy", "mean_sha256": sha256_of(mean), "backend": "cos"}
+    assert weights["cos"]["trained_on"].items() >= {**known, "model_sha256": "m"}.items()
+    assert "mean" not in weights["plda"]["trained_on"] and read_thresholds(exp, "plda") and read_thresholds(exp, "cos")
+    for name in ("cos", "plda"):
+        assert weights[name]["weights"] != weights["plda" if name == "cos" else "cos"]["weights"]
+    before = (exp / "thresholds.json").read_bytes()
+    np.save(exp / "mean_vec.npy", np.zeros(2))
+    refused = {
+        ("--prefix", "plda_", "--backend", "cos"): "--backend cos: .* has scores by plda; give --backend plda",
+        ("--mean", exp / "mean_vec.npy"): r"mean_vec\.npy was not subtracted from the scores in .*; leave it out",
+        ("--prefix", "plda_", "--mean", mean): r"mean_vec\.npy was not subtracted from the scores",
+    }
+    for words, message in refused.items():
+        result = step("steps/calibrate.py", *words, exp, "heldout.kaldi", "O.kaldi")
+        assert result.returncode == 1 and result.stderr.count("\n") == 1 and re.search(message, result.stderr)
+    result = step("steps/calibrate.py", "--prefix", "cali_", exp, "O.kaldi")
+    assert "cali_O.kaldi.score is calibrated already; give the --prefix of the scores" in result.stderr
+    mean.unlink()
+    result = step("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
+    assert "the mean that was subtracted is not in" in result.stderr and "give it with --mean" in result.stderr
+    assert (exp / "thresholds.json").read_bytes() == before
+
+
+def test_scores_of_another_model_than_the_held_out_ones_are_refused(step: Run, exp: Path) -> None:
+    mark(exp / "scores" / "heldout.kaldi.score", backend="cos", model_sha256="a" * 64)
+    mark(exp / "scores" / "O.kaldi.score", backend="cos", model_sha256="b" * 64)
+    result = step("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
+    scores = exp / "scores"
+    told = f"{scores}/O.kaldi.score was not scored as {scores}/heldout.kaldi.score"
+    differs = "model is bbbbbbbbbbbb, there aaaaaaaaaaaa; score both alike\n"
+    assert (result.returncode, result.stderr) == (1, f"calibrate.py: error: {told}: {differs}")
+    assert not (exp / "calibration").exists() and not (exp / "thresholds.json").exists()
+
+
+def test_unmarked_scores_with_a_prefix_are_filed_only_under_a_name_that_is_given(step: Run, exp: Path) -> None:
+    for name in ("heldout.kaldi", "O.kaldi"):
+        shutil.copy(exp / "scores" / f"{name}.score", exp / "scores" / f"mine_{name}.score")
+    result = step("steps/calibrate.py", "--prefix", "mine_", exp, "heldout.kaldi", "O.kaldi")
+    assert result.returncode == 1 and "no mark tells its back-end; give --backend" in result.stderr
+    words = ["--prefix", "mine_", "--backend", "mine", exp, "heldout.kaldi", "O.kaldi"]
+    assert step("steps/calibrate.py", *words).returncode == 0
+    assert (exp / "calibration" / "mine.json").is_file()
+
+
+def test_thresholds_of_another_calibration_are_refused(step: Run, exp: Path) -> None:
+    assert step("steps/calibrate.py", exp, "heldout.kaldi").returncode == 0
+    kept = (exp / "calibration" / "cos.json").read_bytes()
+    assert step("steps/calibrate.py", "--p-target", 0.5, exp, "heldout.kaldi").returncode == 0
+    assert read_thresholds(exp, "cos")
+    (exp / "calibration" / "cos.json").write_bytes(kept)
+    with pytest.raises(UserError, match=r"thresholds\.json: 'cos' was not measured with .*cos\.json; calibrate again"):
+        read_thresholds(exp, "cos")
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_systems_of_a_fusion_are_the_same_on_both_sides(step: Run, exp: Path, swapped: bool) -> None:
+    other = exp.parent / "other"
+    for folder, model in ((exp, "a"), (other, "b")):
+        for seed, name in enumerate(("heldout.kaldi", "O.kaldi")):
+            path = folder / "scores" / f"{name}.score"
+            write_scores_file(path, seed + 2 * (model == "b"), name[0])
+            mark(path, backend="cos", model_sha256=model * 64, trials_sha256=name)
+    heldout = [folder / "scores" / "heldout.kaldi.score" for folder in (exp, other)]
+    scores = [folder / "scores" / "O.kaldi.score" for folder in (exp, other)]
+    out = exp / "scores" / "fused_O.kaldi.score"
+    result = step("steps/fuse.py", "--heldout", *heldout, "--scores", *scores[:: -1 if swapped else 1], "--", out)
+    if swapped:
+        told = (
+            f"{scores[1]} was not scored as {heldout[0]}: model is bbbbbbbbbbbb, there aaaaaaaaaaaa; score both alike"
+        )
+        assert (result.returncode, result.stderr) == (1, f"fuse.py: error: {told}\n") and not out.exists()
+    else:
+        assert result.returncode == 0 and origin(out)["backend"] == "fused", result.stderr
 
 
 def test_fused_scores_are_written_with_their_weights(step: Run, exp: Path) -> None:

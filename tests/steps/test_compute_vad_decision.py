@@ -39,9 +39,7 @@ def test_vectors_are_read_by_kaldis_readers(run: Run, data: Path, for_kaldi: For
 
 
 @pytest.mark.slow
-def test_called_as_kaldis_script_with_a_config_file(
-    run: Run, data: Path, tmp_path: Path, for_kaldi: ForKaldi
-) -> None:
+def test_called_as_kaldis_script_with_a_config_file(run: Run, data: Path, tmp_path: Path, for_kaldi: ForKaldi) -> None:
     config, wavs = tmp_path / "vad.conf", read_table(data / "wav.scp")
     config.write_text("--vad-energy-threshold=15.5\n--vad-energy-mean-scale=0\n")
     options = ["--nj", 2, "--vad-config", config, "--vad-energy-mean-scale", 0.5]  # 0.5 is the default, and given

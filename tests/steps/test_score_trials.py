@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sv.io import ArkWriter, read_vectors, sha256_of
+from sv.jobs import DoneMark
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -75,13 +76,51 @@ def test_models_of_several_utterances(step: Run, folder: Path) -> None:
 
 
 def test_mark_tells_what_the_scores_come_from(step: Run, folder: Path) -> None:
-    mark = {"options": {"model_sha256": "m"}, "inputs": {}, "outputs": {"xvector.ark": {"size": 1, "sha256": "e"}}}
-    (folder / ".done").write_text(json.dumps(mark))
+    mark = DoneMark(folder / ".done", {"model_sha256": "m"})
+    mark.write([folder / "xvector.ark", folder / "xvector.scp"])
     score(step, folder)
     found = json.loads((folder / "out" / ".done.x.score").read_text())
     trials = sha256_of(folder / "list.kaldi")
-    assert found["options"] == {"model_sha256": "m", "embeddings_sha256": "e", "trials_sha256": trials}
+    made_of = {"embeddings_sha256": sha256_of(folder / "xvector.ark"), "trials_sha256": trials}
+    assert found["options"] == {"backend": "cos", "model_sha256": "m", **made_of}
     assert found["outputs"]["x.score"]["sha256"] == sha256_of(folder / "out" / "x.score")
+
+
+def marked(folder: Path, model: str) -> None:
+    """Mark embeddings as those of a model."""
+    DoneMark(folder / ".done", {"model_sha256": model}).write([folder / "xvector.ark", folder / "xvector.scp"])
+
+
+def test_mean_of_another_model_is_refused(step: Run, folder: Path) -> None:
+    marked(folder, "one")
+    assert step("steps/compute_mean.py", "xvector.scp", "mean_vec.npy", cwd=folder).returncode == 0
+    assert score(step, folder, "--mean", "mean_vec.npy").returncode == 0
+    before = (folder / "out" / "x.score").read_bytes()
+    marked(folder, "other")
+    result = score(step, folder, "--mean", "mean_vec.npy")
+    told = "mean_vec.npy is of model one, xvector.scp of model other (SHA-256); make both with the same model\n"
+    assert (result.returncode, result.stderr) == (1, f"score_trials.py: error: {told}")
+    assert (folder / "out" / "x.score").read_bytes() == before
+    np.save(folder / "mean_vec.npy", np.zeros(2, np.float32))  # one's own: no mark tells of it
+    assert score(step, folder, "--mean", "mean_vec.npy").returncode == 0
+
+
+def test_scp_of_another_folder_is_refused_by_its_mark(step: Run, folder: Path) -> None:
+    marked(folder, "one")
+    scp = folder / "xvector.scp"
+    (folder / "other").mkdir()
+    (folder / "xvector.ark").rename(folder / "other" / "xvector.ark")
+    assert "xvector.ark is missing; extract the embeddings again (stage 4)" in score(step, folder).stderr
+    (folder / "xvector.ark").write_bytes((folder / "other" / "xvector.ark").read_bytes())
+    assert score(step, folder).returncode == 0
+    scp.write_text(scp.read_text().replace("./", f"{folder}/other/"))
+    told = (
+        f"xvector.scp names {folder}/other/xvector.ark in place of xvector.ark; extract the embeddings again (stage 4)"
+    )
+    assert told in score(step, folder).stderr
+    lines = scp.read_text().replace(f"{folder}/other/", "./").splitlines(keepends=True)
+    scp.write_text("".join(reversed(lines)))
+    assert "xvector.scp is not the file of .done; extract the embeddings again" in score(step, folder).stderr
 
 
 def test_list_without_labels_is_scored(step: Run, folder: Path) -> None:
@@ -192,6 +231,15 @@ def test_means_are_those_of_the_speakers(cohort: Path) -> None:
     means = read_vectors(cohort / "train" / "spk_xvector.scp")
     assert means.ids == ["a", "b", "c"]
     assert means.matrix.tolist() == [[4, 0], [0, 2], [0, -9]]
+
+
+def test_cohort_of_another_model_is_refused(step: Run, cohort: Path) -> None:
+    for name, model in (("train", "one"), ("test", "other")):
+        marked(cohort / name, model)
+    assert compute_means(step, cohort).returncode == 0
+    result = normalize(step, cohort, "--backend", "asnorm", "--top-n", 2)
+    assert result.returncode == 1 and "spk_xvector.scp is of model one, " in result.stderr
+    assert result.stderr.count("\n") == 1 and not (cohort / "out").exists()
 
 
 def test_scores_are_normalized(step: Run, cohort: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import read_scored_trials, sha256_of
+from sv.jobs import DoneMark
 from sv.metrics.error_rates import sort_scores
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_file, measure_lists
 from sv.metrics.measures import columns_of, measure
@@ -102,15 +103,29 @@ def test_table_has_a_row_for_each_list_and_back_end(exp: Path) -> None:
 def test_scores_of_another_version_of_the_list_are_refused(exp: Path) -> None:
     scores = exp / "scores" / "O.kaldi.score"
     options = {"trials_sha256": "another", "model_sha256": "m"}
-    mark = {"options": options, "inputs": {}, "outputs": {scores.name: {"size": 0, "sha256": sha256_of(scores)}}}
-    (exp / "scores" / ".done.O.kaldi.score").write_text(json.dumps(mark))
+    mark = DoneMark(exp / "scores" / ".done.O.kaldi.score", options)
+    mark.write([scores])
     with pytest.raises(UserError, match="was made from another version of"):
         compute(exp)
     assert not (exp / "results.json").exists()
     options["trials_sha256"] = sha256_of(exp.parent / "trials" / "O.kaldi")
-    (exp / "scores" / ".done.O.kaldi.score").write_text(json.dumps(mark))
+    mark.write([scores])
     compute(exp)
     assert read_json(exp)["O.kaldi"]["cos"]["model_sha256"] == "m"
+
+
+def test_results_are_filed_under_the_back_end_of_the_scores(exp: Path) -> None:
+    scores, trials = exp / "scores" / "O.kaldi.score", exp.parent / "trials" / "O.kaldi"
+    DoneMark(scores.with_name(".done.O.kaldi.score"), {"trials_sha256": sha256_of(trials), "backend": "plda"}).write(
+        [scores]
+    )
+    with pytest.raises(
+        UserError, match=r"--backend cos: .*score has scores by plda; give --backend plda, or plda_NAME"
+    ):
+        compute(exp)
+    assert not (exp / "results.json").exists()
+    measure_lists(ScoredLists(exp, [trials], "plda_adapted"), "x_result")
+    assert list(read_json(exp)["O.kaldi"]) == ["plda_adapted"]
 
 
 @pytest.mark.parametrize(

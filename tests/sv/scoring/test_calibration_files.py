@@ -30,6 +30,7 @@ def test_calibrated_scores_and_thresholds(exp: Path) -> None:
 
 def test_no_list_gives_thresholds_alone_under_the_name_that_is_given(exp: Path) -> None:
     mean = exp / "mean_vec.npy"
+    np.save(mean, np.zeros(2))
     calibrate_files(ScoresToCalibrate(exp, "cos_X", mean=mean), "heldout.kaldi", [])
     found = json.loads((exp / "thresholds.json").read_text())
     assert list(found) == ["cos_X"] and found["cos_X"]["measured_on"]["mean"] == "mean_vec.npy"
