@@ -226,6 +226,20 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
         Verifier.load(path)
 
 
+def test_mean_and_back_end_are_those_of_the_calibration(exp: Path) -> None:
+    path = exp / "calibration" / "cos.json"
+    before = path.read_text()
+    refused = {
+        "mean_sha256": r"mean\.npy is not the mean that the calibration was made with; calibrate again",
+        "backend": r"cos\.json calibrates scores by plda, not by cos; calibrate again \(stage 7\)",
+    }
+    for key, message in refused.items():
+        path.write_text(json.dumps({**json.loads(before), "trained_on": {"mean": "mean.npy", key: "plda"}}))
+        with pytest.raises(UserError, match=message):
+            Verifier.load(exp)
+    path.write_text(before)
+
+
 @pytest.mark.parametrize("mean", [np.zeros(7), np.full(8, np.nan)])
 def test_mean_of_another_model_or_damaged_is_named(exp: Path, mean: np.ndarray) -> None:
     before = (exp / "mean.npy").read_bytes()

@@ -2,7 +2,8 @@
 
 import pytest
 
-from sv.jobs import DoneMark
+from sv.errors import UserError
+from sv.jobs import DoneMark, claim_folder
 
 
 @pytest.fixture
@@ -58,3 +59,25 @@ def test_the_shell_sees_the_same(step, tmp_path):
     result = step("tools/done.py", "check", *mark)
     assert result.returncode == 3
     assert "out is missing" in result.stderr
+
+
+def test_folder_that_was_renamed_is_finished_work(work, tmp_path):
+    (tmp_path / "moved").mkdir()
+    for name in ("in", "out", "marks"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    moved = tmp_path / "moved"
+    assert DoneMark(moved / "marks" / ".done.x", work.options, (moved / "in",)).stale(verify=True) == ""
+    assert DoneMark.recorded(moved / "marks" / ".done.x").stale() == ""
+    (moved / "in").write_text("another")
+    assert "inputs have changed" in DoneMark.recorded(moved / "marks" / ".done.x").stale()
+
+
+def test_copied_data_dir_owns_its_own_folder(tmp_path):
+    for name in ("one", "copy"):
+        (tmp_path / name / "fbank").mkdir(parents=True)
+        (tmp_path / name / ".done").touch()
+    claim_folder(tmp_path / "one" / "fbank", "fbank archives", ".owner", tmp_path / "one" / ".done")
+    (tmp_path / "copy" / "fbank" / ".owner").write_bytes((tmp_path / "one" / "fbank" / ".owner").read_bytes())
+    claim_folder(tmp_path / "copy" / "fbank", "fbank archives", ".owner", tmp_path / "copy" / ".done")
+    with pytest.raises(UserError, match=f"fbank archives of {tmp_path}/one; give {tmp_path}/copy a folder"):
+        claim_folder(tmp_path / "one" / "fbank", "fbank archives", ".owner", tmp_path / "copy" / ".done")
