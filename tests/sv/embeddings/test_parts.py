@@ -53,6 +53,20 @@ def waves(system: tuple[Path, Path]) -> tuple[Path, Path]:
     return exp, data
 
 
+def test_renamed_folder_is_done_and_a_copy_that_names_the_originals_archive_is_not(
+    system: tuple[Path, Path], tmp_path: Path
+) -> None:
+    extract(work_of(system))
+    copy = tmp_path / "copy"
+    shutil.copytree(system[0], copy)
+    work = work_of((copy, system[1]))
+    assert work.stale(verify=True) == ""
+    scp, mark = work.scp, work.mark()
+    scp.write_text(scp.read_text().replace("./", f"{system[0]}/embeddings/data/"))  # as older versions wrote it
+    mark.write([work.ark, scp])
+    assert work.stale() == f"{scp} names {system[0]}/embeddings/data/xvector.ark in place of {work.ark}"
+
+
 @pytest.mark.parametrize("feats", ["online", "shard"])
 def test_waveforms_need_no_arks(system: tuple[Path, Path], feats: Literal["online", "shard"]) -> None:
     exp, data = system

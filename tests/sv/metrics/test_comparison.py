@@ -1,5 +1,6 @@
 """Systems side by side: files made anew, lists that differ, and what is tested of two systems."""
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -66,6 +67,17 @@ def test_lists_of_one_name_that_are_not_the_same_are_refused(tmp_path: Path) -> 
         "on; score the same list with both"
     )
     with pytest.raises(UserError, match=re.escape(told)):
+        check_same_lists([read_scored_system(tmp_path / name) for name in "ab"])
+
+
+def test_lists_with_other_enroll_models_are_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        write_system(tmp_path / name, tmp_path / "data")
+    results = tmp_path / "b" / "results.json"
+    tree = json.loads(results.read_text())
+    tree["results"]["O.kaldi"]["cos"]["enroll_map_sha256"] = "p"
+    results.write_text(json.dumps(tree))
+    with pytest.raises(UserError, match=r"O\.kaldi has other enroll models than the list that .*a/results\.json was"):
         check_same_lists([read_scored_system(tmp_path / name) for name in "ab"])
 
 
