@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sv.data.ark_reader import ArkReader
 from sv.data.utt_index import FeatsIndex
 from sv.errors import UserError
-from sv.io import DataDir, read_matrix, read_table
+from sv.io import DataDir, read_matrix, read_scp
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
@@ -46,7 +46,7 @@ def read_voiced(index: FeatsIndex) -> Voiced:
     """
     remedy = f"make it with steps/compute_vad_decision.sh {index.path}"
     path = DataDir(index.path).require("vad.scp", remedy)
-    places = read_table(path)
+    places = read_scp(path)
     packed, counts = [], np.zeros(len(index), dtype=np.int32)
     for utt in range(len(index)):
         name = index.utts[utt]
