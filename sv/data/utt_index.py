@@ -120,9 +120,7 @@ def read_index(data_dir: str | Path) -> FeatsIndex:
     columns = _Columns(data.path)
     for (number, utt, location), spk, num in _together(feats, utt2spk, frames):
         place, rows = split_rows(location, f"{feats}:{number}")
-        columns.add(
-            utt, split_location(place, f"{feats}:{number}", folder=data.path), spk, num, f"{frames}:{number}"
-        )
+        columns.add(utt, split_location(place, f"{feats}:{number}", folder=data.path), spk, num, f"{frames}:{number}")
         columns.add_rows(rows)
     if not len(columns.offset):
         raise UserError(f"{feats} is empty; make it again with steps/make_fbank.sh (stage 2)")
