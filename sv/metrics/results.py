@@ -171,11 +171,11 @@ def _aligned(words: Sequence[str], first: int, width: int) -> str:
 
 
 def _eer_and_min_dcf(entry: Entry) -> tuple[str, str]:
-    eer, *others = columns_in([entry])
-    number, _, interval = eer.text_with_interval(entry).partition(" ")
-    prior = others[0].p_target if others else None
-    cost = "" if prior is None else f"{others[0].text(others[0].read(entry))} ({prior:g})"
-    return f"{number} {interval}".rstrip(), cost
+    ends = entry.get("interval", {}).get("eer")
+    interval = f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else ""
+    prior = min(entry["min_dcf"], key=float, default="")
+    cost = f"{entry['min_dcf'][prior]:.3f} ({prior})" if prior else ""
+    return f"{entry['eer']:.2f}{interval}", cost
 
 
 def table_of(systems: Mapping[str, Results]) -> tuple[list[str], list[list[str]]]:

@@ -58,18 +58,18 @@ def test_the_table_for_a_terminal_has_trials_down_and_back_ends_across_and_fits(
     def of(eer: float, **more: object) -> Entry:
         return {"eer": eer, "min_dcf": {"0.05": 0.25, "0.01": 0.5}, "num_target": 1, "num_nontarget": 1, **more}
 
-    backends = {name: of(9, interval={"eer": [6, 12.5]}) for name in ("asnorm300", "cos", "plda", "fused")}
-    results = {"vox1_O_cleaned.kaldi": {**backends, "cos_cali": of(9, cllr=0.4)}, "H.kaldi": {"cos": of(10.25)}}
+    backends = {name: of(12, interval={"eer": [6, 12.5]}) for name in ("asnorm300", "cos", "plda", "fused")}
+    results = {"vox1_O_cleaned.kaldi": {**backends, "cos_cali": of(12, cllr=0.4)}, "H.kaldi": {"cos": of(10.25)}}
     lines = terminal_table(results).splitlines()
     assert lines == [
-        "                asnorm300            cos                  plda",
-        "vox1_O_cleaned  9.000 [6.00, 12.50]  9.000 [6.00, 12.50]  9.000 [6.00, 12.50]",
-        "                0.500 (0.01)         0.500 (0.01)         0.500 (0.01)",
-        "H                                    10.250",
-        "                                     0.500 (0.01)",
+        "                asnorm300          cos                plda",
+        "vox1_O_cleaned  12.00 [6.0, 12.5]  12.00 [6.0, 12.5]  12.00 [6.0, 12.5]",
+        "                0.500 (0.01)       0.500 (0.01)       0.500 (0.01)",
+        "H                                  10.25",
+        "                                   0.500 (0.01)",
         "",
         "                fused",
-        "vox1_O_cleaned  9.000 [6.00, 12.50]",
+        "vox1_O_cleaned  12.00 [6.0, 12.5]",
         "                0.500 (0.01)",
         "H",
         "",
