@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from sv.embeddings.encoder import load_encoder
+from sv.embeddings.onnx_encoder import FRONT_END, NETWORK, SUMS
 from sv.errors import UserError
 from sv.export.model_card import About, model_card
 from sv.export.onnx_files import feats_model, front_end_model
-from sv.export.runtime import FRONT_END, NETWORK, SUMS
 from sv.io import atomic_write, sha256_of
 from sv.io.atomic import temporary_name
 from sv.scoring.calibration import load_calibration

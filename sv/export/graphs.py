@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
 from sv.audio.centered_fbank import CenteredFbank
-from sv.audio.features import EPSILON, INT16_SCALE, PREEMPHASIS, Fbank
+from sv.audio.features import Fbank
+from sv.audio.mel import EPSILON, INT16_SCALE, PREEMPHASIS
 from sv.config import FbankConfig
 from sv.embeddings.encoder import SpeakerEncoder
 

@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from sv.audio.centered_fbank import make_fbank
 from sv.embeddings.encoder import SpeakerEncoder
+from sv.embeddings.onnx_encoder import missing_package, open_session
 from sv.errors import UserError
 from sv.export.graphs import FeatsToEmbedding, conv_front_end, min_frames
 from sv.export.parity import Run, check_parity
-from sv.export.runtime import missing_package, open_session
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -147,7 +147,7 @@ def _noise(*shape: int) -> Tensor:
 
 
 def _describe(model: "ModelProto", encoder: SpeakerEncoder) -> None:
-    """Write into a model what it is, for `sv.export.runtime`, and for sherpa-onnx if that has such features.
+    """Write into a model what it is, for `sv.embeddings.onnx_encoder`, and for sherpa-onnx if that has such features.
 
     sherpa-onnx must take samples times 32,768 ("normalize_samples" 0), or as they are, and subtract no mean, which the
     network does.
@@ -162,6 +162,7 @@ def _describe(model: "ModelProto", encoder: SpeakerEncoder) -> None:
         "min_frames": str(min_frames(encoder)),
         "model": encoder.config.model,
         "model_sha256": encoder.sha256,
+        "fingerprint": encoder.fingerprint,
         "fbank_args": json.dumps(fbank.model_dump(exclude={"dither"})),
         "cmvn": json.dumps(args.cmvn),
     }

@@ -311,9 +311,9 @@ def test_samples_come_as_numpy_and_torch_have_them(exp: Path) -> None:
 def test_a_long_recording_is_cut_and_its_parts_averaged(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verifier, samples = Verifier.load(exp, gpus="none"), noise(0, 4.0)
     whole = verifier.embed(samples)
-    monkeypatch.setattr("sv.embeddings.listener.MAX_FRAMES", 200)
-    feats = verifier.fbank(torch.from_numpy(samples)[None])[0]
-    np.testing.assert_array_equal(verifier.embed(samples), verifier.encoder.embed(feats, max_frames=200).numpy())
+    monkeypatch.setattr("sv.embeddings.encoder.MAX_FRAMES", 200)
+    feats = verifier.encoder.fbank(torch.from_numpy(samples)[None])[0]
+    np.testing.assert_array_equal(verifier.embed(samples), verifier.encoder.network.embed(feats, max_frames=200).numpy())
     assert not np.array_equal(verifier.embed(samples), whole)
 
 

@@ -12,13 +12,13 @@ import yaml
 
 from sv.audio.centered_fbank import make_fbank
 from sv.embeddings.encoder import load_encoder
+from sv.embeddings.onnx_encoder import OnnxEncoder, is_bundle
 from sv.errors import UserError
 from sv.export.bundle import write_bundle
 from sv.export.model_card import About
 from sv.export.parity import cosines
-from sv.export.runtime import OnnxEncoder, is_bundle
 from sv.io import sha256_of
-from sv.metrics.results import merge_results
+from sv.metrics.results import KEYS, merge_results
 from sv.scoring.calibration import load_calibration
 from tests.sv.export.exported_system import DIM, make_exp
 
@@ -28,14 +28,13 @@ pytestmark = pytest.mark.slow
 
 ENTRY = {
     "eer": 4.2, "min_dcf": {"0.01": 0.4}, "interval": {"eer": [3.1, 5.5]}, "num_target": 100, "num_nontarget": 900,
-    **dict.fromkeys(("score_file", "trials_file", "scores_sha256", "trials_sha256"), "x"),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exp = make_exp(tmp_path_factory.mktemp("bundles") / "exp")
-    merge_results(exp, {"O.kaldi": {"cos": ENTRY}})
+    merge_results(exp, {"O.kaldi": {"cos": {**dict.fromkeys(KEYS, "x"), **ENTRY}}})
     return exp
 
 
@@ -67,7 +66,8 @@ def test_bundle_has_all_parts_and_their_checksums(bundle: Path) -> None:
 
 def test_embeddings_are_those_of_torch(exp: Path, bundle: Path) -> None:
     encoder, found = load_encoder(exp), OnnxEncoder(bundle)
-    assert (found.sha256, found.embedding_dim, found.fbank_args["sample_rate"]) == (encoder.sha256, DIM, 16000)
+    assert (found.sha256, found.embedding_dim, found.sample_rate) == (encoder.sha256, DIM, 16000)
+    assert found.fingerprint == encoder.fingerprint
     for samples in (16000, 53000):
         waveform = np.random.default_rng(samples).normal(0, 0.1, samples).astype(np.float32)
         feats = make_fbank(encoder.config.dataset_args.fbank_args)(torch.from_numpy(waveform)[None])
@@ -80,7 +80,7 @@ def test_long_recordings_are_embedded_in_equal_chunks(bundle: Path, monkeypatch:
     encoder = OnnxEncoder(bundle)
     waveform = np.random.default_rng(0).normal(0, 0.1, 400 + 160 * 299).astype(np.float32)  # 300 frames
     halves = [encoder.embed(waveform[: 400 + 160 * 149]), encoder.embed(waveform[160 * 150 :])]
-    monkeypatch.setattr("sv.export.runtime.MAX_FRAMES", 299)
+    monkeypatch.setattr("sv.embeddings.onnx_encoder.MAX_FRAMES", 299)
     np.testing.assert_allclose(encoder.embed(waveform), np.mean(halves, axis=0), rtol=1e-4, atol=1e-5)
 
 

@@ -1,9 +1,8 @@
-"""Embeddings by onnxruntime, without torch: from the front-end and the network of a bundle."""
+"""Embeddings by onnxruntime, without torch: from the front-end and the network of a bundle (`sv.export.bundle`)."""
 
-import json
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,10 +92,14 @@ class OnnxEncoder:
         return self._about["model_sha256"]
 
     @cached_property
-    def fbank_args(self) -> dict[str, Any]:
-        """Settings of the front-end."""
-        args: dict[str, Any] = json.loads(self._about["fbank_args"])
-        return args
+    def fingerprint(self) -> str:
+        """See `sv.embeddings.encoder.SpeakerEncoder`."""
+        return self._about["fingerprint"]
+
+    @cached_property
+    def sample_rate(self) -> int:
+        """Sample rate of the model, in Hz."""
+        return int(self._about["sample_rate"])
 
     @cached_property
     def embedding_dim(self) -> int:
