@@ -12,7 +12,7 @@ import torchaudio
 from numpy.typing import NDArray
 
 from sv.audio.features import Fbank, dither_noise, energy_vad, log_energy, make_window, subtract_mean
-from sv.audio.mel import mel_banks
+from sv.audio.mel import log_mel, mel_banks
 from sv.config import FbankConfig
 
 Floats = NDArray[np.float32]
