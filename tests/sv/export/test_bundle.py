@@ -136,6 +136,6 @@ def test_what_is_not_ready_is_refused_and_leaves_nothing(exp: Path, bundle: Path
     with pytest.raises(UserError, match=r"cos.json does not exist; calibrate first \(stage 7\)"):
         write_bundle(plain, tmp_path / "out", About())
     (plain / "thresholds.json").unlink()
-    with pytest.raises(UserError, match=r"thresholds.json does not exist; calibrate the system first \(stage 7\)"):
+    with pytest.raises(UserError, match=r"thresholds.json does not exist; calibrate the system first: stage 7"):
         write_bundle(plain, tmp_path / "out", About())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plain"]
