@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sv.embeddings.encoder import load_encoder
 from sv.embeddings.onnx_encoder import FRONT_END, NETWORK, SUMS
 from sv.errors import UserError
+from sv.export.graphs import load_exportable
 from sv.export.model_card import About, model_card
 from sv.export.onnx_files import feats_model, front_end_model
 from sv.io import atomic_write, sha256_of
@@ -52,7 +52,7 @@ def write_bundle(exp_dir: Path, bundle: Path, about: About, model_file: Path | N
     thresholds, path = read_thresholds(exp_dir, BACKEND), exp_dir / CALIBRATION
     calibration = load_calibration(path)
     mean = read_mean(exp_dir / calibration.trained_on["mean"]) if calibration.trained_on.get("mean") else None
-    encoder = load_encoder(exp_dir, model_file)
+    encoder = load_exportable(exp_dir, model_file)
     if calibration.trained_on.get("model_sha256", encoder.sha256) != encoder.sha256:
         raise UserError(f"{path} is of another model; calibrate again (stage 7)")
     models = {NETWORK: feats_model(encoder), FRONT_END: front_end_model(encoder)}

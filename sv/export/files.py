@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sv.embeddings.encoder import load_encoder
+from sv.export.graphs import load_exportable
 from sv.io import atomic_write
 
 
@@ -19,7 +19,7 @@ def write_file(exp_dir: Path, out: Path, file_format: str, kind: str, model_file
     Raises:
         UserError: the system is not trained or its files are damaged; the network cannot be exported.
     """
-    encoder = load_encoder(exp_dir, model_file)
+    encoder = load_exportable(exp_dir, model_file)
     if file_format == "torchscript":
         from sv.export.torchscript import trace
 

@@ -5,6 +5,7 @@ mean removed, pre-emphasis, window and discrete Fourier transform. So exporters 
 rest is as in `sv.audio`. There is no dither.
 """
 
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -17,7 +18,8 @@ from sv.audio.centered_fbank import CenteredFbank
 from sv.audio.features import Fbank
 from sv.audio.mel import EPSILON, INT16_SCALE, PREEMPHASIS
 from sv.config import FbankConfig
-from sv.embeddings.encoder import SpeakerEncoder
+from sv.embeddings.encoder import SpeakerEncoder, load_encoder
+from sv.errors import UserError
 
 
 def min_frames(encoder: SpeakerEncoder) -> int:
@@ -27,6 +29,21 @@ def min_frames(encoder: SpeakerEncoder) -> int:
     have no other way to compute a deviation for a single one.
     """
     return encoder.model.min_frames + 9
+
+
+def load_exportable(exp_dir: Path, model_file: Path | None) -> SpeakerEncoder:
+    """Load the encoder of a system; see `load_encoder`.
+
+    Raises:
+        UserError: as `load_encoder`; the system drops frames without speech, which exported networks do not.
+    """
+    encoder = load_encoder(exp_dir, model_file)
+    if encoder.config.dataset_args.vad:
+        raise UserError(
+            f"{exp_dir / 'config.yaml'}: dataset_args.vad is true, but exported models drop no frames; "
+            "export a system that was trained without"
+        )
+    return encoder
 
 
 class FeatsToEmbedding(nn.Module):

@@ -1,6 +1,9 @@
 """Exported files through onnxruntime, against torch."""
 
 import json
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +12,13 @@ import pytest
 import torch
 
 from sv.audio.centered_fbank import make_fbank
-from sv.config import FbankConfig
+from sv.config import FbankConfig, save_config
 from sv.embeddings.encoder import load_encoder
 from sv.errors import UserError
 from sv.export.files import write_file
 from sv.export.graphs import conv_front_end
 from sv.export.parity import check_parity, cosines
-from sv.models.simam_resnet import SimamResNet
+from sv.models.encoder import Encoder
 from tests.sv.export.exported_system import DIM, make_exp, real_speech
 
 onnx = pytest.importorskip("onnx")
@@ -25,6 +28,9 @@ pytest.importorskip("onnxscript")
 SMALL_REDIMNET = {
     "channels": 8, "block_2d_type": "basic_resnet", "group_divisor": 4, "stages_setup": [(1, 1, 1, 8), (2, 1, 1, 8)]
 }  # fmt: skip
+SMALL_REDIMNET2 = {
+    "channels": 8, "group_divisor": 4, "stages_setup": [(1, 1, 1, 1, 8), (2, 2, 1, 1, 8)]
+}  # fmt: skip
 FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("resnet_small", {}, {}),
     ("SimAM_ResNet34_ASP", {"in_planes": 8}, {}),
@@ -33,7 +39,11 @@ FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ECAPA_TDNN_SpeechBrain", {"channels": 64}, {"kind": "speechbrain"}),
     ("XVEC", {}, {"window": "povey", "int16_scale": False}),
     ("CAMPPlus", {}, {}),
+    ("XI_VEC_XVEC", {}, {}),
     ("ReDimNet", SMALL_REDIMNET, {"num_mel_bins": 72}),
+    ("ReDimNet2", SMALL_REDIMNET2, {"num_mel_bins": 72}),
+    ("Gemini_DF_ResNet60", {}, {}),
+    ("REPVGG_TINY_A0", {}, {}),
     ("Res2Net34_Base", {"m_channels": 8}, {}),
     ("ERes2Net34_Base", {"m_channels": 8}, {}),
     ("ERes2NetV2", {"m_channels": 8}, {}),
@@ -45,9 +55,15 @@ def fewer_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same layers, fewer of them: exporting takes its time for each."""
     monkeypatch.setattr("sv.models.campplus.BLOCKS", ((2, 1), (2, 2), (2, 2)))
     monkeypatch.setattr("sv.models.res2net.NUM_BLOCKS", (1, 1, 1, 1))
-    monkeypatch.setattr(
-        "sv.models.simam_resnet.SimamResNet", lambda options, num_blocks: SimamResNet(options, num_blocks=(1, 1, 1, 1))
-    )
+    for name in ("simam_resnet:SimamResNet", "gemini_dfresnet:GeminiDfResNet", "repvgg:RepVgg"):
+        module, _, encoder = name.partition(":")
+        whole = getattr(import_module(f"sv.models.{module}"), encoder)
+        few = partial(_with_few_blocks, whole)
+        monkeypatch.setattr(f"sv.models.{module}.{encoder}", few)
+
+
+def _with_few_blocks(encoder: Callable[..., Encoder], options: object, **sizes: Any) -> Encoder:
+    return encoder(options, **{**sizes, "num_blocks": (1, 1, 1, 1)})
 
 
 @pytest.mark.slow
@@ -165,6 +181,17 @@ def test_network_that_cannot_be_exported_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^GE2E_LSTM cannot be exported to ONNX: "):
         write_file(exp, tmp_path / "x.onnx", "onnx", "feats")
     assert not (tmp_path / "x.onnx").exists()
+
+
+def test_system_that_drops_frames_is_refused(tmp_path: Path) -> None:
+    exp = make_exp(tmp_path / "exp")
+    config = load_encoder(exp).config
+    args = config.dataset_args.model_copy(update={"vad": True})
+    save_config(config.model_copy(update={"dataset_args": args}), exp / "config.yaml")
+    with pytest.raises(
+        UserError, match=r"dataset_args.vad is true, but exported models drop no frames; export a system"
+    ):
+        write_file(exp, tmp_path / "x.onnx", "onnx", "feats")
 
 
 def test_embeddings_that_differ_are_not_written() -> None:
