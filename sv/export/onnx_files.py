@@ -118,7 +118,8 @@ def _export(
         what: what errors call it.
     """
     axes = {0: torch.export.Dim("B", min=1, max=_LONGEST), **axes}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it tells that torchvision is not there
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # they tell each step, and that torchvision is not there
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:

@@ -21,10 +21,15 @@ def check_parity(exported: Run, trained: Callable[[Tensor], Tensor], inputs: Ite
         inputs: for both; a random one of each length will do.
 
     Raises:
-        UserError: the cosine of two embeddings is below `LOWEST_COSINE`.
+        UserError: the exported model does not run; the cosine of two embeddings is below `LOWEST_COSINE`.
     """
     for x in inputs:
-        cosine = float(cosines(trained(x).numpy(), exported(x)).min())
+        try:
+            found = exported(x)
+        except Exception as error:  # onnxruntime has a class for each reason
+            reason = str(error).strip().split("\n")[0][:200]
+            raise UserError(f"the exported model does not run at a length of {x.shape[1]} ({reason})") from error
+        cosine = float(cosines(trained(x).numpy(), found).min())
         if not cosine >= LOWEST_COSINE:
             raise UserError(
                 f"the exported model does not give the embeddings of the trained one: the cosine is {cosine:.6f} at a "

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from sv.audio.centered_fbank import make_fbank
 from sv.config import FbankConfig, save_config
@@ -29,7 +30,7 @@ SMALL_REDIMNET = {
     "channels": 8, "block_2d_type": "basic_resnet", "group_divisor": 4, "stages_setup": [(1, 1, 1, 8), (2, 1, 1, 8)]
 }  # fmt: skip
 SMALL_REDIMNET2 = {
-    "channels": 8, "group_divisor": 4, "stages_setup": [(1, 1, 1, 1, 8), (2, 2, 1, 1, 8)]
+    "channels": 8, "group_divisor": 4, "stages_setup": [((1, 1), 1, 1, 8), ((2, 2), 1, 1, 8)]
 }  # fmt: skip
 FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("resnet_small", {}, {}),
@@ -202,3 +203,9 @@ def test_embeddings_that_differ_are_not_written() -> None:
     for wrong in (x.mean(1) + 0.1 * other, x.mean(1) * torch.nan):
         with pytest.raises(UserError, match=told):
             check_parity(lambda _, wrong=wrong: wrong.numpy(), lambda x: x.mean(1), [x])  # type: ignore[misc]
+    with pytest.raises(UserError, match=r"^the exported model does not run at a length of 20 \(no such axis\)$"):
+        check_parity(fails, lambda x: x.mean(1), [x])
+
+
+def fails(_: torch.Tensor) -> NDArray[np.float32]:
+    raise RuntimeError("no such axis\nand more")
