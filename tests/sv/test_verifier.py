@@ -395,12 +395,13 @@ def test_verdict_is_plain_values(exp: Path) -> None:
 
 def test_the_vad_of_the_system_drops_the_same_frames(exp: Path) -> None:
     verifier = Verifier.load(exp, gpus="none")
-    config = verifier.encoder.config
-    args = config.dataset_args.model_copy(update={"vad": True})
-    verifier.encoder = dataclasses.replace(verifier.encoder, config=config.model_copy(update={"dataset_args": args}))
+    encoder = verifier.encoder
+    args = encoder.network.config.dataset_args.model_copy(update={"vad": True})
+    config = encoder.network.config.model_copy(update={"dataset_args": args})
+    encoder.network = dataclasses.replace(encoder.network, config=config)
     waveform = np.concatenate([noise(0), np.zeros(RATE, dtype=np.float32), noise(1)])
-    frames = verifier.fbank(torch.from_numpy(waveform)[None])[0]
+    frames = encoder.fbank(torch.from_numpy(waveform)[None])[0]
     voiced = torch.from_numpy(find_voiced(waveform, args))
     assert 390 < voiced.sum() < 410 < len(voiced)
     kept = (frames - frames.mean(0))[voiced]
-    np.testing.assert_allclose(verifier.embed(waveform), verifier.encoder.embed(kept, centered=True), atol=1e-5)
+    np.testing.assert_allclose(verifier.embed(waveform), encoder.network.embed(kept, centered=True), atol=1e-5)
