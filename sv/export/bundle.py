@@ -64,7 +64,9 @@ def write_bundle(exp_dir: Path, bundle: Path, about: About, model_file: Path | N
             (folder / name).write_bytes(model.SerializeToString())
         if mean is not None:
             np.save(folder / MEAN, mean)
-        told = {**calibration.trained_on, "mean": MEAN if mean is not None else None}
+        told = {**calibration.trained_on, "mean": None}
+        if mean is not None:
+            told |= {"mean": MEAN, "mean_sha256": sha256_of(folder / MEAN)}
         replace(calibration, trained_on=told).save(folder / CALIBRATION)
         add_thresholds(folder, BACKEND, thresholds)
         (folder / "README.md").write_text(model_card(exp_dir, encoder.config, thresholds, about))

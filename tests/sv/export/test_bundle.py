@@ -61,7 +61,8 @@ def test_bundle_has_all_parts_and_their_checksums(bundle: Path) -> None:
     done = subprocess.run(["sha256sum", "-c", "SHA256SUMS"], cwd=bundle, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.count(": OK") == len(parts)
     assert [path.name for path in bundle.parent.iterdir() if path.name.startswith(".")] == []
-    assert load_calibration(bundle / "calibration" / "cos.json").trained_on == {"mean": "mean.npy"}
+    known = {"mean": "mean.npy", "mean_sha256": sha256_of(bundle / "mean.npy")}
+    assert load_calibration(bundle / "calibration" / "cos.json").trained_on == known
 
 
 def test_embeddings_are_those_of_torch(exp: Path, bundle: Path) -> None:
