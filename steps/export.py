@@ -25,9 +25,9 @@ from sv.errors import log, run_step
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of the system")
     parser.add_argument("out", type=Path, help="file, or folder of a bundle, which must not exist")
-    parser.add_argument("--format", choices=["onnx", "torchscript", "bundle"], default="onnx")
+    parser.add_argument("--format", choices=["onnx", "torchscript", "bundle"], default="onnx", help="see above")
     parser.add_argument("--input", choices=["feats", "waveform"], default="feats", help="of a file")
     parser.add_argument("--model", type=Path, help="default: <exp-dir>/models/avg_model.pt")
     parser.add_argument("--license", default="", help="of the weights, for the model card, such as apache-2.0")
