@@ -72,6 +72,10 @@ def run_step(main: Callable[[], None]) -> None:
         sys.stdout.flush()
     except UserError as error:
         _fail(script, str(error), verbose, error.exit_status)
+    except ModuleNotFoundError as error:
+        if (error.name or "sv").split(".")[0] == "sv":
+            raise
+        _fail(script, f"{sys.executable} lacks {error.name}; make an environment with tools/setup.sh", verbose)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -22,11 +22,9 @@ from numbers import Real
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sv.audio.recordings import Audio
-from sv.embeddings.encoder import SpeakerEncoder
+from sv.audio.recordings import Audio, is_tensor
 from sv.embeddings.listener import Listener, Recording, check_system
 from sv.errors import UserError
 from sv.io import Vectors, sha256_of
@@ -108,7 +106,8 @@ class _Rule:
 class Verifier(Listener):
     """A trained system with its calibration and thresholds.
 
-    Reads config.yaml, models/avg_model.pt, calibration/cos.json and thresholds.json of the folder.
+    Reads config.yaml, models/avg_model.pt, calibration/cos.json and thresholds.json of the folder; or a bundle
+    (`sv.export.bundle`), by onnxruntime and without torch.
 
     Args:
         exp_dir: the folder.
@@ -141,7 +140,7 @@ class Verifier(Listener):
         made_by = str(calibration.trained_on.get("backend", BACKEND))
         if made_by != BACKEND:
             raise UserError(f"{path} calibrates scores by {made_by}, not by {BACKEND}; calibrate again (stage 7)")
-        self.mean = _mean_of(self.encoder, exp_dir, calibration)
+        self.mean = _mean_of(self.encoder.embedding_dim, exp_dir, calibration)
 
     @classmethod
     def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> "Verifier":
@@ -306,7 +305,7 @@ def _number(name: str, value: object) -> float:
     return float(value)
 
 
-def _mean_of(encoder: SpeakerEncoder, exp_dir: Path, calibration: Calibration) -> Floats | None:
+def _mean_of(dim: int, exp_dir: Path, calibration: Calibration) -> Floats | None:
     """Read the mean that was subtracted before the scores were calibrated; None: none was.
 
     Raises:
@@ -316,7 +315,7 @@ def _mean_of(encoder: SpeakerEncoder, exp_dir: Path, calibration: Calibration) -
     if not known.get("mean"):
         return None
     path = exp_dir / known["mean"]
-    mean, dim = read_mean(path), encoder.model.embedding_dim
+    mean = read_mean(path)
     if mean.shape != (dim,) or not np.isfinite(mean).all():
         raise UserError(f"{path}: expected {dim} finite numbers; make it again with steps/compute_mean.py (stage 4)")
     if known.get("mean_sha256", sha := sha256_of(path)) != sha:
@@ -330,6 +329,6 @@ def _both_sides(pair: object, number: int) -> tuple[Side, Side]:
     Raises:
         UserError: the pair has not two recordings; the message gives its number.
     """
-    if not isinstance(pair, (tuple, list, np.ndarray, torch.Tensor)) or len(pair) != 2:
+    if not (isinstance(pair, (tuple, list, np.ndarray)) or is_tensor(pair)) or len(pair) != 2:
         raise UserError(f"pair {number}: give two recordings, as in [('a.wav', 'b.wav')]")
     return pair[0], pair[1]

@@ -16,7 +16,18 @@ FOLDERS = ["bench", "egs", "local", "steps", "sv", "tests", "tools"]
 BOTTOM = ["errors", "registry", "io", "jobs", "config", "audio"]  # each may use those to its left
 MIDDLE = {"data", "losses", "models"}
 # Each may use those to its left.
-TOP = ["embeddings", "system", "metrics", "scoring", "clustering", "verifier", "enrolled", "training", "report"]
+TOP = [
+    "embeddings",
+    "system",
+    "metrics",
+    "scoring",
+    "clustering",
+    "export",
+    "verifier",
+    "enrolled",
+    "training",
+    "report",
+]
 
 
 def read_imports(path: Path) -> set[str]:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from sv.audio.features import INT16_SCALE, PREEMPHASIS, Fbank, make_window
-from sv.audio.mel import count_frames, fft_length, frame_samples, mel_banks
+from sv.audio.features import Fbank, make_window
+from sv.audio.mel import INT16_SCALE, PREEMPHASIS, count_frames, fft_length, frame_samples, mel_banks
 from sv.config import FbankConfig
 
 SPEECHBRAIN_FLOOR, SPEECHBRAIN_RANGE_DB = 1e-10, 80.0

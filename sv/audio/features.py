@@ -18,12 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sv.audio.mel import count_frames, fft_length, frame_samples, mel_banks
+from sv.audio.mel import EPSILON, INT16_SCALE, PREEMPHASIS, count_frames, fft_length, frame_samples, mel_banks
 from sv.config import DatasetArgs, FbankConfig
 
-INT16_SCALE = 32768.0  # Kaldi computes features of samples in -32768 .. 32767
-EPSILON = torch.finfo(torch.float32).eps
-PREEMPHASIS = 0.97
 _CPU_BLOCK = 512  # frames: 1 MiB of spectrum, which stays in the cache
 _GPU_BLOCK = 65536
 

@@ -12,6 +12,10 @@ from sv.errors import UserError
 
 Floats = NDArray[np.floating[Any]]
 
+INT16_SCALE = 32768.0  # Kaldi computes features of samples in -32768 .. 32767
+EPSILON = float(np.finfo(np.float32).eps)
+PREEMPHASIS = 0.97
+
 
 def frame_samples(config: FbankConfig) -> tuple[int, int]:
     """Return the samples of a frame, and those from one frame to the next.
@@ -94,3 +98,19 @@ def _slaney_hz(mel: Floats) -> Floats:
 _Scale = tuple[Callable[[Floats], Floats], Callable[[Floats], Floats]]  # from Hz, and back
 _HTK: _Scale = (lambda hz: 1127.0 * np.log1p(hz / 700.0), lambda mel: 700.0 * np.expm1(mel / 1127.0))
 _SLANEY: _Scale = (_slaney_mel, _slaney_hz)
+
+
+def log_mel(waveform: NDArray[np.float32], config: FbankConfig) -> NDArray[np.float64]:
+    """Return what `sv.audio.features.Fbank` computes of one waveform, without torch: (frames, mels).
+
+    Args:
+        waveform: (samples,) in [-1, 1], at least one frame long.
+        config: of Kaldi's kind, with a hamming window.
+    """
+    length, shift = frame_samples(config)
+    x = np.lib.stride_tricks.sliding_window_view(waveform.astype(np.float64) * INT16_SCALE, length)[::shift]
+    x = x - x.mean(axis=1, keepdims=True)
+    x = (x - PREEMPHASIS * np.concatenate([x[:, :1], x[:, :-1]], axis=1)) * np.hamming(length)
+    power = np.square(np.abs(np.fft.rfft(x, fft_length(config))))[:, :-1]  # (frames, bins)
+    found: NDArray[np.float64] = np.log(np.maximum(power @ mel_banks(config).T, EPSILON))
+    return found

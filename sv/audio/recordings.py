@@ -1,18 +1,23 @@
 """Single recordings as a verifier takes them: files or samples of any rate, checked for what no system should judge."""
 
 import math
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from sv.audio.files import Waveform, read_file
 from sv.audio.speech import speech_seconds
 from sv.errors import UserError
 
-Audio = str | Path | NDArray[Any] | torch.Tensor  # a file, or samples of one channel
+if TYPE_CHECKING:
+    import torch
+
+    Audio: TypeAlias = str | Path | NDArray[Any] | torch.Tensor  # a file, or samples of one channel
+else:
+    Audio = str | Path | np.ndarray  # torch takes seconds to load, and may be missing
 
 MIN_DURATION_S, MIN_SPEECH_S = 1.0, 0.5
 MAX_CLIPPED = 0.005  # share of samples at the highest value of the recording
@@ -44,6 +49,12 @@ def read_audio(audio: Audio, name: str, sample_rate: int | None) -> tuple[Wavefo
     return to_waveform(audio, name), int(sample_rate)
 
 
+def is_tensor(samples: object) -> "TypeGuard[torch.Tensor]":
+    """Return whether an object is a tensor of torch, without loading it: where it is not loaded, there is none."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(samples, torch.Tensor)
+
+
 def to_waveform(samples: object, name: str) -> Waveform:
     """Convert samples of one channel, from numpy or torch, float or int16, to (samples,) float32.
 
@@ -51,7 +62,7 @@ def to_waveform(samples: object, name: str) -> Waveform:
         UserError: something else, several channels or other integers; the message begins with `name`.
     """
     array = samples
-    if isinstance(samples, torch.Tensor):
+    if is_tensor(samples):
         array = (samples.float() if samples.is_floating_point() else samples).detach().cpu().numpy()
     if not isinstance(array, np.ndarray):
         raise UserError(f"{name}: a {type(array).__name__}; give a file, or samples as a numpy array or torch tensor")

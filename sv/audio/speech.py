@@ -1,22 +1,23 @@
 """How much speech a recording holds, by silero-vad if it is installed, else by a measure that refuses steady sounds.
 
-silero-vad (Silero Team, 2021, https://github.com/snakers4/silero-vad) is a network in TorchScript, which torch runs.
+silero-vad (Silero Team, 2021, https://github.com/snakers4/silero-vad) is a network that torch runs, or onnxruntime if
+there is no torch.
 Without it, speech is what stands out of its surroundings and keeps changing its spectrum: noise, hum, and tones do
 neither, but music, animals and sirens pass. docs/verification.md compares both.
 """
 
+import math
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
-from torchaudio.functional import resample
+from numpy.typing import NDArray
 
-from sv.audio.features import Fbank
 from sv.audio.files import Waveform
+from sv.audio.mel import log_mel
 from sv.config import FbankConfig
 from sv.errors import log
 
@@ -46,21 +47,24 @@ def speech_seconds(waveform: Waveform, sample_rate: int) -> float:
     model = _silero()
     if model is None:
         return changing_seconds(waveform, sample_rate)
-    samples = torch.from_numpy(waveform)
     if sample_rate not in _SILERO_RATES:
-        samples, sample_rate = resample(samples, sample_rate, 16000), 16000
-    samples = samples * (_PEAK / samples.abs().max().clamp(min=1e-6))
-    with torch.no_grad():
-        model.reset_states()
-        speech = model.audio_forward(samples[None], sample_rate)[0] >= _LEAST_PROBABILITY  # (chunks,)
-    return float(speech.sum()) / _CHUNKS_PER_S
+        waveform, sample_rate = _resampled(waveform, sample_rate, 16000), 16000
+    waveform = waveform * np.float32(_PEAK / max(float(np.abs(waveform).max()), 1e-6))
+    return float((model(waveform, sample_rate) >= _LEAST_PROBABILITY).sum()) / _CHUNKS_PER_S
+
+
+def _resampled(waveform: Waveform, rate: int, wanted: int) -> Waveform:
+    from scipy.signal import resample_poly
+
+    divisor = math.gcd(rate, wanted)
+    return np.asarray(resample_poly(waveform, wanted // divisor, rate // divisor), dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
-def _silero() -> Any:
-    """Load the network of silero-vad; None, and a line in the log, without it.
+def _silero() -> "Callable[[Waveform, int], NDArray[np.float32]] | None":
+    """Load the network of silero-vad: (waveform, rate) -> probability of speech, (chunks,).
 
-    Its package is not imported: that would set the number of torch's threads.
+    Without it, return None and log a line. Its package is not imported: that would set the number of torch's threads.
     """
     found = find_spec("silero_vad")
     if found is None or not found.submodule_search_locations:
@@ -69,10 +73,41 @@ def _silero() -> Any:
             "install it: pip install silero-vad"
         )
         return None
-    path = Path(found.submodule_search_locations[0]) / "data" / "silero_vad.jit"
+    data = Path(found.submodule_search_locations[0]) / "data"
+    if find_spec("torch") is None:
+        return _by_onnxruntime(data / "silero_vad.onnx")
+    import torch
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # silero-vad comes in no other form that torch reads alone
-        return torch.jit.load(path, map_location="cpu").eval()
+        model = torch.jit.load(data / "silero_vad.jit", map_location="cpu").eval()
+
+    def by_torch(waveform: Waveform, sample_rate: int) -> NDArray[np.float32]:
+        with torch.no_grad():
+            model.reset_states()
+            found: NDArray[np.float32] = model.audio_forward(torch.from_numpy(waveform)[None], sample_rate)[0].numpy()
+        return found
+
+    return by_torch
+
+
+def _by_onnxruntime(path: Path) -> "Callable[[Waveform, int], NDArray[np.float32]]":
+    """Load the network from its ONNX file, which takes a chunk and the end of the one before it."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+    def run(waveform: Waveform, sample_rate: int) -> NDArray[np.float32]:
+        chunk, before = (512, 64) if sample_rate == 16000 else (256, 32)
+        padded = np.pad(waveform, (before, -len(waveform) % chunk))
+        state, found = np.zeros((2, 1, 128), dtype=np.float32), []
+        for start in range(0, len(padded) - before, chunk):
+            samples = padded[None, start : start + before + chunk]
+            output, state = session.run(None, {"input": samples, "state": state, "sr": np.array(sample_rate)})
+            found.append(output[0, 0])
+        return np.array(found, dtype=np.float32)
+
+    return run
 
 
 def changing_seconds(waveform: Waveform, sample_rate: int) -> float:
@@ -84,10 +119,9 @@ def changing_seconds(waveform: Waveform, sample_rate: int) -> float:
     """
     if len(waveform) < _SHORTEST_S * sample_rate:
         return 0.0
-    samples = torch.from_numpy(waveform)
     if sample_rate != _BANDS.sample_rate:
-        samples = resample(samples, sample_rate, _BANDS.sample_rate)
-    level = _DB * Fbank(_BANDS)(samples[None])[0].double().numpy()  # (frames, bands) dB
+        waveform = _resampled(waveform, sample_rate, _BANDS.sample_rate)
+    level = _DB * log_mel(waveform, _BANDS)  # (frames, bands) dB
     level = level.clip(level.max() - _HEARD_DB)
     stands_out = (level - np.percentile(level, 10, axis=0)).clip(0).mean(1) > _STANDS_OUT_DB
     shape = level - level.mean(1, keepdims=True)

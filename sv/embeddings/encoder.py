@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from sv.audio.centered_fbank import make_fbank
 from sv.audio.features import find_voiced, subtract_mean
 from sv.audio.files import Waveform
 from sv.config import Config
 from sv.data.voiced import check_speech
 from sv.embeddings.experiment import check_sha256, find_model, read_config
+from sv.embeddings.parts import MAX_FRAMES
 from sv.errors import UserError
+from sv.jobs.gpus import choose_device
 from sv.models import build_model
 from sv.models.encoder import Encoder
 from sv.models.loading import load_backbone
@@ -39,6 +44,13 @@ class SpeakerEncoder:
     config: Config
     device: torch.device
     sha256: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of model and front-end: embeddings of different ones must not be compared."""
+        front_end = self.config.dataset_args
+        text = f"{self.sha256} {front_end.fbank_args.model_dump_json()} {front_end.cmvn}{' vad' * front_end.vad}"
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def embed(self, feats: Tensor, *, max_frames: int = 0, centered: bool = False) -> Tensor:
         """Compute the embeddings of utterances of one length, whose features lose their mean over time first.
@@ -84,6 +96,30 @@ class SpeakerEncoder:
             check_speech("waveform", int(voiced.sum()))
             feats = (subtract_mean(feats) if args.cmvn else feats)[torch.from_numpy(voiced).to(feats.device)]
         return self.embed(feats, max_frames=max_frames, centered=args.vad)
+
+
+class WaveformEncoder:
+    """Front-end and encoder of an experiment folder, by torch.
+
+    Args:
+        exp_dir: the folder.
+        gpus: "auto" for the first GPU if there is one, "none" for the CPU, or the number of a GPU.
+
+    Raises:
+        UserError: as `load_encoder`.
+    """
+
+    def __init__(self, exp_dir: Path, gpus: str = "auto") -> None:
+        self.network = load_encoder(exp_dir, device=choose_device(gpus, 1))
+        config = self.network.config.dataset_args.fbank_args
+        self.fbank = make_fbank(config).to(self.network.device)
+        self.sha256, self.fingerprint = self.network.sha256, self.network.fingerprint
+        self.sample_rate, self.embedding_dim = config.sample_rate, self.network.model.embedding_dim
+
+    def embed(self, waveform: Waveform) -> NDArray[np.float32]:
+        """Return the embedding (dim,) of a waveform (samples,) in [-1, 1]; errors as of `SpeakerEncoder.embed`."""
+        embedding: NDArray[np.float32] = self.network.embed_wave(waveform, self.fbank, max_frames=MAX_FRAMES).numpy()
+        return embedding
 
 
 def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, device: str = "cpu") -> SpeakerEncoder:

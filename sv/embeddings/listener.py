@@ -1,20 +1,20 @@
 """Embeddings of recordings: files or samples of any rate, checked before a system hears them."""
 
-import hashlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torchaudio.functional import resample
 
-from sv.audio.centered_fbank import make_fbank
 from sv.audio.recordings import Audio, check_audio, is_narrow, read_audio
-from sv.embeddings.encoder import load_encoder
-from sv.embeddings.parts import MAX_FRAMES
+from sv.embeddings.onnx_encoder import OnnxEncoder, is_bundle
 from sv.errors import UserError, log
-from sv.jobs.gpus import choose_device
+
+if TYPE_CHECKING:
+    from sv.audio.files import Waveform
+    from sv.embeddings.encoder import WaveformEncoder
 
 Floats = NDArray[np.float32]
 
@@ -38,7 +38,7 @@ class Listener:
     """A trained or imported system that makes embeddings; it needs no calibration.
 
     Args:
-        exp_dir: folder with config.yaml and models/avg_model.pt.
+        exp_dir: folder with config.yaml and models/avg_model.pt; or a bundle (`sv.export.bundle`), without torch.
         gpus: "auto" for the first GPU if there is one, "none" for the CPU, or the number of a GPU.
         resample_audio: resample recordings of another rate than the model's, and say so once; else refuse them.
 
@@ -47,21 +47,18 @@ class Listener:
     """
 
     def __init__(self, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> None:
-        self.encoder = load_encoder(check_system(exp_dir), device=choose_device(str(gpus), 1))
-        self.fbank = make_fbank(self.encoder.config.dataset_args.fbank_args).to(self.encoder.device)
+        self.encoder = open_encoder(check_system(exp_dir), str(gpus))
         self._resample, self._resampled = resample_audio, set[int]()  # rates of which the log has a line
 
     @property
     def fingerprint(self) -> str:
         """Checksum of model and front-end: embeddings of different ones must not be compared."""
-        front_end = self.encoder.config.dataset_args
-        text = f"{self.encoder.sha256} {front_end.fbank_args.model_dump_json()} {front_end.cmvn}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        return self.encoder.fingerprint
 
     @property
     def sample_rate(self) -> int:
         """Sample rate of the model, in Hz."""
-        return self.encoder.config.dataset_args.fbank_args.sample_rate
+        return self.encoder.sample_rate
 
     def embed(self, audio: Audio, *, sample_rate: int | None = None) -> Floats:
         """Return the embedding of a recording, (dim,) float32.
@@ -87,12 +84,38 @@ class Listener:
             if rate not in self._resampled:
                 log.warning("%s: %d Hz, resampled to %d Hz; so is all audio of this rate", name, rate, self.sample_rate)
                 self._resampled.add(rate)
-            waveform = resample(torch.from_numpy(waveform), rate, self.sample_rate).numpy()
+            waveform = _resampled(waveform, rate, self.sample_rate, name)
         check_audio(waveform, self.sample_rate, name)
         narrow = is_narrow(waveform, self.sample_rate)
         warnings = (f"{name} has nothing above 4 kHz, as telephone speech: scores are less sure",) if narrow else ()
-        embedding = self.encoder.embed_wave(waveform, self.fbank, max_frames=MAX_FRAMES).numpy()
-        return Recording(len(waveform) / self.sample_rate, embedding, warnings)
+        return Recording(len(waveform) / self.sample_rate, self.encoder.embed(waveform), warnings)
+
+
+def open_encoder(folder: Path, gpus: str) -> "WaveformEncoder | OnnxEncoder":
+    """Return what makes embeddings of waveforms, of a bundle or an experiment folder.
+
+    Raises:
+        UserError: something is missing or damaged; torch is not installed, for an experiment folder.
+    """
+    if is_bundle(folder):
+        return OnnxEncoder(folder)
+    if find_spec("torch") is None:
+        raise UserError(
+            f"{folder} needs torch, which is not installed; give a bundle (steps/export.py --format bundle)"
+        )
+    from sv.embeddings.encoder import WaveformEncoder
+
+    return WaveformEncoder(folder, gpus)
+
+
+def _resampled(waveform: "Waveform", rate: int, wanted: int, name: str) -> "Waveform":
+    if find_spec("torchaudio") is None:
+        raise UserError(f"{name}: {rate} Hz, the model takes {wanted} Hz; resample it first, or install torchaudio")
+    import torch
+    from torchaudio.functional import resample
+
+    resampled: Waveform = resample(torch.from_numpy(waveform), rate, wanted).numpy()
+    return resampled
 
 
 def check_system(exp_dir: str | Path) -> Path:

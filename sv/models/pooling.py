@@ -148,7 +148,10 @@ class XiPosterior(Pooling):
         root = softplus(at_least_float32(self.lin2(self.lin1_relu_bn(x))))
         logprec = (2 * root.log()).clamp(-XI_LOG_PRECISION, XI_LOG_PRECISION)  # (batch, channels, frames)
         frames = at_least_float32(x)
-        prior = self.prior_mean[..., None].expand(len(x), -1, -1), self.prior_logprec[..., None].expand(len(x), -1, -1)
+        prior = (
+            self.prior_mean[..., None].expand(x.shape[0], -1, -1),
+            self.prior_logprec[..., None].expand(x.shape[0], -1, -1),
+        )
         seen = torch.cat([frames, prior[0]], dim=2)  # (batch, channels, frames + 1)
         weights = torch.cat([logprec, prior[1]], dim=2).softmax(dim=2)
         mean = (weights * seen).sum(dim=2)

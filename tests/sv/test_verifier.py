@@ -311,9 +311,10 @@ def test_samples_come_as_numpy_and_torch_have_them(exp: Path) -> None:
 def test_a_long_recording_is_cut_and_its_parts_averaged(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verifier, samples = Verifier.load(exp, gpus="none"), noise(0, 4.0)
     whole = verifier.embed(samples)
-    monkeypatch.setattr("sv.embeddings.listener.MAX_FRAMES", 200)
-    feats = verifier.fbank(torch.from_numpy(samples)[None])[0]
-    np.testing.assert_array_equal(verifier.embed(samples), verifier.encoder.embed(feats, max_frames=200).numpy())
+    monkeypatch.setattr("sv.embeddings.encoder.MAX_FRAMES", 200)
+    feats = verifier.encoder.fbank(torch.from_numpy(samples)[None])[0]
+    expected = verifier.encoder.network.embed(feats, max_frames=200).numpy()
+    np.testing.assert_array_equal(verifier.embed(samples), expected)
     assert not np.array_equal(verifier.embed(samples), whole)
 
 
@@ -394,12 +395,13 @@ def test_verdict_is_plain_values(exp: Path) -> None:
 
 def test_the_vad_of_the_system_drops_the_same_frames(exp: Path) -> None:
     verifier = Verifier.load(exp, gpus="none")
-    config = verifier.encoder.config
-    args = config.dataset_args.model_copy(update={"vad": True})
-    verifier.encoder = dataclasses.replace(verifier.encoder, config=config.model_copy(update={"dataset_args": args}))
+    encoder = verifier.encoder
+    args = encoder.network.config.dataset_args.model_copy(update={"vad": True})
+    config = encoder.network.config.model_copy(update={"dataset_args": args})
+    encoder.network = dataclasses.replace(encoder.network, config=config)
     waveform = np.concatenate([noise(0), np.zeros(RATE, dtype=np.float32), noise(1)])
-    frames = verifier.fbank(torch.from_numpy(waveform)[None])[0]
+    frames = encoder.fbank(torch.from_numpy(waveform)[None])[0]
     voiced = torch.from_numpy(find_voiced(waveform, args))
     assert 390 < voiced.sum() < 410 < len(voiced)
     kept = (frames - frames.mean(0))[voiced]
-    np.testing.assert_allclose(verifier.embed(waveform), verifier.encoder.embed(kept, centered=True), atol=1e-5)
+    np.testing.assert_allclose(verifier.embed(waveform), encoder.network.embed(kept, centered=True), atol=1e-5)

@@ -12,7 +12,7 @@ import torchaudio
 from numpy.typing import NDArray
 
 from sv.audio.features import Fbank, dither_noise, energy_vad, log_energy, make_window, subtract_mean
-from sv.audio.mel import mel_banks
+from sv.audio.mel import log_mel, mel_banks
 from sv.config import FbankConfig
 
 Floats = NDArray[np.float32]
@@ -273,3 +273,10 @@ def test_vad_finds_the_speech_between_silence() -> None:
     voiced = energy_vad(log_energy(torch.from_numpy(waveform), FbankConfig()).numpy())
     assert not voiced[:97].any() and not voiced[201:].any()
     assert voiced[100:198].mean() > 0.5
+
+
+def test_log_mel_without_torch_is_that_of_fbank() -> None:
+    config = FbankConfig(num_mel_bins=20, low_freq=60.0, high_freq=7900.0, frame_length=32.0)
+    waveform = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    expected = Fbank(config)(torch.from_numpy(waveform)[None])[0].numpy()
+    np.testing.assert_allclose(log_mel(waveform, config), expected, atol=1e-3)

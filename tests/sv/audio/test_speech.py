@@ -113,3 +113,16 @@ def test_real_speech_is_not_refused_nor_called_narrow(corpora: Path, measure: Me
 def test_real_noises_are_refused(corpora: Path) -> None:
     files = random.Random(0).sample(sorted((corpora / "esc10").glob("*/*.flac")), 60)
     assert sum(speech_seconds(*read_file(str(file))) >= MIN_SPEECH_S for file in files) <= 1
+
+
+@needs_silero
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_silero_says_the_same_by_onnxruntime(rate: int, corpora: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    by_torch = speech._silero()
+    assert by_torch is not None
+    (folder,) = find_spec("silero_vad").submodule_search_locations  # type: ignore[union-attr, misc]
+    by_onnxruntime = speech._by_onnxruntime(Path(folder) / "data" / "silero_vad.onnx")
+    file = next((corpora / "speechocean762" / "WAVE").glob("*/*.flac"))
+    waveform = read_file(str(file))[0][:: 16000 // rate]
+    np.testing.assert_allclose(by_onnxruntime(waveform, rate), by_torch(waveform, rate), atol=1e-3)

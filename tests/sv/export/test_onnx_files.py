@@ -1,0 +1,211 @@
+"""Exported files through onnxruntime, against torch."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from sv.audio.centered_fbank import make_fbank
+from sv.config import FbankConfig, save_config
+from sv.embeddings.encoder import load_encoder
+from sv.errors import UserError
+from sv.export.files import write_file
+from sv.export.graphs import conv_front_end
+from sv.export.parity import check_parity, cosines
+from sv.models.encoder import Encoder
+from tests.sv.export.exported_system import DIM, make_exp, real_speech
+
+onnx = pytest.importorskip("onnx")
+ort = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+SMALL_REDIMNET = {
+    "channels": 8, "block_2d_type": "basic_resnet", "group_divisor": 4, "stages_setup": [(1, 1, 1, 8), (2, 1, 1, 8)]
+}  # fmt: skip
+SMALL_REDIMNET2 = {
+    "channels": 8, "group_divisor": 4, "stages_setup": [((1, 1), 1, 1, 8), ((2, 2), 1, 1, 8)]
+}  # fmt: skip
+FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("resnet_small", {}, {}),
+    ("SimAM_ResNet34_ASP", {"in_planes": 8}, {}),
+    ("ECAPA_TDNN_c512", {}, {}),
+    ("ECAPA_TDNN_GLOB_c512", {}, {}),
+    ("ECAPA_TDNN_SpeechBrain", {"channels": 64}, {"kind": "speechbrain"}),
+    ("XVEC", {}, {"window": "povey", "int16_scale": False}),
+    ("CAMPPlus", {}, {}),
+    ("XI_VEC_XVEC", {}, {}),
+    ("ReDimNet", SMALL_REDIMNET, {"num_mel_bins": 72}),
+    ("ReDimNet2", SMALL_REDIMNET2, {"num_mel_bins": 72}),
+    ("Gemini_DF_ResNet60", {}, {}),
+    ("REPVGG_TINY_A0", {}, {}),
+    ("Res2Net34_Base", {"m_channels": 8}, {}),
+    ("ERes2Net34_Base", {"m_channels": 8}, {}),
+    ("ERes2NetV2", {"m_channels": 8}, {}),
+]
+
+
+@pytest.fixture
+def fewer_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same layers, fewer of them: exporting takes its time for each."""
+    monkeypatch.setattr("sv.models.campplus.BLOCKS", ((2, 1), (2, 2), (2, 2)))
+    monkeypatch.setattr("sv.models.res2net.NUM_BLOCKS", (1, 1, 1, 1))
+    for name in ("simam_resnet:SimamResNet", "gemini_dfresnet:GeminiDfResNet", "repvgg:RepVgg"):
+        module, _, encoder = name.partition(":")
+        whole = getattr(import_module(f"sv.models.{module}"), encoder)
+        few = partial(_with_few_blocks, whole)
+        monkeypatch.setattr(f"sv.models.{module}.{encoder}", few)
+
+
+def _with_few_blocks(encoder: Callable[..., Encoder], options: object, **sizes: Any) -> Encoder:
+    return encoder(options, **{**sizes, "num_blocks": (1, 1, 1, 1)})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("fewer_layers")
+@pytest.mark.parametrize(("model", "args", "fbank"), FAMILIES, ids=[name for name, *_ in FAMILIES])
+def test_every_encoder_gives_torchs_embeddings_of_real_speech(
+    model: str,
+    args: dict[str, Any],
+    fbank: dict[str, Any],
+    tmp_path: Path,
+    corpora: Path,
+) -> None:
+    exp, speech = make_exp(tmp_path / "exp", model, fbank, **args), real_speech(corpora)
+    write_file(exp, tmp_path / "x.onnx", "onnx", "waveform")
+    session, encoder = ort.InferenceSession(str(tmp_path / "x.onnx")), load_encoder(exp)
+    front_end = make_fbank(encoder.config.dataset_args.fbank_args)
+    assert [(x.name, x.shape) for x in session.get_inputs()] == [("waveform", ["B", "S"])]
+    for seconds in (0.5, 1.3, 7.0, 60.0):
+        waveform = speech[None, : int(16000 * seconds)]
+        (found,) = session.run(["embs"], {"waveform": waveform})
+        expected = encoder.embed(front_end(torch.from_numpy(waveform))).numpy()
+        assert found.shape == (1, DIM)
+        assert cosines(found, expected).min() >= 1 - 1e-4, seconds
+    both = np.stack([speech[:32000], speech[32000:64000]])
+    expected = encoder.embed(front_end(torch.from_numpy(both))).numpy()
+    assert cosines(session.run(["embs"], {"waveform": both})[0], expected).min() >= 1 - 1e-4
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    write_file(make_exp(folder / "exp"), folder / "x.onnx", "onnx", "feats")
+    return folder
+
+
+@pytest.mark.slow
+def test_file_of_features_has_the_names_and_metadata_that_runtimes_look_for(system: Path) -> None:
+    assert [path.name for path in system.iterdir() if "x.onnx" in path.name] == ["x.onnx"]  # no external data
+    model = onnx.load(system / "x.onnx")
+    onnx.checker.check_model(model)
+    session = ort.InferenceSession(str(system / "x.onnx"))
+    (feats,), (embs,) = session.get_inputs(), session.get_outputs()
+    assert (feats.name, feats.shape, feats.type) == ("feats", ["B", "T", 80], "tensor(float)")
+    assert (embs.name, embs.shape, embs.type) == ("embs", ["B", DIM], "tensor(float)")
+    told = session.get_modelmeta().custom_metadata_map
+    sherpa = ("framework", "language", "output_dim", "sample_rate", "normalize_samples")
+    assert [told[key] for key in sherpa] == ["wespeaker", "unknown", "16", "16000", "0"]
+    assert "feature_normalize_type" not in told  # the mean is subtracted inside
+    assert told["model_sha256"] == load_encoder(system / "exp").sha256 and told["min_frames"] == "10"
+    assert json.loads(told["fbank_args"])["window"] == "hamming" and json.loads(told["cmvn"]) is True
+
+
+@pytest.mark.slow
+def test_file_of_features_subtracts_their_mean(system: Path) -> None:
+    feats = np.random.default_rng(0).normal(10, 2, (3, 120, 80)).astype(np.float32)
+    session = ort.InferenceSession(str(system / "x.onnx"))
+    found, shifted = (session.run(None, {"feats": x})[0] for x in (feats, feats + 5))
+    np.testing.assert_allclose(found, shifted, atol=1e-4)
+    expected = load_encoder(system / "exp").embed(torch.from_numpy(feats)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_sherpa_onnx_loads_the_file_and_embeds(system: Path, corpora: Path) -> None:
+    sherpa_onnx = pytest.importorskip("sherpa_onnx")
+    config = sherpa_onnx.SpeakerEmbeddingExtractorConfig(model=str(system / "x.onnx"))
+    extractor, speech = sherpa_onnx.SpeakerEmbeddingExtractor(config), real_speech(corpora)[: 5 * 16000]
+    assert extractor.dim == DIM
+    stream = extractor.create_stream()
+    stream.accept_waveform(16000, speech)
+    stream.input_finished()
+    assert extractor.is_ready(stream)
+    found, encoder = np.array([extractor.compute(stream)], dtype=np.float32), load_encoder(system / "exp")
+    feats = make_fbank(encoder.config.dataset_args.fbank_args)(torch.from_numpy(speech)[None])
+    assert cosines(found, encoder.embed(feats).numpy()).min() > 0.9  # its window and frames are other ones
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["feats", "waveform"])
+def test_torchscript_gives_the_same_embeddings(kind: str, system: Path, tmp_path: Path) -> None:
+    write_file(system / "exp", tmp_path / "x.pt", "torchscript", kind)
+    encoder, network = load_encoder(system / "exp"), torch.jit.load(tmp_path / "x.pt")
+    front_end = make_fbank(encoder.config.dataset_args.fbank_args)
+    for samples in (16000, 50077):
+        waveform = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(samples))
+        feats = front_end(waveform)
+        found = network(feats if kind == "feats" else waveform).numpy()
+        assert cosines(found, encoder.embed(feats).numpy()).min() >= 1 - 1e-4
+
+
+@pytest.mark.parametrize(
+    "fbank",
+    [
+        {},
+        {"window": "povey", "num_mel_bins": 40, "sample_rate": 8000},
+        {"int16_scale": False, "high_freq": -400.0},
+        {"kind": "speechbrain"},
+        {"kind": "redimnet", "num_mel_bins": 72, "unit_variance": True},
+        {"kind": "ge2e", "num_mel_bins": 40},
+    ],
+    ids=str,
+)
+def test_front_end_as_a_convolution_has_the_same_features(fbank: dict[str, Any]) -> None:
+    config = FbankConfig(**fbank)
+    noise = torch.randn(2, 16321, generator=torch.Generator().manual_seed(0))
+    waveform = 0.003 * noise.cumsum(1) + 0.05 * noise  # louder at low frequencies, as speech is
+    expected = make_fbank(config)(waveform)
+    found = conv_front_end(config)(waveform)
+    assert found.shape == expected.shape
+    torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
+
+
+def test_network_that_cannot_be_exported_is_named(tmp_path: Path) -> None:
+    exp = make_exp(tmp_path / "exp", "GE2E_LSTM", {"kind": "ge2e", "num_mel_bins": 40})
+    with pytest.raises(UserError, match=r"^GE2E_LSTM cannot be exported to ONNX: "):
+        write_file(exp, tmp_path / "x.onnx", "onnx", "feats")
+    assert not (tmp_path / "x.onnx").exists()
+
+
+def test_system_that_drops_frames_is_refused(tmp_path: Path) -> None:
+    exp = make_exp(tmp_path / "exp")
+    config = load_encoder(exp).config
+    args = config.dataset_args.model_copy(update={"vad": True})
+    save_config(config.model_copy(update={"dataset_args": args}), exp / "config.yaml")
+    with pytest.raises(
+        UserError, match=r"dataset_args.vad is true, but exported models drop no frames; export a system"
+    ):
+        write_file(exp, tmp_path / "x.onnx", "onnx", "feats")
+
+
+def test_embeddings_that_differ_are_not_written() -> None:
+    x = torch.randn(1, 20, 8, generator=torch.Generator().manual_seed(0))
+    check_parity(lambda x: x.mean(1).numpy(), lambda x: x.mean(1), [x])
+    told = "does not give the embeddings of the trained one: the cosine is .* at a length of 20; nothing was written"
+    other = torch.ones(1, 8)
+    for wrong in (x.mean(1) + 0.1 * other, x.mean(1) * torch.nan):
+        with pytest.raises(UserError, match=told):
+            check_parity(lambda _, wrong=wrong: wrong.numpy(), lambda x: x.mean(1), [x])  # type: ignore[misc]
+    with pytest.raises(UserError, match=r"^the exported model does not run at a length of 20 \(no such axis\)$"):
+        check_parity(fails, lambda x: x.mean(1), [x])
+
+
+def fails(_: torch.Tensor) -> NDArray[np.float32]:
+    raise RuntimeError("no such axis\nand more")
