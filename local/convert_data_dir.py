@@ -241,9 +241,9 @@ def main() -> None:
     parser.add_argument("dest", type=Path)
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
     parser.add_argument("--channel", default="mix", help="mix, each, or a number from 1")
-    parser.add_argument("--format", choices=["flac", "wav"], default="flac")
+    parser.add_argument("--format", choices=["flac", "wav"], default="flac", help="of the files that are written")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
-    parser.add_argument("--num-parts", type=int, default=1)
+    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     args = parser.parse_args()
     work = DirConversion(

@@ -147,6 +147,8 @@ class Trainer:
     def _tell_loss(self) -> None:
         """Log the loss after the first step, so that nobody waits for an epoch to see one; all processes call this."""
         self._loss_told, loss = True, self.meter.read()["loss"]
+        if self.place.step == 1:
+            self.progress.first_loss = loss
         if self.monitor is not None:
             log.info("step %d: loss %.4g", self.place.step, loss)
 
@@ -163,8 +165,6 @@ class Trainer:
         norm = self._clip()
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if place.step == 0:
-            self.progress.first_loss = float(loss.detach())
         place.step += 1
         place.step_in_epoch += 1
         self.inputs.guard.note(place.epoch, place.step, batch.utts, losses, None if self.scaler.is_enabled() else norm)

@@ -15,7 +15,7 @@ import soundfile
 import torch
 
 from steps import extract_embeddings
-from sv.io import ArkWriter, read_matrix, read_table, read_vectors, write_table
+from sv.io import ArkWriter, read_matrix, read_scp, read_table, read_vectors, write_table
 from sv.models import build_model
 from tests.sv.embeddings.random_system import ARGS, MELS, UTTS, extract, make_system, split, work_of
 
@@ -43,7 +43,7 @@ def test_embeddings_are_those_of_the_model_utterance_by_utterance(run: Run, syst
     model = build_model("resnet_small", ARGS).eval()
     state = torch.load(exp / "models" / "avg_model.pt", weights_only=True)
     model.load_state_dict({key: value for key, value in state.items() if not key.startswith("projection")})
-    for utt, location in read_table(data / "feats.scp").items():
+    for utt, location in read_scp(data / "feats.scp").items():
         feats = torch.from_numpy(read_matrix(location))
         with torch.no_grad():
             expected = model((feats - feats.mean(0))[None])[0]

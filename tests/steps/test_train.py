@@ -117,6 +117,7 @@ def _runs_training(pid: int) -> bool:
 def test_a_mistake_in_several_processes_is_one_line(run, config, data_dir, tmp_path):
     short = tmp_path / "short"
     short.mkdir()
+    (short / "feats.ark").symlink_to(data_dir / "feats.ark")
     for name in ("feats.scp", "utt2spk", "utt2num_frames"):
         (short / name).write_text((data_dir / name).read_text())
     changes = ["dataset_args.min_num_frames=99"]

@@ -9,7 +9,7 @@ import pytest
 from sv.data import ArkReader, read_index
 from sv.data.ark_reader import crop_starts
 from sv.errors import UserError
-from sv.io import read_matrix, read_table, write_table
+from sv.io import read_matrix, read_scp, read_table, write_table
 from tests.sv.data.feats_dir import MELS, make_dir
 
 
@@ -20,7 +20,7 @@ def three(folder: Path, **options: bool) -> ArkReader:
 @pytest.mark.parametrize("compress", [True, False])
 def test_crop_is_the_rows_of_the_matrix(tmp_path, compress):
     reader = three(tmp_path, compress=compress)
-    locations = list(read_table(tmp_path / "feats.scp").values())
+    locations = list(read_scp(tmp_path / "feats.scp").values())
     crops = reader.crops(np.array([2, 0]), np.array([3, 20]), 6, center=False)
     np.testing.assert_allclose(crops[0], read_matrix(locations[2])[3:9], rtol=1e-6)
     np.testing.assert_allclose(crops[1], read_matrix(locations[0])[20:26], rtol=1e-6)

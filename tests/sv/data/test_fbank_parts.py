@@ -14,7 +14,7 @@ from sv.audio.files import read_wav
 from sv.config import Config, FbankConfig, parse_config
 from sv.data.fbank_parts import FbankParts
 from sv.errors import UserError
-from sv.io import read_matrix, read_table, write_table
+from sv.io import read_matrix, read_scp, read_table, write_table
 from tests.sv.data.noise_corpus import RATE, expected, make_data, snapshot, write_tables
 
 
@@ -59,7 +59,7 @@ def test_any_nj_gives_the_same_archives(tmp_path: Path, dither: bool) -> None:
 def test_no_dither_unless_asked_for(data: Path) -> None:
     make(data)
     assert yaml.safe_load((data / "fbank.yaml").read_text())["dither"] == 0.0
-    utt, location = next(iter(read_table(data / "feats.scp").items()))
+    utt, location = next(iter(read_scp(data / "feats.scp").items()))
     assert np.abs(read_matrix(location) - expected(utt, read_table(data / "wav.scp")[utt], dither=False)).max() < 1e-3
 
 
@@ -94,7 +94,7 @@ def test_segments(data: Path) -> None:
         "spk0/a spk0/0000.wav 0.1 0.3\nspk0/b sp0.9-spk0/0000.wav 0.05 0.4\nspk1/c spk1/0001.wav 0.2 0.9\n"
     )
     make(data)
-    feats = read_table(data / "feats.scp")
+    feats = read_scp(data / "feats.scp")
     assert list(feats) == ["spk0/a", "spk0/b", "spk1/c"]
     assert read_table(data / "utt2dur") == {"spk0/a": "0.200000", "spk0/b": "0.350000", "spk1/c": "0.400000"}
     fbank = Fbank(FbankConfig())
@@ -134,7 +134,7 @@ def test_commands_are_refused_unless_allowed(data: Path) -> None:
     with pytest.raises(UserError, match=r"spk1/0001\.wav: cat .* only with --allow-pipes true"):
         make(data)
     make(data, allow_pipes=True)
-    matrix = read_matrix(read_table(data / "feats.scp")["spk1/0001.wav"])
+    matrix = read_matrix(read_scp(data / "feats.scp")["spk1/0001.wav"])
     assert np.abs(matrix - expected("", path, dither=False)).max() < 1e-3
 
 
@@ -177,4 +177,4 @@ def test_augmented_features_are_the_same_for_any_split_and_of_the_audio_that_is_
 
 
 def read_index_features(data: Path) -> dict[str, np.ndarray]:
-    return {utt: read_matrix(location) for utt, location in read_table(data / "feats.scp").items()}
+    return {utt: read_matrix(location) for utt, location in read_scp(data / "feats.scp").items()}

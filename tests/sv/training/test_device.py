@@ -28,7 +28,7 @@ from sv.training.schedules import build_schedules
 from sv.training.trainer import Inputs, Trainer
 
 META = torch.device("meta")
-NEEDS_SIZES = {"ReDimNet"}  # an encoder without default sizes; its named ones are the same code
+NEEDS_SIZES = {"ReDimNet", "ReDimNet2"}  # encoders without default sizes; the named ones are the same code
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,8 @@ def test_a_wait_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         train_one_step(tmp_path, model="resnet_small")
 
 
-def test_features_and_augmentation_of_waveforms_do_not_wait() -> None:
+@pytest.mark.parametrize("voiced", [0, 6])
+def test_features_and_augmentation_of_waveforms_do_not_wait(voiced: int) -> None:
     args = DatasetArgs(num_frms=100, spec_aug=True)
     front_end = FrontEnd(args, seed=0)
     samples = front_end.samples
@@ -92,6 +93,7 @@ def test_features_and_augmentation_of_waveforms_do_not_wait() -> None:
         rir=(torch.arange(2), torch.zeros(2, 4000), torch.zeros(2, dtype=torch.int64)),
         noise=(torch.arange(2, 4), torch.zeros(2, samples), torch.zeros(2)),
         telephone=torch.arange(4, 6),
+        voiced=torch.zeros(voiced, 100, dtype=torch.int64),
         dither=torch.zeros(6, dtype=torch.int64),
         bands=(bands, bands),
     )

@@ -10,7 +10,7 @@ from torch.nn import functional
 from sv.config import Override, load_config, save_config
 from sv.data import Batch
 from sv.errors import UserError
-from sv.io import ArkWriter, read_matrix, read_table, write_table
+from sv.io import ArkWriter, read_matrix, read_scp, read_table, write_table
 from sv.system import make_fine_tuning, make_system
 from sv.training.averaging import average
 from sv.training.checkpoint import load_tensors, save_tensors
@@ -187,12 +187,12 @@ def data_sp(make_data, tmp_path_factory):
     """The tiny corpus with a speed copy of each utterance (here louder, which is another voice to this encoder)."""
     folder = tmp_path_factory.mktemp("sp")
     source = make_data(folder / "data")
-    tables = {name: read_table(source / name) for name in ("feats.scp", "utt2spk", "utt2num_frames")}
+    tables = {name: read_table(source / name) for name in ("utt2spk", "utt2num_frames")}
     copies = folder / "data_sp"
     copies.mkdir()
     with ArkWriter(copies / "feats.ark", copies / "feats.scp", compress=True) as writer:
         for prefix, factor in (("sp0.9-", 1.3), ("", 1.0)):
-            for utt, location in tables["feats.scp"].items():
+            for utt, location in read_scp(source / "feats.scp").items():
                 writer.write(prefix + utt, factor * read_matrix(location))
     lines = sorted((copies / "feats.scp").read_text().splitlines(), key=lambda line: line.split()[0].encode())
     (copies / "feats.scp").write_text("".join(f"{line}\n" for line in lines))

@@ -273,7 +273,7 @@ def damage(folder, row):
     """Change the length in the header of an utterance, which is returned."""
     utt, location = (folder / "feats.scp").read_text().splitlines()[row].split()
     ark, offset = location.rsplit(":", 1)
-    with open(ark, "r+b") as f:
+    with open(folder / ark, "r+b") as f:
         f.seek(int(offset) + 15)
         f.write(struct.pack("<i", 7))
     return utt
