@@ -58,7 +58,7 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
         UserError: a line has not two columns, or there is none; the message names it.
     """
     name, pairs = "stdin" if file == "-" else file, []
-    with sys.stdin if file == "-" else open(file, encoding="utf-8-sig") as lines:
+    with sys.stdin if file == "-" else open(file, encoding="utf-8-sig", errors="surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             words = line.strip().split("\t" if "\t" in line else None)
             if len(words) not in (0, 2):

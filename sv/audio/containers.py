@@ -16,7 +16,9 @@ from sv.errors import UserError
 _STREAM_SIZES = 0x7FFF0000  # a program that does not know the length yet writes a 32-bit size from here on
 _PADDING = 512  # bytes after the samples that are taken for padding, such as that to a sector
 _OGG_PAGE = 65307  # bytes of the longest page
-_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3")  # behind the frames of an MP3
+_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # behind the frames of an MP3
+_OGG_STREAM = re.compile(rb"OggS\0[\2\3\6\7]", re.DOTALL)  # a page that begins a stream
+_FLAC_STREAM = re.compile(rb"fLaC[\0\x80]\0\0\x22")  # its first block has 34 bytes
 _BIT_RATES = {  # kbit/s of layer III, by the header's index, of MPEG 1 and of MPEG 2 and 2.5
     3: (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
     2: (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
@@ -49,7 +51,8 @@ _CHUNKED = {
 def check_container(file: BinaryIO, name: str) -> bytes:
     """Check that a file holds what its header promises, for the formats in which that can be known.
 
-    These are WAV, RF64, W64, AIFF, CAF, AU, SPHERE, Ogg and MP3. A FLAC file is checked as it is decoded.
+    These are WAV, RF64, W64, AIFF, CAF, AU, SPHERE, Ogg and MP3. A FLAC file is checked as it is decoded. Ogg and FLAC
+    files may be several that were joined, of which libsndfile reads the first alone.
 
     Args:
         file: able to seek; left at any place.
@@ -74,6 +77,8 @@ def check_container(file: BinaryIO, name: str) -> bytes:
         _check_sphere(file, name, total)
     elif head.startswith(b"OggS"):
         _check_ogg(file, name, total)
+    elif head.startswith(b"fLaC"):
+        _check_one_stream(file, name, _FLAC_STREAM)
     elif head.startswith(b"ID3") or _mpeg_sizes(head):
         return _check_mp3(file, name, total)
     return b""
@@ -175,7 +180,19 @@ def _check_ogg(file: BinaryIO, name: str, total: int) -> None:
     if body > len(page) or not page[5] & 4:
         raise UserError(f"{name}: truncated: it has no last page (end of stream); bring it back or leave it out")
     if page[14:18] != first[14:18]:
-        raise UserError(f"{name}: several Ogg streams, and only the first would be read; write it again as one")
+        raise _several(name)
+    _check_one_stream(file, name, _OGG_STREAM)
+
+
+def _check_one_stream(file: BinaryIO, name: str, begin: re.Pattern[bytes]) -> None:
+    """Refuse a file in which a second stream begins."""
+    file.seek(0)
+    if begin.search(file.read(), 1):
+        raise _several(name)
+
+
+def _several(name: str) -> UserError:
+    return UserError(f"{name}: several streams one behind the other, and only the first would be read; write it as one")
 
 
 def _mpeg_sizes(header: bytes) -> list[int]:
@@ -205,17 +222,14 @@ def _check_mp3(file: BinaryIO, name: str, total: int) -> bytes:
     start = 0
     file.seek(0)
     while (tag := file.read(10)).startswith(b"ID3") and len(tag) == 10:
-        start += 10 + sum((byte & 127) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
-        start += 10 if tag[5] & 0x10 else 0
+        start += _id3_bytes(tag)
         file.seek(start)
     file.seek(start)
     head = file.read(2048)
     sizes = _mpeg_sizes(head)
     if not sizes:
         return b""
-    frames, size = _length_tag(head)
-    if frames and size and total - start - size in (0, 128):  # 128: an ID3v1 tag
-        return b""
+    frames = _length_tag(head)
     file.seek(start)
     content = file.read()
     count, end = _count_frames(content, sizes)
@@ -235,13 +249,13 @@ def _tag_offset(header: bytes) -> int:
     return 4 + (9 if mono else 17)
 
 
-def _length_tag(frame: bytes) -> tuple[int, int]:
-    """Return the number of frames and of bytes in the tag of LAME or Xing in the first frame; 0 if it has none."""
+def _length_tag(frame: bytes) -> int:
+    """Return the number of frames in the tag of LAME or Xing in the first frame; 0 if it has none."""
     tag = frame[_tag_offset(frame) :]
-    if tag[:4] not in (b"Xing", b"Info") or len(tag) < 16:
-        return 0, 0
-    flags, first, second = struct.unpack(">III", tag[4:16])
-    return (first if flags & 1 else 0), (second if flags & 3 == 3 else 0)
+    if tag[:4] not in (b"Xing", b"Info") or len(tag) < 12:
+        return 0
+    flags, frames = struct.unpack(">II", tag[4:12])
+    return int(frames) if flags & 1 else 0
 
 
 def _length_frame(header: bytes, count: int) -> bytes:
@@ -259,6 +273,14 @@ def _count_frames(content: bytes, sizes: list[int]) -> tuple[int, int]:
         if size:
             count, at = count + 1, at + size
             end = at
+        elif content.startswith(b"ID3", at) and len(content) > at + 10:  # of another file, joined to the first
+            at += _id3_bytes(content[at : at + 10])
         elif content.startswith(_TAGS, at) or (at := content.find(0xFF, at + 1)) < 0:
             break
     return count, end
+
+
+def _id3_bytes(head: bytes) -> int:
+    """Return the size of an ID3v2 tag that begins with these ten bytes."""
+    size = sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    return 10 + size + (10 if head[5] & 0x10 else 0)

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from sv.errors import UserError
+from sv.errors import UserError, log
 from sv.models.encoder import Encoder
 
 HEAD_PREFIX = "projection."
@@ -30,12 +30,11 @@ def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -
     if isinstance(model, Encoder):
         given = model.own_names(given)
     own = model.state_dict()
+    cut, prefix = cut_prefix(given)
+    if prefix and any(differences(own, given)):
+        log.info("%s: the names of all its tensors begin with %r, which is left out", where, prefix)
+        given = model.own_names(cut) if isinstance(model, Encoder) else cut
     if found := list(differences(own, given)):
-        if prefix := cut_prefix(given)[1]:
-            raise UserError(
-                f"{where}: the names of all its tensors begin with {prefix!r}; convert it with steps/import_model.py, "
-                "which takes that off"
-            )
         more = f", and {len(found) - SHOWN} more differences" if len(found) > SHOWN else ""
         raise UserError(
             f"{where}: not a checkpoint of this {type(model).__name__}: {', '.join(found[:SHOWN])}{more}; "

@@ -136,14 +136,21 @@ def test_ogg_without_its_last_page_is_cut(tmp_path: Path) -> None:
         assert info(str(path)).samples == SAMPLES
 
 
-def test_several_ogg_streams_are_told(tmp_path: Path) -> None:
-    path = sound(tmp_path, "opus")
-    first = path.read_bytes()
-    while path.read_bytes()[14:18] == first[14:18]:  # serial numbers are drawn by the clock
-        replace(path, 14, b"\1\2\3\4")
-    path.write_bytes(path.read_bytes() + first)
-    with pytest.raises(UserError, match="several Ogg streams"):
+@pytest.mark.parametrize("ending", ["ogg", "opus", "flac"])
+def test_files_that_were_joined_are_told(tmp_path: Path, ending: str) -> None:
+    """Also if both have one serial number, as a file behind itself."""
+    path = sound(tmp_path, ending)
+    path.write_bytes(2 * path.read_bytes())
+    with pytest.raises(UserError, match="several streams one behind the other, and only the first would be read"):
         info(str(path))
+
+
+@pytest.mark.parametrize("between", [b"", b"ID3\4\0\0\0\0\2\0" + bytes(256)], ids=["bare", "tagged"])
+def test_joined_mp3_files_are_counted_and_read_whole(tmp_path: Path, between: bytes) -> None:
+    path = sound(tmp_path, "mp3", samples=96000)
+    content, once = path.read_bytes(), info(str(path)).samples
+    path.write_bytes(content + between + content)
+    assert info(str(path)).samples == len(read_wav(str(path), RATE)) > 1.98 * once
 
 
 def frames_of(content: bytes) -> list[int]:
@@ -176,6 +183,8 @@ def test_mp3_with_a_wrong_length_is_counted(tmp_path: Path) -> None:
     frames = int.from_bytes(path.read_bytes()[find(path, b"Xing") + 8 :][:4], "big")
     replace(path, find(path, b"Xing") + 8, (frames // 2).to_bytes(4, "big"))
     replace(path, find(path, b"Xing") + 12, bytes(4))
+    assert len(read_wav(str(path), RATE)) == frames * 576 - 529
+    replace(path, find(path, b"Xing") + 12, path.stat().st_size.to_bytes(4, "big"))  # a right number of bytes
     assert len(read_wav(str(path), RATE)) == frames * 576 - 529
     replace(path, find(path, b"Xing") + 8, (2 * frames).to_bytes(4, "big"))
     with pytest.raises(UserError, match=f"truncated: the header promises {2 * frames} frames, {frames} are there"):
