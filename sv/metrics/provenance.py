@@ -103,10 +103,13 @@ def check_same_model(xvector_scp: Path, files: Iterable[Path]) -> None:
     """Check that files were made from embeddings of the same model as these, where their marks tell.
 
     Raises:
-        UserError: a file is of another model.
+        UserError: a file is of another model, or not the one that its mark was written for.
     """
     model = embeddings_origin(xvector_scp)["model_sha256"]
     for path in files:
+        mark = DoneMark.recorded(_mark_path(path))
+        if mark.path.is_file() and mark.stale(verify=True):
+            raise UserError(f"{path} is not the file of {mark.path}; make it again, or remove the mark if it is yours")
         other = origin(path).get("model_sha256")
         if model and other and other != model:
             raise UserError(

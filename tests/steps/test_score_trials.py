@@ -101,7 +101,10 @@ def test_mean_of_another_model_is_refused(step: Run, folder: Path) -> None:
     told = "mean_vec.npy is of model one, xvector.scp of model other (SHA-256); make both with the same model\n"
     assert (result.returncode, result.stderr) == (1, f"score_trials.py: error: {told}")
     assert (folder / "out" / "x.score").read_bytes() == before
-    np.save(folder / "mean_vec.npy", np.zeros(2, np.float32))  # one's own: no mark tells of it
+    np.save(folder / "mean_vec.npy", np.zeros(2, np.float32))  # one's own
+    told = "mean_vec.npy is not the file of .done.mean_vec.npy; make it again, or remove the mark if it is yours\n"
+    assert score(step, folder, "--mean", "mean_vec.npy").stderr == f"score_trials.py: error: {told}"
+    (folder / ".done.mean_vec.npy").unlink()
     assert score(step, folder, "--mean", "mean_vec.npy").returncode == 0
 
 
@@ -299,6 +302,7 @@ def cohort_of_other_dimension(cohort: Path) -> str:
     with ArkWriter(cohort / "train" / "spk_xvector.ark", cohort / "train" / "spk_xvector.scp") as writer:
         for speaker in "abc":
             writer.write(speaker, np.arange(1, 4, dtype=np.float32))
+    (cohort / "train" / ".done.spk_xvector.scp").unlink()
     return "spk_xvector.scp: vectors of dimension 3, the embeddings have 2"
 
 
