@@ -51,8 +51,8 @@ _CHUNKED = {
 def check_container(file: BinaryIO, name: str) -> bytes:
     """Check that a file holds what its header promises, for the formats in which that can be known.
 
-    These are WAV, RF64, W64, AIFF, CAF, AU, SPHERE, Ogg and MP3. A FLAC file is checked as it is decoded. Ogg and FLAC
-    files may be several that were joined, of which libsndfile reads the first alone.
+    These are WAV, RF64, W64, AIFF, CAF, AU, VOC, SPHERE, Ogg and MP3. A FLAC file is checked as it is decoded. Ogg and
+    FLAC files may be several that were joined, of which libsndfile reads the first alone.
 
     Args:
         file: able to seek; left at any place.
@@ -77,6 +77,8 @@ def check_container(file: BinaryIO, name: str) -> bytes:
         _check_sphere(file, name, total)
     elif head.startswith(b"OggS"):
         _check_ogg(file, name, total)
+    elif head.startswith(b"Creative Voice File\x1a"):
+        _check_voc(file, name, total)
     elif head.startswith(b"fLaC"):
         _check_one_stream(file, name, _FLAC_STREAM)
     elif head.startswith(b"ID3") or _mpeg_sizes(head):
@@ -167,6 +169,20 @@ def _check_sphere(file: BinaryIO, name: str, total: int) -> None:
     count, channels, width = map(int, sizes)
     if count:
         _check_samples(file, name, (begin, total), count * channels * width, 0, "text")
+
+
+def _check_voc(file: BinaryIO, name: str, total: int) -> None:
+    """Check that the blocks of a VOC file, each a type and a size of three bytes, are whole."""
+    file.seek(20)
+    at = int.from_bytes(file.read(2), "little")
+    while at + 4 <= total:
+        file.seek(at)
+        kind, *size = file.read(4)
+        if kind == 0:  # the end
+            return
+        at += 4 + int.from_bytes(size, "little")
+    if at > total:
+        raise truncated(name, f"blocks of {at} bytes", total)
 
 
 def _check_ogg(file: BinaryIO, name: str, total: int) -> None:

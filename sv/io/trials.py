@@ -64,7 +64,17 @@ class ListForm:
 
     def is_target(self, columns: Columns) -> NDArray[np.bool_] | None:
         """Return for each line whether it is a target trial; None for a list without labels."""
-        return None if self.label is None else parse_labels(columns, self.label, self.labels)
+        if self.label is None:
+            return None
+        try:
+            return parse_labels(columns, self.label, self.labels)
+        except UserError as error:
+            raise UserError(f"{error}{self.seen_as}") from error
+
+    @property
+    def seen_as(self) -> str:
+        """The end of an error about a list with labels of 1 and 0: how its lines are read."""
+        return f" (lines read as '{self.layout}')" if self.labels == DIGIT_LABELS else ""
 
 
 def iter_list(path: str | Path) -> Iterator[tuple[ListForm, Columns]]:
@@ -145,9 +155,8 @@ def read_trials(
             )
     if unknown:
         others = f", nor are {len(unknown) - 1} other ids of the list" if len(unknown) > 1 else ""
-        seen_as = f" (lines read as '{form.layout}')" if form.labels == DIGIT_LABELS else ""
         first, mend = next(iter(unknown.values()))
-        raise UserError(f"{first}{others}{seen_as}; {mend}")
+        raise UserError(f"{first}{others}{form.seen_as}; {mend}")
 
 
 def _rows(

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from sv.config import Config, save_config
@@ -24,6 +25,7 @@ from sv.data import FaultTolerantDataset, Loader, Sampler, rows_of
 from sv.errors import log, memory_told
 from sv.io import atomic_write, write_table
 from sv.jobs import folder_lock
+from sv.losses import loss_options
 from sv.losses.head import Head
 from sv.system import check_start
 from sv.training.checkpoint import find_damage, remove_temporary, save_tensors
@@ -208,9 +210,10 @@ class _Run:
         steps, parts = config.num_epochs * lr.steps_per_epoch, (trainer.net.backbone, trainer.net.head)
         encoder, head = (sum(p.numel() for p in part.parameters()) / 1e6 for part in parts)
         log.info("%s (%.3f M parameters), %s %s (%.3f M)", config.model, encoder, config.loss, config.loss_args, head)
-        speakers = len(self.prepared.speakers), len(self.prepared.heldout)
-        utts = len(trainer.loader.sampler.utts)
-        log.info("%d speakers to train on, %d held out; %d utterances", *speakers, utts)
+        utts, held_out, speakers = trainer.loader.sampler.utts, len(self.prepared.heldout), len(self.prepared.speakers)
+        if loss_options(config.loss, config.loss_args).compares_utterances:  # it has no class of those it leaves out
+            speakers = len(np.unique(self.prepared.data.index.speaker[rows_of(utts)]))
+        log.info("%d speakers to train on, %d held out; %d utterances", speakers, held_out, len(utts))
         log.info(
             "%d process(es) on %s, %s, batch %d in all", world.size, _name(world), config.precision, lr.global_batch
         )

@@ -21,6 +21,7 @@ FORMATS = {
     "aifc": ("AIFF", "ULAW"),
     "caf": ("CAF", "PCM_16"),
     "au": ("AU", "PCM_16"),
+    "voc": ("VOC", "PCM_16"),
     "sph": ("NIST", "PCM_16"),
     "ogg": ("OGG", "VORBIS"),
     "opus": ("OGG", "OPUS"),

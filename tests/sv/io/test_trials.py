@@ -67,9 +67,12 @@ def test_utterances_may_be_named_1_and_0(tmp_path: Path) -> None:
     [
         ("1 a/1.wav c/9.wav\n", r":1: c/9.wav is not in xvector.scp \(lines read as '1\|0 enroll test'\); extract"),
         ("a/1.wav c/9.wav 0\n", r":1: c/9.wav is not in xvector.scp \(lines read as 'enroll test 1\|0'\); extract"),
-        ("a/1.wav a/2.wav 1\na/1.wav a/2.wav target\n", ":2: label 'target'; write 1 or 0"),
+        (
+            "a/1.wav a/2.wav 1\na/1.wav a/2.wav target\n",
+            r":2: label 'target'; write 1 or 0 \(lines read as 'enroll test 1\|0'\)",
+        ),
         ("a/1.wav a/2.wav target\na/1.wav a/2.wav 1\n", ":2: label '1'; write target or nontarget"),
-        ("1 a/1.wav a/2.wav\n2 a/1.wav a/2.wav\n", ":2: label '2'; write 1 or 0"),
+        ("1 a/1.wav a/2.wav\n2 a/1.wav a/2.wav\n", r":2: label '2'; write 1 or 0 \(lines read as '1\|0 enroll test'\)"),
     ],
 )
 def test_an_error_shows_the_form_that_the_first_line_has(tmp_path: Path, text: str, message: str) -> None:
