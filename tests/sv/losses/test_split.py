@@ -87,7 +87,7 @@ def test_split_heads_equal_whole_ones(size: int, tmp_path: Path) -> None:
     with socket.socket() as s:
         s.bind(("localhost", 0))
         address = f"tcp://localhost:{s.getsockname()[1]}"
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")  # a fork would hang in autograd after other tests
     paths = [tmp_path / f"{rank}.pt" for rank in range(size)]
     words = [{"address": address, "rank": rank, "size": size, "path": path} for rank, path in enumerate(paths)]
     processes = [context.Process(target=_work, args=(word,)) for word in words]
