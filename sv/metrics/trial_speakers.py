@@ -1,4 +1,4 @@
-"""Who speaks in each trial of a score file: what intervals, tests and calibration need."""
+"""Tell who speaks in each trial of a score file: what intervals, tests and calibration need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -52,15 +52,23 @@ class Speakers:
     Args:
         utt2spk: utterance (or enroll model) -> speaker; an enroll model that is named as a speaker is that speaker.
         source: where it comes from, for errors.
+
+    Attributes:
+        names: of the speakers, by number.
     """
 
     def __init__(self, utt2spk: Mapping[str, str], source: str | Path) -> None:
-        number = {speaker: row for row, speaker in enumerate(dict.fromkeys(utt2spk.values()))}
+        self.names = list(dict.fromkeys(utt2spk.values()))
+        number = {speaker: row for row, speaker in enumerate(self.names)}
         self._number = {**number, **{utt: number[speaker] for utt, speaker in utt2spk.items()}}
         self._source = source
 
     def _number_of(self, name: str) -> int:
         return self._number.get(name, -1)
+
+    def rows(self, scores: ScoredTrials) -> Rows:
+        """Return the number of the speaker of each id of a score file, (ids,); -1 where it is not known."""
+        return scores.ids.look_up(self._number_of, np.int32)
 
     def trials(self, scores: ScoredTrials) -> SpeakerTrials:
         """Return the trials of a score file, or of a block of it, with their speakers.
@@ -69,7 +77,7 @@ class Speakers:
             UserError: no labels; an id whose speaker is not known; a label that contradicts the speakers.
         """
         is_target = scores.labels()
-        spk_of = scores.ids.look_up(self._number_of, np.int32)
+        spk_of = self.rows(scores)
         if (spk_of < 0).any():
             unknown = scores.ids[int(np.argmin(spk_of))]
             raise UserError(

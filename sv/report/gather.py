@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import SortedScores
 from sv.metrics.provenance import check_embeddings
 from sv.metrics.score_counts import KindCounter
-from sv.metrics.trial_speakers import with_models
+from sv.metrics.trial_speakers import Speakers, read_speakers
 
 Doubles = NDArray[np.float64]
 Error = tuple[str, str, str, float]  # kind of trial, enroll, test, score
@@ -47,28 +47,22 @@ class SpeakerErrors:
     "Sheep, goats, lambs and wolves", ICSLP 1998).
 
     Args:
-        utt2spk: speaker of each utterance.
+        speakers: of all utterances and enroll models.
         threshold: trials that score this or more are accepted.
 
     Attributes:
-        speakers: their names.
+        names: of the speakers.
         counts: (4, speakers): targets, misses, non-targets, false accepts; a non-target counts for both its speakers.
     """
 
-    def __init__(self, utt2spk: Mapping[str, str], threshold: float) -> None:
-        self.speakers = list(dict.fromkeys(utt2spk.values()))
-        number = {spk: row for row, spk in enumerate(self.speakers)}
-        self._number = {**number, **{utt: number[spk] for utt, spk in utt2spk.items()}}
-        self._threshold = threshold
-        self.counts = np.zeros((4, len(self.speakers)), np.int64)
+    def __init__(self, speakers: Speakers, threshold: float) -> None:
+        self.names, self._speakers, self._threshold = speakers.names, speakers, threshold
+        self.counts = np.zeros((4, len(self.names)), np.int64)
         self.whole = True  # the speakers of all trials are known
-
-    def _row_of(self, name: str) -> int:
-        return self._number.get(name, -1)
 
     def add(self, scores: ScoredTrials) -> None:
         """Count further trials; trials of unknown speakers make `whole` false."""
-        rows = scores.ids.look_up(self._row_of, np.int64)
+        rows = self._speakers.rows(scores)
         if (rows < 0).any():
             self.whole = False
             return
@@ -77,7 +71,7 @@ class SpeakerErrors:
         for row, some in enumerate((is_target, is_target & ~accepted, ~is_target, ~is_target & accepted)):
             sides = [test[some]] if row < 2 else [enroll[some], test[some]]
             for side in sides:
-                self.counts[row] += np.bincount(side, minlength=len(self.speakers))
+                self.counts[row] += np.bincount(side, minlength=len(self.names))
 
     def shares(self) -> tuple[Doubles, Doubles]:
         """Return misses and false accepts of each speaker in percent; NaN without trials of the kind."""
@@ -168,18 +162,18 @@ def read_map(system: System, data: DataDir, num_speakers: int = 12) -> tuple[Dou
     return unit @ directions[:2].T, names
 
 
-def read_facts(scores: ScoreSet, utt2spk: Mapping[str, str] | None = None) -> ScoreFacts:
+def read_facts(scores: ScoreSet, speakers: Speakers | None = None) -> ScoreFacts:
     """Summarize a score file in one pass.
 
     Args:
         scores: the score file.
-        utt2spk: speaker of each utterance, for the errors by speaker; None: not known.
+        speakers: of its utterances and enroll models, for the errors by speaker; None: not known.
 
     Raises:
         UserError: the file is damaged, or lacks labels, targets or non-targets.
     """
     counter = KindCounter()
-    errors = SpeakerErrors(utt2spk, scores.entry["eer_threshold"]) if utt2spk else None
+    errors = SpeakerErrors(speakers, scores.entry["eer_threshold"]) if speakers else None
     hardest: list[Error] = []
     for block in iter_scored_trials(scores.path, scores.trials_file):
         counter.add(block)
@@ -189,12 +183,12 @@ def read_facts(scores: ScoreSet, utt2spk: Mapping[str, str] | None = None) -> Sc
     return ScoreFacts(scores, counter.sorted_scores(), hardest, errors if errors and errors.whole else None)
 
 
-def speakers_of(scores: ScoreSet, test: DataDir | None) -> dict[str, str] | None:
+def speakers_of(scores: ScoreSet, test: DataDir | None) -> Speakers | None:
     """Return the speakers of utterances and enroll models; None where `test` is not the data of the scores' models."""
     if test is None:
         return None
     try:
-        return with_models(test.utt2spk, test.path / "utt2spk", scores.enroll_map)
+        return read_speakers(test.path / "utt2spk", scores.enroll_map)
     except UserError:
         return None
 

@@ -200,7 +200,7 @@ def speakers(errors: SpeakerErrors, named: int = 3) -> Callable[[Any], None]:
         for row in errors.worst(named):
             if np.isfinite(misses[row] + accepts[row]):
                 place = {"xytext": (4, 2), "textcoords": "offset points"}
-                axes.annotate(errors.speakers[row], (accepts[row], misses[row]), **place, color=_INK, parse_math=False)
+                axes.annotate(errors.names[row], (accepts[row], misses[row]), **place, color=_INK, parse_math=False)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("false accepts (%)")

@@ -12,7 +12,7 @@ from sv.report.gather import ScoreFacts, SpeakerErrors, System
 
 @dataclass(frozen=True)
 class Cell:
-    """What one back-end reaches on one list.
+    """Results of one back-end on one list.
 
     Attributes:
         eer: percent, to sort by; None if the list was not scored with the back-end.
@@ -153,7 +153,7 @@ def breakdown_table(entry: Entry) -> tuple[list[str], list[list[str]]]:
 def speaker_rows(errors: SpeakerErrors, count: int = 8) -> list[list[str]]:
     """Return name, misses and false accepts of the speakers with the most errors, as "5 of 40 (12.5 %)"."""
     return [
-        [errors.speakers[row], *(_of(*errors.counts[[kind + 1, kind], row].tolist()) for kind in (0, 2))]
+        [errors.names[row], *(_of(*errors.counts[[kind + 1, kind], row].tolist()) for kind in (0, 2))]
         for row in errors.worst(count)
     ]
 

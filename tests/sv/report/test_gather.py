@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import DataDir, write_table
+from sv.io import DataDir, iter_scored_trials, write_table
 from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.report.gather import corpus_facts, read_facts, read_system, speakers_of
 
@@ -32,7 +32,11 @@ def test_speakers_of_enroll_models_follow_from_their_utterances(tmp_path: Path) 
     write_table(tmp_path / "utt2spk", {"a-1": "a", "b-1": "b"})
     (tmp_path / "map").write_text("m a-1\n")
     scores = ScoreSet("x", "O", "cos", tmp_path / "O.score", {"enroll_map": str(tmp_path / "map")})
-    assert speakers_of(scores, DataDir(tmp_path)) == {"a-1": "a", "b-1": "b", "m": "a"}
+    scores.path.write_text("m a-1 0.5 target\nm b-1 0.1 nontarget\n")
+    (block,) = iter_scored_trials(scores.path)
+    speakers = speakers_of(scores, DataDir(tmp_path))
+    assert speakers is not None and speakers.names == ["a", "b"]
+    assert dict(zip(block.ids, speakers.rows(block).tolist(), strict=True)) == {"m": 0, "a-1": 0, "b-1": 1}
     (tmp_path / "map").write_text("m c-1\n")  # of another test set
     assert speakers_of(scores, DataDir(tmp_path)) is None
 

@@ -8,6 +8,7 @@ from scipy.special import ndtri
 
 from sv.metrics.comparison import ScoreSet
 from sv.metrics.error_rates import sort_scores
+from sv.metrics.trial_speakers import Speakers
 from sv.report import plots
 from sv.report.gather import ScoreFacts, SpeakerErrors, System
 
@@ -84,7 +85,7 @@ def test_costs_as_decided_and_at_best_meet_where_scores_are_calibrated() -> None
 
 
 def test_worst_speakers_are_named_and_points_are_their_shares() -> None:
-    errors = SpeakerErrors({"a1": "_a", "a2": "_a", "b1": "b", "b2": "b"}, 0.5)
+    errors = SpeakerErrors(Speakers({"a1": "_a", "a2": "_a", "b1": "b", "b2": "b"}, "utt2spk"), 0.5)
     errors.counts[:] = [[1, 1], [1, 0], [2, 2], [1, 1]]
     (axes,) = plots.figure(plots.speakers(errors, named=1)).axes
     (points,) = axes.get_lines()

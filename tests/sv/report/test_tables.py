@@ -10,6 +10,7 @@ from sv.io import ScoredTrials
 from sv.io.scores import Ids
 from sv.metrics.comparison import ScoreSet
 from sv.metrics.error_rates import sort_scores
+from sv.metrics.trial_speakers import Speakers
 from sv.report import tables
 from sv.report.gather import ScoreFacts, SpeakerErrors, System
 
@@ -82,7 +83,7 @@ def scored(ids: list[str], rows: list[tuple[int, int, float]]) -> ScoredTrials:
 
 
 def test_a_nontarget_counts_for_both_its_speakers_and_an_unknown_one_is_told() -> None:
-    errors = SpeakerErrors({"a": "A", "b": "B", "c": "C"}, 0.5)
+    errors = SpeakerErrors(Speakers({"a": "A", "b": "B", "c": "C"}, "utt2spk"), 0.5)
     errors.add(scored(["a", "b", "c"], [(0, 1, 0.5), (0, 2, 0.4), (1, 1, 0.3)]))
     assert errors.counts.tolist() == [[0, 1, 0], [0, 1, 0], [2, 1, 1], [1, 1, 0]]
     assert tables.speaker_rows(errors) == [
