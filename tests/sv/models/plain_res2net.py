@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from sv.models import build_model
+
 Shapes = dict[str, tuple[int, ...]]
 State = dict[str, Tensor]
 BLOCKS = (3, 4, 6, 3)
@@ -43,6 +45,16 @@ def eres2net(m_channels: int, base_width: int, scale: int, expansion: int, embed
 
 def eres2netv2(m_channels: int, base_width: int, scale: int, expansion: int, embed_dim: int) -> Sizes:
     return Sizes(m_channels, base_width, scale, expansion, embed_dim, {"layer3_ds": 3}, {"fuse34": 4})
+
+
+def check_published(name: str, sizes: Sizes, tensors: int, parameters: int) -> None:
+    """Assert that an encoder has the published tensors, of the published numbers."""
+    with torch.device("meta"):
+        model = build_model(name, {})
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    assert shapes == published_shapes(sizes)
+    assert len(shapes) == tensors
+    assert sum(p.numel() for p in model.parameters()) == parameters
 
 
 def published_shapes(sizes: Sizes) -> Shapes:
