@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write docs/api.md: the public names of the package `sv`, from their signatures and docstrings.
 
-e.g.: docs/make_api.py
+e.g.: . ./path.sh; docs/make_api.py
 """
 
 import inspect

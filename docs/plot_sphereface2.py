@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draw the pictures of docs/sphereface2.md, from the losses themselves, into docs/images.
 
-e.g.: docs/plot_sphereface2.py
+e.g.: . ./path.sh; docs/plot_sphereface2.py
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Which files of a folder are audio, for a corpus of one's own, noise and rooms; what is not taken is told."""
+"""Find the audio files of a folder, for a corpus of one's own, noise and rooms; tell what is not taken."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -55,7 +55,7 @@ ABOUT = {"sex": "spk2gender", "age": "spk2age", "session": "utt2session", "langu
 
 @dataclass(frozen=True)
 class Found:
-    """What a look at a file shows: its seconds, what is wrong with it or "", and what it is under any name."""
+    """A look at a file: its seconds, what is wrong with it or "", and what it is under any name."""
 
     seconds: float = 0.0
     fault: str = ""

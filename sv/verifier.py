@@ -90,7 +90,7 @@ Side = Audio | Recording | Speaker  # of a comparison
 
 @dataclass(frozen=True)
 class _Rule:
-    """How a log-likelihood ratio becomes an answer: `limit` and its name, and the margin around it."""
+    """The rule by which a log-likelihood ratio becomes an answer: `limit` and its name, and the margin around it."""
 
     prior: float
     limit: float

@@ -1,4 +1,4 @@
-"""What an audio file's container promises, against what is there.
+"""Check what an audio file's container promises against what is there.
 
 libsndfile believes a header or the length of the file, whichever is less, without a word: a file cut in half passes as
 a shorter one, and so does one whose recorder was killed before it wrote the final size. Without a length header, it
@@ -28,7 +28,7 @@ _MPEG_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12
 
 @dataclass(frozen=True)
 class _Chunks:
-    """How a container lays out its chunks: an id, a size, the content, padding."""
+    """The layout of a container's chunks: an id, a size, the content, padding."""
 
     start: int  # of the first chunk
     id_bytes: int

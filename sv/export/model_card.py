@@ -15,7 +15,7 @@ _NOT_STATED = "not stated: ask whoever trained it before you use it"
 
 @dataclass(frozen=True)
 class About:
-    """What the files of a system do not tell.
+    """Facts that the files of a system do not tell.
 
     Attributes:
         licence: of the weights, as hubs name it: "apache-2.0".

@@ -47,7 +47,7 @@ _LAYOUT = "enroll test target|nontarget"
 
 @dataclass(frozen=True)
 class ListForm:
-    """Which columns of a list are what.
+    """The form of a list: which column is what.
 
     Attributes:
         layout: of a line, for errors.

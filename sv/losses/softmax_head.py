@@ -94,7 +94,7 @@ class SoftmaxHead(Head):
 
 
 class _Found(NamedTuple):
-    """What the first pass finds, of each of `parts` processes.
+    """Results of the first pass, of each of `parts` processes.
 
     Attributes:
         rest: (parts, batch) log of the sum of e^z over the other speakers that are not in `top`.
@@ -132,7 +132,7 @@ class _Found(NamedTuple):
 
 
 class _Total(NamedTuple):
-    """What all processes know between the passes.
+    """Results that all processes have between the passes.
 
     Attributes:
         losses: (batch,).

@@ -1,4 +1,4 @@
-"""What is known of each encoder before it is trained: its size, its arithmetic, and whose checkpoints it loads."""
+"""Facts of each encoder before it is trained: its size, its arithmetic, and whose checkpoints it loads."""
 
 from dataclasses import dataclass
 
