@@ -13,8 +13,23 @@ from torch import Tensor
 
 from sv.losses.blocks import Block, block_rows
 from sv.losses.cosine import unit
+from sv.losses.doubt import Doubt
 from sv.losses.pairs import Pairs, softplus
 from sv.losses.split import entries
+
+
+class Labelled(NamedTuple):
+    """A batch.
+
+    Attributes:
+        embedding: (batch, dim) of norm 1.
+        speaker: (batch,) int64.
+        doubt: which pairs count less, its classes counted from the first of these rows.
+    """
+
+    embedding: Tensor
+    speaker: Tensor
+    doubt: Doubt | None = None
 
 
 class Rows(NamedTuple):
@@ -42,6 +57,8 @@ class PairSums:
         bias_grad: 0-d.
         embedding_grad: (batch, dim), with respect to embeddings of norm 1.
         weight_grad: (rows, dim).
+        label_losses: (batch,) softplus of minus the target's logit without margin, 0 where it is not among these rows;
+            None without `doubt`.
     """
 
     losses: Tensor
@@ -50,24 +67,22 @@ class PairSums:
     bias_grad: Tensor
     embedding_grad: Tensor
     weight_grad: Tensor
+    label_losses: Tensor | None = None
 
 
 @torch.no_grad()
-def pair_sums(
-    embedding: Tensor, speaker: Tensor, rows: Rows, pairs: Pairs, *, block: int = 0, gradients: bool = True
-) -> PairSums:
+def pair_sums(batch: Labelled, rows: Rows, pairs: Pairs, *, block: int = 0, gradients: bool = True) -> PairSums:
     """Compute losses and gradients in one pass over the rows.
 
     Args:
-        embedding: (batch, dim) of norm 1.
-        speaker: (batch,) int64.
+        batch: of all processes.
         rows: of this process.
         pairs: options and margin.
         block: rows taken together; 0: as many as fit a cache.
         gradients: False leaves them 0.
     """
-    one_pass = _Pass(embedding, speaker, rows, pairs, gradients)
-    block = block or block_rows(len(embedding), rows.weight)
+    one_pass = _Pass(batch, rows, pairs, gradients)
+    block = block or block_rows(len(batch.speaker), rows.weight)
     for start in range(0, len(rows.weight), block):
         one_pass.add_block(start, start + block)
     return one_pass.sums
@@ -76,11 +91,11 @@ def pair_sums(
 class _Pass:
     """One pass over the rows; arguments as `pair_sums`."""
 
-    def __init__(self, embedding: Tensor, speaker: Tensor, rows: Rows, pairs: Pairs, gradients: bool) -> None:
-        self.embedding, self.pairs, self.gradients = embedding, pairs, gradients
+    def __init__(self, labelled: Labelled, rows: Rows, pairs: Pairs, gradients: bool) -> None:
+        self.embedding, self.doubt, self.pairs, self.gradients = labelled.embedding, labelled.doubt, pairs, gradients
         self.weight, self.bias = rows.weight, rows.bias
-        self.row = speaker - rows.first  # (batch,) of the true speaker, if it is among these rows
-        batch = len(embedding)
+        self.row = labelled.speaker - rows.first  # (batch,) of the true speaker, if it is among these rows
+        embedding, batch = labelled.embedding, len(labelled.speaker)
         self.sums = PairSums(
             losses=embedding.new_zeros(batch),
             target=embedding.new_zeros(batch),
@@ -96,10 +111,14 @@ class _Pass:
         present = (self.row >= 0) & (self.row < len(self.weight))
         cosine = (self.embedding * unit(self.weight[self.row.clamp(0, len(self.weight) - 1)])).sum(dim=1)
         self.sums.target.copy_(self.pairs.nontarget_logit(cosine, self.bias).where(present, 0))
+        weight: Tensor | float = self.pairs.options.target_weight
+        if self.doubt is not None:
+            weight = weight * self.doubt.trust
+            self.sums.label_losses = softplus(-self.pairs.plain_logit(cosine, self.bias)).where(present, 0)
         with torch.set_grad_enabled(self.gradients):
             cosine, bias = cosine.requires_grad_(self.gradients), self.bias.detach().requires_grad_(self.gradients)
             logit = self.pairs.target_logit(cosine, bias)
-            losses = self.pairs.options.target_weight * softplus(-logit).where(present, 0)
+            losses = weight * softplus(-logit).where(present, 0)
             self.sums.losses += losses.detach()
             if not self.gradients:
                 return torch.zeros_like(losses)
@@ -114,11 +133,16 @@ class _Pass:
         factor = share / len(row)  # the weight of a pair with another speaker in the mean over the batch
         logit, slope = self.pairs.nontarget_logit_and_slope(block.products, self.bias, factor)
         logit.scatter_(1, *entries(logit, row, torch.full_like(self.target_slope, -torch.inf)))  # weighs nothing
-        sums.losses.add_(softplus(logit).sum(dim=1), alpha=share)
+        weight = None
+        if self.doubt is not None:
+            self.doubt.leave_out(logit, start, -torch.inf)
+            weight = self.doubt.pair_weight(start, stop)
+        losses = softplus(logit)
+        sums.losses.add_((losses if weight is None else losses.mul_(weight)).sum(dim=1), alpha=share)
         torch.maximum(sums.hardest, logit.amax(dim=1), out=sums.hardest)
         if not self.gradients:
             return
-        probability = logit.sigmoid_()
+        probability = logit.sigmoid_() if weight is None else logit.sigmoid_().mul_(weight)
         sums.bias_grad.add_(probability.sum(), alpha=factor)
         grad = probability.mul_(slope)
         grad.scatter_(1, *entries(grad, row, self.target_slope))

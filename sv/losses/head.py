@@ -8,8 +8,10 @@ from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sv.errors import UserError
+from sv.losses.doubt import Doubt
 from sv.losses.options import LossOptions
 from sv.losses.split import HeadPart
 
@@ -21,16 +23,34 @@ class HeadOutput(NamedTuple):
         loss: 0-d float32, the mean of the losses, to be differentiated.
         losses: (batch,) float32, without gradients, to look at.
         correct: (batch,) bool, whether the true speaker scores highest, without margin.
+        label_losses: (batch,) float32, without gradients, margin and weights: how little each label fits. The negative
+            logarithm of the probability that the label is right, of the class's own classifier (SphereFace2:
+            softplus(-z_y)) or among all classes (softmax). None unless the head was called with a `Doubt`.
     """
 
     loss: Tensor
     losses: Tensor
     correct: Tensor
+    label_losses: Tensor | None = None
 
     @classmethod
     def of(cls, losses: Tensor, correct: Tensor) -> "HeadOutput":
         """Make the output from losses (batch,) that carry gradients."""
         return cls(losses.mean(), losses.detach(), correct)
+
+
+class Surest(NamedTuple):
+    """The class that each utterance fits best, without margin.
+
+    Attributes:
+        speaker: (batch,) int64.
+        probability: (batch,) of that class: by its own classifier (SphereFace2), or among all classes (softmax).
+        lead: (batch,) by which it exceeds the second highest.
+    """
+
+    speaker: Tensor
+    probability: Tensor
+    lead: Tensor
 
 
 class Head(nn.Module):
@@ -59,13 +79,14 @@ class Head(nn.Module):
         self.margins = options.margins
         self.part: HeadPart | None = None
 
-    def forward(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+    def forward(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None = None) -> HeadOutput:
         """Compute the loss of a batch, in float32 whatever autocast says (float64 if the embedding is).
 
         Args:
             embedding: (batch, dim), of any norm; float16 and bfloat16 are widened.
             speaker: (batch,) int64, 0 to num_speakers - 1; checked on the CPU only, since on a GPU that waits.
             margin: m, which the schedule gives for this step.
+            doubt: which labels and pairs count less; None: all count.
 
         Raises:
             UserError: a margin or a speaker out of range.
@@ -76,15 +97,50 @@ class Head(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             dtype = torch.promote_types(embedding.dtype, torch.float32)
             if self.part is None:
-                return self.compute(embedding.to(dtype), speaker, margin)
-            return self.compute_split(embedding.to(dtype), speaker, margin, self.part)
+                return self.compute(embedding.to(dtype), speaker, margin, doubt)
+            return self.compute_split(embedding.to(dtype), speaker, margin, doubt, self.part)
 
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
         """Compute `forward` of checked, widened inputs."""
         raise NotImplementedError
 
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
+    def compute_split(
+        self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None, part: HeadPart
+    ) -> HeadOutput:
         """Compute in several processes, each with a batch of the same size; `loss` is the mean over all of them."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def surest(self, embedding: Tensor) -> Surest:
+        """Find the class that each utterance fits best, without margin; on a GPU this waits.
+
+        Args:
+            embedding: (batch, dim); of a split head, each process has a batch of the same size.
+        """
+        part, batch = self.part, len(embedding)
+        logits = self.logits(embedding if part is None else part.gather(embedding))
+        log_sum = logits.logsumexp(dim=1, keepdim=True)
+        top = functional.pad(logits, (0, 1), value=-torch.inf).topk(2, dim=1)  # a process may have a single row
+        speaker = top.indices + (0 if part is None else part.first)
+        found = torch.cat([top.values.double(), speaker.double(), log_sum.double()], dim=1).unsqueeze(0)
+        of_all = (found if part is None else part.gather(found)).transpose(0, 1)  # (batch, parts, 5)
+        best = of_all[..., :2].flatten(1).topk(2, dim=1)
+        probability = self.probability(best.values, of_all[..., 4].logsumexp(dim=1, keepdim=True))
+        speaker = of_all[..., 2:4].flatten(1).gather(1, best.indices)[:, 0].long()
+        own = slice(batch) if part is None else part.own(batch)
+        return Surest(speaker[own], probability[own, 0], (probability[:, 0] - probability[:, 1])[own])
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        """Return the logits without margin, (batch, rows), of embeddings (batch, dim) with this process's rows."""
+        raise NotImplementedError
+
+    def probability(self, logit: Tensor, log_sum: Tensor) -> Tensor:
+        """Return the probability of each logit, of the same shape.
+
+        Args:
+            logit: of any shape.
+            log_sum: logarithm of the sum of e^z over all classes, which can be broadcast to `logit`.
+        """
         raise NotImplementedError
 
     def split(self, rank: int, size: int) -> None:

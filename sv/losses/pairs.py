@@ -38,6 +38,10 @@ class Pairs:
         """Return z_j of pairs with another speaker, of any shape."""
         return self._logit(cosine, self._similarity(cosine, -self.nontarget_margin), bias)
 
+    def plain_logit(self, cosine: Tensor, bias: Tensor) -> Tensor:
+        """Return z without margin, of any shape."""
+        return self.options.scale * spread(cosine, self.options.t) + bias
+
     def nontarget_logit_and_slope(self, cosine: Tensor, bias: Tensor, factor: float) -> tuple[Tensor, Tensor | float]:
         """Return z_j, and `factor` times its derivative with respect to the cosine; closed form, no autograd."""
         options, margin = self.options, self.nontarget_margin

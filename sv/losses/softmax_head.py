@@ -18,6 +18,7 @@ from torch._compile import _disable_dynamo  # torch.compiler.disable, which impo
 
 from sv.losses.blocks import Block, block_rows
 from sv.losses.cosine import unit
+from sv.losses.doubt import Doubt
 from sv.losses.head import Head, HeadOutput
 from sv.losses.known import with_gradients
 from sv.losses.options import LossOptions
@@ -64,21 +65,24 @@ class SoftmaxHead(Head):
         return self.scale * product
 
     @_disable_dynamo
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
         x = self.inputs(embedding)
-        passes = _Passes(self, x.detach(), speaker, margin)
+        passes = _Passes(self, x.detach(), speaker, margin, doubt)
         total = passes.first().total(passes)
         loss = total.losses.mean()
         if torch.is_grad_enabled():
             grads = passes.second(total)
             loss = with_gradients(loss, (x, grads.pop("x")), *self._of_rows(grads))
-        return HeadOutput(loss, total.losses, total.correct)
+        return HeadOutput(loss, total.losses, total.correct, total.label_losses)
 
     @_disable_dynamo
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
+    def compute_split(
+        self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None, part: HeadPart
+    ) -> HeadOutput:
         x = self.inputs(embedding)
         everyone, speakers = part.gather_batch(x.detach(), speaker)
-        passes = _Passes(self, everyone, speakers - part.first, margin)
+        of_all = None if doubt is None else doubt.gathered(part)
+        passes = _Passes(self, everyone, speakers - part.first, margin, of_all)
         total = passes.first().gathered(part).total(passes, part.rank)
         loss, own = total.losses.mean(), part.own(len(x))
         if torch.is_grad_enabled():
@@ -86,7 +90,18 @@ class SoftmaxHead(Head):
             mine, arriving = part.start_sum(grads.pop("x"))
             arriving.wait()
             loss = with_gradients(loss, (x, mine.mul_(part.size)), *self._of_rows(grads))
-        return HeadOutput(loss, total.losses[own], total.correct[own])
+        label_losses = None if total.label_losses is None else total.label_losses[own]
+        return HeadOutput(loss, total.losses[own], total.correct[own], label_losses)
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        rows = self.weight.to(embedding.dtype).flatten(0, -2)
+        product = self.inputs(embedding) @ (unit(rows) if self.unit_rows else rows).T
+        if self.weight.dim() == 3:
+            product = product.unflatten(1, self.weight.shape[:2]).amax(dim=2)
+        return self.scale * product + (0 if self.bias is None else self.bias.to(embedding.dtype))
+
+    def probability(self, logit: Tensor, log_sum: Tensor) -> Tensor:
+        return (logit - log_sum).exp()
 
     def _of_rows(self, grads: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
         """Return parameters, as they stand in the embeddings' dtype, with their gradients."""
@@ -127,8 +142,12 @@ class _Found(NamedTuple):
         moved = torch.where(nearest, passes.nearest(top), passes.head.scale * top)
         target = self.target.amax(dim=0)
         log_sum = torch.cat([self.rest.T, moved, target.unsqueeze(1)], dim=1).logsumexp(dim=1)
-        correct = self.plain.amax(dim=0) > self.hardest.amax(dim=0)
-        return _Total(log_sum - target, correct, log_sum, nearest.unflatten(1, (parts, k))[:, rank])
+        plain = self.plain.amax(dim=0)
+        correct, losses, label_losses = plain > self.hardest.amax(dim=0), log_sum - target, None
+        if passes.doubt is not None:
+            unmoved = torch.cat([self.rest.T, passes.head.scale * top, plain.unsqueeze(1)], dim=1)
+            losses, label_losses = passes.doubt.trust * losses, unmoved.logsumexp(dim=1) - plain
+        return _Total(losses, correct, log_sum, nearest.unflatten(1, (parts, k))[:, rank], label_losses)
 
 
 class _Total(NamedTuple):
@@ -139,12 +158,14 @@ class _Total(NamedTuple):
         correct: (batch,) bool, whether the true speaker scores highest, without margin.
         log_sum: (batch,) L.
         nearest: (batch, k) bool, whether this process's `top` are among the nearest of all.
+        label_losses: (batch,) as in `HeadOutput`.
     """
 
     losses: Tensor
     correct: Tensor
     log_sum: Tensor
     nearest: Tensor
+    label_losses: Tensor | None
 
 
 class _Passes:
@@ -155,14 +176,17 @@ class _Passes:
         embedding: (batch, dim) x, without gradients.
         row: (batch,) of the true speaker, counted from the first row; out of range where another process has it.
         margin: m.
-        block: speakers taken together; 0: as many as fit a cache.
+        doubt: which utterances and classes count less; its classes are counted from the first row, too.
+
+    Attributes:
+        block: speakers taken together, as many as fit a cache.
     """
 
-    def __init__(self, head: SoftmaxHead, embedding: Tensor, row: Tensor, margin: float, block: int = 0) -> None:
-        self.head, self.embedding, self.row, self.margin = head, embedding, row, margin
+    def __init__(self, head: SoftmaxHead, embedding: Tensor, row: Tensor, margin: float, doubt: Doubt | None) -> None:
+        self.head, self.embedding, self.row, self.margin, self.doubt = head, embedding, row, margin, doubt
         self.weight = head.weight.detach().to(embedding.dtype)
         self.bias = None if head.bias is None else head.bias.detach().to(embedding.dtype)
-        self._block = block or max(1, block_rows(len(embedding), self.weight) // self.weight[0, ..., 0].numel())
+        self.block = max(1, block_rows(len(embedding), self.weight) // self.weight[0, ..., 0].numel())
 
     @torch.no_grad()
     def first(self) -> _Found:
@@ -172,6 +196,8 @@ class _Passes:
         top, self._column = x.new_full((len(x), k), -torch.inf), self.row.new_full((len(x), k), -1)
         for start, _, logits, _ in self._blocks():
             logits.scatter_(1, *entries(logits, self.row - start, torch.full_like(total, -torch.inf)))
+            if self.doubt is not None:
+                self.doubt.leave_out(logits, start, -torch.inf)
             before, highest = highest, torch.maximum(highest, logits.amax(dim=1))
             if k:
                 top, logits = self._take_top(top, logits, start)
@@ -219,6 +245,9 @@ class _Passes:
         column = self._column.where(total.nearest, -1)
         for start, block, logits, choice in self._blocks():
             grad = torch.sub(logits, total.log_sum.unsqueeze(1)).exp_().mul_(1 / len(logits))
+            if self.doubt is not None:
+                self.doubt.leave_out(grad, start, 0.0)
+                grad.mul_(self.doubt.trust.unsqueeze(1))
             grad.scatter_(1, *entries(grad, self.row - start, target))
             for one, value in zip(column.unbind(1), nearest.unbind(1), strict=True):
                 grad.scatter_(1, *entries(grad, one - start, value))
@@ -234,6 +263,8 @@ class _Passes:
     def _target_grad(self, total: _Total, embedding_grad: Tensor) -> Tensor:
         """Return the gradient (batch,) of the target's logit without margin; add what comes by x itself."""
         pull = ((self._target.detach() - total.log_sum).exp() - 1).where(self.present, 0) / len(total.losses)
+        if self.doubt is not None:
+            pull = pull * self.doubt.trust
         of_product, of_x = self._slopes
         if of_x is not None:
             embedding_grad.addcmul_(pull.unsqueeze(1), of_x)
@@ -247,17 +278,18 @@ class _Passes:
             return product.detach()
         moved = self.nearest(product)
         (slope,) = torch.autograd.grad(moved.sum(), product)
-        return (moved.detach() - total.log_sum.unsqueeze(1)).exp() * slope / (self.head.scale * len(product))
+        grad = (moved.detach() - total.log_sum.unsqueeze(1)).exp() * slope / (self.head.scale * len(product))
+        return grad if self.doubt is None else grad * self.doubt.trust.unsqueeze(1)
 
     def _blocks(self) -> Iterator[tuple[int, Block, Tensor, Tensor | None]]:
         """Yield the first row of each block, the block, logits (batch, speakers), and which subcenter each is from."""
-        for start in range(0, len(self.weight), self._block):
-            weight = self.weight[start : start + self._block]
+        for start in range(0, len(self.weight), self.block):
+            weight = self.weight[start : start + self.block]
             block = Block(self.embedding, weight.flatten(0, -2), scale=self.head.scale, unit_rows=self.head.unit_rows)
             if weight.dim() == 3:
                 logits, choice = block.products.unflatten(1, weight.shape[:2]).max(dim=2, keepdim=True)
                 yield start, block, logits.squeeze(2), choice
             elif self.bias is not None:
-                yield start, block, block.products + self.bias[start : start + self._block], None
+                yield start, block, block.products + self.bias[start : start + self.block], None
             else:
                 yield start, block, block.products, None

@@ -2,6 +2,8 @@
 
     loss = lambda softplus(-z_y) + (1 - lambda) sum_{j != y} softplus(z_j)
 
+A doubtful label (`doubt.py`) gives each of these pairs a weight of its own, at most 1.
+
 `pairs.py` has the logits z of the target pair and of the others, with margin types C, A and M. `sphereface2` is the
 plain form; the head computes the same in one pass over blocks of speakers (`fused.py`), which torch.compile leaves as
 it is.
@@ -17,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch._compile import _disable_dynamo  # torch.compiler.disable, which imports the compiler when it is called
 
-from sv.losses.cosine import unit
-from sv.losses.fused import Rows, pair_sums
+from sv.losses.cosine import cosine_matrix, unit
+from sv.losses.doubt import Doubt
+from sv.losses.fused import Labelled, Rows, pair_sums
 from sv.losses.head import Head, HeadOutput, speaker_weight
 from sv.losses.known import with_gradients
 from sv.losses.options import SphereFace2Options
@@ -28,7 +31,7 @@ from sv.losses.split import HeadPart
 _BIAS_STEP = 1e-3  # at which `fit_bias` ends
 
 
-def sphereface2(cosine: Tensor, speaker: Tensor, bias: Tensor, *, pairs: Pairs) -> Tensor:
+def sphereface2(cosine: Tensor, speaker: Tensor, bias: Tensor, *, pairs: Pairs, doubt: Doubt | None = None) -> Tensor:
     """Return the losses (batch,) of a batch.
 
     Args:
@@ -36,13 +39,19 @@ def sphereface2(cosine: Tensor, speaker: Tensor, bias: Tensor, *, pairs: Pairs) 
         speaker: (batch,) int64, index of the true speaker.
         bias: b, 0-d, shared by all pairs.
         pairs: options and margin.
+        doubt: which pairs count less.
     """
     index = speaker.unsqueeze(1)  # (batch, 1)
     target = pairs.target_logit(cosine.gather(1, index).squeeze(1), bias)  # (batch,)
     nontarget = pairs.nontarget_logit(cosine, bias)  # (batch, speakers)
     nontarget = nontarget.scatter(1, index, -torch.inf)  # softplus(-inf) = 0: the true speaker is left out
     weight = pairs.options.target_weight
-    return weight * softplus(-target) + (1 - weight) * softplus(nontarget).sum(dim=1)
+    if doubt is None:
+        return weight * softplus(-target) + (1 - weight) * softplus(nontarget).sum(dim=1)
+    doubt.leave_out(nontarget, 0, -torch.inf)
+    of_others, pair_weight = softplus(nontarget), doubt.pair_weight(0, nontarget.shape[1])
+    of_others = of_others if pair_weight is None else pair_weight * of_others
+    return weight * doubt.trust * softplus(-target) + (1 - weight) * of_others.sum(dim=1)
 
 
 class SphereFace2(Head):
@@ -78,38 +87,53 @@ class SphereFace2(Head):
         low = -high
         while high - low > _BIAS_STEP:
             bias = x.new_tensor((low + high) / 2)
-            if pair_sums(x, speaker, rows._replace(bias=bias), Pairs(self.options, margin)).bias_grad > 0:
+            found = pair_sums(Labelled(x, speaker), rows._replace(bias=bias), Pairs(self.options, margin))
+            if found.bias_grad > 0:
                 high = float(bias)
             else:
                 low = float(bias)
         nn.init.constant_(self.bias, (low + high) / 2)
 
     @_disable_dynamo
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
         x, rows = self._inputs(embedding)
-        sums = pair_sums(x, speaker, rows, Pairs(self.options, margin), gradients=torch.is_grad_enabled())
+        batch, pairs = Labelled(x, speaker, doubt), Pairs(self.options, margin)
+        sums = pair_sums(batch, rows, pairs, gradients=torch.is_grad_enabled())
         loss = sums.losses.mean()
         if torch.is_grad_enabled():
             gradients = (x, sums.embedding_grad), (rows.weight, sums.weight_grad), (rows.bias, sums.bias_grad)
             loss = with_gradients(loss, *gradients)
-        return HeadOutput(loss, sums.losses, sums.target > sums.hardest)
+        return HeadOutput(loss, sums.losses, sums.target > sums.hardest, sums.label_losses)
 
     @_disable_dynamo
-    def compute_split(self, embedding: Tensor, speaker: Tensor, margin: float, part: HeadPart) -> HeadOutput:
+    def compute_split(
+        self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None, part: HeadPart
+    ) -> HeadOutput:
         x, rows = self._inputs(embedding)
         everyone, speakers = part.gather_batch(x.detach(), speaker)
-        sums = pair_sums(everyone, speakers, rows._replace(first=part.first), Pairs(self.options, margin))
+        labelled = Labelled(everyone, speakers, None if doubt is None else doubt.gathered(part))
+        sums = pair_sums(labelled, rows._replace(first=part.first), Pairs(self.options, margin))
         embedding_grad, arriving = part.start_sum(sums.embedding_grad)
-        found = torch.cat([sums.losses, sums.target, sums.bias_grad.expand(1), sums.hardest])
-        of_all = part.gather(found.unsqueeze(0))  # (size, 3 * batch + 1)
+        of_labels = [] if sums.label_losses is None else [sums.label_losses]
+        found = torch.cat([sums.losses, sums.target, sums.bias_grad.expand(1), *of_labels, sums.hardest])
+        of_all = part.gather(found.unsqueeze(0))  # (size, 3 * batch + 1), with doubt 4 * batch + 1
         batch = len(everyone)
-        losses, target, bias_grad = of_all[:, :-batch].sum(dim=0).split([batch, batch, 1])
+        losses, target, bias_grad, *label_losses = (
+            of_all[:, :-batch].sum(dim=0).split([batch, batch, 1, *(batch for _ in of_labels)])
+        )
         hardest, loss, own = of_all[:, -batch:].amax(dim=0), losses.mean(), part.own(len(x))
         arriving.wait()
         weight_grad = (rows.weight, sums.weight_grad)
         gradients = (x, embedding_grad.mul_(part.size)), weight_grad, (rows.bias, bias_grad.reshape(()))
         loss = with_gradients(loss, *gradients) if torch.is_grad_enabled() else loss
-        return HeadOutput(loss, losses[own], (target > hardest)[own])
+        return HeadOutput(loss, losses[own], (target > hardest)[own], label_losses[0][own] if label_losses else None)
+
+    def logits(self, embedding: Tensor) -> Tensor:
+        cosine = cosine_matrix(embedding, self.weight.to(embedding.dtype))
+        return Pairs(self.options, 0.0).plain_logit(cosine, self.bias.to(embedding.dtype))
+
+    def probability(self, logit: Tensor, log_sum: Tensor) -> Tensor:
+        return logit.sigmoid()
 
     def _inputs(self, embedding: Tensor) -> tuple[Tensor, Rows]:
         """Return embeddings of norm 1, and weight vectors and bias of the same dtype."""

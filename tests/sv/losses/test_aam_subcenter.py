@@ -36,7 +36,7 @@ def test_two_speakers_by_hand() -> None:
     half, root = 0.5, math.sqrt(0.75)
     # speaker 0 at 0 and 180 degrees, speaker 1 at 90 and -90; the utterance at 120: 60 from the nearest of 0, 30 of 1
     head.load_state_dict({"weight": torch.tensor([[[1.0, 0.0], [-3.0, 0.0]], [[0.0, 2.0], [0.0, -1.0]]])})
-    loss, losses, correct = head(torch.tensor([[-half, root]]), torch.tensor([0]), math.pi / 6)
+    loss, losses, correct, _ = head(torch.tensor([[-half, root]]), torch.tensor([0]), math.pi / 6)
     assert correct.tolist() == [False]
     torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(10 * root))]))  # cos(60 + 30) = 0
     loss.backward()

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from sv.losses import build_head
 from sv.losses.cosine import cosine_matrix, unit
-from sv.losses.fused import Rows, pair_sums
+from sv.losses.doubt import Doubt
+from sv.losses.fused import Labelled, Rows, pair_sums
 from sv.losses.options import Gradient, MarginOn, MarginType, SphereFace2Options
-from sv.losses.pairs import Pairs
+from sv.losses.pairs import Pairs, softplus
 from sv.losses.sphereface2 import sphereface2
 
 MARGINS = {"C": 0.2, "A": 0.15, "M": 1.3}
@@ -29,6 +30,15 @@ def problem(dtype: torch.dtype, batch: int = 12, speakers: int = 37, dim: int = 
     embedding[3], embedding[4] = weight[(speaker[3] + 1) % speakers], -2 * weight[(speaker[4] + 1) % speakers]
     weight[5] = 0
     return embedding, weight, speaker
+
+
+def some_doubt(dtype: torch.dtype, batch: int = 12, speakers: int = 37) -> Doubt:
+    """Labels that are trusted, not and by half; ignored classes, once, twice or none; some classes unlabelled."""
+    generator = torch.Generator().manual_seed(2)
+    trust = torch.tensor([1.0, 0.0, 0.5], dtype=dtype).repeat(batch)[:batch]
+    ignored = torch.randint(-1, speakers, (batch, 3), generator=generator)
+    ignored[0], ignored[1] = torch.tensor([5, 5, -1]), -1
+    return Doubt(trust, ignored, torch.arange(speakers) % 3 == 0)
 
 
 def make_pairs(margin_type: MarginType = "C", **options: Any) -> Pairs:
@@ -62,22 +72,51 @@ def test_equals_the_plain_form(
     assert torch.equal(output.correct[clear], (cosine.argmax(dim=1) == speaker)[clear])
 
 
+@pytest.mark.parametrize("margin_type", ["C", "A", "M"])
+@pytest.mark.parametrize("parts", ["trust", "ignored", "unlabelled", "all"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_doubt_equals_the_plain_form(margin_type: MarginType, parts: str, dtype: torch.dtype, tolerance: float) -> None:
+    embedding, weight, speaker = problem(dtype)
+    doubt = some_doubt(dtype)
+    if parts != "all":
+        doubt = Doubt(
+            doubt.trust if parts != "ignored" else torch.ones_like(doubt.trust),
+            doubt.ignored if parts == "ignored" else None,
+            doubt.unlabelled if parts == "unlabelled" else None,
+        )
+    head = build_head("sphereface2", 9, 37, {"margin_type": margin_type}).to(dtype)
+    head.load_state_dict({"weight": weight, "bias": torch.full((1, 1), 2.0)})
+    embedding.requires_grad_()
+    inputs = [embedding, head.get_parameter("weight"), head.get_parameter("bias")]
+    output = head(embedding, speaker, MARGINS[margin_type], doubt)
+    pairs, bias = make_pairs(margin_type), inputs[2].squeeze()
+    cosine = cosine_matrix(embedding, inputs[1])
+    losses = sphereface2(cosine, speaker, bias, pairs=pairs, doubt=doubt)
+    torch.testing.assert_close(output.losses, losses.detach(), rtol=tolerance, atol=tolerance)
+    of_labels = softplus(-pairs.plain_logit(cosine, bias)).gather(1, speaker.unsqueeze(1))
+    torch.testing.assert_close(output.label_losses, of_labels.detach().squeeze(1), rtol=tolerance, atol=tolerance)
+    ours, theirs = torch.autograd.grad(output.loss, inputs), torch.autograd.grad(losses.mean(), inputs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).norm() <= tolerance * other.norm().clamp_min(0.1)
+
+
 @pytest.mark.parametrize("block", [1, 5, 36, 37, 1000])
 @pytest.mark.parametrize("margin_type", ["C", "A"])
 def test_any_block_gives_the_same(block: int, margin_type: MarginType) -> None:
     embedding, weight, speaker = problem(torch.float64)
     rows = Rows(weight, torch.tensor(1.0, dtype=torch.float64))
-    arguments = (unit(embedding), speaker, rows, make_pairs(margin_type))
+    arguments = (Labelled(unit(embedding), speaker, some_doubt(torch.float64)), rows, make_pairs(margin_type))
     whole, blocks = pair_sums(*arguments), pair_sums(*arguments, block=block)
-    for name in ("losses", "target", "hardest", "bias_grad", "embedding_grad", "weight_grad"):
+    for name in ("losses", "target", "hardest", "bias_grad", "embedding_grad", "weight_grad", "label_losses"):
         torch.testing.assert_close(getattr(blocks, name), getattr(whole, name), rtol=1e-12, atol=1e-14)
 
 
 def test_rows_of_two_processes_add_up() -> None:
     embedding, weight, speaker = problem(torch.float64)
     x, bias, pairs = unit(embedding), torch.tensor(1.0, dtype=torch.float64), make_pairs()
-    whole = pair_sums(x, speaker, Rows(weight, bias), pairs)
-    parts = [pair_sums(x, speaker, Rows(weight[first:last], bias, first), pairs) for first, last in ((0, 20), (20, 37))]
+    batch = Labelled(x, speaker)
+    whole = pair_sums(batch, Rows(weight, bias), pairs)
+    parts = [pair_sums(batch, Rows(weight[first:last], bias, first), pairs) for first, last in ((0, 20), (20, 37))]
     for name in ("losses", "target", "bias_grad", "embedding_grad"):
         torch.testing.assert_close(getattr(parts[0], name) + getattr(parts[1], name), getattr(whole, name))
     torch.testing.assert_close(torch.maximum(parts[0].hardest, parts[1].hardest), whole.hardest)

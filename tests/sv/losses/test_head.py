@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sv.errors import UserError
 from sv.losses import build_head
+from sv.losses.doubt import Doubt
 from sv.losses.head import Head
 
 CASES: dict[str, tuple[str, dict[str, object]]] = {
@@ -42,20 +43,29 @@ def first_rows(head: Head) -> Tensor:
     return head.get_parameter("weight").detach().reshape(head.num_speakers, -1, head.embedding_dim)[:, 0]
 
 
-def gradients(head: Head, embedding: Tensor, speaker: Tensor, margin: float) -> tuple[Tensor, list[Tensor]]:
+def gradients(
+    head: Head, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None = None
+) -> tuple[Tensor, list[Tensor]]:
     embedding = embedding.clone().requires_grad_()
-    output = head(embedding, speaker, margin)
+    output = head(embedding, speaker, margin, doubt)
     return output.losses, list(torch.autograd.grad(output.loss, [embedding, *head.parameters()]))
 
 
-def test_gradcheck(case: str) -> None:
+def some_doubt(batch: int, speakers: int, dtype: torch.dtype = torch.float32) -> Doubt:
+    """Every part of doubt at once; -1 where no class is ignored."""
+    trust = torch.tensor([0.5, 0.0, 1.0], dtype=dtype).repeat(batch)[:batch]
+    return Doubt(trust, torch.arange(-1, 2 * batch - 1).view(batch, 2) % speakers, torch.arange(speakers) % 2 == 0)
+
+
+@pytest.mark.parametrize("doubt", [None, some_doubt(3, 5, torch.float64)], ids=["sure", "doubt"])
+def test_gradcheck(case: str, doubt: Doubt | None) -> None:
     head = make(case, 4, 5, scale=8.0).double()
     embedding = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     speaker = torch.tensor([0, 4, 2])
     names, values = zip(*head.named_parameters(), strict=True)
 
     def loss(embedding: Tensor, *parameters: Tensor) -> Tensor:
-        arguments = (embedding, speaker, head.margins.default)
+        arguments = (embedding, speaker, head.margins.default, doubt)
         return torch.func.functional_call(head, dict(zip(names, parameters, strict=True)), arguments).loss
 
     class Anew(torch.autograd.Function):
@@ -103,16 +113,67 @@ def test_finite_at_the_edges(
     embedding = torch.cat([weight * scales, -weight * scales, weight * 0, weight * 1e-9])
     for speaker in (rows, (rows + 1) % 50):
         with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
-            losses, grads = gradients(
-                head, embedding.to(autocast or torch.float32), speaker.repeat(4), _margin(head, margin)
-            )
-        assert losses.dtype == torch.float32
-        assert losses.isfinite().all()
-        assert all(grad.isfinite().all() for grad in grads)
+            batch = embedding.to(autocast or torch.float32), speaker.repeat(4), _margin(head, margin)
+            found = [gradients(head, *batch, doubt) for doubt in (None, some_doubt(200, 50))]
+        for losses, grads in found:
+            assert losses.dtype == torch.float32
+            assert losses.isfinite().all()
+            assert all(grad.isfinite().all() for grad in grads)
 
 
 def _margin(head: Head, margin: float) -> float:
     return min(head.margins.lowest + margin, head.margins.highest)
+
+
+def test_full_trust_changes_no_bit(case: str) -> None:
+    head = make(case, 16, 50)
+    embedding, speaker = torch.randn(8, 16), torch.randint(50, (8,))
+    nothing = torch.full((8, 2), -1)
+    sure = gradients(head, embedding, speaker, head.margins.default)
+    for doubt in (Doubt(torch.ones(8)), Doubt(torch.ones(8), nothing), Doubt(torch.ones(8), nothing[:, :0])):
+        losses, grads = gradients(head, embedding, speaker, head.margins.default, doubt)
+        assert torch.equal(losses, sure[0])
+        assert all(torch.equal(one, other) for one, other in zip(grads, sure[1], strict=True))
+
+
+def test_without_trust_an_utterance_pulls_at_no_class_of_its_own(case: str) -> None:
+    """The row of its class and, in a softmax, every row keep their place."""
+    head = make(case, 16, 50)
+    doubt = Doubt(torch.zeros(4), None, torch.ones(50, dtype=torch.bool))
+    losses, grads = gradients(head, torch.randn(4, 16), torch.arange(4), head.margins.default, doubt)
+    assert (losses == 0).all()
+    assert all((grad == 0).all() for grad in grads)
+
+
+def test_an_ignored_class_is_not_pushed(case: str) -> None:
+    head = make(case, 16, 50)
+    doubt = Doubt(torch.ones(8), torch.tensor([[7, 9]]).expand(8, 2))
+    _, (_, weight, *_) = gradients(head, torch.randn(8, 16), torch.arange(10, 18), head.margins.default, doubt)
+    moved = weight.reshape(50, -1).abs().sum(dim=1) > 0
+    assert not moved[[7, 9]].any() and moved[[8, *range(10, 18)]].all()
+
+
+def test_losses_of_labels_have_no_margin_and_no_weight(case: str) -> None:
+    head = make(case, 16, 50)
+    embedding, speaker = torch.randn(8, 16), torch.randint(50, (8,))
+    logits = head.logits(embedding)
+    probability = head.probability(logits, logits.logsumexp(dim=1, keepdim=True))
+    expected = -probability.gather(1, speaker.unsqueeze(1)).squeeze(1).log()
+    for margin in (head.margins.lowest, head.margins.default):
+        found = head(embedding, speaker, margin, Doubt(torch.rand(8))).label_losses
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert head(embedding, speaker, head.margins.default).label_losses is None
+
+
+def test_the_surest_class_is_the_nearest_one(case: str) -> None:
+    head = make(case, 16, 50)
+    found = head.surest(3 * first_rows(head)[:5])
+    assert found.speaker.tolist() == [0, 1, 2, 3, 4]
+    logits = head.logits(3 * first_rows(head)[:5])
+    first, second = head.probability(logits, logits.logsumexp(dim=1, keepdim=True)).topk(2, dim=1).values.unbind(1)
+    torch.testing.assert_close(found.probability, first.double())
+    torch.testing.assert_close(found.lead, (first - second).double(), rtol=1e-4, atol=1e-6)
+    assert (head.surest(torch.randn(20, 16)).lead >= 0).all()
 
 
 def test_gradient_near_a_parallel_embedding_is_not_blown_up(case: str) -> None:

@@ -54,7 +54,7 @@ def test_finite_at_the_edges(case: str, autocast: torch.dtype | None) -> None:
     for batch in batches:
         embedding = batch.to(autocast or torch.float32).requires_grad_()
         with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
-            loss, losses, correct = head(embedding, speakers(4, 3), head.margins.default)
+            loss, losses, correct, _ = head(embedding, speakers(4, 3), head.margins.default)
         grads = torch.autograd.grad(loss, [embedding, *head.parameters()])
         assert losses.shape == correct.shape == (12,)
         assert losses.dtype == torch.float32

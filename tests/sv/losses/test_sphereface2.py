@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize, one_hot
 
 from sv.losses import build_head
+from sv.losses.doubt import Doubt
 from sv.losses.options import Gradient, MarginType, SphereFace2Options
 from sv.losses.pairs import Pairs
 from sv.losses.sphereface2 import sphereface2
@@ -72,6 +73,26 @@ def test_loss_equals_a_slow_loop(margin_type: MarginType, margin: float, t: floa
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 
 
+def test_doubt_equals_a_slow_loop() -> None:
+    """A target pair weighs its trust, an ignored class nothing, an unlabelled class the trust."""
+    cosine, speaker = some_cosines()
+    trust, unlabelled = torch.rand(40, dtype=torch.float64), [False, True, False, True, False, False, True]
+    trust[:2] = torch.tensor([0.0, 1.0])
+    ignored = torch.stack([(speaker + 2) % 7, (speaker + 5) % 7], dim=1)
+    ignored[::3, 1] = -1
+    expected = []
+    for i, (row, y) in enumerate(zip(cosine.tolist(), speaker.tolist(), strict=True)):
+        loss = 0.7 * float(trust[i]) * softplus(-(32 * target_similarity(row[y], 0.2, "C", 3) + 1))
+        for j, c in enumerate(row):
+            if j != y and j not in ignored[i].tolist():
+                weight = float(trust[i]) if unlabelled[j] else 1.0
+                loss += 0.3 * weight * softplus(32 * nontarget_similarity(c, 0.2, "C", 3) + 1)
+        expected.append(loss)
+    doubt, pairs = Doubt(trust, ignored, torch.tensor(unlabelled)), Pairs(SphereFace2Options(), 0.2)
+    losses = sphereface2(cosine, speaker, torch.tensor(1.0), pairs=pairs, doubt=doubt)
+    torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("margin_type", ["C", "A"])
 def test_margin_on_the_target_alone(margin_type: MarginType) -> None:
     cosine, speaker = some_cosines()
@@ -111,7 +132,7 @@ def test_detached_gradient_is_that_of_a_plain_cosine(margin_type: MarginType) ->
 def test_two_speakers_by_hand() -> None:
     head = build_head("sphereface2", 2, 2, {"scale": 10.0, "target_weight": 0.75, "t": 2.0})
     head.load_state_dict({"weight": torch.tensor([[2.0, 0.0], [0.0, 5.0]]), "bias": torch.tensor([[1.0]])})
-    loss, losses, correct = head(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), 0.1)
+    loss, losses, correct, _ = head(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), 0.1)
     assert correct.tolist() == [True]
     # cosines 0.6, 0.8; g = 2 * 0.8^2 - 1 = 0.28, 2 * 0.9^2 - 1 = 0.62; z_0 = 10 * 0.38 + 1, z_1 = 10 * 0.52 + 1
     expected = 0.75 * math.log(1 + math.exp(-6.2)) + 0.25 * math.log(1 + math.exp(4.8))

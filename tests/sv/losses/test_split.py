@@ -11,6 +11,7 @@ from torch import Tensor
 
 from sv.errors import UserError
 from sv.losses import build_head
+from sv.losses.doubt import Doubt
 from sv.losses.head import Head
 
 CASES: dict[str, tuple[str, dict[str, object]]] = {
@@ -28,6 +29,7 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     "sphereface2-M": ("sphereface2", {"margin_type": "M", "gradient": "detached"}),
 }
 BATCH, DIM = 8, 6  # of all processes
+OF_UTTS = ("losses", "correct", "label_losses", "speaker", "probability", "lead")
 SPEAKERS = {  # no number of speakers is a multiple of the processes
     "some": (7, [0, 6, 3, 3, 1, 5, 2, 4]),
     "a process without targets": (11, [0, 1, 1, 0, 1, 0, 1, 0]),
@@ -46,29 +48,40 @@ def make_batch(num_speakers: int, speakers: list[int]) -> tuple[Tensor, Tensor]:
     return torch.randn(BATCH, DIM, generator=generator, dtype=torch.float64), torch.tensor(speakers)
 
 
-def outcome(head: Head, embedding: Tensor, speaker: Tensor) -> dict[str, Tensor]:
+def make_doubt(num_speakers: int, own: slice) -> Doubt:
+    """Some labels are not trusted; classes of every process are ignored, or may hold another speaker."""
+    trust = torch.linspace(0, 1, BATCH, dtype=torch.float64)
+    ignored = torch.arange(-1, 2 * BATCH - 1).view(BATCH, 2) % num_speakers
+    ignored[::3] = -1
+    return Doubt(trust[own], ignored[own], torch.arange(num_speakers) % 2 == 0)
+
+
+def outcome(head: Head, embedding: Tensor, speaker: Tensor, doubt: Doubt | None) -> dict[str, Tensor]:
     embedding = embedding.clone().requires_grad_()
-    output = head(embedding, speaker, head.margins.default)
+    output = head(embedding, speaker, head.margins.default, doubt)
     output.loss.backward()
     grads = {name: p.grad for name, p in head.named_parameters() if p.grad is not None}
     assert embedding.grad is not None
     found = {"loss": output.loss, "losses": output.losses, "correct": output.correct, "embedding": embedding.grad}
+    if output.label_losses is not None:
+        found |= {"label_losses": output.label_losses, **head.surest(embedding)._asdict()}
     return {name: value.detach() for name, value in {**found, **grads}.items()}
 
 
 WORKER = """
 import torch, torch.distributed as dist
-from tests_sv_losses_test_split import BATCH, CASES, SPEAKERS, make_batch, make_head, outcome
+from tests_sv_losses_test_split import BATCH, CASES, SPEAKERS, make_batch, make_doubt, make_head, outcome
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
 found = {}
 for case in CASES:
     for name, (num_speakers, speakers) in SPEAKERS.items():
-        head = make_head(case, num_speakers)
-        head.split(rank, size)
         embedding, speaker = make_batch(num_speakers, speakers)
         own = slice(rank * BATCH // size, (rank + 1) * BATCH // size)
-        found[f"{case}, {name}"] = outcome(head, embedding[own], speaker[own])
+        for doubt in (None, make_doubt(num_speakers, own)):
+            head = make_head(case, num_speakers)
+            head.split(rank, size)
+            found[f"{case}, {name}, {doubt is None}"] = outcome(head, embedding[own], speaker[own], doubt)
 torch.save(found, path)
 dist.destroy_process_group()
 """
@@ -99,17 +112,19 @@ def test_split_heads_equal_whole_ones(size: int, tmp_path: Path) -> None:
     found = [torch.load(path, weights_only=True) for path in paths]
     for case in CASES:
         for name, (num_speakers, speakers) in SPEAKERS.items():
-            head = make_head(case, num_speakers)
-            expected = outcome(head, *make_batch(num_speakers, speakers))
-            parts = [part[f"{case}, {name}"] for part in found]
-            for key, value in expected.items():
-                ours = _join(key, [part[key] for part in parts], head)
-                assert torch.allclose(ours, value, rtol=1e-9, atol=1e-12), f"{case}, {name}, {key}"
+            for doubt in (None, make_doubt(num_speakers, slice(BATCH))):
+                head = make_head(case, num_speakers)
+                expected = outcome(head, *make_batch(num_speakers, speakers), doubt)
+                parts = [part[f"{case}, {name}, {doubt is None}"] for part in found]
+                for key, value in expected.items():
+                    ours = _join(key, [part[key] for part in parts], head)
+                    where = f"{case}, {name}, {key}, {'sure' if doubt is None else 'in doubt'}"
+                    assert torch.allclose(ours, value, rtol=1e-9, atol=1e-12), where
 
 
 def _join(key: str, parts: list[Tensor], head: Head) -> Tensor:
     """What the processes have found, as one would."""
-    if key in ("losses", "correct") or key in head.row_parameters:
+    if key in OF_UTTS or key in head.row_parameters:
         return torch.cat(parts)
     if key == "embedding":  # DistributedDataParallel takes the mean over the processes of what each one adds
         return torch.cat(parts) / len(parts)
