@@ -123,6 +123,31 @@ class MarginUpdate(Section):
     increase_type: Literal["exp", "linear", "fixed"] = "exp"  # fixed: always `final_margin`
 
 
+class PseudoArgs(Section):
+    """What is done about labels from a clustering: those of <data-dir>/pseudo_utts; see docs/half-labelled.md."""
+
+    labelled_share: float = Field(0.0, ge=0, lt=1)  # of each batch, labelled by people; 0: as the data fall
+    gate: bool = False  # each epoch a mixture of two Gaussians decides which pseudo labels are trusted
+    negatives: Literal["labelled", "all"] = "labelled"  # of SphereFace2: kept by an utterance that is not trusted
+    mask: bool = False  # no pair with a class that may be the same speaker, by <data-dir>/maybe_same_spk
+    correct_above: float = Field(0.0, ge=0, lt=1)  # probability above which a class replaces the label; 0: never
+    correct_lead: float = Field(0.2, ge=0, le=1)  # by which that class must exceed the second one
+    start_epoch: int = Field(0, ge=0)  # epochs before gate and correction begin; about 30 % of all
+    decay: float = Field(0.8, ge=0, lt=1)  # of each utterance's mean loss, an epoch
+    average_decay: float = Field(0.99, ge=0, lt=1)  # of the averaged network that corrects labels, a step
+
+    @property
+    def doubts(self) -> bool:
+        """Tell whether pairs or labels of a batch change."""
+        return self.gate or self.mask or self.correct_above > 0
+
+    @property
+    def needs_pseudo_utts(self) -> str:
+        """Return a key that is on and needs to know which labels are from a clustering, or ""."""
+        on = {"labelled_share": self.labelled_share, "gate": self.gate, "correct_above": self.correct_above}
+        return next((f"pseudo_args.{key}" for key, value in on.items() if value), "")
+
+
 class OptimizerArgs(Section):
     """Options of the optimizer."""
 
@@ -169,6 +194,7 @@ class Config(Section):
     max_bad_share: float = Field(0.01, ge=0, le=1)  # largest share of unreadable utterances, which are replaced
     dataset_args: DatasetArgs = DatasetArgs()
     dataloader_args: DataloaderArgs = DataloaderArgs()
+    pseudo_args: PseudoArgs = PseudoArgs()
 
     optimizer: Literal["SGD", "AdamW"] = "SGD"
     optimizer_args: OptimizerArgs = OptimizerArgs()

@@ -124,6 +124,7 @@ def resolve(config: Config, where: str) -> Config:
     if config.split_head and not options.can_split:
         raise UserError(f"{where}: loss {config.loss} has no weight vectors to share out; leave out split_head")
     loader_args = _resolve_sampler(config, options, where)
+    _check_pseudo_args(config, options, loader_args.sampler, where)
     group = {GROUP_OPTION: loader_args.utts_per_speaker} if options.compares_utterances else {}
     return config.model_copy(
         update={
@@ -177,6 +178,31 @@ def _resolve_sampler(config: Config, options: LossOptions, where: str) -> Datalo
             "utterances (dataloader_args.utts_per_speaker)"
         )
     return args.model_copy(update={"sampler": name})
+
+
+def _check_pseudo_args(config: Config, options: LossOptions, sampler: str, where: str) -> None:
+    """Check that loss, sampler and speeds go with what is done about pseudo labels."""
+    args = config.pseudo_args
+    if args.doubts and options.compares_utterances:
+        raise UserError(
+            f"{where}: pseudo_args.gate, mask and correct_above take a loss with a class for each speaker, and loss "
+            f"{config.loss} compares utterances; leave them out, or train with a loss such as sphereface2"
+        )
+    if (args.gate or args.correct_above) and args.start_epoch >= config.num_epochs:
+        raise UserError(
+            f"{where}: pseudo_args.start_epoch is {args.start_epoch}, and num_epochs {config.num_epochs}: gate and "
+            "correction would never begin; set it lower"
+        )
+    if args.labelled_share and sampler != "utterance":
+        raise UserError(
+            f"{where}: pseudo_args.labelled_share takes dataloader_args.sampler utterance, not {sampler}; "
+            "leave out one of the two"
+        )
+    if args.correct_above and config.train_feats != "ark" and config.dataset_args.speeds and not config.do_lm:
+        raise UserError(
+            f"{where}: pseudo_args.correct_above cannot correct labels of the copies that dataset_args.speeds makes; "
+            "set dataset_args.speeds=[]"
+        )
 
 
 def system_name(config: Config) -> str:

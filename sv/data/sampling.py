@@ -119,6 +119,49 @@ class UtteranceSampler(Sampler):
 
 
 @dataclass
+class ShareSampler(Sampler):
+    """Draws a fixed share of each batch from some utterances, and the rest from the others.
+
+    Both kinds come in random order, and start again when all have come. An epoch has as many steps as if each
+    utterance came once.
+
+    Args: those of `Sampler`, and
+        chosen: (len(utts),) bool, which utterances get the share.
+        share: of a batch, over all processes.
+
+    Raises:
+        UserError: all utterances are of one kind, or a batch is too small for both.
+    """
+
+    chosen: NDArray[np.bool_] = field(kw_only=True)
+    share: float = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._count = round(self.share * self.global_batch)
+        if not 0 < self._count < self.global_batch:
+            raise UserError(
+                f"a batch of {self.global_batch} with a share of {self.share:g} labelled has {self._count} of them; "
+                "it takes one or more of each kind: change pseudo_args.labelled_share or dataloader_args.batch_size"
+            )
+        if self.chosen.all() or not self.chosen.any():
+            kind = "labelled" if self.chosen.all() else "pseudo-labelled"
+            raise UserError(f"all {len(self.utts)} utterances are {kind}; set pseudo_args.labelled_share=0")
+
+    def _draws(self, rng: np.random.Generator) -> Longs:
+        parts = ((self.utts[self.chosen], self._count), (self.utts[~self.chosen], self.global_batch - self._count))
+        batches = [self._passes(rng, utts, self.steps * count).reshape(self.steps, count) for utts, count in parts]
+        return rng.permuted(np.concatenate(batches, axis=1), axis=1).ravel()
+
+    @staticmethod
+    def _passes(rng: np.random.Generator, utts: Longs, size: int) -> Longs:
+        """Return `size` draws: all utterances in random order, then all again as their next visits, and so on."""
+        passes = -(-size // len(utts))
+        draws = rng.permuted(np.tile(utts, (passes, 1)), axis=1) + _VISIT * np.arange(passes)[:, None]
+        return draws.ravel()[:size]
+
+
+@dataclass
 class LengthSampler(Sampler):
     """Draws every utterance once an epoch, in batches of similar length, which come in random order.
 

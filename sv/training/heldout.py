@@ -1,12 +1,13 @@
 """Hold out some training speakers, so that an EER can be watched during training without touching a test set."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from sv.data import ArkReader, FbankReader, UttIndex, uniform
 from sv.data.voiced import VoicedReader
@@ -18,8 +19,14 @@ from sv.training.distributed import World
 _SPEAKER_STREAM, _UTT_STREAM = 101, 102  # streams of random numbers, apart from those of the crops
 
 
-def choose_heldout(index: UttIndex, count: int, seed: int) -> list[str]:
+def choose_heldout(index: UttIndex, count: int, seed: int, is_pseudo: NDArray[np.bool_] | None = None) -> list[str]:
     """Choose `count` speakers with two utterances or more by seed, sorted; their speed copies are held out as well.
+
+    Args:
+        index: the utterances.
+        count: number of speakers; 0: none.
+        seed: of the choice.
+        is_pseudo: (utts,) whether a label is from a clustering; no speaker with such an utterance is chosen.
 
     Raises:
         UserError: `count` is 1, which gives no non-target pair; or fewer than two speakers are left to train on.
@@ -29,13 +36,16 @@ def choose_heldout(index: UttIndex, count: int, seed: int) -> list[str]:
     if count == 1:
         raise UserError("heldout_speakers is 1, which gives no non-target pair; set 0 for none, or 2 or more")
     utts = np.bincount(index.speaker, minlength=len(index.speakers))
+    if is_pseudo is not None:
+        utts[np.unique(index.speaker[is_pseudo])] = 0
     original = original_speakers(index.speakers)
     originals = [name for name in index.speakers if original[name] == name]
     fit = [name for name, number in zip(index.speakers, utts, strict=True) if number > 1 and original[name] == name]
     if count > len(fit) or len(originals) - count < 2:
         raise UserError(
             f"heldout_speakers is {count}, but {index.path} has {len(originals)} speakers "
-            f"({len(fit)} with two utterances or more), and at least 2 must be left to train on; set it lower (0: none)"
+            f"({len(fit)} with two utterances or more{'' if is_pseudo is None else ', all labelled'}), and at least 2 "
+            "must be left to train on; set it lower (0: none)"
         )
     order = np.argsort(uniform(seed, 0, np.arange(len(fit)), _SPEAKER_STREAM), kind="stable")
     return sorted((fit[i] for i in order[:count]), key=str.encode)
@@ -112,6 +122,43 @@ def count_originals(index: UttIndex, utts: NDArray[np.int64], group: NDArray[np.
 
 
 @dataclass(frozen=True)
+class WholeUtts:
+    """Embeddings of whole utterances during a training, one by one.
+
+    Args:
+        reader: reads their features.
+        center: subtract the mean over an utterance's frames.
+        kind: what they are, for warnings.
+    """
+
+    reader: ArkReader | VoicedReader | FbankReader
+    center: bool
+    kind: str
+
+    def embed(self, backbone: nn.Module, utts: NDArray[np.int64], device: torch.device) -> Iterator[Tensor | None]:
+        """Yield an embedding (dim,) for each utterance; None for one that cannot be read, with a warning.
+
+        Args:
+            backbone: the encoder, in eval mode, on the device.
+            utts: (utts,) rows of the index.
+            device: where the encoder is.
+        """
+        benchmark = torch.backends.cudnn.benchmark
+        for utt in utts.tolist():
+            try:
+                features = torch.from_numpy(self.reader.whole(utt, center=self.center))
+            except UserError as error:
+                log.warning("%s left out: %s", self.kind, error)
+                yield None
+                continue
+            torch.backends.cudnn.benchmark = False  # lengths differ
+            with torch.no_grad():
+                embedding = backbone(features.unsqueeze(0).to(device)).squeeze(0).float()
+            torch.backends.cudnn.benchmark = benchmark
+            yield embedding
+
+
+@dataclass(frozen=True)
 class HeldoutTest:
     """Test that measures the EER of all pairs of some utterances.
 
@@ -143,15 +190,12 @@ class HeldoutTest:
         """
         embeddings = torch.zeros(len(self.utts), backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
         there = torch.zeros(len(self.utts), device=world.device)
-        benchmark, torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark, False  # lengths differ
-        for row in range(world.rank, len(self.utts), world.size):
-            try:
-                features = torch.from_numpy(self.reader.whole(int(self.utts[row]), center=self.center))
-            except UserError as error:
-                log.warning("held-out utterance left out: %s", error)
-                continue
-            embeddings[row], there[row] = backbone(features.unsqueeze(0).to(world.device)).squeeze(0).float(), 1
-        torch.backends.cudnn.benchmark = benchmark
+        rows = np.arange(world.rank, len(self.utts), world.size)
+        whole = WholeUtts(self.reader, self.center, "held-out utterance")
+        found = whole.embed(backbone, self.utts[rows], world.device)
+        for row, embedding in zip(rows.tolist(), found, strict=True):
+            if embedding is not None:
+                embeddings[row], there[row] = embedding, 1
         read = world.sum(there).cpu().numpy() > 0
         return self._eer_of(world.sum(embeddings).cpu().numpy()[read], self.speaker[read])
 

@@ -16,6 +16,7 @@ from sv.embeddings.encoder import load_state
 from sv.embeddings.experiment import existing_model
 from sv.io import read_table
 from sv.losses import build_head
+from sv.losses.doubt import Doubt
 from sv.losses.head import Head, HeadOutput
 from sv.models import build_model
 from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
@@ -39,9 +40,9 @@ class SpeakerNet(nn.Module):
         self.freeze_batch_norm = freeze_batch_norm
         self._encoder = (backbone,)  # or its wrapper; the tuple hides it from torch, which would count its state twice
 
-    def forward(self, features: Tensor, speaker: Tensor, margin: float) -> HeadOutput:
+    def forward(self, features: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None = None) -> HeadOutput:
         """Return the mean loss, losses (batch,) and whether each was right, from (batch, frames, mels) and (batch,)."""
-        return self.head(self._encoder[0](features), speaker, margin)
+        return self.head(self._encoder[0](features), speaker, margin, doubt)
 
     def wrap_backbone(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
         """Wrap `backbone` for training (compiled, parallel), around earlier wrappers; its state keeps its names."""

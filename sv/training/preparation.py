@@ -4,13 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sv.config import Config, load_config, parse_config
 from sv.data import Sampler, UttIndex, build_sampler
-from sv.data.sampling import Longs
+from sv.data.sampling import Longs, ShareSampler
 from sv.embeddings.experiment import check_front_end
 from sv.errors import UserError, log
-from sv.io import original_speakers
+from sv.io import original_speakers, sha256_of
 from sv.losses import loss_options
 from sv.system import check_same_training
 from sv.training.checkpoint import Checkpoints
@@ -18,12 +19,14 @@ from sv.training.dataset import TrainingData, build_dataset, with_speed_copies
 from sv.training.distributed import World
 from sv.training.heldout import (
     HeldoutTest,
+    WholeUtts,
     choose_heldout,
     count_originals,
     heldout_of,
     heldout_utts,
     training_speakers,
 )
+from sv.training.pseudo_labels import RIVALS_FILE, UTTS_FILE, PseudoUtts, read_pseudo_utts, read_rivals
 
 _NAMED = 5  # utterances without speech
 
@@ -48,21 +51,22 @@ class Preparation:
         checkpoints: those in `exp_dir`.
 
     Raises:
-        UserError: the features are of another front-end; or as `choose_heldout`, `with_speed_copies` and
-            `build_dataset` raise.
+        UserError: the features are of another front-end; pseudo_args needs a file that is not there; or as
+            `read_pseudo_utts`, `choose_heldout`, `with_speed_copies` and `build_dataset` raise.
     """
 
     def __init__(self, config: Config, data: TrainingData, exp_dir: Path, world: World) -> None:
         self.exp_dir, self.world, self._all_speakers = exp_dir, world, data.index
         if config.train_feats == "ark":
             check_front_end(data.index.path, config.dataset_args.fbank_args, exp_dir / "system.yaml")
+        self._is_pseudo = self._read_pseudo_utts(config)
         self.init = Path(config.model_init) if config.model_init else None
         self.heldout = self._choose_heldout(config)
         self.speakers = with_speed_copies(training_speakers(data.index, self.heldout), config)
         self.config = config.model_copy(update={"num_speakers": len(self.speakers)})
         self.data = data.with_speakers(self.speakers)
         self.dataset = build_dataset(config, self.data, on_gpu=world.device.type == "cuda")
-        self.fingerprint = data.index.fingerprint() + self.dataset.fingerprint()
+        self.fingerprint = data.index.fingerprint() + self.dataset.fingerprint() + self._pseudo_fingerprint()
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
 
     def last_state(self) -> dict[str, Any] | None:
@@ -109,14 +113,52 @@ class Preparation:
         Raises:
             UserError: all utterances are too short; or as `build_sampler` raises.
         """
+        utts, per_epoch = self._training_utts(), self.config.dataset_args.sample_num_per_epoch
+        if share := self.config.pseudo_args.labelled_share:
+            assert self._is_pseudo is not None, "checked when it was read"
+            labelled = ~self._is_pseudo[utts]
+            return ShareSampler(utts, global_batch, self.config.seed, per_epoch, chosen=labelled, share=share)
         return build_sampler(
             self.config.dataloader_args,
             self.data.index,
-            self._training_utts(),
+            utts,
             global_batch,
             seed=self.config.seed,
-            per_epoch=self.config.dataset_args.sample_num_per_epoch,
+            per_epoch=per_epoch,
         )
+
+    def pseudo_utts(self) -> PseudoUtts | None:
+        """Return what is known about labels from a clustering; None if all labels and pairs count alike.
+
+        Raises:
+            UserError: as `read_rivals`.
+        """
+        args, index = self.config.pseudo_args, self.data.index
+        if not args.doubts:
+            return None
+        everyone = set(self._all_speakers.speakers)
+        is_pseudo = np.zeros(len(index), dtype=bool) if self._is_pseudo is None else self._is_pseudo
+        rivals = read_rivals(index, everyone - set(index.speakers)) if args.mask else None
+        data_args = self.config.dataset_args
+        whole = WholeUtts(self.data.reader(data_args), data_args.cmvn, "utterance to correct")
+        return PseudoUtts(index, is_pseudo, rivals, whole)
+
+    def _read_pseudo_utts(self, config: Config) -> NDArray[np.bool_] | None:
+        """Read which labels are from a clustering; raise UserError if that must be known and is not."""
+        found, key = read_pseudo_utts(self._all_speakers), config.pseudo_args.needs_pseudo_utts
+        if key and found is None:
+            raise UserError(
+                f"{self._all_speakers.path / UTTS_FILE} does not exist, and {key} needs it: the utterances whose "
+                "labels are from a clustering, one a line"
+            )
+        return found
+
+    def _pseudo_fingerprint(self) -> str:
+        """Return a hash of the files about pseudo labels that decide this training; "" if there are none."""
+        paths = [self._all_speakers.path / UTTS_FILE]
+        if self.config.pseudo_args.mask:
+            paths.append(self._all_speakers.path / RIVALS_FILE)
+        return "".join(sha256_of(path) for path in paths if path.is_file())
 
     def heldout_test(self) -> HeldoutTest | None:
         """Build the test on the held-out speakers; None if there are none."""
@@ -130,7 +172,7 @@ class Preparation:
         """Keep the held-out speakers of the model to start from, if there are any; else choose by seed."""
         index = self._all_speakers
         inherited = heldout_of(self.init, index) if self.init and config.heldout_speakers else []
-        return inherited or choose_heldout(index, config.heldout_speakers, config.seed)
+        return inherited or choose_heldout(index, config.heldout_speakers, config.seed, self._is_pseudo)
 
     def _training_utts(self) -> Longs:
         """Return the rows of the index to train on: those of the classes' speakers that are long enough."""

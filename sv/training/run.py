@@ -3,6 +3,7 @@
 exp_dir/config.yaml      the resolved configuration, which alone rebuilds the network
         spk2id           speaker -> class, in the order of the classes
         heldout_spk      speakers set aside
+        pseudo_labels    what the training made of labels from a clustering; only with pseudo_args (pseudo_labels.py)
         bad_utts         utterances that could not be read, and why; absent if there are none
         train.log, metrics.jsonl, tensorboard/
         models/model_N.pt, best.pt     flat state dicts (network.py); model_0.pt is the untrained network
@@ -180,7 +181,15 @@ class _Run:
             lambda utts, epoch: prepared.dataset.batch(utts, epoch).to(self.world.device).features,
             "make them again (stage 2)" if self.config.train_feats == "ark" else "look at these files",
         )
-        return Inputs(loader, mended.bad, guard, prepared.heldout_test(), prepared.heldout, prepared.fingerprint)
+        return Inputs(
+            loader,
+            mended.bad,
+            guard,
+            prepared.heldout_test(),
+            prepared.heldout,
+            prepared.fingerprint,
+            prepared.pseudo_utts(),
+        )
 
     def _start_from(self, model: Path, trainer: Trainer) -> None:
         """Give a new training the weights of another's model."""

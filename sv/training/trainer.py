@@ -25,6 +25,7 @@ from sv.training.heldout import HeldoutTest
 from sv.training.monitor import Clock, Meter, Monitor
 from sv.training.network import SpeakerNet
 from sv.training.optimizer import build_optimizer, match_layout
+from sv.training.pseudo_labels import PseudoLabels, PseudoUtts
 from sv.training.schedules import Schedules
 from sv.training.split_head import own_optimizer, whole_optimizer
 
@@ -63,6 +64,7 @@ class Inputs:
         heldout_test: the test on held-out speakers, if there are any.
         heldout: names of the held-out speakers.
         fingerprint: tells this data from other data.
+        pseudo: what is known about labels from a clustering; None if all labels count alike.
     """
 
     loader: Loader
@@ -71,6 +73,7 @@ class Inputs:
     heldout_test: HeldoutTest | None
     heldout: list[str]
     fingerprint: str
+    pseudo: PseudoUtts | None = None
 
 
 class Trainer:
@@ -85,7 +88,7 @@ class Trainer:
         inputs: what to train on.
         schedules: learning rate and margin of each step.
         world: the processes.
-        exp_dir: gets models/, checkpoints/ and bad_utts.
+        exp_dir: gets models/, checkpoints/, bad_utts and, with pseudo labels, pseudo_labels.
     """
 
     def __init__(
@@ -94,7 +97,8 @@ class Trainer:
         self.config, self.net, self.inputs, self.world = config, net, inputs, world
         self.loader, self.bad = inputs.loader, inputs.bad
         self.learning_rate, self.margin = schedules.learning_rate, schedules.margin
-        self.bad_list, self.models = exp_dir / "bad_utts", exp_dir / "models"
+        self.bad_list, self.models, self.labels = (exp_dir / name for name in ("bad_utts", "models", "pseudo_labels"))
+        self.pseudo = PseudoLabels(inputs.pseudo, net, config, world) if inputs.pseudo else None
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
         self.place, self.trouble = Place(), ""
         self.progress = Progress(_num_answers(config))
@@ -155,12 +159,13 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         place = self.place
         lr, margin = self.learning_rate(place.step), self.margin(place.step)
-        batch = batch.to(self.world.device)
+        batch, doubt = (batch, None) if self.pseudo is None else self.pseudo.doubted(batch)
+        batch, doubt = batch.to(self.world.device), doubt and doubt.to(self.world.device)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            loss, losses, correct = self._parallel(batch.features, batch.speaker, margin)
+            loss, losses, correct, label_losses = self._parallel(batch.features, batch.speaker, margin, doubt)
         self.scaler.scale(loss).backward()
         norm = self._clip()
         self.scaler.step(self.optimizer)
@@ -169,6 +174,8 @@ class Trainer:
         place.step_in_epoch += 1
         self.inputs.guard.note(place.epoch, place.step, batch.utts, losses, None if self.scaler.is_enabled() else norm)
         self.meter.add(losses, correct)
+        if self.pseudo is not None:
+            self.pseudo.note(batch, label_losses, self.net)
         self.clock.count(len(batch.utts) * self.world.size)
         if self.monitor is not None and self.monitor.advance(place.epoch, place.step_in_epoch) and self.world.size == 1:
             self.monitor.show({**self.meter.read(), **self.clock.rates("epoch"), "lr": lr, "margin": margin})
@@ -214,6 +221,7 @@ class Trainer:
         place = self.place
         self._check()
         rates = self.clock.rates("epoch")
+        of_labels = self._end_pseudo_epoch()
         heldout_eer = self._measure()
         if is_model_due(self.config, place.epoch):
             self._save_model(f"model_{place.epoch}.pt")
@@ -225,7 +233,7 @@ class Trainer:
         if drawn:
             log.info("drawn: %s", ", ".join(f"{name} {value:.4g}" for name, value in drawn.items()))
         figures = self.meter.read()
-        self._record("epoch", {**figures, **rates, **extra, **drawn})
+        self._record("epoch", {**figures, **rates, **extra, **of_labels, **drawn})
         self.trouble = self.progress.end_epoch(figures["loss"], figures["accuracy"], heldout_eer)
         if self.trouble and self.world.is_main:
             log.warning("epoch %d: the network does not seem to learn: %s", place.epoch, self.trouble)
@@ -236,6 +244,15 @@ class Trainer:
             raise UserError(
                 f"ended by SIGTERM after epoch {place.epoch - 1}, which is saved; the same command continues"
             )
+
+    def _end_pseudo_epoch(self) -> dict[str, float]:
+        """Decide which pseudo labels count in the next epoch, and write them; return figures for the record."""
+        if self.pseudo is None:
+            return {}
+        figures = self.pseudo.end_epoch(self.place.epoch)
+        if self.world.is_main:
+            self.pseudo.write(self.labels)
+        return figures
 
     def _measure(self) -> float | None:
         """Return the EER of the held-out speakers in percent; None in an epoch without a test."""
@@ -280,6 +297,7 @@ class Trainer:
             "place": asdict(self.place),
             "progress": asdict(self.progress),
             "meter": self.meter.state(),
+            "pseudo": self.pseudo and self.pseudo.state(),
             "bad_utts": {utt: why for found in self.world.gather(dict(self.bad.why)) for utt, why in found.items()},
             "schedules": {"lr": self.learning_rate(self.place.step), "margin": self.margin(self.place.step)},
             "config": self.config.model_dump(),
@@ -310,6 +328,8 @@ class Trainer:
         self.bad.why |= state["bad_utts"]
         if self.world.is_main:  # it holds the sums of all processes
             self.meter.load_state(state["meter"])
+        if self.pseudo is not None:
+            self.pseudo.load_state(state["pseudo"], where)
         log.info("continuing at epoch %d, step %d (%s)", self.place.epoch, self.place.step, where)
 
 

@@ -139,6 +139,23 @@ def test_overrides_come_last(path):
             ],
             "dataloader_args.batch_size is 4, which is not two or more speakers x 4 utterances",
         ),
+        (
+            ["loss=triplet", "pseudo_args.gate=true"],
+            "pseudo_args.gate, mask and correct_above take a loss with a class for each speaker, and loss triplet",
+        ),
+        (
+            ["dataloader_args.sampler=speaker", "pseudo_args.labelled_share=0.5"],
+            "pseudo_args.labelled_share takes dataloader_args.sampler utterance, not speaker; leave out one of the two",
+        ),
+        (
+            ["train_feats=online", "dataset_args.speeds=[0.9]", "pseudo_args.correct_above=0.9"],
+            "pseudo_args.correct_above cannot correct labels of the copies that dataset_args.speeds makes",
+        ),
+        (
+            ["num_epochs=5", "pseudo_args.gate=true", "pseudo_args.start_epoch=5"],
+            "pseudo_args.start_epoch is 5, and num_epochs 5: gate and correction would never begin; set it lower",
+        ),
+        (["pseudo_args.labelled_share=1"], "pseudo_args.labelled_share is 1"),
         (["loss=triplet", "margin_update.final_margin=3"], "margin 3 does not fit: loss triplet takes 0 to 2"),
         (
             ["loss=aam_subcenter", "loss_args.scale=-1"],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sv.data import Loader, Sampler, UtteranceSampler, rows_of, uniform
-from sv.data.sampling import GroupSampler, LengthSampler, SpeakerSampler
+from sv.data.sampling import GroupSampler, LengthSampler, ShareSampler, SpeakerSampler
 from sv.errors import UserError
 
 
@@ -36,6 +36,7 @@ SAMPLERS = {
     "utterance": lambda **options: UtteranceSampler(ROWS, 8, **options),
     "speaker": lambda **options: SpeakerSampler(ROWS, 8, speaker=SPEAKER, **options),
     "pxk": lambda **options: GroupSampler(ROWS, 8, speaker=SPEAKER, group=2, **options),
+    "share": lambda **options: ShareSampler(ROWS, 8, chosen=SPEAKER == 0, share=0.25, **options),
     "length": lambda **options: LengthSampler(ROWS, 8, num_frames=100 + 5 * np.arange(96), **options),
 }
 
@@ -81,6 +82,30 @@ def test_an_epoch_has_no_draw_twice_and_may_be_cut_short(name):
 @pytest.mark.parametrize("name", ["utterance", "length"])
 def test_utterance_and_length_samplers_take_each_utterance_once(name):
     assert set(epoch_of(SAMPLERS[name](seed=1)).ravel().tolist()) == set(ROWS.tolist())
+
+
+def test_each_batch_has_its_share_of_the_chosen():
+    """24 of 96 draws from the 40 utterances of a speaker; 72 from 56, of which 16 come again with another crop."""
+    draws = epoch_of(SAMPLERS["share"](seed=1))
+    chosen = speakers_of(draws) == 0
+    assert (chosen.sum(axis=1) == 2).all()
+    assert len(set(rows_of(draws[chosen]))) == 24
+    assert np.bincount(np.unique(rows_of(draws[~chosen]), return_counts=True)[1]).tolist() == [0, 40, 16]
+    assert len(set(np.flatnonzero(chosen) % 8)) > 4  # at any place of a batch, for processes to share
+
+
+@pytest.mark.parametrize(
+    ("share", "chosen", "message"),
+    [
+        (0.05, SPEAKER == 0, "a batch of 8 with a share of 0.05 labelled has 0 of them; it takes one or more of each"),
+        (0.97, SPEAKER == 0, "a batch of 8 with a share of 0.97 labelled has 8 of them; it takes one or more of each"),
+        (0.5, SPEAKER >= 0, "all 96 utterances are labelled; set pseudo_args.labelled_share=0"),
+        (0.5, SPEAKER < 0, "all 96 utterances are pseudo-labelled; set pseudo_args.labelled_share=0"),
+    ],
+)
+def test_a_share_that_a_batch_cannot_have_is_refused(share, chosen, message):
+    with pytest.raises(UserError, match=message):
+        ShareSampler(ROWS, 8, seed=0, chosen=chosen, share=share)
 
 
 def test_speakers_are_drawn_equally_often_and_their_utterances_as_well():

@@ -14,16 +14,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from sv.config import Config, DatasetArgs, FbankConfig
-from sv.data import Batch
+from sv.config import Config, DatasetArgs, FbankConfig, PseudoArgs
+from sv.data import Batch, UttIndex
 from sv.data.online import FrontEnd, Sounds
+from sv.data.utt_index import PackedStrings
 from sv.jobs.bad_utts import BadUtts
-from sv.losses import LOSSES
+from sv.losses import LOSSES, loss_options
 from sv.models import MODELS
 from sv.system import resolve
 from sv.training.distributed import World
 from sv.training.divergence import NonFiniteGuard
+from sv.training.heldout import WholeUtts
 from sv.training.network import build_network
+from sv.training.pseudo_labels import PseudoUtts
 from sv.training.schedules import build_schedules
 from sv.training.trainer import Inputs, Trainer
 
@@ -46,7 +49,12 @@ def train_one_step(tmp_path: Path, **changes: Any) -> Trainer:
     world = World(0, 1, META)
     guard = NonFiniteGuard(str, lambda utts, epoch: torch.empty(0), "")
     loader: Any = SimpleNamespace(sampler=SimpleNamespace(steps=10))
-    inputs = Inputs(loader, BadUtts(8, 0.0, "left out"), guard, None, [], "")
+    index: Any = UttIndex(
+        Path(), PackedStrings.pack("abcdefgh"), np.ones(8), np.arange(8) // 2, [f"{n:02d}" for n in range(50)]
+    )
+    pseudo = PseudoUtts(index, np.arange(8) > 3, np.array([[1], [0]] + [[-1]] * 48), WholeUtts(loader, True, ""))
+    doubts = config.pseudo_args.doubts
+    inputs = Inputs(loader, BadUtts(8, 0.0, "left out"), guard, None, [], "", pseudo if doubts else None)
     trainer = Trainer(config, net, inputs, build_schedules(config, 10, 8), world, tmp_path)
     trainer.monitor = None
     net.train()
@@ -68,6 +76,13 @@ def test_no_head_and_no_optimizer_waits_in_a_step(loss: str, optimizer: str, tmp
     changes = {"clip_grad_norm": 1.0, "optimizer": optimizer}
     trainer = train_one_step(tmp_path, model="resnet_small", loss=loss, **changes)
     assert trainer.place.step == 1
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if not loss_options(name, {}).compares_utterances])
+def test_doubt_about_labels_does_not_wait_in_a_step(loss: str, tmp_path: Path) -> None:
+    doubt = {"gate": True, "mask": True, "correct_above": 0.9}
+    trainer = train_one_step(tmp_path, model="resnet_small", loss=loss, pseudo_args=PseudoArgs(**doubt))
+    assert trainer.pseudo is not None and trainer.pseudo._sums.device == META
 
 
 def test_a_wait_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

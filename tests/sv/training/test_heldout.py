@@ -51,6 +51,16 @@ def test_a_speaker_named_as_a_copy_is_trained_on(tmp_path):
     assert training_speakers(index, ["c"]) == ["d", "sp1-a", "sp2-b"]
 
 
+def test_speakers_with_a_pseudo_label_are_not_held_out(tmp_path):
+    """One utterance whose label is from a clustering is enough: the cluster may have joined a labelled speaker."""
+    index = read(tmp_path, utt2spk([f"id{n}" for n in range(6)]))
+    is_pseudo = np.array([index.speakers[row] > "id3" or number == 7 for number, row in enumerate(index.speaker)])
+    for seed in range(5):
+        assert set(choose_heldout(index, 3, seed, is_pseudo)) == {"id0", "id1", "id3"}
+    with pytest.raises(UserError, match=r"has 6 speakers \(3 with two utterances or more, all labelled\)"):
+        choose_heldout(index, 4, 0, is_pseudo)
+
+
 def test_the_choice_depends_on_the_seed_alone(tmp_path):
     index = read(tmp_path, utt2spk([f"id{n:02d}" for n in range(20)], utts=2))
     assert choose_heldout(index, 5, seed=1) == choose_heldout(index, 5, seed=1) != choose_heldout(index, 5, seed=2)
