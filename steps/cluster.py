@@ -5,11 +5,18 @@ Reads   <xvector-scp> of the recordings; the threshold, or labelled speakers to 
         of pairs of their utterances is highest
 Writes  <out-dir>/utt2spk, clusters as speakers; clusters.json: threshold, number and sizes and, with --truth, measures
         of agreement (NMI, ARI, B-cubed, purity)
+        with --false-links also maybe_same_spk: "speaker speaker" of classes that may be one person
 
 Clusters of fewer than --min-utts utterances are left out. Up to 20,000 utterances are agglomerated at once; of more,
 k-means makes points first.
+
+With --false-links a cluster joins the nearest labelled speaker who is not in --spk-list, if the cosine of their means
+is high enough: at most that share of the fragments of those in --spk-list, who are other people, may be as high. Two
+classes may be one person if their cosine is at least the one at which fragments of one listed speaker are missed as
+often as fragments of two are taken for one. A fragment has as many utterances as a cluster, but at most half of its
+speaker's.
 e.g.: steps/cluster.py --labelled exp/x/embeddings/train/xvector.scp --utt2spk data/train/utt2spk \\
-        --spk-list exp/x/heldout_spk exp/x/embeddings/calls/xvector.scp exp/x/clusters/calls
+        --spk-list exp/x/heldout_spk --false-links 0.01 exp/x/embeddings/calls/xvector.scp exp/x/clusters/calls
 """
 
 import argparse
@@ -28,15 +35,22 @@ def main() -> None:
     parser.add_argument("--labelled", type=Path, help="xvector.scp of labelled speakers")
     parser.add_argument("--utt2spk", type=Path, help="their speakers")
     parser.add_argument("--spk-list", type=Path, help="of these speakers only, one a line")
+    parser.add_argument("--false-links", type=float, help="link clusters; largest share of wrong links")
     parser.add_argument("--min-utts", type=int, default=4, help="utterances of the smallest cluster that is kept")
     parser.add_argument("--truth", type=Path, help='true speakers, "utt spk", to measure against')
+    parser.add_argument("--before", type=Path, help="utt2spk of earlier clusters, to measure what has changed")
     args = parser.parse_args()
     if (args.threshold is None) == (args.labelled is None) or (args.labelled is None) != (args.utt2spk is None):
         raise UserError("give either --threshold, or --labelled and --utt2spk")
+    if args.false_links is not None and (args.spk_list is None or not 0 <= args.false_links < 1):
+        raise UserError("--false-links is a share below 1; it takes --labelled and, for its threshold, --spk-list")
     from sv.clustering.pseudo_labels import Labelled, write_pseudo_labels
 
-    source = args.threshold if args.labelled is None else Labelled(args.labelled, args.utt2spk, args.spk_list)
-    write_pseudo_labels(args.xvector_scp, args.out_dir, source, min_utts=args.min_utts, truth=args.truth)
+    source: float | Labelled = args.threshold
+    if args.labelled is not None:
+        source = Labelled(args.labelled, args.utt2spk, args.spk_list, args.false_links)
+    options = {"min_utts": args.min_utts, "truth": args.truth, "before": args.before}
+    write_pseudo_labels(args.xvector_scp, args.out_dir, source, **options)
 
 
 if __name__ == "__main__":

@@ -62,12 +62,12 @@ def merge(embeddings: Floats, most: int = MOST_UTTS) -> Merges:
     """
     from scipy.cluster.hierarchy import linkage
 
-    unit = _unit(embeddings)
+    unit = unit_rows(embeddings)
     if len(unit) <= most:
         points, of_point = unit, np.arange(len(unit))
     else:
         of_point = k_means(unit, min(most, len(unit) // _PER_CENTROID))
-        points = _unit(_sums(unit, of_point))
+        points = unit_rows(group_sums(unit, of_point))
         log.info("%d utterances, put together to %d points by k-means first", len(unit), len(points))
     found = linkage(points, method="average", metric="cosine") if len(points) > 1 else np.empty((0, 4))
     return Merges(found, of_point)
@@ -96,20 +96,35 @@ def best_threshold(embeddings: Floats, speaker: Longs) -> tuple[float, float]:
 def k_means(unit: Floats, count: int) -> Longs:
     """Return the cluster of each utterance by spherical k-means, (utts,) from 0; empty clusters are left out.
 
+    faiss does it if it is installed, else numpy.
+
     Args:
         unit: (utts, dim) of length 1.
         count: clusters to begin with: evenly spaced utterances.
     """
     centers = unit[np.linspace(0, len(unit) - 1, count).round().astype(int)].copy()
+    try:
+        import faiss  # type: ignore[import-not-found]
+    except ImportError:
+        return np.unique(_k_means(unit, centers), return_inverse=True)[1]
+    dim, most = unit.shape[1], len(unit)
+    sizes = {"min_points_per_centroid": 1, "max_points_per_centroid": most}
+    found = faiss.Kmeans(dim, count, niter=_ITERATIONS, spherical=True, **sizes)
+    found.train(np.ascontiguousarray(unit), init_centroids=centers)
+    return np.unique(found.index.search(unit, 1)[1][:, 0], return_inverse=True)[1]
+
+
+def _k_means(unit: Floats, centers: Floats) -> Longs:
+    """Return the nearest center of each row after the iterations, (utts,); the centers move."""
     nearest = np.zeros(len(unit), np.int64)
     for _ in range(_ITERATIONS):
         before, nearest = nearest, _nearest(unit, centers)
         if np.array_equal(before, nearest):
             break
-        sums = _sums(unit, nearest, len(centers))
+        sums = group_sums(unit, nearest, len(centers))
         used = np.linalg.norm(sums, axis=1) > 0
-        centers[used] = _unit(sums[used])
-    return np.unique(nearest, return_inverse=True)[1]
+        centers[used] = unit_rows(sums[used])
+    return nearest
 
 
 def _nearest(unit: Floats, centers: Floats) -> Longs:
@@ -120,7 +135,7 @@ def _nearest(unit: Floats, centers: Floats) -> Longs:
     )
 
 
-def _sums(rows: Floats, group: Longs, count: int = 0) -> Floats:
+def group_sums(rows: Floats, group: Longs, count: int = 0) -> Floats:
     """Return the sum of the rows of each group, (groups, dim)."""
     order = np.argsort(group, kind="stable")
     found = np.zeros((count or int(group.max()) + 1, rows.shape[1]), np.float32)
@@ -129,7 +144,8 @@ def _sums(rows: Floats, group: Longs, count: int = 0) -> Floats:
     return found
 
 
-def _unit(rows: Floats) -> Floats:
+def unit_rows(rows: Floats) -> Floats:
+    """Return the rows scaled to length 1; raise UserError if one is 0."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not norms.all():
         raise UserError("an embedding is 0 after the mean was subtracted; are all embeddings alike?")

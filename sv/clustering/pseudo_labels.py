@@ -3,12 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from sv.clustering.agglomeration import Longs, best_threshold, merge
-from sv.clustering.agreement import Agreement, measure_agreement
+from sv.clustering.agglomeration import Longs, best_threshold, merge, unit_rows
+from sv.clustering.agreement import measure_agreement
+from sv.clustering.linking import Heldout, Thresholds, close_pairs, measure_thresholds, nearest, unit_means
+from sv.clustering.trust import persons
 from sv.errors import UserError, log
 from sv.io import Vectors, atomic_write, read_table, write_table
 from sv.scoring.cosine import Floats, read_embeddings
@@ -16,20 +19,41 @@ from sv.scoring.cosine import Floats, read_embeddings
 
 @dataclass(frozen=True)
 class Labelled:
-    """Embeddings of labelled speakers, from which the threshold is taken.
+    """Embeddings of labelled speakers, from which the thresholds are taken.
 
     Attributes:
         xvector_scp: the embeddings.
         utt2spk: their speakers; utterances without an embedding are passed over.
-        spk_list: the speakers to use, one a line, such as <exp-dir>/heldout_spk; None: all.
+        spk_list: the speakers to take the thresholds from, one a line, such as <exp-dir>/heldout_spk; None: all.
+        false_links: largest share of clusters that may be linked to a wrong speaker. Clusters are linked to the
+            speakers that are not in `spk_list`; None: they are not linked.
     """
 
     xvector_scp: Path
     utt2spk: Path
     spk_list: Path | None = None
+    false_links: float | None = None
+
+    @cached_property
+    def _vectors(self) -> Vectors:
+        return read_embeddings(self.xvector_scp)
+
+    @cached_property
+    def _speakers(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Speakers of utterances with an embedding: of those to take thresholds from, and of the others."""
+        speakers = {utt: spk for utt, spk in read_table(self.utt2spk).items() if utt in self._vectors.index}
+        listed = set(speakers.values())
+        if self.spk_list is not None:
+            listed = set(self.spk_list.read_text(encoding="utf-8").split())
+        chosen = {utt: spk for utt, spk in speakers.items() if spk in listed}
+        if not chosen:
+            raise UserError(
+                f"{self.utt2spk} labels no utterance of {self.xvector_scp}; give those that belong together"
+            )
+        return chosen, {utt: spk for utt, spk in speakers.items() if spk not in listed}
 
     def threshold(self, mean: Floats) -> tuple[float, float]:
-        """Return the best threshold and its F1 of pairs.
+        """Return the best threshold of the clusters and its F1 of pairs.
 
         Args:
             mean: (dim,) that is subtracted from all embeddings.
@@ -37,28 +61,68 @@ class Labelled:
         Raises:
             UserError: too few speakers or utterances; see `best_threshold`.
         """
-        speakers = read_table(self.utt2spk)
-        if self.spk_list is not None:
-            wanted = set(self.spk_list.read_text(encoding="utf-8").split())
-            speakers = {utt: spk for utt, spk in speakers.items() if spk in wanted}
-        vectors = read_embeddings(self.xvector_scp)
-        utts = [utt for utt in speakers if utt in vectors.index]
-        if not utts:
-            raise UserError(
-                f"{self.utt2spk} labels no utterance of {self.xvector_scp}; give those that belong together"
-            )
+        heldout = self._heldout(mean)
         try:
-            return best_threshold(_rows(vectors, utts) - mean, _numbers([speakers[utt] for utt in utts]))
+            return best_threshold(heldout.unit, heldout.speaker)
         except UserError as error:
             raise UserError(f"{self.spk_list or self.utt2spk}: {error}") from error
 
+    def classes(self, mean: Floats) -> tuple[list[str], Floats]:
+        """Return the labelled speakers to link to, and their mean directions (classes, dim).
+
+        Raises:
+            UserError: there are none.
+        """
+        known = self._speakers[1]
+        if not known:
+            raise UserError(f"{self.utt2spk} has no speaker beside those of {self.spk_list}; nobody can be linked to")
+        unit = unit_rows(_rows(self._vectors, list(known)) - mean)
+        return sorted(set(known.values())), unit_means(unit, _numbers(list(known.values())))
+
+    def link_thresholds(self, mean: Floats, classes: Floats, sizes: Longs) -> Thresholds:
+        """Return the thresholds of links; see `measure_thresholds`."""
+        assert self.false_links is not None
+        try:
+            return measure_thresholds(self._heldout(mean), classes, sizes, most_false=self.false_links)
+        except UserError as error:
+            raise UserError(f"{self.spk_list or self.utt2spk}: {error}") from error
+
+    def _heldout(self, mean: Floats) -> Heldout:
+        chosen = self._speakers[0]
+        unit = unit_rows(_rows(self._vectors, list(chosen)) - mean)
+        return Heldout(unit, _numbers(list(chosen.values())))
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Labels of recordings.
+
+    Attributes:
+        utt2spk: of the recordings that were labelled.
+        speakers: labelled speakers that clusters could be linked to.
+        maybe_same: pairs of classes that may be one person.
+        report: what was found.
+    """
+
+    utt2spk: dict[str, str]
+    speakers: list[str]
+    maybe_same: list[tuple[str, str]]
+    report: dict[str, object]
+
 
 def write_pseudo_labels(
-    xvector_scp: Path, out_dir: Path, source: float | Labelled, *, min_utts: int = 4, truth: Path | None = None
+    xvector_scp: Path,
+    out_dir: Path,
+    source: float | Labelled,
+    *,
+    min_utts: int = 4,
+    truth: Path | None = None,
+    before: Path | None = None,
 ) -> dict[str, object]:
     """Cluster embeddings, and write out_dir/utt2spk (clusters as speakers) and out_dir/clusters.json.
 
     Clusters of fewer than `min_utts` utterances are left out: they are as often a part of a speaker as a whole one.
+    With links, clusters of labelled speakers get their names, and out_dir/maybe_same_spk is written.
 
     Args:
         xvector_scp: embeddings of the recordings without labels.
@@ -66,55 +130,145 @@ def write_pseudo_labels(
         source: threshold of the mean cosine between clusters, or labelled speakers to take it from.
         min_utts: utterances of the smallest cluster that is kept.
         truth: true speakers ("utt spk"), to measure against; they decide nothing.
+        before: utt2spk of earlier clusters of the same recordings, to measure how much has changed.
 
     Returns:
         the report.
 
     Raises:
-        UserError: too few embeddings; one cluster of all, or none that is large enough; see `Labelled.threshold`.
+        UserError: too few embeddings, or all are equal; one cluster of all, or none that is large enough; see
+            `Labelled`.
     """
+    found = find_pseudo_labels(xvector_scp, source, min_utts=min_utts)
+    report = dict(found.report)
+    if before is not None:
+        old = read_table(before)
+        both = [utt for utt in found.utt2spk if utt in old]
+        if both:
+            report["nmi_with_before"] = _agreement(old, found.utt2spk, both)["nmi"]
+    if truth is not None:
+        report |= _against(truth, found)
+    write_table(out_dir / "utt2spk", found.utt2spk)
+    if isinstance(source, Labelled) and source.false_links is not None:
+        with atomic_write(out_dir / "maybe_same_spk") as f:
+            f.writelines(f"{one} {other}\n" for one, other in found.maybe_same)
+    with atomic_write(out_dir / "clusters.json") as f:
+        json.dump(report, f, indent=2)
+    log.info(
+        "%s: %d of %d utterances in %d clusters",
+        *(out_dir / "utt2spk", len(found.utt2spk), report["utterances"], report["clusters"]),
+    )
+    return report
+
+
+def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts: int = 4) -> PseudoLabels:
+    """Cluster embeddings and link the clusters; see `write_pseudo_labels`."""
     vectors = read_embeddings(xvector_scp)
     if len(vectors.ids) < 2:
-        raise UserError(f"{xvector_scp} has one embedding; two or more can be clustered")
+        raise UserError(f"{xvector_scp} has {len(vectors.ids)} embedding(s); two or more can be clustered")
+    if not np.ptp(vectors.matrix, axis=0).any():
+        raise UserError(f"{xvector_scp}: all {len(vectors.ids)} embeddings are equal; were they made from equal audio?")
     mean = vectors.matrix.mean(axis=0)
+    report: dict[str, object] = {}
     if isinstance(source, Labelled):
         threshold, f1 = source.threshold(mean)
+        report["heldout_pair_f1"] = f1
         log.info("threshold %.3f: on labelled speakers F1 of pairs is %.3f", threshold, f1)
     else:
         threshold = source
-    cluster = merge(vectors.matrix - mean).clusters(threshold)
+    unit = unit_rows(vectors.matrix - mean)
+    cluster = merge(unit).clusters(threshold)
     sizes = np.bincount(cluster)
     kept = np.flatnonzero(sizes >= min_utts)
     if len(kept) < 2:
         what = "one cluster of all utterances" if len(sizes) == 1 else f"{len(kept)} clusters of {min_utts} utterances"
-        raise UserError(f"{xvector_scp}: {what} at threshold {threshold:.3f}; give another --threshold")
-    name = {int(row): f"cluster{number:06d}" for number, row in enumerate(kept, 1)}
-    utt2spk = {utt: name[int(row)] for utt, row in zip(vectors.ids, cluster, strict=True) if int(row) in name}
-    report: dict[str, object] = {
+        remedy = "; give another --threshold"
+        if isinstance(source, Labelled):
+            remedy = (
+                ", which fits the labelled speakers: set --min-utts lower, or cluster with a --threshold of your own"
+            )
+        raise UserError(f"{xvector_scp}: {what} at threshold {threshold:.3f}{remedy}")
+    is_kept = sizes[cluster] >= min_utts
+    utts = [utt for utt, keep in zip(vectors.ids, is_kept, strict=True) if keep]
+    group = np.searchsorted(kept, cluster[is_kept])
+    report |= {
         "threshold": threshold,
         "utterances": len(vectors.ids),
-        "labelled": len(utt2spk),
+        "labelled": len(utts),
         "clusters": len(kept),
-        "left_out": {"clusters": len(sizes) - len(kept), "utterances": len(vectors.ids) - len(utt2spk)},
+        "left_out": {"clusters": len(sizes) - len(kept), "utterances": len(vectors.ids) - len(utts)},
         "sizes": np.percentile(sizes[kept], [0, 25, 50, 75, 100]).tolist(),
     }
-    if truth is not None:
-        report |= _against(truth, utt2spk)
-    write_table(out_dir / "utt2spk", utt2spk)
-    with atomic_write(out_dir / "clusters.json") as f:
-        json.dump(report, f, indent=2)
-    log.info("%s: %d of %d utterances in %d clusters", out_dir / "utt2spk", len(utt2spk), len(vectors.ids), len(kept))
-    return report
+    names = [f"cluster{number:06d}" for number in range(1, len(kept) + 1)]
+    speakers: list[str] = []
+    maybe_same: list[tuple[str, str]] = []
+    if isinstance(source, Labelled) and source.false_links is not None:
+        speakers, classes = source.classes(mean)
+        means, thresholds = unit_means(unit[is_kept], group), source.link_thresholds(mean, classes, sizes[kept])
+        names, maybe_same = _link((speakers, classes), means, thresholds)
+        linked = np.isin(names, speakers)
+        report |= {
+            "linked": {"clusters": int(linked.sum()), "utterances": int(sizes[kept][linked].sum())},
+            "maybe_same": len(maybe_same),
+            "thresholds": asdict(thresholds),
+        }
+    return PseudoLabels({utt: names[row] for utt, row in zip(utts, group, strict=True)}, speakers, maybe_same, report)
 
 
-def _against(truth: Path, utt2spk: dict[str, str]) -> dict[str, object]:
-    """Return the number of true speakers and the measures of agreement with them."""
-    known = read_table(truth)
+def _link(
+    labelled: tuple[list[str], Floats], means: Floats, found: Thresholds
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return the name of each cluster, and the pairs of classes that may be one person."""
+    speakers, classes = labelled
+    speaker, cosine = nearest(means, classes)
+    linked = cosine > found.link
+    opened = np.flatnonzero(~linked)
+    own = [f"cluster{number:06d}" for number in range(1, len(opened) + 1)]
+    if common := set(own) & set(speakers):
+        raise UserError(f"{min(common)} is a labelled speaker, too; rename the speakers that are named as clusters")
+    names = [speakers[row] for row in speaker]
+    for row, name in zip(opened, own, strict=True):
+        names[row] = name
+    every = [*speakers, *own]
+    pairs = close_pairs(np.concatenate([classes, means[opened]]), len(speakers), found.same)
+    log.info(
+        "%d of %d clusters are labelled speakers (cosine above %.3f); %d pairs of classes may be one person (%.3f)",
+        *(int(linked.sum()), len(means), found.link, len(pairs), found.same),
+    )
+    return names, [(every[one], every[other]) for one, other in pairs.tolist()]
+
+
+def _against(truth: Path, found: PseudoLabels) -> dict[str, object]:
+    """Return the number of true speakers, the measures of agreement with them, and those of links and pairs."""
+    known, utt2spk = read_table(truth), found.utt2spk
     missing = utt2spk.keys() - known.keys()
     if missing:
         raise UserError(f"{truth} lacks {len(missing)} utterances, first {min(missing)}; give the speakers of all")
-    found: Agreement = measure_agreement(_numbers(list(utt2spk.values())), _numbers([known[utt] for utt in utt2spk]))
-    return {"true_speakers": len({known[utt] for utt in utt2spk}), **asdict(found)}
+    report: dict[str, object] = {"true_speakers": len(set(known.values())), **_agreement(utt2spk, known, list(utt2spk))}
+    if "linked" in found.report:
+        report |= {"true_links": _true_links(found, known), "true_pairs": _true_pairs(found, known)}
+    return report
+
+
+def _true_links(found: PseudoLabels, known: dict[str, str]) -> float | None:
+    """Return the share of linked utterances that are of the speaker that they were linked to."""
+    linked = [known[utt] == spk for utt, spk in found.utt2spk.items() if spk in found.speakers]
+    return float(np.mean(linked)) if linked else None
+
+
+def _true_pairs(found: PseudoLabels, known: dict[str, str]) -> dict[str, float]:
+    """Return number, precision and recall of the pairs of classes; a cluster counts as its most frequent speaker."""
+    person = persons(found.utt2spk, known) | {name: name for name in found.speakers}
+    right = sum(person[one] == person[other] for one, other in found.maybe_same)
+    counts = np.unique(list(person.values()), return_counts=True)[1]
+    there = int((counts * (counts - 1) // 2).sum())
+    shares = right / max(len(found.maybe_same), 1), right / max(there, 1)
+    return {"there": there, "precision": shares[0], "recall": shares[1]}
+
+
+def _agreement(cluster: dict[str, str], speaker: dict[str, str], utts: Sequence[str]) -> dict[str, float]:
+    found = measure_agreement(_numbers([cluster[utt] for utt in utts]), _numbers([speaker[utt] for utt in utts]))
+    return asdict(found)
 
 
 def _rows(vectors: Vectors, utts: Sequence[str]) -> Floats:

@@ -1,5 +1,7 @@
 """Agglomeration against a plain one, the threshold from labelled speakers, and k-means for many utterances."""
 
+import sys
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -71,6 +73,16 @@ def test_k_means_ends_at_means_that_are_nearest() -> None:
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     assert np.array_equal((unit @ means.T).argmax(axis=1), found)
     assert measure_agreement(found, truth).purity == 1
+
+
+def test_faiss_finds_what_numpy_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("faiss", reason="faiss is not installed: pip install faiss-cpu")
+    embeddings, truth = speakers(12, 40, 0.4)
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    by_faiss = k_means(unit, 30)
+    monkeypatch.setitem(sys.modules, "faiss", None)  # as if it were not installed
+    assert measure_agreement(by_faiss, k_means(unit, 30)).nmi > 0.99
+    assert measure_agreement(by_faiss, truth).purity > 0.99
 
 
 def test_equal_embeddings_are_told() -> None:

@@ -1,0 +1,97 @@
+"""How often a training trusted and corrected pseudo labels rightly, where the true speakers are known."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+from sv.io import iter_table
+
+Bools = NDArray[np.bool_]
+
+TRUSTED = 0.5  # posterior from which a label is trusted
+
+
+class Decision(NamedTuple):
+    """A line of <exp-dir>/pseudo_labels.
+
+    Attributes:
+        label: of the clustering.
+        corrected: the label at the end of training; the same if it was not corrected.
+        mean: running mean of the loss of `label`.
+        posterior: probability that `label` is right.
+    """
+
+    label: str
+    corrected: str
+    mean: float
+    posterior: float
+
+    @property
+    def trusted(self) -> bool:
+        """Tell whether the utterance is trained on with its label."""
+        return self.corrected != self.label or self.posterior >= TRUSTED
+
+
+def read_decisions(path: Path) -> dict[str, Decision]:
+    """Read <exp-dir>/pseudo_labels, "utt label label-in-training mean-loss posterior".
+
+    Raises:
+        UserError: the file is missing, or a line is not of this form.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; train on pseudo labels with pseudo_args.gate=true (stage 3)")
+    found = {}
+    for number, utt, value in iter_table(path):
+        try:
+            label, corrected, mean, posterior = value.split()
+            found[utt] = Decision(label, corrected, float(mean), float(posterior))
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: expected 'utt label label mean posterior'; train again") from error
+    return found
+
+
+def persons(labels: Mapping[str, str], truth: Mapping[str, str]) -> dict[str, str]:
+    """Return who each class is: its most frequent true speaker."""
+    speakers: dict[str, list[str]] = {}
+    for utt, label in labels.items():
+        speakers.setdefault(label, []).append(truth[utt])
+    return {label: max(sorted(set(of)), key=of.count) for label, of in speakers.items()}
+
+
+def measure_trust(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> dict[str, float | int]:
+    """Measure gate and correction. A label is right if the class is the utterance's true speaker.
+
+    Args:
+        decisions: of `read_decisions`.
+        truth: true speaker of each utterance.
+
+    Returns:
+        wrong: share of the clustering's labels that are wrong.
+        gate_precision, gate_recall: of those that the gate does not trust, the share that is wrong, and the reverse.
+        corrected: number of labels that were changed.
+        correction_precision: share of the changed labels that are right now.
+        correction_recall: share of the wrong labels that are right now, of those whose speaker has a class.
+    """
+    person = persons({utt: one.label for utt, one in decisions.items()}, truth)
+    right = np.array([person[one.label] == truth[utt] for utt, one in decisions.items()])
+    now = np.array([person.get(one.corrected, one.corrected) == truth[utt] for utt, one in decisions.items()])
+    changed = np.array([one.corrected != one.label for one in decisions.values()])
+    doubted = np.array([one.posterior < TRUSTED for one in decisions.values()])
+    has_class = np.isin([truth[utt] for utt in decisions], list(person.values()))
+    return {
+        "wrong": float((~right).mean()),
+        "gate_precision": _share(~right, doubted),
+        "gate_recall": _share(doubted, ~right),
+        "corrected": int(changed.sum()),
+        "correction_precision": _share(now, changed),
+        "correction_recall": _share(now & changed, ~right & has_class),
+    }
+
+
+def _share(of: Bools, among: Bools) -> float:
+    """Return the share of `of` among others; NaN if there are none."""
+    return float(of[among].mean()) if among.any() else float("nan")
