@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Make a data dir without labels of another one, which may have labels or not: each utterance is a speaker of its own.
+#
+# Reads   <src-dir>: wav.scp, and segments if there are; or feats.scp. utt2spk is not needed, and no label is read
+# Leaves  <dest-dir> with the same files, but for those of speakers and transcripts
+#
+# Usage: tools/unlabel_data_dir.sh [options] <src-dir> <dest-dir>
+# e.g.: tools/unlabel_data_dir.sh --exclude data/train data/calls data/calls_unlabelled
+set -euo pipefail
+export LC_ALL=C
+tools=$(dirname "${BASH_SOURCE[0]}")
+
+# Options
+exclude=      # DIR: a data dir whose utterances are left out, such as that of the labelled speakers
+apart_from=   # DIR: a data dir that should share nothing with this one, such as the test set: else a warning
+# shellcheck source=tools/parse_options.sh
+. "$tools/parse_options.sh"
+# shellcheck source=tools/data_dir_lib.sh
+. "$tools/data_dir_lib.sh"
+
+src=${1%/}
+dest=${2%/}
+check_target "$dest" "$src"
+[ -d "$src" ] || die "$src is not a data dir; give a folder with wav.scp, and segments if there are"
+
+list= # the file that names the utterances
+for file in feats.scp wav.scp segments; do
+  [ ! -e "$src/$file" ] || list=$src/$file
+done
+[ -n "$list" ] || die "$src has no wav.scp; list its recordings: 'utterance file'"
+
+warn_of_shared() { # <what> <sorted file> <sorted file>: warn of lines that are in both
+  comm -12 "$2" "$3" >"$work/.shared"
+  if [ -s "$work/.shared" ]; then
+    say "warning: $src and $apart_from share $1: $(list_ids "$work/.shared"); tests on $apart_from will be optimistic"
+  fi
+}
+
+recordings() { # <data-dir>: print the files or commands of its recordings, sorted
+  if [ -e "$1/wav.scp" ]; then
+    sed -E 's/^[^[:space:]]+[[:space:]]+//' "$1/wav.scp" | sort -u
+  fi
+}
+
+speakers() { # <data-dir>: print its speakers, sorted
+  if [ -e "$1/utt2spk" ]; then
+    awk '{ print $2 }' "$1/utt2spk" | sort -u
+  fi
+}
+
+make_work_dir "$dest"
+awk '{ print $1 }' "$list" | sort -u >"$work/.utts"
+if [ -n "$exclude" ]; then
+  awk '{ print $1 }' "$exclude/utt2spk" | sort -u >"$work/.known"
+  comm -23 "$work/.utts" "$work/.known" >"$work/.others"
+  left_out=$(($(wc -l <"$work/.utts") - $(wc -l <"$work/.others")))
+  ((left_out == 0)) || say "$left_out utterances of $src are left out: they are in $exclude"
+  mv "$work/.others" "$work/.utts"
+fi
+count=$(wc -l <"$work/.utts")
+((count > 0)) || die "$src has no utterance${exclude:+ beside those of $exclude}; give recordings without labels"
+((count > 1)) || die "$src has one utterance; give at least two, which can be clustered"
+if [ -n "$apart_from" ]; then
+  awk '{ print $1 }' "$apart_from/utt2spk" | sort -u >"$work/.theirs"
+  warn_of_shared utterances "$work/.utts" "$work/.theirs"
+  for kind in recordings speakers; do
+    "$kind" "$src" >"$work/.ours"
+    "$kind" "$apart_from" >"$work/.theirs"
+    warn_of_shared "$kind" "$work/.ours" "$work/.theirs"
+  done
+fi
+awk '{ print $1, $1 }' "$work/.utts" >"$work/utt2spk"
+make_spk2utt "$work"
+ids=$work/.utts
+for file in $(list_files utt "$src"); do
+  case $file in
+    text | utt2spk_true) ;;
+    *) filter_file "$work/.utts" "$src/$file" "$work/$file" ;;
+  esac
+done
+if [ -e "$work/segments" ]; then
+  awk '{ print $2 }' "$work/segments" | sort -u >"$work/.recordings"
+  ids=$work/.recordings
+fi
+for file in $(list_files reco "$src"); do
+  filter_file "$ids" "$src/$file" "$work/$file"
+done
+for file in $(list_files other "$src"); do
+  cp "$src/$file" "$work/$file"
+done
+rebase_scps "$src" "$work" "$dest"
+check_result "$work" "$dest"
+install_data_dir "$work" "$dest"
+say "$dest has $count utterances without labels"
