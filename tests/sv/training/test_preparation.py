@@ -106,7 +106,8 @@ def with_single_utterances(folder, make_data, speakers):
 
 
 def prepared(make_config, data, folder, **changes):
-    config = make_config(heldout_speakers=0, dataloader_args={"batch_size": 4, "num_workers": 1}, **changes)
+    loader = {"batch_size": 4, "num_workers": 1}
+    config = make_config(**{"heldout_speakers": 0, "dataloader_args": loader, **changes})
     return Preparation(config, read_data(config, data), folder, WORLD)
 
 
@@ -132,3 +133,15 @@ def test_metric_losses_need_speakers_with_two_utterances(make_data, make_config,
     data = with_single_utterances(tmp_path / "data", make_data, {f"spk0{n}" for n in range(8)})
     with pytest.raises(UserError, match="no speaker has two utterances or more, which loss ge2e compares; train with"):
         prepared(make_config, data, tmp_path, loss="ge2e").sampler(4)
+
+
+def test_the_data_dir_may_list_who_is_held_out(make_data, make_config, tmp_path):
+    data = make_data(tmp_path / "listed")
+    speakers = sorted(set(read_table(data / "utt2spk").values()))
+    (data / "heldout_spk").write_text(f"{speakers[3]}\n{speakers[1]}\n")
+    found = prepared(make_config, data, tmp_path, heldout_speakers=5)
+    assert found.heldout == [speakers[1], speakers[3]] and not {speakers[1], speakers[3]} & set(found.speakers)
+    assert prepared(make_config, data, tmp_path, heldout_speakers=0).heldout == []
+    (data / "heldout_spk").write_text("nobody\n")
+    with pytest.raises(UserError, match=r"heldout_spk: 'nobody' is not a speaker of .*listed; list only its own"):
+        prepared(make_config, data, tmp_path, heldout_speakers=5)
