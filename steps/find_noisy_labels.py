@@ -6,9 +6,11 @@ Reads   <exp-dir>/{config.yaml,spk2id,models/avg_model.pt}, <exp-dir>/embeddings
         Utterances in bad_utts beside xvector.scp, which could not be read, are left out.
 Writes  <exp-dir>/noisy_labels/<name of data-dir>/{loss,cosine}: "utt spk score nearest-other-speaker", the most
         suspicious first. loss: by the loss of the trained head, without held-out speakers, whom it does not know.
+        It ends with the probability that the label is right, by two Gaussians on the logarithms of the losses;
+        suspected lists the utterances where it is below a half.
         cosine: by the cosine to the mean of the speaker's other utterances, without a speaker's only utterance.
         If the true speakers are known also report.json: the share of wrong labels among the first N, where N is the
-        number of wrong labels.
+        number of wrong labels; and precision and recall of suspected.
 
 e.g.: steps/find_noisy_labels.py exp/resnet34 data/vox2_dev
 """

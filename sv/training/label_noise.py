@@ -1,7 +1,8 @@
 """Find labels of a training set that look wrong, by the head's loss or the cosine to the speaker's other utterances.
 
 Both work on embeddings of whole utterances. An utterance with a wrong label tends to keep a high loss while the others
-of its class are learned, and to lie far from them.
+of its class are learned, and to lie far from them. Two Gaussians on the logarithms of the losses (`sv.metrics.mixture`)
+tell how probable it is that a label is right.
 """
 
 import json
@@ -18,6 +19,7 @@ from sv.io import DataDir, atomic_write, read_table, sha256_of
 from sv.jobs.bad_utts import read_bad_utts
 from sv.losses.head import Head
 from sv.losses.metric import MetricHead
+from sv.metrics.mixture import fit_mixture
 from sv.metrics.provenance import embeddings_origin
 from sv.scoring.cosine import read_embeddings
 from sv.training.network import build_network, read_model, read_speakers
@@ -102,10 +104,12 @@ def measure_detection(is_wrong: NDArray[np.bool_]) -> Detection:
 
 
 def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = None) -> None:
-    """Write exp_dir/noisy_labels/NAME/{loss,cosine}, the utterances ranked by how wrong their labels look.
+    """Write exp_dir/noisy_labels/NAME/{loss,cosine,suspected}, the utterances ranked by how wrong their labels look.
 
-    The lines are "utt spk score nearest-other-speaker", the most suspicious first. If the true speakers are known,
-    report.json says how well each ranking finds the wrong labels (`Detection`).
+    The lines are "utt spk score nearest-other-speaker", the most suspicious first; in `loss` the probability that the
+    label is right follows, and `suspected` lists the utterances where it is below a half. If the true speakers are
+    known, report.json says how well each ranking finds the wrong labels (`Detection`), and precision and recall of
+    `suspected`.
 
     Args:
         exp_dir: folder of a trained system, with the embeddings of `data_dir`.
@@ -128,22 +132,54 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
     number = {spk: row for row, spk in enumerate(names)}
     cosines, nearest = class_cosines(embeddings, np.array([number[spk] for spk in labels.values()]))
     utts, out_dir, report = list(labels), exp_dir / "noisy_labels" / name, {}
+    is_wrong = np.array([truth.get(utt, spk) != spk for utt, spk in labels.items()], dtype=bool)
+    right = probably_right(losses)
     for kind, score, suspicion in (("loss", losses, losses), ("cosine", cosines, -cosines)):
         order = [int(row) for row in np.argsort(-suspicion, kind="stable") if not np.isnan(suspicion[row])]
+        ends = [f" {right[row]:.4f}" if kind == "loss" else "" for row in order]
         with atomic_write(out_dir / kind) as f:
-            f.writelines(f"{utts[i]} {labels[utts[i]]} {score[i]:.4f} {names[nearest[i]]}\n" for i in order)
+            for i, end in zip(order, ends, strict=True):
+                f.write(f"{utts[i]} {labels[utts[i]]} {score[i]:.4f} {names[nearest[i]]}{end}\n")
         log.info("%s: %d of %d utterances", out_dir / kind, len(order), len(utts))
-        is_wrong = np.array([truth.get(utts[i], labels[utts[i]]) != labels[utts[i]] for i in order], dtype=bool)
-        if is_wrong.any():
-            found = measure_detection(is_wrong)
+        if is_wrong[order].any():
+            found = measure_detection(is_wrong[order])
             log.info(
                 "%s: %d labels are wrong; precision (and recall) at their number %.3f, average precision %.3f",
                 *(kind, found.wrong, found.precision, found.average_precision),
             )
             report[kind] = asdict(found)
+    suspected = right < 0.5  # not where the head does not know the speaker: NaN
+    with atomic_write(out_dir / "suspected") as f:
+        f.writelines(f"{utts[row]}\n" for row in np.flatnonzero(suspected))
+    log.info("%s: %d utterances are more probably labelled wrongly", out_dir / "suspected", int(suspected.sum()))
     if truth:
+        hit, wrong = int((suspected & is_wrong).sum()), int((is_wrong & ~np.isnan(losses)).sum())
+        counts = {"utterances": int(suspected.sum()), "precision": hit / max(int(suspected.sum()), 1)}
+        report["suspected"] = {**counts, "recall": hit / max(wrong, 1)}
         with atomic_write(out_dir / "report.json") as f:
             json.dump(report, f, indent=2)
+
+
+def probably_right(losses: Floats) -> NDArray[np.float64]:
+    """Return the probability that each label is right, (utts,); NaN where the loss is.
+
+    It is the posterior of the low one of two Gaussians, and 1 for all labels if their means are not more than one
+    deviation apart.
+
+    Args:
+        losses: (utts,) from 0.
+    """
+    right, known = np.full(len(losses), np.nan), ~np.isnan(losses)
+    if known.any():
+        logs = np.log(np.maximum(losses[known].astype(np.float64), np.finfo(np.float32).tiny))
+        mixture = fit_mixture(logs)
+        apart = mixture.separation > 1
+        right[known] = mixture.low_posterior(logs) if apart else 1
+        log.info(
+            "modes of the loss %.3g and %.3g, %.2f deviations apart%s",
+            *(*np.exp(mixture.means), mixture.separation, "" if apart else ": one mode, and no label is suspected"),
+        )
+    return right
 
 
 def _read_truth(path: Path | None, data_dir: Path, labels: dict[str, str]) -> dict[str, str]:

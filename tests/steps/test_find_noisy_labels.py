@@ -56,11 +56,15 @@ def test_wrong_labels_come_first_with_the_true_speaker_beside_them(step, system)
     assert {utt for utt, *_ in cosine[:3]} == set(WRONG) == {utt for utt, *_ in loss[:3]}
     for utt, spk, _, other in cosine[:3]:
         assert (spk, other) == (WRONG[utt], truth[utt])
-    scores = [float(score) for _, _, score, _ in loss]
+    scores = [float(score) for _, _, score, *_ in loss]
     assert scores == sorted(scores, reverse=True)
     assert len(cosine) == 24
     assert {spk for _, spk, *_ in loss} == {"a", "b", "c"}
     report = json.loads((out / "report.json").read_text())
+    probabilities = [float(right) for *_, right in loss]
+    assert probabilities == sorted(probabilities) and max(probabilities[:3]) < 0.5 <= probabilities[3]
+    assert set((out / "suspected").read_text().split()) == set(WRONG)
+    assert report.pop("suspected") == {"utterances": 3, "precision": 1.0, "recall": 1.0}
     assert report["cosine"] == report["loss"] == {"wrong": 3, "precision": 1.0, "average_precision": 1.0}
     (data / "utt2spk_true").unlink()
     done = step("steps/find_noisy_labels.py", exp, data)
