@@ -7,9 +7,12 @@ Writes  <dest-dir>: the same tables and utterance ids, a share of the labels in 
 
 symmetric   utterances drawn from all, each gets the label of any other speaker
 classwise   a share of each speaker's utterances gets the label of one other speaker; the speakers form a circle
+merge       whole speakers get the label of another one, as a clustering does that takes two speakers for one
+split       half of a speaker's utterances get a label of their own (<speaker>-split), as one that takes one for two
 openset     utterances are replaced by as many from outside, each with the label of the one it replaces
 
-Exactly round(ratio x utterances) labels are wrong; with classwise, each speaker's share is met within one utterance.
+Exactly round(ratio x utterances) labels are wrong. With classwise each speaker's share is met within one utterance;
+with merge and split one speaker is changed in part.
 Utterance ids keep the true speaker's name that they may begin with, so utt2spk is not sorted by speaker: validate such
 a data dir with --no-spk-sort. Training takes it as it is, features included.
 e.g.: tools/corrupt_labels.py --kind classwise --ratio 0.3 --seed 1 data/train data_noisy/train
@@ -28,7 +31,8 @@ from sv.errors import UserError, log, run_step
 from sv.io import DataDir, original_speakers, read_table, write_table
 
 TOOLS = Path(__file__).resolve().parent
-KINDS = ("symmetric", "classwise", "openset")
+SPLIT = "-split"  # end of the name of a part of a speaker
+KINDS = ("symmetric", "classwise", "openset", "merge", "split")  # in this order: a seed keeps its draws
 
 
 def main() -> None:
@@ -56,7 +60,9 @@ def main() -> None:
             replaced = replace(labels, read_outside(args.outside, labels), args.ratio, rng)
             wrong = take_from_outside(labels, replaced, args.src_dir, args.outside, work)
         else:
-            wrong = {"symmetric": symmetric, "classwise": classwise}[args.kind](labels, args.ratio, rng)
+            wrong = {"symmetric": symmetric, "classwise": classwise, "merge": merge, "split": split}[args.kind](
+                labels, args.ratio, rng
+            )
             tool("copy_data_dir.sh", "--validate-opts", "--no-spk-sort", args.src_dir, work)
         relabel(work, wrong)
         tool("copy_data_dir.sh", "--validate-opts", "--no-spk-sort", work, args.dest_dir)
@@ -117,9 +123,7 @@ def symmetric(labels: dict[str, str], ratio: float, rng: np.random.Generator) ->
 
 def classwise(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
     """Give a share of each speaker's utterances to the next speaker of a random circle; utterance -> wrong speaker."""
-    by_speaker: dict[str, list[str]] = {}
-    for utt, spk in labels.items():
-        by_speaker.setdefault(spk, []).append(utt)
+    by_speaker = utts_of_speakers(labels)
     circle = [sorted(by_speaker)[i] for i in draw(len(by_speaker), len(by_speaker), rng)]
     wrong: dict[str, str] = {}
     seen = 0
@@ -129,6 +133,43 @@ def classwise(labels: dict[str, str], ratio: float, rng: np.random.Generator) ->
         seen += len(utts)
         wrong |= {utts[i]: other for i in draw(len(utts), count, rng)}
     return wrong
+
+
+def merge(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
+    """Give all utterances of every second speaker, in random order, to the one before; utterance -> wrong speaker."""
+    by_speaker = utts_of_speakers(labels)
+    order = [sorted(by_speaker)[i] for i in draw(len(by_speaker), len(by_speaker), rng)]
+    pairs = zip(order[::2], order[1::2], strict=False)
+    return first_wrong(labels, ratio, [(utt, one) for one, other in pairs for utt in by_speaker[other]])
+
+
+def split(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
+    """Give half of the utterances of speakers, in random order, a speaker of their own; utterance -> wrong speaker."""
+    by_speaker = utts_of_speakers(labels)
+    wrong = []
+    for i in draw(len(by_speaker), len(by_speaker), rng):
+        spk = sorted(by_speaker)[i]
+        if f"{spk}{SPLIT}" in by_speaker:
+            raise UserError(f"there is a speaker {spk}{SPLIT} already: the labels are split; take the original")
+        utts = by_speaker[spk]
+        wrong += [(utts[row], f"{spk}{SPLIT}") for row in sorted(draw(len(utts), len(utts) // 2, rng))]
+    return first_wrong(labels, ratio, wrong)
+
+
+def utts_of_speakers(labels: dict[str, str]) -> dict[str, list[str]]:
+    """Return the utterances of each speaker."""
+    found: dict[str, list[str]] = {}
+    for utt, spk in labels.items():
+        found.setdefault(spk, []).append(utt)
+    return found
+
+
+def first_wrong(labels: dict[str, str], ratio: float, wrong: list[tuple[str, str]]) -> dict[str, str]:
+    """Return the first wrong labels, as many as the ratio asks for."""
+    count = round(ratio * len(labels))
+    if count > len(wrong):
+        raise UserError(f"{count} labels are to be wrong, and this kind can make {len(wrong)} wrong; set --ratio lower")
+    return dict(wrong[:count])
 
 
 def replace(labels: dict[str, str], outside: dict[str, str], ratio: float, rng: np.random.Generator) -> dict[str, str]:
@@ -177,10 +218,12 @@ def relabel(data_dir: Path, wrong: dict[str, str]) -> None:
     true = read_table(data_dir / "utt2spk")
     labels = {utt: wrong.get(utt, spk) for utt, spk in true.items()}
     DataDir.write(data_dir, {"utt2spk_true": true, "utt2spk": labels})
-    speakers = set(labels.values())
+    speakers = sorted(set(labels.values()))
     for path in data_dir.glob("spk2*"):
-        if path.name != "spk2utt":  # a speaker who has lost all utterances is left out
-            write_table(path, {spk: value for spk, value in read_table(path).items() if spk in speakers})
+        if path.name != "spk2utt":  # a speaker who has lost all utterances is left out, a part of one is like the whole
+            values = read_table(path)
+            kept = {spk: spk if spk in values else spk.removesuffix(SPLIT) for spk in speakers}
+            write_table(path, {spk: values[source] for spk, source in kept.items() if source in values})
 
 
 def tool(name: str, *words: object) -> None:

@@ -57,6 +57,22 @@ def test_the_share_is_exact_and_all_else_is_kept(corrupt, tmp_path, kind):
 
 
 @pytest.mark.slow
+def test_merge_and_split_make_the_classes_of_a_clustering(corrupt, step, tmp_path):
+    data = make(tmp_path / "data", speakers=6, utts=6)
+    labels, true = corrupt("--kind", "merge", "--ratio", 0.5, dest="merged")
+    assert sorted(Counter(labels.values()).values()) == [12, 12, 12]
+    assert all(len({true[utt] for utt in true if labels[utt] == spk}) == 2 for spk in labels.values())
+    labels, true = corrupt("--kind", "split", "--ratio", 5 / 36, dest="split")
+    sizes = Counter(labels.values())
+    assert sorted(sizes.values()) == [2, 3, 3, 4, 6, 6, 6, 6]  # one speaker in half, and one in part
+    assert all(true[utt] == spk.removesuffix("-split") for utt, spk in labels.items())
+    assert read_table(tmp_path / "split" / "spk2gender").keys() == sizes.keys()
+    refused = step("tools/corrupt_labels.py", "--kind", "split", "--ratio", 0.6, data, tmp_path / "no")
+    assert refused.returncode == 1 and "22 labels are to be wrong, and this kind can make 18 wrong" in refused.stderr
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.slow
 def test_classwise_noise_goes_to_one_other_speaker_each(corrupt, tmp_path):
     make(tmp_path / "data")
     labels, true = corrupt("--kind", "classwise", "--ratio", 0.3)
