@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--reverb-data", default="", help="impulse responses for the same")
     parser.add_argument("--speeds", default=None, metavar='"FACTOR ..."', help="speed copies, likewise")
     parser.add_argument("--root", type=Path, default=Path("exp"), help="folder of the systems' folders")
+    parser.add_argument("--suffix", default="", help="end of the folder's name")
     parser.add_argument("--stage", type=int, default=3, help="of a recipe; beyond 3 the system must be trained")
     parser.add_argument("--gpus", default="none", help="of a recipe; its form is checked")
     parser.add_argument("--fine-tune", type=Path, metavar="TRAINED", help="folder of the system to fine-tune")
@@ -55,7 +56,7 @@ def main() -> None:
         config = make_fine_tuning(args.config, args.fine_tune, overrides)
     else:
         config = make_system(args.config, [*_of_waveforms(args, load_config(args.config, overrides)), *overrides])
-    exp_dir = args.exp_dir or args.root / system_name(config)
+    exp_dir = args.exp_dir or args.root / (system_name(config) + args.suffix)
     if args.stage > 3:
         if args.same_config == "true":
             check_same_network(config, read_config(exp_dir), exp_dir)

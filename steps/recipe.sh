@@ -8,6 +8,7 @@
 #                                      of the recipe's own --trials and --matched-trials, keep those that are there
 #   name_training_set <train-data>     print the data dir that stage 3 reads: <train-data>, or its union with copies
 #   system_value <key>                 print what $system says of a key outside of blocks
+#   run_systems <train-data> <test-data>   stages 3 to 9, of one system, or with --unlabelled in rounds
 #
 # begin_recipe sets exp_dir, system (its system.yaml: the resolved configuration, which all later steps read),
 # train_feats and training_set.
@@ -20,7 +21,8 @@ begin_recipe() {
   check_options
   fbank=${fbank:-$data/fbank}
   resolve=(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --gpus "$gpus" --stage "$stage"
-    --noise-data "$data/noises" --reverb-data "$data/rirs" --root "${script_dir#"$PWD/"}/exp")
+    --noise-data "$data/noises" --reverb-data "$data/rirs" --root "${script_dir#"$PWD/"}/exp"
+    ${unlabelled:+--suffix=-half-labelled --stage 3})
   if [ -n "$speeds" ] || is_given speeds; then
     resolve+=(--speeds "$speeds")
   fi
@@ -34,6 +36,9 @@ begin_recipe() {
   train_feats=$(system_value train_feats)
   check_augment
   training_set=$(name_training_set "$2")
+  if [ -n "$unlabelled" ] && [ "$training_set" != "$2" ]; then
+    die "--unlabelled takes no copies in arks (--speeds, --augment); give --train-feats online, which augments on the way"
+  fi
   if ((stage > 1)); then
     check_lists "$2" "$3"
   fi
@@ -75,6 +80,11 @@ check_options() {
     die "--lm-stop-stage $lm_stop_stage: fine-tuning has the stages 3 to 8"
   elif ((stage == 9)) && [ "$dry_run" = true ]; then
     die "--dry-run shows stages 1 to 8; leave out --stage 9"
+  fi
+  if [ -n "$unlabelled" ] && [ ! -d "$unlabelled" ]; then
+    die "--unlabelled $unlabelled is not a data dir; give a folder with wav.scp, and segments if there are"
+  elif [ -z "$unlabelled" ] && [ -n "$teacher$pseudo_labels$truth" ]; then
+    die "--teacher, --pseudo-labels and --truth belong to --unlabelled DIR; give it, too"
   fi
 }
 
@@ -145,5 +155,21 @@ name_training_set() {
     printf '%s' "$1${speeds:+_sp}${augment:+_aug}"
   else
     printf '%s' "$1"
+  fi
+}
+
+run_systems() { # <train-data> <test-data>
+  local first=$((stage > 3 ? stage : 3))
+  if ((stop_stage < 3)); then
+    return
+  fi
+  if [ -n "$unlabelled" ]; then
+    options_of steps/options/{jobs,processes,rounds,scoring}.sh
+    steps/train_half_labelled.sh "${options[@]}" --fbank "$fbank" --stage "$first" --stop-stage "$stop_stage" \
+      "$1" "$2" "$exp_dir"
+  else
+    options_of steps/options/{jobs,processes,scoring}.sh
+    steps/run_system.sh "${options[@]}" --stage "$first" --stop-stage "$stop_stage" --training-set "$training_set" \
+      "$1" "$2" "$exp_dir"
   fi
 }

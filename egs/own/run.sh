@@ -30,6 +30,7 @@ nj=2
 . steps/options/features.sh
 . steps/options/system.sh
 config=egs/own/conf/resnet_small.yaml
+. steps/options/rounds.sh
 . steps/options/scoring.sh
 top_n=0               # nearest speakers of the cohort, for asnorm; 0: half of those that are trained on
 lda_dim=0             # dimensions that LDA keeps before PLDA (default: below the number of speakers that are trained on)
@@ -81,8 +82,4 @@ if in_stage 2 "features"; then
 fi
 release_lock "$data/.run.lock"
 
-if ((stop_stage >= 3)); then
-  options_of steps/options/{jobs,processes,scoring}.sh
-  steps/run_system.sh "${options[@]}" --stage $((stage > 3 ? stage : 3)) --stop-stage "$stop_stage" \
-    --training-set "$training_set" "$data"/{train,test} "$exp_dir"
-fi
+run_systems "$data"/{train,test}

@@ -28,6 +28,7 @@ nj=2
 . steps/options/features.sh
 . steps/options/system.sh
 config=egs/speechocean762/conf/resnet_small.yaml
+. steps/options/rounds.sh
 . steps/options/scoring.sh
 trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and age band
 matched_trials="H.kaldi"
@@ -57,8 +58,4 @@ if in_stage 2 "features"; then
 fi
 release_lock "$data/.run.lock"
 
-if ((stop_stage >= 3)); then
-  options_of steps/options/{jobs,processes,scoring}.sh
-  steps/run_system.sh "${options[@]}" --stage $((stage > 3 ? stage : 3)) --stop-stage "$stop_stage" \
-    --training-set "$training_set" "$data"/{train,test} "$exp_dir"
-fi
+run_systems "$data"/{train,test}

@@ -35,6 +35,7 @@ musan=                # DIR: MUSAN, to augment with (default: <corpora>/musan; "
 rirs=                 # DIR: RIRS_NOISES, to augment with (default: <corpora>/RIRS_NOISES; "": synthetic rooms)
 . steps/options/system.sh
 config=egs/voxceleb/conf/resnet34.yaml
+. steps/options/rounds.sh
 . steps/options/scoring.sh
 trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (default: those that stage 1 could make)
 lm_config=egs/voxceleb/conf/any_lm.yaml
@@ -80,8 +81,4 @@ if in_stage 2 "features"; then
 fi
 release_lock "$data/.run.lock"
 
-if ((stop_stage >= 3)); then
-  options_of steps/options/{jobs,processes,scoring}.sh
-  steps/run_system.sh "${options[@]}" --stage $((stage > 3 ? stage : 3)) --stop-stage "$stop_stage" \
-    --training-set "$training_set" "$data"/{vox2_dev,vox1} "$exp_dir"
-fi
+run_systems "$data"/{vox2_dev,vox1}

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Choose held-out speakers for a teacher's clusters; part of steps/train_half_labelled.sh.
+
+Reads   <exp-dir>/system.yaml, <teacher>/{config.yaml,heldout_spk if there is one}, <labelled>
+Writes  <exp-dir>/round0/heldout_spk: the speakers that the teacher held out, or else those that training will hold out
+Prints  how the teacher reads <labelled>: ark if the features there are of its front-end, else online
+
+e.g.: steps/begin_rounds.py data/train exp/campplus exp/x
+"""
+
+import argparse
+from pathlib import Path
+
+import _path  # noqa: F401
+
+from sv.errors import run_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labelled", type=Path, help="data dir of the labelled speakers")
+    parser.add_argument("teacher", type=Path)
+    parser.add_argument("exp_dir", type=Path)
+    args = parser.parse_args()
+    from sv.config import first_difference, read_front_end
+    from sv.embeddings.experiment import find_model, read_config, read_system
+    from sv.io import atomic_write
+    from sv.training.dataset import read_data
+    from sv.training.heldout import choose_heldout, heldout_of
+
+    config, model = read_system(args.exp_dir), find_model(args.teacher)
+    index = read_data(config, args.labelled).index
+    heldout = heldout_of(model, index) or choose_heldout(index, config.heldout_speakers, config.seed)
+    front_end = read_front_end(args.labelled)
+    wanted = read_config(args.teacher).dataset_args.fbank_args
+    same = front_end and not first_difference(front_end.model_dump(), wanted.model_dump(), {"dither"})
+    with atomic_write(args.exp_dir / "round0" / "heldout_spk") as f:
+        f.writelines(f"{name}\n" for name in heldout)
+    print("ark" if same else "online")
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+"""Decide whether another round of clustering and training is worth it; part of steps/train_half_labelled.sh.
+
+Reads   <labelled>/utt2spk; <exp-dir>/roundN/{heldout_spk,clusters/clusters.json}, and its embeddings of <labelled>
+Writes  <exp-dir>/rounds.json: held-out EER and clusters of each round, the best one, and why the rounds ended; with
+        --truth also how rightly its training trusted and corrected labels
+Prints  the number of the best round if the rounds have ended, else nothing
+
+The EER is that of the averaged model, on all pairs of utterances of the held-out labelled speakers.
+e.g.: steps/judge_rounds.py --num-rounds 3 data/train exp/x
+"""
+
+import argparse
+from pathlib import Path
+
+import _path  # noqa: F401
+
+from sv.errors import run_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labelled", type=Path, help="data dir of the labelled speakers")
+    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("--num-rounds", type=int, default=3, help="most rounds after round 0")
+    parser.add_argument("--truth", type=Path, help="true speakers of the recordings, to measure against")
+    args = parser.parse_args()
+    from sv.clustering.rounds import judge_rounds
+
+    best, why = judge_rounds(args.exp_dir, args.labelled, args.num_rounds, args.truth)
+    if why:
+        print(best)
+
+
+if __name__ == "__main__":
+    run_step(main)

@@ -1,0 +1,186 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2034,SC2154  # options come from steps/options and are read by name
+# Train on labelled speakers and on recordings without labels, in rounds of clustering and training (stages 3 to 9).
+#
+#   3 rounds   4 to 8 those of steps/run_system.sh, of the best round
+#   9 large-margin fine-tuning of it, without the labels that it did not trust (only when asked)
+#
+# Round 0 is a system trained on <train-data> alone, or --teacher. Each further round clusters the embeddings of the round
+# before (steps/cluster.py), gives the clusters to training as speakers, and starts from the encoder of the round before.
+# Rounds end after --num-rounds, when the EER on held-out labelled speakers stops falling, or when the clusters stay the
+# same. Test trials decide nothing. --teacher may be a round of another experiment on the same data: its clusters are taken.
+#
+# Reads   <exp-dir>/system.yaml (steps/make_system.py); <train-data> and <test-data> with features; --unlabelled, of which
+#         features are made if it has none
+# Leaves  <exp-dir>/roundN: data/all, what it was trained on; the system; embeddings/; clusters/{utt2spk,clusters.json,...}
+#         <exp-dir>/rounds.json: what was measured, and the best round, whose folder has the results
+#         <dir of train-data>/<name of unlabelled>_unlabelled, a data dir without labels
+#
+# Killed and started again, it goes on where it was.
+#
+# Usage: steps/train_half_labelled.sh [options] <train-data> <test-data> <exp-dir>
+# e.g.: steps/train_half_labelled.sh --unlabelled data/calls data/train data/test exp/x
+set -euo pipefail
+[ -e path.sh ] || { echo "train_half_labelled.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
+. ./path.sh
+
+# Options
+stage=3               # first stage to run
+stop_stage=8          # last stage to run
+fbank=                # DIR: feature archives (default: beside <train-data>)
+. steps/options/jobs.sh
+. steps/options/processes.sh
+. steps/options/rounds.sh
+. steps/options/scoring.sh
+. tools/parse_options.sh
+. steps/recipe.sh
+
+check_stages 3 8 9
+train=$1 test=$2 exp_dir=$3
+system=$exp_dir/system.yaml
+[ -e "$system" ] || die "$system does not exist; make it with steps/make_system.py"
+[ -n "$unlabelled" ] || usage_error "--unlabelled must be given"
+if [ -n "$pseudo_labels" ] && [ ! -f "$pseudo_labels" ]; then
+  die "--pseudo-labels $pseudo_labels does not exist; give a file with lines 'utterance speaker'"
+elif [ -n "$pseudo_labels" ] && ((num_rounds > 1)); then
+  num_rounds=1
+fi
+train_feats=$(system_value train_feats)
+[ "$train_feats" != shard ] || die "--train-feats shard has labels in its shards; give ark or online"
+heldout=$(system_value heldout_speakers)
+((heldout >= 2)) || die "heldout_speakers is $heldout, but rounds are judged by held-out speakers; set it to 2 or more"
+if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds it
+  hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
+fi
+recordings=$(dirname "$train")/$(basename "$unlabelled")_unlabelled
+fbank=${fbank:-$(dirname "$train")/fbank}
+
+once() { # <mark> <input>... -- <command>...: run the command unless the mark says that it was done with these inputs
+  local mark=$1 inputs=()
+  shift
+  while [ "$1" != -- ]; do
+    inputs+=("$1")
+    shift
+  done
+  shift
+  if ! tools/done.py check "$mark" --options "$*" --inputs "${inputs[@]}" 2>/dev/null; then
+    "$@"
+    tools/done.py write "$mark" --options "$*" --inputs "${inputs[@]}"
+  fi
+}
+
+prepare_recordings() { # the data dir without labels, and its features
+  hold_lock "$recordings/.run.lock" "$recordings is being prepared" wait
+  tools/unlabel_data_dir.sh --exclude "$train" --apart-from "$test" "$unlabelled" "$recordings"
+  if [ "$train_feats" = online ]; then
+    tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$recordings"
+  elif [ ! -e "$recordings/feats.scp" ] || [ -e "$fbank/$(basename "$recordings")" ]; then
+    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$system" --dither true "$recordings" "$fbank/$(basename "$recordings")"
+  fi
+  release_lock "$recordings/.run.lock"
+}
+
+embed() { # <system> <round> <feats>: embeddings of the labelled data and of the recordings
+  local data
+  for data in "$train" "$recordings"; do
+    steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" --feats "$3" --skip-bad true \
+      "$1" "$data" "$2/embeddings/$(basename "$data")"
+  done
+}
+
+cluster() { # <round> [<round before>]
+  local theirs=$1/embeddings/${train##*/} ours=$1/embeddings/${recordings##*/}
+  once "$1/clusters/.done" "$theirs/.done" "$ours/.done" "$1/heldout_spk" "$train/utt2spk" ${2:+"$2/clusters/utt2spk"} -- \
+    steps/cluster.py --labelled "$theirs/xvector.scp" --utt2spk "$train/utt2spk" --spk-list "$1/heldout_spk" \
+    --false-links "$false_links" --min-utts "$min_utts" ${truth:+--truth "$truth"} ${2:+--before "$2/clusters/utt2spk"} \
+    "$ours/xvector.scp" "$1/clusters"
+}
+
+combine() { # <labels> <data> <heldout_spk>: labelled data and recordings with these labels in one data dir
+  tools/subset_data_dir.sh --utt-list "$1" "$recordings" "$2/pseudo"
+  tools/filter_scp.pl "$2/pseudo/utt2spk" <(LC_ALL=C sort "$1") >"$2/utt2spk"
+  tools/utt2spk_to_spk2utt.pl "$2/utt2spk" | LC_ALL=C sort >"$2/pseudo/spk2utt"
+  mv "$2/utt2spk" "$2/pseudo/utt2spk"
+  tools/combine_data.sh "$2/all" "$train" "$2/pseudo"
+  cut -d " " -f 1 "$2/pseudo/utt2spk" >"$2/all/pseudo_utts"
+  cp "$3" "$2/all/heldout_spk"
+  if [ -e "${1%/*}/maybe_same_spk" ]; then
+    cp "${1%/*}/maybe_same_spk" "$2/all/maybe_same_spk"
+  fi
+}
+
+trusted() { # <round>: make data/trusted/all, the data without the labels that its training did not trust, or corrected
+  local labels=$1/data/trusted_labels
+  mkdir -p "$1/data/trusted"
+  awk '$3 != $2 || $5 >= 0.5 { print $1, $3 }' "$1/pseudo_labels" >"$labels.tmp"
+  mv "$labels.tmp" "$labels"
+  once "$1/data/trusted/.done" "$labels" "$train/utt2spk" "$1/heldout_spk" -- \
+    combine "$labels" "$1/data/trusted" "$1/heldout_spk"
+}
+
+train_on() { # <data-dir> <round>
+  steps/train.sh "${processes[@]}" "$1" "$2"
+  steps/average_models.py "$2"
+}
+
+first_round() { # a system trained on labelled speakers, or the teacher
+  local feats=$train_feats
+  if [ -e "$teacher/clusters/.done" ]; then
+    ln -sfn "$(realpath --relative-to "$exp_dir" "$teacher")" "$exp_dir/round0"
+    return
+  elif [ -n "$teacher" ]; then
+    feats=$(steps/begin_rounds.py "$train" "$teacher" "$exp_dir")
+  else
+    mkdir -p "$exp_dir/round0"
+    cp "$system" "$exp_dir/round0/system.yaml"
+    train_on "$train" "$exp_dir/round0"
+  fi
+  embed "${teacher:-$exp_dir/round0}" "$exp_dir/round0" "$feats"
+  cluster "$exp_dir/round0"
+}
+
+next_round() { # <number>
+  local round=$exp_dir/round$1 before=$exp_dir/round$(($1 - 1)) start=()
+  local labels=${pseudo_labels:-$before/clusters/utt2spk}
+  mkdir -p "$round/data"
+  once "$round/data/.done" "$labels" "$train/utt2spk" "$before/heldout_spk" -- \
+    combine "$labels" "$round/data" "$before/heldout_spk"
+  if (($1 > 1)) || [ -z "$teacher" ]; then
+    start=("--override=--checkpoint model_init=$before/models/avg_model.pt" --set head_init=class_means)
+  fi
+  steps/make_system.py --config "$system" "${start[@]}" "$round" >/dev/null
+  train_on "$round/data/all" "$round"
+  embed "$round" "$round" "$train_feats"
+  cluster "$round" "$before"
+}
+
+options_of steps/options/{jobs,processes}.sh
+processes=("${options[@]}")
+options_of steps/options/{jobs,processes,scoring}.sh
+if in_stage 3 "rounds into $exp_dir"; then
+  prepare_recordings
+  first_round
+  number=0
+  judge=(steps/judge_rounds.py --num-rounds "$num_rounds" ${truth:+--truth "$truth"} "$train" "$exp_dir")
+  best=$("${judge[@]}")
+  while [ -z "$best" ]; do
+    number=$((number + 1))
+    next_round "$number"
+    best=$("${judge[@]}")
+  done
+fi
+
+if ((stop_stage > 3)); then
+  best=$(sed -n 's/^ *"best": \([0-9]*\),$/\1/p' "$exp_dir/rounds.json")
+  data=$exp_dir/round$best/data/all
+  if ((best == 0)); then
+    data=$train
+  fi
+  if ((stop_stage == 9)) && [ -e "$exp_dir/round$best/pseudo_labels" ]; then
+    trusted "$exp_dir/round$best"
+    options+=(--training-set "$exp_dir/round$best/data/trusted/all")
+    options+=(--lm-set "pseudo_args.gate=false pseudo_args.correct_above=0 head_init=auto $lm_set")
+  fi
+  exec steps/run_system.sh "${options[@]}" --stage $((stage > 4 ? stage : 4)) --stop-stage "$stop_stage" \
+    "$data" "$test" "$exp_dir/round$best"
+fi

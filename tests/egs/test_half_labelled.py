@@ -1,0 +1,118 @@
+"""--unlabelled of a recipe: rounds on a tiny corpus, killed and continued; what does not go together is one line."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from sv.io import DataDir, read_table, write_table
+from tests.faults.runs import OPTIONS
+
+WORDS = [*OPTIONS[:-1], OPTIONS[-1].replace("heldout_speakers=3", "heldout_speakers=4"), "--gpus", "none", "--nj", "1"]
+
+
+@pytest.fixture(scope="module")
+def corpus(run, tmp_path_factory) -> Path:
+    """Data lists of 10 labelled speakers and a test set, and recordings of 6 more speakers with their truth."""
+    folder = tmp_path_factory.mktemp("half")
+    made = run("local/make_mini_corpus.py", "--num-train", 16, "--num-test", 6, folder / "corpora")
+    assert made.returncode == 0, made.stderr
+    words = ["--corpora", folder / "corpora", "--data", folder / "all", "--exp-dir", folder / "none"]
+    listed = run("egs/mini/run.sh", "--stage", 1, "--stop-stage", 1, *words, *WORDS)
+    assert listed.returncode == 0, listed.stderr
+    data = DataDir(folder / "all" / "vox2_dev")
+    speakers = sorted(data.spk2utt)
+    write_table(folder / "labelled", dict.fromkeys(speakers[:10], ""))
+    for words in (
+        ["subset_data_dir.sh", "--spk-list", folder / "labelled", data.path],
+        ["copy_data_dir.sh", folder / "all/vox1"],
+    ):
+        name = "vox2_dev" if words[0] == "subset_data_dir.sh" else "vox1"
+        done = run(f"tools/{words[0]}", *words[1:], folder / "data" / name)
+        assert done.returncode == 0, done.stderr
+    (folder / "data/vox1/trials").mkdir(exist_ok=True)
+    for trials in (folder / "all/vox1/trials").iterdir():
+        (folder / "data/vox1/trials" / trials.name).write_bytes(trials.read_bytes())
+    truth = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers[10:]}
+    DataDir.write(folder / "calls", {"wav.scp": {utt: data.wav_scp[utt] for utt in truth}})
+    write_table(folder / "truth", truth)
+    return folder
+
+
+def command(folder: Path, exp: Path, *words: object) -> list[str]:
+    options = [
+        "--data",
+        folder / "data",
+        "--exp-dir",
+        exp,
+        "--unlabelled",
+        folder / "calls",
+        "--truth",
+        folder / "truth",
+    ]
+    stages = ["--stage", 2, "--stop-stage", 5, "--trials", "vox1_O_cleaned.kaldi", "--min-utts", 2]
+    return [str(word) for word in ("egs/mini/run.sh", *options, *stages, *WORDS, *words)]
+
+
+@pytest.mark.recipe
+def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> None:
+    exp = corpus / "exp"
+    words = command(corpus, exp, "--num-rounds", 1)
+    begun = subprocess.Popen(
+        ["bash", "-c", 'cd "$0" && . ./path.sh && exec "$@"', str(root), *words],
+        stderr=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while begun.poll() is None and not (exp / "round1/models/model_1.pt").is_file():
+        time.sleep(0.1)
+    os.killpg(begun.pid, signal.SIGKILL)
+    told = begun.communicate()[1].decode()
+    assert (exp / "round1/models/model_1.pt").is_file(), told[-3000:]
+    first = (
+        (exp / "round0/models/avg_model.pt").stat().st_mtime_ns,
+        (exp / "round0/clusters/utt2spk").stat().st_mtime_ns,
+    )
+    done = run(*words, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert first[1] == (exp / "round0/clusters/utt2spk").stat().st_mtime_ns
+    table = json.loads((exp / "rounds.json").read_text())
+    assert (table["best"], len(table["rounds"]), table["why"]) == (1, 2, "1 rounds are done")
+    assert table["rounds"][1]["clusters"]["true_speakers"] == 6
+    labels = read_table(exp / "round0/clusters/utt2spk")
+    combined = read_table(exp / "round1/data/all/utt2spk")
+    assert labels.items() <= combined.items() and len(combined) == len(labels) + 10 * 12
+    assert set((exp / "round1/data/all/pseudo_utts").read_text().split()) == labels.keys()
+    heldout = [(exp / f"round{number}/heldout_spk").read_text().split() for number in range(2)]
+    assert heldout[0] == heldout[1] and len(heldout[0]) == 4
+    classes = read_table(exp / "round1/spk2id").keys()
+    assert set(labels.values()) <= classes and not set(heldout[0]) & classes
+    assert "rows set to class means" in (exp / "round1/train.log").read_text()
+    results = json.loads((exp / "round1/results.json").read_text())["results"]
+    assert results["vox1_O_cleaned.kaldi"]["cos"]["eer"] < 50
+    summary = run("steps/summarize_rounds.py", exp)
+    assert summary.returncode == 0 and "| exp |" in summary.stdout, summary.stderr
+    oracle = command(corpus, corpus / "oracle", "--teacher", exp / "round0", "--pseudo-labels", corpus / "truth")
+    done = run(*oracle, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (corpus / "oracle/round0").resolve() == (exp / "round0").resolve()
+    assert read_table(corpus / "truth").items() <= read_table(corpus / "oracle/round1/data/all/utt2spk").items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--unlabelled", "nowhere"], "nowhere is not a data dir; give a folder with wav.scp"),
+        (["--unlabelled", ".", "--speeds", "0.9"], "--unlabelled takes no copies in arks (--speeds, --augment)"),
+        (["--truth", "x"], "--teacher, --pseudo-labels and --truth belong to --unlabelled DIR"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(run, tmp_path: Path, words: list[str], told: str) -> None:
+    done = run("egs/mini/run.sh", "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", *words)
+    assert done.returncode == 1 and told in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "exp").exists()
