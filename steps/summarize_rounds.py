@@ -1,0 +1,40 @@
+#!/usr/bin/env python3
+"""Tables of experiments in rounds (steps/train_half_labelled.sh), in Markdown, on stdout.
+
+Reads   <exp-dir>/rounds.json and results.json of its best round, of each; folders are named <row>-seed<N>
+Prints  EER of the best round by the cosine, the share of the oracle's gain over the baseline that is recovered, and
+        means over seeds; what each round found; with --against paired tests of that row against the others of its
+        folder and seed
+
+e.g.: steps/summarize_rounds.py exp/semi/40/*
+"""
+
+import argparse
+from pathlib import Path
+
+import _path  # noqa: F401
+
+from sv.errors import UserError, run_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("exp_dirs", type=Path, nargs="+", metavar="exp-dir")
+    parser.add_argument("--baseline", default="labelled-C", help="row that gains nothing")
+    parser.add_argument("--oracle", default="oracle-C", help="row that gains all")
+    parser.add_argument("--against", default="", help="row to test against the others")
+    parser.add_argument("--test-data", type=Path, help="data dir of the test trials, for the tests")
+    args = parser.parse_args()
+    if args.against and not args.test_data:
+        raise UserError("--against takes --test-data DIR, whose utt2spk names the speakers")
+    from sv.clustering.summary import Experiment, paired_rows, results_table, rounds_table
+
+    found = [Experiment.read(path) for path in args.exp_dirs]
+    print(results_table(found, args.baseline, args.oracle))
+    print(rounds_table(found))
+    if args.against:
+        print(paired_rows(found, args.against, args.test_data), end="")
+
+
+if __name__ == "__main__":
+    run_step(main)

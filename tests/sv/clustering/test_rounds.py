@@ -1,0 +1,117 @@
+"""When rounds end, and the EER on held-out speakers that decides it; the tables of several experiments."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sv.clustering.rounds import Round, heldout_eer, judge, read_rounds
+from sv.clustering.summary import Experiment, results_table, rounds_table
+from sv.errors import UserError
+from sv.io import ArkWriter, write_table
+from sv.metrics.results import KEYS
+
+
+def rounds(*eers: float, nmi: float = 0.9) -> list[Round]:
+    return [Round(number, eer, {"nmi_with_before": nmi if number else 0.0}, {}) for number, eer in enumerate(eers)]
+
+
+@pytest.mark.parametrize(
+    ("found", "best", "why"),
+    [
+        (rounds(5.0), 0, ""),
+        (rounds(5.0, 4.0), 1, ""),
+        (rounds(5.0, 4.0, 4.0), 1, "the EER on held-out speakers has stopped falling"),
+        (rounds(5.0, 4.0, 3.0, 2.0), 3, "3 rounds are done"),
+        (rounds(5.0, 4.0, nmi=0.99), 1, "the clusters stay the same (NMI above 0.98)"),
+        (rounds(5.0, 6.0), 1, "the EER on held-out speakers has stopped falling"),  # the best that saw all data
+        (rounds(5.0, 4.5, 4.8), 1, "the EER on held-out speakers has stopped falling"),
+    ],
+)
+def test_rounds_end_by_heldout_speakers_or_equal_clusters(found: list[Round], best: int, why: str) -> None:
+    assert judge(found, 3) == (best, why)
+
+
+def test_no_round_after_the_labelled_speakers_alone() -> None:
+    assert judge(rounds(5.0), 0) == (0, "0 rounds are done")
+
+
+def write_labelled(folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    utt2spk = {f"{spk}{n}": spk for spk in "abcd" for n in range(5)}
+    center = {spk: rng.normal(size=8) for spk in "abcd"}
+    (folder / "labelled").mkdir(parents=True)
+    with ArkWriter(folder / "labelled" / "xvector.ark", folder / "labelled" / "xvector.scp") as writer:
+        for utt, spk in utt2spk.items():
+            writer.write(utt, (center[spk] + rng.normal(size=8)).astype(np.float32))
+    write_table(folder / "labelled" / "utt2spk", utt2spk)
+    (folder / "heldout_spk").write_text("a\nb\nc\n")
+
+
+def test_heldout_eer_is_that_of_all_pairs_of_these_speakers(tmp_path: Path) -> None:
+    write_labelled(tmp_path)
+    where = tmp_path / "labelled" / "xvector.scp", tmp_path / "labelled" / "utt2spk"
+    found = heldout_eer(*where, tmp_path / "heldout_spk")
+    from sv.io import read_vectors
+    from sv.metrics.error_rates import eer, sort_scores
+
+    vectors = read_vectors(where[0])
+    utts = [utt for utt in vectors.ids if utt[0] in "abc"]
+    rows = np.array([vectors.matrix[vectors.index[utt]] for utt in utts], dtype=np.float64)
+    rows = rows - rows.mean(axis=0)
+    cosine = {
+        (i, j): rows[i] @ rows[j] / np.linalg.norm(rows[i]) / np.linalg.norm(rows[j])
+        for i in range(len(rows))
+        for j in range(i)
+    }
+    same, different = (
+        [c for (i, j), c in cosine.items() if (utts[i][0] == utts[j][0]) == kind] for kind in (True, False)
+    )
+    assert found == pytest.approx(eer(sort_scores(same, different)), abs=1e-4) and 0 < found < 50
+    (tmp_path / "heldout_spk").write_text("a\n")
+    with pytest.raises(UserError, match=r"heldout_spk has 1 speakers of .*; set heldout_speakers to 2 or more"):
+        heldout_eer(*where, tmp_path / "heldout_spk")
+
+
+def test_rounds_that_hold_out_other_speakers_are_not_compared(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="exp has no complete round; train first"):
+        read_rounds(tmp_path / "exp", tmp_path / "labelled")
+    write_labelled(tmp_path)
+    for number in range(2):
+        folder = tmp_path / "exp" / f"round{number}"
+        (folder / "clusters").mkdir(parents=True)
+        (folder / "embeddings").mkdir()
+        (folder / "embeddings" / "labelled").symlink_to(tmp_path / "labelled")
+        (folder / "clusters" / "clusters.json").write_text('{"clusters": 5}')
+        (folder / "clusters" / ".done").touch()
+        (folder / "heldout_spk").write_text("a\nb\nc\n")
+    assert [one.number for one in read_rounds(tmp_path / "exp", tmp_path / "labelled")] == [0, 1]
+    (folder / "heldout_spk").write_text("a\nb\nd\n")
+    with pytest.raises(UserError, match=r"round1/heldout_spk and .*round0/heldout_spk differ"):
+        read_rounds(tmp_path / "exp", tmp_path / "labelled")
+
+
+def write_experiment(path: Path, eer: float) -> Path:
+    (path / "round1").mkdir(parents=True)
+    entry = {"eer": eer, "num_target": 9, "num_nontarget": 9, "interval": {"eer": [eer - 1, eer + 1]}}
+    entry = dict.fromkeys(KEYS, "") | entry | {"min_dcf": {}}
+    (path / "round1" / "results.json").write_text(json.dumps({"results": {"H.kaldi": {"cos": entry}}}))
+    clusters = {"clusters": 7, "utterances": 10, "left_out": {"utterances": 1}, "nmi": 0.5}
+    found = [{"number": n, "heldout_eer": 5.0 - n, "clusters": clusters, "trust": {}} for n in range(2)]
+    (path / "rounds.json").write_text(json.dumps({"best": 1, "why": "", "rounds": found}))
+    return path
+
+
+def test_the_share_of_the_oracles_gain_is_of_the_same_seed(tmp_path: Path) -> None:
+    eers = {"labelled-C-seed1": 8.0, "oracle-C-seed1": 4.0, "pseudo-C-seed1": 5.0}
+    eers |= {"labelled-C-seed2": 9.0, "oracle-C-seed2": 5.0, "pseudo-C-seed2": 8.0, "pseudo-C-seed3": 6.0}
+    found = [Experiment.read(write_experiment(tmp_path / "40" / name, eer)) for name, eer in eers.items()]
+    lines = results_table(found, "labelled-C", "oracle-C").splitlines()
+    assert "| 40 | pseudo-C | 1 | 1 | 4.00 | 5.00 [4.00, 6.00] | 0.750 |" in lines
+    assert "| 40 | pseudo-C | 3 | 1 | 4.00 | 6.00 [5.00, 7.00] |  |" in lines  # nothing to compare it with
+    assert "| 40 | oracle-C | mean of 2 |  |  | 4.500 | 1.000 |" in lines
+    row = next(line for line in rounds_table(found).splitlines() if "| pseudo-C | 2 | 0 |" in line)
+    assert row.startswith("| 40 | pseudo-C | 2 | 0 | 5.00 | 7 / ? | 0.100 | 0 | 0.500 |")
+    with pytest.raises(UserError, match=r"rounds.json does not exist; train in rounds first \(stage 3\)"):
+        Experiment.read(tmp_path)
