@@ -21,6 +21,7 @@ import _path  # noqa: F401
 from local.voxceleb import find_speaker_folders, scan
 from sv.errors import UserError, log, run_step
 from sv.io import atomic_write
+from sv.io.progress import Tally
 from sv.jobs import DoneMark
 from sv.jobs.parts import Outputs, Parts, act
 
@@ -64,6 +65,13 @@ class Conversion(Parts):
         corpus, out = (Path(os.path.abspath(path)) for path in (self.corpus, self.out))
         return list(missing_files(corpus, out, self.file_format))
 
+    def num_items(self, part: int) -> int:
+        return len(self._files(part))
+
+    def _files(self, part: int) -> list[str]:
+        """Return the lines "source <tab> target" of a part's list."""
+        return (self.folder / f"todo.{part}").read_text().splitlines()
+
     def part_mark(self, part: int) -> DoneMark:
         return DoneMark(self.folder / f".done.{part}", {}, (self.folder / f"todo.{part}",))
 
@@ -97,9 +105,9 @@ class Conversion(Parts):
 
     def make(self, part: int) -> Outputs:
         """Convert the files of a list; continue after one that fails, but stop when the disk is full."""
-        lines = (self.folder / f"todo.{part}").read_text().splitlines()
-        failed = []
-        for number, line in enumerate(lines, start=1):
+        lines = self._files(part)
+        failed, tally = [], Tally(len(lines))
+        for line in lines:
             source, _, target = line.partition("\t")
             if reason := convert(Path(source), Path(target)):
                 if shutil.disk_usage(self.out).free < NEEDED_BYTES:
@@ -107,8 +115,7 @@ class Conversion(Parts):
                     raise UserError(f"{self.out}: the disk is full; {remedy}")
                 log.warning("%s: %s", source, reason)
                 failed.append(f"{source}: {reason}\n")
-            if number % 1000 == 0:
-                log.info("%d of %d files", number, len(lines))
+            tally.add()
         log.info("%d of %d files converted", len(lines) - len(failed), len(lines))
         path = self.folder / f"failed.{part}"
         with atomic_write(path) as f:

@@ -24,7 +24,7 @@ from sv.audio.files import ENDINGS, UNREADABLE, AudioInfo, Waveform, info, parse
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, atomic_write, check_id, part_rows, read_table, sha256_of
 from sv.jobs import DoneMark
-from sv.jobs.parts import Outputs, Parts, try_all
+from sv.jobs.parts import Outputs, Parts, act, try_all
 
 LOST = ("utt2dur", "utt2num_frames", "utt2uniq", "reco2dur")  # tables that hold no longer, or can be made again
 
@@ -92,6 +92,13 @@ class DirConversion(Parts):
     def num_parts(self) -> int:
         return min(self.num_jobs, len(self.sounds))
 
+    def num_items(self, part: int) -> int:
+        return len(self._names(part))
+
+    def _names(self, part: int) -> list[str]:
+        rows = part_rows(len(self.sounds), part, self.num_parts)
+        return list(self.sounds)[rows.start : rows.stop]
+
     def _options(self) -> dict[str, Any]:
         how = {"rate": self.rate, "channel": self.channel, "format": self.file_format}
         return {**how, "sounds": self.sounds, "sizes": [self._size(spec) for spec in self.sounds.values()]}
@@ -131,8 +138,7 @@ class DirConversion(Parts):
 
     def make(self, part: int) -> Outputs:
         """Convert the recordings of a part; go on after one that fails."""
-        rows = part_rows(len(self.sounds), part, self.num_parts)
-        names = list(self.sounds)[rows.start : rows.stop]
+        names = self._names(part)
         lines = [line for lines in try_all(names, self._convert) for line in lines]
         made = self.folder / f"made.{part}"
         with atomic_write(made) as f:
@@ -255,12 +261,7 @@ def main() -> None:
         allow_pipes=args.allow_pipes == "true",
         num_jobs=args.num_parts,
     )
-    if args.action == "begin":
-        print(work.begin())
-    elif args.action == "part":
-        work.run(args.part)
-    else:
-        work.finish()
+    act(args.action, [work], args.part)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from local.corpus_list import Row
 from local.found_audio import CONVERT, count_endings, ending_of, is_audio, tell_not_taken
 from sv.audio.files import ENDINGS, UNREADABLE
 from sv.errors import UserError, log
+from sv.io.progress import bar
 
 NO_SPEAKERS = {  # names of folders that hold speakers
     *("train", "training", "dev", "devel", "val", "valid", "validation", "test", "testing", "eval", "evaluation"),
@@ -26,7 +27,7 @@ def scan_folder(root: Path) -> list[Row]:
     if not root.is_dir():
         raise UserError(f"{root} is not a folder; give the one that holds a folder for each speaker")
     rows, others, loose = [], [], []
-    for path in walk(root):
+    for path in bar(walk(root), "files"):
         spk, slash, rest = os.path.relpath(path, root).partition("/")
         if not is_audio(path):
             others.append(path)

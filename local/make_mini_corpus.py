@@ -32,6 +32,7 @@ from local.make_trials import Pair, nontarget_pairs, target_pairs
 from local.voices import SAMPLE_RATE, draw_session, draw_voice, synthesize
 from sv.errors import UserError, log, run_step
 from sv.io import atomic_write
+from sv.io.progress import bar
 from sv.jobs import DoneMark
 from sv.jobs.process import die_with_parent
 
@@ -133,7 +134,7 @@ def make_speakers(speakers: list[Speaker], root: Path, seed: int, nj: int) -> No
     make = partial(make_speaker, root=root, seed=seed)
     try:
         with ProcessPoolExecutor(nj, initializer=die_with_parent, initargs=(os.getpid(),)) as pool:
-            for done, folder in enumerate(pool.map(make, speakers), start=1):
+            for done, folder in enumerate(bar(pool.map(make, speakers), "speakers", len(speakers)), start=1):
                 log.debug("%s (%d of %d)", folder, done, len(speakers))
     except BrokenProcessPool as error:
         raise UserError(f"{root}: a process was killed (memory?); run the same command again to continue") from error

@@ -43,6 +43,7 @@ from sv.audio.files import info
 from sv.config import load_config
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, base_speaker, check_id
+from sv.io.progress import bar
 from sv.io.tables import FORBIDDEN_IN_IDS
 from sv.jobs import folder_lock
 
@@ -66,7 +67,8 @@ def check_rows(rows: Sequence[Row], sample_rate: int) -> tuple[list[Row], list[s
     """Return the usable rows, with their seconds, and an error message for each of the others."""
     paths = list(dict.fromkeys(row.path for row in rows))
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        found = dict(zip(paths, pool.map(lambda path: look_at(path, sample_rate), paths), strict=True))
+        looks = pool.map(lambda path: look_at(path, sample_rate), paths)
+        found = dict(zip(bar(paths, "files"), looks, strict=True))
     twice = shared_recordings(rows, found)
     good, faults = [], []
     for row in rows:

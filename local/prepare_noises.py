@@ -11,6 +11,7 @@ from local.found_audio import ending_of, is_audio, tell_not_taken
 from sv.audio.files import ENDINGS, UNREADABLE, info
 from sv.errors import UserError, log
 from sv.io import check_id, write_table
+from sv.io.progress import bar
 
 _THREADS = 16
 
@@ -47,7 +48,7 @@ def write_list(out_dir: Path, files: Mapping[str, Path]) -> None:
     for name, path in files.items():
         check_id(name, str(path))
     with ThreadPoolExecutor(_THREADS) as pool:
-        headers = list(pool.map(info, (str(path) for path in files.values())))
+        headers = list(bar(pool.map(info, map(str, files.values())), "files", len(files)))
     for path, header in zip(files.values(), headers, strict=True):
         if header.samples == 0:
             raise UserError(f"{path}: no samples; remove it")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sv.errors import UserError
+from sv.io.progress import bar
 
 SPEAKER = re.compile(r"id\d{5}")
 RELATIVE_FILE = re.compile(r"(id\d{5})/([^/\s]+)/([^/\s.][^/\s]*)\.(wav|flac|m4a)$", re.ASCII)
@@ -73,7 +74,8 @@ def scan(folder: Path, num_threads: int = 8) -> Iterator[tuple[str, str, str]]:
     """
     speakers = sorted(name for name in _subfolders(folder) if SPEAKER.fullmatch(name))
     with ThreadPoolExecutor(num_threads) as pool:
-        for spk, files in zip(speakers, pool.map(_scan_speaker, (folder / spk for spk in speakers)), strict=True):
+        found = pool.map(_scan_speaker, (folder / spk for spk in speakers))
+        for spk, files in zip(bar(speakers, "speakers"), found, strict=True):
             for video, stem, ending, path in files:
                 yield f"{spk}/{video}/{stem}", ending, path
 

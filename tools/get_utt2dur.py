@@ -17,13 +17,14 @@ from sv.config import read_front_end
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table
 from sv.io.ark import count_rows
+from sv.io.progress import bar
 
 
 def from_audio(data: DataDir, nj: int, allow_pipes: bool) -> dict[str, float]:
     """Return the seconds of each utterance; nj threads read the headers."""
     utterances = Utterances(data, sample_rate=0, allow_pipes=allow_pipes)  # a header knows its own rate
     with ThreadPoolExecutor(nj) as pool:
-        return dict(zip(utterances.ids, pool.map(utterances.duration, utterances.ids), strict=True))
+        return dict(zip(bar(utterances.ids, "files"), pool.map(utterances.duration, utterances.ids), strict=True))
 
 
 def from_feats(data: DataDir, frame_shift: float) -> dict[str, float]:

@@ -14,6 +14,7 @@ import _path  # noqa: F401
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table
 from sv.io.ark import count_rows
+from sv.io.progress import bar
 
 
 def from_feats(data: DataDir, nj: int) -> dict[str, int]:
@@ -23,7 +24,7 @@ def from_feats(data: DataDir, nj: int) -> dict[str, int]:
         return count_rows(location, str(data.path / "feats.scp"))
 
     with ThreadPoolExecutor(nj) as pool:
-        return dict(zip(data.feats_scp, pool.map(count, data.feats_scp.values()), strict=True))
+        return dict(zip(bar(data.feats_scp, "features"), pool.map(count, data.feats_scp.values()), strict=True))
 
 
 def from_durations(data: DataDir, frame_shift: float, frame_overlap: float) -> dict[str, int]:

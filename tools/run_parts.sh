@@ -22,34 +22,20 @@ begin_parts() { # <step> [arguments]
 }
 
 finish_parts() { # <log> <step> [arguments]
+  local submit
   if [ "$num_jobs" -gt 0 ]; then
     "${before_jobs[@]}"
+    printf '%s: %d job(s), logs: %s\n' "${0##*/}" "$num_jobs" "$1" >&2
+    read -ra submit <<<"${cmd:?}"
+    submit+=("${job_options[@]}" "${_plan[@]:1}" JOB=1:"$num_jobs" "$1"
+      "$2" part "${@:3}" --part JOB --num-parts "$num_jobs")
     if [ -t 2 ]; then
-      _show_progress "${1//JOB/*}" $$ &
-    fi
-    ${cmd:?} "${job_options[@]}" "${_plan[@]:1}" JOB=1:"$num_jobs" "$1" \
-      "$2" part "${@:3}" --part JOB --num-parts "$num_jobs"
-    if [ -t 2 ]; then
-      kill $! 2>/dev/null || true
-      printf '\r\033[K' >&2
+      { "${submit[@]}" 2>&1 >&3 | tools/show_progress.py "$1" "$num_jobs"; } 3>&1
+    else
+      "${submit[@]}"
     fi
     "$2" join "${@:3}" --num-parts "$num_jobs"
   fi
-}
-
-_show_progress() { # <logs> <process>: while it lives, say on the terminal how far the jobs' logs are
-  while sleep 2 && kill -0 "$2" 2>/dev/null; do
-    # shellcheck disable=SC2086  # a pattern
-    awk -v logs="$1" '
-      match($0, /[0-9]+ of [0-9]+ utterances/) {
-        split(substr($0, RSTART, RLENGTH), word, " ")
-        done[FILENAME] = word[1]; all[FILENAME] = word[3]
-      }
-      END {
-        for (name in all) { sum += done[name]; total += all[name] }
-        if (total) printf "\r\033[K%d of %d utterances (%d %%), logs: %s", sum, total, 100 * sum / total, logs
-      }' $1 >&2 || true
-  done
 }
 
 run_parts() {

@@ -17,7 +17,8 @@ from typing import NamedTuple, NoReturn
 
 from sv.audio.files import Utterances
 from sv.errors import UserError, log
-from sv.io import DataDir, atomic_write, original_speakers, read_table, sha256_of
+from sv.io import DataDir, atomic_write, original_speakers, part_rows, read_table, sha256_of
+from sv.io.progress import Tally
 from sv.jobs import DoneMark
 from sv.jobs.parts import Outputs, Parts
 
@@ -91,6 +92,9 @@ class DataCheck(Parts):
     def _lists(self) -> tuple[Path, ...]:
         return tuple(path / name for path in self.data_dirs for name in ("wav.scp", "segments", "utt2spk"))
 
+    def num_items(self, part: int) -> int:
+        return sum(len(part_rows(len(DataDir(path).utt2spk), part, self.num_parts)) for path in self.data_dirs)
+
     def part_mark(self, part: int) -> DoneMark:
         options = {"sample_rate": self.sample_rate, "min_duration": self.min_duration_s, "tables": self._tables_sha256}
         return DoneMark(self.folder / f".done.part.{part}", {**options, "num_parts": self.num_parts})
@@ -118,9 +122,12 @@ class DataCheck(Parts):
     def make(self, part: int) -> Outputs:
         path = self.folder / f"part.{part}"
         with atomic_write(path) as f:
+            tally = Tally(self.num_items(part))
             for data_dir in self.data_dirs:
                 data = DataDir(data_dir).part(part, self.num_parts)
-                f.writelines("\t".join(checked) + "\n" for checked in self._check_utts(data))
+                for checked in self._check_utts(data):
+                    f.write("\t".join(checked) + "\n")
+                    tally.add()
         return {path: ""}
 
     def _check_utts(self, data: DataDir) -> Iterator[Checked]:

@@ -88,6 +88,9 @@ class FeatureParts(Parts):
         """Return the data dir with only the utterances of a part."""
         return DataDir(self.data_dir, rows=self.rows(part))
 
+    def num_items(self, part: int) -> int:
+        return len(self.rows(part))
+
     def file(self, part: int, kind: str) -> Path:
         """Return a part's file: kind "ark", "scp", or the name of a table."""
         return self.folder / f"{self.name}.{part}.{kind}"

@@ -99,6 +99,9 @@ class ShardParts(Parts):
         """Return the utterances of a shard."""
         return self.order[(part - 1) * self.utts_per_shard : part * self.utts_per_shard]
 
+    def num_items(self, part: int) -> int:
+        return len(self.utts(part))
+
     def part_mark(self, part: int) -> DoneMark:
         lines = [json.dumps([utt, self.data.utt2spk[utt], self._audio_of(utt)]) for utt in self.utts(part)]
         digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -17,6 +17,7 @@ from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.embeddings.parts import Extraction
 from sv.errors import UserError, log, memory_told
 from sv.io import ArkWriter, read_matrix
+from sv.io.progress import Tally
 from sv.jobs.bad_utts import BadUtts
 from sv.jobs.gpus import choose_device
 from sv.jobs.parts import Outputs
@@ -25,7 +26,6 @@ Floats = NDArray[np.float32]
 Read = Callable[[int], Floats]  # features (frames, mels) of a row of the index
 
 _READ_AHEAD = 4  # batches
-_REPORT_SECONDS = 10.0
 _FRAME_SECONDS = 0.01  # for the report only
 
 
@@ -109,13 +109,13 @@ def embed_rows(
     """
     index = source.index
     embeddings = np.full((len(rows), encoder.model.embedding_dim), np.nan, dtype=np.float32)
-    started = reported = time.monotonic()
-    done = 0
+    started, done, tally = time.monotonic(), 0, Tally(len(rows))
     for batch, reading in _read_ahead(source.read, make_batches(index.num_frames, rows, batch_frames)):
+        tally.add(len(batch))
         batch, feats = _readable(source, batch, reading, bad)
-        done += len(batch)
         if not len(batch):
             continue
+        done += len(batch)
         try:
             with memory_told(partial(_memory_advice, encoder, feats.shape, max_frames)):
                 embeddings[batch - rows.start] = encoder.embed(
@@ -123,9 +123,6 @@ def embed_rows(
                 ).numpy()
         except UserError as error:
             raise UserError(f"{index.path}: {index.utts[batch[0]]}: {error}") from error
-        if time.monotonic() - reported > _REPORT_SECONDS:
-            reported = time.monotonic()
-            log.info("%d of %d utterances, %.1f a second", done, len(rows), done / (reported - started))
     seconds, audio = time.monotonic() - started, _FRAME_SECONDS * index.num_frames[rows.start : rows.stop].sum()
     log.info("%d utterances in %.1f s, %.0f times as fast as real time", done, seconds, audio / max(seconds, 1e-3))
     return embeddings

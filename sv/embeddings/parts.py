@@ -175,6 +175,9 @@ class Extraction(Parts):
         """Return which utterances are a part's."""
         return part_rows(len(self.utts), part, self.num_parts)
 
+    def num_items(self, part: int) -> int:
+        return len(self.rows(part))
+
     def stale(self, *, verify: bool = False) -> str:
         return self.mark().stale(verify=verify) or misplaced(self.scp, self.ark)
 

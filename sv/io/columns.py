@@ -4,11 +4,9 @@ from codecs import BOM_UTF8
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from sv.errors import UserError
 from sv.io.words import PADDING, Words, WordTable
@@ -108,9 +106,3 @@ def parse_labels(columns: Columns, column: int, labels: Sequence[bytes]) -> NDAr
         shown, known = words[row].decode(errors="replace")[:80], b" or ".join(reversed(labels)).decode()
         raise UserError(f"{columns.where(row)}: label {shown!r}; write {known}")
     return codes.astype(np.bool_)
-
-
-def byte_bar(path: Path, name: str = "") -> "tqdm[NoReturn]":
-    """Show a progress bar of the bytes read of a file, on a terminal only; `name` replaces the file's name."""
-    size = path.stat().st_size if path.is_file() else None
-    return tqdm(total=size, desc=name or path.name, unit="B", unit_scale=True, disable=None)

@@ -9,7 +9,6 @@ moment and started again, only the other parts are made. Several works may share
 """
 
 import re
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from sv.errors import UserError, log
+from sv.io.progress import Tally
 from sv.jobs.disk import check_free
 from sv.jobs.done import NOT_MADE, DoneMark
 
@@ -24,7 +24,6 @@ T = TypeVar("T")
 Outputs = dict[Path, str]  # files that were written, and their SHA-256; "" if nobody has worked it out yet
 
 _MAX_FAILURES = 1000  # after so many, something is wrong with the corpus, and not with some of its files
-_REPORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +55,10 @@ class Parts(ABC):
     @abstractmethod
     def result(self) -> Path:
         """The file that tells that all is done, for messages."""
+
+    @abstractmethod
+    def num_items(self, part: int) -> int:
+        """Return how many items (utterances, files) a part counts in the log as it makes them."""
 
     @abstractmethod
     def part_mark(self, part: int) -> DoneMark:
@@ -99,15 +102,7 @@ class Parts(ABC):
 
     def run(self, job: int) -> None:
         """Make the parts of one job, 1 to `num_jobs`, that are not whole yet."""
-        if not 1 <= job <= self.num_jobs:
-            raise UserError(f"--part {job} of --num-parts {self.num_jobs}; parts count from 1")
-        for part in range(job, self.num_parts + 1, self.num_jobs):
-            mark = self.part_mark(part)
-            if mark.stale():
-                outputs = self.make(part)
-                mark.write(outputs, outputs)
-            else:
-                log.info("part %d of %d is there already", part, self.num_parts)
+        run_all([self], job)
 
     def finish(self) -> None:
         """Join the parts.
@@ -147,11 +142,30 @@ def act(action: str, works: Sequence[Parts], job: int, *, verify: bool = False) 
     if action == "begin":
         print(begin_all(works, verify=verify))  # noqa: T201  the step's output, which the shell reads
         return
-    for work in works if len(works) == 1 else [work for work in works if work.stale()]:
-        if action == "part":
-            work.run(job)
-        else:
+    stale = works if len(works) == 1 else [work for work in works if work.stale()]
+    if action == "part":
+        run_all(stale, job)
+    else:
+        for work in stale:
             work.finish()
+
+
+def run_all(works: Sequence[Parts], job: int) -> None:
+    """Make the parts of one job of several works that are not whole yet; first log how many items they have."""
+    to_do = []
+    for work in works:
+        if not 1 <= job <= work.num_jobs:
+            raise UserError(f"--part {job} of --num-parts {work.num_jobs}; parts count from 1")
+        for part in range(job, work.num_parts + 1, work.num_jobs):
+            mark = work.part_mark(part)
+            if mark.stale():
+                to_do.append((work, part, mark))
+            else:
+                log.info("part %d of %d is there already", part, work.num_parts)
+    log.info("%d to do", sum(work.num_items(part) for work, part, _ in to_do))
+    for work, part, mark in to_do:
+        outputs = work.make(part)
+        mark.write(outputs, outputs)
 
 
 def begin_all(works: Sequence[Parts], *, verify: bool = False) -> int:
@@ -193,8 +207,8 @@ def try_all(utts: Sequence[str], do: Callable[[str], T], *, remedy: str = "") ->
     Raises:
         UserError: after the last one, if there was a bad one; its text is that of the first.
     """
-    failures, reported = list[str](), time.monotonic()
-    for number, utt in enumerate(utts, start=1):
+    failures, tally = list[str](), Tally(len(utts))
+    for utt in utts:
         try:
             result = do(utt)
         except UserError as error:
@@ -205,9 +219,7 @@ def try_all(utts: Sequence[str], do: Callable[[str], T], *, remedy: str = "") ->
                 break
         else:
             yield result
-        if time.monotonic() - reported > _REPORT_SECONDS:
-            reported = time.monotonic()
-            log.info("%d of %d utterances", number, len(utts))
+        tally.add()
     if failures:
         count = f"{len(failures)} of {len(utts)} utterances failed, the others stand above; the first: "
         raise UserError((count if len(failures) > 1 else "") + failures[0] + remedy)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sv.errors import UserError, log
 from sv.io import DataDir, iter_same_trials, sha256_of
-from sv.io.columns import byte_bar
+from sv.io.progress import byte_bar
 from sv.metrics.jackknife import FewSpeakers
 from sv.metrics.measures import Column, Entry, columns_in, measure
 from sv.metrics.results import Results, folder_name, markdown_rows, read_results

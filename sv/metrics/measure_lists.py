@@ -14,7 +14,7 @@ from typing import Any
 
 from sv.errors import UserError, log
 from sv.io import DataDir, ScoredTrials, atomic_write, iter_scored_trials, sha256_of
-from sv.io.columns import byte_bar
+from sv.io.progress import byte_bar
 from sv.metrics.breakdown import Conditions, PartCounter, Trial2Cond, Words, conditions_of
 from sv.metrics.error_rates import check_prior
 from sv.metrics.jackknife import FewSpeakers

@@ -8,7 +8,7 @@ from typing import Any
 
 from sv.errors import UserError
 from sv.io import ScoredTrials, atomic_write, iter_scored_trials, read_scored_trials, sha256_of, write_scores
-from sv.io.columns import byte_bar
+from sv.io.progress import byte_bar
 from sv.metrics.error_rates import sort_scores
 from sv.metrics.provenance import check_name, check_same_embeddings, check_scored_alike, mark_derived, origin
 from sv.scoring.calibration import Calibration, fit

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError, log
 from sv.io import ScoredTrials, atomic_write, iter_same_trials, write_scores
-from sv.io.columns import byte_bar
+from sv.io.progress import byte_bar
 from sv.metrics.provenance import check_same_enrollment, check_scored_alike, mark_derived
 from sv.scoring.calibration import Calibration, fit
 

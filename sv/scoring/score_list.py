@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sv.errors import log
 from sv.io import Trials, atomic_write, check_both_kinds, read_trials, write_scores
-from sv.io.columns import byte_bar
+from sv.io.progress import byte_bar
 from sv.metrics.provenance import check_same_model, mark_scores
 from sv.scoring.backends import Inputs
 

@@ -1,5 +1,6 @@
 """tools/run_parts.sh: begin, the jobs, join; with the options that a script sets."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,7 @@ def call(run: Run, root: Path, tmp_path: Path) -> Call:
 def test_begin_the_jobs_and_join(call: Call, tmp_path: Path) -> None:
     done, calls = call("2 --max-jobs-run 1")
     assert done.returncode == 0 and done.stdout == "2 jobs\n" and (tmp_path / "before").exists()
+    assert done.stderr == "script.sh: 2 job(s), logs: log/x.JOB.log\n"
     assert calls == [
         "begin data --gpus auto --num-parts 3 --gpus none",
         "part data --gpus auto --part 1 --num-parts 2",
@@ -61,3 +63,13 @@ def test_one_process_where_all_is_done(call: Call, tmp_path: Path) -> None:
 def test_a_failure_ends_it(call: Call, fails: str, count: int) -> None:
     done, calls = call("1", fails)
     assert done.returncode != 0 and not done.stdout and len(calls) == count
+
+
+@pytest.mark.slow
+def test_on_a_terminal_a_failure_is_told_and_ends_it(call: Call, tmp_path: Path, root: Path) -> None:
+    call("1")  # makes the script
+    command = f"cd '{root}' && . ./path.sh && ln -sf '{root}/tools' '{tmp_path}' && cd '{tmp_path}' && ./script.sh"
+    words = ["script", "-qec", command, "/dev/null"]
+    env = {**os.environ, "PLAN": "1", "FAILS": "part", "ROOT": str(root)}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == 1 and "run.pl: error: 1 of 1 job failed" in done.stdout and "jobs" not in done.stdout

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sv.errors import UserError
-from sv.io.columns import WORD_LABELS, byte_bar, iter_columns, parse_labels
+from sv.io.columns import WORD_LABELS, iter_columns, parse_labels
 
 
 def write(folder: Path, text: str) -> Path:
@@ -73,9 +73,3 @@ def test_labels(tmp_path: Path) -> None:
     assert parse_labels(block, 1, WORD_LABELS).tolist() == [True, False]
     with pytest.raises(UserError, match="f:1: label 'a'; write target or nontarget"):
         parse_labels(block, 0, WORD_LABELS)
-
-
-def test_bar_counts_the_bytes_of_the_file(tmp_path: Path) -> None:
-    path = write(tmp_path, "12345")
-    with byte_bar(path) as bar, byte_bar(tmp_path / "none", "other") as other:
-        assert (bar.total, other.total) == (5, None)

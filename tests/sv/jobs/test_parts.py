@@ -38,6 +38,9 @@ class Squares(Parts):
     def num_parts(self) -> int:
         return self.count
 
+    def num_items(self, part: int) -> int:
+        return part
+
     def part_mark(self, part: int) -> DoneMark:
         return DoneMark(self.folder / f".done.{part}", {"power": self.power})
 
