@@ -16,6 +16,7 @@ from pathlib import Path
 from sv.errors import UserError, log, run_step
 
 PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+PIP = f"{sys.executable} -m pip install"
 
 
 def read_requirements(name: str) -> dict[str, str]:
@@ -33,30 +34,24 @@ def find_version(package: str) -> str:
         return ""
 
 
-def numbers(version: str) -> list[int]:
-    """Return the numbers of a version, for comparisons: "2.11.0+cu130" is [2, 11, 0, 130]."""
-    return [int(number) for number in re.findall(r"\d+", version)]
-
-
 def check_versions(needed: dict[str, str]) -> None:
     """Warn of packages that are older than needed.
 
     Raises:
         UserError: some are missing, or torch and torchaudio are not a pair (2.11.0+cu130 and 2.11.1 are one).
     """
-    pip = f"{sys.executable} -m pip install"
     found = {package: find_version(package) for package in needed}
     if missing := [package for package in needed if not found[package]]:
-        raise UserError(f"{sys.executable} lacks {', '.join(missing)}; install: {pip} {' '.join(missing)}")
+        raise UserError(f"{sys.executable} lacks {', '.join(missing)}; install: {PIP} {' '.join(missing)}")
+    numbers = {text: [*map(int, re.findall(r"\d+", text))] for text in (*needed.values(), *found.values())}
     for package, least in needed.items():
-        if numbers(found[package]) < numbers(least):
+        if numbers[found[package]] < numbers[least]:
             log.warning("warning: %s %s is older than %s (pyproject.toml)", package, found[package], least)
-    (torch, _, build), (audio, _, audio_build) = (found[package].partition("+") for package in ("torch", "torchaudio"))
-    if numbers(torch)[:2] != numbers(audio)[:2] or (build and audio_build and build != audio_build):
-        raise UserError(
-            f"torch {found['torch']} and torchaudio {found['torchaudio']} are not a matching pair in {sys.executable}; "
-            f"install: {pip} torchaudio=={torch}"
-        )
+    torch, audio = found["torch"], found["torchaudio"]
+    builds = {text.partition("+")[2] for text in (torch, audio)} - {""}
+    if numbers[torch][:2] != numbers[audio][:2] or len(builds) == 2:
+        pair = f"torch {torch} and torchaudio {audio} are not a matching pair in {sys.executable}"
+        raise UserError(f"{pair}; install: {PIP} torchaudio=={torch.partition('+')[0]}")
 
 
 def check_import(package: str) -> None:
@@ -76,8 +71,7 @@ def describe_cuda() -> str:
     try:
         torch.ones(1, device="cuda").add_(1).item()
     except (AssertionError, RuntimeError) as error:  # AssertionError: a build for the CPU
-        reason = re.split(r"\. |\n", str(error))[0]
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        reason, visible = re.split(r"\. |\n", str(error))[0], os.environ.get("CUDA_VISIBLE_DEVICES")
         hidden = "" if visible is None else f"; CUDA_VISIBLE_DEVICES is '{visible}'"
         return f"no ({reason}; this torch is built for {build}{hidden})"
     return f"yes ({torch.cuda.device_count()} x {torch.cuda.get_device_name(0)}, {build})"

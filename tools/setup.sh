@@ -3,7 +3,7 @@
 # A second call does nothing and needs no network. After an interruption, the same command starts over.
 #
 # Reads   requirements.lock; the settings of pip (PIP_INDEX_URL, pip.conf, ...), or of uv where uv installs
-# Writes  .venv, a link to .venv-py<version>-<checksum of the lock>, in which .done is written last
+# Writes  .venv, a link to .venv-py<version>-<checksum of the lock>[-cpu], in which .done is written last
 #
 # Usage: tools/setup.sh [options]
 # e.g.: tools/setup.sh --python python3.12
@@ -13,6 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options
 python=              # python to build with, 3.10 to 3.14 (default: python3, else the first python3.N that fits)
+torch=               # cuda|cpu: cpu spares CUDA's packages, 3.4 of 5.2 GB, and takes uv (default: as .venv is, else cuda)
 quiet=false          # true|false: print nothing if there is nothing to do
 test_packages=false  # true|false: as root, also install Debian's packages that tests use: ffmpeg, Chromium, Grid Engine, Slurm
 . tools/parse_options.sh
@@ -28,27 +29,44 @@ find_python() { # set $python and $version
   [ -n "$python" ] || names=(python3 python3.14 python3.13 python3.12 python3.11 python3.10)
   for name in "${names[@]}"; do
     version=$("$name" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
-    if [[ $version =~ ^3\.1[0-4]$ ]]; then
-      python=$(command -v "$name")
-      return
-    fi
+    python=$(command -v "$name")
+    [[ ! $version =~ ^3\.1[0-4]$ ]] || return 0
   done
   die "no Python 3.10 to 3.14 here (tried ${names[*]}); install one (Debian, Ubuntu: sudo apt-get install python3)," \
     "name it with --python, or name an environment's python in SV_PYTHON"
 }
 
 find_maker() { # set $maker, the command that makes an environment
-  local package=python$version-venv has_venv=("$python" -c 'import ensurepip, venv')
-  if "${has_venv[@]}" 2>/dev/null; then
-    maker=("$python" -m venv)
-  elif virtualenv --version >/dev/null 2>&1; then
+  local has_venv=("$python" -c 'import ensurepip, venv')
+  maker=("$python" -m venv)
+  if [ "$torch" != cpu ] && "${has_venv[@]}" 2>/dev/null; then
+    return
+  elif [ "$torch" != cpu ] && virtualenv --version >/dev/null 2>&1; then
     maker=(virtualenv -q -p "$python")
   elif uv --version >/dev/null 2>&1; then
     maker=(uv venv -q --python "$python")
-  elif apt_install "$package" && "${has_venv[@]}"; then
-    maker=("$python" -m venv)
+  elif [ "$torch" = cpu ]; then
+    die "--torch cpu takes uv, which knows where builds for the CPU are; install it (pip install uv), or name an" \
+      "environment of your own in SV_PYTHON"
+  elif ! { apt_install "python$version-venv" && "${has_venv[@]}"; }; then
+    die "$python has no venv, and neither virtualenv nor uv is here; type: sudo apt-get install python$version-venv"
+  fi
+}
+
+install_lock() { # install every package from a wheel with a known checksum (but torch for the CPU), with its bytecode
+  local uv=(uv pip install --python "$env/bin/python3" --no-build --compile-bytecode)
+  if [ "$torch" = cpu ]; then
+    grep -oE '^torch(audio)?==[0-9.]+' requirements.lock >"$env/tmp/torch.txt"
+    awk '/^[a-z]/ { keep = !/^(torch|torchaudio|triton|nvidia-[^ ]*|cuda-[^ ]*)==/ } keep' requirements.lock >"$env/tmp/others.txt"
+    "${uv[@]}" --torch-backend cpu -r "$env/tmp/torch.txt" &&
+      "${uv[@]}" --require-hashes --no-deps -r "$env/tmp/others.txt"
+  elif [ "${maker[0]}" = uv ]; then
+    "${uv[@]}" --require-hashes -r requirements.lock
   else
-    die "$python has no venv, and neither virtualenv nor uv is here; type: sudo apt-get install $package"
+    [ -t 2 ] || export PIP_QUIET=1 # a log needs no list of packages
+    [ -n "${PIP_CACHE_DIR:-}" ] || [ "$(free_gb ~)" -gt 11 ] || export PIP_NO_CACHE_DIR=1 # the cache takes 3 GB
+    PIP_USER=0 "$env/bin/python3" -m pip install --disable-pip-version-check --no-input --compile \
+      --require-hashes --only-binary :all: -r requirements.lock
   fi
 }
 
@@ -56,24 +74,11 @@ free_gb() { # <folder>
   df -Pk "$1" | awk 'NR == 2 { print int($4 * 1024 / 1e9) }'
 }
 
-install_lock() { # install every package from a wheel with a known checksum, and compile it to bytecode
-  if [ "${maker[0]}" = uv ]; then
-    uv pip install --python "$env/bin/python3" --require-hashes --no-build --compile-bytecode -r requirements.lock
-  else
-    [ -t 2 ] || export PIP_QUIET=1 # a log needs no list of packages
-    [ -n "${PIP_CACHE_DIR:-}" ] || [ "$(free_gb ~)" -gt 11 ] || export PIP_NO_CACHE_DIR=1 # the cache takes 3 GB
-    PIP_USER=0 "$env/bin/python3" -m pip install --disable-pip-version-check --no-input \
-      --require-hashes --only-binary :all: -r requirements.lock
-  fi
-}
-
 build() { # make $env
-  local free
-  free=$(free_gb .)
-  [ "$free" -ge 8 ] || # measured: 7.3 while pip holds what it has downloaded
-    die "$PWD has $free GB free, the environment needs 8; free some, or name an environment's python in SV_PYTHON"
+  [ "$torch" = cpu ] || [ "$(free_gb .)" -ge 8 ] || # measured: 7.3 while pip holds what it has downloaded
+    die "$PWD has $(free_gb .) GB free, the environment needs 8; free some, or name an environment's python in SV_PYTHON"
   find_maker
-  say "making $env with ${maker[*]}; that takes some minutes and 5.5 GB"
+  say "making $env with ${maker[*]}; that takes some minutes"
   rm -rf "$env"
   "${maker[@]}" "$env" >&2 || die "no environment was made (above); fix that, or name another python with --python"
   mkdir "$env/tmp"
@@ -96,10 +101,8 @@ set_up() {
     die "$PWD/.venv was not made by this script; move it away, or use it: export SV_PYTHON=$PWD/.venv/bin/python3"
   unset PYTHONPATH PYTHONHOME # packages in them would count as installed
   find_python
-  env=.venv-py$version-$lock_sum
-  if ! [[ -e $env/.done && -x $env/bin/python3 ]]; then
-    build
-  fi
+  env=.venv-py$version-$lock
+  [[ -e $env/.done && -x $env/bin/python3 ]] || build
   ln -sfn "$env" .venv.tmp
   mv -T .venv.tmp .venv
   for name in .venv-*/; do
@@ -122,10 +125,12 @@ fi
 if [ -z "${SV_PYTHON:-}" ]; then
   version='*' # any
   [ -z "$python" ] || find_python
-  lock_sum=$(sha256sum requirements.lock)
-  lock_sum=${lock_sum:0:12}
+  [[ -n $torch || $(readlink .venv) != *-cpu ]] || torch=cpu
+  lock=$(sha256sum requirements.lock)
+  lock=${lock:0:12}
+  [ "$torch" != cpu ] || lock+=-cpu
   # shellcheck disable=SC2053  # $version may be a pattern
-  if ! [[ -e .venv/.done && -x .venv/bin/python3 && $(readlink .venv) == .venv-py$version-$lock_sum ]]; then
+  if ! [[ -e .venv/.done && -x .venv/bin/python3 && $(readlink .venv) == .venv-py$version-$lock ]]; then
     set_up
   elif [ "$quiet" = true ]; then
     exit

@@ -16,17 +16,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = [
-    *(
-        "path.sh",
-        "pyproject.toml",
-        "tools/setup.sh",
-        "tools/parse_options.sh",
-        "tools/guard.sh",
-        "tools/end_orphans.pl",
-    ),
-    *("tools/check_env.py", "sv/__init__.py", "sv/errors.py"),
-]
+NEEDED = ["path.sh", "pyproject.toml", "tools/setup.sh", "tools/parse_options.sh", "tools/guard.sh"]
+NEEDED += ["tools/end_orphans.pl", "tools/check_env.py", "sv/__init__.py", "sv/errors.py"]
 VERSIONS = {"torch": "2.11.0", "torchaudio": "2.11.0", "numpy": "2.2", "scipy": "1.15", "soundfile": "0.13"}
 VERSIONS |= {"kaldiio": "2.18", "pyyaml": "6.0", "pydantic": "2.10", "tqdm": "4.66"}
 TORCH = "class version:\n    cuda = None\ndef ones(*args, **options):\n    raise AssertionError('no CUDA in it')\n"
@@ -45,6 +36,7 @@ def make_wheel(folder: Path, name: str, version: str) -> str:
     module, info = "yaml" if name == "pyyaml" else name, f"{name}-{version}.dist-info"
     files = {
         f"{module}/__init__.py": TORCH if name == "torch" else "",
+        f"{module}/seldom.py": "",
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -71,7 +63,11 @@ class Clone:
         for name, code in {"python3": python, "virtualenv": "exit 1", "uv": "exit 1"}.items():
             self.command(name, code)
         self.env = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(folder), "PIP_CONFIG_FILE": os.devnull}
-        self.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels)}
+        self.env |= {
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(self.wheels),
+            "PIP_NO_COMPILE": "0",
+        }
 
     def command(self, name: str, code: str) -> None:
         (self.bin / name).write_text(f"#!/bin/bash\n{code}\n")
@@ -123,7 +119,7 @@ def test_second_run_does_nothing_and_needs_no_network(ready: Clone) -> None:
     for options in ["--quiet", f"--quiet --python {sys.executable}"]:
         assert ready.run(f"tools/setup.sh {options}", PIP_FIND_LINKS="/nowhere", SV_JOB="1") == (0, "")
     assert ready.environments() == before == [(ready.root / ".venv").resolve()]
-    assert list(before[0].glob("lib/python3*/site-packages/torch/__pycache__/__init__.*.pyc"))
+    assert list(before[0].glob("lib/python3*/site-packages/torch/__pycache__/seldom.*.pyc"))  # imported by nobody
     assert not (before[0] / "tmp").exists()
 
 
@@ -197,6 +193,34 @@ def test_python_without_venv_uses_another_maker(fresh: Clone, maker: str) -> Non
     fresh.command(maker, f"case $1 in --version) ;; pip) {install} ;; *) {make} ;; esac")
     status, said = fresh.run()
     assert status == 0 and f"with {maker} " in said, said
+
+
+def test_torch_for_the_cpu_takes_uv_and_no_package_of_cuda(tmp_path: Path) -> None:
+    clone = Clone(tmp_path)
+    status, said = clone.run("tools/setup.sh --torch cpu")
+    assert status == 1 and said.startswith("setup.sh: error: --torch cpu takes uv") and said.count("\n") == 1
+    lock = clone.lock.read_text().splitlines(keepends=True)
+    cuda = [
+        "cuda-bindings==13.0 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\n",
+        "nvidia-nccl-cu13==2\n",
+        "triton==3\n",
+    ]
+    clone.lock.write_text("".join([*lock[:1], *cuda, *lock[1:]]))
+    env = 'mkdir -p "${@: -1}/bin"; ln -s "$(command -v python3)" "${@: -1}/bin"'
+    clone.command("uv", f'case $1 in venv) {env} ;; pip) echo "${{@:6}}"; cat "${{@: -1}}" ;; esac; ')
+    said = clone.run("tools/setup.sh --torch cpu")[1].splitlines()
+    calls = [number for number, line in enumerate(said) if line.startswith("--compile-bytecode ")]
+    assert [said[number].split(" -r")[0] for number in calls] == [
+        "--compile-bytecode --torch-backend cpu",
+        "--compile-bytecode --require-hashes --no-deps",
+    ]
+    assert said[calls[0] + 1 : calls[1]] == ["torch==2.11.0", "torchaudio==2.11.0"]
+    assert said[calls[1] + 1 : calls[1] + 1 + len(lock) - 2] == [line.strip() for line in lock[2:]]
+    link = clone.root / ".venv"
+    assert link.readlink().name.endswith("-cpu")
+    before = clone.environments()
+    clone.run("tools/setup.sh --quiet")  # as a recipe does
+    assert clone.environments() == before and link.readlink().name.endswith("-cpu")
 
 
 def test_root_installs_packages_with_apt(tmp_path: Path) -> None:
