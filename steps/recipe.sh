@@ -43,7 +43,7 @@ begin_recipe() {
     check_lists "$2" "$3"
   fi
   if [ "$dry_run" = true ]; then
-    steps/show_plan.py --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
+    steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
       "$exp_dir" "$2" "$training_set" "$3"
     exit
   fi
@@ -129,16 +129,23 @@ check_lists() {
     done
     matched_trials=${matched[*]}
   fi
-  if ((last >= 6)) && [ -e "$1/spk2utt" ]; then
+  if ((last >= 3)) && [ -e "$1/spk2utt" ]; then
     check_sizes "$1" "$last"
   fi
 }
 
-check_sizes() { # <train-data> <last stage>: of the cohort and of LDA
+check_sizes() { # <train-data> <last stage>: of what is held out, of the cohort and of LDA
   local speakers heldout most wrong=()
   speakers=$(wc -l <"$1/spk2utt")
   heldout=$(system_value heldout_speakers)
   most=$((speakers - heldout))
+  if ((stage <= 3 && most < 2)) && [ "$(system_value model_init)" = "''" ]; then # else those that the model held out
+    die "$1 has $speakers speakers, of which heldout_speakers=$heldout are set aside, and at least 2 must be left to" \
+      "train on; set it lower (0: none)"
+  fi
+  if (($2 < 6)); then
+    return
+  fi
   if [ "$score_norm_method" = asnorm ] && ((top_n < 2 || top_n > most)); then
     wrong+=("--top-n $top_n (2 to $most)")
   fi

@@ -8,10 +8,14 @@ Prints  features and embeddings that are there; iterations, learning rate and ma
 import argparse
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
 from sv.errors import run_step
+
+if TYPE_CHECKING:
+    from sv.config import Config
 
 
 def main() -> None:
@@ -21,44 +25,57 @@ def main() -> None:
     parser.add_argument("training_set", type=Path, help="data dir that training reads: train_data, or with its copies")
     parser.add_argument("test_data", type=Path)
     parser.add_argument("--system", type=Path, required=True, help="resolved configuration (steps/make_system.py)")
+    parser.add_argument("--stage", type=int, default=1, help="first stage to run")
     parser.add_argument("--gpus", default="auto", help="numbers, auto or none")
     parser.add_argument("--num-procs", type=int, default=1, help="processes on the CPU")
     parser.add_argument("--num-nodes", type=int, default=1, help="machines or jobs that train together")
     args = parser.parse_args()
+    from sv.config import load_config
     from sv.jobs.disk import existing, in_words
 
+    config = load_config(args.system)
     sets = (args.train_data, args.test_data)
     print("stage 2: features")
     for folder in sets:
-        print(f"    {folder}: {_state(folder / '.done.fbank')}")
+        print(f"    {folder}: {_state(folder / '.done.fbank') or _other_front_end(folder, config) or 'done'}")
     print("stage 3: training")
-    for line in _training(args):
+    for line in _training(args, config):
         print(f"    {line}")
     print("stage 4: embeddings")
     for folder in sets:
         out = args.exp_dir / "embeddings" / folder.name
-        print(f"    {out}: {_state(out / '.done')}")
+        print(f"    {out}: {_state(out / '.done') or 'done'}")
     print("stages 5 to 8: scores, results and the report are made anew each time")
     disk = existing(args.exp_dir)
     print(f"free: {in_words(shutil.disk_usage(disk).free)} on the disk of {disk}")
 
 
 def _state(mark: Path) -> str:
+    """Return what is to do about work with this mark, "" for nothing."""
     from sv.jobs import DoneMark
 
     if not mark.is_file():
         return "to do"
     why = DoneMark.recorded(mark).stale()
-    return f"to do: {why}" if why else "done"
+    return f"to do: {why}" if why else ""
 
 
-def _training(args: argparse.Namespace) -> list[str]:
-    from sv.config import load_config
+def _other_front_end(folder: Path, config: "Config") -> str:
+    """Return what is to do if a data dir's features are of other settings than the system's, else ""."""
+    from sv.config import first_difference, read_front_end
+
+    found, wanted = read_front_end(folder), config.dataset_args.fbank_args.model_dump()
+    if found is None or not (difference := first_difference(found.model_dump(), wanted, {"dither"})):
+        return ""
+    key, there, here = difference
+    return f"to do: {key} is {there} there, now {here}"
+
+
+def _training(args: argparse.Namespace, config: "Config") -> list[str]:
     from sv.jobs.gpus import count_procs
 
-    config = load_config(args.system)
     needed = args.training_set / {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}[config.train_feats]
-    if not needed.is_file():
+    if not needed.is_file() or (args.stage <= 2 and _other_front_end(args.training_set, config)):
         return [f"{args.exp_dir}: to do; its iterations depend on {needed}, which stage 2 makes"]
     from sv.training.plan import plan_training  # loads torch
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from sv.config import Config
-from sv.jobs.disk import in_words
+from sv.jobs.disk import check_free, in_words
 from sv.training.checkpoint import find_damage
 from sv.training.dataset import read_data
 from sv.training.distributed import World
@@ -73,13 +73,17 @@ class TrainingPlan:
 
     def bytes(self) -> float:
         """Estimate the disk space of the whole training."""
-        config = self.config
-        with torch.device("meta"):
-            size = _BYTES * sum(value.numel() for value in build_network(config).state_dict().values())
-        models = 3 + sum(is_model_due(config, epoch) for epoch in range(1, config.num_epochs + 1))  # 0, best, average
-        moments = 1 if config.optimizer == "SGD" else 2
-        checkpoints = config.keep_checkpoints + 1  # one is written before another goes
-        return size * (models + checkpoints * (1 + moments))
+        return training_bytes(self.config)
+
+
+def training_bytes(config: Config) -> float:
+    """Estimate the disk space of a whole training; `config` has the number of speakers."""
+    with torch.device("meta"):
+        size = _BYTES * sum(value.numel() for value in build_network(config).state_dict().values())
+    models = 3 + sum(is_model_due(config, epoch) for epoch in range(1, config.num_epochs + 1))  # 0, best, average
+    moments = 1 if config.optimizer == "SGD" else 2
+    checkpoints = config.keep_checkpoints + 1  # one is written before another goes
+    return size * (models + checkpoints * (1 + moments))
 
 
 def plan_training(config: Config, data_dir: Path, exp_dir: Path, *, num_procs: int = 1) -> TrainingPlan:
@@ -90,11 +94,13 @@ def plan_training(config: Config, data_dir: Path, exp_dir: Path, *, num_procs: i
         num_procs: number of processes that will train.
 
     Raises:
-        UserError: as `train` raises before its first step.
+        UserError: as `train` raises before its first step, also if the disk has no room for a training to come.
     """
     world = World(0, num_procs, torch.device("cpu"))
     prepared = Preparation(config, read_data(config, data_dir), exp_dir, world)
     state = prepared.last_state()
+    if state is None:
+        check_free({exp_dir: training_bytes(prepared.config)})
     global_batch = prepared.global_batch(state)
     sampler = prepared.sampler(global_batch)
     schedules = build_schedules(prepared.config, sampler.steps, global_batch)

@@ -26,6 +26,7 @@ from sv.data import FaultTolerantDataset, Loader, Sampler, rows_of
 from sv.errors import log, memory_told
 from sv.io import atomic_write, write_table
 from sv.jobs import folder_lock
+from sv.jobs.disk import check_free
 from sv.losses import loss_options
 from sv.losses.head import Head
 from sv.system import check_start
@@ -38,6 +39,7 @@ from sv.training.fine_tuning import class_means, start_from
 from sv.training.heldout import warn_of_known
 from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, read_speakers
+from sv.training.plan import training_bytes
 from sv.training.preparation import Preparation
 from sv.training.schedules import build_schedules
 from sv.training.split_head import own_head
@@ -90,6 +92,7 @@ class _Run:
             return
         if state is None:
             check_start(self.config)
+            check_free({self.exp_dir: training_bytes(self.config)})
         with memory_told(self._memory_advice):
             self._train(state)
 

@@ -97,6 +97,10 @@ def test_a_dry_run_of_it_says_that_all_is_done_and_what_a_longer_training_would_
     longer = run("egs/mini/run.sh", "--dry-run", "true", *options(folder), *words)
     assert "40 epochs of 6 iterations, batch 64 in all" in longer.stdout
     assert f"{folder}/other/embeddings/vox1: to do\n" in longer.stdout
+    words = ["--set", "heldout_speakers=6 dataset_args.fbank_args.low_freq=50", "--exp-dir", folder / "other"]
+    other = run("egs/mini/run.sh", "--dry-run", "true", *options(folder), *words)
+    assert f"{folder}/data/vox1: to do: low_freq is 20.0 there, now 50.0\n" in other.stdout
+    assert f"its iterations depend on {folder}/data/vox2_dev/feats.scp, which stage 2 makes" in other.stdout
     assert not (folder / "other").exists()
 
 

@@ -136,9 +136,10 @@ def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_pat
         (["--top-n", "5"], "in place of --top-n 5 (2 to 3) --lda-dim 100 (0 to 2)"),
         (["--top-n", "3", "--lda-dim", "3"], "in place of --lda-dim 3 (0 to 2)"),
         (["--top-n", "0", "--lda-dim", "0"], "in place of --top-n 0 (2 to 3)"),
+        (["--set", "heldout_speakers=2"], "of which heldout_speakers=2 are set aside, and at least 2 must be left to"),
     ],
 )
-def test_a_dry_run_looks_at_what_the_last_stages_take(run, tmp_path, options, message):
+def test_a_dry_run_and_a_real_one_look_first_at_what_later_stages_take(run, tmp_path, options, message):
     (tmp_path / "data/test/trials").mkdir(parents=True)
     (tmp_path / "data/test/trials/O.kaldi").touch()
     (tmp_path / "data/train").mkdir()
@@ -154,6 +155,7 @@ def test_a_dry_run_looks_at_what_the_last_stages_take(run, tmp_path, options, me
         "--trials",
         "O.kaldi",
     ]
-    result = run("egs/speechocean762/run.sh", "--dry-run", "true", "--stage", 2, *words, *options)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert message.format(tmp_path) in result.stderr
+    for dry in ("true", "false"):
+        result = run("egs/speechocean762/run.sh", "--dry-run", dry, "--stage", 2, *words, *options)
+        assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+        assert message.format(tmp_path) in result.stderr

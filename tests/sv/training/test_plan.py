@@ -1,9 +1,13 @@
 """What a training would do is what it then does."""
 
 import json
+import shutil
+from types import SimpleNamespace
 
+import pytest
 import torch
 
+from sv.errors import UserError
 from sv.training.distributed import World
 from sv.training.plan import plan_training
 from sv.training.run import train
@@ -50,3 +54,11 @@ def test_it_tells_how_far_a_training_has_come_and_its_disk(data_dir, make_config
 def test_many_epochs_become_twenty_rows_at_most(data_dir, make_config, tmp_path):
     names = [name for name, _, _ in rows(plan_training(make_config(num_epochs=150), data_dir, tmp_path, num_procs=2))]
     assert names[:3] == ["1", "9", "17"] and names[-1] == "end" and len(names) <= 21
+
+
+def test_a_full_disk_is_told_by_plan_and_training_before_the_first_step(data_dir, make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1e5))
+    for begin in (plan_training, lambda *args: train(*args, ALONE)):
+        with pytest.raises(UserError, match=r"exp: about .* MB are needed, 0.1 MB are free"):
+            begin(make_config(), data_dir, tmp_path / "exp")
+    assert not (tmp_path / "exp" / "models").exists()
