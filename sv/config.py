@@ -28,6 +28,7 @@ class FbankConfig(Section):
     # Whose arithmetic, see sv/audio/centered_fbank.py
     kind: Literal["kaldi", "speechbrain", "redimnet", "redimnet_tf", "ge2e"] = "kaldi"
     int16_scale: bool = True  # of kaldi; False: samples in [-1, 1], so that the floor of a bin's energy is higher
+    snip_edges: bool = True  # of kaldi; False: a frame a shift, of the waveform mirrored at its ends
     unit_variance: bool = False  # of redimnet(_tf): each waveform is shifted and scaled to mean 0 and variance 1
     sample_rate: int = Field(16000, gt=0)  # Hz
     num_mel_bins: int = Field(80, gt=3)
@@ -44,7 +45,7 @@ class FbankConfig(Section):
 
 
 # Keys that marks of features lacked at first; features with such a mark need not be made again.
-_LATER_KEYS = {"kind": "kaldi", "int16_scale": True, "unit_variance": False}
+_LATER_KEYS = {"kind": "kaldi", "int16_scale": True, "snip_edges": True, "unit_variance": False}
 
 
 class SpecAugArgs(Section):

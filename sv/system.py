@@ -117,8 +117,10 @@ def resolve(config: Config, where: str) -> Config:
             f"{where}: model_args.feat_dim is {config.model_args['feat_dim']}, but "
             f"dataset_args.fbank_args.num_mel_bins is {mels}; make them equal"
         )
-    if config.dataset_args.vad and config.dataset_args.fbank_args.kind != "kaldi":
-        raise UserError(f"{where}: dataset_args.vad takes frames of fbank_args.kind kaldi; leave out one of the two")
+    fbank = config.dataset_args.fbank_args
+    if config.dataset_args.vad and not (fbank.kind == "kaldi" and fbank.snip_edges):
+        what = "kind kaldi" if fbank.kind != "kaldi" else "snip_edges true"
+        raise UserError(f"{where}: dataset_args.vad takes frames of fbank_args.{what}; leave out one of the two")
     model_args = MODELS.resolve(config.model, {**config.model_args, "feat_dim": mels})
     options = loss_options(config.loss, config.loss_args)
     if config.split_head and not options.can_split:

@@ -2,7 +2,7 @@
 
 A frame is computed as in `compute-fbank-feats`, on 16-bit scale (or [-1, 1]): mean removed, pre-emphasis 0.97, window,
 zeros up to a power of two, power spectrum, triangles on the mel scale, logarithm floored at float32's epsilon. Frames
-lie entirely within the signal (snip-edges). Each bin is within 5e-3 of kaldi_native_fbank and
+lie entirely within the signal (snip-edges), or are centred in successive shifts of it. Each bin is within 5e-3 of kaldi_native_fbank and
 torchaudio.compliance.kaldi.
 
 Dither is added once to the waveform, whereas Kaldi draws new noise for each frame. Overlapping frames thus share it, as
@@ -18,7 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from sv.audio.mel import EPSILON, INT16_SCALE, PREEMPHASIS, count_frames, fft_length, frame_samples, mel_banks
+from sv.audio.mel import (
+    EPSILON,
+    INT16_SCALE,
+    PREEMPHASIS,
+    count_frames,
+    fft_length,
+    frame_samples,
+    mel_banks,
+    mirrored_samples,
+)
 from sv.config import DatasetArgs, FbankConfig
 
 _CPU_BLOCK = 512  # frames: 1 MiB of spectrum, which stays in the cache
@@ -50,7 +59,8 @@ class Fbank(nn.Module):
 
     def num_samples(self, frames: int) -> int:
         """Return the fewest samples that have this number of frames."""
-        return self.frame_length + (frames - 1) * self.frame_shift
+        mirrored = 0 if self.config.snip_edges else sum(mirrored_samples(self.config))
+        return max(self.frame_length, self.frame_length + (frames - 1) * self.frame_shift - mirrored)
 
     @torch.no_grad()
     def forward(self, waveform: Tensor, dither: Tensor | None = None) -> Tensor:
@@ -70,6 +80,8 @@ class Fbank(nn.Module):
             signal = waveform.float() * scale  # (batch, samples)
             if dither is not None:
                 signal.add_(dither, alpha=self.config.dither * scale / INT16_SCALE)
+            if not self.config.snip_edges:
+                signal = mirror(signal, *mirrored_samples(self.config))
             fbank = signal.new_empty(batch, frames, self.config.num_mel_bins)
             rows, block = _block_shape(waveform.device.type, batch, frames)
             padded = signal.new_zeros(rows, block, self.fft_length)  # stays zero after the frame
@@ -109,6 +121,11 @@ class Fbank(nn.Module):
 def _block_shape(device_type: str, batch: int, frames: int) -> tuple[int, int]:
     """Return waveforms and frames per block: what fits the cache of a CPU, or many on a GPU."""
     return (1, min(frames, _CPU_BLOCK)) if device_type == "cpu" else (batch, min(frames, max(1, _GPU_BLOCK // batch)))
+
+
+def mirror(signal: Tensor, before: int, after: int) -> Tensor:
+    """Continue signals (batch, samples) by their own first and last samples, in reverse order."""
+    return torch.cat([signal[:, :before].flip(1), signal, signal[:, -after:].flip(1)], dim=1)
 
 
 def make_window(name: str, length: int) -> Tensor:

@@ -41,9 +41,23 @@ def fft_length(config: FbankConfig) -> int:
 def count_frames(samples: NDArray[np.int64], config: FbankConfig) -> NDArray[np.int64]:
     """Return the numbers of frames of waveforms; 0 of one that is shorter than a frame."""
     length, shift = frame_samples(config)
-    around = {"kaldi": 0, "redimnet_tf": 2 * (shift // 2)}.get(config.kind, length)  # samples that are added
+    mirrored = 0 if config.snip_edges else sum(mirrored_samples(config))
+    around = {"kaldi": mirrored, "redimnet_tf": 2 * (shift // 2)}.get(config.kind, length)  # samples that are added
     beyond_first = samples + around - length
     return np.where(samples < length, 0, 1 + beyond_first // shift)
+
+
+def mirrored_samples(config: FbankConfig) -> tuple[int, int]:
+    """Return the samples that Kaldi's frames without snip-edges reach over the start and over the end of a waveform.
+
+    Raises:
+        UserError: frames do not overlap.
+    """
+    length, shift = frame_samples(config)
+    before = length // 2 - shift // 2
+    if before < 0:
+        raise UserError("fbank_args: snip_edges false takes frames that overlap; set frame_shift lower")
+    return before, length - shift // 2 - before
 
 
 def mel_banks(config: FbankConfig) -> Floats:

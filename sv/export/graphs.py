@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, pad
 
 from sv.audio.centered_fbank import CenteredFbank
-from sv.audio.features import Fbank
-from sv.audio.mel import EPSILON, INT16_SCALE, PREEMPHASIS
+from sv.audio.features import Fbank, mirror
+from sv.audio.mel import EPSILON, INT16_SCALE, PREEMPHASIS, mirrored_samples
 from sv.config import FbankConfig
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.errors import UserError
@@ -74,6 +74,8 @@ class ConvFbank(nn.Module):
         self.register_buffer("kernels", fourier_kernels(steps, self.fbank.fft_length))
 
     def forward(self, waveform: Tensor) -> Tensor:
+        if not self.fbank.config.snip_edges:
+            waveform = mirror(waveform, *mirrored_samples(self.fbank.config))
         power = power_spectrum(waveform, cast(Tensor, self.kernels), self.fbank.frame_shift)
         return (power @ self.fbank.mel_weights).clamp(min=EPSILON).log()
 

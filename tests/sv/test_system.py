@@ -111,6 +111,14 @@ def test_overrides_come_last(path):
         (["loss_args.margin_type=B"], "margin_type"),
         (["loss_argz.t=3"], "unknown key 'loss_argz'; did you mean 'loss_args'"),
         (["model_args.feat_dim=40"], "model_args.feat_dim is 40, but dataset_args.fbank_args.num_mel_bins is 80"),
+        (
+            ["dataset_args.vad=true", "dataset_args.fbank_args.kind=redimnet"],
+            "dataset_args.vad takes frames of fbank_args.kind kaldi; leave out one of the two",
+        ),
+        (
+            ["dataset_args.vad=true", "dataset_args.fbank_args.snip_edges=false"],
+            "dataset_args.vad takes frames of fbank_args.snip_edges true; leave out one of the two",
+        ),
         (["margin_update.fix_start_epoch=3"], "fix_start_epoch is before"),
         (["dataloader_args.sampler=pk"], "--set dataloader_args.sampler=pk: dataloader_args.sampler is 'pk'"),
         (

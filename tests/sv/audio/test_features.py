@@ -46,10 +46,18 @@ def ours(waveform: Floats, **settings: object) -> Floats:
     return Fbank(FbankConfig(**settings))(torch.from_numpy(waveform)[None])[0].numpy()  # type: ignore[arg-type]
 
 
-def kaldi(waveform: Floats, window: str, rate: int = RATE, mels: int = 80, low: float = 20, high: float = 0) -> Floats:
+def kaldi(
+    waveform: Floats,
+    window: str,
+    rate: int = RATE,
+    mels: int = 80,
+    low: float = 20,
+    high: float = 0,
+    snip_edges: bool = True,
+) -> Floats:
     options = kaldi_native_fbank.FbankOptions()
     frame, mel = options.frame_opts, options.mel_opts
-    frame.dither, frame.window_type, frame.samp_freq, frame.snip_edges = 0, window, rate, True
+    frame.dither, frame.window_type, frame.samp_freq, frame.snip_edges = 0, window, rate, snip_edges
     mel.num_bins, mel.low_freq, mel.high_freq = mels, low, high
     fbank = kaldi_native_fbank.OnlineFbank(options)
     fbank.accept_waveform(rate, waveform * 32768)
@@ -98,6 +106,17 @@ def test_equal_to_kaldi_and_torchaudio_on_synthetic_speech(window: str, seed: in
     for other in (kaldi(waveform, window), audio(waveform, window), slow(waveform, window)):
         assert fbank.shape == other.shape == (148, 80)
         assert np.abs(fbank - other).max() < TOLERANCE
+
+
+@pytest.mark.parametrize("samples", [400, 559, 560, 719, 720, 24000])
+def test_frames_over_the_ends_are_kaldis(samples: int) -> None:
+    waveform = voice(samples)
+    found = ours(waveform, window="povey", high_freq=-400.0, snip_edges=False)
+    expected = kaldi(waveform, "povey", high=-400, snip_edges=False)
+    assert found.shape == expected.shape and np.abs(found - expected).max() < TOLERANCE
+    fbank, frames = Fbank(FbankConfig(snip_edges=False)), len(found)
+    fewest = fbank.num_samples(frames)
+    assert fbank.num_frames(fewest) == frames and (fewest == 400 or fbank.num_frames(fewest - 1) == frames - 1)
 
 
 @pytest.mark.parametrize("window", WINDOWS)

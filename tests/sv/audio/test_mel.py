@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sv.audio.mel import count_frames, frame_samples, mel_banks
+from sv.audio.mel import count_frames, frame_samples, mel_banks, mirrored_samples
 from sv.config import FbankConfig
 from sv.errors import UserError
 
@@ -12,6 +12,15 @@ def test_frames_lie_whole_within_the_signal() -> None:
     assert frame_samples(FbankConfig()) == (400, 160)
     found = [count_frames(samples, FbankConfig()) for samples in (0, 399, 400, 559, 560, 16000)]
     assert found == [0, 0, 1, 1, 2, 98]
+
+
+def test_without_snip_edges_there_is_a_frame_a_shift() -> None:
+    config = FbankConfig(snip_edges=False)
+    assert mirrored_samples(config) == (120, 200)  # the first frame is centred at sample 80, the half of a shift
+    found = [count_frames(samples, config) for samples in (0, 399, 400, 559, 560, 719, 720, 16000)]
+    assert found == [0, 0, 3, 3, 4, 4, 5, 100]
+    with pytest.raises(UserError, match="snip_edges false takes frames that overlap; set frame_shift lower"):
+        mirrored_samples(FbankConfig(frame_shift=30.0))
 
 
 def test_triangles_are_one_at_their_centers_and_zero_at_those_of_their_neighbors() -> None:

@@ -1,5 +1,7 @@
 """The encoder of an experiment folder: chunks of long utterances, and files that are refused."""
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,19 @@ from tests.sv.embeddings.random_system import MELS, make_system
 def system(tmp_path: Path) -> tuple[Path, Path]:
     """An experiment folder and a data dir."""
     return make_system(tmp_path)
+
+
+def test_fingerprint_tells_the_front_end_and_later_keys_only_where_they_are_set(system: tuple[Path, Path]) -> None:
+    encoder = load_encoder(system[0])
+    front_end = (
+        '{"kind":"kaldi","int16_scale":true,"unit_variance":false,"sample_rate":16000,"num_mel_bins":16,'
+        '"frame_length":25.0,"frame_shift":10.0,"window":"hamming","low_freq":20.0,"high_freq":0.0,"dither":1.0}'
+    )
+    assert encoder.fingerprint == hashlib.sha256(f"{encoder.sha256} {front_end} True".encode()).hexdigest()
+    args = encoder.config.dataset_args
+    other = args.model_copy(update={"fbank_args": args.fbank_args.model_copy(update={"snip_edges": False})})
+    config = encoder.config.model_copy(update={"dataset_args": other})
+    assert dataclasses.replace(encoder, config=config).fingerprint != encoder.fingerprint
 
 
 def test_long_utterance_is_the_mean_of_its_chunks(system: tuple[Path, Path]) -> None:

@@ -32,13 +32,14 @@ SMALL_REDIMNET = {
 SMALL_REDIMNET2 = {
     "channels": 8, "group_divisor": 4, "stages_setup": [((1, 1), 1, 1, 8), ((2, 2), 1, 1, 8)]
 }  # fmt: skip
+SHERPA: dict[str, Any] = {"window": "povey", "high_freq": -400.0, "snip_edges": False}  # as docs/export.md says
 FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("resnet_small", {}, {}),
     ("SimAM_ResNet34_ASP", {"in_planes": 8}, {}),
     ("ECAPA_TDNN_c512", {}, {}),
     ("ECAPA_TDNN_GLOB_c512", {}, {}),
     ("ECAPA_TDNN_SpeechBrain", {"channels": 64}, {"kind": "speechbrain"}),
-    ("XVEC", {}, {"window": "povey", "int16_scale": False}),
+    ("XVEC", {}, {"window": "povey", "int16_scale": False, "snip_edges": False}),
     ("CAMPPlus", {}, {}),
     ("XI_VEC_XVEC", {}, {}),
     ("ReDimNet", SMALL_REDIMNET, {"num_mel_bins": 72}),
@@ -138,8 +139,36 @@ def test_sherpa_onnx_loads_the_file_and_embeds(system: Path, corpora: Path) -> N
     stream.input_finished()
     assert extractor.is_ready(stream)
     found, encoder = np.array([extractor.compute(stream)], dtype=np.float32), load_encoder(system / "exp")
-    feats = make_fbank(encoder.config.dataset_args.fbank_args)(torch.from_numpy(speech)[None])
-    assert cosines(found, encoder.embed(feats).numpy()).min() > 0.9  # its window and frames are other ones
+    for fbank, lowest in ((FbankConfig(), 0.9), (FbankConfig(**SHERPA), 0.999)):  # its window and frames are others
+        feats = make_fbank(fbank)(torch.from_numpy(speech)[None])
+        assert cosines(found, encoder.embed(feats).numpy()).min() > lowest
+
+
+def test_features_of_the_preset_are_those_that_sherpa_onnx_computes(corpora: Path, tmp_path: Path) -> None:
+    sherpa_onnx = pytest.importorskip("sherpa_onnx")
+    from onnx import TensorProto, helper  # a network that returns its features
+
+    feats = helper.make_tensor_value_info("feats", TensorProto.FLOAT, ["B", "T", 80])
+    embs = helper.make_tensor_value_info("embs", TensorProto.FLOAT, ["B", "D"])
+    row = helper.make_tensor("row", TensorProto.INT64, [2], [1, -1])
+    reshape = helper.make_node("Reshape", ["feats", "row"], ["embs"])
+    graph = helper.make_graph([reshape], "features", [feats], [embs], [row])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    about = {"framework": "wespeaker", "language": "en", "output_dim": "80", "sample_rate": "16000"}
+    for int16_scale in (True, False):
+        helper.set_model_props(model, {**about, "normalize_samples": str(int(not int16_scale))})
+        onnx.save(model, tmp_path / "x.onnx")
+        config = sherpa_onnx.SpeakerEmbeddingExtractorConfig(model=str(tmp_path / "x.onnx"))
+        extractor = sherpa_onnx.SpeakerEmbeddingExtractor(config)
+        for samples in (16000, 50077):
+            waveform, stream = real_speech(corpora)[:samples], extractor.create_stream()
+            stream.accept_waveform(16000, waveform)
+            stream.input_finished()
+            found = np.array(extractor.compute(stream), dtype=np.float32).reshape(-1, 80)
+            settings = {**SHERPA, "int16_scale": int16_scale}
+            expected = make_fbank(FbankConfig(**settings))(torch.from_numpy(waveform)[None])[0].numpy()
+            assert found.shape == expected.shape == ((samples + 80) // 160, 80)
+            assert np.quantile(np.abs(found - expected), 0.999) < 5e-3 and np.abs(found - expected).max() < 0.1
 
 
 @pytest.mark.slow
@@ -161,6 +190,7 @@ def test_torchscript_gives_the_same_embeddings(kind: str, system: Path, tmp_path
         {},
         {"window": "povey", "num_mel_bins": 40, "sample_rate": 8000},
         {"int16_scale": False, "high_freq": -400.0},
+        SHERPA,
         {"kind": "speechbrain"},
         {"kind": "redimnet", "num_mel_bins": 72, "unit_variance": True},
         {"kind": "ge2e", "num_mel_bins": 40},
