@@ -2,7 +2,7 @@
 
 The distributed zips unpack to `wav/` (VoxCeleb1, dev and test) and `dev/aac/`, `test/aac/` (VoxCeleb2); users merge,
 move and convert them. The search is for what all layouts share: ID/VIDEO/NUMBER.{m4a,wav,flac}, with speakers id00012
-to id11251.
+to id11251, or of six digits, as VoxBlink2 has them.
 """
 
 import os
@@ -15,8 +15,8 @@ from pathlib import Path
 from sv.errors import UserError
 from sv.io.progress import bar
 
-SPEAKER = re.compile(r"id\d{5}")
-RELATIVE_FILE = re.compile(r"(id\d{5})/([^/\s]+)/([^/\s.][^/\s]*)\.(wav|flac|m4a)$", re.ASCII)
+SPEAKER = re.compile(r"id\d{5,6}")
+RELATIVE_FILE = re.compile(r"(id\d{5,6})/([^/\s]+)/([^/\s.][^/\s]*)\.(wav|flac|m4a)$", re.ASCII)
 PREFERENCE = {"wav": 0, "flac": 1, "m4a": 2}  # which of several files of an utterance is used: the lowest
 MAX_DEPTH = 4  # how far below the given folder a folder of speakers may be
 

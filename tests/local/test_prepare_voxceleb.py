@@ -99,6 +99,14 @@ def test_the_choice_does_not_depend_on_the_order():
     assert choose_files(files) == choose_files(reversed(files)) == ({"u": "b", "v": "d"}, 2)
 
 
+def test_voxblink2_beside_voxceleb2_is_trained_on_too(vox, call, run):
+    touch(vox / "vox2" / "voxblink2", ["id000012/hhhhhhhhhhh/00000", "id104999/iiiiiiiiiii/00007"], "wav")
+    call()
+    spk2utt = (vox / "data" / "vox2_dev" / "spk2utt").read_text().splitlines()
+    assert [line.split()[0] for line in spk2utt] == ["id000012", "id00012", "id00015", "id104999"]
+    assert run("tools/validate_data_dir.sh", "--no-feats", vox / "data" / "vox2_dev").returncode == 0
+
+
 def test_a_listing_instead_of_a_search(vox, call):
     write(vox / "files", [f"./dev/flac/{utt}.flac" for utt in TRAIN] + ["./test/aac/id00017/x/00001.m4a", "./README"])
     call("--vox2-files", vox / "files")
