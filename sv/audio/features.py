@@ -2,8 +2,8 @@
 
 A frame is computed as in `compute-fbank-feats`, on 16-bit scale (or [-1, 1]): mean removed, pre-emphasis 0.97, window,
 zeros up to a power of two, power spectrum, triangles on the mel scale, logarithm floored at float32's epsilon. Frames
-lie entirely within the signal (snip-edges), or are centred in successive shifts of it. Each bin is within 5e-3 of kaldi_native_fbank and
-torchaudio.compliance.kaldi.
+lie entirely within the signal (snip-edges), or are centred in successive shifts of it, which is mirrored at its ends.
+Each bin is within 5e-3 of kaldi_native_fbank and torchaudio.compliance.kaldi.
 
 Dither is added once to the waveform, whereas Kaldi draws new noise for each frame. Overlapping frames thus share it, as
 they share the noise of a real recording, and it costs 2.5 times less. It depends on the utterance id alone, so the

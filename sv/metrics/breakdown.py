@@ -1,4 +1,4 @@
-"""Parts of a trial list: by a column of a `trial2cond`, by duration, sex, age, or same video.
+"""Parts of a trial list: by a column of a `trial2cond`, by duration, sex, age, genre, or same video.
 
 Every part is measured on its own; a part without trials of both kinds is listed without numbers.
 Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a man, in either order.
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from sv.metrics.measures import Column, Entry, shown_columns, to_json
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.trial_speakers import with_models
 
+T = TypeVar("T")
 Words = NDArray[np.str_]  # (trials,)
 
 DURATIONS_S = (3.0, 6.0)  # shorter side of a trial: below, between, above
@@ -80,21 +81,25 @@ def conditions_of(
 
 
 class Conditions:
-    """Duration, sex, age and video of trials, as far as a data dir has the tables; these are read once.
+    """Duration, sex, age, genre and video of trials, as far as a data dir has the tables; these are read once.
+
+    Where `utt2genre` has several genres of an utterance, they are joined by "+".
 
     Args:
         data: of the utterances.
         enroll_map: utterances of each enroll model, whose durations are added up; None: there are no models.
 
     Raises:
-        UserError: see `with_models`; utt2dur lacks an utterance of a model.
+        UserError: see `with_models`; utt2dur or utt2genre lacks an utterance of a model.
     """
 
     def __init__(self, data: DataDir, enroll_map: Path | None = None) -> None:
         self._path = data.path
         utt2spk = data.utt2spk if (data.path / "utt2spk").is_file() else {}
         self._utt2spk = with_models(utt2spk, data.path / "utt2spk", enroll_map) if utt2spk else {}
-        self._durations = _durations(data, enroll_map) if (data.path / "utt2dur").is_file() else None
+        seconds, genres = data.path / "utt2dur", data.path / "utt2genre"
+        self._durations = _add_models(data.utt2dur, seconds, enroll_map, sum) if seconds.is_file() else None
+        self._genres = _add_models(read_table(genres), genres, enroll_map, _all_genres) if genres.is_file() else None
         tables = {by: data.path / table for by, table in (("sex", "spk2gender"), ("age", "spk2age"))}
         self._words = {
             by: partial(self._word_of, speaker_words(path), path)
@@ -115,6 +120,10 @@ class Conditions:
         for by, word_of in self._words.items():
             words = scores.ids.look_up(word_of)
             found[by] = _pair_words(words[scores.enroll], words[scores.test])
+        if self._genres is not None:
+            enroll, test = scores.both_sides(self._genres, self._path / "utt2genre")
+            same = np.strings.find(_ends(enroll), _ends(test)) >= 0
+            found |= {"genre of the test": test, "genre": np.where(same, "same genre", "other genre")}
         videos = scores.ids.look_up(_video_of)
         if (videos != "").all():
             found["video"] = np.where(videos[scores.enroll] == videos[scores.test], "same video", "other video")
@@ -132,16 +141,30 @@ class Conditions:
         return of_spk[spk]
 
 
-def _durations(data: DataDir, enroll_map: Path | None) -> dict[str, float]:
-    """Return the seconds of each utterance, and of each model those of all its utterances."""
-    known = data.utt2dur
-    seconds = dict(known)
+def _add_models(
+    known: Mapping[str, T], source: Path, enroll_map: Path | None, join: Callable[[list[T]], T]
+) -> dict[str, T]:
+    """Add to a table of utterances each enroll model, by what `join` makes of the values of all its utterances.
+
+    Raises:
+        UserError: the table, which `source` names, lacks an utterance of a model.
+    """
+    values = dict(known)
     for model, utts in (read_enroll_map(enroll_map) if enroll_map else {}).items():
         missing = next((utt for utt in utts if utt not in known), None)
         if missing is not None:
-            raise UserError(f"{data.path / 'utt2dur'} has no line for {missing}, which is of model {model}; add it")
-        seconds[model] = sum(known[utt] for utt in utts)
-    return seconds
+            raise UserError(f"{source} has no line for {missing}, which is of model {model}; add it")
+        values[model] = join([known[utt] for utt in utts])
+    return values
+
+
+def _all_genres(genres: list[str]) -> str:
+    return "+".join(sorted({genre for several in genres for genre in several.split("+")}))
+
+
+def _ends(genres: Words) -> Words:
+    """Put the mark between genres before the first and behind the last one, too."""
+    return np.char.add(np.char.add("+", genres), "+")
 
 
 def speaker_words(path: Path) -> dict[str, str]:

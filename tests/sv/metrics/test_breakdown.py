@@ -49,6 +49,20 @@ def test_a_model_has_the_duration_of_all_its_utterances(scores: ScoredTrials, tm
         Conditions(DataDir(tmp_path), tmp_path / "map")
 
 
+def test_genres_are_those_of_the_test_and_whether_the_enroll_side_has_them(
+    scores: ScoredTrials, tmp_path: Path
+) -> None:
+    (tmp_path / "map").write_text("m a/v/1 a/v/2\n")
+    write_table(tmp_path / "utt2genre", {"a/v/1": "vlog", "a/v/2": "drama+talk", "a/w/1": "talk", "b/x/1": "log"})
+    (tmp_path / "M.score").write_text("m a/w/1 0.9 target\nm b/x/1 0.1 nontarget\nb/x/1 b/x/1 0.5 target\n")
+    found = Conditions(DataDir(tmp_path), tmp_path / "map").of(read_scored_trials(tmp_path / "M.score"))
+    assert found["genre of the test"].tolist() == ["talk", "log", "log"]
+    assert found["genre"].tolist() == ["same genre", "other genre", "same genre"]
+    write_table(tmp_path / "utt2genre", {"a/v/1": "vlog"})
+    with pytest.raises(UserError, match="utt2genre has no line for a/v/2, which is of model m; add it"):
+        Conditions(DataDir(tmp_path), tmp_path / "map")
+
+
 def test_conditions_do_not_depend_on_which_side_is_which(scores: ScoredTrials, tmp_path: Path) -> None:
     turned = replace(scores, enroll=scores.test, test=scores.enroll)
     found = (Conditions(DataDir(tmp_path)).of(one) for one in (scores, turned))
