@@ -12,7 +12,7 @@ _NEEDED = {  # options without a default
     "ReDimNet": {"channels": 8, "block_2d_type": "basic_resnet", "group_divisor": 1, "stages_setup": [[1, 1, 1, 16]]},
     "ReDimNet2": {"channels": 8, "stages_setup": [[[1, 1], 1, 1, 16]]},
 }
-_CHECKPOINTS = {  # by the builder's module
+CHECKPOINTS = {  # by the builder's module
     "resnet": "WeSpeaker",
     "simam_resnet": "WeSpeaker, VoxBlink2",
     "ecapa_tdnn": "WeSpeaker",
@@ -58,7 +58,7 @@ def describe(name: str) -> Entry:
     """
     with torch.device("meta"):
         model = build_model(name, _NEEDED.get(name, {})).eval()
-    checkpoints = _OTHERS.get(name, _CHECKPOINTS[type(model).__module__.rpartition(".")[2]])
+    checkpoints = _OTHERS.get(name, CHECKPOINTS[type(model).__module__.rpartition(".")[2]])
     if name in _NEEDED:
         return Entry(name, model.embedding_dim, None, None, checkpoints)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
