@@ -6,6 +6,8 @@ encoder.embed(feats)  # log-mel fbank of a whole utterance, (frames, mels) -> (d
 
 import hashlib
 import io
+import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -159,14 +161,23 @@ def load_state(path: Path, remedy: str = "average or train again") -> tuple[dict
         remedy: end of the error about a file that cannot be read.
 
     Raises:
-        UserError: the checksum is not that of `PATH.sha256`, if there is one; or the file is not a model file.
+        UserError: the checksum is not that of `PATH.sha256`, if there is one; the file is not a model file, or holds
+            other objects.
     """
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     check_sha256(path, digest)
     try:
-        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle's protocol
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything for a file that it did not write
-        reason = str(error).strip().split("\n")[0][:100]
+        if found := re.search(r"GLOBAL (\S+)", str(error)):
+            raise UserError(
+                f"{path} holds a Python object, {found[1]}, which may run code and is not read; save the tensors alone: "
+                "torch.save(model.state_dict(), FILE)"
+            ) from error
+        reason = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
+        reason = reason.strip().split("\n")[0][:100]
         raise UserError(f"{path} is not a model file, or is truncated ({reason}); {remedy}") from error
     return state, digest

@@ -250,7 +250,10 @@ def without_config(folder: Path) -> Path:
 
 BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "nothing": (lambda folder: folder, r"theirs does not exist; give a checkpoint"),
-    "pickled object": (pickled, r"avg_model\.pt is not a model file, .*; give the file as it was published"),
+    "pickled object": (
+        pickled,
+        r"avg_model\.pt holds a Python object, pathlib\.\w+, which may run code and is not read",
+    ),
     "truncated": (truncated, r"avg_model\.pt is not a model file, or is truncated \(.*\); give the file as it was"),
     "NaN": (
         lambda folder: save_wespeaker(folder, with_nan(trained(*RESNET))),
