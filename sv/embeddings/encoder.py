@@ -28,7 +28,9 @@ from sv.errors import UserError
 from sv.jobs.gpus import choose_device
 from sv.models import build_model
 from sv.models.encoder import Encoder
-from sv.models.loading import load_backbone
+from sv.models.loading import check_finite, load_backbone
+
+AGAIN = "average or train again"
 
 
 @dataclass(frozen=True)
@@ -135,25 +137,30 @@ def load_encoder(exp_dir: str | Path, model_file: str | Path | None = None, devi
         device: "cpu", "cuda", "cuda:1".
 
     Raises:
-        UserError: the folder, its configuration or the model is missing; the file is damaged, or of another encoder.
+        UserError: the folder, its configuration or the model is missing; the file is damaged, of another encoder, or
+            has NaN or infinite values.
     """
     exp_dir = Path(exp_dir)
     config, path = read_config(exp_dir), find_model(exp_dir, model_file)
     state, digest = load_state(path)
-    model = build_model(config.model, config.model_args)
+    try:
+        model = build_model(config.model, config.model_args)
+    except UserError as error:
+        raise UserError(f"{exp_dir / 'config.yaml'}: {error}") from error
     if model.feat_dim != config.dataset_args.fbank_args.num_mel_bins:
         raise UserError(
             f"{exp_dir / 'config.yaml'}: the model takes {model.feat_dim} mels, the fbank makes "
             f"{config.dataset_args.fbank_args.num_mel_bins}; set model_args.feat_dim to fbank_args.num_mel_bins"
         )
     load_backbone(model, state, str(path))
+    check_finite(model.state_dict(), str(path), AGAIN)
     model = model.eval().for_inference()
     if device == "cpu":
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # resnet_small 1.6 times as fast
     return SpeakerEncoder(model.to(device), config, torch.device(device), digest)
 
 
-def load_state(path: Path, remedy: str = "average or train again") -> tuple[dict[str, Any], str]:
+def load_state(path: Path, remedy: str = AGAIN) -> tuple[dict[str, Any], str]:
     """Read a model file, tensors and plain values only, and return its content and its SHA-256.
 
     Args:
@@ -174,10 +181,10 @@ def load_state(path: Path, remedy: str = "average or train again") -> tuple[dict
     except Exception as error:  # torch raises nearly anything for a file that it did not write
         if found := re.search(r"GLOBAL (\S+)", str(error)):
             raise UserError(
-                f"{path} holds a Python object, {found[1]}, which may run code and is not read; save the tensors alone: "
-                "torch.save(model.state_dict(), FILE)"
+                f"{path} holds a Python object, {found[1]}, which may run code and is not read; "
+                "save the tensors alone: torch.save(model.state_dict(), FILE)"
             ) from error
         reason = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
-        reason = reason.strip().split("\n")[0][:100]
+        reason = reason.strip().split("\n")[0][:100] or "it is empty"
         raise UserError(f"{path} is not a model file, or is truncated ({reason}); {remedy}") from error
     return state, digest

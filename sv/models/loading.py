@@ -43,6 +43,19 @@ def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -
     model.load_state_dict(own | given)
 
 
+def check_finite(state: Mapping[str, Tensor], where: str, remedy: str) -> None:
+    """Raise UserError if a tensor has NaN or infinite values.
+
+    Args:
+        state: tensors by name.
+        where: their file, for the error.
+        remedy: its end.
+    """
+    bad = next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
+    if bad is not None:
+        raise UserError(f"{where}: {bad} has NaN or infinite values; {remedy}")
+
+
 def cut_prefix(state: Mapping[str, Value]) -> tuple[dict[str, Value], str]:
     """Return the tensors without the prefix that all names of the encoder's have, and the prefix; "" if there is none.
 

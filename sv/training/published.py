@@ -27,7 +27,7 @@ from sv.errors import UserError, log
 from sv.io import read_yaml, write_table
 from sv.losses import build_head
 from sv.models import MODELS, build_model
-from sv.models.loading import HEAD_PREFIX, cut_prefix, differences, flat_state, load_backbone
+from sv.models.loading import HEAD_PREFIX, check_finite, cut_prefix, differences, flat_state, load_backbone
 from sv.models.redimnet import read_official
 from sv.models.redimnet2 import is_official2, read_official2
 from sv.system import resolve
@@ -79,9 +79,7 @@ def import_model(source: str, path: Path, exp_dir: Path, model: str | None = Non
     load_backbone(encoder, backbone, str(found.path))
     head = _head(found, backbone)
     state = {**encoder.state_dict(), **head}
-    for key, tensor in state.items():
-        if not tensor.isfinite().all():
-            raise UserError(f"{found.path}: {key} has NaN or infinite values; {OTHER_FILE}")
+    check_finite(state, str(found.path), OTHER_FILE)
     config = found.config.model_copy(update={"num_speakers": len(head[f"{HEAD_PREFIX}weight"]) if head else None})
     _write(exp_dir, config, state, found.speakers if head else [])
     fbank = config.dataset_args.fbank_args

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import warnings
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,52 @@ def test_truncated_model_file_is_refused(system: tuple[Path, Path], size: int) -
         load_encoder(system[0])
 
 
+def test_model_with_nan_is_named_with_its_tensor(system: tuple[Path, Path]) -> None:
+    path = system[0] / "models" / "avg_model.pt"
+    state = torch.load(path)
+    state["bn1.running_var"][1] = torch.nan
+    torch.save(state, path)
+    with pytest.raises(UserError, match=r"avg_model.pt: bn1.running_var has NaN or infinite values; average or train"):
+        load_encoder(system[0])
+
+
+def test_model_file_with_objects_is_not_read_and_says_so_in_a_line(system: tuple[Path, Path]) -> None:
+    path = system[0] / "models" / "avg_model.pt"
+    torch.save({"model": Path("object")}, path)
+    told = (
+        r"avg_model.pt holds a Python object, pathlib\.\w+, which may run code and is not read; save the tensors alone"
+    )
+    with warnings.catch_warnings(), pytest.raises(UserError, match=told) as error:
+        warnings.simplefilter("error")
+        load_encoder(system[0])
+    assert "\n" not in str(error.value)
+
+
 def test_model_file_with_another_checksum_is_refused(system: tuple[Path, Path]) -> None:
     path = system[0] / "models" / "avg_model.pt"
     path.with_name("avg_model.pt.sha256").write_text(f"{'0' * 64}  avg_model.pt\n")
     with pytest.raises(UserError, match="is damaged: its checksum is not that of"):
+        load_encoder(system[0])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("model: resnet_small", "model: ResNet35", "unknown model 'ResNet35'; did you mean"),
+        (
+            "  embed_dim: 8",
+            "  embed_dimm: 8",
+            "model resnet_small has no option 'embed_dimm'; did you mean 'embed_dim'",
+        ),
+    ],
+)
+def test_configuration_of_an_unknown_model_is_named(
+    system: tuple[Path, Path], old: str, new: str, message: str
+) -> None:
+    config = system[0] / "config.yaml"
+    assert old in config.read_text()
+    config.write_text(config.read_text().replace(old, new))
+    with pytest.raises(UserError, match=rf"exp/config.yaml: {message}"):
         load_encoder(system[0])
 
 
