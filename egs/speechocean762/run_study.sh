@@ -1,0 +1,174 @@
+#!/usr/bin/env bash
+# shellcheck disable=SC2034,SC2154,SC2086  # names of parts and seeds are words; options come from steps/options
+# Compare losses, options and so on: each system is trained on the corpus's own split, and in a cross-validation over
+# all of its speakers. What was found: egs/speechocean762/RESULTS.md.
+#
+#   bash egs/speechocean762/run_study.sh --corpus DIR --part losses
+#   bash egs/speechocean762/run_study.sh --part "losses noise" --seeds "1 2 3"   # what is done already stays
+#   bash egs/speechocean762/run_study.sh --stage 3 --part losses                 # results of what is done so far
+#
+# A part is a table, egs/speechocean762/study/<part>, a line for each system: name, labels, options of run.sh. Labels
+# are clean, or as in classwise0.3 (30 % wrong, by tools/corrupt_labels.py). In each fold the scores are calibrated on
+# held-out training speakers; then those of all folds are measured as one list. Systems are tested against the first.
+#
+# Choose a recipe with --speakers train: its folds are of the training speakers alone.
+#
+# Stages: 1 lists, features and folds   2 training and scores of every system   3 pooled results, tests, one report
+# Leaves  <exp-dir>/{split,fold1,fold2,...}/<system>-seed<N> as run.sh does; <exp-dir>/pooled/<system>-seed<N>
+#         <exp-dir>/<part>-seed<N>-{split,pooled}.{md,html}: a table, paired tests, and a page that compares the systems
+set -euo pipefail
+start_dir=$PWD # paths given by the user are relative to it
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+start_dir="$start_dir" tools/setup.sh --quiet true
+. ./path.sh
+
+# Options
+stage=1               # first stage to run
+stop_stage=3          # last stage to run
+part=losses           # tables of <tables>, as in "losses noise"; all: every one
+seeds=1               # seeds of training, as in "1 2 3"
+speakers=all          # all|train: of the cross-validation; train: choose a recipe, without looking at the test speakers
+num_folds=5           # folds of the cross-validation; 0: only the corpus's own split
+corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
+data=egs/speechocean762/data # DIR: data lists; those of the folds are in <data>/folds_<speakers>
+exp_dir=              # DIR: all systems (default: egs/speechocean762/exp/study_<speakers>)
+config=egs/speechocean762/conf/resnet_small.yaml # FILE: what the systems change
+tables=egs/speechocean762/study # DIR: tables of the parts
+top_n=50              # nearest speakers of the cohort, for asnorm
+lda_dim=100           # dimensions that LDA keeps before PLDA
+. steps/options/jobs.sh
+nj=2                  # trainings at a time
+. steps/options/processes.sh
+num_threads=1
+. tools/parse_options.sh
+. tools/guard.sh
+
+check_stages 1 3
+if [ "$part" = all ]; then
+  part=$(basename -a "$tables"/*)
+fi
+for table in $part; do
+  [ -f "$tables/$table" ] || die "--part $table: the parts are $(ls -mw 0 "$tables"), or all"
+done
+exp_dir=${exp_dir:-egs/speechocean762/exp/study_$speakers}
+folds=$data/folds_$speakers
+sets=()
+if [ "$speakers" = all ]; then
+  sets+=(split)
+fi
+for ((fold = 1; fold <= num_folds; fold++)); do
+  sets+=("fold$fold")
+done
+hold_lock "$exp_dir/.study.lock" "$exp_dir is being made"
+
+rows() { # <part>...: the lines of their tables, without comments
+  local table
+  for table in "$@"; do
+    sed -e '/^#/d' -e '/^[[:space:]]*$/d' "$tables/$table"
+  done
+}
+
+folder() { # <set> <labels>: the data dirs of a training
+  case $1,$2 in
+    split,clean) printf '%s' "$data" ;;
+    *,clean) printf '%s' "$folds/$1" ;;
+    *) printf '%s' "$folds/$2/$1" ;;
+  esac
+}
+
+corrupt() { # <set> <labels>: make them wrong, unless that was done
+  local clean wrong kind=${2%%[0-9]*}
+  clean=$(folder "$1" clean)
+  wrong=$(folder "$1" "$2")
+  if [ ! -e "$wrong/test" ]; then
+    tools/corrupt_labels.py --kind "$kind" --ratio "${2#"$kind"}" --seed 1 "$clean/train" "$wrong/train"
+    ln -s "$(realpath "$clean/test")" "$wrong/test"
+  fi
+}
+
+if in_stage 1 "lists, features and folds"; then
+  speeds=''
+  if [[ $(rows $part) == *--speeds* ]]; then
+    speeds="0.9 1.1"
+  fi
+  bash egs/speechocean762/run.sh --nj "$nj" --cmd "$cmd" --config "$config" --exp-dir "$exp_dir/features" \
+    --speeds "$speeds" --corpus "$corpus" --data "$data" --stop-stage 2
+  if [ "$speakers" = all ]; then
+    dealt=$folds/all
+    tools/combine_data.sh "$dealt" "$data/train" "$data/test"
+    if [ -n "$speeds" ]; then
+      steps/prepare_features.sh --nj "$nj" --cmd "$cmd" --config "$exp_dir/features/system.yaml" --speeds "$speeds" \
+        --check-audio false "$data/test" "$data/train"
+      tools/combine_data.sh "${dealt}_sp" "$data/train_sp" "$data/test_sp"
+    fi
+  else
+    dealt=$data/train
+  fi
+  if ((num_folds > 0)); then
+    local/make_folds.sh --num-folds "$num_folds" "$dealt" "$folds"
+  fi
+fi
+
+if in_stage 2 "training and scores of every system"; then
+  rm -rf "$exp_dir/jobs"
+  mkdir -p "$exp_dir/jobs"
+  options_of steps/options/processes.sh
+  common=("${options[@]}" --nj 1 --config "$config" --top-n "$top_n" --lda-dim "$lda_dim" --stage 3 --stop-stage 7)
+  count=0
+  for seed in $seeds; do
+    while read -r name labels words; do
+      mapfile -t options < <(xargs -n 1 <<<"$words") # blanks within quotes stay
+      for set in "${sets[@]}"; do
+        if [ "$labels" != clean ]; then
+          corrupt "$set" "$labels"
+        fi
+        lists=$(folder "$set" "$labels")
+        system=$exp_dir/$set/$name-seed$seed
+        made="$(cat "$config" "$lists/train/utt2spk" | sha256sum) $top_n $lda_dim ${options[*]}"
+        if [ ! -e "$system/.made" ] || [ "$(<"$system/.made")" != "$made" ]; then # what was killed goes on
+          count=$((count + 1))
+          printf '%q ' bash egs/speechocean762/run.sh "${common[@]}" --data "$lists" --seed "$seed" \
+            --exp-dir "$system" "${options[@]}" >"$exp_dir/jobs/$count"
+          printf '&& printf %%s %q >%q\n' "$made" "$system/.made" >>"$exp_dir/jobs/$count"
+        fi
+      done
+    done < <(rows $part)
+  done
+  say "$count trainings to do; their logs are $exp_dir/log/study.*.log"
+  if ((count > 0)); then
+    $cmd --max-jobs-run "$nj" JOB=1:"$count" "$exp_dir/log/study.JOB.log" bash "$exp_dir/jobs/JOB"
+  fi
+fi
+
+compare() { # <part> <set> <seed> <data dir of the trials>: the systems that are there
+  local name found=() out=$exp_dir/$1-seed$3-$2
+  while read -r name _; do
+    if [ -e "$exp_dir/$2/$name-seed$3/results.json" ]; then
+      found+=("$exp_dir/$2/$name-seed$3")
+    else
+      say "$name-seed$3 is not done; the results of $2 are without it"
+    fi
+  done < <(rows "$1")
+  if ((${#found[@]} > 1)); then
+    steps/compare.py --test-data "$4" --report "$out.html" "${found[@]}" | tee "$out.md"
+  fi
+}
+
+if in_stage 3 "results"; then
+  for seed in $seeds; do
+    for table in $part; do
+      if [ "$speakers" = all ]; then
+        compare "$table" split "$seed" "$data/test"
+      fi
+      if ((num_folds > 0)); then
+        while read -r name _; do
+          systems=("$exp_dir"/fold*/"$name-seed$seed/.made")
+          if ((${#systems[@]} == num_folds)) && [ -e "${systems[0]}" ]; then
+            steps/pool_scores.py "$folds/pooled/trials" "$exp_dir/pooled/$name-seed$seed" "${systems[@]%/.made}" >/dev/null
+          fi
+        done < <(rows "$table")
+        compare "$table" pooled "$seed" "$folds/pooled"
+      fi
+    done
+  done
+fi

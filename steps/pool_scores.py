@@ -1,0 +1,33 @@
+#!/usr/bin/env python3
+"""Measure the scores of the folds of a cross-validation as one list.
+
+Reads   <fold-exp>/{results.json,scores} of each fold
+        <trials-dir>: the trial lists of all folds, joined in their order, and utt2spk beside it (local/make_folds.sh)
+Writes  <exp-dir>/{results.json,results.md,scores}, which steps/compare.py takes: every list and back-end that all folds
+        have
+
+Pool calibrated scores: raw ones of two networks need not have the same threshold.
+e.g.: steps/pool_scores.py data/folds/pooled/trials exp/pooled/x exp/fold1/x exp/fold2/x
+"""
+
+import argparse
+from pathlib import Path
+
+import _path  # noqa: F401
+
+from sv.errors import run_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials_dir", type=Path, metavar="trials-dir")
+    parser.add_argument("exp_dir", type=Path, metavar="exp-dir")
+    parser.add_argument("folds", type=Path, nargs="+", metavar="fold-exp")
+    args = parser.parse_args()
+    from sv.metrics.pooling import pool_scores
+
+    print(pool_scores(args.exp_dir, args.folds, args.trials_dir), end="")
+
+
+if __name__ == "__main__":
+    run_step(main)
