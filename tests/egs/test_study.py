@@ -13,6 +13,7 @@ STUDY = "egs/speechocean762/run_study.sh"
 CONFIG = """
 base: {root}/egs/speechocean762/conf/resnet_small.yaml
 num_epochs: 1
+model_args: {{embed_dim: 4}}
 num_avg: 1
 margin_update: {{increase_start_epoch: 0, fix_start_epoch: 1}}
 dataset_args: {{num_frms: 40, min_num_frames: 20}}
