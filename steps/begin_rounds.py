@@ -22,9 +22,10 @@ def main() -> None:
     parser.add_argument("teacher", type=Path)
     parser.add_argument("exp_dir", type=Path)
     args = parser.parse_args()
-    from sv.config import first_difference, read_front_end
+    from sv.config import read_front_end
     from sv.embeddings.experiment import find_model, read_config, read_system
     from sv.io import atomic_write
+    from sv.io.trees import first_difference
     from sv.training.dataset import read_data
     from sv.training.heldout import choose_heldout, heldout_of
 

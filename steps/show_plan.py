@@ -62,7 +62,8 @@ def _state(mark: Path) -> str:
 
 def _other_front_end(folder: Path, config: "Config") -> str:
     """Return what is to do if a data dir's features are of other settings than the system's, else ""."""
-    from sv.config import first_difference, read_front_end
+    from sv.config import read_front_end
+    from sv.io.trees import first_difference
 
     found, wanted = read_front_end(folder), config.dataset_args.fbank_args.model_dump()
     if found is None or not (difference := first_difference(found.model_dump(), wanted, {"dither"})):

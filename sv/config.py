@@ -4,7 +4,7 @@ A file may name another as its `base:` and state only the differences. An unknow
 refused by name. The registries check the options of encoders and losses (`model_args`, `loss_args`).
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sv.errors import UserError, suggest
 from sv.io import atomic_write, parse_yaml, read_yaml
+from sv.io.trees import merge, numbers_as_float
 
 
 class Section(BaseModel):
@@ -253,7 +254,7 @@ def load_config(path: str | Path, overrides: Sequence[Override] = (), *, over: C
     Raises:
         UserError: the file is missing or malformed; a key is unknown; a value has another type or is out of range.
     """
-    tree = _merge(over.model_dump() if over else {}, _read_tree(Path(path)))
+    tree = merge(over.model_dump() if over else {}, _read_tree(Path(path)))
     for override in overrides:
         _set(tree, override)
     return parse_config(tree, str(path), overrides)
@@ -264,7 +265,7 @@ def parse_config(tree: Mapping[str, Any], where: str, overrides: Sequence[Overri
     for key in _WESPEAKERS_OWN & tree.keys():
         raise UserError(f"{where}: {key} is a key of WeSpeaker; convert the file with tools/import_wespeaker_config.py")
     try:
-        return Config.model_validate(_numbers_as_float(dict(tree)))
+        return Config.model_validate(numbers_as_float(dict(tree)))
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
@@ -311,38 +312,6 @@ FREE_KEYS = frozenset(
 )
 
 
-def first_difference(
-    one: Mapping[str, Any], other: Mapping[str, Any], free: Set[str] = FREE_KEYS
-) -> tuple[str, Any, Any] | None:
-    """Return the first key, not in `free`, that differs between two configurations, and its two values."""
-    flat, flat_other = flatten(one), flatten(other)
-    for key in (*flat, *flat_other):
-        value, other_value = flat.get(key, "absent"), flat_other.get(key, "absent")
-        if key not in free and value != other_value:
-            return key, value, other_value
-    return None
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Turn blocks of keys into dotted keys, {"a": {"b": 1}} into {"a.b": 1}; empty blocks are dropped."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
-
-
-def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn dotted keys into blocks, {"a.b": 1} into {"a": {"b": 1}}."""
-    tree: dict[str, Any] = {}
-    for name, value in flat.items():
-        *blocks, key = name.split(".")
-        block = tree
-        for part in blocks:
-            block = block.setdefault(part, {})
-        block[key] = value
-    return tree
-
-
 def save_config(config: Config, path: str | Path) -> None:
     """Write a configuration with all its keys."""
     with atomic_write(path) as f:
@@ -359,21 +328,13 @@ def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     if base is None:
         return tree
     inherited = _read_tree(path.parent / str(base), (*seen, path.resolve()))
-    return _merge(_without_options_of_another(inherited, tree), tree)
+    return merge(_without_options_of_another(inherited, tree), tree)
 
 
 def _without_options_of_another(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Drop the base's model_args (loss_args) if the file names another model (loss), which has other options."""
     changed = [name for name in ("model", "loss") if name in changes and changes[name] != base.get(name)]
     return {key: value for key, value in base.items() if key not in [f"{name}_args" for name in changed]}
-
-
-def _merge(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        both_blocks = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both_blocks else value
-    return merged
 
 
 def _set(tree: dict[str, Any], override: Override) -> None:
@@ -387,18 +348,6 @@ def _set(tree: dict[str, Any], override: Override) -> None:
         if not isinstance(tree, dict):
             raise UserError(f"{override.said}: {block} is a value, not a block of keys")
     tree[key] = value
-
-
-def _numbers_as_float(value: Any) -> Any:
-    """Turn 1e-4 into a number: without a dot, YAML 1.1 reads it as text."""
-    if isinstance(value, dict):
-        return {key: _numbers_as_float(item) for key, item in value.items()}
-    if isinstance(value, str):
-        try:
-            return float(value) if value[:1].isdigit() and "e" in value.lower() else value
-        except ValueError:
-            return value
-    return value
 
 
 def _explain(error: Any) -> str:

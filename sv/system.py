@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sv.config import Config, DataloaderArgs, MarginUpdate, Override, first_difference, load_config
+from sv.config import FREE_KEYS, Config, DataloaderArgs, MarginUpdate, Override, load_config
 from sv.embeddings.experiment import existing_model, find_model, read_config
 from sv.errors import UserError
+from sv.io.trees import first_difference
 from sv.losses import loss_options
 from sv.losses.options import LossOptions
 from sv.models import MODELS
@@ -79,7 +80,7 @@ def trained_system(exp_dir: Path, overrides: Sequence[Override] = ()) -> Config:
 def check_same_training(config: Config, trained: Config, exp_dir: Path) -> None:
     """Raise UserError if a folder was trained with another configuration than this one."""
     asked = config.model_copy(update={"num_speakers": config.num_speakers or trained.num_speakers})
-    difference = first_difference(asked.model_dump(), trained.model_dump())
+    difference = first_difference(asked.model_dump(), trained.model_dump(), FREE_KEYS)
     if difference:
         key, now, before = difference
         raise UserError(

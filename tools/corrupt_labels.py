@@ -26,9 +26,10 @@ from pathlib import Path
 import _path  # noqa: F401
 import numpy as np
 
-from sv.config import first_difference, read_front_end
+from sv.config import read_front_end
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, original_speakers, read_table, write_table
+from sv.io.trees import first_difference
 
 TOOLS = Path(__file__).resolve().parent
 SPLIT = "-split"  # end of the name of a part of a speaker

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from sv.config import Config, FbankConfig, first_difference, load_config, read_front_end
+from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
+from sv.io.trees import first_difference
 
 
 def read_config(exp_dir: str | Path) -> Config:

@@ -21,10 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sv.config import Config, parse_config, save_config, unflatten
+from sv.config import Config, parse_config, save_config
 from sv.embeddings.encoder import load_state
 from sv.errors import UserError, log
 from sv.io import read_yaml, write_table
+from sv.io.trees import unflatten
 from sv.losses import build_head
 from sv.models import MODELS, build_model
 from sv.models.loading import HEAD_PREFIX, check_finite, cut_prefix, differences, flat_state, load_backbone

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sv.config import Config, flatten, parse_config, unflatten
+from sv.config import Config, parse_config
 from sv.errors import UserError
+from sv.io.trees import flatten, unflatten
 from sv.losses import LOSSES
 from sv.models import MODELS
 from sv.system import resolve
