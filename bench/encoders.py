@@ -77,8 +77,9 @@ def main() -> None:
     torch.set_num_threads(1)
     lines = args.out.read_text().splitlines() if args.out and args.out.exists() else []
     measured = {found.pop("model"): found for found in map(json.loads, lines)}
-    entries = [entry for entry in map(describe, MODELS.names()) if entry.flops is not None]  # the others have no size
-    flops = {entry.name: entry.flops for entry in entries if not args.quick or entry.flops < QUICK_GFLOPS * 1e9}
+    most = QUICK_GFLOPS * 1e9 if args.quick else float("inf")
+    sizes = ((entry.name, entry.flops) for entry in map(describe, MODELS.names()))
+    flops = {name: size for name, size in sizes if size is not None and size < most}  # the others have no size
     for name in sorted(flops, key=flops.__getitem__):
         if name not in measured:
             measured[name] = measure(name)
