@@ -83,9 +83,9 @@ class Pairs:
 
         that is of n a c y^2 + (n - lambda) c y - lambda = 0. At margin 0 that is -s g(0) - ln(n / lambda).
         """
-        zero, no_bias = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
-        log_a = float(self.target_logit(zero, no_bias))
-        log_c = float(self.nontarget_logit(zero, no_bias))
+        zero = torch.zeros((), dtype=torch.float64, device="cpu")  # a number, even if networks are built on meta
+        log_a = float(self.target_logit(zero, zero))
+        log_c = float(self.nontarget_logit(zero, zero))
         weight = self.options.target_weight
         n = (1 - weight) * (num_speakers - 1)
         product = 4 * n * weight * math.exp(log_a - log_c)

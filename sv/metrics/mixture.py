@@ -16,6 +16,7 @@ Doubles = NDArray[np.float64]
 
 _ITERATIONS = 500
 _ENOUGH = 1e-8  # gain of the mean log likelihood at which the fit ends
+_APART = 2.0  # separation of two clear modes: the sum of two equal Gaussians has one peak up to 2
 _NARROWEST = 1e-2  # of the deviation of all values: a component cannot shrink onto a single value
 
 
@@ -38,6 +39,14 @@ class Mixture:
         Ashman, Bird, Zepf, "Detecting bimodality in astronomical datasets", 1994, call it D.
         """
         return float((self.means[1] - self.means[0]) / np.sqrt((self.deviations**2).mean()))
+
+    @property
+    def has_two_modes(self) -> bool:
+        """Tell whether the modes are clear: more than two deviations apart, at least half of the values in the low one.
+
+        A mixture is also fitted to values of one mode. Its low component is then a tail, or a part of the whole.
+        """
+        return self.separation > _APART and bool(self.weights[0] >= 0.5)
 
     def low_posterior(self, values: ArrayLike) -> Doubles:
         """Return the probability that each value is of the low component; it never rises with the value.

@@ -163,8 +163,7 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
 def probably_right(losses: Floats) -> NDArray[np.float64]:
     """Return the probability that each label is right, (utts,); NaN where the loss is.
 
-    It is the posterior of the low one of two Gaussians, and 1 for all labels if their means are not more than one
-    deviation apart.
+    It is the posterior of the low one of two Gaussians, and 1 for all labels if there are no two clear modes.
 
     Args:
         losses: (utts,) from 0.
@@ -173,11 +172,11 @@ def probably_right(losses: Floats) -> NDArray[np.float64]:
     if known.any():
         logs = np.log(np.maximum(losses[known].astype(np.float64), np.finfo(np.float32).tiny))
         mixture = fit_mixture(logs)
-        apart = mixture.separation > 1
-        right[known] = mixture.low_posterior(logs) if apart else 1
+        clear = mixture.has_two_modes
+        right[known] = mixture.low_posterior(logs) if clear else 1
         log.info(
             "modes of the loss %.3g and %.3g, %.2f deviations apart%s",
-            *(*np.exp(mixture.means), mixture.separation, "" if apart else ": one mode, and no label is suspected"),
+            *(*np.exp(mixture.means), mixture.separation, "" if clear else ": not clear, and no label is suspected"),
         )
     return right
 

@@ -5,8 +5,8 @@ An utterance's running mean m_i follows the loss of its pseudo label, without ma
     v_i <- d v_i + (1 - d) loss_i,    u_i <- d u_i + (1 - d),    m_i = v_i / u_i        once an epoch, if it was visited
 
 gate        two Gaussians are fitted to the log m_i of all pseudo labels. A label is trusted if it is more probably of
-            the low mode; all are if the modes are not apart. The pair of an utterance and a class that it is not
-            trusted to be of weighs nothing (`sv.losses.doubt`).
+            the low mode; all are until there are two clear modes (`Mixture.has_two_modes`). The pair of an utterance
+            and a class that it is not trusted to be of weighs nothing (`sv.losses.doubt`).
 correction  a running average of the network embeds each whole utterance. Where it is sure of a class, that class is the
             label of the next epoch. Each epoch decides afresh, from the original labels: a correction that the network
             no longer believes is withdrawn, so errors cannot build on one another. Meanwhile m_i, which is of the
@@ -42,7 +42,6 @@ from sv.training.heldout import WholeUtts
 from sv.training.network import SpeakerNet
 
 UTTS_FILE, RIVALS_FILE = "pseudo_utts", "maybe_same_spk"
-_APART = 1.0  # deviations between two modes
 _SMALLEST = float(np.finfo(np.float32).tiny)  # under the logarithm
 _BLOCK = 256  # utterances that the head looks at together
 _SAVED = ("mean", "weight", "posterior", "corrected", "trust")  # arrays of `PseudoLabels`
@@ -222,10 +221,10 @@ class PseudoLabels:
         mixture = fit_mixture(logs)
         low, high = np.exp(mixture.means).tolist()
         words = f"modes of the loss {low:.3g} and {high:.3g}, {mixture.separation:.2f} deviations apart"
-        if mixture.separation > _APART:
+        if mixture.has_two_modes:
             self._posterior[seen] = mixture.low_posterior(logs)
         else:
-            words += ", which is one mode: all are trusted"
+            words += f", {100 * mixture.weights[0]:.0f} % in the low one: not two clear modes, so all are trusted"
         return {"pseudo_low": low, "pseudo_high": high, "pseudo_separation": mixture.separation}, words
 
     @torch.no_grad()

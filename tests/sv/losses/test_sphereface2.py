@@ -159,6 +159,13 @@ def test_bias_starts_where_the_option_says() -> None:
         assert round(head.get_parameter("bias").item(), 2) == expected
 
 
+def test_a_balanced_bias_needs_no_memory() -> None:
+    with torch.device("meta"):
+        head = build_head("sphereface2", 4, 17982, {"bias_init": "balanced"})
+        head.start(0.2)
+    assert head.get_parameter("bias").is_meta
+
+
 @pytest.mark.parametrize("margin_type", ["C", "A", "M"])
 def test_fitted_bias_has_the_lowest_loss_and_is_the_balanced_one_at_cosine_0(margin_type: MarginType) -> None:
     torch.manual_seed(0)

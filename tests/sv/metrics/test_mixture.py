@@ -66,6 +66,23 @@ def test_two_values_are_two_modes() -> None:
     assert found.means == pytest.approx([1, 2]) and found.separation > 10
 
 
+@pytest.mark.parametrize(
+    ("low_share", "distance", "expected"), [(0.7, 3.0, True), (0.7, 1.5, False), (0.3, 3.0, False), (0.5, 2.0, False)]
+)
+def test_clear_modes_are_apart_and_the_low_one_holds_half(low_share: float, distance: float, expected: bool) -> None:
+    mixture = Mixture(np.array([low_share, 1 - low_share]), np.array([0.0, distance]), np.ones(2))
+    assert mixture.has_two_modes == expected
+
+
+def test_values_of_one_mode_have_no_two() -> None:
+    rng = np.random.default_rng(0)
+    drawn = rng.normal(size=(20, 1000)), np.log(rng.exponential(size=(20, 1000)))
+    fits = [[fit_mixture(values) for values in of] for of in drawn]
+    assert not any(fit.has_two_modes for of in fits for fit in of)
+    assert min(fit.separation for fit in fits[1]) > 1  # a separation of 1 alone tells nothing
+    assert fit_mixture(draw()[0]).has_two_modes
+
+
 def test_an_outlier_is_not_a_division_by_zero() -> None:
     values = np.concatenate([np.random.default_rng(1).normal(0, 1, 500), [1e6]])
     found = fit_mixture(values)

@@ -139,7 +139,15 @@ def test_losses_without_two_modes_are_all_trusted(caplog: pytest.LogCaptureFixtu
     with caplog.at_level("INFO"):
         figures = case.pass_epoch(dict.fromkeys(LOSSES, 2.0))
     assert figures["pseudo_trusted"] == 1 and figures["pseudo_separation"] == 0
-    assert "of 6 pseudo labels 100.0 % trusted, modes of the loss 2 and 2, 0.00 deviations apart, which" in caplog.text
+    assert "of 6 pseudo labels 100.0 % trusted, modes of the loss 2 and 2, 0.00 deviations apart" in caplog.text
+    assert "not two clear modes, so all are trusted" in caplog.text
+
+
+def test_a_low_mode_of_a_minority_opens_no_gate() -> None:
+    """Early in training a few easy utterances have low losses; the others are not wrong for that."""
+    case = Case(gate=True)
+    figures = case.pass_epoch({**LOSSES, 5: 5.5, 7: 6.5})
+    assert figures["pseudo_separation"] > 10 and figures["pseudo_trusted"] == 1
 
 
 def test_a_loss_of_zero_has_a_logarithm() -> None:
@@ -265,15 +273,13 @@ def test_a_blank_line_is_no_error(tmp_path: Path) -> None:
     assert found is not None and found.tolist() == [True, False]
 
 
-@pytest.fixture(scope="module")
-def half_labelled(tmp_path_factory):
-    """A data dir of 4 labelled speakers and 6 whose labels are a clustering's, of which 30 % are wrong.
+def write_half_labelled(folder: Path, per_speaker: int) -> Path:
+    """Write a data dir of 4 labelled speakers and 6 whose labels are a clustering's, of which 30 % are wrong.
 
     A speaker is which mels vary much over time.
     """
-    folder = tmp_path_factory.mktemp("half")
     rng = np.random.default_rng(0)
-    truth = {f"spk{n // 16:02d}/{n % 16:02d}": f"spk{n // 16:02d}" for n in range(160)}
+    truth = {f"spk{spk:02d}/{n:02d}": f"spk{spk:02d}" for spk in range(10) for n in range(per_speaker)}
     deviation = {spk: rng.choice([0.2, 3.0], 16) for spk in sorted(set(truth.values()))}
     with ArkWriter(folder / "feats.ark", folder / "feats.scp", compress=True) as writer:
         for utt, spk in truth.items():
@@ -288,6 +294,11 @@ def half_labelled(tmp_path_factory):
     (folder / "pseudo_utts").write_text("".join(f"{utt}\n" for utt in pseudo))
     (folder / "maybe_same_spk").write_text("spk04 spk05\nspk04 spk09\n")
     return folder
+
+
+@pytest.fixture(scope="module")
+def half_labelled(tmp_path_factory):
+    return write_half_labelled(tmp_path_factory.mktemp("half"), 16)
 
 
 @pytest.fixture
@@ -351,8 +362,9 @@ def test_it_goes_on_in_mid_epoch_bit_by_bit(half_labelled, config, tmp_path, mon
 def test_two_processes_decide_as_one(start_training, half_labelled, config, tmp_path, worlds, split_head):
     """Batch norm is frozen, since each process would have its own statistics."""
     common = {"freeze_batch_norm": True, "num_epochs": 2, "scheduler_args": {"initial_lr": 0.1, "warm_up_epoch": 1}}
-    one = config(ALL, **common, dataloader_args={"batch_size": 16, "num_workers": 0})
-    two = config(ALL, **common, dataloader_args={"batch_size": 8, "num_workers": 0}, split_head=split_head)
+    args = {**ALL, "correct_above": 0.03, "correct_lead": 0.001}  # two epochs make no network sure
+    one = config(args, **common, dataloader_args={"batch_size": 16, "num_workers": 0})
+    two = config(args, **common, dataloader_args={"batch_size": 8, "num_workers": 0}, split_head=split_head)
     processes = [start_training(one, half_labelled, tmp_path / "one")]
     processes += [start_training(two, half_labelled, tmp_path / "two", env=env) for env in worlds(2)]
     for process in processes:
@@ -360,7 +372,7 @@ def test_two_processes_decide_as_one(start_training, half_labelled, config, tmp_
     assert [process.exitcode for process in processes] == [0, 0, 0]
     found, expected = rows(tmp_path / "two"), rows(tmp_path / "one")
     assert [line[:3] for line in found] == [line[:3] for line in expected]
-    assert len({line[2] for line in found if line[1] != line[2]}) > 1  # labels were corrected
+    assert any(line[1] != line[2] for line in found)  # labels were corrected
     numbers, others = (np.array([line[3:] for line in some], dtype=float) for some in (found, expected))
     np.testing.assert_allclose(numbers, others, rtol=1e-3, atol=1e-3)
 
@@ -391,15 +403,16 @@ def test_other_lists_are_other_data(make_data, config, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["sphereface2", "aam"])
-def test_the_gate_finds_most_wrong_labels(loss, half_labelled, config, tmp_path):
-    args = {"gate": True, "labelled_share": 0.4, "start_epoch": 8}
-    changes = {"num_epochs": 16, "margin_update": {"final_margin": 0.0}, "save_epoch_interval": 16}
+def test_the_gate_finds_most_wrong_labels(loss, config, tmp_path):
+    data = write_half_labelled(tmp_path / "data", 40)
+    args = {"gate": True, "labelled_share": 0.4, "start_epoch": 10}
+    changes = {"num_epochs": 20, "margin_update": {"final_margin": 0.0}, "save_epoch_interval": 20}
     changes |= {"model_args": {"m_channels": 4, "embed_dim": 16}, "dataloader_args": {"batch_size": 16}}
-    train(config(args, loss=loss, **changes), half_labelled, tmp_path, WORLD)
-    truth = read_table(half_labelled / "utt2spk_true")
-    is_wrong = np.array([truth[utt] != label for utt, label, *_ in rows(tmp_path)])
-    is_doubted = np.array([float(posterior) < 0.5 for *_, posterior in rows(tmp_path)])
+    changes |= {"scheduler_args": {"initial_lr": 0.2, "final_lr": 0.02, "warm_up_epoch": 1}}
+    train(config(args, loss=loss, **changes), data, tmp_path / "exp", WORLD)
+    truth = read_table(data / "utt2spk_true")
+    is_wrong = np.array([truth[utt] != label for utt, label, *_ in rows(tmp_path / "exp")])
+    is_doubted = np.array([float(posterior) < 0.5 for *_, posterior in rows(tmp_path / "exp")])
     hits = (is_wrong & is_doubted).sum()
-    print("RESULT", loss, hits, is_doubted.sum(), is_wrong.sum())
     assert hits >= 0.6 * is_wrong.sum()  # recall
-    assert hits >= 0.6 * is_doubted.sum()  # precision; chance is 0.3
+    assert hits >= 0.8 * is_doubted.sum()  # precision; chance is 0.3
