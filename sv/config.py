@@ -150,6 +150,17 @@ class PseudoArgs(Section):
         return next((f"pseudo_args.{key}" for key, value in on.items() if value), "")
 
 
+class FineTuning(Section):
+    """How pretrained weights train beside new ones; see sv/training/parameter_groups.py and docs/fine-tuning.md.
+
+    They are those of the whole encoder, or of the part that the encoder names as pretrained.
+    """
+
+    frozen_epochs: int = Field(0, ge=0)  # first epochs, in which they and their batch norm do not change
+    encoder_lr: float = Field(1.0, gt=0)  # factor of their learning rate
+    layer_decay: float = Field(1.0, gt=0, le=1)  # factor of a layer's learning rate to that of the next layer's
+
+
 class OptimizerArgs(Section):
     """Options of the optimizer."""
 
@@ -188,6 +199,7 @@ class Config(Section):
     margin_update: MarginUpdate = MarginUpdate()
     model_init: str = ""  # model whose weights training starts from; "" for none (--checkpoint)
     head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # if training starts from a model
+    fine_tuning: FineTuning = FineTuning()
     do_lm: bool = False  # large-margin fine-tuning: no speed copies, and the loss's margin for it
 
     train_feats: Annotated[Literal["ark", "online", "shard"], BeforeValidator(_from_wespeaker)] = "ark"

@@ -78,6 +78,8 @@ class DenseLayer(nn.Module):
 class CamPlusPlus(Encoder):
     """CAM++: head, a layer that halves the frames, three dense blocks, pooling, a linear layer with batch norm."""
 
+    opened = frozenset({"head"})
+
     def __init__(self, options: CamPlusPlusOptions) -> None:
         super().__init__(options)
         self.head = Head()

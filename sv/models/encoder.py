@@ -1,7 +1,7 @@
 """The base of all encoders: the shapes of input and output, and errors for an input that does not fit."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from torch import Tensor, nn
 
@@ -18,7 +18,12 @@ class Encoder(nn.Module):
         feat_dim: mels of the input.
         embedding_dim: dim of the output.
         min_frames: the shortest input that the layers can take.
+        pretrained: name of the part that `fine_tuning` of the configuration freezes and slows down; "": the encoder.
+        opened: names of parts whose children are layers of their own, if learning rates differ by layer.
     """
+
+    pretrained: ClassVar[str] = ""
+    opened: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, options: EncoderOptions, *, min_frames: int = 1) -> None:
         super().__init__()

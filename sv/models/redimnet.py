@@ -230,6 +230,8 @@ class Backbone(nn.Module):
 class ReDimNet(Encoder):
     """ReDimNet with the stages that the options list."""
 
+    opened = frozenset({"backbone"})
+
     def __init__(self, options: ReDimNetOptions) -> None:
         super().__init__(options)
         self.backbone = Backbone(options)

@@ -125,6 +125,8 @@ class Backbone2(nn.Module):
 class ReDimNet2(Encoder):
     """ReDimNet2 with the stages that the options list; frames beyond a multiple of its time stride are left out."""
 
+    opened = frozenset({"backbone"})
+
     def __init__(self, options: ReDimNet2Options) -> None:
         super().__init__(options, min_frames=math.prod(stage[0][1] for stage in options.stages_setup))
         self.backbone = Backbone2(options)

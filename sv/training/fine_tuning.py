@@ -9,13 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sv.config import Config, load_config
 from sv.data import Batch
 from sv.errors import UserError, log
+from sv.io.trees import flatten
 from sv.losses.head import Head
 from sv.models.loading import HEAD_PREFIX, load_backbone
 from sv.training.distributed import World
 from sv.training.network import SpeakerNet, read_model, read_speakers
 
+_FRONT_END = {"fbank_args", "cmvn", "vad"}
 _SAMPLE = 512  # utterances for fitting a bias
 
 
@@ -74,6 +77,20 @@ def start_from(
     elif len(missing) == len(speakers):
         told = f"initialized anew ({told})"
     log.info("%s: encoder loaded; head: %s", path, told)
+
+
+def warn_of_front_end(config: Config, model: Path) -> None:
+    """Warn if a model's own configuration, where one is beside it, has other features; only dither may differ."""
+    path = model.parent.parent / "config.yaml"
+    if not path.is_file():
+        return
+    theirs, ours = (flatten(c.dataset_args.model_dump(include=_FRONT_END)) for c in (load_config(path), config))
+    differ = [f"{key} {theirs[key]}, here {value}" for key, value in ours.items() if value != theirs[key]]
+    if differ := [told for told in differ if not told.startswith("fbank_args.dither")]:
+        log.warning(
+            "%s was trained on other features (%s): its weights may be worth little here; set dataset_args as there",
+            *(model, "; ".join(differ)),
+        )
 
 
 @torch.no_grad()

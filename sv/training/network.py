@@ -39,6 +39,8 @@ class SpeakerNet(nn.Module):
         self.head = head
         self.freeze_batch_norm = freeze_batch_norm
         self._encoder = (backbone,)  # or its wrapper; the tuple hides it from torch, which would count its state twice
+        self._frozen: tuple[nn.Module, ...] = ()
+        self._thawed: list[nn.Parameter] = []  # those that train again after `freeze(None)`
 
     def forward(self, features: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None = None) -> HeadOutput:
         """Return the mean loss, losses (batch,) and whether each was right, from (batch, frames, mels) and (batch,)."""
@@ -54,8 +56,24 @@ class SpeakerNet(nn.Module):
             return set()
         return {id(self.head.get_parameter(name)) for name in self.head.row_parameters}
 
+    @property
+    def is_frozen(self) -> bool:
+        """Tell whether a part is frozen."""
+        return bool(self._frozen)
+
+    def freeze(self, part: nn.Module | None) -> None:
+        """Keep a part as it is, its batch norm's statistics included, and train all others; None: train all."""
+        for parameter in self._thawed:
+            parameter.requires_grad_(True)
+        self._frozen = () if part is None else (part,)
+        self._thawed = [p for frozen in self._frozen for p in frozen.parameters() if p.requires_grad]
+        for parameter in self._thawed:
+            parameter.requires_grad_(False)
+
     def train(self, mode: bool = True) -> "SpeakerNet":
         super().train(mode)
+        for part in self._frozen:
+            part.eval()
         if mode and self.freeze_batch_norm:
             for module in self.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):

@@ -5,27 +5,40 @@ from torch import nn
 
 from sv.config import Config
 from sv.training.network import SpeakerNet
+from sv.training.parameter_groups import lr_factors
+
+FACTOR = "lr_factor"  # key of a group of parameters
 
 
 def build_optimizer(net: SpeakerNet, config: Config) -> torch.optim.Optimizer:
-    """Build the optimizer; its learning rate is set before each step.
+    """Build the optimizer; the learning rate of each group is set before each step, as `set_learning_rate` does.
 
-    Parameters that the head lists as `no_weight_decay` (SphereFace2's bias) are not decayed.
+    Parameters that the head lists as `no_weight_decay` (SphereFace2's bias) are not decayed. Pretrained parameters have
+    the factors of `fine_tuning`.
     """
     args, undecayed = config.optimizer_args, _undecayed(net)
+    factors = lr_factors(net.backbone, config.fine_tuning)
+    # Those that thaw are in groups of their own: the fused kernel takes no group in which only some have momenta.
+    found: dict[tuple[float, float | None], list[nn.Parameter]] = {(args.weight_decay, None): [], (0.0, None): []}
+    for name, p in net.named_parameters():
+        decay = 0.0 if name in undecayed else args.weight_decay
+        found.setdefault((decay, factors.get(id(p))), []).append(p)
     groups = [
-        {
-            "params": [p for name, p in net.named_parameters() if name not in undecayed],
-            "weight_decay": args.weight_decay,
-        },
-        {"params": [p for name, p in net.named_parameters() if name in undecayed], "weight_decay": 0.0},
+        {"params": params, "weight_decay": decay, FACTOR: 1.0 if factor is None else factor}
+        for (decay, factor), params in found.items()
+        if params
     ]
-    groups = [group for group in groups if group["params"]]
     if config.optimizer == "SGD":
         nesterov = args.nesterov and args.momentum > 0
         return torch.optim.SGD(groups, lr=0.0, momentum=args.momentum, nesterov=nesterov, fused=_can_fuse(net, config))
     assert config.optimizer == "AdamW", config.optimizer
     return torch.optim.AdamW(groups, lr=0.0, fused=_can_fuse(net, config))
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the next step, times each group's own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get(FACTOR, 1.0)  # checkpoints of before have none
 
 
 def match_layout(optimizer: torch.optim.Optimizer) -> None:

@@ -35,10 +35,11 @@ from sv.training.compiling import compile_encoder
 from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.divergence import NonFiniteGuard
-from sv.training.fine_tuning import class_means, start_from
+from sv.training.fine_tuning import class_means, start_from, warn_of_front_end
 from sv.training.heldout import warn_of_known
 from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, read_speakers
+from sv.training.parameter_groups import check_fine_tuning
 from sv.training.plan import training_bytes
 from sv.training.preparation import Preparation
 from sv.training.schedules import build_schedules
@@ -137,6 +138,7 @@ class _Run:
         """Build the network: the same weights in every process, and other random numbers from then on."""
         torch.manual_seed(self.config.seed)
         net = build_network(self.config)
+        check_fine_tuning(net, self.config)
         if self.config.channels_last and self.world.device.type == "cuda":  # on CPUs, 1x1 strided convolutions crash
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.split_head and self.world.size > 1:
@@ -197,6 +199,7 @@ class _Run:
     def _start_from(self, model: Path, trainer: Trainer) -> None:
         """Give a new training the weights of another's model."""
         config, net, speakers = self.config, trainer.net, self.prepared.speakers
+        warn_of_front_end(config, model)
         whole = net if net.head.part is None else SpeakerNet(net.backbone, self._whole_head())
         start_from(
             whole,

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from sv.config import Config
 from sv.data import Batch, Loader
@@ -24,7 +23,8 @@ from sv.training.divergence import NonFiniteGuard, Progress
 from sv.training.heldout import HeldoutTest
 from sv.training.monitor import Clock, Meter, Monitor
 from sv.training.network import SpeakerNet
-from sv.training.optimizer import build_optimizer, match_layout
+from sv.training.optimizer import build_optimizer, match_layout, set_learning_rate
+from sv.training.parameter_groups import join_processes, set_frozen
 from sv.training.pseudo_labels import PseudoLabels, PseudoUtts
 from sv.training.schedules import Schedules
 from sv.training.split_head import own_optimizer, whole_optimizer
@@ -106,11 +106,8 @@ class Trainer:
         self.optimizer = build_optimizer(net, config)
         self.scaler = _make_scaler(world, net.head.part is not None, enabled=config.precision == "fp16")
         self.steps_per_epoch = self.loader.sampler.steps
-        self._parallel: nn.Module = net
-        if net.head.part is not None:  # its rows belong to this process, and its other gradients are summed already
-            net.wrap_backbone(lambda encoder: DistributedDataParallel(encoder, broadcast_buffers=False))
-        elif world.size > 1:
-            self._parallel = DistributedDataParallel(net, broadcast_buffers=False)
+        set_frozen(net, config.fine_tuning, self.place.epoch)
+        self._parallel = join_processes(net, world)
         self._check_every = 1 if world.size == 1 and world.device.type == "cpu" else _CHECK_STEPS
         self._saved_at, self._stop = time.monotonic(), threading.Event()
         self._loss_told = False
@@ -129,6 +126,9 @@ class Trainer:
             if self.place.step == 0:
                 self._save_model("model_0.pt")  # what training is compared with
             while self.place.epoch <= self.config.num_epochs:
+                if set_frozen(self.net, self.config.fine_tuning, self.place.epoch):
+                    self._parallel = join_processes(self.net, self.world)
+                    log.info("epoch %d: the pretrained part trains from now on", self.place.epoch)
                 self.net.train()
                 self._run_epoch()
                 self._end_epoch()
@@ -161,8 +161,7 @@ class Trainer:
         lr, margin = self.learning_rate(place.step), self.margin(place.step)
         batch, doubt = (batch, None) if self.pseudo is None else self.pseudo.doubted(batch)
         batch, doubt = batch.to(self.world.device), doubt and doubt.to(self.world.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        set_learning_rate(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
             loss, losses, correct, label_losses = self._parallel(batch.features, batch.speaker, margin, doubt)

@@ -15,7 +15,7 @@ from sv.system import make_fine_tuning, make_system
 from sv.training.averaging import average
 from sv.training.checkpoint import load_tensors, save_tensors
 from sv.training.distributed import World
-from sv.training.fine_tuning import ClassMeans, _set_rows, class_means, start_from
+from sv.training.fine_tuning import ClassMeans, _set_rows, class_means, start_from, warn_of_front_end
 from sv.training.run import train
 from sv.training.trainer import Trainer
 
@@ -253,6 +253,24 @@ def test_held_out_speakers_that_the_model_was_trained_on_are_told(trained, data_
     exp = trained(heldout_speakers=0)
     train(make_config(num_epochs=1, model_init=str(exp / "models/avg_model.pt")), data_sp, tmp_path / "next", WORLD)
     assert "2 held-out speakers were trained on in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"cmvn": False}, r"other features \(cmvn True, here False\)"),
+        (
+            {"fbank_args": {"num_mel_bins": 16, "window": "povey", "sample_rate": 8000}},
+            r"\(fbank_args.sample_rate 16000, here 8000; fbank_args.window hamming, here povey\): .*; set dataset_args",
+        ),
+        ({"fbank_args": {"num_mel_bins": 16, "dither": 0.5}, "num_frms": 30}, None),
+    ],
+)
+def test_a_start_from_a_model_of_other_features_warns(make_config, tmp_path, caplog, changes, told):
+    save_config(make_config(), tmp_path / "config.yaml")
+    args = {"num_frms": 20, "min_num_frames": 10, "fbank_args": {"num_mel_bins": 16}}
+    warn_of_front_end(make_config(dataset_args=args | changes), tmp_path / "models/avg_model.pt")
+    assert re.search(told, caplog.text) if told else not caplog.text
 
 
 @pytest.mark.slow
