@@ -2,7 +2,8 @@
 """Give recordings without labels pseudo speakers: clusters of their embeddings, by average linkage on the cosine.
 
 Reads   <xvector-scp> of the recordings; the threshold, or labelled speakers to take it from: the one at which the F1
-        of pairs of their utterances is highest
+        of pairs of their utterances is highest, if wrong pairs weigh as among the speakers to expect in the recordings,
+        of as many utterances each as the labelled ones
 Writes  <out-dir>/utt2spk, clusters as speakers; clusters.json: threshold, number and sizes and, with --truth, measures
         of agreement (NMI, ARI, B-cubed, purity)
         with --false-links also maybe_same_spk: "speaker speaker" of classes that may be one person

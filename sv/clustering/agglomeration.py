@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.clustering.agreement import measure_agreement
+from sv.clustering.agreement import pair_f1
 from sv.errors import UserError, log
 
 Floats = NDArray[np.float32]
@@ -73,12 +73,18 @@ def merge(embeddings: Floats, most: int = MOST_UTTS) -> Merges:
     return Merges(found, of_point)
 
 
-def best_threshold(embeddings: Floats, speaker: Longs) -> tuple[float, float]:
+def best_threshold(embeddings: Floats, speaker: Longs, num_speakers: float = 0.0) -> tuple[float, float]:
     """Return the threshold at which agglomeration finds labelled speakers best, by F1 of pairs, and this F1.
+
+    Among more speakers, more clusters of two speakers are near enough to merge, and more pairs of utterances are wrong:
+    those of one speaker grow with the number of speakers, those of two with its square. Wrong pairs therefore weigh
+    as many times as there are more speakers to meet.
 
     Args:
         embeddings: (utts, dim), as `merge` takes them.
         speaker: (utts,) of at least two speakers, one of them with two utterances.
+        num_speakers: expected among the utterances that the threshold is for; of fewer than are labelled, it makes no
+            difference.
 
     Raises:
         UserError: there are no two utterances of a speaker, or no two speakers.
@@ -86,9 +92,10 @@ def best_threshold(embeddings: Floats, speaker: Longs) -> tuple[float, float]:
     sizes = np.unique(speaker, return_counts=True)[1]
     if len(sizes) < 2 or sizes.max() < 2:
         raise UserError("a threshold needs two labelled speakers or more, with two utterances or more")
+    weight = max(1.0, (num_speakers - 1) / (len(sizes) - 1))
     merges = merge(embeddings)
     thresholds = merges.thresholds().tolist()
-    scores = [measure_agreement(merges.clusters(threshold), speaker).pair_f1 for threshold in thresholds]
+    scores = [pair_f1(merges.clusters(threshold), speaker, weight) for threshold in thresholds]
     row = int(np.argmax(scores))
     return thresholds[row], scores[row]
 

@@ -57,6 +57,14 @@ def measure_agreement(cluster: Longs, speaker: Longs) -> Agreement:
     )
 
 
+def pair_f1(cluster: Longs, speaker: Longs, wrong_weight: float = 1.0) -> float:
+    """Return the F1 of pairs of utterances; those of two speakers weigh `wrong_weight` each. It is 1 without pairs."""
+    (_, _, counts), of_cluster, of_speaker = _table(cluster, speaker)
+    both, clusters, speakers = _pairs(counts), _pairs(of_cluster), _pairs(of_speaker)
+    most = (both + wrong_weight * (clusters - both) + speakers) / 2
+    return both / most if most else 1.0
+
+
 def _table(cluster: Longs, speaker: Longs) -> tuple[tuple[Longs, Longs, Doubles], Doubles, Doubles]:
     """Return the pairs that share utterances (row, column, count), and the sizes of clusters and of speakers."""
     rows, of_cluster = np.unique(cluster, return_inverse=True, return_counts=True)[1:]

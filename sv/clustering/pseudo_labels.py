@@ -52,18 +52,20 @@ class Labelled:
             )
         return chosen, {utt: spk for utt, spk in speakers.items() if spk not in listed}
 
-    def threshold(self, mean: Floats) -> tuple[float, float]:
-        """Return the best threshold of the clusters and its F1 of pairs.
+    def threshold(self, mean: Floats, count: int) -> tuple[float, float]:
+        """Return the best threshold of the clusters, and the F1 of pairs to expect.
 
         Args:
             mean: (dim,) that is subtracted from all embeddings.
+            count: utterances to cluster; of as many a speaker as the labelled ones have, it is assumed.
 
         Raises:
             UserError: too few speakers or utterances; see `best_threshold`.
         """
         heldout = self._heldout(mean)
+        speakers = [*self._speakers[0].values(), *self._speakers[1].values()]
         try:
-            return best_threshold(heldout.unit, heldout.speaker)
+            return best_threshold(heldout.unit, heldout.speaker, count * len(set(speakers)) / len(speakers))
         except UserError as error:
             raise UserError(f"{self.spk_list or self.utt2spk}: {error}") from error
 
@@ -171,9 +173,9 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     mean = vectors.matrix.mean(axis=0)
     report: dict[str, object] = {}
     if isinstance(source, Labelled):
-        threshold, f1 = source.threshold(mean)
-        report["heldout_pair_f1"] = f1
-        log.info("threshold %.3f: on labelled speakers F1 of pairs is %.3f", threshold, f1)
+        threshold, f1 = source.threshold(mean, len(vectors.ids))
+        report["expected_pair_f1"] = f1
+        log.info("threshold %.3f: by labelled speakers, F1 of pairs to expect is %.3f", threshold, f1)
     else:
         threshold = source
     unit = unit_rows(vectors.matrix - mean)

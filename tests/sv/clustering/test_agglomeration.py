@@ -50,6 +50,17 @@ def test_the_threshold_of_labelled_speakers_finds_them_and_others() -> None:
     assert f1 == 1 and measure_agreement(merge(others).clusters(threshold), truth).nmi == pytest.approx(1)
 
 
+def test_the_threshold_for_many_speakers_is_higher() -> None:
+    """Ten labelled speakers that overlap; at their threshold a hundred others are put together too much."""
+    labelled, speaker = speakers(10, 8, 1.6)
+    others, truth = speakers(100, 8, 1.6, seed=1)
+    merges = merge(others)
+    few, many = (best_threshold(labelled, speaker, count)[0] for count in (10, 100))
+    found = [measure_agreement(merges.clusters(threshold), truth).pair_f1 for threshold in (few, many)]
+    assert many > few and found[1] > 1.15 * found[0]
+    assert best_threshold(labelled, speaker, 2) == best_threshold(labelled, speaker)
+
+
 def test_no_threshold_without_pairs_of_both_kinds() -> None:
     embeddings, _ = speakers(2, 3, 0.5)
     for speaker in (np.zeros(6, np.int64), np.arange(6)):

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sv.clustering.agreement import measure_agreement
+from sv.clustering.agreement import measure_agreement, pair_f1
 
 TRUE, FOUND = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 1, 2, 2])
 
@@ -46,3 +46,11 @@ def test_one_cluster_of_all_and_one_for_each() -> None:
     each = measure_agreement(np.arange(6), TRUE)
     assert (each.ari, each.b_cubed_precision, each.purity, each.pair_f1) == (0, 1, 1, 0)
     assert each.b_cubed_recall == pytest.approx(1 / 3)
+
+
+def test_weighted_f1_by_hand() -> None:
+    """Clusters {0, 1, 2} and {3} of speakers {0, 1} and {2, 3}: one right pair, two wrong ones, two of one speaker."""
+    cluster, speaker = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    assert pair_f1(cluster, speaker) == measure_agreement(cluster, speaker).pair_f1 == 2 * 1 / (3 + 2)
+    assert pair_f1(cluster, speaker, 4.0) == 2 * 1 / (1 + 4 * 2 + 2)
+    assert pair_f1(np.arange(2), np.arange(2), 4.0) == 1
