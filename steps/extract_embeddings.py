@@ -17,6 +17,7 @@ import _path  # noqa: F401
 
 from sv.embeddings.parts import Extraction
 from sv.errors import run_step
+from sv.export.extraction import prepare_network
 from sv.jobs.gpus import parse_gpus
 from sv.jobs.parts import act, begin_all
 
@@ -34,6 +35,9 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--gpus", default="none", help='none, auto, or "0,1": part N takes the N-th, and round again')
     parser.add_argument("--num-threads", type=int, default=1, help="of a part, on the CPU")
+    parser.add_argument(
+        "--backend", choices=["auto", "onnx", "torch"], default="auto", help="of the CPU; auto: onnx for long work"
+    )
     parser.add_argument("--max-frames", type=int, default=0, help="cut longer utterances; 0: never")
     parser.add_argument("--batch-frames", type=int, default=0, help="on a GPU: utterances of equal length together")
     parser.add_argument(
@@ -62,6 +66,7 @@ def main() -> None:
         works.insert(0, replace(work, data_dir=args.train_data, out_dir=out, feats=feats, skip_bad=True))
     if args.action == "begin":
         num_jobs = begin_all(works, verify=True)
+        prepare_network(works, num_jobs, args.backend)
         num_gpus = len(parse_gpus(args.gpus)) if num_jobs else 0
         print(num_jobs, *(["--max-jobs-run", JOBS_A_GPU * num_gpus] if num_gpus else []))
     else:

@@ -10,7 +10,8 @@
 #
 # The mean is subtracted over the whole utterance. Four jobs share a GPU of this machine, as each of them holds the model.
 # Killed and started again with the same nj, whole parts are kept; those of another model, of other features or of another
-# nj are removed. On the CPU any nj gives the same bits.
+# nj are removed. On the CPU any nj gives the same bits. onnxruntime needs 0.4 to 0.8 of torch's time on a CPU
+# (bench/README.md); its embeddings are torch's up to rounding (cosine of 0.99999 or more, which is checked first).
 #
 # Usage: steps/extract_embeddings.sh [options] <exp-dir> <data-dir> [<out-dir>]
 # e.g.: steps/extract_embeddings.sh --nj 8 exp/ResNet34-softmax-m0.2-seed42 data/vox1
@@ -26,6 +27,7 @@ cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md
 gpus=none             # "0,1": part N takes the N-th of them, and round again; auto: one if there is one; none: CPU
 model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
 num_threads=1         # threads of a job on the CPU
+backend=auto          # of the CPU: torch, onnx (onnxruntime), or auto: onnx from an hour of speech a job on, if it can
 feats=ark             # ark: features of <data-dir>; online: computed from its waveforms; shard: from its shards
 train_data=           # DIR: training data; its embeddings, too, in the same jobs: read as training read it, bad ones left out
 skip_bad=false        # true: leave out utterances that cannot be read, up to max_bad_share of the training; false: an error
@@ -45,8 +47,14 @@ if [ -d "$exp_dir" ] && [ -d "$data" ]; then # else the first step says what is 
     hold_lock "$exp_dir/embeddings/$(basename "$train_data")/.lock" "the embeddings of $train_data are being extracted"
   fi
 fi
+if [ "${cmd%% *}" != run.pl ] || [[ $cmd == *--max-jobs-run* ]]; then
+  begin_options=(--gpus none) # do not limit the jobs by the GPUs of this machine
+  if [ "$gpus" != none ] && [ "$backend" = auto ]; then
+    backend=torch # which the jobs need on the GPUs that this machine may lack
+  fi
+fi
 args=("$exp_dir" "$data" "$out" --max-frames "$max_frames" --feats "$feats" --skip-bad "$skip_bad"
-  --num-threads "$num_threads" --batch-frames "$batch_frames")
+  --num-threads "$num_threads" --batch-frames "$batch_frames" --backend "$backend")
 if [ -n "$model" ]; then
   args+=(--model "$model")
 fi
@@ -54,9 +62,6 @@ if [ -n "$train_data" ]; then
   args+=(--train-data "$train_data")
 fi
 job_options=(--num-threads "$num_threads")
-if [ "${cmd%% *}" != run.pl ] || [[ $cmd == *--max-jobs-run* ]]; then
-  begin_options=(--gpus none) # do not limit the jobs by the GPUs of this machine
-fi
 if [ "${cmd%% *}" != run.pl ] && [ "$gpus" != none ] && [ "$gpus" != auto ]; then
   job_options=(--gpu 1) # the cluster picks the GPU, and a job sees no other
   gpus=auto

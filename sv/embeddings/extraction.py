@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sv.data import ArkReader, FbankReader, FeatsIndex, UttIndex
 from sv.data.voiced import VoicedReader, read_voiced
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
+from sv.embeddings.onnx_network import OnnxNetwork
 from sv.embeddings.parts import Extraction
 from sv.errors import UserError, log, memory_told
 from sv.io import ArkWriter, read_matrix
@@ -67,6 +68,8 @@ def extract_part(work: Extraction, part: int) -> Outputs:
     """
     torch.set_num_threads(work.num_threads)
     encoder = load_encoder(work.exp_dir, work.model_file, choose_device(work.gpus, part))
+    if work.network.is_file() and encoder.device.type == "cpu":
+        encoder = replace(encoder, model=OnnxNetwork(encoder.model, work.network, work.num_threads))
     source, rows = open_source(work), work.rows(part)
     log.info("utterances %d to %d of %s on %s", rows.start + 1, rows.stop, work.data_dir, encoder.device)
     batch_frames = 0 if encoder.device.type == "cpu" or source.centered else work.batch_frames  # lengths differ

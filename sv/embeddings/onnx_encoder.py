@@ -25,23 +25,26 @@ def missing_package(error: ImportError) -> UserError:
     return UserError(f"exported models need the package {package}; install it: pip install {package}")
 
 
-def open_session(model: bytes | Path, where: str | Path) -> "InferenceSession":
+def open_session(model: bytes | Path, where: str | Path, *, num_threads: int = 0) -> "InferenceSession":
     """Open a model for the CPU.
 
     Args:
         model: content or path of an ONNX file.
         where: what errors call it.
+        num_threads: of one run; 0: one for each core.
 
     Raises:
         UserError: onnxruntime is not installed, or cannot read the model.
     """
     try:
-        from onnxruntime import InferenceSession
+        from onnxruntime import InferenceSession, SessionOptions
     except ImportError as error:
         raise missing_package(error) from error
     content = model if isinstance(model, bytes) else str(model)
+    options = SessionOptions()
+    options.intra_op_num_threads = num_threads
     try:
-        return InferenceSession(content, providers=["CPUExecutionProvider"])
+        return InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class for each reason
         reason = str(error).strip().split("\n")[0][:200]
         raise UserError(f"{where} is no ONNX model that onnxruntime can run ({reason}); export it again") from error

@@ -3,6 +3,7 @@
     out_dir/parts/xvector.2-of-8.{ark,scp}, .done.2-of-8     while it runs: successive utterances of the data dir each
     out_dir/xvector.{ark,scp}, .done                         when all parts are whole, in the order of the data dir
     out_dir/bad_utts, parts/bad_utts.2-of-8                  utterances left out, and why; only if there are any
+    out_dir/parts/network.onnx                               the network, if onnxruntime embeds
 
 The marks hold what the embeddings depend on: the weights, the encoder's and front-end's settings, the features, but not
 the number of parts, which the names of parts have.
@@ -72,6 +73,11 @@ class Extraction(Parts):
     @property
     def num_parts(self) -> int:
         return min(self.num_jobs, len(self.utts))
+
+    @property
+    def network(self) -> Path:
+        """The exported network for onnxruntime, if that embeds (`sv.export.extraction`)."""
+        return self.folder / "network.onnx"
 
     @property
     def scp(self) -> Path:

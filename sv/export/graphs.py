@@ -47,11 +47,11 @@ def load_exportable(exp_dir: Path, model_file: Path | None) -> SpeakerEncoder:
 
 
 class FeatsToEmbedding(nn.Module):
-    """Features (batch, frames, mels), with their mean, to embeddings (batch, dim)."""
+    """Features (batch, frames, mels), with their mean unless they are `centered`, to embeddings (batch, dim)."""
 
-    def __init__(self, encoder: SpeakerEncoder) -> None:
+    def __init__(self, encoder: SpeakerEncoder, *, centered: bool = False) -> None:
         super().__init__()
-        self.model, self.cmvn = encoder.model, encoder.config.dataset_args.cmvn
+        self.model, self.cmvn = encoder.model, encoder.config.dataset_args.cmvn and not centered
 
     def forward(self, feats: Tensor) -> Tensor:
         if self.cmvn:

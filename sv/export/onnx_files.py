@@ -12,6 +12,7 @@ Needs the packages of the extra "export": onnx, onnxscript, onnxruntime.
 import json
 import logging
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +23,7 @@ from sv.embeddings.encoder import SpeakerEncoder
 from sv.embeddings.onnx_encoder import missing_package, open_session
 from sv.errors import UserError
 from sv.export.graphs import FeatsToEmbedding, conv_front_end, min_frames
-from sv.export.parity import Run, check_parity
+from sv.export.parity import LOWEST_COSINE, Run, check_parity
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -36,18 +37,28 @@ def feats_model(encoder: SpeakerEncoder) -> "ModelProto":
     Raises:
         UserError: a package is missing; the network cannot be exported; its embeddings are not those of torch.
     """
+    return network_model(encoder, LOWEST_COSINE, centered=False)
+
+
+def network_model(encoder: SpeakerEncoder, lowest_cosine: float, *, centered: bool = True) -> "ModelProto":
+    """Export the network from features to embeddings; errors as of `feats_model`.
+
+    Args:
+        encoder: the system.
+        lowest_cosine: see `check_parity`.
+        centered: the features have lost their mean; else the network subtracts it, if the system does.
+    """
     shortest, mels = min_frames(encoder), encoder.model.feat_dim
-    example = torch.randn(2, 4 * shortest, mels)
-    network = FeatsToEmbedding(encoder)
     model = _export(
-        network,
-        example,
+        FeatsToEmbedding(encoder, centered=centered),
+        torch.randn(2, 4 * shortest, mels),
         ("feats", "embs"),
         {1: torch.export.Dim("T", min=shortest, max=_LONGEST)},
         encoder.config.model,
     )
     _describe(model, encoder)
-    check_parity(run_of(model), encoder.embed, [_noise(frames, mels) for frames in (shortest, 50, 333)])
+    inputs = [_noise(frames, mels) for frames in (shortest, 50, 333)]
+    check_parity(run_of(model), partial(encoder.embed, centered=centered), inputs, lowest_cosine)
     return model
 
 

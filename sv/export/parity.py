@@ -13,15 +13,22 @@ LOWEST_COSINE = 1 - 1e-4
 Run = Callable[[Tensor], NDArray[np.float32]]
 
 
-def check_parity(exported: Run, trained: Callable[[Tensor], Tensor], inputs: Iterable[Tensor]) -> None:
+def check_parity(
+    exported: Run,
+    trained: Callable[[Tensor], Tensor],
+    inputs: Iterable[Tensor],
+    lowest_cosine: float = LOWEST_COSINE,
+) -> None:
     """Compare embeddings of both.
 
     Args:
         exported, trained: input (batch, ...) to embeddings (batch, dim).
         inputs: for both; a random one of each length will do.
+        lowest_cosine: of an embedding of one and that of the other.
 
     Raises:
-        UserError: the exported model does not run; the cosine of two embeddings is below `LOWEST_COSINE`.
+        UserError: the exported model does not run; the cosine of two embeddings is below
+            `lowest_cosine`.
     """
     for x in inputs:
         try:
@@ -30,7 +37,7 @@ def check_parity(exported: Run, trained: Callable[[Tensor], Tensor], inputs: Ite
             reason = str(error).strip().split("\n")[0][:200]
             raise UserError(f"the exported model does not run at a length of {x.shape[1]} ({reason})") from error
         cosine = float(cosines(trained(x).numpy(), found).min())
-        if not cosine >= LOWEST_COSINE:
+        if not cosine >= lowest_cosine:
             raise UserError(
                 f"the exported model does not give the embeddings of the trained one: the cosine is {cosine:.6f} at a "
                 f"length of {x.shape[1]}; nothing was written"

@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Extraction of embeddings of whole utterances of real speech: utterances a second, and against one at a time.
+
+usual        the usual way (WeSpeaker's): read the features, subtract the mean, and call the network as it is trained
+torch        steps/extract_embeddings.sh --backend torch
+onnxruntime  steps/extract_embeddings.sh --backend onnx; its export is a figure of its own
+ceiling      the bare convolutions and products of the network, by torch: what no change of ours can beat
+
+The weights are random. The three take turns, and CPU time of all threads is measured. `cosine` is the lowest one of an
+embedding of onnxruntime and that of torch. Utterances: --first of SV_CORPORA's speechocean762.
+"""
+
+import argparse
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from torch import nn
+
+from bench.common import best_seconds, report
+from sv.audio.features import Fbank
+from sv.config import parse_config, save_config
+from sv.embeddings.encoder import load_encoder
+from sv.embeddings.extraction import embed_rows, open_source
+from sv.embeddings.onnx_network import OnnxNetwork
+from sv.embeddings.parts import Extraction
+from sv.errors import log
+from sv.export.extraction import LOWEST_COSINE
+from sv.export.onnx_files import network_model
+from sv.export.parity import cosines
+from sv.io import ArkWriter, write_table
+from sv.models import build_model
+
+MODELS = "ResNet34,ECAPA_TDNN_GLOB_c512,CAMPPlus"
+
+
+def make_data(folder: Path, utts: int) -> Path:
+    """Write a data dir with the features of real speech."""
+    paths = sorted((Path(os.environ["SV_CORPORA"]) / "speechocean762" / "WAVE").rglob("*.*"))
+    fbank, frames = Fbank(parse_config({}, "bench").dataset_args.fbank_args), {}
+    with ArkWriter(folder / "fbank.ark", folder / "feats.scp", compress=True) as writer, torch.inference_mode():
+        for path in paths[:: max(1, len(paths) // utts)][:utts]:
+            wave = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
+            feats = fbank(wave[None])[0].numpy()
+            writer.write(path.stem, feats)
+            frames[path.stem] = len(feats)
+    write_table(folder / "utt2num_frames", frames)
+    write_table(folder / "utt2spk", {utt: utt for utt in frames})
+    return folder
+
+
+def make_system(folder: Path, name: str) -> Path:
+    """Write a system with random weights."""
+    save_config(parse_config({"model": name, "model_args": {}}, "bench"), folder / "config.yaml")
+    (folder / "models").mkdir()
+    torch.save(build_model(name, {}).state_dict(), folder / "models" / "avg_model.pt")
+    return folder
+
+
+def ceiling(model: nn.Module, feats: torch.Tensor) -> Callable[[], object]:
+    """Return what runs the convolutions and linear layers of a network on the inputs that they have for `feats`."""
+    calls: list[tuple[nn.Module, torch.Tensor]] = []
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Linear)
+    layers = [layer for layer in model.modules() if isinstance(layer, kinds)]
+    hooks = [layer.register_forward_pre_hook(lambda layer, x: calls.append((layer, x[0]))) for layer in layers]
+    with torch.inference_mode():
+        model(feats)
+    for hook in hooks:
+        hook.remove()
+
+    def run() -> None:
+        with torch.inference_mode():
+            for layer, x in calls:
+                layer(x)
+
+    return run
+
+
+def measure(name: str, data: Path, threads: int, budget: float) -> None:
+    """Report the figures of one encoder."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory() as folder:
+        exp = make_system(Path(folder), name)
+        work = Extraction(exp, data, exp / "out")
+        trained, source = load_encoder(exp), open_source(work)
+        start = time.process_time()
+        path = exp / "network.onnx"
+        path.write_bytes(network_model(trained, LOWEST_COSINE).SerializeToString())
+        export = time.process_time() - start
+        exported = replace(trained, model=OnnxNetwork(trained.model, path, threads))
+        rows, plain = range(len(source.index)), build_model(name, {}).eval()
+
+        def usual() -> None:
+            with torch.no_grad():
+                for row in rows:
+                    feats = torch.from_numpy(source.read(row))
+                    plain((feats - feats.mean(0))[None])
+
+        ours, theirs = embed_rows(exported, source, rows), embed_rows(trained, source, rows)
+        feats = torch.randn(1, int(np.median(source.index.num_frames)), trained.model.feat_dim)
+        embed = [lambda: embed_rows(exported, source, rows), lambda: embed_rows(trained, source, rows), usual]
+        times = best_seconds(*embed, budget=budget, clock=time.process_time)
+        one, bare = best_seconds(
+            lambda: exported.embed(feats, centered=True),
+            ceiling(trained.model, feats),
+            budget=budget / 4,
+            clock=time.process_time,
+        )
+    case, count = f"{name}, {threads} threads", len(rows)
+    cosine = float(cosines(theirs, ours).min())
+    report("extract", f"{case}, torch", times[1] / count, times[2] / count, utts_per_second=count / times[1])
+    report(
+        "extract", f"{case}, onnxruntime", times[0] / count, times[2] / count, utts_per_second=count / times[0],
+        cosine=f"1 - {1 - cosine:.1e}", export_seconds=export,
+    )  # fmt: skip
+    report("extract", f"{case}, onnxruntime, the median length, floor: torch's bare layers", one, None, bare)
+
+
+def main() -> None:
+    """Measure each encoder with each number of threads."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", default=MODELS, help="which encoders")
+    parser.add_argument("--threads", default="1,2", help="numbers of threads")
+    parser.add_argument("--first", type=int, default=60, help="utterances")
+    parser.add_argument("--quick", action="store_true", help="ten utterances, one thread")
+    args = parser.parse_args()
+    log.setLevel("WARNING")
+    utts, threads, budget = (10, "1", 2.0) if args.quick else (args.first, args.threads, 20.0)
+    with tempfile.TemporaryDirectory() as folder:
+        data = make_data(Path(folder), utts)
+        for name in args.models.split(","):
+            for number in threads.split(","):
+                measure(name, data, int(number), budget)
+
+
+if __name__ == "__main__":
+    main()
