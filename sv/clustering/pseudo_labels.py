@@ -45,6 +45,8 @@ class Labelled:
         listed = set(speakers.values())
         if self.spk_list is not None:
             listed = set(self.spk_list.read_text(encoding="utf-8").split())
+            if not listed & set(speakers.values()):
+                raise UserError(f"{self.spk_list} lists no speaker of {self.utt2spk} with embeddings; one a line")
         chosen = {utt: spk for utt, spk in speakers.items() if spk in listed}
         if not chosen:
             raise UserError(
@@ -183,7 +185,8 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     sizes = np.bincount(cluster)
     kept = np.flatnonzero(sizes >= min_utts)
     if len(kept) < 2:
-        what = "one cluster of all utterances" if len(sizes) == 1 else f"{len(kept)} clusters of {min_utts} utterances"
+        what = f"{len(kept)} of {len(sizes)} clusters have {min_utts} utterances or more, and two must,"
+        what = "one cluster of all utterances" if len(sizes) == 1 else what
         remedy = "; give another --threshold"
         if isinstance(source, Labelled):
             remedy = (

@@ -79,13 +79,16 @@ def test_clusters_of_labelled_speakers_get_their_names(step: Run, sets: Path) ->
     (sets / "list").write_text("a\nb\nc\nd\ne\nf\n")
     refused = step("steps/cluster.py", *options, *words)
     assert refused.returncode == 1 and "nobody can be linked to" in refused.stderr
+    (sets / "list").write_text("")
+    refused = step("steps/cluster.py", *options, *words)
+    assert refused.returncode == 1 and "list lists no speaker of" in refused.stderr
 
 
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         (["--threshold", "-1"], "one cluster of all utterances at threshold -1.000; give another --threshold"),
-        (["--threshold", "1"], "0 clusters of 4 utterances at threshold 1.000; give another --threshold"),
+        (["--threshold", "1"], "0 of 50 clusters have 4 utterances or more, and two must, at threshold 1.000; give"),
         (["--threshold", "0.5", "--truth", "short"], "short lacks 49 utterances, first"),
         ([], "give either --threshold, or --labelled and --utt2spk"),
         (["--threshold", "0.5", "--labelled", "x", "--utt2spk", "y"], "give either --threshold, or"),
