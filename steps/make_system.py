@@ -63,7 +63,8 @@ def main() -> None:
         config = trained_system(exp_dir, overrides)
     elif (exp_dir / "config.yaml").is_file():
         check_same_training(config, read_config(exp_dir), exp_dir)
-    check_start(config)
+    if args.stage <= 3:
+        check_start(config)
     named_gpus(args.gpus)
     save_config(config, args.output or exp_dir / "system.yaml")
     print(exp_dir)

@@ -26,8 +26,8 @@ class Section(BaseModel):
 class FbankConfig(Section):
     """Log-mel filter bank, computed on the scale of 16-bit samples, as Kaldi does; other kinds are for other models."""
 
-    # Whose arithmetic, see sv/audio/centered_fbank.py
-    kind: Literal["kaldi", "speechbrain", "redimnet", "redimnet_tf", "ge2e"] = "kaldi"
+    # Whose arithmetic, see sv/audio/centered_fbank.py; waveform: none, frames of samples (sv/audio/wave_frames.py)
+    kind: Literal["kaldi", "speechbrain", "redimnet", "redimnet_tf", "ge2e", "waveform"] = "kaldi"
     int16_scale: bool = True  # of kaldi; False: samples in [-1, 1], so that the floor of a bin's energy is higher
     snip_edges: bool = True  # of kaldi; False: a frame a shift, of the waveform mirrored at its ends
     unit_variance: bool = False  # of redimnet(_tf): each waveform is shifted and scaled to mean 0 and variance 1
@@ -198,6 +198,7 @@ class Config(Section):
     num_speakers: int | None = None  # classes; filled in when training begins
     margin_update: MarginUpdate = MarginUpdate()
     model_init: str = ""  # model whose weights training starts from; "" for none (--checkpoint)
+    pretrained: str = ""  # weights of the network that the encoder is built on (WavLM); "random" for tests
     head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # if training starts from a model
     fine_tuning: FineTuning = FineTuning()
     do_lm: bool = False  # large-margin fine-tuning: no speed copies, and the loss's margin for it

@@ -9,8 +9,9 @@ from sv.errors import UserError
 from sv.io.trees import first_difference
 from sv.losses import loss_options
 from sv.losses.options import LossOptions
-from sv.models import MODELS
+from sv.models import MODELS, encoder_options
 
+RANDOM = "random"  # of `pretrained`: no file, for tests
 GROUP_OPTION = "utts_per_speaker"  # of the losses that compare the utterances of a batch
 
 # Keys that belong to one encoder or loss: an override that names another one drops them.
@@ -61,7 +62,8 @@ def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Overri
                 f"give the file for that one, or one that leaves {key} out"
             )
     config = load_config(path, overrides, over=trained)
-    return resolve(config.model_copy(update={"model_init": str(model.absolute()), "num_speakers": None}), str(path))
+    start = {"model_init": str(model.absolute()), "pretrained": "", "num_speakers": None}
+    return resolve(config.model_copy(update=start), str(path))
 
 
 def trained_system(exp_dir: Path, overrides: Sequence[Override] = ()) -> Config:
@@ -96,7 +98,16 @@ def check_same_network(config: Config, trained: Config, exp_dir: Path) -> None:
 
 
 def check_start(config: Config) -> None:
-    """Raise UserError if the model to start from is missing, or is not given where the head needs one."""
+    """Raise UserError if the model to start from is missing, or is not given where head or encoder need one."""
+    needed = encoder_options(config.model, config.model_args).weights
+    if config.pretrained and not needed:
+        raise UserError(f"--pretrained {config.pretrained}: {config.model} is built on no other network; leave it out")
+    if needed and not (config.pretrained or config.model_init):
+        raise UserError(
+            f"{config.model} starts from weights in a file: fetch {needed} and give it as --pretrained FILE"
+        )
+    if config.pretrained not in ("", RANDOM) and not Path(config.pretrained).is_file():
+        raise UserError(f"--pretrained {config.pretrained}: there is no such file; fetch {needed}")
     if not config.model_init and config.head_init in ("load", "class_means"):
         raise UserError(f"head_init is {config.head_init}, but there is no model to start from: --checkpoint")
     if config.model_init:
@@ -112,6 +123,7 @@ def resolve(config: Config, where: str) -> Config:
     Raises:
         UserError: a name or an option is unknown; values are out of range or do not go together.
     """
+    config = _with_own_front_end(config, where)
     mels = config.dataset_args.fbank_args.num_mel_bins
     if config.model_args.get("feat_dim", mels) != mels:
         raise UserError(
@@ -135,6 +147,29 @@ def resolve(config: Config, where: str) -> Config:
             "loss_args": {**options.model_dump(), **group},
             "margin_update": _resolve_margins(config, options, where),
             "dataloader_args": loader_args,
+        }
+    )
+
+
+def _with_own_front_end(config: Config, where: str) -> Config:
+    """Return the configuration with the features that its encoder takes, if it takes no other ones."""
+    given = {key: value for key, value in config.model_args.items() if key != "feat_dim"}
+    front_end, data = encoder_options(config.model, given).front_end, config.dataset_args
+    if not front_end:
+        return config
+    rate, given_rate = front_end["sample_rate"], data.fbank_args.sample_rate
+    if given_rate != rate:
+        raise UserError(
+            f"{where}: {config.model} takes waveforms of {rate} Hz, but dataset_args.fbank_args.sample_rate is "
+            f"{given_rate}; convert the recordings (local/convert_audio.sh)"
+        )
+    if data.spec_aug:
+        raise UserError(f"{where}: dataset_args.spec_aug hides mels, and {config.model} takes waveforms; leave it out")
+    fbank_args = data.fbank_args.model_copy(update=dict(front_end))
+    return config.model_copy(
+        update={
+            "dataset_args": data.model_copy(update={"fbank_args": fbank_args, "cmvn": False}),
+            "model_args": {**given, "feat_dim": fbank_args.num_mel_bins},
         }
     )
 

@@ -13,4 +13,5 @@ seed=                 # of initialization, held-out speakers, order and crops [s
 vad=                  # true|false: drop the frames without speech, in training and extraction [dataset_args.vad]
 set=                  # any other key, as in "dataloader_args.batch_size=64 scheduler_args.initial_lr=0.1" (sv/config.py)
 checkpoint=           # FILE: start training from the weights of this model [model_init]
+pretrained=           # FILE: weights of the network that the encoder is built on, such as WavLM [pretrained]
 exp_dir=              # DIR: the system's folder (default: <recipe>/exp/<model>-<loss>-m<margin>-seed<N>)

@@ -19,6 +19,7 @@ from torch.nn.functional import pad
 
 from sv.audio.features import Fbank, make_window
 from sv.audio.mel import INT16_SCALE, PREEMPHASIS, count_frames, fft_length, frame_samples, mel_banks
+from sv.audio.wave_frames import WaveFrames
 from sv.config import FbankConfig
 
 SPEECHBRAIN_FLOOR, SPEECHBRAIN_RANGE_DB = 1e-10, 80.0
@@ -108,6 +109,8 @@ class CenteredFbank(nn.Module):
         return (energy + REDIMNET_FLOOR).log() if self.config.kind == "redimnet" else energy
 
 
-def make_fbank(config: FbankConfig) -> Fbank | CenteredFbank:
+def make_fbank(config: FbankConfig) -> Fbank | CenteredFbank | WaveFrames:
     """Return what computes features of the kind that the configuration names."""
+    if config.kind == "waveform":
+        return WaveFrames(config)
     return Fbank(config) if config.kind == "kaldi" else CenteredFbank(config)

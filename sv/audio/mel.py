@@ -42,7 +42,7 @@ def count_frames(samples: NDArray[np.int64], config: FbankConfig) -> NDArray[np.
     """Return the numbers of frames of waveforms; 0 of one that is shorter than a frame."""
     length, shift = frame_samples(config)
     mirrored = 0 if config.snip_edges else sum(mirrored_samples(config))
-    around = {"kaldi": mirrored, "redimnet_tf": 2 * (shift // 2)}.get(config.kind, length)  # samples that are added
+    around = {"kaldi": mirrored, "redimnet_tf": 2 * (shift // 2), "waveform": 0}.get(config.kind, length)  # added
     beyond_first = samples + around - length
     return np.where(samples < length, 0, 1 + beyond_first // shift)
 

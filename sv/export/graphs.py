@@ -35,9 +35,15 @@ def load_exportable(exp_dir: Path, model_file: Path | None) -> SpeakerEncoder:
     """Load the encoder of a system; see `load_encoder`.
 
     Raises:
-        UserError: as `load_encoder`; the system drops frames without speech, which exported networks do not.
+        UserError: as `load_encoder`; the encoder takes waveforms; the system drops frames without speech, which
+            exported networks do not.
     """
     encoder = load_encoder(exp_dir, model_file)
+    if encoder.config.dataset_args.fbank_args.kind == "waveform":
+        raise UserError(
+            f"{exp_dir}: {encoder.config.model} takes waveforms and is not exported, only encoders of features are; "
+            "run it with steps/verify.py or sv.Verifier, on a machine with torch"
+        )
     if encoder.config.dataset_args.vad:
         raise UserError(
             f"{exp_dir / 'config.yaml'}: dataset_args.vad is true, but exported models drop no frames; "

@@ -110,6 +110,19 @@ MODELS.add(
     groups=4,
 )
 
+_WAVLM_ECAPA, _WAVLM_MFA = "sv.models.wavlm:WavLmEcapa", "sv.models.wavlm:WavLmMfa"
+MODELS.add("WavLM_Base_ECAPA", options.WavLmEcapaOptions, _WAVLM_ECAPA, large=False)
+MODELS.add("WavLM_Base_MFA", options.WavLmMfaOptions, _WAVLM_MFA, large=False)
+MODELS.add("WavLM_Large_ECAPA", options.WavLmLargeEcapaOptions, _WAVLM_ECAPA, large=True)
+MODELS.add("WavLM_Large_MFA", options.WavLmLargeMfaOptions, _WAVLM_MFA, large=True)
+
+
+def encoder_options(name: str, given: Mapping[str, Any]) -> options.EncoderOptions:
+    """Return the options of an encoder, those given checked; errors as of `Registry.options`."""
+    found = MODELS.options(name, given)
+    assert isinstance(found, options.EncoderOptions)
+    return found
+
 
 def build_model(name: str, args: Mapping[str, Any]) -> "Encoder":
     """Build the encoder `name`, with the options given (WeSpeaker's `model_args`) and the defaults of the others.

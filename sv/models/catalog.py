@@ -27,6 +27,7 @@ CHECKPOINTS = {  # by the builder's module
     "eres2netv2": "3D-Speaker",
     "gemini_dfresnet": "WeSpeaker",
     "repvgg": "WeSpeaker",
+    "wavlm": "torchaudio, Microsoft (WavLM)",
 }
 _OTHERS = {"resnet_small": "", "ReDimNet": "ReDimNet's authors", "ReDimNet2": "ReDimNet2's authors"}
 

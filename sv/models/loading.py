@@ -34,13 +34,20 @@ def load_backbone(model: nn.Module, state_dict: Mapping[str, Any], where: str) -
     if prefix and any(differences(own, given)):
         log.info("%s: the names of all its tensors begin with %r, which is left out", where, prefix)
         given = model.own_names(cut) if isinstance(model, Encoder) else cut
+    check_same(
+        own,
+        given,
+        f"{where}: not a checkpoint of this {type(model).__name__}",
+        "give the model and model_args that it was trained with (config.yaml beside it)",
+    )
+    model.load_state_dict(own | given)
+
+
+def check_same(own: Mapping[str, Tensor], given: Mapping[str, Any], what: str, remedy: str) -> None:
+    """Raise UserError "<what>: <first differences>; <remedy>" unless the tensors have the model's names and shapes."""
     if found := list(differences(own, given)):
         more = f", and {len(found) - SHOWN} more differences" if len(found) > SHOWN else ""
-        raise UserError(
-            f"{where}: not a checkpoint of this {type(model).__name__}: {', '.join(found[:SHOWN])}{more}; "
-            "give the model and model_args that it was trained with (config.yaml beside it)"
-        )
-    model.load_state_dict(own | given)
+        raise UserError(f"{what}: {', '.join(found[:SHOWN])}{more}; {remedy}")
 
 
 def check_finite(state: Mapping[str, Tensor], where: str, remedy: str) -> None:

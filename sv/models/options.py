@@ -79,6 +79,9 @@ POOLINGS.add("MQMHASTP", MultiQueryOptions, "sv.models.pooling:MultiQueryStatist
 class EncoderOptions(Options):
     """Base of the options of all encoders."""
 
+    front_end: ClassVar[Mapping[str, Any]] = {}  # fbank_args of an encoder that takes no other features
+    weights: ClassVar[str] = ""  # what to fetch for --pretrained, of an encoder that is built on another network
+
     feat_dim: int = Field(80, gt=0)  # mels of the input
     embed_dim: int = Field(256, gt=0)  # dim of the embedding
 
@@ -237,3 +240,82 @@ class RepVggSeOptions(RepVggOptions):
     """Options of RepVGGs with gates."""
 
     use_se: bool = True
+
+
+class WavLmOptions(PooledOptions):
+    """Options of encoders on a WavLM.
+
+    Attributes:
+        feat_dim: samples of a frame of the input.
+        layers, width, heads, feed_forward: of the transformer.
+        conv_channels: of the convolutions before it.
+        lora_rank: rank of updates of queries and values, which are learnt in place of WavLM's own weights; 0: none.
+        lora_alpha: an update counts lora_alpha / lora_rank.
+        dropout: in the transformer while it is trained.
+        max_seconds: a longer waveform is embedded in equal parts, since memory grows with its square.
+    """
+
+    front_end: ClassVar[Mapping[str, Any]] = {
+        "kind": "waveform",
+        "sample_rate": 16000,
+        "num_mel_bins": 160,
+        "frame_length": 10.0,
+        "frame_shift": 10.0,
+        "dither": 0.0,
+    }
+    weights: ClassVar[str] = (
+        "https://download.pytorch.org/torchaudio/models/wavlm_base_plus.pth "
+        "(or pytorch_model.bin of microsoft/wavlm-base-plus)"
+    )
+    pooling_args: ClassVar[Mapping[str, Any]] = {"global_context_att": True}
+
+    feat_dim: int = Field(160, gt=0)
+    pooling_func: str = "ASTP"
+    layers: int = Field(12, gt=0)
+    width: int = Field(768, gt=0, multiple_of=16)
+    heads: int = Field(12, gt=0)
+    feed_forward: int = Field(3072, gt=0)
+    conv_channels: int = Field(512, gt=0)
+    lora_rank: int = Field(0, ge=0)
+    lora_alpha: float = Field(128.0, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    max_seconds: float = Field(30.0, ge=1)
+
+
+class WavLmLargeOptions(WavLmOptions):
+    """Options of encoders on the large WavLM."""
+
+    weights: ClassVar[str] = (
+        "https://download.pytorch.org/torchaudio/models/wavlm_large.pth (or pytorch_model.bin of microsoft/wavlm-large)"
+    )
+
+    layers: int = Field(24, gt=0)
+    width: int = Field(1024, gt=0, multiple_of=16)
+    heads: int = Field(16, gt=0)
+    feed_forward: int = Field(4096, gt=0)
+
+
+class WavLmEcapaOptions(WavLmOptions):
+    """Options of WavLM with ECAPA-TDNN."""
+
+    embed_dim: int = Field(192, gt=0)
+    channels: int = Field(512, gt=0, multiple_of=8)  # of ECAPA-TDNN
+
+
+class WavLmLargeEcapaOptions(WavLmLargeOptions):
+    """Options of the large WavLM with ECAPA-TDNN."""
+
+    embed_dim: int = Field(192, gt=0)
+    channels: int = Field(512, gt=0, multiple_of=8)  # of ECAPA-TDNN
+
+
+class WavLmMfaOptions(WavLmOptions):
+    """Options of WavLM with multi-layer feature aggregation."""
+
+    adapter_dim: int = Field(128, gt=0)  # channels that each layer adds
+
+
+class WavLmLargeMfaOptions(WavLmLargeOptions):
+    """Options of the large WavLM with multi-layer feature aggregation."""
+
+    adapter_dim: int = Field(128, gt=0)  # channels that each layer adds

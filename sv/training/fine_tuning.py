@@ -11,10 +11,12 @@ from torch.nn import functional
 
 from sv.config import Config, load_config
 from sv.data import Batch
+from sv.embeddings.encoder import load_state
 from sv.errors import UserError, log
 from sv.io.trees import flatten
 from sv.losses.head import Head
-from sv.models.loading import HEAD_PREFIX, load_backbone
+from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
+from sv.system import RANDOM
 from sv.training.distributed import World
 from sv.training.network import SpeakerNet, read_model, read_speakers
 
@@ -91,6 +93,22 @@ def warn_of_front_end(config: Config, model: Path) -> None:
             "%s was trained on other features (%s): its weights may be worth little here; set dataset_args as there",
             *(model, "; ".join(differ)),
         )
+
+
+def load_pretrained(net: SpeakerNet, file: str) -> None:
+    """Load the weights of the network that the encoder is built on; "random" leaves them as they were drawn.
+
+    Raises:
+        UserError: the file is missing, or does not hold these weights.
+    """
+    if file == RANDOM:
+        log.warning("--pretrained random: nothing is loaded into the network that the encoder is built on")
+        return
+    from sv.models.wavlm import WavLmEncoder  # imports torchaudio, which other encoders do not need
+    from sv.models.wavlm_weights import load_weights
+
+    assert isinstance(net.backbone, WavLmEncoder), "checked before training"
+    load_weights(net.backbone, flat_state(load_state(Path(file), "fetch it again")[0], file), file)
 
 
 @torch.no_grad()

@@ -36,14 +36,15 @@ def check_fine_tuning(net: SpeakerNet, config: Config) -> None:
         raise UserError(f"{told} loss {config.loss} has no weights to train meanwhile; set it to 0")
 
 
-def layers_of(module: nn.Module) -> list[list[nn.Parameter]]:
-    """Return the parameters of each layer, from input to output, as the module registers them.
+def layers_of(backbone: nn.Module) -> list[list[nn.Parameter]]:
+    """Return the parameters of each layer of the pretrained part, from input to output, as it registers them.
 
     Containers (`Sequential`, `ModuleList`) and what an encoder lists as `opened` hold layers. A module that has only
     vectors, such as batch norm, belongs to the layer before it.
     """
     layers: list[list[nn.Parameter]] = []
-    for parameters in _by_module(module):
+    opened = backbone.opened if isinstance(backbone, Encoder) else frozenset()
+    for parameters in _by_module(pretrained_part(backbone), opened):
         if layers and all(p.dim() < 2 for p in parameters):
             layers[-1] += parameters
         elif parameters:
@@ -51,12 +52,11 @@ def layers_of(module: nn.Module) -> list[list[nn.Parameter]]:
     return layers
 
 
-def _by_module(module: nn.Module) -> Iterator[list[nn.Parameter]]:
-    opened = module.opened if isinstance(module, Encoder) else frozenset()
+def _by_module(module: nn.Module, opened: frozenset[str]) -> Iterator[list[nn.Parameter]]:
     yield list(module.parameters(recurse=False))
     for name, child in module.named_children():
         if isinstance(child, _CONTAINERS) or name in opened:
-            yield from _by_module(child)
+            yield from _by_module(child, opened)
         else:
             yield list(child.parameters())
 
@@ -65,7 +65,7 @@ def lr_factors(backbone: nn.Module, args: FineTuning) -> dict[int, float]:
     """Return the factor of the learning rate for each pretrained parameter (`id`); none if they train like others."""
     if args == FineTuning():
         return {}
-    layers = layers_of(pretrained_part(backbone))
+    layers = layers_of(backbone)
     return {
         id(p): args.encoder_lr * args.layer_decay**after for after, layer in enumerate(reversed(layers)) for p in layer
     }

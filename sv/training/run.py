@@ -35,7 +35,7 @@ from sv.training.compiling import compile_encoder
 from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.divergence import NonFiniteGuard
-from sv.training.fine_tuning import class_means, start_from, warn_of_front_end
+from sv.training.fine_tuning import class_means, load_pretrained, start_from, warn_of_front_end
 from sv.training.heldout import warn_of_known
 from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, read_speakers
@@ -103,6 +103,8 @@ class _Run:
             trainer.load_state(state, str(self.exp_dir))
         elif self.prepared.init is not None:
             self._start_from(self.prepared.init, trainer)
+        elif self.config.pretrained:
+            load_pretrained(trainer.net, self.config.pretrained)
         if self.world.is_main:
             self._write_facts()
             self._announce(trainer)

@@ -7,6 +7,7 @@ from sv.errors import UserError
 from sv.models import build_model
 from sv.models.encoder import Encoder
 
+_WAVLM = {"feat_dim": 80, "layers": 2, "width": 32, "heads": 2, "feed_forward": 24, "conv_channels": 8, "embed_dim": 16}
 SMALL: dict[str, dict[str, object]] = {
     "resnet_small": {},
     "ResNet50": {"m_channels": 4, "embed_dim": 16},
@@ -37,6 +38,8 @@ SMALL: dict[str, dict[str, object]] = {
     "Res2Net34_Base": {"m_channels": 8, "embed_dim": 16},
     "ERes2Net34_aug": {"m_channels": 8, "embed_dim": 16},
     "ERes2NetV2": {"m_channels": 8, "embed_dim": 16},
+    "WavLM_Base_ECAPA": {**_WAVLM, "channels": 16},
+    "WavLM_Large_MFA": {**_WAVLM, "lora_rank": 2},
 }
 
 

@@ -35,6 +35,17 @@ def test_layers_are_modules_in_order_each_with_the_norm_behind_it():
     ]
 
 
+def test_layers_of_wavlm_are_convolutions_projection_positions_and_blocks():
+    sizes = {"layers": 3, "width": 32, "heads": 2, "feed_forward": 24, "conv_channels": 8}
+    encoder = build_model("WavLM_Base_ECAPA", sizes)
+    layers = [[name.removeprefix("wavlm.") for name in layer] for layer in layer_names(encoder)]
+    firsts = [f"feature_extractor.conv_layers.{n}" for n in range(7)]
+    firsts += [f"encoder.{name}" for name in ("feature_projection", "transformer.pos_conv_embed")]
+    firsts += [f"encoder.transformer.layers.{n}" for n in range(3)]
+    assert [layer[0].startswith(f"{first}.") for layer, first in zip(layers, firsts, strict=True)] == [True] * 12
+    assert sum(map(len, layers)) == len(list(encoder.wavlm.parameters()))
+
+
 @pytest.mark.parametrize(
     ("model", "number", "first", "last"),
     [
