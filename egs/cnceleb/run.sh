@@ -27,6 +27,7 @@ data=egs/cnceleb/data # DIR: data lists, and the joined utterances
 speeds="0.9 1.1"
 . steps/options/system.sh
 config=egs/cnceleb/conf/resnet34.yaml
+. steps/options/rounds.sh
 . steps/options/scoring.sh
 enroll_map=           # FILE: utterances of the enroll models (default: <data>/test/enroll.map, as in the corpus)
 lm_config=egs/voxceleb/conf/any_lm.yaml
@@ -52,8 +53,4 @@ if in_stage 2 "features"; then
 fi
 release_lock "$data/.run.lock"
 
-if ((stop_stage >= 3)); then
-  options_of steps/options/{jobs,processes,scoring}.sh
-  steps/run_system.sh "${options[@]}" --stage $((stage > 3 ? stage : 3)) --stop-stage "$stop_stage" \
-    --training-set "$training_set" "$data"/{train,test} "$exp_dir"
-fi
+run_systems "$data"/{train,test}
