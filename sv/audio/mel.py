@@ -47,6 +47,19 @@ def count_frames(samples: NDArray[np.int64], config: FbankConfig) -> NDArray[np.
     return np.where(samples < length, 0, 1 + beyond_first // shift)
 
 
+def check_settings(config: FbankConfig) -> None:
+    """Raise UserError if no features can be computed with these settings."""
+    if config.kind != "waveform":
+        mel_banks(config)
+        return
+    length, shift = frame_samples(config)
+    if not length == shift == config.num_mel_bins:
+        raise UserError(
+            f"fbank_args of kind waveform: frames of {length} samples every {shift}, and num_mel_bins "
+            f"{config.num_mel_bins}; make these three equal"
+        )
+
+
 def mirrored_samples(config: FbankConfig) -> tuple[int, int]:
     """Return the samples that Kaldi's frames without snip-edges reach over the start and over the end of a waveform.
 

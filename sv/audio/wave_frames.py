@@ -4,9 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sv.audio.mel import INT16_SCALE, count_frames, frame_samples
+from sv.audio.mel import INT16_SCALE, check_settings, count_frames, frame_samples
 from sv.config import FbankConfig
-from sv.errors import UserError
 
 
 class WaveFrames(nn.Module):
@@ -19,12 +18,8 @@ class WaveFrames(nn.Module):
     def __init__(self, config: FbankConfig) -> None:
         super().__init__()
         self.config = config
+        check_settings(config)
         self.frame_length, self.frame_shift = frame_samples(config)
-        if not self.frame_length == self.frame_shift == config.num_mel_bins:
-            raise UserError(
-                f"fbank_args of kind waveform: frames of {self.frame_length} samples every {self.frame_shift}, and "
-                f"num_mel_bins {config.num_mel_bins}; make these three equal"
-            )
 
     def num_frames(self, samples: int) -> int:
         """Return the number of frames of a waveform; 0 if it is shorter than one frame."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sv.audio.durations import format_seconds
 from sv.audio.feature_parts import FeatureParts
 from sv.audio.files import Utterances, estimate_hours
-from sv.audio.mel import mel_banks
+from sv.audio.mel import check_settings
 from sv.config import Config, FbankConfig
 from sv.data.augmenter import KINDS, Augmenter
 from sv.data.noises import ClipFolders
@@ -77,7 +77,7 @@ class FbankParts(FeatureParts):
         return settings
 
     def check(self) -> None:
-        mel_banks(self.config)
+        check_settings(self.config)
         super().check()
 
     def total_bytes(self) -> float:

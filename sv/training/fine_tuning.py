@@ -102,7 +102,7 @@ def load_pretrained(net: SpeakerNet, file: str) -> None:
         UserError: the file is missing, or does not hold these weights.
     """
     if file == RANDOM:
-        log.warning("--pretrained random: nothing is loaded into the network that the encoder is built on")
+        log.warning("pretrained=random: nothing is loaded into the network that the encoder is built on")
         return
     from sv.models.wavlm import WavLmEncoder  # imports torchaudio, which other encoders do not need
     from sv.models.wavlm_weights import load_weights

@@ -10,11 +10,12 @@ import soundfile
 import torch
 
 from sv.config import load_config, parse_config
+from sv.data.fbank_parts import FbankParts
 from sv.embeddings.encoder import WaveformEncoder, load_encoder
 from sv.embeddings.parts import Extraction
 from sv.errors import UserError
 from sv.export.files import write_file
-from sv.io import read_vectors, write_table
+from sv.io import read_matrix, read_scp, read_vectors, write_table
 from sv.models import build_model
 from sv.system import check_start, make_fine_tuning, resolve
 from sv.training.averaging import average
@@ -182,6 +183,24 @@ def test_from_weights_through_training_and_extraction_to_fine_tuning(config_of, 
     begun = wavlm_of(tmp_path / "tuned/models/model_0.pt")
     assert all(torch.equal(value, begun[key]) for key, value in wavlm_of(exp / "models/avg_model.pt").items())
     assert load_encoder(tmp_path / "tuned", tmp_path / "tuned/models/model_1.pt").model.large is False
+
+
+def test_arks_hold_the_waveform_in_16_bits_and_can_be_trained_on(config_of, speech, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("wav.scp", "utt2spk"):
+        (data / name).write_bytes((speech / name).read_bytes())
+    config = config_of(train_feats="ark", num_epochs=1, margin_update={"increase_type": "fixed"})
+    parts = FbankParts(data_dir=data, ark_dir=tmp_path / "fbank", system=config, dither=True)
+    parts.begin()
+    parts.run(1)
+    parts.finish()
+    utt, where = next(iter(read_scp(data / "feats.scp").items()))
+    stored, waveform = read_matrix(where), soundfile.read(speech / f"{utt}.wav", dtype="float32")[0]
+    assert stored.shape == (len(waveform) // 160, 160)
+    assert np.abs(stored.ravel() - waveform[: stored.size]).max() <= np.ptp(waveform) / 65535 / 2 * 1.01
+    train(config, data, tmp_path / "exp", WORLD)
+    assert (tmp_path / "exp/models/model_1.pt").is_file()
 
 
 @pytest.mark.slow
