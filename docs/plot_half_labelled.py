@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.clustering.agglomeration import unit_rows
+from sv.clustering.space import make_space
 from sv.clustering.trust import TRUSTED, persons, read_decisions
 from sv.errors import run_step
 from sv.io import atomic_write, read_json, read_table
@@ -45,10 +45,10 @@ def main() -> None:
     place: Doubles | None = None
     for axis, (title, folder) in zip(axes, {"before": args.exp_dir / "round0", "after": best}.items(), strict=False):
         vectors = read_embeddings(folder / "embeddings" / args.recordings / "xvector.scp")
-        unit = unit_rows(vectors.matrix - vectors.matrix.mean(axis=0))
+        found = read_json(folder / "clusters" / "clusters.json")
+        unit = make_space(vectors.matrix, found["shrinkage"]).unit(vectors.matrix)
         place = tsne(unit.astype(np.float64), place)
         draw_map(axis, place, [truth[utt] for utt in vectors.ids], in_cluster(folder, truth, vectors.ids))
-        found = read_json(folder / "clusters" / "clusters.json")
         axis.set_title(f"{title}: {found['clusters']} clusters, NMI {found['nmi']:.2f}")
     if decisions.is_file():
         draw_losses(axes[2], decisions, truth)

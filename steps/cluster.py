@@ -3,7 +3,7 @@
 
 Reads   <xvector-scp> of the recordings; the threshold, or labelled speakers to take it from: the one at which the F1
         of pairs of their utterances is highest, if wrong pairs weigh as among the speakers to expect in the recordings,
-        of as many utterances each as the labelled ones
+        of as many utterances each as the labelled ones. Labelled speakers also decide whether embeddings are whitened
 Writes  <out-dir>/utt2spk, clusters as speakers; clusters.json: threshold, number and sizes and, with --truth, measures
         of agreement (NMI, ARI, B-cubed, purity)
         with --false-links also maybe_same_spk: "speaker speaker" of classes that may be one person

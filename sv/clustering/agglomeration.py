@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.clustering.agreement import pair_f1
+from sv.clustering.space import unit_rows
 from sv.errors import UserError, log
 
 Floats = NDArray[np.float32]
@@ -148,13 +149,4 @@ def group_sums(rows: Floats, group: Longs, count: int = 0) -> Floats:
     found = np.zeros((count or int(group.max()) + 1, rows.shape[1]), np.float32)
     names, firsts = np.unique(group[order], return_index=True)
     found[names] = np.add.reduceat(rows[order], firsts, axis=0)
-    return found
-
-
-def unit_rows(rows: Floats) -> Floats:
-    """Return the rows scaled to length 1; raise UserError if one is 0."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not norms.all():
-        raise UserError("an embedding is 0 after the mean was subtracted; are all embeddings alike?")
-    found: Floats = rows / norms
     return found

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sv.clustering.agglomeration import Longs, best_threshold, merge, unit_rows
+from sv.clustering.agglomeration import Longs, best_threshold, merge
 from sv.clustering.agreement import measure_agreement
 from sv.clustering.linking import Heldout, Thresholds, close_pairs, measure_thresholds, nearest, unit_means
+from sv.clustering.space import SHRINKAGES, Space, make_space
 from sv.clustering.trust import persons
 from sv.errors import UserError, log
 from sv.io import Vectors, atomic_write, read_table, write_table
@@ -54,24 +55,28 @@ class Labelled:
             )
         return chosen, {utt: spk for utt, spk in speakers.items() if spk not in listed}
 
-    def threshold(self, mean: Floats, count: int) -> tuple[float, float]:
-        """Return the best threshold of the clusters, and the F1 of pairs to expect.
+    def best_space(self, embeddings: Floats) -> tuple[Space, float, float]:
+        """Return the best space and threshold of the clusters, and the F1 of pairs to expect.
 
         Args:
-            mean: (dim,) that is subtracted from all embeddings.
-            count: utterances to cluster; of as many a speaker as the labelled ones have, it is assumed.
+            embeddings: (utts, dim) to cluster. It is assumed that a speaker has as many as among the labelled ones.
 
         Raises:
             UserError: too few speakers or utterances; see `best_threshold`.
         """
-        heldout = self._heldout(mean)
         speakers = [*self._speakers[0].values(), *self._speakers[1].values()]
-        try:
-            return best_threshold(heldout.unit, heldout.speaker, count * len(set(speakers)) / len(speakers))
-        except UserError as error:
-            raise UserError(f"{self.spk_list or self.utt2spk}: {error}") from error
+        expected = len(embeddings) * len(set(speakers)) / len(speakers)
+        found = []
+        for shrinkage in SHRINKAGES:
+            space = make_space(embeddings, shrinkage)
+            heldout = self._heldout(space)
+            try:
+                found.append((space, *best_threshold(heldout.unit, heldout.speaker, expected)))
+            except UserError as error:
+                raise UserError(f"{self.spk_list or self.utt2spk}: {error}") from error
+        return max(found, key=lambda one: one[2])  # of equal ones the first, which is whitened least
 
-    def classes(self, mean: Floats) -> tuple[list[str], Floats]:
+    def classes(self, space: Space) -> tuple[list[str], Floats]:
         """Return the labelled speakers to link to, and their mean directions (classes, dim).
 
         Raises:
@@ -80,20 +85,20 @@ class Labelled:
         known = self._speakers[1]
         if not known:
             raise UserError(f"{self.utt2spk} has no speaker beside those of {self.spk_list}; nobody can be linked to")
-        unit = unit_rows(_rows(self._vectors, list(known)) - mean)
+        unit = space.unit(_rows(self._vectors, list(known)))
         return sorted(set(known.values())), unit_means(unit, _numbers(list(known.values())))
 
-    def link_thresholds(self, mean: Floats, classes: Floats, sizes: Longs) -> Thresholds:
+    def link_thresholds(self, space: Space, classes: Floats, sizes: Longs) -> Thresholds:
         """Return the thresholds of links; see `measure_thresholds`."""
         assert self.false_links is not None
         try:
-            return measure_thresholds(self._heldout(mean), classes, sizes, most_false=self.false_links)
+            return measure_thresholds(self._heldout(space), classes, sizes, most_false=self.false_links)
         except UserError as error:
             raise UserError(f"{self.spk_list or self.utt2spk}: {error}") from error
 
-    def _heldout(self, mean: Floats) -> Heldout:
+    def _heldout(self, space: Space) -> Heldout:
         chosen = self._speakers[0]
-        unit = unit_rows(_rows(self._vectors, list(chosen)) - mean)
+        unit = space.unit(_rows(self._vectors, list(chosen)))
         return Heldout(unit, _numbers(list(chosen.values())))
 
 
@@ -172,15 +177,18 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
         raise UserError(f"{xvector_scp} has {len(vectors.ids)} embedding(s); two or more can be clustered")
     if not np.ptp(vectors.matrix, axis=0).any():
         raise UserError(f"{xvector_scp}: all {len(vectors.ids)} embeddings are equal; were they made from equal audio?")
-    mean = vectors.matrix.mean(axis=0)
     report: dict[str, object] = {}
     if isinstance(source, Labelled):
-        threshold, f1 = source.threshold(mean, len(vectors.ids))
+        space, threshold, f1 = source.best_space(vectors.matrix)
         report["expected_pair_f1"] = f1
-        log.info("threshold %.3f: by labelled speakers, F1 of pairs to expect is %.3f", threshold, f1)
+        log.info(
+            "threshold %.3f%s: by labelled speakers, F1 of pairs to expect is %.3f",
+            *(threshold, "" if space.shrinkage == 1 else f" of whitened embeddings ({space.shrinkage})", f1),
+        )
     else:
-        threshold = source
-    unit = unit_rows(vectors.matrix - mean)
+        space, threshold = make_space(vectors.matrix, 1.0), source
+    report["shrinkage"] = space.shrinkage
+    unit = space.unit(vectors.matrix)
     cluster = merge(unit).clusters(threshold)
     sizes = np.bincount(cluster)
     kept = np.flatnonzero(sizes >= min_utts)
@@ -208,8 +216,8 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     speakers: list[str] = []
     maybe_same: list[tuple[str, str]] = []
     if isinstance(source, Labelled) and source.false_links is not None:
-        speakers, classes = source.classes(mean)
-        means, thresholds = unit_means(unit[is_kept], group), source.link_thresholds(mean, classes, sizes[kept])
+        speakers, classes = source.classes(space)
+        means, thresholds = unit_means(unit[is_kept], group), source.link_thresholds(space, classes, sizes[kept])
         names, maybe_same = _link((speakers, classes), means, thresholds)
         linked = np.isin(names, speakers)
         report |= {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sv.clustering.agglomeration import unit_rows
+from sv.clustering.space import unit_rows
 from sv.clustering.trust import measure_trust, read_decisions
 from sv.errors import UserError, log
 from sv.io import atomic_write, read_json, read_table

@@ -44,6 +44,7 @@ def test_clusters_become_speakers(step: Run, sets: Path) -> None:
     report = json.loads((sets / "out" / "clusters.json").read_text())
     assert (report["clusters"], report["true_speakers"]) == (8, 9) and report["sizes"] == [6] * 5
     assert report["left_out"] == {"clusters": 1, "utterances": 2}
+    assert report["shrinkage"] == 1  # few speakers, whom plain cosines tell apart
     assert [report[name] for name in ("nmi", "ari", "b_cubed_precision", "b_cubed_recall", "purity")] == [1] * 5
     assert "48 of 50 utterances in 8 clusters" in result.stderr
 

@@ -1,0 +1,64 @@
+"""Spaces to compare embeddings in: without their mean, and whitened in part.
+
+A network that has seen few speakers puts most of the variance of its embeddings into few directions, in which many
+strangers are alike. Whitening gives all directions equal weight:
+
+    x -> W (x - mean),    W = ((1 - a) C + a tr(C) / dim I)^(-1/2),    C the covariance
+
+The shrinkage a keeps directions of little variance from growing without end; a = 1 changes no cosine (the target is
+that of Ledoit, Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004). Whitening harms
+where there are fewer speakers than dimensions: it then shrinks what tells them apart. Labelled speakers decide.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+SHRINKAGES = (1.0, 0.3, 0.1)  # that are tried
+
+
+@dataclass(frozen=True)
+class Space:
+    """A mean and a matrix.
+
+    Attributes:
+        mean: (dim,).
+        matrix: (dim, dim), symmetric.
+        shrinkage: a; 1: not whitened.
+    """
+
+    mean: Floats
+    matrix: Floats
+    shrinkage: float
+
+    def unit(self, rows: Floats) -> Floats:
+        """Return embeddings (utts, dim) in this space, of length 1; raise UserError if one is 0."""
+        return unit_rows(((rows - self.mean) @ self.matrix).astype(np.float32, copy=False))
+
+
+def make_space(embeddings: Floats, shrinkage: float) -> Space:
+    """Return the space of embeddings (utts, dim), of which two differ at least."""
+    mean = embeddings.mean(axis=0)
+    dim = len(mean)
+    if shrinkage == 1:
+        return Space(mean, np.eye(dim, dtype=np.float32), shrinkage)
+    centered = embeddings - mean
+    covariance = (centered.T @ centered).astype(np.float64) / len(embeddings)
+    shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / dim * np.eye(dim)
+    variances, axes = np.linalg.eigh(shrunk)
+    return Space(mean, ((axes / np.sqrt(variances)) @ axes.T).astype(np.float32), shrinkage)
+
+
+def unit_rows(rows: Floats) -> Floats:
+    """Return the rows scaled to length 1; raise UserError if one is 0."""
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    if not norms.all():
+        raise UserError("an embedding is 0 after the mean was subtracted; are all embeddings alike?")
+    found: Floats = rows / norms
+    return found
