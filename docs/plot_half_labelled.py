@@ -98,8 +98,12 @@ def draw_losses(axis: Any, path: Path, truth: dict[str, str]) -> None:
         density = weight * np.exp(-(((x - mean) / deviation) ** 2) / 2) / deviation / np.sqrt(2 * np.pi)
         axis.plot(x, density * len(logs) * (edges[1] - edges[0]), "k" + style, linewidth=1)
     trusted = mixture.low_posterior(x) >= TRUSTED
-    if trusted.any() and not trusted.all():
+    apart = f"modes {mixture.separation:.1f} deviations apart"
+    if mixture.has_two_modes and trusted.any():
         axis.axvline(x[trusted].max(), color="k", linestyle=":", label="gate")
+        axis.set_title(f"losses of labels: {apart}")
+    else:
+        axis.set_title(f"losses of labels: {apart}, no gate")
     axis.set_xlabel("log10 of an utterance's mean loss")
     axis.set_ylabel("utterances")
     axis.legend()
