@@ -22,22 +22,17 @@ def main() -> None:
     parser.add_argument("teacher", type=Path)
     parser.add_argument("exp_dir", type=Path)
     args = parser.parse_args()
-    from sv.config import read_front_end
-    from sv.embeddings.experiment import find_model, read_config, read_system
+    from sv.embeddings.experiment import find_model, how_to_read, read_config, read_system
     from sv.io import atomic_write
-    from sv.io.trees import first_difference
     from sv.training.dataset import read_data
     from sv.training.heldout import choose_heldout, heldout_of
 
     config, model = read_system(args.exp_dir), find_model(args.teacher)
     index = read_data(config, args.labelled).index
     heldout = heldout_of(model, index) or choose_heldout(index, config.heldout_speakers, config.seed)
-    front_end = read_front_end(args.labelled)
-    wanted = read_config(args.teacher).dataset_args.fbank_args
-    same = front_end and not first_difference(front_end.model_dump(), wanted.model_dump(), {"dither"})
     with atomic_write(args.exp_dir / "round0" / "heldout_spk") as f:
         f.writelines(f"{name}\n" for name in heldout)
-    print("ark" if same else "online")
+    print(how_to_read(args.labelled, read_config(args.teacher).dataset_args.fbank_args))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
+from sv.embeddings.experiment import how_to_read, read_config
 from sv.embeddings.parts import Extraction
 from sv.errors import run_step
 from sv.export.extraction import prepare_network
@@ -41,11 +42,16 @@ def main() -> None:
     parser.add_argument("--max-frames", type=int, default=0, help="cut longer utterances; 0: never")
     parser.add_argument("--batch-frames", type=int, default=0, help="on a GPU: utterances of equal length together")
     parser.add_argument(
-        "--feats", choices=["ark", "online", "shard"], default="ark", help="read them, or compute them from waveforms"
+        "--feats",
+        choices=["ark", "online", "shard", "auto"],
+        default="ark",
+        help="read them, or compute them from waveforms; auto: read them if they are as the model takes them",
     )
     parser.add_argument("--skip-bad", choices=["true", "false"], default="false", help="leave out what cannot be read")
     parser.add_argument("--train-data", type=Path, help="training data, read as training read it")
     args = parser.parse_args()
+    if args.feats == "auto":
+        args.feats = how_to_read(args.data_dir, read_config(args.exp_dir).dataset_args.fbank_args)
     work = Extraction(
         args.exp_dir,
         args.data_dir,

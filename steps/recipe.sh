@@ -29,12 +29,16 @@ begin_recipe() {
   if is_given config; then
     resolve+=(--same-config true)
   fi
+  if [ -n "$teacher" ] && [ -z "$unlabelled" ]; then
+    resolve+=("--override=--teacher teacher=$teacher")
+  fi
   resolved=$(mktemp)
   trap 'rm -f "$resolved"' EXIT
   exp_dir=$("${resolve[@]}" --output "$resolved" ${exp_dir:+"$exp_dir"})
   system=$resolved
   train_feats=$(system_value train_feats)
   check_augment
+  check_teacher
   training_set=$(name_training_set "$2")
   if [ -n "$unlabelled" ] && [ "$training_set" != "$2" ]; then
     die "--unlabelled takes no copies in arks (--speeds, --augment); give --train-feats online, which augments on the way"
@@ -83,8 +87,8 @@ check_options() {
   fi
   if [ -n "$unlabelled" ] && [ ! -d "$unlabelled" ]; then
     die "--unlabelled $unlabelled is not a data dir; give a folder with wav.scp, and segments if there are"
-  elif [ -z "$unlabelled" ] && [ -n "$teacher$pseudo_labels$truth" ]; then
-    die "--teacher, --pseudo-labels and --truth belong to --unlabelled DIR; give it, too"
+  elif [ -z "$unlabelled" ] && [ -n "$pseudo_labels$truth" ]; then
+    die "--pseudo-labels and --truth belong to --unlabelled DIR; give it, too"
   fi
 }
 
@@ -104,6 +108,12 @@ check_augment() {
       *) die "--augment $type: the types are reverb, noise, music and babble" ;;
     esac
   done
+}
+
+check_teacher() {
+  if [ "$(system_value teacher)" != "''" ] && [ "$train_feats" = ark ] && [ -n "$speeds$augment" ]; then
+    die "--teacher takes no copies in arks (--speeds, --augment); give --train-feats online, which augments on the way"
+  fi
 }
 
 check_lists() {

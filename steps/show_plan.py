@@ -79,6 +79,10 @@ def _training(args: argparse.Namespace, config: "Config") -> list[str]:
     if not needed.is_file() or (args.stage <= 2 and _other_front_end(args.training_set, config)):
         return [f"{args.exp_dir}: to do; its iterations depend on {needed}, which stage 2 makes"]
     from sv.training.plan import plan_training  # loads torch
+    from sv.training.teacher import teacher_scp
+
+    if config.teacher and not (scp := teacher_scp(config.teacher, args.training_set)).is_file():
+        return [f"{args.exp_dir}: to do; first the teacher's embeddings, {scp}"]
 
     procs = count_procs(args.gpus, args.num_procs, args.num_nodes)
     return plan_training(config, args.training_set, args.exp_dir, num_procs=procs).lines()

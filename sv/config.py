@@ -161,6 +161,14 @@ class FineTuning(Section):
     layer_decay: float = Field(1.0, gt=0, le=1)  # factor of a layer's learning rate to that of the next layer's
 
 
+class TeacherArgs(Section):
+    """How the encoder learns a teacher's embeddings, see sv/losses/lesson.py."""
+
+    weight: float = Field(1.0, gt=0)  # of 1 - cos, which is added to the loss
+    project: bool = True  # map embeddings to the teacher's dimension, if it is another one; false: that is an error
+    dim: int | None = None  # the teacher's dimension; filled in when training begins
+
+
 class OptimizerArgs(Section):
     """Options of the optimizer."""
 
@@ -196,6 +204,8 @@ class Config(Section):
     loss: str = "sphereface2"
     loss_args: dict[str, Any] = {}
     num_speakers: int | None = None  # classes; filled in when training begins
+    teacher: str = ""  # experiment folder whose embeddings are learned, too (--teacher); "" for none
+    teacher_args: TeacherArgs = TeacherArgs()
     margin_update: MarginUpdate = MarginUpdate()
     model_init: str = ""  # model whose weights training starts from; "" for none (--checkpoint)
     pretrained: str = ""  # weights of the network that the encoder is built on (WavLM); "random" for tests
@@ -312,6 +322,7 @@ FREE_KEYS = frozenset(
         "noise_data",  # their contents are compared separately
         "reverb_data",
         "max_bad_share",
+        "teacher_args.dim",  # filled in, and the embeddings are compared separately
         "dataloader_args.num_workers",
         "dataloader_args.prefetch_factor",
         "heldout_utts",

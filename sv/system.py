@@ -98,7 +98,7 @@ def check_same_network(config: Config, trained: Config, exp_dir: Path) -> None:
 
 
 def check_start(config: Config) -> None:
-    """Raise UserError if the model to start from is missing, or is not given where head or encoder need one."""
+    """Raise UserError if teacher or model to start from is missing, or not given where head or encoder need one."""
     needed = encoder_options(config.model, config.model_args).weights
     if config.pretrained and not needed:
         raise UserError(f"--pretrained {config.pretrained}: {config.model} is built on no other network; leave it out")
@@ -112,6 +112,8 @@ def check_start(config: Config) -> None:
         raise UserError(f"head_init is {config.head_init}, but there is no model to start from: --checkpoint")
     if config.model_init:
         existing_model(config.model_init)
+    if config.teacher:
+        find_model(config.teacher)
 
 
 def resolve(config: Config, where: str) -> Config:
@@ -139,6 +141,7 @@ def resolve(config: Config, where: str) -> Config:
     if config.split_head and not options.can_split:
         raise UserError(f"{where}: loss {config.loss} has no weight vectors to share out; leave out split_head")
     loader_args = _resolve_sampler(config, options, where)
+    _check_teacher(config, options, where)
     _check_pseudo_args(config, options, loader_args.sampler, where)
     group = {GROUP_OPTION: loader_args.utts_per_speaker} if options.compares_utterances else {}
     return config.model_copy(
@@ -218,13 +221,29 @@ def _resolve_sampler(config: Config, options: LossOptions, where: str) -> Datalo
     return args.model_copy(update={"sampler": name})
 
 
+def _check_teacher(config: Config, options: LossOptions, where: str) -> None:
+    """Check that there is a teacher where the loss needs one, and that all else goes with it."""
+    if options.needs_teacher and not config.teacher:
+        raise UserError(f"{where}: loss {config.loss} takes a teacher; give its experiment folder (--teacher DIR)")
+    if not config.teacher:
+        return
+    if config.split_head:
+        raise UserError(f"{where}: split_head does not go with a teacher; leave out one of the two")
+    if config.train_feats != "ark" and config.dataset_args.speeds:
+        raise UserError(
+            f"{where}: dataset_args.speeds makes other voices, which the teacher has not heard; "
+            "set dataset_args.speeds=[]"
+        )
+
+
 def _check_pseudo_args(config: Config, options: LossOptions, sampler: str, where: str) -> None:
     """Check that loss, sampler and speeds go with what is done about pseudo labels."""
     args = config.pseudo_args
-    if args.doubts and options.compares_utterances:
+    if args.doubts and not options.can_split:
+        what = "compares utterances" if options.compares_utterances else "reads no labels"
         raise UserError(
             f"{where}: pseudo_args.gate, mask and correct_above take a loss with a class for each speaker, and loss "
-            f"{config.loss} compares utterances; leave them out, or train with a loss such as sphereface2"
+            f"{config.loss} {what}; leave them out, or train with a loss such as sphereface2"
         )
     if (args.gate or args.correct_above) and args.start_epoch >= config.num_epochs:
         raise UserError(
@@ -251,4 +270,6 @@ def system_name(config: Config) -> str:
         parts.append(f"m{config.margin_update.final_margin:g}")
     if config.train_feats != "ark":
         parts.append(config.train_feats)
+    if config.teacher and not options.needs_teacher:
+        parts.append("taught")
     return "-".join([*parts, f"seed{config.seed}"])

@@ -2,7 +2,7 @@
 # System; empty, an option with a [key] leaves what the file says, else it sets that key
 config=               # FILE: YAML of encoder, loss and schedules
 model=                # encoder; an unknown name lists them all [model]
-loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, ...; an unknown name lists them all [loss]
+loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, teacher, ...; an unknown name lists them all [loss]
 margin_type=          # C, A or M, of sphereface2 [loss_args.margin_type]
 margin=               # final margin [margin_update.final_margin]
 scale=                # s [loss_args.scale]

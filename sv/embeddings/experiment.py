@@ -1,6 +1,7 @@
 """An experiment folder: its configuration, its model files, and the features that its system takes."""
 
 from pathlib import Path
+from typing import Literal
 
 from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
@@ -64,6 +65,15 @@ def check_sha256(path: Path, digest: str) -> None:
     sidecar = path.with_name(path.name + ".sha256")
     if sidecar.is_file() and sidecar.read_text().split()[:1] != [digest]:
         raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average or train again")
+
+
+def how_to_read(data_dir: str | Path, fbank: FbankConfig) -> Literal["ark", "online", "shard"]:
+    """Tell how a system reads a data dir: its features unless they are of another front-end, else its waveforms."""
+    folder, found = Path(data_dir), read_front_end(data_dir)
+    other = found is not None and first_difference(found.model_dump(), fbank.model_dump(), {"dither"})
+    if (folder / "feats.scp").is_file() and not other:
+        return "ark"
+    return "shard" if (folder / "shard.list").is_file() else "online"
 
 
 def check_front_end(data_dir: str | Path, fbank: FbankConfig, config: Path) -> None:

@@ -34,6 +34,7 @@ LOSSES.add("triplet", options.TripletOptions, "sv.losses.triplet:Triplet")
 LOSSES.add("ge2e", options.ScaledMetricOptions, "sv.losses.ge2e:Ge2e")
 LOSSES.add("prototypical", options.MetricOptions, "sv.losses.prototypical:Prototypical")
 LOSSES.add("angular_prototypical", options.ScaledMetricOptions, "sv.losses.angular_prototypical:AngularPrototypical")
+LOSSES.add("teacher", options.TeacherOptions, "sv.losses.teacher:Teacher")
 
 LOSSES.elsewhere |= {
     "add_margin": "am",

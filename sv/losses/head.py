@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from sv.errors import UserError
 from sv.losses.doubt import Doubt
+from sv.losses.lesson import Lesson
 from sv.losses.options import LossOptions
 from sv.losses.split import HeadPart
 
@@ -62,6 +63,7 @@ class Head(nn.Module):
             loss.
         margins: the margins that it takes.
         part: this process's rows, if the head is split.
+        lesson: adds the loss against a teacher, if there is one.
     """
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset()
@@ -78,8 +80,16 @@ class Head(nn.Module):
         self.num_speakers = num_speakers
         self.margins = options.margins
         self.part: HeadPart | None = None
+        self.lesson: Lesson | None = None
 
-    def forward(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None = None) -> HeadOutput:
+    def forward(
+        self,
+        embedding: Tensor,
+        speaker: Tensor,
+        margin: float,
+        doubt: Doubt | None = None,
+        target: Tensor | None = None,
+    ) -> HeadOutput:
         """Compute the loss of a batch, in float32 whatever autocast says (float64 if the embedding is).
 
         Args:
@@ -87,6 +97,7 @@ class Head(nn.Module):
             speaker: (batch,) int64, 0 to num_speakers - 1; checked on the CPU only, since on a GPU that waits.
             margin: m, which the schedule gives for this step.
             doubt: which labels and pairs count less; None: all count.
+            target: (batch, teacher_dim) the teacher's embeddings, if there is a `lesson`.
 
         Raises:
             UserError: a margin or a speaker out of range.
@@ -95,14 +106,21 @@ class Head(nn.Module):
         if speaker.device.type == "cpu" and not torch.compiler.is_compiling():
             self.check_speakers(speaker)
         with torch.autocast(embedding.device.type, enabled=False):
-            dtype = torch.promote_types(embedding.dtype, torch.float32)
-            if self.part is None:
-                return self.compute(embedding.to(dtype), speaker, margin, doubt)
-            return self.compute_split(embedding.to(dtype), speaker, margin, doubt, self.part)
+            embedding = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
+            if self.part is not None:
+                return self.compute_split(embedding, speaker, margin, doubt, self.part)
+            output = self.compute(embedding, speaker, margin, doubt)
+            return output if target is None else self.learn(output, embedding, target.to(embedding.dtype))
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
         """Compute `forward` of checked, widened inputs."""
         raise NotImplementedError
+
+    def learn(self, output: HeadOutput, embedding: Tensor, target: Tensor) -> HeadOutput:
+        """Add the loss against a teacher's embeddings (batch, teacher_dim) to the output."""
+        assert self.lesson is not None, "embeddings of a teacher come with a lesson"
+        losses = self.lesson(embedding, target)
+        return output._replace(loss=output.loss + losses.mean(), losses=output.losses + losses.detach())
 
     def compute_split(
         self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None, part: HeadPart

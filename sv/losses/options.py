@@ -42,6 +42,7 @@ class LossOptions(Options):
 
     can_split: ClassVar[bool] = True  # it has a weight vector for each speaker, which processes can share out
     compares_utterances: ClassVar[bool] = False  # it takes batches of P speakers x K utterances
+    needs_teacher: ClassVar[bool] = False  # it is nothing without a teacher's embeddings
     in_name: ClassVar[tuple[str, ...]] = ()  # options that belong in the name of a system
 
     @property
@@ -173,3 +174,10 @@ class TripletOptions(MetricOptions):
     @property
     def margins(self) -> Margins:
         return Margins(default=0.3, lowest=0.0, highest=2.0, grows=False)
+
+
+class TeacherOptions(LossOptions):
+    """Options of the loss against a teacher alone: none; see `teacher_args` of the configuration."""
+
+    can_split: ClassVar[bool] = False
+    needs_teacher: ClassVar[bool] = True

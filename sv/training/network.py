@@ -18,6 +18,7 @@ from sv.io import read_table
 from sv.losses import build_head
 from sv.losses.doubt import Doubt
 from sv.losses.head import Head, HeadOutput
+from sv.losses.lesson import Lesson
 from sv.models import build_model
 from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.training.schedules import build_margin
@@ -42,9 +43,16 @@ class SpeakerNet(nn.Module):
         self._frozen: tuple[nn.Module, ...] = ()
         self._thawed: list[nn.Parameter] = []  # those that train again after `freeze(None)`
 
-    def forward(self, features: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None = None) -> HeadOutput:
-        """Return the mean loss, losses (batch,) and whether each was right, from (batch, frames, mels) and (batch,)."""
-        return self.head(self._encoder[0](features), speaker, margin, doubt)
+    def forward(
+        self,
+        features: Tensor,
+        speaker: Tensor,
+        margin: float,
+        doubt: Doubt | None = None,
+        target: Tensor | None = None,
+    ) -> HeadOutput:
+        """Return the output of `Head.forward`, from features (batch, frames, mels) instead of embeddings."""
+        return self.head(self._encoder[0](features), speaker, margin, doubt, target)
 
     def wrap_backbone(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
         """Wrap `backbone` for training (compiled, parallel), around earlier wrappers; its state keeps its names."""
@@ -101,6 +109,9 @@ def build_network(config: Config) -> SpeakerNet:
     backbone = build_model(config.model, config.model_args)
     head = build_head(config.loss, backbone.embedding_dim, config.num_speakers, config.loss_args)
     head.start(build_margin(config, steps_per_epoch=1)(0))
+    if config.teacher:
+        assert config.teacher_args.dim is not None, "dim is filled in before the network is built"
+        head.lesson = Lesson(backbone.embedding_dim, config.teacher_args.dim, config.teacher_args.weight)
     return SpeakerNet(backbone, head, freeze_batch_norm=config.freeze_batch_norm)
 
 

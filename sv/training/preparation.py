@@ -27,6 +27,7 @@ from sv.training.heldout import (
     training_speakers,
 )
 from sv.training.pseudo_labels import RIVALS_FILE, UTTS_FILE, PseudoUtts, read_pseudo_utts, read_rivals
+from sv.training.teacher import TeacherEmbeddings, read_teacher
 
 _NAMED = 5  # utterances without speech
 
@@ -41,18 +42,19 @@ class Preparation:
         world: the processes.
 
     Attributes:
-        config: with the number of speakers filled in.
+        config: with the number of speakers and the teacher's dimension filled in.
         init: model to start from, or None.
         heldout: names of the speakers set aside.
         speakers: names of the classes, in order.
         data: as given, its speakers numbered as classes.
+        teacher: its embeddings of `data`, or None.
         dataset: makes batches of `data`.
         fingerprint: tells data and dataset from others.
         checkpoints: those in `exp_dir`.
 
     Raises:
         UserError: the features are of another front-end; pseudo_args needs a file that is not there; or as
-            `read_pseudo_utts`, `choose_heldout`, `with_speed_copies` and `build_dataset` raise.
+            `read_pseudo_utts`, `choose_heldout`, `with_speed_copies`, `read_teacher` and `build_dataset` raise.
     """
 
     def __init__(self, config: Config, data: TrainingData, exp_dir: Path, world: World) -> None:
@@ -63,10 +65,13 @@ class Preparation:
         self.init = Path(config.model_init) if config.model_init else None
         self.heldout = self._choose_heldout(config)
         self.speakers = with_speed_copies(training_speakers(data.index, self.heldout), config)
-        self.config = config.model_copy(update={"num_speakers": len(self.speakers)})
         self.data = data.with_speakers(self.speakers)
+        self.teacher = read_teacher(config.teacher, self.data.index) if config.teacher else None
+        self.config = _filled_in(config, len(self.speakers), self.teacher)
         self.dataset = build_dataset(config, self.data, on_gpu=world.device.type == "cuda")
         self.fingerprint = data.index.fingerprint() + self.dataset.fingerprint() + self._pseudo_fingerprint()
+        if self.teacher is not None:
+            self.fingerprint += self.teacher.fingerprint()
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
 
     def last_state(self) -> dict[str, Any] | None:
@@ -84,8 +89,9 @@ class Preparation:
         check_same_training(self.config, parse_config(state["config"], "the checkpoint"), self.exp_dir)
         if state["fingerprint"] != self.fingerprint:
             raise UserError(
-                f"{self.exp_dir} was begun with other data than {self.data.index.path} (utterances, lengths or "
-                "speakers differ); give the same data dir, or another exp dir (or remove this one)"
+                f"{self.exp_dir} was begun with other data than {self.data.index.path} (utterances, lengths, "
+                "speakers or a teacher's embeddings differ); give the same data dir, or another exp dir "
+                "(or remove this one)"
             )
         if state["heldout"] != self.heldout:
             raise UserError(f"{self.exp_dir} holds out other speakers; give the same --checkpoint as at its start")
@@ -228,6 +234,20 @@ class Preparation:
                 "train with a loss such as sphereface2, or prepare more utterances of each speaker"
             )
         return utts[kept[which]]
+
+
+def _filled_in(config: Config, num_speakers: int, teacher: TeacherEmbeddings | None) -> Config:
+    """Return the configuration with what the data decide; raise UserError if the teacher's dimension does not fit."""
+    if teacher is None:
+        return config.model_copy(update={"num_speakers": num_speakers})
+    dim, args = config.model_args.get("embed_dim"), config.teacher_args
+    if not args.project and dim != teacher.dim:
+        raise UserError(
+            f"teacher_args.project is false, but {config.teacher} has {teacher.dim} dimensions and {config.model} "
+            f"{dim}; set model_args.embed_dim={teacher.dim}, or leave out teacher_args.project"
+        )
+    filled = args.model_copy(update={"dim": teacher.dim})
+    return config.model_copy(update={"num_speakers": num_speakers, "teacher_args": filled})
 
 
 def _name_silent(index: UttIndex) -> None:

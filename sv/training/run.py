@@ -196,6 +196,7 @@ class _Run:
             prepared.heldout,
             prepared.fingerprint,
             prepared.pseudo_utts(),
+            prepared.teacher,
         )
 
     def _start_from(self, model: Path, trainer: Trainer) -> None:

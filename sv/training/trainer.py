@@ -28,6 +28,7 @@ from sv.training.parameter_groups import join_processes, set_frozen
 from sv.training.pseudo_labels import PseudoLabels, PseudoUtts
 from sv.training.schedules import Schedules
 from sv.training.split_head import own_optimizer, whole_optimizer
+from sv.training.teacher import TeacherEmbeddings
 
 _CHECK_STEPS = 20  # where a check waits for a GPU or for other processes
 _SMALLEST_SCALE = 1e-6
@@ -65,6 +66,7 @@ class Inputs:
         heldout: names of the held-out speakers.
         fingerprint: tells this data from other data.
         pseudo: what is known about labels from a clustering; None if all labels count alike.
+        teacher: embeddings to learn; None if there is no teacher.
     """
 
     loader: Loader
@@ -74,6 +76,7 @@ class Inputs:
     heldout: list[str]
     fingerprint: str
     pseudo: PseudoUtts | None = None
+    teacher: TeacherEmbeddings | None = None
 
 
 class Trainer:
@@ -164,7 +167,8 @@ class Trainer:
         set_learning_rate(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            loss, losses, correct, label_losses = self._parallel(batch.features, batch.speaker, margin, doubt)
+            output = self._parallel(batch.features, batch.speaker, margin, doubt, self._target(batch))
+        loss, losses, correct, label_losses = output
         self.scaler.scale(loss).backward()
         norm = self._clip()
         self.scaler.step(self.optimizer)
@@ -178,6 +182,11 @@ class Trainer:
         self.clock.count(len(batch.utts) * self.world.size)
         if self.monitor is not None and self.monitor.advance(place.epoch, place.step_in_epoch) and self.world.size == 1:
             self.monitor.show({**self.meter.read(), **self.clock.rates("epoch"), "lr": lr, "margin": margin})
+
+    def _target(self, batch: Batch) -> Tensor | None:
+        """Return the teacher's embeddings (batch, dim) of a batch; None without a teacher."""
+        teacher = self.inputs.teacher
+        return None if teacher is None else teacher.of(batch.utts).to(self.world.device, non_blocking=True)
 
     def _autocast(self) -> torch.autocast:
         precision = self.config.precision
@@ -338,10 +347,11 @@ def is_model_due(config: Config, epoch: int) -> bool:
 
 
 def _num_answers(config: Config) -> int:
-    """Return how many answers the accuracy chooses from: all speakers, or those of a batch of a metric loss."""
-    args = config.dataloader_args
-    compares = loss_options(config.loss, config.loss_args).compares_utterances
-    return args.batch_size // args.utts_per_speaker if compares else config.num_speakers or 1
+    """Return how many answers the accuracy chooses from: all speakers, or those of a batch, or its utterances."""
+    args, options = config.dataloader_args, loss_options(config.loss, config.loss_args)
+    if options.needs_teacher:
+        return args.batch_size
+    return args.batch_size // args.utts_per_speaker if options.compares_utterances else config.num_speakers or 1
 
 
 def _make_scaler(world: World, split_head: bool, *, enabled: bool) -> torch.GradScaler:

@@ -87,3 +87,20 @@ def test_stage_9_without_a_trained_system_is_one_line(recipe, tmp_path):
     assert "exp/config.yaml does not exist; train the system first (stage 3)" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "exp-LM").exists()
+
+
+@pytest.mark.slow
+def test_a_teacher_is_asked_once_and_learned_from(recipe, run, tmp_path):
+    done = recipe("--stage", 3, "--stop-stage", 4)
+    assert done.returncode == 0, done.stderr
+    words = ["--teacher", tmp_path / "exp", "--loss", "teacher", "--exp-dir", tmp_path / "student"]
+    plan = recipe("--stage", 3, "--stop-stage", 3, *words, "--dry-run", "true")
+    assert f"first the teacher's embeddings, {tmp_path}/exp/lessons/vox2_dev/xvector.scp" in plan.stdout
+    for _ in range(2):
+        result = recipe("--stage", 3, "--stop-stage", 3, *words)
+        assert result.returncode == 0, result.stderr
+    assert "training is complete" in result.stderr
+    config = yaml.safe_load((tmp_path / "student/config.yaml").read_text())
+    assert (config["teacher"], config["teacher_args"]["dim"]) == (str(tmp_path / "exp"), 8)
+    log = (tmp_path / "exp/lessons/vox2_dev/log/extract.1.log").read_text()
+    assert log.count("48 utterances in") == 1

@@ -109,7 +109,7 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     [
         (["--unlabelled", "nowhere"], "nowhere is not a data dir; give a folder with wav.scp"),
         (["--unlabelled", ".", "--speeds", "0.9"], "--unlabelled takes no copies in arks (--speeds, --augment)"),
-        (["--truth", "x"], "--teacher, --pseudo-labels and --truth belong to --unlabelled DIR"),
+        (["--truth", "x"], "--pseudo-labels and --truth belong to --unlabelled DIR"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(run, tmp_path: Path, words: list[str], told: str) -> None:

@@ -1,11 +1,12 @@
 """What an experiment folder holds, and the features that its system takes."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from sv.config import FbankConfig
-from sv.embeddings.experiment import check_front_end, find_model, read_config, read_system
+from sv.embeddings.experiment import check_front_end, find_model, how_to_read, read_config, read_system
 from sv.errors import UserError
 
 
@@ -19,6 +20,24 @@ def test_features_may_differ_from_those_of_the_system_in_dither_alone(tmp_path: 
         UserError, match=f"sample_rate is 8000, but 16000 in {config}; make the features again: {remedy}"
     ):
         check_front_end(tmp_path, fbank, config)
+
+
+@pytest.mark.parametrize(
+    ("files", "window", "expected"),
+    [
+        ({"feats.scp", "wav.scp", "fbank.yaml"}, "povey", "ark"),
+        ({"feats.scp", "wav.scp"}, "povey", "ark"),  # with the warning that their settings are not known
+        ({"feats.scp", "wav.scp", "fbank.yaml"}, "hamming", "online"),
+        ({"wav.scp"}, "povey", "online"),
+        ({"feats.scp", "shard.list", "fbank.yaml"}, "hamming", "shard"),
+    ],
+)
+def test_features_of_the_front_end_are_read_and_others_computed(
+    tmp_path: Path, files: set[str], window: Literal["povey", "hamming"], expected: str
+) -> None:
+    for name in files:
+        (tmp_path / name).write_text("window: povey\ndither: 0.0\n")
+    assert how_to_read(tmp_path, FbankConfig(window=window)) == expected
 
 
 def test_features_of_unknown_settings_are_taken_with_a_warning(

@@ -22,6 +22,7 @@ def test_registry_holds_the_losses() -> None:
         "ge2e",
         "prototypical",
         "angular_prototypical",
+        "teacher",
     ]
 
 

@@ -1,0 +1,29 @@
+"""Learn a teacher's embeddings alone (`sv/losses/lesson.py`), without labels."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from sv.losses.doubt import Doubt
+from sv.losses.head import Head, HeadOutput
+from sv.losses.options import TeacherOptions
+
+
+class Teacher(Head):
+    """Loss of 0 but for the lesson; right is an embedding to which its own teacher's is the nearest of the batch."""
+
+    def __init__(self, embedding_dim: int, num_speakers: int, options: TeacherOptions) -> None:
+        super().__init__(embedding_dim, num_speakers, options)
+
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
+        nothing = embedding.new_zeros(len(embedding))
+        return HeadOutput(nothing.mean(), nothing, nothing.bool())
+
+    def check_speakers(self, speaker: Tensor) -> None:
+        """Accept any numbers: labels are not read."""
+
+    def learn(self, output: HeadOutput, embedding: Tensor, target: Tensor) -> HeadOutput:
+        assert self.lesson is not None, "a resolved configuration with this loss has a teacher"
+        cosine = normalize(self.lesson.project(embedding.detach())) @ normalize(target).T  # (batch, batch)
+        correct = cosine.argmax(dim=1) == torch.arange(len(cosine), device=cosine.device)
+        return super().learn(output, embedding, target)._replace(correct=correct)
