@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.common import best_seconds, parse_quick, report
-from sv.io import Trials, Vectors, iter_scored_trials, read_trials, write_scores
+from sv.io import ScoreWriter, Trials, Vectors, iter_scored_trials, read_trials
 from sv.metrics.error_rates import sort_scores
 from sv.metrics.measures import Entry, columns_of, measure
 from sv.scoring.cosine import cosine_scores, pair_dots, unit_vectors
@@ -164,8 +164,9 @@ def bench_whole(num_trials: int, num_utts: int) -> None:
         def ours() -> None:
             unit = unit_vectors(vectors)
             with open(out, "w") as f:
+                writer = ScoreWriter(f)
                 for block in read_trials(path, ids):
-                    write_scores(f, block, cosine_scores(block, unit))
+                    writer.write(block, cosine_scores(block, unit))
 
         def loop() -> None:
             vector_of = dict(zip(ids, vectors.matrix, strict=True))
@@ -193,8 +194,9 @@ def bench_reading(num_trials: int, num_utts: int) -> None:
         trials, scores = Path(folder) / "list.kaldi", Path(folder) / "list.score"
         write_list(trials, ids, num_trials)
         with open(scores, "w") as f:
+            writer = ScoreWriter(f)
             for block in read_trials(trials, ids):
-                write_scores(f, block, np.random.default_rng(2).normal(size=len(block)))
+                writer.write(block, np.random.default_rng(2).normal(size=len(block)))
 
         def read_list() -> int:
             return sum(map(len, read_trials(trials, ids)))

@@ -8,12 +8,12 @@ from sv.io.atomic import atomic_write, sha256_of
 from sv.io.data_dir import DataDir, part_rows
 from sv.io.json_yaml import parse_yaml, read_json, read_yaml
 from sv.io.paths import path_from, read_path, written_path
+from sv.io.score_writer import ScoreWriter
 from sv.io.scores import (
     ScoredTrials,
     iter_same_trials,
     iter_scored_trials,
     read_scored_trials,
-    write_scores,
 )
 from sv.io.tables import base_speaker, check_id, iter_table, original_speakers, read_scp, read_table, write_table
 from sv.io.trials import Trials, check_both_kinds, read_enroll_map, read_trials
@@ -22,6 +22,7 @@ __all__ = [
     "ArkHeader",
     "ArkWriter",
     "DataDir",
+    "ScoreWriter",
     "ScoredTrials",
     "Trials",
     "Vectors",
@@ -49,7 +50,6 @@ __all__ = [
     "read_vectors",
     "read_yaml",
     "sha256_of",
-    "write_scores",
     "write_table",
     "written_path",
 ]

@@ -1,4 +1,4 @@
-"""Score files: lines `enroll test 0.12345 target|nontarget`, with WeSpeaker's five decimals; labels may be missing.
+"""Read score files: lines `enroll test 0.12345 target|nontarget`, with five decimals; labels may be missing.
 
 Metrics are measured on these rounded scores: two trials whose scores agree to five decimals are tied.
 """
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,48 +17,6 @@ from sv.errors import UserError
 from sv.io.columns import WORD_LABELS, Columns, iter_columns, parse_labels
 from sv.io.trials import Trials, iter_list
 from sv.io.words import Words, WordTable
-
-_LINES = 1 << 12  # formatted at a time
-
-
-def write_scores(
-    file: IO[str],
-    trials: Trials,
-    scores: NDArray[np.floating[Any]],
-    factors: Sequence[NDArray[np.floating[Any]]] = (),
-) -> None:
-    """Append one line for each trial of a block.
-
-    Args:
-        file: open for text.
-        trials: the block; its labels are written if it has them.
-        scores: (trials,).
-        factors: each (trials,); further columns with four decimals after the label. Without labels they are left out.
-
-    Raises:
-        UserError: a score is NaN or infinite.
-    """
-    assert scores.shape == trials.enroll.shape, f"{scores.shape} scores for {trials.enroll.shape} trials"
-    finite = np.isfinite(scores)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        pair = f"{trials.enroll_ids[trials.enroll[row]]} and {trials.test_ids[trials.test[row]]}"
-        raise UserError(f"{trials.path}:{trials.first_line + row}: the score of {pair} is {scores[row]}; extract again")
-    line = "%s %s %.5f\n" if trials.is_target is None else f"%s %s %.5f %s{' %.4f' * len(factors)}\n"
-    label = np.array(["nontarget", "target"], dtype=object)
-    for start in range(0, len(trials), _LINES):
-        rows = slice(start, start + _LINES)
-        columns = [
-            trials.enroll_ids[trials.enroll[rows]],
-            trials.test_ids[trials.test[rows]],
-            scores[rows].astype(object),
-        ]
-        if trials.is_target is not None:
-            columns.append(label[trials.is_target[rows].astype(np.intp)])
-            columns += [factor[rows].astype(object) for factor in factors]
-        words = np.stack(columns, axis=1)  # (lines, columns) of objects
-        # One format for all is twice as fast as one a line.
-        file.write(line * len(words) % tuple(words.ravel().tolist()))
 
 
 class Ids(list[str]):
@@ -145,7 +103,7 @@ class ScoredTrials:
         )
 
     def as_trials(self) -> Trials:
-        """Return the trials as a block for `write_scores`."""
+        """Return the trials as a block for `sv.io.score_writer`."""
         ids = self.ids.look_up(str, object)
         return Trials(self.path, self.first_line, ids, ids, self.enroll, self.test, self.is_target, self.num_bytes)
 

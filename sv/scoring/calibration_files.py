@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError
-from sv.io import ScoredTrials, atomic_write, iter_scored_trials, read_scored_trials, sha256_of, write_scores
+from sv.io import ScoredTrials, ScoreWriter, atomic_write, iter_scored_trials, read_scored_trials, sha256_of
 from sv.io.progress import byte_bar
 from sv.metrics.error_rates import sort_scores
 from sv.metrics.provenance import check_name, check_same_embeddings, check_scored_alike, mark_derived, origin
@@ -97,9 +97,9 @@ def calibrate_files(scores: ScoresToCalibrate, heldout: str, trials: Sequence[st
     weights = scores.exp_dir / "calibration" / f"{filed_under}.json"
     with ExitStack() as stack:
         for path, out in zip(tests, calibrated, strict=True):
-            f = stack.enter_context(atomic_write(out))
+            writer = ScoreWriter(stack.enter_context(atomic_write(out)))
             for block in _blocks_with_bar(path):
-                write_scores(f, block.as_trials(), calibration.llrs(features.of(block)))
+                writer.write(block.as_trials(), calibration.llrs(features.of(block)))
         calibration.save(weights)
         measured_on = {**calibration.trained_on, "calibration_sha256": sha256_of(weights)}
         add_thresholds(scores.exp_dir, filed_under, {**thresholds, "measured_on": measured_on})

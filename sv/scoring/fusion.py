@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
-from sv.io import ScoredTrials, atomic_write, iter_same_trials, write_scores
+from sv.io import ScoredTrials, ScoreWriter, atomic_write, iter_same_trials
 from sv.io.progress import byte_bar
 from sv.metrics.provenance import check_same_enrollment, check_scored_alike, mark_derived
 from sv.scoring.calibration import Calibration, fit
@@ -35,8 +35,9 @@ def fuse_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path, *, p_
     calibration = _train(heldout, [f"score of {path}" for path in scores], p_target)
     weights = out.with_name(f"{out.name}.json")
     with atomic_write(out) as f, byte_bar(scores[0], out.name) as bar:
+        writer = ScoreWriter(f)
         for systems in iter_same_trials(scores):
-            write_scores(f, systems[0].as_trials(), calibration.llrs(_features_of(systems)))
+            writer.write(systems[0].as_trials(), calibration.llrs(_features_of(systems)))
             bar.update(systems[0].num_bytes)
     calibration.save(weights)
     mark_derived(out, scores, weights)

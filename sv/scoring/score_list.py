@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import log
-from sv.io import Trials, atomic_write, check_both_kinds, read_trials, write_scores
+from sv.io import ScoreWriter, Trials, atomic_write, check_both_kinds, read_trials
 from sv.io.progress import byte_bar
 from sv.metrics.provenance import check_same_model, mark_scores
 from sv.scoring.backends import Inputs
@@ -68,9 +68,10 @@ def score_list(trials: Path, scores: Path, scorer: Scorer) -> int:
     )
     score_block, count = scorer.begin_list(), 0
     with atomic_write(scores) as f, byte_bar(trials, scores.name) as bar:
+        writer = ScoreWriter(f)
         for block in blocks:
             values, *factors = score_block(block)
-            write_scores(f, block, values, factors)
+            writer.write(block, values, factors)
             count += len(block)
             bar.update(block.num_bytes)
     made_from = {**scorer.made_from, "enroll_map": inputs.enroll_map}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import Trials, iter_same_trials, read_scored_trials, read_trials, write_scores
+from sv.io import ScoreWriter, Trials, iter_same_trials, read_scored_trials, read_trials
 
 KNOWN = ["a/1.wav", "a/2.wav", "b/1.wav"]
 
@@ -21,7 +21,7 @@ def trials(folder: Path, text: str = "a/1.wav a/2.wav target\na/1.wav b/1.wav no
 
 def written(block: Trials, scores: list[float], dtype: type = np.float32) -> str:
     file = io.StringIO()
-    write_scores(file, block, np.array(scores, dtype=dtype))
+    ScoreWriter(file).write(block, np.array(scores, dtype=dtype))
     return file.getvalue()
 
 
@@ -39,7 +39,7 @@ def test_scores_come_back_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
     lines = [f"a/1.wav b/1.wav {label}\n" for label in rng.choice(["target", "nontarget"], 300)]
     block = trials(tmp_path, "".join(lines))
     scores = rng.normal(0, 20, 300)
-    monkeypatch.setattr("sv.io.scores._LINES", 7)
+    monkeypatch.setattr("sv.io.score_writer._LINES", 7)
     path = tmp_path / "x.score"
     path.write_text(written(block, scores.tolist(), np.float64))
     monkeypatch.setattr("sv.io.columns._BLOCK_BYTES", 500)

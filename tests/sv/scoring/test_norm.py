@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import Trials, Vectors, read_trials, write_scores
+from sv.io import ScoreWriter, Trials, Vectors, read_trials
 from sv.scoring.cosine import enroll_models, unit_vectors
 from sv.scoring.norm import ScoreNorm, magnitudes, model_magnitudes
 
@@ -99,7 +99,7 @@ def test_magnitudes_are_lengths_after_the_mean() -> None:
 def test_lines_have_wespeakers_eight_columns(tmp_path: Path) -> None:
     file = io.StringIO()
     one = np.array([0.5], dtype=np.float32)
-    write_scores(file, read_all(tmp_path, [("u0", "u1")]), one, [20 * one, one, -one, one / 3])
+    ScoreWriter(file).write(read_all(tmp_path, [("u0", "u1")]), one, [20 * one, one, -one, one / 3])
     assert file.getvalue() == "u0 u1 0.50000 target 10.0000 0.5000 -0.5000 0.1667\n"
 
 
