@@ -7,20 +7,22 @@ onnxruntime  steps/extract_embeddings.sh --backend onnx; its export is a figure 
 ceiling      the bare convolutions and products of the network, by torch: what no change of ours can beat
 
 The weights are random. The three take turns, and CPU time of all threads is measured. `cosine` is the lowest one of an
-embedding of onnxruntime and that of torch. Utterances: --first of SV_CORPORA's speechocean762.
+embedding of onnxruntime and that of torch. Utterances: --first of SV_CORPORA's speechocean762, else noise.
 """
 
 import argparse
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from bench.common import best_seconds, report
@@ -40,27 +42,70 @@ from sv.models import build_model
 MODELS = "ResNet34,ECAPA_TDNN_GLOB_c512,CAMPPlus"
 
 
-def make_data(folder: Path, utts: int) -> Path:
-    """Write a data dir with the features of real speech."""
-    paths = sorted((Path(os.environ["SV_CORPORA"]) / "speechocean762" / "WAVE").rglob("*.*"))
+def make_data(folder: Path, utts: int, copies: int = 1) -> Path:
+    """Write a data dir with the features of utterances of real speech; of noise, without SV_CORPORA.
+
+    Args:
+        folder: of the data dir.
+        utts: how many files.
+        copies: how often each of them stands in the lists.
+    """
     fbank, frames = Fbank(parse_config({}, "bench").dataset_args.fbank_args), {}
     with ArkWriter(folder / "fbank.ark", folder / "feats.scp", compress=True) as writer, torch.inference_mode():
-        for path in paths[:: max(1, len(paths) // utts)][:utts]:
-            wave = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
-            feats = fbank(wave[None])[0].numpy()
-            writer.write(path.stem, feats)
-            frames[path.stem] = len(feats)
+        for number, wave in enumerate(read_waves(utts)):
+            feats = fbank(torch.from_numpy(wave)[None])[0].numpy()
+            for copy in range(copies):
+                writer.write(utt := f"{number:05d}-{copy}", feats)
+                frames[utt] = len(feats)
     write_table(folder / "utt2num_frames", frames)
     write_table(folder / "utt2spk", {utt: utt for utt in frames})
     return folder
 
 
-def make_system(folder: Path, name: str) -> Path:
+def read_waves(utts: int) -> Iterator[NDArray[np.float32]]:
+    """Iterate over waveforms (samples,): files of speechocean762 from all its speakers, or noise of 2 to 4 s."""
+    corpora = os.environ.get("SV_CORPORA", "")
+    if corpora:
+        paths = sorted((Path(corpora) / "speechocean762" / "WAVE").rglob("*.*"))
+        for path in paths[:: max(1, len(paths) // utts)][:utts]:
+            yield soundfile.read(path, dtype="float32")[0]
+    else:
+        rng = np.random.default_rng(0)
+        for _ in range(utts):
+            yield rng.normal(0, 0.1, 160 * int(rng.integers(200, 400))).astype(np.float32)
+
+
+def make_system(folder: Path, name: str, options: Mapping[str, Any]) -> Path:
     """Write a system with random weights."""
-    save_config(parse_config({"model": name, "model_args": {}}, "bench"), folder / "config.yaml")
+    save_config(parse_config({"model": name, "model_args": dict(options)}, "bench"), folder / "config.yaml")
     (folder / "models").mkdir()
-    torch.save(build_model(name, {}).state_dict(), folder / "models" / "avg_model.pt")
+    torch.save(build_model(name, options).state_dict(), folder / "models" / "avg_model.pt")
     return folder
+
+
+def gpu_rates(device: str, name: str, options: Mapping[str, Any], utts: int) -> tuple[float, float]:
+    """Return utterances a second on a device, one by one and in batches of equal length; for bench/gpu.py.
+
+    Args:
+        device: "cuda", "cpu".
+        name, options: of the encoder.
+        utts: how many; without SV_CORPORA their features are noise.
+    """
+    rates = []
+    with tempfile.TemporaryDirectory() as folder:
+        data, exp = Path(folder) / "data", Path(folder) / "exp"
+        data.mkdir()
+        exp.mkdir()
+        make_data(data, utts, copies=1 if device == "cpu" else 5)
+        encoder = load_encoder(make_system(exp, name, options), device=device)
+        source = open_source(Extraction(exp, data, exp / "out"))
+        rows = range(len(source.index))
+        for batch_frames in (0, 20_000):
+            embed_rows(encoder, source, rows[:2], batch_frames=batch_frames)
+            start = time.perf_counter()
+            embed_rows(encoder, source, rows, batch_frames=batch_frames)
+            rates.append(len(rows) / (time.perf_counter() - start))
+    return rates[0], rates[1]
 
 
 def ceiling(model: nn.Module, feats: torch.Tensor) -> Callable[[], object]:
@@ -86,7 +131,7 @@ def measure(name: str, data: Path, threads: int, budget: float) -> None:
     """Report the figures of one encoder."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory() as folder:
-        exp = make_system(Path(folder), name)
+        exp = make_system(Path(folder), name, {})
         work = Extraction(exp, data, exp / "out")
         trained, source = load_encoder(exp), open_source(work)
         start = time.process_time()

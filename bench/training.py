@@ -69,7 +69,12 @@ def main() -> None:
         corpus = Corpus(folder, files)
         repeat(folder, times)
         system = system_of(corpus, on_gpu=on_gpu, num_workers=args.num_workers)
-        measured = {row.name: measure(system, row, folder, world) for row in rows(compiled=not args.quick)}
+        measured = {}
+        for row in rows(compiled=not args.quick):
+            found = measured[row.name] = measure(system, row, folder, world)
+            seconds = 1 / found["samples_per_second"]
+            plain = 1 / next(iter(measured.values()))["samples_per_second"]
+            report("training", row.name, seconds, plain, wait=found["data_wait"], device=world.device.type)
     show(measured, torch.cuda.get_device_name(world.device) if on_gpu else "CPU")
 
 
@@ -106,10 +111,8 @@ def measure(system: Mapping[str, Any], row: Row, folder: Path, world: World) -> 
 
 
 def show(measured: Mapping[str, Mapping[str, float]], device: str) -> None:
-    """Print a JSON line a row, then the table."""
+    """Print the table."""
     plain = next(iter(measured.values()))["samples_per_second"]
-    for name, found in measured.items():
-        report("training", name, 1 / found["samples_per_second"], 1 / plain, wait=found["data_wait"], device=device)
     print(f"\n| {device} | samples/s | ratio to plain fp32 | wait |\n| --- | ---: | ---: | ---: |")
     for name, found in measured.items():
         rate = found["samples_per_second"]

@@ -56,6 +56,8 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read as torch is loaded: threads that wait do not spin
+    if "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:  # the older name, by which a user may have set the same
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     from sv.embeddings.experiment import read_system
 
     config = read_system(args.exp_dir)

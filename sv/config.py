@@ -228,6 +228,7 @@ class Config(Section):
     clip_grad_norm: float = Field(0.0, ge=0)  # 0: no clipping
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     split_head: bool = False  # each process owns the weight vectors of some speakers
+    tf32: bool = True  # on a GPU, float32 convolutions of training round their factors to 10 bits; false: exact
     channels_last: bool = True  # memory layout of 2-d encoders on a GPU
     compile: bool = False  # train the encoder with torch.compile, which takes a minute or more at the start
     freeze_batch_norm: bool = False  # use and keep the running statistics

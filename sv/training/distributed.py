@@ -110,7 +110,6 @@ def join(*, use_gpu: bool) -> World:
     if use_gpu:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
-        torch.backends.cudnn.benchmark = True  # crops have one size
     if size > 1:
         die_with_parent(os.getppid())
         dist.init_process_group("nccl" if use_gpu else "gloo", timeout=TIMEOUT)

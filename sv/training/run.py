@@ -36,6 +36,7 @@ from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.divergence import NonFiniteGuard
 from sv.training.fine_tuning import class_means, load_pretrained, start_from, warn_of_front_end
+from sv.training.gpu import set_up_gpu
 from sv.training.heldout import warn_of_known
 from sv.training.monitor import Monitor, logged_to
 from sv.training.network import SpeakerNet, build_network, read_speakers
@@ -138,6 +139,8 @@ class _Run:
 
     def _network(self) -> SpeakerNet:
         """Build the network: the same weights in every process, and other random numbers from then on."""
+        if self.world.device.type == "cuda":
+            set_up_gpu(self.config)
         torch.manual_seed(self.config.seed)
         net = build_network(self.config)
         check_fine_tuning(net, self.config)

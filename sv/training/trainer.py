@@ -20,6 +20,7 @@ from sv.losses import loss_options
 from sv.training.checkpoint import Checkpoints, save_tensors
 from sv.training.distributed import World
 from sv.training.divergence import NonFiniteGuard, Progress
+from sv.training.gpu import describe_gpu
 from sv.training.heldout import HeldoutTest
 from sv.training.monitor import Clock, Meter, Monitor
 from sv.training.network import SpeakerNet
@@ -242,6 +243,8 @@ class Trainer:
             log.info("drawn: %s", ", ".join(f"{name} {value:.4g}" for name, value in drawn.items()))
         figures = self.meter.read()
         self._record("epoch", {**figures, **rates, **extra, **of_labels, **drawn})
+        if self.world.device.type == "cuda" and self.world.is_main:
+            log.info("%s", describe_gpu(self.world.device, rates["samples_per_second"]))
         self.trouble = self.progress.end_epoch(figures["loss"], figures["accuracy"], heldout_eer)
         if self.trouble and self.world.is_main:
             log.warning("epoch %d: the network does not seem to learn: %s", place.epoch, self.trouble)

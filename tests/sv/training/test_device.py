@@ -20,7 +20,7 @@ from sv.data.online import FrontEnd, Sounds
 from sv.data.utt_index import PackedStrings
 from sv.jobs.bad_utts import BadUtts
 from sv.losses import LOSSES, loss_options
-from sv.models import MODELS
+from sv.models import MODELS, build_model
 from sv.system import resolve
 from sv.training.distributed import World
 from sv.training.divergence import NonFiniteGuard
@@ -92,6 +92,14 @@ def test_a_wait_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("sv.training.monitor.Meter.add", waiting)
     with pytest.raises(RuntimeError, match="meta tensors"):
         train_one_step(tmp_path, model="resnet_small")
+
+
+def test_heldout_utterances_are_embedded_without_a_wait() -> None:
+    reader: Any = SimpleNamespace(whole=lambda utt, center: np.zeros((150 + utt, 80), np.float32))
+    with META:
+        backbone = build_model("resnet_small", {}).eval()
+    found = list(WholeUtts(reader, center=True, kind="held-out utterance").embed(backbone, np.arange(3), META))
+    assert [(vector.device, len(vector)) for vector in found if vector is not None] == 3 * [(META, 128)]
 
 
 @pytest.mark.parametrize("voiced", [0, 6])

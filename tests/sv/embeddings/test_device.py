@@ -1,0 +1,82 @@
+"""Extraction on a GPU that is not there: torch's fake tensors, which have a device and no values.
+
+A tensor that was left on the CPU, a `.item()` or a size that depends on values raises an error at its line.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sv.config import Config, DatasetArgs, FbankConfig
+from sv.embeddings.encoder import SpeakerEncoder
+from sv.models import MODELS, build_model
+
+GPU = torch.device("cuda", 0)
+LEFT_OUT = {
+    "ReDimNet": "no default sizes; the named ones are the same code",
+    "ReDimNet2": "the same",
+    "GE2E_LSTM": "torch's fake LSTM of a GPU has wrong sizes; its training step is tested on the meta device",
+}
+ONE_OF_EACH_CLASS = sorted(
+    {
+        cast(partial[Any], MODELS._rows[name].build).args[0]: name for name in MODELS.names() if name not in LEFT_OUT
+    }.values()
+)
+
+
+class Reads(TorchDispatchMode):
+    """Count copies from the GPU to the CPU, and say that values which the CPU has are good."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default and args[0].device.type == "cpu":
+            return True
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten._to_copy.default:
+            self.count += args[0].device == GPU and result.device.type == "cpu"
+        return result
+
+
+@pytest.fixture
+def reads() -> Iterator[Reads]:
+    """Pretend that there is a GPU, within the test."""
+    with FakeTensorMode(allow_non_fake_inputs=True), Reads() as mode:
+        yield mode
+
+
+def load(model: str) -> SpeakerEncoder:
+    mels = dict(MODELS.options(model, {}))["feat_dim"]
+    config = Config(model=model, dataset_args=DatasetArgs(fbank_args=FbankConfig(num_mel_bins=mels)))
+    with GPU:
+        return SpeakerEncoder(build_model(model, {}).eval().for_inference(), config, GPU, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ONE_OF_EACH_CLASS)
+def test_extraction_reads_back_once_a_batch(model: str, reads: Reads) -> None:
+    encoder = load(model)
+    embeddings = encoder.embed(torch.empty(3, 200, encoder.model.feat_dim), max_frames=120)
+    assert embeddings.device.type == "cpu" and embeddings.shape == (3, encoder.model.embedding_dim)
+    assert reads.count == 1
+
+
+@pytest.mark.usefixtures("reads")
+def test_a_wait_and_a_tensor_left_on_the_cpu_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = load("resnet_small")
+
+    def waits(feats: Tensor) -> Tensor:
+        return feats[:, 0] * float(feats.sum())
+
+    monkeypatch.setattr(encoder.model, "encode", waits)
+    with pytest.raises(DataDependentOutputException):
+        encoder.embed(torch.empty(3, 200, 80))
+    monkeypatch.setattr(encoder.model, "encode", lambda feats: feats[:, 0] + torch.ones(80))
+    with pytest.raises(RuntimeError, match="two different devices"):
+        encoder.embed(torch.empty(3, 200, 80))
