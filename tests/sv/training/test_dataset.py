@@ -12,13 +12,14 @@ import torch
 from sv.audio.durations import format_seconds
 from sv.audio.tar_shards import Recording, index_path, read_entries, write_shard
 from sv.config import Config, parse_config
-from sv.data import FaultTolerantDataset
+from sv.data import FaultTolerantDataset, rows_of
 from sv.errors import UserError
-from sv.io import read_table, write_table
+from sv.io import ArkWriter, read_table, write_table
 from sv.system import resolve
 from sv.training.dataset import TrainingData, build_dataset, read_data, with_speed_copies
 from sv.training.distributed import World
 from sv.training.run import train
+from sv.training.teacher import teacher_scp
 from sv.training.trainer import Trainer
 
 WORLD = World(0, 1, torch.device("cpu"))
@@ -72,6 +73,38 @@ def make_config():
 
 def with_noise(speech):
     return {"noise_data": str(speech / "noise"), "reverb_data": str(speech / "rir")}
+
+
+@pytest.mark.slow
+def test_a_teacher_says_the_same_of_an_utterance_whatever_is_done_to_its_crop(
+    speech, make_config, tmp_path, monkeypatch
+):
+    scp = teacher_scp(tmp_path / "t", speech)
+    scp.parent.mkdir(parents=True)
+    (tmp_path / "t/models").mkdir()
+    (tmp_path / "t/models/avg_model.pt").touch()
+    rng = np.random.default_rng(0)
+    said = {utt: rng.standard_normal(8).astype(np.float32) for utt in read_table(speech / "utt2spk")}
+    with ArkWriter(scp.with_suffix(".ark"), scp) as writer:
+        for utt, embedding in said.items():
+            writer.write(utt, embedding)
+    seen: dict[str, list[np.ndarray]] = {}
+    step = Trainer._step
+
+    def look(trainer, batch):
+        names = [trainer.loader.dataset.index.utts[row] for row in rows_of(batch.utts)]
+        assert np.array_equal(trainer._target(batch), np.stack([said[name] for name in names]))
+        for name, crop in zip(names, batch.features.numpy(), strict=True):
+            seen.setdefault(name, []).append(crop)
+        step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "_step", look)
+    args = {**ARGS, "speeds": [], "aug_prob": 1.0}
+    train(
+        make_config(**with_noise(speech), teacher=str(tmp_path / "t"), dataset_args=args), speech, tmp_path / "e", WORLD
+    )
+    twice = [crops for crops in seen.values() if len(crops) > 1]
+    assert len(twice) > 4 and all(not np.array_equal(crops[0], crops[1]) for crops in twice)
 
 
 @pytest.mark.slow
