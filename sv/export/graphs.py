@@ -39,17 +39,22 @@ def load_exportable(exp_dir: Path, model_file: Path | None) -> SpeakerEncoder:
             exported networks do not.
     """
     encoder = load_encoder(exp_dir, model_file)
-    if encoder.config.dataset_args.fbank_args.kind == "waveform":
-        raise UserError(
-            f"{exp_dir}: {encoder.config.model} takes waveforms and is not exported, only encoders of features are; "
-            "run it with steps/verify.py or sv.Verifier, on a machine with torch"
-        )
+    check_takes_features(encoder)
     if encoder.config.dataset_args.vad:
         raise UserError(
             f"{exp_dir / 'config.yaml'}: dataset_args.vad is true, but exported models drop no frames; "
             "export a system that was trained without"
         )
     return encoder
+
+
+def check_takes_features(encoder: SpeakerEncoder) -> None:
+    """Raise UserError if the encoder takes waveforms: its parts of long ones are no graph for any length."""
+    if encoder.config.dataset_args.fbank_args.kind == "waveform":
+        raise UserError(
+            f"{encoder.config.model} takes waveforms and is not exported, only encoders of features are; "
+            "run it with steps/verify.py or sv.Verifier, on a machine with torch"
+        )
 
 
 class FeatsToEmbedding(nn.Module):

@@ -22,7 +22,7 @@ from sv.audio.centered_fbank import make_fbank
 from sv.embeddings.encoder import SpeakerEncoder
 from sv.embeddings.onnx_encoder import missing_package, open_session
 from sv.errors import UserError
-from sv.export.graphs import FeatsToEmbedding, conv_front_end, min_frames
+from sv.export.graphs import FeatsToEmbedding, check_takes_features, conv_front_end, min_frames
 from sv.export.parity import LOWEST_COSINE, Run, check_parity
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def network_model(encoder: SpeakerEncoder, lowest_cosine: float, *, centered: bo
         lowest_cosine: see `check_parity`.
         centered: the features have lost their mean; else the network subtracts it, if the system does.
     """
+    check_takes_features(encoder)
     shortest, mels = min_frames(encoder), encoder.model.feat_dim
     model = _export(
         FeatsToEmbedding(encoder, centered=centered),

@@ -15,6 +15,7 @@ from sv.embeddings.encoder import WaveformEncoder, load_encoder
 from sv.embeddings.parts import Extraction
 from sv.errors import UserError
 from sv.export.files import write_file
+from sv.export.onnx_files import network_model
 from sv.io import read_matrix, read_scp, read_vectors, write_table
 from sv.models import build_model
 from sv.system import check_start, make_fine_tuning, resolve
@@ -172,10 +173,10 @@ def test_from_weights_through_training_and_extraction_to_fine_tuning(config_of, 
     torch.testing.assert_close(encoder.network.embed(frames), alone, rtol=1e-4, atol=1e-5)
 
     for form in ("onnx", "torchscript"):
-        with pytest.raises(
-            UserError, match=r"exp: WavLM_Base_MFA takes waveforms and is not exported, only .*verify.py"
-        ):
+        with pytest.raises(UserError, match=r"^WavLM_Base_MFA takes waveforms and is not exported, only .*verify.py"):
             write_file(exp, tmp_path / "model", form, "feats")
+    with pytest.raises(UserError, match="takes waveforms and is not exported"):
+        network_model(encoder.network, 0.9)
     (tmp_path / "lm.yaml").write_text("do_lm: true\nnum_epochs: 1\n")
     tuned = make_fine_tuning(tmp_path / "lm.yaml", exp)
     assert tuned.pretrained == ""
