@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 
 from bench.common import best_seconds, parse_quick, report
+from bench.head import clock
 from sv.losses.blocks import block_rows
 from sv.losses.options import MarginType, SphereFace2Options
 from sv.losses.pairs import Pairs, softplus
@@ -56,7 +57,7 @@ def main() -> None:
         for margin_type in MARGIN_TYPES:
             torch.manual_seed(0)
             found = parts(batch, rows, margin_type)
-            seconds = best_seconds(*found.values(), budget=2.0 if quick else 10.0)
+            seconds = best_seconds(*found.values(), budget=2.0 if quick else 10.0, clock=clock())
             for part, time in zip(found, seconds, strict=True):
                 case = f"sphereface2-{margin_type} b{batch}: {part}"
                 report("head_parts", case, time * SPEAKERS / rows, share=time / seconds[0])
