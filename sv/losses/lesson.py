@@ -3,12 +3,15 @@
     w (1 - cos(P e, t))
 
 e (dim) is the embedding, t (teacher_dim) the teacher's of the whole clean utterance, w a weight, and P a linear map if
-the dimensions differ, else nothing. P serves training alone. No label is needed. Cosine as the distance to the
-teacher: Wang et al., "Knowledge Distillation for Small Foot-print Deep Speaker Embedding", ICASSP 2019.
+the dimensions differ, else nothing. No label is needed, and P serves training alone. So P must not do work that the
+embedding then lacks: its rows or columns, whichever are fewer, are orthonormal. With a teacher of more dimensions, the
+cosines of P e are then those of e. Cosine as the distance to a teacher: Wang et al., "Knowledge Distillation for Small
+Foot-print Deep Speaker Embedding", ICASSP 2019.
 """
 
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
+from torch.nn.utils.parametrizations import orthogonal
 
 
 class Lesson(nn.Module):
@@ -23,8 +26,10 @@ class Lesson(nn.Module):
     def __init__(self, embedding_dim: int, teacher_dim: int, weight: float) -> None:
         super().__init__()
         self.weight = weight
-        same = embedding_dim == teacher_dim
-        self.project = nn.Identity() if same else nn.Linear(embedding_dim, teacher_dim, bias=False)
+        self.project: nn.Module = nn.Identity()
+        if embedding_dim != teacher_dim:  # torch's default map, householder, falls to 0 under momentum
+            linear = nn.Linear(embedding_dim, teacher_dim, bias=False)
+            self.project = orthogonal(linear, orthogonal_map="matrix_exp")
 
     def forward(self, embedding: Tensor, target: Tensor) -> Tensor:
         """Return losses (batch,) of embeddings (batch, dim) and the teacher's (batch, teacher_dim)."""

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import cosine_similarity, normalize
 
 from sv.losses import build_head
 from sv.losses.lesson import Lesson
@@ -32,6 +32,24 @@ def test_another_dimension_is_mapped_and_the_gradient_is_that_of_the_definition(
     total.backward()
     assert torch.allclose(embedding.grad, slow.grad)
     assert lesson.project.weight.shape == (2, 3)
+
+
+def test_the_map_does_no_work_that_the_embedding_lacks():
+    torch.manual_seed(0)
+    up, down = Lesson(3, 5, 1.0).double(), Lesson(5, 3, 1.0).double()
+    for lesson in (up, down):
+        optimizer = torch.optim.SGD(lesson.parameters(), lr=1.0)
+        shape = lesson.project.weight.shape
+        before = lesson.project.weight.detach().clone()
+        lesson(torch.randn(8, shape[1], dtype=torch.float64), torch.randn(8, shape[0]).double()).sum().backward()
+        optimizer.step()
+        assert not torch.allclose(lesson.project.weight, before)
+    eye = torch.eye(3, dtype=torch.float64)
+    assert torch.allclose(up.project.weight.T @ up.project.weight, eye, atol=1e-6)  # the base was float32
+    assert torch.allclose(down.project.weight @ down.project.weight.T, eye, atol=1e-6)
+    one, other = torch.randn(2, 4, 3, dtype=torch.float64)
+    mapped = cosine_similarity(up.project(one), up.project(other))
+    assert torch.allclose(mapped, cosine_similarity(one, other), atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["sphereface2", "aam", "ge2e"])
