@@ -66,7 +66,9 @@ class Preparation:
         self.heldout = self._choose_heldout(config)
         self.speakers = with_speed_copies(training_speakers(data.index, self.heldout), config)
         self.data = data.with_speakers(self.speakers)
-        self.teacher = read_teacher(config.teacher, self.data.index) if config.teacher else None
+        self.teacher = (
+            read_teacher(config.teacher, self.data.index, center=config.teacher_args.center) if config.teacher else None
+        )
         self.config = _filled_in(config, len(self.speakers), self.teacher)
         self.dataset = build_dataset(config, self.data, on_gpu=world.device.type == "cuda")
         self.fingerprint = data.index.fingerprint() + self.dataset.fingerprint() + self._pseudo_fingerprint()

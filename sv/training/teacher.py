@@ -44,8 +44,13 @@ class TeacherEmbeddings:
         return torch.from_numpy(self.matrix[rows_of(draws)])
 
 
-def read_teacher(teacher: str, index: UttIndex) -> TeacherEmbeddings:
+def read_teacher(teacher: str, index: UttIndex, *, center: bool = True) -> TeacherEmbeddings:
     """Read a teacher's embeddings of all utterances of an index that have a class.
+
+    Args:
+        teacher: its experiment folder.
+        index: the utterances.
+        center: subtract the mean of these embeddings, as cosine scores do.
 
     Raises:
         UserError: there are no embeddings, or an utterance has none.
@@ -65,4 +70,6 @@ def read_teacher(teacher: str, index: UttIndex) -> TeacherEmbeddings:
         )
     matrix = np.zeros((len(index), found.matrix.shape[1]), dtype=np.float32)
     matrix[needed] = found.matrix[rows]
+    if center:
+        matrix[needed] -= matrix[needed].mean(axis=0, dtype=np.float64).astype(np.float32)
     return TeacherEmbeddings(matrix)

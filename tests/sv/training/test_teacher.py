@@ -48,12 +48,21 @@ def teacher(tmp_path, data_dir):
 
 def test_each_utterance_gets_its_own_embedding(teacher, data_dir):
     index = read_index(data_dir)
-    found = read_teacher(teacher, index)
+    found = read_teacher(teacher, index, center=False)
     assert found.dim == DIM
     draws = np.array([3, 0, another_visit(3, np.array([3]))])
     vectors = read_vectors(teacher_scp(teacher, data_dir))
     expected = [vectors.matrix[vectors.ids.index(index.utts[row])] for row in (3, 0, 3)]
     assert np.array_equal(found.of(draws).numpy(), np.stack(expected))
+
+
+def test_embeddings_lose_their_mean_over_what_is_trained_on(teacher, data_dir):
+    index = read_index(data_dir)
+    some = index.with_speakers(index.speakers[1:])
+    plain, centered = read_teacher(teacher, some, center=False).matrix, read_teacher(teacher, some).matrix
+    kept = some.speaker >= 0
+    assert (centered[~kept] == 0).all() and 0 < kept.sum() < len(kept)
+    np.testing.assert_allclose(centered[kept], plain[kept] - plain[kept].mean(axis=0), atol=1e-6)
 
 
 def test_utterances_without_a_class_need_no_embedding_and_others_do(tmp_path, data_dir):
