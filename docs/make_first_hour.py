@@ -27,9 +27,10 @@ SHOWN_CORPUS = "/corpora/calls"
 PASSED_ON = re.compile(r"PATH|HOME|LANG|SV_PYTHON|PIP_.*")
 HEAD = """# The first hour
 
-A record of what you see, made by `docs/make_first_hour.py` from a fresh clone of commit {commit}, on {machine}. Nothing
-is shortened. Without a terminal there are no progress bars.
+A record of what you see, made by `docs/make_first_hour.py` from a fresh clone of commit {commit}, on
+{machine}. Nothing is shortened. Without a terminal there are no progress bars.
 """
+ERRORS = "Trained on so few speakers, a system often errs: the EER in the table above says how often.\n"
 MINI = "bash egs/mini/run.sh"
 OWN = f"bash egs/own/run.sh --corpus {SHOWN_CORPUS}"
 VERIFY = "steps/verify.py --model {model} {a} {b}"
@@ -80,7 +81,7 @@ def record_all(clone: Path, corpus: Path, names: Sequence[str]) -> str:
     (one, other), (third, *_) = spoken[0][:2], spoken[1]
     parts += ["## Same speaker or not\n", "Two files of a speaker of the test set, whom training never heard:\n"]
     parts += [record(VERIFY.format(model=system, a=one, b=other)), "And files of two speakers:\n"]
-    parts += [record(VERIFY.format(model=system, a=one, b=third)), "## The report\n"]
+    parts += [record(VERIFY.format(model=system, a=one, b=third)), ERRORS, "## The report\n"]
     parts += [f"`{system}/report.html` is one file, which needs no network. Its beginning:\n"]
     parts += ["![The first screen of the report](images/report.png)\n"]
     return "\n".join(parts)
