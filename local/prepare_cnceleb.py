@@ -168,6 +168,10 @@ def find_test(cnceleb1: Path) -> Test:
             raise UserError(f"{lists / 'enroll.map'}:{number}: {what}; {AGAIN}")
         models[spk] = [f"{spk}-{stem}" for stem in stems]
         wav_scp |= {f"{spk}-{stem}": files[spk][stem] for stem in stems}
+    if unknown := [model for model in enrolls if models_speaker(model) not in models]:
+        raise UserError(f"{lists / 'enroll.map'} has no line for {unknown[0]}, which is in eval/enroll; {AGAIN}")
+    if unnamed := [path for utt, path in wav_scp.items() if "-" not in utt]:
+        raise UserError(f"{unnamed[0]}: the name is not SPEAKER-GENRE-SESSION-NUMBER; {AGAIN}, or remove it")
     genres = {utt: utt.split("-")[1] for utt in wav_scp}
     genres |= {model: "+".join(sorted({genres[u] for u in models[models_speaker(model)]})) for model in enrolls}
     return Test(wav_scp, genres, models, make_trials(lists / "trials.lst", tests, models))

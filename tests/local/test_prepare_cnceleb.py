@@ -109,6 +109,12 @@ def test_second_run_makes_nothing_again_and_one_corpus_will_do(step: Run, corpus
         ("CN-Celeb_flac/dev/dev.lst", "id00800\n", "1 speakers are in training and test, the first id00800"),
         ("CN-Celeb_flac/data/id00000/x.wav", "", "x.wav: the name is not GENRE-SESSION-NUMBER"),
         ("CN-Celeb_flac/data/id00000/drama-01-001.flac", "", "drama-01-001.flac"),
+        ("CN-Celeb_flac/eval/test/x.wav", "", "eval/test/x.wav: the name is not SPEAKER-GENRE-SESSION-NUMBER"),
+        (
+            "CN-Celeb_flac/eval/lists/enroll.map",
+            "id00800-enroll id00800/drama-01-001.wav\n",
+            "enroll.map has no line for id00801-enroll, which is in eval/enroll; unpack the corpus again",
+        ),
         ("CN-Celeb_flac/eval/lists/enroll.map", "id00800-enroll\n", "enroll.map:1: 1 words where at least 2"),
         (
             "CN-Celeb_flac/eval/lists/enroll.map",
