@@ -45,14 +45,17 @@ options_of steps/options/{jobs,processes}.sh
 jobs=("${options[@]}")
 
 hide_labels() { # <labelled speakers> <seed> <folder>
-  local per_spk utts
-  [ ! -e "$3/.done" ] || return 0
+  local per_spk utts made
+  made="$heldout_speakers $(sha256sum <"$data/train/utt2spk")"
+  if [ -e "$3/.done" ] && [ "$(<"$3/.done")" = "$made" ]; then
+    return
+  fi
   utts=$(wc -l <"$data/train/utt2spk")
   per_spk=$((utts / $(wc -l <"$data/train/spk2utt")))
   tools/subset_data_dir.sh --speakers true --seed "$2" "$data/train" $((($1 + heldout_speakers) * per_spk)) "$3/train"
   tools/filter_scp.pl --exclude "$3/train/utt2spk" "$data/train/utt2spk" >"$3/truth"
   tools/subset_data_dir.sh --utt-list "$3/truth" "$data/train" "$3/hidden"
-  touch "$3/.done"
+  printf '%s' "$made" >"$3/.done"
 }
 
 scaled() { # <key> <factor>: print key=value, the value in --config times the factor

@@ -76,13 +76,15 @@ folder() { # <set> <labels>: the data dirs of a training
   esac
 }
 
-corrupt() { # <set> <labels>: make them wrong, unless that was done
-  local clean wrong kind=${2%%[0-9]*}
+corrupt() { # <set> <labels>: make them wrong, unless that was done from the same lists
+  local clean wrong made kind=${2%%[0-9]*}
   clean=$(folder "$1" clean)
   wrong=$(folder "$1" "$2")
-  if [ ! -e "$wrong/test" ]; then
+  made=$(cat "$clean"/train/{utt2spk,feats.scp} | sha256sum)
+  if [ ! -e "$wrong/.made" ] || [ "$(<"$wrong/.made")" != "$made" ]; then
     tools/corrupt_labels.py --kind "$kind" --ratio "${2#"$kind"}" --seed 1 "$clean/train" "$wrong/train"
-    ln -s "$(realpath "$clean/test")" "$wrong/test"
+    ln -sfn "$(realpath "$clean/test")" "$wrong/test"
+    printf '%s' "$made" >"$wrong/.made"
   fi
 }
 
@@ -162,9 +164,14 @@ if in_stage 3 "results"; then
       fi
       if ((num_folds > 0)); then
         while read -r name _; do
-          systems=("$exp_dir"/fold*/"$name-seed$seed/.made")
-          if ((${#systems[@]} == num_folds)) && [ -e "${systems[0]}" ]; then
-            steps/pool_scores.py "$folds/pooled/trials" "$exp_dir/pooled/$name-seed$seed" "${systems[@]%/.made}" >/dev/null
+          systems=()
+          for ((fold = 1; fold <= num_folds; fold++)); do # in the order of the pooled lists
+            if [ -e "$exp_dir/fold$fold/$name-seed$seed/.made" ]; then
+              systems+=("$exp_dir/fold$fold/$name-seed$seed")
+            fi
+          done
+          if ((${#systems[@]} == num_folds)); then
+            steps/pool_scores.py "$folds/pooled/trials" "$exp_dir/pooled/$name-seed$seed" "${systems[@]}" >/dev/null
           fi
         done < <(rows "$table")
         compare "$table" pooled "$seed" "$folds/pooled"
