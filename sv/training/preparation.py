@@ -180,14 +180,17 @@ class Preparation:
         """Keep those of the data dir's heldout_spk, or of the model to start from, if any; else choose by seed.
 
         Raises:
-            UserError: the data dir has no utterance of one of its heldout_spk; or as `choose_heldout`.
+            UserError: the data dir has no utterance of one of its heldout_spk, or lists fewer than two; or as
+                `choose_heldout`.
         """
         index = self._all_speakers
         listed = index.path / "heldout_spk"
         if config.heldout_speakers and listed.is_file():
-            names = sorted(listed.read_text(encoding="utf-8").split(), key=str.encode)
+            names = sorted(set(listed.read_text(encoding="utf-8").split()), key=str.encode)
             if unknown := set(names) - set(index.speakers):
                 raise UserError(f"{listed}: {min(unknown)[:80]!r} is not a speaker of {index.path}; list only its own")
+            if len(names) < 2:
+                raise UserError(f"{listed} lists {len(names)} speakers; list two or more, or set heldout_speakers=0")
             return names
         inherited = heldout_of(self.init, index) if self.init and config.heldout_speakers else []
         return inherited or choose_heldout(index, config.heldout_speakers, config.seed, self._is_pseudo)

@@ -142,6 +142,10 @@ def test_the_data_dir_may_list_who_is_held_out(make_data, make_config, tmp_path)
     found = prepared(make_config, data, tmp_path, heldout_speakers=5)
     assert found.heldout == [speakers[1], speakers[3]] and not {speakers[1], speakers[3]} & set(found.speakers)
     assert prepared(make_config, data, tmp_path, heldout_speakers=0).heldout == []
+    for few in ("", f"{speakers[3]}\n" * 2):
+        (data / "heldout_spk").write_text(few)
+        with pytest.raises(UserError, match=r"heldout_spk lists [01] speakers; list two or more, or set heldout_spe"):
+            prepared(make_config, data, tmp_path, heldout_speakers=5)
     (data / "heldout_spk").write_text("nobody\n")
     with pytest.raises(UserError, match=r"heldout_spk: 'nobody' is not a speaker of .*listed; list only its own"):
         prepared(make_config, data, tmp_path, heldout_speakers=5)
