@@ -44,9 +44,12 @@ class Experiment:
         """
         if not (path / "rounds.json").is_file():
             raise UserError(f"{path / 'rounds.json'} does not exist; train in rounds first (stage 3)")
-        table = read_json(path / "rounds.json")
-        folder = path / f"round{table['best']}"
-        return cls(path, table["best"], table["rounds"], read_results(folder / "results.json"))
+        try:
+            table = read_json(path / "rounds.json")
+            best, rounds = int(table["best"]), list(table["rounds"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path / 'rounds.json'} is damaged; remove it and run stage 3 again") from error
+        return cls(path, best, rounds, read_results(path / f"round{best}" / "results.json"))
 
     @property
     def name(self) -> tuple[str, str, str]:

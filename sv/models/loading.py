@@ -88,7 +88,8 @@ def flat_state(content: Any, where: str) -> dict[str, Any]:
     for key in ("model", "state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+    is_state = isinstance(content, Mapping) and all(isinstance(key, str) for key in content)
+    if not is_state or not any(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{where}: holds no state dict; give a model such as exp/NAME/models/avg_model.pt")
     return dict(content)
 

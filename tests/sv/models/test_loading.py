@@ -116,7 +116,7 @@ def test_prefix_of_all_tensors_is_left_out_and_told(
     assert all(torch.equal(value, given[key]) for key, value in model.state_dict().items() if key in given)
 
 
-@pytest.mark.parametrize("state", [{}, {"model": {}}, {"epoch": 3}, [1, 2], None])
+@pytest.mark.parametrize("state", [{}, {"model": {}}, {"epoch": 3}, {0: torch.zeros(1)}, [1, 2], None])
 def test_file_without_state_dict_is_refused(model: Encoder, state: Any) -> None:
     with pytest.raises(UserError, match=r"x\.pt: holds no state dict; give a model such as"):
         load_backbone(model, state, "x.pt")
