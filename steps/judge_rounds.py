@@ -7,7 +7,7 @@ Writes  <exp-dir>/rounds.json: held-out EER and clusters of each round, the best
 Prints  the number of the best round if the rounds have ended, else nothing
 
 The EER is that of the averaged model, on all pairs of utterances of the held-out labelled speakers.
-e.g.: steps/judge_rounds.py --num-rounds 3 data/train exp/x
+e.g.: steps/judge_rounds.py --num-rounds 3 --last 1 data/train exp/x
 """
 
 import argparse
@@ -23,11 +23,12 @@ def main() -> None:
     parser.add_argument("labelled", type=Path, help="data dir of the labelled speakers")
     parser.add_argument("exp_dir", type=Path)
     parser.add_argument("--num-rounds", type=int, default=3, help="most rounds after round 0")
+    parser.add_argument("--last", type=int, required=True, help="the round that was made now; later ones are older")
     parser.add_argument("--truth", type=Path, help="true speakers of the recordings, to measure against")
     args = parser.parse_args()
     from sv.clustering.rounds import judge_rounds
 
-    best, why = judge_rounds(args.exp_dir, args.labelled, args.num_rounds, args.truth)
+    best, why = judge_rounds(args.exp_dir, args.labelled, args.num_rounds, args.truth, last=args.last)
     if why:
         print(best)
 

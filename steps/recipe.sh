@@ -48,7 +48,7 @@ begin_recipe() {
   fi
   if [ "$dry_run" = true ]; then
     steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
-      "$exp_dir" "$2" "$training_set" "$3"
+      ${unlabelled:+--rounds true} "$exp_dir" "$2" "$training_set" "$3"
     exit
   fi
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
@@ -85,11 +85,20 @@ check_options() {
   elif ((stage == 9)) && [ "$dry_run" = true ]; then
     die "--dry-run shows stages 1 to 8; leave out --stage 9"
   fi
-  if [ -n "$unlabelled" ] && [ ! -d "$unlabelled" ]; then
-    die "--unlabelled $unlabelled is not a data dir; give a folder with wav.scp, and segments if there are"
-  elif [ -z "$unlabelled" ] && [ -n "$pseudo_labels$truth" ]; then
-    die "--pseudo-labels and --truth belong to --unlabelled DIR; give it, too"
+  check_unlabelled
+}
+
+check_unlabelled() { # the files of steps/options/rounds.sh
+  if [ -z "$unlabelled" ]; then
+    [ -z "$pseudo_labels$truth" ] || die "--pseudo-labels and --truth belong to --unlabelled DIR; give it, too"
+    return 0
   fi
+  [ -d "$unlabelled" ] || die "--unlabelled $unlabelled is not a data dir; give a folder with wav.scp, and segments if there are"
+  [ -z "$truth" ] || [ -f "$truth" ] || die "--truth $truth does not exist; give a file with lines 'utterance speaker'"
+  [ -z "$pseudo_labels" ] || [ -s "$pseudo_labels" ] ||
+    die "--pseudo-labels $pseudo_labels does not exist, or is empty; give a file with lines 'utterance speaker'"
+  [ -z "$teacher" ] || [ -e "$teacher/models/avg_model.pt" ] || [ -e "$teacher/clusters/.done" ] ||
+    die "--teacher $teacher is neither a trained system (models/avg_model.pt) nor a round of another experiment"
 }
 
 has_gpu() { # the device files of NVIDIA (in a virtual Windows, on a Jetson) and AMD; torch takes seconds to load
@@ -111,7 +120,11 @@ check_augment() {
 }
 
 check_teacher() {
-  if [ "$(system_value teacher)" != "''" ] && [ "$train_feats" = ark ] && [ -n "$speeds$augment" ]; then
+  if [ "$(system_value teacher)" = "''" ]; then
+    return 0
+  elif [ -n "$unlabelled" ]; then
+    die "with --unlabelled a teacher makes the first clusters: give it as --teacher, and leave the key teacher out"
+  elif [ "$train_feats" = ark ] && [ -n "$speeds$augment" ]; then
     die "--teacher takes no copies in arks (--speeds, --augment); give --train-feats online, which augments on the way"
   fi
 }

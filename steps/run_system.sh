@@ -53,7 +53,7 @@ score() { # <option>...; what it prints stands in scores/*_result
 if in_stage 3 "training into $exp_dir"; then
   basename "$training_set" >"$exp_dir/training_set"
   teacher=$(system_value teacher)
-  if [ "$teacher" != "''" ]; then # what it says of whole utterances, once for all that learn from it
+  if [ "${teacher:-''}" != "''" ]; then # what it says of whole utterances, once for all that learn from it
     steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" --feats auto "$teacher" "$training_set" \
       "$teacher/lessons/$(basename "$training_set")"
   fi

@@ -29,16 +29,19 @@ def main() -> None:
     parser.add_argument("--gpus", default="auto", help="numbers, auto or none")
     parser.add_argument("--num-procs", type=int, default=1, help="processes on the CPU")
     parser.add_argument("--num-nodes", type=int, default=1, help="machines or jobs that train together")
+    parser.add_argument("--rounds", choices=["true", "false"], default="false", help="with recordings without labels")
     args = parser.parse_args()
-    from sv.config import load_config
+    from sv.config import PseudoArgs, load_config
     from sv.jobs.disk import existing, in_words
 
     config = load_config(args.system)
+    if args.rounds == "true":  # round 0 is trained on labels of people
+        args.exp_dir, config = args.exp_dir / "round0", config.model_copy(update={"pseudo_args": PseudoArgs()})
     sets = (args.train_data, args.test_data)
     print("stage 2: features")
     for folder in sets:
         print(f"    {folder}: {_state(folder / '.done.fbank') or _other_front_end(folder, config) or 'done'}")
-    print("stage 3: training")
+    print(f"stage 3: training{' (round 0, unless --teacher is given)' * (args.rounds == 'true')}")
     for line in _training(args, config):
         print(f"    {line}")
     print("stage 4: embeddings")

@@ -40,9 +40,8 @@ train=$1 test=$2 exp_dir=$3
 system=$exp_dir/system.yaml
 [ -e "$system" ] || die "$system does not exist; make it with steps/make_system.py"
 [ -n "$unlabelled" ] || usage_error "--unlabelled must be given"
-if [ -n "$pseudo_labels" ] && [ ! -f "$pseudo_labels" ]; then
-  die "--pseudo-labels $pseudo_labels does not exist; give a file with lines 'utterance speaker'"
-elif [ -n "$pseudo_labels" ] && ((num_rounds > 1)); then
+check_unlabelled
+if [ -n "$pseudo_labels" ] && ((num_rounds > 1)); then
   num_rounds=1
 fi
 train_feats=$(system_value train_feats)
@@ -64,6 +63,7 @@ once() { # <mark> <input>... -- <command>...: run the command unless the mark sa
   done
   shift
   if ! tools/done.py check "$mark" --options "$*" --inputs "${inputs[@]}" 2>/dev/null; then
+    rm -f "$mark" # a killed run must not leave it beside what it has half made
     "$@"
     tools/done.py write "$mark" --options "$*" --inputs "${inputs[@]}"
   fi
@@ -90,13 +90,13 @@ embed() { # <system> <round> <feats>: embeddings of the labelled data and of the
 
 cluster() { # <round> [<round before>]
   local theirs=$1/embeddings/${train##*/} ours=$1/embeddings/${recordings##*/}
-  once "$1/clusters/.done" "$theirs/.done" "$ours/.done" "$1/heldout_spk" "$train/utt2spk" ${2:+"$2/clusters/utt2spk"} -- \
-    steps/cluster.py --labelled "$theirs/xvector.scp" --utt2spk "$train/utt2spk" --spk-list "$1/heldout_spk" \
+  once "$1/clusters/.done" "$theirs/.done" "$ours/.done" "$1/heldout_spk" "$train/utt2spk" ${2:+"$2/clusters/utt2spk"} \
+    ${truth:+"$truth"} -- steps/cluster.py --labelled "$theirs/xvector.scp" --utt2spk "$train/utt2spk" --spk-list "$1/heldout_spk" \
     --false-links "$false_links" --min-utts "$min_utts" ${truth:+--truth "$truth"} ${2:+--before "$2/clusters/utt2spk"} \
     "$ours/xvector.scp" "$1/clusters"
 }
 
-combine() { # <labels> <data> <heldout_spk>: labelled data and recordings with these labels in one data dir
+combine() { # <labels> <data> <heldout_spk> <maybe_same_spk>: labelled data and recordings with these labels in one data dir
   tools/subset_data_dir.sh --utt-list "$1" "$recordings" "$2/pseudo"
   tools/filter_scp.pl "$2/pseudo/utt2spk" <(LC_ALL=C sort "$1") >"$2/utt2spk"
   tools/utt2spk_to_spk2utt.pl "$2/utt2spk" | LC_ALL=C sort >"$2/pseudo/spk2utt"
@@ -104,9 +104,14 @@ combine() { # <labels> <data> <heldout_spk>: labelled data and recordings with t
   tools/combine_data.sh "$2/all" "$train" "$2/pseudo"
   cut -d " " -f 1 "$2/pseudo/utt2spk" >"$2/all/pseudo_utts"
   cp "$3" "$2/all/heldout_spk"
-  if [ -e "${1%/*}/maybe_same_spk" ]; then
-    cp "${1%/*}/maybe_same_spk" "$2/all/maybe_same_spk"
+  rm -f "$2/all/maybe_same_spk"
+  if [ -e "$4" ]; then # pairs of speakers that are there
+    awk 'NR == FNR { there[$1]; next } $1 in there && $2 in there' "$2/all/spk2utt" "$4" >"$2/all/maybe_same_spk"
   fi
+}
+
+combine_once() { # <labels> <data> <heldout_spk> <maybe_same_spk>
+  once "$2/.done" "$1" "$3" "$4" "$train"/{utt2spk,wav.scp,feats.scp} "$recordings"/{utt2spk,wav.scp,feats.scp} -- combine "$@"
 }
 
 trusted() { # <round>: make data/trusted/all, the data without the labels that its training did not trust, or corrected
@@ -114,8 +119,7 @@ trusted() { # <round>: make data/trusted/all, the data without the labels that i
   mkdir -p "$1/data/trusted"
   awk '$3 != $2 || $5 >= 0.5 { print $1, $3 }' "$1/pseudo_labels" >"$labels.tmp"
   mv "$labels.tmp" "$labels"
-  once "$1/data/trusted/.done" "$labels" "$train/utt2spk" "$1/heldout_spk" -- \
-    combine "$labels" "$1/data/trusted" "$1/heldout_spk"
+  combine_once "$labels" "$1/data/trusted" "$1/heldout_spk" "$1/data/all/maybe_same_spk"
 }
 
 train_on() { # <data-dir> <round>
@@ -126,13 +130,16 @@ train_on() { # <data-dir> <round>
 first_round() { # a system trained on labelled speakers, or the teacher
   local feats=$train_feats
   if [ -e "$teacher/clusters/.done" ]; then
+    [ -L "$exp_dir/round0" ] || [ ! -e "$exp_dir/round0" ] ||
+      die "$exp_dir was begun without --teacher $teacher; give another --exp-dir, or remove this one"
     ln -sfn "$(realpath --relative-to "$exp_dir" "$teacher")" "$exp_dir/round0"
     return
-  elif [ -n "$teacher" ]; then
+  fi
+  [ ! -L "$exp_dir/round0" ] || rm "$exp_dir/round0" # another experiment's
+  if [ -n "$teacher" ]; then
     feats=$(steps/begin_rounds.py "$train" "$teacher" "$exp_dir")
   else
-    mkdir -p "$exp_dir/round0"
-    cp "$system" "$exp_dir/round0/system.yaml"
+    steps/make_system.py --config "$system" --set "pseudo_args={}" "$exp_dir/round0" >/dev/null # all labels are by people
     train_on "$train" "$exp_dir/round0"
   fi
   embed "${teacher:-$exp_dir/round0}" "$exp_dir/round0" "$feats"
@@ -143,8 +150,7 @@ next_round() { # <number>
   local round=$exp_dir/round$1 before=$exp_dir/round$(($1 - 1)) start=()
   local labels=${pseudo_labels:-$before/clusters/utt2spk}
   mkdir -p "$round/data"
-  once "$round/data/.done" "$labels" "$train/utt2spk" "$before/heldout_spk" -- \
-    combine "$labels" "$round/data" "$before/heldout_spk"
+  combine_once "$labels" "$round/data" "$before/heldout_spk" "${labels%/*}/maybe_same_spk"
   if (($1 > 1)) || [ -z "$teacher" ]; then
     start=("--override=--checkpoint model_init=$before/models/avg_model.pt" --set head_init=class_means)
   fi
@@ -162,15 +168,16 @@ if in_stage 3 "rounds into $exp_dir"; then
   first_round
   number=0
   judge=(steps/judge_rounds.py --num-rounds "$num_rounds" ${truth:+--truth "$truth"} "$train" "$exp_dir")
-  best=$("${judge[@]}")
+  best=$("${judge[@]}" --last 0)
   while [ -z "$best" ]; do
     number=$((number + 1))
     next_round "$number"
-    best=$("${judge[@]}")
+    best=$("${judge[@]}" --last "$number")
   done
 fi
 
 if ((stop_stage > 3)); then
+  [ -e "$exp_dir/rounds.json" ] || die "$exp_dir/rounds.json does not exist; train in rounds first (stage 3)"
   best=$(sed -n 's/^ *"best": \([0-9]*\),$/\1/p' "$exp_dir/rounds.json")
   data=$exp_dir/round$best/data/all
   if ((best == 0)); then

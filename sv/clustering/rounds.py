@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -60,13 +61,14 @@ def heldout_eer(xvector_scp: Path, utt2spk: Path, heldout_spk: Path) -> float:
     return eer(sort_scores(scores[same], scores[~same]))
 
 
-def read_rounds(exp_dir: Path, labelled: Path, truth: Path | None = None) -> list[Round]:
+def read_rounds(exp_dir: Path, labelled: Path, truth: Path | None = None, *, last: int) -> list[Round]:
     """Read the rounds of an experiment that are complete.
 
     Args:
         exp_dir: holds round0, round1, ...
         labelled: data dir of the labelled speakers.
         truth: true speakers of the recordings without labels, to measure against.
+        last: number of the last one to read; further ones may be of earlier clusters.
 
     Raises:
         UserError: there is none; the rounds hold out different speakers.
@@ -74,7 +76,8 @@ def read_rounds(exp_dir: Path, labelled: Path, truth: Path | None = None) -> lis
     found: list[Round] = []
     known = read_table(truth) if truth else {}
     heldout = exp_dir / "round0" / "heldout_spk"
-    while (folder := exp_dir / f"round{len(found)}").joinpath("clusters", ".done").is_file():
+    folders = (exp_dir / f"round{number}" for number in range(last + 1))
+    for folder in takewhile(lambda folder: (folder / "clusters" / ".done").is_file(), folders):
         own = folder / "heldout_spk"
         if own.read_text(encoding="utf-8") != heldout.read_text(encoding="utf-8"):
             raise UserError(f"{own} and {heldout} differ, so that their EER cannot be compared; remove {folder}")
@@ -109,13 +112,13 @@ def judge(rounds: list[Round], most: int) -> tuple[int, str]:
     return best, ""
 
 
-def judge_rounds(exp_dir: Path, labelled: Path, most: int, truth: Path | None = None) -> tuple[int, str]:
+def judge_rounds(exp_dir: Path, labelled: Path, most: int, truth: Path | None, *, last: int) -> tuple[int, str]:
     """Judge the rounds of an experiment, log them, and write exp_dir/rounds.json; see `judge` and `read_rounds`.
 
     Raises:
         UserError: see `read_rounds`.
     """
-    rounds = read_rounds(exp_dir, labelled, truth)
+    rounds = read_rounds(exp_dir, labelled, truth, last=last)
     best, why = judge(rounds, most)
     for one in rounds:
         agreed = f", NMI with the truth {one.clusters['nmi']:.3f}" if "nmi" in one.clusters else ""

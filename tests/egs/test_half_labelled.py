@@ -12,7 +12,11 @@ import pytest
 from sv.io import DataDir, read_table, write_table
 from tests.faults.runs import OPTIONS
 
-WORDS = [*OPTIONS[:-1], OPTIONS[-1].replace("heldout_speakers=3", "heldout_speakers=4"), "--gpus", "none", "--nj", "1"]
+KEYS = (
+    OPTIONS[-1].replace("heldout_speakers=3", "heldout_speakers=4")
+    + " pseudo_args.mask=true pseudo_args.labelled_share=0.5"
+)
+WORDS = [*OPTIONS[:-1], KEYS, "--gpus", "none", "--nj", "1"]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +77,8 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     os.killpg(begun.pid, signal.SIGKILL)
     told = begun.communicate()[1].decode()
     assert (exp / "round1/models/model_1.pt").is_file(), told[-3000:]
+    plan = run(*words, "--dry-run", "true")
+    assert plan.returncode == 0 and "stage 3: training (round 0," in plan.stdout, plan.stderr
     first = (
         (exp / "round0/models/avg_model.pt").stat().st_mtime_ns,
         (exp / "round0/clusters/utt2spk").stat().st_mtime_ns,
@@ -94,13 +100,27 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     assert "rows set to class means" in (exp / "round1/train.log").read_text()
     results = json.loads((exp / "round1/results.json").read_text())["results"]
     assert results["vox1_O_cleaned.kaldi"]["cos"]["eer"] < 50
+    clusters = sorted(set(labels.values()))
+    write_table(exp / "round1/data/all/maybe_same_spk", {clusters[0]: "nobody", clusters[1]: clusters[2]})
+    fine = run(*words, "--stage", 9, "--stop-stage", 9, "--lm-stop-stage", 3, "--lm-set", "num_epochs=1", timeout=900)
+    assert fine.returncode == 0, fine.stderr[-3000:]
+    assert read_table(exp / "round1/data/trusted/all/maybe_same_spk") == {clusters[1]: clusters[2]}  # who are there
     summary = run("steps/summarize_rounds.py", exp)
     assert summary.returncode == 0 and "| exp |" in summary.stdout, summary.stderr
     oracle = command(corpus, corpus / "oracle", "--teacher", exp / "round0", "--pseudo-labels", corpus / "truth")
+    oracle += ["--set", f"{KEYS} pseudo_args.mask=false"]  # no pairs are known
     done = run(*oracle, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert (corpus / "oracle/round0").resolve() == (exp / "round0").resolve()
     assert read_table(corpus / "truth").items() <= read_table(corpus / "oracle/round1/data/all/utt2spk").items()
+
+    linked = command(corpus, exp, "--teacher", exp / "round0")
+    done = run(*linked)
+    assert done.returncode == 1 and f"exp was begun without --teacher {exp}/round0; give another" in done.stderr
+    waves = read_table(corpus / "calls/wav.scp")
+    write_table(corpus / "calls/wav.scp", {utt: path for utt, path in waves.items() if utt != min(labels)})
+    done = run(*words, timeout=900)  # its rounds are not those of these recordings
+    assert done.returncode == 1 and "exp/round1 was begun with other data than" in done.stderr, done.stderr[-3000:]
 
 
 @pytest.mark.slow
@@ -109,10 +129,19 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     [
         (["--unlabelled", "nowhere"], "nowhere is not a data dir; give a folder with wav.scp"),
         (["--unlabelled", ".", "--speeds", "0.9"], "--unlabelled takes no copies in arks (--speeds, --augment)"),
+        (["--unlabelled", ".", "--truth", "x"], "/x does not exist; give a file with lines 'utterance speaker'"),
+        (
+            ["--unlabelled", ".", "--teacher", "x"],
+            "/x is neither a trained system (models/avg_model.pt) nor a",
+        ),
+        (["--unlabelled", ".", "--set", "teacher={}/taught"], "give it as --teacher, and leave the key teacher out"),
         (["--truth", "x"], "--pseudo-labels and --truth belong to --unlabelled DIR"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(run, tmp_path: Path, words: list[str], told: str) -> None:
+    (tmp_path / "taught/models").mkdir(parents=True)
+    (tmp_path / "taught/models/avg_model.pt").touch()
+    words = [word.format(tmp_path) for word in words]
     done = run("egs/mini/run.sh", "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", *words)
     assert done.returncode == 1 and told in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "exp").exists()

@@ -76,7 +76,7 @@ def test_heldout_eer_is_that_of_all_pairs_of_these_speakers(tmp_path: Path) -> N
 
 def test_rounds_that_hold_out_other_speakers_are_not_compared(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exp has no complete round; train first"):
-        read_rounds(tmp_path / "exp", tmp_path / "labelled")
+        read_rounds(tmp_path / "exp", tmp_path / "labelled", last=1)
     write_labelled(tmp_path)
     for number in range(2):
         folder = tmp_path / "exp" / f"round{number}"
@@ -86,10 +86,11 @@ def test_rounds_that_hold_out_other_speakers_are_not_compared(tmp_path: Path) ->
         (folder / "clusters" / "clusters.json").write_text('{"clusters": 5}')
         (folder / "clusters" / ".done").touch()
         (folder / "heldout_spk").write_text("a\nb\nc\n")
-    assert [one.number for one in read_rounds(tmp_path / "exp", tmp_path / "labelled")] == [0, 1]
+    found = [read_rounds(tmp_path / "exp", tmp_path / "labelled", last=last) for last in range(3)]
+    assert [[one.number for one in rounds] for rounds in found] == [[0], [0, 1], [0, 1]]
     (folder / "heldout_spk").write_text("a\nb\nd\n")
     with pytest.raises(UserError, match=r"round1/heldout_spk and .*round0/heldout_spk differ"):
-        read_rounds(tmp_path / "exp", tmp_path / "labelled")
+        read_rounds(tmp_path / "exp", tmp_path / "labelled", last=1)
 
 
 def write_experiment(path: Path, eer: float) -> Path:
@@ -115,3 +116,7 @@ def test_the_share_of_the_oracles_gain_is_of_the_same_seed(tmp_path: Path) -> No
     assert row.startswith("| 40 | pseudo-C | 2 | 0 | 5.00 | 7 / ? | 0.100 | 0 | 0.500 |")
     with pytest.raises(UserError, match=r"rounds.json does not exist; train in rounds first \(stage 3\)"):
         Experiment.read(tmp_path)
+    for damaged in ('{"best": 1', "{}", "[]"):
+        (tmp_path / "rounds.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"rounds.json is damaged; remove it and run stage 3 again"):
+            Experiment.read(tmp_path)
