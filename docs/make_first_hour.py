@@ -30,6 +30,7 @@ HEAD = """# The first hour
 A record of what you see, made by `docs/make_first_hour.py` from a fresh clone of commit {commit}, on
 {machine}. Nothing is shortened. Without a terminal there are no progress bars.
 """
+READY = "The environment was there already (`SV_PYTHON`): its set-up is not part of these times.\n"
 ERRORS = "Trained on so few speakers, a system often errs: the EER in the table above says how often.\n"
 MINI = "bash egs/mini/run.sh"
 OWN = f"bash egs/own/run.sh --corpus {SHOWN_CORPUS}"
@@ -73,6 +74,8 @@ def record_all(clone: Path, corpus: Path, names: Sequence[str]) -> str:
     parts = [HEAD.format(commit=output(clone, "git", "rev-parse", "--short", "HEAD"), machine=describe_machine())]
     if "SV_PYTHON" not in environment:
         parts += ["## The environment\n", record("bash tools/setup.sh")]
+    else:
+        parts += [READY]
     parts += ["## The small recipe\n", "A synthetic corpus, all stages, a table and a report.\n", record(MINI)]
     parts += ["## A corpus of your own\n", f"{len(names)} folders, a speaker each: {names[0]} to {names[-1]}.\n"]
     parts += [record(OWN)]
