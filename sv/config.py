@@ -164,7 +164,7 @@ class FineTuning(Section):
 class TeacherArgs(Section):
     """How the encoder learns a teacher's embeddings, see sv/losses/lesson.py."""
 
-    weight: float = Field(1.0, gt=0)  # of 1 - cos, which is added to the loss
+    weight: float = Field(10.0, gt=0)  # of 1 - cos, which is added to the loss
     center: bool = True  # subtract the mean of the teacher's embeddings, as cosine scores do
     project: bool = True  # map embeddings to the teacher's dimension, if it is another one; false: that is an error
     dim: int | None = None  # the teacher's dimension; filled in when training begins

@@ -122,7 +122,7 @@ def records(exp):
 
 
 def test_alone_it_learns_to_embed_as_the_teacher_does_and_reads_no_labels(teacher, make_config, data_dir, tmp_path):
-    config = make_config(teacher=teacher, loss="teacher", num_epochs=8)
+    config = make_config(teacher=teacher, loss="teacher", teacher_args={"weight": 1.0}, num_epochs=8)
     train(config, data_dir, tmp_path / "exp", WORLD)
     lines = records(tmp_path / "exp")
     assert lines[-1]["loss"] < 0.5 * lines[0]["loss"]
