@@ -89,14 +89,17 @@ check_options() {
 }
 
 check_unlabelled() { # the files of steps/options/rounds.sh
+  local file wrong
   if [ -z "$unlabelled" ]; then
     [ -z "$pseudo_labels$truth" ] || die "--pseudo-labels and --truth belong to --unlabelled DIR; give it, too"
     return 0
   fi
   [ -d "$unlabelled" ] || die "--unlabelled $unlabelled is not a data dir; give a folder with wav.scp, and segments if there are"
-  [ -z "$truth" ] || [ -f "$truth" ] || die "--truth $truth does not exist; give a file with lines 'utterance speaker'"
-  [ -z "$pseudo_labels" ] || [ -s "$pseudo_labels" ] ||
-    die "--pseudo-labels $pseudo_labels does not exist, or is empty; give a file with lines 'utterance speaker'"
+  for file in ${truth:+"$truth"} ${pseudo_labels:+"$pseudo_labels"}; do
+    [ -s "$file" ] || die "$file does not exist, or is empty; give a file with lines 'utterance speaker'"
+    wrong=$(awk 'NF != 2 || /\r$/ || seen[$1]++ { print FNR; exit }' "$file")
+    [ -z "$wrong" ] || die "$file:$wrong: expected 'utterance speaker', each utterance once, and no line end of DOS"
+  done
   [ -z "$teacher" ] || [ -e "$teacher/models/avg_model.pt" ] || [ -e "$teacher/clusters/.done" ] ||
     die "--teacher $teacher is neither a trained system (models/avg_model.pt) nor a round of another experiment"
 }

@@ -129,7 +129,9 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     [
         (["--unlabelled", "nowhere"], "nowhere is not a data dir; give a folder with wav.scp"),
         (["--unlabelled", ".", "--speeds", "0.9"], "--unlabelled takes no copies in arks (--speeds, --augment)"),
-        (["--unlabelled", ".", "--truth", "x"], "/x does not exist; give a file with lines 'utterance speaker'"),
+        (["--unlabelled", ".", "--truth", "x"], "/x does not exist, or is empty; give a file with lines 'utterance"),
+        (["--unlabelled", ".", "--truth", "{}/twice"], "/twice:2: expected 'utterance speaker', each utterance once"),
+        (["--unlabelled", ".", "--pseudo-labels", "{}/word"], "/word:1: expected 'utterance speaker', each utterance"),
         (
             ["--unlabelled", ".", "--teacher", "x"],
             "/x is neither a trained system (models/avg_model.pt) nor a",
@@ -141,6 +143,8 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
 def test_what_does_not_go_together_is_one_line(run, tmp_path: Path, words: list[str], told: str) -> None:
     (tmp_path / "taught/models").mkdir(parents=True)
     (tmp_path / "taught/models/avg_model.pt").touch()
+    (tmp_path / "twice").write_text("a one\na two\n")
+    (tmp_path / "word").write_text("a\n")
     words = [word.format(tmp_path) for word in words]
     done = run("egs/mini/run.sh", "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", *words)
     assert done.returncode == 1 and told in done.stderr and len(done.stderr.splitlines()) == 1
