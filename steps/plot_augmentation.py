@@ -27,8 +27,8 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path)
     parser.add_argument("utt")
     parser.add_argument("out", type=Path, help="without .png")
-    parser.add_argument("--noise-data", default="", help="data dir of noise; empty: synthetic noise")
-    parser.add_argument("--reverb-data", default="", help="data dir of rooms; empty: synthetic rooms")
+    parser.add_argument("--noise-data", default="", help="data dir of noise; empty: none")
+    parser.add_argument("--reverb-data", default="", help="data dir of impulse responses; empty: none")
     parser.add_argument("--config", type=Path, help="YAML of a system")
     parser.add_argument("--wav", choices=["true", "false"], default="false", help="also write the waveforms")
     parser.add_argument("--seed", type=int, default=0, help="seed of the augmentation")
@@ -84,7 +84,7 @@ def _draw(sounds: "dict[str, Tensor]", config: "FbankConfig", path: Path) -> Non
 
     from sv.audio.centered_fbank import make_fbank
 
-    figure = Figure(figsize=(7, 1.3 * len(sounds)), layout="constrained", dpi=72)
+    figure = Figure(figsize=(7, 1.3 * len(sounds)), layout="constrained", dpi=160)
     axes = figure.subplots(len(sounds), 1, sharex=True, squeeze=False)[:, 0]
     fbank = make_fbank(config)
     images = {title: fbank(waveform)[0].T.numpy() for title, waveform in sounds.items()}

@@ -101,7 +101,7 @@ check_stages() {
   elif [[ $stage == "${3:-}" && $stop_stage == "$stage" ]]; then
     return
   elif ((stage < $1 || stage > $2)); then
-    die "--stage $stage: the stages are $1 to $2; --help says what each does"
+    die "--stage $stage: the stages are $1 to $2${3:+, and $3}; --help says what each does"
   elif ((stage > stop_stage)); then
     die "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
   fi

@@ -101,6 +101,8 @@ def card_rows(system: System, training: dict[str, str]) -> list[tuple[str, str]]
     margin = known.get("margin_update", {}).get("final_margin")
     loss += [f"margin {margin:g}"] if margin is not None else []
     data = [f"{training[name]} {name}" for name in ("speakers", "utterances", "hours") if name in training]
+    if data and known.get("heldout_speakers"):
+        data[0] += f" ({known['heldout_speakers']} held out)"
     sizes = [f"{name.replace('_', ' ')} {value}" for name, value in known.get("model_args", {}).items()]
     entries = [entry for found in system.results.values() for entry in found.values()]
     last = max(entries, key=lambda entry: str(entry["date"]), default={})

@@ -45,12 +45,13 @@ def test_the_best_back_end_has_the_lowest_mean_of_those_with_all_lists() -> None
 
 def test_the_card_tells_of_encoder_loss_data_code_and_date() -> None:
     settings = {"model": "resnet34", "loss": "sphereface2", "loss_args": {"margin_type": "C"}, "num_epochs": 7}
+    settings["heldout_speakers"] = 6
     results = {"O.kaldi": {"cos": entry(8, commit="0123456789abcdef")}}
     system = System("x", Path("x"), results, [], settings=settings | {"margin_update": {"final_margin": 0.2}})
     assert tables.card_rows(system, {"speakers": "40", "utterances": "480"}) == [
         ("encoder", "resnet34"),
         ("loss", "sphereface2 (margin type C, margin 0.2)"),
-        ("trained", "40 speakers, 480 utterances, 7 epochs"),
+        ("trained", "40 speakers (6 held out), 480 utterances, 7 epochs"),
         ("code", "0123456789ab"),
         ("measured", "2026-01-02 03:04"),
     ]
