@@ -90,7 +90,7 @@ def test_the_same_command_after_sigkill_ends_with_the_same_models(run, root, con
 @pytest.mark.slow
 def test_two_processes_by_the_same_command_and_their_end_with_the_parent(run, root, config, data_dir, tmp_path):
     exp, log = tmp_path / "exp", tmp_path / "log"
-    changes = ["num_epochs=100000", "dataloader_args.batch_size=4"]
+    changes = ["num_epochs=100000", "save_epoch_interval=100000", "dataloader_args.batch_size=4"]
     words = command(config, data_dir, exp, "--num-procs", "2", changes=changes)
     process = start(root, words, log)
     while process.poll() is None and not (exp / "metrics.jsonl").is_file():

@@ -54,7 +54,7 @@ def test_three_speakers_by_hand() -> None:
     angles = torch.tensor([0.0, 90.0, 180.0]).deg2rad()
     head.load_state_dict({"weight": torch.stack([angles.cos(), angles.sin()], dim=1)})
     utt = torch.tensor([math.radians(60)])  # 60 degrees from speaker 0, 30 from 1, 120 from 2
-    _, losses, correct = head(torch.stack([utt.cos(), utt.sin()], dim=1), torch.tensor([0]), math.pi / 6)
+    _, losses, correct, *_ = head(torch.stack([utt.cos(), utt.sin()], dim=1), torch.tensor([0]), math.pi / 6)
     assert correct.tolist() == [False]
     # target cos(60 + 30) = 0, the nearest other cos(30 - 30) = 1, the last cos(120) = -0.5
     torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(10) + math.exp(-5))]))

@@ -61,6 +61,6 @@ def test_two_speakers_by_hand() -> None:
     head = build_head("aam", 2, 2, {"scale": 10.0})
     head.load_state_dict({"weight": torch.tensor([[2.0, 0.0], [0.0, 5.0]])})
     embedding = torch.tensor([[math.cos(math.pi / 3), math.sin(math.pi / 3)]])  # 60 degrees from speaker 0, 30 from 1
-    _, losses, correct = head(embedding, torch.tensor([0]), math.pi / 6)
+    _, losses, correct, *_ = head(embedding, torch.tensor([0]), math.pi / 6)
     assert correct.tolist() == [False]
     torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(10 * math.sqrt(0.75)))]))  # cos 90 = 0

@@ -13,7 +13,7 @@ def test_loss_is_aam_of_the_nearest_subcenters() -> None:
     head = build_head("aam_subcenter", 4, 5, {"num_subcenters": 2, "scale": 8.0}).double()
     weight = head.get_parameter("weight").detach()
     embedding, speaker = torch.randn(30, 4, dtype=torch.float64), torch.arange(30) % 5
-    _, losses, correct = head(embedding, speaker, 0.3)
+    _, losses, correct, *_ = head(embedding, speaker, 0.3)
     for x, y, loss, right in zip(embedding, speaker.tolist(), losses.tolist(), correct.tolist(), strict=True):
         best = [max(float(x @ w / (x.norm() * w.norm())) for w in rows) for rows in weight]
         theta = math.acos(best[y])

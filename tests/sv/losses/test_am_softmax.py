@@ -26,6 +26,6 @@ def test_loss_equals_a_slow_loop() -> None:
 def test_two_speakers_by_hand() -> None:
     head = build_head("am", 2, 2, {"scale": 10.0})
     head.load_state_dict({"weight": torch.tensor([[2.0, 0.0], [0.0, 5.0]])})
-    _, losses, correct = head(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), 0.1)
+    _, losses, correct, *_ = head(torch.tensor([[3.0, 4.0]]), torch.tensor([1]), 0.1)
     assert correct.tolist() == [True]  # cosines 0.6, 0.8
     torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(10 * (0.6 - 0.7)))]))

@@ -14,7 +14,7 @@ def test_loss_equals_a_slow_loop(size: int) -> None:
     torch.manual_seed(9)
     head = build_head("ge2e", 4, 2, {"utts_per_speaker": size, "scale": 6.0}).double()
     groups = torch.randn(5, size, 4, dtype=torch.float64)
-    _, losses, correct = head(groups.flatten(0, 1), torch.arange(5).repeat_interleave(size), 0.0)
+    _, losses, correct, *_ = head(groups.flatten(0, 1), torch.arange(5).repeat_interleave(size), 0.0)
     unit = normalize(groups, dim=2)
     for j in range(5):
         for i in range(size):
@@ -29,7 +29,7 @@ def test_loss_equals_a_slow_loop(size: int) -> None:
 def test_two_speakers_by_hand() -> None:
     angles = torch.tensor([0.0, 60.0, 90.0, 150.0]).deg2rad()
     embedding = torch.tensor([[3.0], [1.0], [1.0], [7.0]]) * torch.stack([angles.cos(), angles.sin()], dim=1)
-    _, losses, correct = build_head("ge2e", 2, 2, {})(embedding, torch.tensor([0, 0, 1, 1]), 0.0)
+    _, losses, correct, *_ = build_head("ge2e", 2, 2, {})(embedding, torch.tensor([0, 0, 1, 1]), 0.0)
     # the centroids lie at 30 and 120 degrees; without the utterance itself, its speaker's is the other utterance
     pairs = [(60, 120), (60, 60), (60, 60), (60, 120)]  # degrees to the own centroid, and to the other
     expected = [math.log(1 + math.exp(10 * (math.cos(math.radians(b)) - math.cos(math.radians(a))))) for a, b in pairs]

@@ -29,6 +29,6 @@ def test_correct_is_the_highest_cosine_without_margin(name: str) -> None:
     weight = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
     head.load_state_dict(head.state_dict() | {"weight": weight})
     embedding = torch.tensor([[1.0, 0.9], [1.0, 1.1], [-9.0, 0.0]])
-    _, losses, correct = head(embedding, torch.tensor([0, 0, 2]), 0.2)  # the first wins by less than the margin
+    _, losses, correct, *_ = head(embedding, torch.tensor([0, 0, 2]), 0.2)  # the first wins by less than the margin
     assert losses.shape == (3,)
     assert correct.tolist() == [True, False, True]

@@ -83,7 +83,7 @@ def test_losses_follow_their_utterances(case: str) -> None:
     torch.manual_seed(6)
     head = make(case, 3)
     embedding, order = torch.randn(4, 3, 8), [2, 0, 3, 1]
-    _, losses, correct = head(embedding.flatten(0, 1), speakers(4, 3), head.margins.default)
+    _, losses, correct, *_ = head(embedding.flatten(0, 1), speakers(4, 3), head.margins.default)
     other = head(embedding[order].flatten(0, 1), speakers(4, 3), head.margins.default)
     torch.testing.assert_close(other.losses, losses.unflatten(0, (4, 3))[order].flatten())
     assert other.correct.equal(correct.unflatten(0, (4, 3))[order].flatten())
@@ -102,5 +102,5 @@ def test_scale_stays_positive_and_is_not_decayed(name: str) -> None:
     assert head.no_weight_decay == {"scale"}
     assert head.state_dict()["scale"] == 4
     torch.nn.init.constant_(head.get_parameter("scale"), -3.0)
-    _, losses, _ = head(torch.randn(6, 8), speakers(3, 2), 0.0)
+    _, losses, *_ = head(torch.randn(6, 8), speakers(3, 2), 0.0)
     torch.testing.assert_close(losses, torch.full((6,), 3.0).log(), atol=1e-5, rtol=0)  # scale 0: all speakers alike

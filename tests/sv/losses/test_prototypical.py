@@ -32,7 +32,7 @@ def test_loss_equals_the_papers_with_each_utterance_as_the_query(name: str, size
     options, score = CASES[name]
     head = build_head(name, 4, 2, {**options, "utts_per_speaker": size}).double()
     groups = torch.randn(5, size, 4, dtype=torch.float64)
-    _, losses, correct = head(groups.flatten(0, 1), torch.arange(5).repeat_interleave(size), 0.0)
+    _, losses, correct, *_ = head(groups.flatten(0, 1), torch.arange(5).repeat_interleave(size), 0.0)
     for i in range(size):
         prototypes = [torch.stack([x for n, x in enumerate(group) if n != i]).mean(0) for group in groups]
         for j in range(5):
@@ -44,7 +44,7 @@ def test_loss_equals_the_papers_with_each_utterance_as_the_query(name: str, size
 
 def test_prototypical_by_hand() -> None:
     embedding = torch.tensor([[0.0], [1.0], [3.0], [5.0]])  # speaker 0 at 0 and 1, speaker 1 at 3 and 5
-    _, losses, correct = build_head("prototypical", 1, 2, {})(embedding, torch.tensor([0, 0, 1, 1]), 0.0)
+    _, losses, correct, *_ = build_head("prototypical", 1, 2, {})(embedding, torch.tensor([0, 0, 1, 1]), 0.0)
     # queries 0 and 3 meet the prototypes 1 and 5; queries 1 and 5 meet 0 and 3: squared distances to own and other
     pairs = [(1, 25), (1, 4), (4, 4), (4, 25)]
     torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(own - other)) for own, other in pairs]))

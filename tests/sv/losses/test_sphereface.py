@@ -86,7 +86,7 @@ def test_multiplied_angle_falls_from_1_to_1_minus_2n_without_a_jump(factor: int)
 def test_two_speakers_by_hand() -> None:
     head = build_head("sphere", 2, 2, {"angle_factor": 2})
     head.load_state_dict({"weight": torch.tensor([[7.0, 0.0], [0.0, 5.0]])})
-    _, losses, correct = head(torch.tensor([[3.0, 4.0]]), torch.tensor([0]), 0.5)
+    _, losses, correct, *_ = head(torch.tensor([[3.0, 4.0]]), torch.tensor([0]), 0.5)
     assert correct.tolist() == [False]
     # |x| 5, cosines 0.6 and 0.8; psi = 2 * 0.36 - 1 = -0.28 (k 0: 53 degrees are under 90); phi = (0.6 - 0.28) / 2
     torch.testing.assert_close(losses, torch.tensor([math.log(1 + math.exp(5 * (0.8 - 0.16)))]))

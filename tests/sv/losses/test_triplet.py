@@ -35,7 +35,7 @@ def test_loss_equals_a_slow_loop(mining: str, size: int, margin: float) -> None:
     speaker = [y for y in (3, 0, 2, 1, 9) for _ in range(size)]
     embedding = torch.randn(len(speaker), 3, dtype=torch.float64)
     embedding[0] = -embedding[1]  # farther from its own than all others are
-    _, losses, correct = build_head("triplet", 3, 4, {"utts_per_speaker": size, "mining": mining}).double()(
+    _, losses, correct, *_ = build_head("triplet", 3, 4, {"utts_per_speaker": size, "mining": mining}).double()(
         embedding, torch.tensor(speaker), margin
     )
     for anchor, (loss, right) in enumerate(zip(losses.tolist(), correct.tolist(), strict=True)):
@@ -58,7 +58,9 @@ def test_mining_by_hand() -> None:
 def test_two_speakers_by_hand() -> None:
     angles = torch.tensor([0.0, 60.0, 90.0, 90.0]).deg2rad()
     embedding = 5 * torch.stack([angles.cos(), angles.sin()], dim=1)
-    _, losses, correct = build_head("triplet", 2, 2, {"mining": "hardest"})(embedding, torch.tensor([0, 0, 1, 1]), 0.3)
+    _, losses, correct, *_ = build_head("triplet", 2, 2, {"mining": "hardest"})(
+        embedding, torch.tensor([0, 0, 1, 1]), 0.3
+    )
     # squared distances 2 - 2 cos: 1 at 60 degrees, 2 - sqrt(3) at 30, 2 at 90
     near = 2 - math.sqrt(3)
     torch.testing.assert_close(losses, torch.tensor([0.0, 1.3 - near, 0.3 - near, 0.3 - near]))

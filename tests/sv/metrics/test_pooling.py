@@ -47,8 +47,8 @@ def test_all_trials_are_measured_with_one_threshold(folds: list[Path], tmp_path:
     pool_scores(tmp_path / "pooled", folds, tmp_path / "data" / "pooled" / "trials")
     entry = read_results(tmp_path / "pooled" / "results.json")["O.kaldi"]["cos"]
     assert (entry["num_target"], entry["num_nontarget"]) == (3, 2)
-    # targets 1, 2, 3, non-targets 0, 2.5: at 2 and below, 1/3 of the targets are missed and 1/2 of the others accepted
-    assert entry["eer"] == pytest.approx(100 * (1 / 3 + 1 / 2) / 2)
+    # targets 1, 2, 3, non-targets 0, 2.5: at 2, misses grow from 1/3 to 2/3, and 1/2 of the others is accepted
+    assert entry["eer"] == pytest.approx(50)
 
 
 def test_only_back_ends_of_all_folds_are_pooled(folds: list[Path], tmp_path: Path) -> None:

@@ -100,9 +100,8 @@ def test_a_teacher_says_the_same_of_an_utterance_whatever_is_done_to_its_crop(
 
     monkeypatch.setattr(Trainer, "_step", look)
     args = {**ARGS, "speeds": [], "aug_prob": 1.0}
-    train(
-        make_config(**with_noise(speech), teacher=str(tmp_path / "t"), dataset_args=args), speech, tmp_path / "e", WORLD
-    )
+    taught = {"teacher": str(tmp_path / "t"), "teacher_args": {"center": False}}
+    train(make_config(**with_noise(speech), **taught, dataset_args=args), speech, tmp_path / "e", WORLD)
     twice = [crops for crops in seen.values() if len(crops) > 1]
     assert len(twice) > 4 and all(not np.array_equal(crops[0], crops[1]) for crops in twice)
 
