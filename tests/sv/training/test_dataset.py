@@ -21,9 +21,10 @@ from sv.training.distributed import World
 from sv.training.run import train
 from sv.training.teacher import teacher_scp
 from sv.training.trainer import Trainer
+from tests.sv.training.recordings import RATE, SPEAKERS, write_recordings
 
 WORLD = World(0, 1, torch.device("cpu"))
-RATE, MELS, SPEAKERS, UTTS = 16000, 16, 6, 6
+MELS, UTTS = 16, 6
 ARGS = {"num_frms": 20, "min_num_frames": 10, "fbank_args": {"num_mel_bins": MELS}}
 
 
@@ -31,15 +32,8 @@ ARGS = {"num_frms": 20, "min_num_frames": 10, "fbank_args": {"num_mel_bins": MEL
 def speech(tmp_path_factory):
     """A data dir of WAV files without features; beside it noise and rooms."""
     folder = tmp_path_factory.mktemp("speech")
-    rng, wavs = np.random.default_rng(0), {}
-    for n in range(SPEAKERS * UTTS):
-        utt = f"s{n // UTTS}-{n:02d}"
-        wavs[utt] = folder / f"{utt}.wav"
-        waveform = rng.normal(0, 0.1, int(rng.uniform(0.3, 0.6) * RATE)).astype(np.float32)
-        waveform = np.convolve(waveform, np.random.default_rng(n // UTTS).normal(0, 1, 16), "same") / 4
-        soundfile.write(wavs[utt], waveform, RATE)
-    write_table(folder / "wav.scp", wavs)
-    write_table(folder / "utt2spk", {utt: utt[:2] for utt in wavs})
+    write_recordings(folder, UTTS, 0.3, 0.6)
+    rng = np.random.default_rng(0)
     (folder / "noise").mkdir()
     soundfile.write(folder / "noise/n.wav", rng.normal(0, 0.1, RATE), RATE)
     soundfile.write(folder / "noise/r.wav", np.exp(-np.arange(900) / 100) * rng.normal(0, 0.1, 900), RATE)

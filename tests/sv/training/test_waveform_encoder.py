@@ -16,16 +16,17 @@ from sv.embeddings.parts import Extraction
 from sv.errors import UserError
 from sv.export.files import write_file
 from sv.export.onnx_files import network_model
-from sv.io import read_matrix, read_scp, read_vectors, write_table
+from sv.io import read_matrix, read_scp, read_vectors
 from sv.models import build_model
 from sv.system import check_start, make_fine_tuning, resolve
 from sv.training.averaging import average
 from sv.training.checkpoint import load_tensors
 from sv.training.distributed import World
 from sv.training.run import train
+from tests.sv.training.recordings import write_recordings
 
 WORLD = World(0, 1, torch.device("cpu"))
-RATE, SPEAKERS, UTTS = 16000, 6, 4
+UTTS = 4
 SIZES = {"layers": 2, "width": 32, "heads": 2, "feed_forward": 24, "conv_channels": 8, "embed_dim": 16}
 
 
@@ -33,15 +34,7 @@ SIZES = {"layers": 2, "width": 32, "heads": 2, "feed_forward": 24, "conv_channel
 def speech(tmp_path_factory):
     """A data dir of WAV files without features."""
     folder = tmp_path_factory.mktemp("speech")
-    rng, wavs = np.random.default_rng(0), {}
-    for n in range(SPEAKERS * UTTS):
-        utt = f"s{n // UTTS}-{n:02d}"
-        wavs[utt] = folder / f"{utt}.wav"
-        waveform = rng.normal(0, 0.1, int(rng.uniform(0.5, 0.8) * RATE)).astype(np.float32)
-        waveform = np.convolve(waveform, np.random.default_rng(n // UTTS).normal(0, 1, 16), "same") / 4
-        soundfile.write(wavs[utt], waveform, RATE)
-    write_table(folder / "wav.scp", wavs)
-    write_table(folder / "utt2spk", {utt: utt[:2] for utt in wavs})
+    write_recordings(folder, UTTS, 0.5, 0.8)
     return folder
 
 
