@@ -65,11 +65,9 @@ def _state(mark: Path) -> str:
 
 def _other_front_end(folder: Path, config: "Config") -> str:
     """Return what is to do if a data dir's features are of other settings than the system's, else ""."""
-    from sv.config import read_front_end
-    from sv.io.trees import first_difference
+    from sv.embeddings.experiment import front_end_difference
 
-    found, wanted = read_front_end(folder), config.dataset_args.fbank_args.model_dump()
-    if found is None or not (difference := first_difference(found.model_dump(), wanted, {"dither"})):
+    if not (difference := front_end_difference(folder, config.dataset_args.fbank_args)):
         return ""
     key, there, here = difference
     return f"to do: {key} is {there} there, now {here}"

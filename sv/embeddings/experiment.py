@@ -1,7 +1,7 @@
 """An experiment folder: its configuration, its model files, and the features that its system takes."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
@@ -67,11 +67,19 @@ def check_sha256(path: Path, digest: str) -> None:
         raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average or train again")
 
 
+def front_end_difference(data_dir: str | Path, fbank: FbankConfig) -> tuple[str, Any, Any] | None:
+    """Return the first setting in which a data dir's features differ from a system's, there and here, but for dither.
+
+    None if they are alike, or if the data dir does not tell.
+    """
+    found = read_front_end(data_dir)
+    return first_difference(found.model_dump(), fbank.model_dump(), {"dither"}) if found else None
+
+
 def how_to_read(data_dir: str | Path, fbank: FbankConfig) -> Literal["ark", "online", "shard"]:
     """Tell how a system reads a data dir: its features unless they are of another front-end, else its waveforms."""
-    folder, found = Path(data_dir), read_front_end(data_dir)
-    other = found is not None and first_difference(found.model_dump(), fbank.model_dump(), {"dither"})
-    if (folder / "feats.scp").is_file() and not other:
+    folder = Path(data_dir)
+    if (folder / "feats.scp").is_file() and not front_end_difference(folder, fbank):
         return "ark"
     return "shard" if (folder / "shard.list").is_file() else "online"
 
@@ -90,12 +98,10 @@ def check_front_end(data_dir: str | Path, fbank: FbankConfig, config: Path) -> N
         UserError: another window, number of mels, sample rate, ...
     """
     path = Path(data_dir) / "fbank.yaml"
-    found = read_front_end(data_dir)
-    if found is None:
+    if read_front_end(data_dir) is None:
         log.warning("%s does not exist: cannot check that these features are the ones the system takes", path)
         return
-    difference = first_difference(found.model_dump(), fbank.model_dump(), {"dither"})
-    if difference:
+    if difference := front_end_difference(data_dir, fbank):
         key, there, here = difference
         raise UserError(
             f"{path}: {key} is {there}, but {here} in {config}; "
