@@ -32,7 +32,8 @@ def main() -> None:
     heldout = heldout_of(model, index) or choose_heldout(index, config.heldout_speakers, config.seed)
     with atomic_write(args.exp_dir / "round0" / "heldout_spk") as f:
         f.writelines(f"{name}\n" for name in heldout)
-    print(how_to_read(args.labelled, read_config(args.teacher).dataset_args.fbank_args))
+    feats = how_to_read(args.labelled, read_config(args.teacher).dataset_args.fbank_args)
+    print("ark" if feats == "ark" else "online")  # recordings without labels have no shards
 
 
 if __name__ == "__main__":
