@@ -126,7 +126,7 @@ class MarginUpdate(Section):
 
 
 class PseudoArgs(Section):
-    """What is done about labels from a clustering: those of <data-dir>/pseudo_utts; see docs/half-labelled.md."""
+    """Options of labels from a clustering, those of <data-dir>/pseudo_utts; see docs/half-labelled.md."""
 
     labelled_share: float = Field(0.0, ge=0, lt=1)  # of each batch, labelled by people; 0: as the data fall
     gate: bool = False  # each epoch a mixture of two Gaussians decides which pseudo labels are trusted
@@ -151,7 +151,7 @@ class PseudoArgs(Section):
 
 
 class FineTuning(Section):
-    """How pretrained weights train beside new ones; see sv/training/parameter_groups.py and docs/fine-tuning.md.
+    """Options of weights that train beside new ones; see sv/training/parameter_groups.py and docs/fine-tuning.md.
 
     They are those of the whole encoder, or of the part that the encoder names as pretrained.
     """
@@ -162,7 +162,7 @@ class FineTuning(Section):
 
 
 class TeacherArgs(Section):
-    """How the encoder learns a teacher's embeddings, see sv/losses/lesson.py."""
+    """Options of learning a teacher's embeddings, see sv/losses/lesson.py."""
 
     weight: float = Field(10.0, gt=0)  # of 1 - cos, which is added to the loss
     center: bool = True  # subtract the mean of the teacher's embeddings, as cosine scores do

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import orthogonal
 
 
 class Lesson(nn.Module):
-    """What an encoder learns from a teacher.
+    """Compare embeddings with those of a teacher.
 
     Args:
         embedding_dim: of the encoder.

@@ -6,14 +6,10 @@ from torch.nn.functional import normalize
 
 from sv.losses.doubt import Doubt
 from sv.losses.head import Head, HeadOutput
-from sv.losses.options import TeacherOptions
 
 
 class Teacher(Head):
     """Loss of 0 but for the lesson; right is an embedding to which its own teacher's is the nearest of the batch."""
-
-    def __init__(self, embedding_dim: int, num_speakers: int, options: TeacherOptions) -> None:
-        super().__init__(embedding_dim, num_speakers, options)
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
         nothing = embedding.new_zeros(len(embedding))

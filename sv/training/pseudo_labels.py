@@ -49,7 +49,7 @@ _SAVED = ("mean", "weight", "posterior", "corrected", "trust")  # arrays of `Pse
 
 @dataclass(frozen=True)
 class PseudoUtts:
-    """What a data dir says about labels from a clustering.
+    """Hold what a data dir says about labels from a clustering.
 
     Attributes:
         index: the utterances; the speakers are the classes.
