@@ -55,7 +55,7 @@ if in_stage 3 "training into $exp_dir"; then
   teacher=$(system_value teacher)
   if [ "${teacher:-''}" != "''" ]; then # what it says of whole utterances, once for all that learn from it
     steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" --feats auto "$teacher" "$training_set" \
-      "$teacher/lessons/$(basename "$training_set")"
+      "$teacher/lessons$(realpath "$training_set")" # as sv/training/teacher.py
   fi
   options_of steps/options/{jobs,processes}.sh
   steps/train.sh "${options[@]}" "$training_set" "$exp_dir"

@@ -14,7 +14,7 @@
 #         features are made if it has none
 # Leaves  <exp-dir>/roundN: data/all, what it was trained on; the system; embeddings/; clusters/{utt2spk,clusters.json,...}
 #         <exp-dir>/rounds.json: what was measured, and the best round, whose folder has the results
-#         <dir of train-data>/<name of unlabelled>_unlabelled, a data dir without labels
+#         <dir of train-data>/<name of unlabelled>_unlabelled, a data dir without labels; .made_of says of which folders
 #
 # Killed and started again, it goes on where it was.
 #
@@ -69,9 +69,20 @@ once() { # <mark> <input>... -- <command>...: run the command unless the mark sa
   fi
 }
 
+check_owner() { # stop if $recordings was made of other folders of the same names
+  local calls labelled
+  [ -e "$recordings/.made_of" ] || return 0
+  { read -r calls && read -r labelled; } <"$recordings/.made_of"
+  if [ -d "$calls" ] && [ -d "$labelled" ] && ! [[ $calls -ef $unlabelled && $labelled -ef $train ]]; then
+    die "$recordings has $calls without $labelled; rename $unlabelled, or remove $recordings if no system needs it"
+  fi
+}
+
 prepare_recordings() { # the data dir without labels, and its features
   hold_lock "$recordings/.run.lock" "$recordings is being prepared" wait
+  check_owner
   tools/unlabel_data_dir.sh --exclude "$train" --apart-from "$test" "$unlabelled" "$recordings"
+  realpath "$unlabelled" "$train" >"$recordings/.made_of"
   if [ "$train_feats" = online ]; then
     tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$recordings"
   elif [ ! -e "$recordings/feats.scp" ] || [ -e "$fbank/$(basename "$recordings")" ]; then

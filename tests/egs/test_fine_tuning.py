@@ -95,12 +95,12 @@ def test_a_teacher_is_asked_once_and_learned_from(recipe, run, tmp_path):
     assert done.returncode == 0, done.stderr
     words = ["--teacher", tmp_path / "exp", "--loss", "teacher", "--exp-dir", tmp_path / "student"]
     plan = recipe("--stage", 3, "--stop-stage", 3, *words, "--dry-run", "true")
-    assert f"first the teacher's embeddings, {tmp_path}/exp/lessons/vox2_dev/xvector.scp" in plan.stdout
+    assert f"first the teacher's embeddings, {tmp_path}/exp/lessons{tmp_path}/data/vox2_dev/xvector.scp" in plan.stdout
     for _ in range(2):
         result = recipe("--stage", 3, "--stop-stage", 3, *words)
         assert result.returncode == 0, result.stderr
     assert "training is complete" in result.stderr
     config = yaml.safe_load((tmp_path / "student/config.yaml").read_text())
     assert (config["teacher"], config["teacher_args"]["dim"]) == (str(tmp_path / "exp"), 8)
-    log = (tmp_path / "exp/lessons/vox2_dev/log/extract.1.log").read_text()
+    log = (tmp_path / f"exp/lessons{tmp_path}/data/vox2_dev/log/extract.1.log").read_text()
     assert log.count("48 utterances in") == 1

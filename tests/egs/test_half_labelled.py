@@ -90,6 +90,8 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     assert (table["best"], len(table["rounds"]), table["why"]) == (1, 2, "1 rounds are done")
     assert table["rounds"][1]["clusters"]["true_speakers"] == 6
     labels = read_table(exp / "round0/clusters/utt2spk")
+    made_of = (corpus / "data/calls_unlabelled/.made_of").read_text().splitlines()
+    assert made_of == [str(corpus / "calls"), str(corpus / "data/vox2_dev")]
     combined = read_table(exp / "round1/data/all/utt2spk")
     assert labels.items() <= combined.items() and len(combined) == len(labels) + 10 * 12
     assert set((exp / "round1/data/all/pseudo_utts").read_text().split()) == labels.keys()
@@ -120,7 +122,24 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     waves = read_table(corpus / "calls/wav.scp")
     write_table(corpus / "calls/wav.scp", {utt: path for utt, path in waves.items() if utt != min(labels)})
     done = run(*words, timeout=900)  # its rounds are not those of these recordings
-    assert done.returncode == 1 and "exp/round1 was begun with other data than" in done.stderr, done.stderr[-3000:]
+    told = r"exp/round1 was begun with (other data than|another configuration: num_speakers)"
+    assert done.returncode == 1 and re.search(told, done.stderr), done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_recordings_of_another_folder_of_the_same_name_are_not_overwritten(run, tmp_path: Path) -> None:
+    for name in ("here/calls", "there/calls", "data/train", "data/calls_unlabelled", "exp"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "exp/system.yaml").write_text("heldout_speakers: 2\ntrain_feats: ark\n")
+    note = tmp_path / "data/calls_unlabelled/.made_of"
+    words = [tmp_path / "data/train", tmp_path / "data/test", tmp_path / "exp"]
+    command = ["steps/train_half_labelled.sh", "--unlabelled", tmp_path / "here/calls", *words]
+    for folder, refused in (("there/calls", True), ("gone/calls", False), ("here/calls", False)):
+        note.write_text(f"{tmp_path}/{folder}\n{tmp_path}/data/train\n")
+        done = run(*command)
+        told = f"calls_unlabelled has {tmp_path}/{folder} without {tmp_path}/data/train; rename {tmp_path}/here/calls,"
+        assert done.returncode == 1 and (told in done.stderr) == refused, done.stderr
+        assert refused or f"{tmp_path}/here/calls has no wav.scp" in done.stderr
 
 
 @pytest.mark.slow
