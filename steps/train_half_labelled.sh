@@ -163,7 +163,8 @@ next_round() { # <number>
   mkdir -p "$round/data"
   combine_once "$labels" "$round/data" "$before/heldout_spk" "${labels%/*}/maybe_same_spk"
   if (($1 > 1)) || [ -z "$teacher" ]; then
-    start=("--override=--checkpoint model_init=$before/models/avg_model.pt" --set head_init=class_means)
+    start=("--override=--checkpoint model_init=$before/models/avg_model.pt"
+      --set "head_init=class_means fine_tuning.frozen_epochs=0") # round 0 was frozen for its head
   fi
   steps/make_system.py --config "$system" "${start[@]}" "$round" >/dev/null
   train_on "$round/data/all" "$round"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sv.config import FREE_KEYS, Config, DataloaderArgs, MarginUpdate, Override, load_config
+from sv.config import FREE_KEYS, Config, DataloaderArgs, FineTuning, MarginUpdate, Override, load_config
 from sv.embeddings.experiment import existing_model, find_model, read_config
 from sv.errors import UserError
 from sv.io.trees import first_difference
@@ -43,7 +43,7 @@ def make_system(path: str | Path, overrides: Sequence[Override] = ()) -> Config:
 def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Override] = ()) -> Config:
     """Resolve the fine-tuning of a trained system: its configuration, changed by a file and then by overrides.
 
-    Training starts from the system's averaged model.
+    Training starts from the averaged model of the system, whose own `fine_tuning` was for the start of its training.
 
     Args:
         path: YAML, conf/*_lm.yaml.
@@ -61,7 +61,7 @@ def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Overri
                 f"{path}: {key} is {getattr(stated, key)}, but {exp_dir} was trained with {getattr(trained, key)}; "
                 f"give the file for that one, or one that leaves {key} out"
             )
-    config = load_config(path, overrides, over=trained)
+    config = load_config(path, overrides, over=trained.model_copy(update={"fine_tuning": FineTuning()}))
     start = {"model_init": str(model.absolute()), "pretrained": "", "num_speakers": None}
     return resolve(config.model_copy(update=start), str(path))
 

@@ -2,14 +2,20 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+import torch
 
+from sv.config import FineTuning, Override
+from sv.embeddings.experiment import read_config
 from sv.io import DataDir, read_table, write_table
+from sv.system import make_system
+from sv.training.network import build_network
 from tests.faults.runs import OPTIONS
 
 KEYS = (
@@ -20,7 +26,7 @@ WORDS = [*OPTIONS[:-1], KEYS, "--gpus", "none", "--nj", "1"]
 
 
 @pytest.fixture(scope="module")
-def corpus(run, tmp_path_factory) -> Path:
+def corpus(run, root: Path, tmp_path_factory) -> Path:
     """Data lists of 10 labelled speakers and a test set, and recordings of 6 more speakers with their truth."""
     folder = tmp_path_factory.mktemp("half")
     made = run("local/make_mini_corpus.py", "--num-train", 16, "--num-test", 6, folder / "corpora")
@@ -44,6 +50,9 @@ def corpus(run, tmp_path_factory) -> Path:
     truth = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers[10:]}
     DataDir.write(folder / "calls", {"wav.scp": {utt: data.wav_scp[utt] for utt in truth}})
     write_table(folder / "truth", truth)
+    config = make_system(root / "egs/mini/conf/resnet_small.yaml", [Override.of(word) for word in KEYS.split()])
+    torch.manual_seed(0)
+    torch.save(build_network(config.model_copy(update={"num_speakers": 2})).flat_state(), folder / "start.pt")
     return folder
 
 
@@ -65,7 +74,8 @@ def command(folder: Path, exp: Path, *words: object) -> list[str]:
 @pytest.mark.recipe
 def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> None:
     exp = corpus / "exp"
-    words = command(corpus, exp, "--num-rounds", 1)
+    keys = f"{KEYS} fine_tuning.frozen_epochs=1 fine_tuning.encoder_lr=0.5"
+    words = command(corpus, exp, "--num-rounds", 1, "--checkpoint", corpus / "start.pt", "--set", keys)
     begun = subprocess.Popen(
         ["bash", "-c", 'cd "$0" && . ./path.sh && exec "$@"', str(root), *words],
         stderr=subprocess.PIPE,
@@ -100,6 +110,8 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     classes = read_table(exp / "round1/spk2id").keys()
     assert set(labels.values()) <= classes and not set(heldout[0]) & classes
     assert "rows set to class means" in (exp / "round1/train.log").read_text()
+    tunings = [read_config(exp / f"round{number}").fine_tuning for number in range(2)]
+    assert tunings == [FineTuning(frozen_epochs=1, encoder_lr=0.5), FineTuning(encoder_lr=0.5)]
     results = json.loads((exp / "round1/results.json").read_text())["results"]
     assert results["vox1_O_cleaned.kaldi"]["cos"]["eer"] < 50
     clusters = sorted(set(labels.values()))

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from sv.config import Override, save_config
+from sv.config import FineTuning, Override, save_config
 from sv.errors import UserError
 from sv.system import make_fine_tuning, make_system, system_name
 from tests.conftest import ROOT
@@ -245,6 +245,15 @@ def test_fine_tuning_keeps_the_trained_system_and_takes_the_margin_of_its_loss(t
     for key in ("model", "model_args", "loss", "loss_args", "seed", "heldout_speakers"):
         assert getattr(config, key) == getattr(before, key)
     assert not config.dataset_args.cmvn
+
+
+def test_fine_tuning_is_not_frozen_or_slowed_as_the_trained_systems_start_was(trained, tmp_path):
+    exp = trained(
+        "model_init=x.pt", "fine_tuning.frozen_epochs=3", "fine_tuning.encoder_lr=0.1", "fine_tuning.layer_decay=0.9"
+    )
+    assert make_fine_tuning(tmp_path / "lm.yaml", exp).fine_tuning == FineTuning()
+    config = make_fine_tuning(tmp_path / "lm.yaml", exp, sets("fine_tuning.encoder_lr=0.5"))
+    assert config.fine_tuning == FineTuning(encoder_lr=0.5)
 
 
 def test_fine_tunings_own_margin_comes_first(trained, tmp_path):
