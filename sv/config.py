@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from sv.errors import UserError, suggest
 from sv.io import atomic_write, parse_yaml, read_yaml
 from sv.io.trees import merge, numbers_as_float
+from sv.registry import explain_value
 
 
 class Section(BaseModel):
@@ -287,7 +288,7 @@ def load_config(path: str | Path, overrides: Sequence[Override] = (), *, over: C
 
 def parse_config(tree: Mapping[str, Any], where: str, overrides: Sequence[Override] = ()) -> Config:
     """Make a checked configuration from plain values; errors name `where`, or the override at fault."""
-    for key in _WESPEAKERS_OWN & tree.keys():
+    for key in sorted(_WESPEAKERS_OWN & tree.keys()):
         raise UserError(f"{where}: {key} is a key of WeSpeaker; convert the file with tools/import_wespeaker_config.py")
     try:
         return Config.model_validate(numbers_as_float(dict(tree)))
@@ -381,7 +382,7 @@ def _explain(error: Any) -> str:
     *blocks, key = (str(part) for part in error["loc"])
     name = ".".join((*blocks, key))
     if error["type"] != "extra_forbidden":
-        return f"{name} is {error['input']!r:.200}: {error['msg']}"
+        return explain_value(name, error)
     section: type[BaseModel] = Config
     for block in blocks:
         section = section.model_fields[block].annotation  # type: ignore[assignment]

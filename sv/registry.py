@@ -5,6 +5,7 @@ may have been meant. Heavy builders are imported when they are used, so that nam
 """
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -127,4 +128,12 @@ def _explain(error: ValidationError) -> str:
     option = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"{option} must be given"
-    return f"{option} is {first['input']!r}: {first['msg']}" if option else first["msg"]
+    return explain_value(option, first) if option else first["msg"]
+
+
+def explain_value(name: str, error: Any) -> str:
+    """Return one line about a value that pydantic refused; for a word, with the nearest of those that are known."""
+    told, known = f"{name} is {error['input']!r:.200}", []
+    if error["type"] == "literal_error":
+        known = re.findall("'([^']+)'", error["ctx"]["expected"])
+    return f"{told}{suggest(str(error['input']), known)}" if known else f"{told}: {error['msg']}"

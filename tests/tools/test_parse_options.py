@@ -270,6 +270,6 @@ def test_names_of_another_toolkit_are_answered(script: Script) -> None:
     done = script("--HOST_NODE_ADDR=localhost:29400", "data")
     assert done.returncode == 2
     assert done.stderr.startswith(
-        "x.sh: error: unknown option --HOST_NODE_ADDR: the processes of --num-nodes find one another"
+        "x.sh: error: unknown option --HOST_NODE_ADDR: leave it out, the processes of --num-nodes find one another"
     )
     assert "--set num_avg=N" in script("--num-avg", "10", "data").stderr

@@ -39,7 +39,7 @@ def test_registry_holds_the_losses() -> None:
         ("aam", {"scale": float("inf")}, "scale is inf: .* finite"),
         ("ge2e", {"scale": -1.0}, "scale is -1.0: Input should be greater than 0"),
         ("ge2e", {"utts_per_speaker": 1}, "utts_per_speaker is 1: .* 2"),
-        ("triplet", {"mining": "hard"}, "mining is 'hard': Input should be 'semihard' or 'hardest'"),
+        ("triplet", {"mining": "hard"}, r"mining is 'hard'; did you mean 'hardest'\? known: semihard, hardest"),
         ("sphereface2", {"t": 0.5}, "t is 0.5: .* 1"),
         ("sphereface2", {"t": 130.0}, "t is 130.0: .* 100"),
         ("sphereface2", {"target_weight": 1.0}, "target_weight is 1.0: Input should be less than 1"),
