@@ -40,9 +40,11 @@ class ScoreWriter:
                 out.
 
         Raises:
-            UserError: a score is NaN or infinite.
+            UserError: a score or a factor is NaN or infinite.
         """
-        _check(trials, scores)
+        _check(trials, scores, "score")
+        for factor in factors:
+            _check(trials, factor, "factor of normalization")
         enroll = self._enroll.of(trials.enroll_ids)
         test = enroll if trials.test_ids is trials.enroll_ids else self._test.of(trials.test_ids)
         labels = np.array([b" nontarget", b" target"])
@@ -111,10 +113,12 @@ def _join(columns: Sequence[Bytes | bytes], lines: int) -> bytes:
     return table.tobytes().translate(None, b"\0")
 
 
-def _check(trials: Trials, scores: NDArray[np.floating[Any]]) -> None:
-    assert scores.shape == trials.enroll.shape, f"{scores.shape} scores for {trials.enroll.shape} trials"
-    finite = np.isfinite(scores)
+def _check(trials: Trials, values: NDArray[np.floating[Any]], what: str) -> None:
+    assert values.shape == trials.enroll.shape, f"{values.shape} values for {trials.enroll.shape} trials"
+    finite = np.isfinite(values)
     if not finite.all():
         row = int(np.argmin(finite))
         pair = f"{trials.enroll_ids[trials.enroll[row]]} and {trials.test_ids[trials.test[row]]}"
-        raise UserError(f"{trials.path}:{trials.first_line + row}: the score of {pair} is {scores[row]}; extract again")
+        raise UserError(
+            f"{trials.path}:{trials.first_line + row}: the {what} of {pair} is {values[row]}; extract again"
+        )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sv.errors import UserError
 from sv.io import ScoreWriter, Trials
 from sv.io.score_writer import decimals
 
@@ -61,3 +62,14 @@ def test_factors_stand_behind_the_label_and_need_one() -> None:
     assert file.getvalue() == (
         "a b -0.50000 target 12.3457 -0.0000\nb a 3.00000 nontarget 20000.0000 0.5000\na b -0.50000\nb a 3.00000\n"
     )
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_score_or_factor_that_is_no_number_names_trial_and_pair(wrong: float) -> None:
+    file = io.StringIO()
+    trials, fine, bad = block(["a", "b"], [(0, 1), (1, 0)], [True, False]), np.zeros(2), np.array([1.0, wrong])
+    with pytest.raises(UserError, match=f"list:2: the score of b and a is {wrong}; extract again"):
+        ScoreWriter(file).write(trials, bad, [fine])
+    with pytest.raises(UserError, match=f"list:2: the factor of normalization of b and a is {wrong}; extract again"):
+        ScoreWriter(file).write(trials, fine, [fine, bad])
+    assert file.getvalue() == ""
