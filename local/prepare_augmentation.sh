@@ -12,12 +12,15 @@ set -euo pipefail
 
 # Options
 musan=                # DIR: MUSAN; empty: synthetic noise, and babble of <speech-data>
+noises=               # DIR: recordings of noise, where there is no MUSAN; babble of <speech-data>
 rirs=                 # DIR: RIRS_NOISES; empty: synthetic rooms
 config=               # FILE: YAML of a system; synthetic files get its sample rate (default: 16 kHz)
 . tools/parse_options.sh
 
 if [ -n "$musan" ]; then
   local/prepare_musan.py --musan "$musan" "$2"
+elif [ -n "$noises" ]; then
+  local/prepare_musan.py --add noise="$noises" --speech "$1" "$2"
 else
   local/make_noises.py --speech "$1" ${config:+--config "$config"} "$2"
 fi

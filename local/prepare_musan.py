@@ -10,6 +10,10 @@ OGG at any depth, with any rate and number of channels:
 
     local/prepare_musan.py --add noise=/corpora/street --add music=/corpora/songs data/noises
     local/prepare_musan.py --musan /corpora/musan --add noise=/corpora/street data/noises
+
+Where you have noise but no speech for babble, --speech takes recordings of the training data:
+
+    local/prepare_musan.py --add noise=/corpora/street --speech data/train data/noises
 """
 
 import argparse
@@ -18,6 +22,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from local.download import Remote
+from local.make_noises import draw_speech
 from local.prepare_noises import add_source_options, audio_files, bring_corpus, ids_of, write_list
 from sv.errors import UserError, run_step
 
@@ -34,6 +39,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the list")
     parser.add_argument("--musan", type=Path, help="folder that holds noise/, music/ and speech/")
     parser.add_argument("--add", action="append", default=[], metavar="TYPE=DIR", help="another folder, with its type")
+    parser.add_argument("--speech", type=Path, metavar="DATA_DIR", help="mix babble from 1000 recordings of it at most")
     add_source_options(parser, "11 GB")
     args = parser.parse_args()
     if not args.musan and not args.add:
@@ -51,6 +57,8 @@ def main() -> None:
         if both := files.keys() & added.keys():
             raise UserError(f"--add {word}: {min(both)} comes twice; rename one of the folders")
         files |= added
+    if args.speech:
+        files |= {name: Path(path) for name, path in draw_speech(args.speech, 1000, seed=1).items()}
     write_list(args.data, files)
 
 

@@ -13,6 +13,10 @@
 #
 # Choose a recipe with --speakers train: its folds are of the training speakers alone.
 #
+# With --conditions every system is also tested on copies of the test recordings (local/degrade_data.py): noise5 (5 dB),
+# room, telephone, 2s (cut to 2 s), .... Their lists are named O_noise5.kaldi and so on. Rows that train with noise use
+# --noises, tests --test-noises, and rooms of other seeds: a test hears nothing that was trained on.
+#
 # Stages: 1 lists, features and folds   2 training and scores of every system   3 pooled results, tests, one report
 # Leaves  <exp-dir>/{split,fold1,fold2,...}/<system>-seed<N> as run.sh does; <exp-dir>/pooled/<system>-seed<N>
 #         <exp-dir>/<part>-seed<N>-{split,pooled}.{md,html}: a table, paired tests, and a page that compares the systems
@@ -32,10 +36,13 @@ num_folds=5           # folds of the cross-validation; 0: only the corpus's own 
 corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
 data=egs/speechocean762/data # DIR: data lists; those of the folds are in <data>/folds_<speakers>
 exp_dir=              # DIR: all systems (default: egs/speechocean762/exp/study_<speakers>)
+conditions=           # of the tests, besides clean: "noise0 noise5 noise10 room telephone 1s 2s 3s"
+noises=               # DIR: recordings of noise for training (default: synthetic)
+test_noises=          # DIR: others, for the conditions (default: synthetic, of another seed)
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: what the systems change
 tables=egs/speechocean762/study # DIR: tables of the parts
 top_n=50              # nearest speakers of the cohort, for asnorm
-lda_dim=100           # dimensions that LDA keeps before PLDA
+lda_dim=              # dimensions that LDA keeps before PLDA (default: 100; of --speakers train 50)
 . steps/options/jobs.sh
 nj=2                  # trainings at a time
 . steps/options/processes.sh
@@ -51,6 +58,10 @@ for table in $part; do
   [ -f "$tables/$table" ] || die "--part $table: the parts are $(ls -mw 0 "$tables"), or all"
 done
 exp_dir=${exp_dir:-egs/speechocean762/exp/study_$speakers}
+if [ "$speakers" = all ]; then
+  lda_dim=${lda_dim:-100}
+fi
+lda_dim=${lda_dim:-50}
 folds=$data/folds_$speakers
 sets=()
 if [ "$speakers" = all ]; then
@@ -88,6 +99,20 @@ corrupt() { # <set> <labels>: make them wrong, unless that was done from the sam
   fi
 }
 
+degrade() { # <set> <condition>: its test recordings under that condition, with features
+  local test how
+  test=$(folder "$1" clean)/test
+  case $2 in
+    noise*) how=(--noises "$data/test_noises" --snr "${2#noise}") ;;
+    room) how=(--rirs "$data/test_rirs") ;;
+    telephone) how=(--telephone true) ;;
+    *s) how=(--seconds "${2%s}") ;;
+    *) die "--conditions $2: give noise<dB>, room, telephone or <seconds>s" ;;
+  esac
+  local/degrade_data.py "${how[@]}" "$test" "$2" "${test}_$2"
+  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$exp_dir/features/system.yaml" "${test}_$2"
+}
+
 if in_stage 1 "lists, features and folds"; then
   speeds=''
   if [[ $(rows $part) == *--speeds* ]]; then
@@ -109,13 +134,66 @@ if in_stage 1 "lists, features and folds"; then
   if ((num_folds > 0)); then
     local/make_folds.sh --num-folds "$num_folds" "$dealt" "$folds"
   fi
+  if [ -n "$conditions" ]; then
+    if [ -n "$test_noises" ]; then
+      local/prepare_musan.py --add noise="$test_noises" "$data/test_noises"
+    else
+      local/make_noises.py --seed 2 "$data/test_noises"
+    fi
+    local/make_rirs.py --seed 2 "$data/test_rirs"
+  fi
+  for set in "${sets[@]}"; do
+    lists=$(folder "$set" clean)
+    if [[ $(rows $part) == *"--train-feats online"* ]]; then
+      local/prepare_augmentation.sh --noises "$noises" "$lists"/{train,noises,rirs}
+    fi
+    for condition in $conditions; do
+      degrade "$set" "$condition"
+    done
+  done
+  for condition in $conditions; do
+    for list in O H; do
+      rm -f "$folds/pooled/trials/${list}_$condition.kaldi"
+      for ((fold = 1; fold <= num_folds; fold++)); do
+        cat "$folds/fold$fold/test_$condition/trials/${list}_$condition.kaldi" >>"$folds/pooled/trials/${list}_$condition.kaldi"
+      done
+    done
+  done
 fi
+
+is_made() { # <mark> <what made it>
+  [ -e "$1" ] && [ "$(<"$1")" = "$2" ]
+}
+
+job() { # <mark> <what made it> <command>...: a line for the job of a system; the mark is written when it is done
+  printf '%q ' "${@:3}"
+  printf '&& printf %%s %q >%q || exit 1\n' "$2" "$1"
+}
+
+jobs_of() { # <name> <set> <seed> <labels> <option>...: what is left to do, a line each
+  local lists test made tested condition system=$exp_dir/$2/$1-seed$3
+  lists=$(folder "$2" "$4")
+  test=$(folder "$2" clean)/test
+  made="$(cat "$config" "$lists/train/utt2spk" | sha256sum) $top_n $lda_dim ${*:5}"
+  if ! is_made "$system/.made" "$made"; then # what was killed goes on
+    job "$system/.made" "$made" bash egs/speechocean762/run.sh "${common[@]}" --data "$lists" --seed "$3" --stage 3 \
+      --config "$config" --exp-dir "$system" "${@:5}"
+  fi
+  for condition in $conditions; do
+    tested="$made $(sha256sum <"${test}_$condition/wav.scp")"
+    if ! is_made "$system/.made.$condition" "$tested"; then
+      job "$system/.made.$condition" "$tested" steps/run_system.sh "${common[@]}" --stage 4 \
+        --trials "O_$condition.kaldi H_$condition.kaldi" --matched-trials "H_$condition.kaldi" \
+        --matched-by "spk2gender spk2age" "$lists/train" "${test}_$condition" "$system"
+    fi
+  done
+}
 
 if in_stage 2 "training and scores of every system"; then
   rm -rf "$exp_dir/jobs"
   mkdir -p "$exp_dir/jobs"
   options_of steps/options/processes.sh
-  common=("${options[@]}" --nj 1 --config "$config" --top-n "$top_n" --lda-dim "$lda_dim" --stage 3 --stop-stage 7)
+  common=("${options[@]}" --nj 1 --top-n "$top_n" --lda-dim "$lda_dim" --stop-stage 7)
   count=0
   for seed in $seeds; do
     while read -r name labels words; do
@@ -124,19 +202,14 @@ if in_stage 2 "training and scores of every system"; then
         if [ "$labels" != clean ]; then
           corrupt "$set" "$labels"
         fi
-        lists=$(folder "$set" "$labels")
-        system=$exp_dir/$set/$name-seed$seed
-        made="$(cat "$config" "$lists/train/utt2spk" | sha256sum) $top_n $lda_dim ${options[*]}"
-        if [ ! -e "$system/.made" ] || [ "$(<"$system/.made")" != "$made" ]; then # what was killed goes on
+        jobs_of "$name" "$set" "$seed" "$labels" "${options[@]}" >"$exp_dir/jobs/$((count + 1))"
+        if [ -s "$exp_dir/jobs/$((count + 1))" ]; then
           count=$((count + 1))
-          printf '%q ' bash egs/speechocean762/run.sh "${common[@]}" --data "$lists" --seed "$seed" \
-            --exp-dir "$system" "${options[@]}" >"$exp_dir/jobs/$count"
-          printf '&& printf %%s %q >%q\n' "$made" "$system/.made" >>"$exp_dir/jobs/$count"
         fi
       done
     done < <(rows $part)
   done
-  say "$count trainings to do; their logs are $exp_dir/log/study.*.log"
+  say "$count systems to train or test; their logs are $exp_dir/log/study.*.log"
   if ((count > 0)); then
     $cmd --max-jobs-run "$nj" JOB=1:"$count" "$exp_dir/log/study.JOB.log" bash "$exp_dir/jobs/JOB"
   fi

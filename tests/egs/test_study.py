@@ -50,7 +50,7 @@ def corpus(tmp_path):
 def test_an_unknown_part_is_one_line(run):
     result = run(STUDY, "--part", "lossess")
     assert result.returncode == 1
-    assert result.stderr.startswith("run_study.sh: error: --part lossess: the parts are losses, noise, options,")
+    assert result.stderr.startswith("run_study.sh: error: --part lossess: the parts are augmentation, losses, noise,")
     assert result.stderr.count("\n") == 1
 
 
@@ -64,22 +64,23 @@ def test_folds_are_trained_once_and_pooled(run, root, corpus, tmp_path):
     words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", exp, "--config", config, "--gpus", "none"]
     words += ["--tables", tables, "--num-folds", 2, "--top-n", 3, "--lda-dim", 0]
 
-    made = run(STUDY, *words, "--part", "first", timeout=900)
+    made = run(STUDY, *words, "--part", "first", "--conditions", "noise5", timeout=900)
     assert made.returncode == 0, made.stderr[-3000:]
-    assert "run_study.sh: 3 trainings to do" in made.stderr
+    assert "run_study.sh: 3 systems to train or test" in made.stderr
     results = read_results(exp / "pooled" / "C-seed1" / "results.json")
-    for trials in ("O.kaldi", "H.kaldi"):
+    for trials in ("O.kaldi", "H.kaldi", "H_noise5.kaldi"):
         assert {"cos", "cos_cali", "asnorm3_cali", "plda_cali"} <= results[trials].keys()
         entry = results[trials]["cos"]
         assert entry["num_target"] == 14 * 3
         assert entry["interval"]["num_speakers"] == 14
+    assert results["H.kaldi"]["cos"]["eer"] != results["H_noise5.kaldi"]["cos"]["eer"]
 
     for name in ("split", "fold1", "fold2"):  # what is done stays, and one killed at the end is tested again
         shutil.copytree(exp / name / "C-seed1", exp / name / "again-seed1")
     (exp / "fold2" / "again-seed1" / ".made").unlink()
     made = run(STUDY, *words, "--part", "second", "--stage", 2, timeout=900)
     assert made.returncode == 0, made.stderr[-3000:]
-    assert "run_study.sh: 1 trainings to do" in made.stderr
+    assert "run_study.sh: 1 systems to train or test" in made.stderr
     assert (exp / "fold2" / "again-seed1" / ".made").read_text().endswith("--loss sphereface2")
     table = (exp / "second-seed1-pooled.md").read_text()
     assert "| O | cos_cali: C-seed1, again-seed1 | EER (%) |" in table

@@ -202,6 +202,18 @@ def test_rooms_decay_as_they_are_asked_to():
     assert min(found) > 0.9 and max(found) < 1.3
 
 
+def test_real_noise_and_babble_of_a_data_dir(call, tmp_path):
+    write(tmp_path / "street" / "car.wav")
+    write(tmp_path / "a.wav")
+    (tmp_path / "train").mkdir()
+    write_table(tmp_path / "train/wav.scp", {"spk-a": tmp_path / "a.wav"})
+    call("prepare_musan", "--add", f"noise={tmp_path / 'street'}", "--speech", tmp_path / "train", tmp_path / "out")
+    assert read_table(tmp_path / "out/wav.scp") == {
+        "noise/street/car.wav": str(tmp_path / "street/car.wav"),
+        "speech/spk-a": str(tmp_path / "a.wav"),
+    }
+
+
 def test_noise_has_a_slope_between_white_and_brown():
     slopes = []
     for seed in range(8):

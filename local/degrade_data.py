@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Make a copy of a test set as it would sound elsewhere: in noise, in a room, over the telephone, or cut short.
+
+Reads   <data>/{wav.scp,segments,utt2spk,...} and its trial lists; --noises, --rirs: folders as local/prepare_musan.py
+        and local/prepare_rirs.py write them
+Writes  <out>/audio/*.flac (16 bit), wav.scp, utt2spk and the other tables of utterances and speakers,
+        <out>/trials/<list>_<name> (H.kaldi becomes H_noise5.kaldi), <out>/.done
+
+The utterances keep their ids, so the lists differ from those of <data> by their names alone. What is drawn depends on
+the id and on --seed. Applied in this order: --seconds, --rirs, --noises, --telephone; the SNR holds over the utterance
+as it then is. Sound above full scale is made quieter, not clipped.
+
+e.g.: local/degrade_data.py --noises noises/test --snr 5 data/test noise5 data/test_noise5
+      local/degrade_data.py --seconds 2 data/test 2s data/test_2s
+"""
+
+import argparse
+import hashlib
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import _path  # noqa: F401
+
+from sv.config import AugmentArgs, load_config
+from sv.errors import UserError, log, run_step
+from sv.io import DataDir, check_id, write_table
+from sv.io.progress import bar
+from sv.jobs import DoneMark
+
+if TYPE_CHECKING:
+    from sv.audio.files import Waveform
+    from sv.data import Augmenter
+
+VERSION = 1  # increased when the copies for given options change
+OF_AUDIO = {"utt2dur", "utt2num_frames", "utt2augment"}  # tables that no longer hold
+
+
+def cut(waveform: "Waveform", samples: int, place: float) -> "Waveform":
+    """Return a part of at most `samples`, whose start is at the share `place`, in [0, 1), of what is left out."""
+    start = int(place * (max(0, len(waveform) - samples) + 1))
+    return waveform[start : start + samples]
+
+
+def draw(utt: str, seed: int) -> float:
+    """Return a number in [0, 1) that depends on the id and the seed alone."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {utt}".encode()).digest()[:6], "little") / 2**48
+
+
+def make_augmenters(args: argparse.Namespace) -> "dict[str, Augmenter]":
+    """Return what adds a room and what adds noise, by kind, in the order in which they are applied.
+
+    Raises:
+        UserError: a folder has no wav.scp, or nothing of the kind.
+    """
+    from sv.data import Augmenter, ClipFolders
+
+    made = {}
+    for kind, folders in {"reverb": ClipFolders("", args.rirs), "noise": ClipFolders(args.noises, "")}.items():
+        if folders.noise or folders.rir:
+            only = AugmentArgs(noise_snr=[args.snr or 0.0] * 2, music=0.0, babble=0.0)
+            made[kind] = Augmenter(only, folders, prob=1.0, seed=args.seed, sample_rate=args.sample_rate)
+    return made
+
+
+def degrade(args: argparse.Namespace, augmenters: "dict[str, Augmenter]", files: dict[str, Path]) -> None:
+    """Write the audio of each utterance to its file."""
+    import soundfile
+    import torch
+
+    from sv.audio.files import Utterances
+    from sv.audio.telephone import telephone
+
+    utterances = Utterances(DataDir(args.data), args.sample_rate)
+    for utt, path in bar(files.items(), "utterances", len(files)):
+        whole = utterances.read(utt)
+        samples = round(args.seconds * args.sample_rate) if args.seconds else len(whole)
+        sound = torch.from_numpy(cut(whole, samples, draw(utt, args.seed)))[None]
+        for kind, augmenter in augmenters.items():
+            sound, _ = augmenter.augment(utt, sound, kind)
+        if args.telephone == "true":
+            sound = telephone(sound, args.sample_rate)
+        sound = sound / max(1.0, 1.001 * float(sound.abs().max()))
+        soundfile.write(path, sound[0].numpy(), args.sample_rate, subtype="PCM_16")
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("name", help="what the lists are called by, such as noise5")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--noises", default="", metavar="DIR", help="data dir of noise, whose ids begin with noise/")
+    parser.add_argument("--snr", type=float, metavar="DB", help="signal-to-noise ratio of --noises")
+    parser.add_argument("--rirs", default="", metavar="DIR", help="data dir of impulse responses")
+    parser.add_argument("--telephone", choices=["true", "false"], default="false", help="band and mu-law of a line")
+    parser.add_argument("--seconds", type=float, help="longest part to keep")
+    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
+    parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
+    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn")
+    args = parser.parse_args()
+    if args.config:
+        args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
+    if (args.snr is None) != (not args.noises):
+        raise UserError("--noises DIR and --snr DB belong together; give both or none")
+    if not (args.noises or args.rirs or args.telephone == "true" or args.seconds):
+        raise UserError("nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds")
+    if args.seconds is not None and args.seconds < 0.1:
+        raise UserError(f"--seconds {args.seconds}: give 0.1 or more")
+    if args.out.absolute() == args.data.absolute():
+        raise UserError(f"{args.out} is the data dir that is read; give another folder")
+    check_id(args.name, "the name of the copy")
+    return args
+
+
+def main() -> None:
+    args = parse()
+    data = DataDir(args.data)
+    lists = sorted((args.data / "trials").glob("*"))
+    settings = {key: str(value) for key, value in vars(args).items() if key not in ("out", "config")}
+    mark = DoneMark(args.out / ".done", settings | {"version": VERSION}, (data.audio_list, *lists))
+    if not mark.stale():
+        log.info("%s is there already", args.out)
+        return
+    augmenters = make_augmenters(args)
+    audio = args.out.absolute() / "audio"
+    shutil.rmtree(audio, ignore_errors=True)
+    audio.mkdir(parents=True)
+    named = f"{sorted(settings.items())}"  # other audio gets other paths, so features are made anew
+    files = {utt: audio / f"{hashlib.sha1(f'{named} {utt}'.encode()).hexdigest()}.flac" for utt in data.utts}
+    degrade(args, augmenters, files)
+    for table in args.data.glob("[us][tp][tk]2*"):
+        if table.name not in OF_AUDIO:
+            shutil.copyfile(table, args.out / table.name)
+    (args.out / "trials").mkdir(exist_ok=True)
+    for trials in lists:
+        shutil.copyfile(trials, args.out / "trials" / f"{trials.stem}_{args.name}{trials.suffix}")
+    write_table(args.out / "wav.scp", files)
+    mark.write([args.out / "wav.scp"])
+    log.info("%s: %d utterances, %d trial lists", args.out, len(files), len(lists))
+
+
+if __name__ == "__main__":
+    run_step(main)
