@@ -3,8 +3,9 @@
 
 Reads   <corpus> or --csv, as local/prepare_folder.py, without opening the audio; or what that has made,
         <data>/{train,test}/spk2utt, if --prepared true
-Prints  "TEST HELDOUT EMBED_DIM TOP_N LDA_DIM": speakers to test on, those of the others that are held out for
-        calibration, dimension of the embeddings, nearest speakers of the cohort for AS-norm, dimensions that LDA keeps
+Prints  "TEST HELDOUT EMBED_DIM TOP_N LDA_DIM NUM_EPOCHS": speakers to test on, those of the others that are held out
+        for calibration, dimension of the embeddings, nearest speakers of the cohort for AS-norm, dimensions that LDA
+        keeps, epochs of training
 
 e.g.: local/plan_corpus.py --corpus /corpora/calls egs/own/data
 """
@@ -26,6 +27,8 @@ from sv.io import DataDir
 
 MIN_SPEAKERS = 12
 EMBED_DIMS = (32, 64, 128)
+NUM_EPOCHS = (15, 30, 60, 120)
+CROPS = 7680  # that a training should see: 240 batches of 32
 SAFE = 0.7  # of the utterances that training speakers have on average
 FEW = 40  # training speakers, below which an encoder that starts from nothing learns little
 HELP = "a trained model needs none: import one (steps/import_model.py) and compare recordings (steps/verify.py)"
@@ -39,6 +42,7 @@ class Sizes(NamedTuple):
     embed_dim: int
     top_n: int
     lda_dim: int
+    num_epochs: int
 
 
 def choose_sizes(utts: Mapping[str, int], test: int = 0) -> Sizes:
@@ -46,7 +50,7 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0) -> Sizes:
 
     A fifth of the speakers is tested on and 15 % held out, 100 at most of each; they need two utterances. PLDA needs
     more utterances than dimensions, beyond one a speaker that is trained on. AS-norm takes half of these speakers, 300
-    at most; LDA keeps nine tenths of their number.
+    at most; LDA keeps nine tenths of their number. Few utterances are trained on for more epochs.
 
     Args:
         utts: utterances by speaker.
@@ -71,8 +75,9 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0) -> Sizes:
             f"{sum(utts.values())} utterances of {total} speakers are too few to train on; about "
             f"{math.ceil(min(EMBED_DIMS) / SAFE * total / train) + total + 1} are the least; {HELP}"
         )
-    dim = max(fitting)
-    return Sizes(test, heldout, dim, min(300, train // 2), min(dim - 1, 100, train * 9 // 10 - 1))
+    dim, crops = max(fitting), sum(utts.values()) * train / total  # crops of an epoch
+    epochs = next((number for number in NUM_EPOCHS if number * crops >= CROPS), max(NUM_EPOCHS))
+    return Sizes(test, heldout, dim, min(300, train // 2), min(dim - 1, 100, train * 9 // 10 - 1), epochs)
 
 
 def count_utts(args: argparse.Namespace) -> tuple[Counter[str], int]:
@@ -105,9 +110,11 @@ def main() -> None:
     sizes = choose_sizes(utts, test)
     train = len(utts) - sizes.test - sizes.heldout
     log.info(
-        "%d speakers: %d to test on, %d to calibrate with, %d to train on; embed_dim %d, --top-n %d --lda-dim %d",
-        len(utts), sizes.test, sizes.heldout, train, sizes.embed_dim, sizes.top_n, sizes.lda_dim,
-    )  # fmt: skip
+        "%d speakers: %d to test on, %d to calibrate with, %d to train on; embed_dim %d, --top-n %d --lda-dim %d "
+        "--num-epochs %d",
+        *(len(utts), sizes.test, sizes.heldout, train),
+        *(sizes.embed_dim, sizes.top_n, sizes.lda_dim, sizes.num_epochs),
+    )
     if train < FEW:
         log.warning(
             "%d speakers are few to train on, expect large errors; %s, or to fine-tune (--checkpoint)", train, HELP

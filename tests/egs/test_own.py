@@ -61,7 +61,7 @@ def test_what_is_given_is_not_chosen(run: Callable[..., Any], tmp_path: Path) ->
     result = run("egs/own/run.sh", *words, *given)
     assert result.returncode == 0, result.stderr
     system = (tmp_path / "exp" / "system.yaml").read_text()
-    assert "heldout_speakers: 3\n" in system and "embed_dim: 16\n" in system
+    assert "heldout_speakers: 3\n" in system and "embed_dim: 16\n" in system and "num_epochs: 120\n" in system
     assert len((tmp_path / "data/test/spk2utt").read_text().splitlines()) == 4
     result = run("egs/own/run.sh", *words[2:-2], "--stage", 2, *given)
     assert result.returncode == 1

@@ -16,10 +16,10 @@ from sv.io import DataDir
 @pytest.mark.parametrize(
     ("speakers", "utts", "sizes"),
     [
-        (12, 20, Sizes(test=3, heldout=2, embed_dim=64, top_n=3, lda_dim=5)),
-        (60, 10, Sizes(test=12, heldout=9, embed_dim=128, top_n=19, lda_dim=34)),
-        (500, 10, Sizes(test=100, heldout=75, embed_dim=128, top_n=162, lda_dim=100)),
-        (5000, 2, Sizes(test=100, heldout=100, embed_dim=128, top_n=300, lda_dim=100)),
+        (12, 20, Sizes(test=3, heldout=2, embed_dim=64, top_n=3, lda_dim=5, num_epochs=60)),
+        (60, 10, Sizes(test=12, heldout=9, embed_dim=128, top_n=19, lda_dim=34, num_epochs=30)),
+        (500, 10, Sizes(test=100, heldout=75, embed_dim=128, top_n=162, lda_dim=100, num_epochs=15)),
+        (5000, 2, Sizes(test=100, heldout=100, embed_dim=128, top_n=300, lda_dim=100, num_epochs=15)),
     ],
 )
 def test_sizes_follow_from_the_number_of_speakers(speakers: int, utts: int, sizes: Sizes) -> None:
@@ -55,7 +55,7 @@ def test_sizes_of_a_folder_a_list_and_what_was_prepared_are_the_same(tmp_path: P
         soundfile.write(tmp_path / "corpus" / utt, np.zeros(160), 16000)
     (tmp_path / "list.csv").write_text("".join(f"corpus/{utt},{spk}\n" for utt, spk in utt2spk.items()))
     of_folder = step("local/plan_corpus.py", "--corpus", tmp_path / "corpus", tmp_path / "data")
-    assert of_folder.returncode == 0 and of_folder.stdout == "3 2 32 4 7\n"
+    assert of_folder.returncode == 0 and of_folder.stdout == "3 2 32 4 7 120\n"
     assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on" in of_folder.stderr
     assert "9 speakers are few to train on, expect large errors" in of_folder.stderr
     assert step("local/plan_corpus.py", "--csv", tmp_path / "list.csv", "data").stdout == of_folder.stdout
