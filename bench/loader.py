@@ -21,7 +21,7 @@ from bench.loader_waves import compare_waveforms, exhaust
 from sv.data import ArkDataset, ArkReader, FeatsIndex, Loader, UtteranceSampler, read_index
 from sv.data.ark_reader import crop_starts
 from sv.data.sampling import uniform
-from sv.io import ArkWriter, write_table
+from sv.io import ArkWriter, read_scp, write_table
 
 FRAMES, CROP, MELS, BATCH = 800, 200, 80, 64
 
@@ -100,14 +100,13 @@ class WholeMatrices(Dataset[torch.Tensor]):
     """The usual way: load a matrix, crop it, subtract the mean; a DataLoader stacks crops and starts workers."""
 
     def __init__(self, scp: Path) -> None:
-        self.matrices = kaldiio.load_scp(str(scp))
-        self.utts = list(self.matrices)
+        self.places = list(read_scp(scp).values())
 
     def __len__(self) -> int:
-        return len(self.utts)
+        return len(self.places)
 
     def __getitem__(self, i: int) -> torch.Tensor:
-        matrix = self.matrices[self.utts[i]]
+        matrix = kaldiio.load_mat(self.places[i])
         start = random.randint(0, len(matrix) - CROP)
         crop = torch.from_numpy(matrix[start : start + CROP])
         return crop - crop.mean(dim=0)

@@ -3,11 +3,13 @@
 The usual way is a DataLoader whose items decode a whole file, crop it, augment it and compute its fbank, one by one.
 Of the crops, 60 % are augmented here, half with reverberation, half with noise. With SV_CORPORA, speech is real (files
 of 8 s joined from speechocean762), else it is noise. Half of the files are FLAC, half WAV, all in the page cache.
+Without workers, CPU time is measured: what a sample costs a core, whatever else the machine does.
 """
 
 import os
 import random
 import resource
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -155,7 +157,7 @@ class Usual(Dataset[torch.Tensor]):
 
 
 def compare_parts(corpus: Corpus, budget: float) -> None:
-    """Report the time a sample of each part of the usual way, against the same part of ours."""
+    """Report the CPU time a sample of each part of the usual way, against the same part of ours."""
     usual, source = Usual(corpus, 1.0), WavScpSource(corpus.folder)
     ours = corpus.online(source, 1.0)
     places = np.random.default_rng(0).integers(0, (SECONDS - 3) * RATE, BATCH).tolist()
@@ -177,7 +179,7 @@ def compare_parts(corpus: Corpus, budget: float) -> None:
         "fbank": (lambda: fbank(waves), lambda: [usual.features(wave) for wave in waves]),
     }
     for name, functions in parts.items():
-        times = [seconds / BATCH for seconds in best_seconds(*functions, budget=budget / len(parts))]
+        times = [s / BATCH for s in best_seconds(*functions, budget=budget / len(parts), clock=time.process_time)]
         report("loader", f"part, a sample: {name}, against the usual way", times[0], *times[1:])
 
 
@@ -187,16 +189,17 @@ def compare_waveforms(folder: Path, *, quick: bool) -> None:
     budget = 2.0 if quick else 15.0
     compare_parts(corpus, budget)
     utts = len(corpus.paths) // BATCH * BATCH
-    for workers in (1, 2):
+    for workers in (0, 1, 2):
+        clock = time.perf_counter if workers else time.process_time
         for prob in (0.0, 0.6):
-            usual = DataLoader(Usual(corpus, prob), BATCH, True, num_workers=workers, persistent_workers=True)
+            usual = DataLoader(Usual(corpus, prob), BATCH, True, num_workers=workers, persistent_workers=workers > 0)
             ours: dict[str, Batches] = {
                 "online": corpus.online(WavScpSource(corpus.folder), prob),
                 "shards": corpus.online(TarSource(corpus.folder / "shard.list"), prob),
                 "arks": corpus.arks(),
             }
             runs = [partial(epoch, dataset, workers) for dataset in ours.values()]
-            times = [seconds / utts for seconds in best_seconds(*runs, partial(exhaust, usual), budget=budget)]
+            times = [s / utts for s in best_seconds(*runs, partial(exhaust, usual), budget=budget, clock=clock)]
             for name, seconds in zip(ours, times, strict=False):
                 case = f"{name} 8 s, aug_prob {prob}, {workers} workers, against the usual way"
                 report("loader", case, seconds, times[-1], times[2], samples_per_second=1 / seconds)

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from sv.audio.centered_fbank import make_fbank
-from sv.audio.files import Utterances
+from sv.audio.utterances import Utterances
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.export.files import write_file
 from sv.export.parity import cosines

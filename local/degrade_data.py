@@ -68,8 +68,8 @@ def degrade(args: argparse.Namespace, augmenters: "dict[str, Augmenter]", files:
     import soundfile
     import torch
 
-    from sv.audio.files import Utterances
     from sv.audio.telephone import telephone
+    from sv.audio.utterances import Utterances
 
     utterances = Utterances(DataDir(args.data), args.sample_rate)
     for utt, path in bar(files.items(), "utterances", len(files)):

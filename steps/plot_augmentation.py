@@ -51,8 +51,8 @@ def _augmented(args: argparse.Namespace, system: "DatasetArgs") -> "dict[str, Te
     """Return waveforms (1, samples) by title: the clean utterance, and each kind of augmentation."""
     import torch
 
-    from sv.audio.files import Utterances
     from sv.audio.telephone import telephone
+    from sv.audio.utterances import Utterances
     from sv.data import Augmenter, ClipFolders
     from sv.io import DataDir
 

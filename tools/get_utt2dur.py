@@ -12,7 +12,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.audio.durations import format_seconds
-from sv.audio.files import Utterances
+from sv.audio.utterances import Utterances
 from sv.config import read_front_end
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table

@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-from sv.audio.files import Utterances
+from sv.audio.utterances import Utterances
 from sv.errors import UserError, log
 from sv.io import DataDir, atomic_write, original_speakers, part_rows, read_table, sha256_of
 from sv.io.progress import Tally

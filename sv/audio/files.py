@@ -20,8 +20,6 @@ import subprocess
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -31,9 +29,8 @@ from numpy.typing import NDArray
 from sv.audio.ark_audio import read_entry, split_entry
 from sv.audio.containers import check_container, truncated
 from sv.audio.decoder_noise import SILENCE
-from sv.audio.durations import check_range, segment_span
+from sv.audio.durations import check_range
 from sv.errors import UserError
-from sv.io import DataDir
 
 Waveform = NDArray[np.float32]  # (samples,)
 
@@ -107,7 +104,13 @@ def info(spec: str, allow_pipes: bool = False) -> AudioInfo:
 
 
 def read_wav(
-    spec: str, sample_rate: int, allow_pipes: bool = False, start: int = 0, end: int | None = None
+    spec: str,
+    sample_rate: int,
+    allow_pipes: bool = False,
+    start: int = 0,
+    end: int | None = None,
+    *,
+    checked: bool = False,
 ) -> Waveform:
     """Read samples `start` to `end` of a `wav.scp` value: (samples,) float32 in [-1, 1].
 
@@ -118,6 +121,7 @@ def read_wav(
         sample_rate: Hz; a file of another rate is refused.
         allow_pipes: run commands; a `wav.scp` from elsewhere may hold any.
         start, end: in samples of the (speed-perturbed) waveform; `end` None is its end.
+        checked: the file's container was checked by an earlier read, and is not looked at again.
 
     Raises:
         UserError: the file is missing, unreadable, truncated or empty, has several channels, another rate or NaN, or
@@ -125,7 +129,7 @@ def read_wav(
     """
     source = parse_source(spec)
     name = source.path or f"{source.command} |"
-    with _open(source, allow_pipes) as f:
+    with _open(source, allow_pipes, checked) as f:
         _check_format(f, name, sample_rate)
         if source.speed != 1.0:
             return _cut(change_speed(_decode(f, name, 0, f.frames), sample_rate, source.speed), name, start, end)
@@ -146,7 +150,11 @@ def read_file(path: str) -> tuple[Waveform, int]:
 
 
 def read_channel(
-    spec: str, choose: Callable[[AudioInfo], tuple[int, int, int]], allow_pipes: bool = False
+    spec: str,
+    choose: Callable[[AudioInfo], tuple[int, int, int]],
+    allow_pipes: bool = False,
+    *,
+    checked: bool = False,
 ) -> tuple[Waveform, int]:
     """Read a part of one channel of a file of any sample rate, such as noise or impulse responses.
 
@@ -154,6 +162,7 @@ def read_channel(
         spec: value in `wav.scp`, not a speed copy.
         choose: maps the header to the channel, the first sample and the one after the last.
         allow_pipes: run commands.
+        checked: as in `read_wav`.
 
     Returns:
         (samples,) float32 in [-1, 1], and the sample rate in Hz.
@@ -162,7 +171,7 @@ def read_channel(
         UserError: as `read_wav`, but any number of channels and any rate are accepted.
     """
     source = parse_source(spec)
-    with _open(source, allow_pipes) as f:
+    with _open(source, allow_pipes, checked) as f:
         name = source.path or f"{source.command} |"
         if f.frames == 0:
             raise UserError(f"{name}: no samples; leave it out")
@@ -171,7 +180,7 @@ def read_channel(
         return samples if samples.ndim == 1 else np.ascontiguousarray(samples[:, channel]), f.samplerate
 
 
-def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int) -> Waveform:
+def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int, *, checked: bool = False) -> Waveform:
     """Read samples `start` to `end` of an open file, as `read_wav`.
 
     Args:
@@ -179,8 +188,9 @@ def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int
         name: of the file, for error messages.
         sample_rate: Hz; another rate is refused.
         start, end: in samples.
+        checked: as in `read_wav`.
     """
-    with _open_sound(file, name) as f:
+    with _open_sound(file, name, checked) as f:
         _check_format(f, name, sample_rate)
         check_range(name, start, end, f.frames)
         return _decode(f, name, start, end)
@@ -213,26 +223,37 @@ def resample_rates(sample_rate: int, speed: float) -> tuple[int, int]:
     return old // common, new // common
 
 
-def _open(source: Source, allow_pipes: bool) -> soundfile.SoundFile:
+def _open(source: Source, allow_pipes: bool, checked: bool = False) -> soundfile.SoundFile:
     if source.command:
         return _open_sound(io.BytesIO(_run(source.command, allow_pipes)), f"{source.command} |")
-    path = Path(source.path)
-    if not path.is_file() and (entry := split_entry(source.path)):
-        return _open_sound(io.BytesIO(read_entry(*entry)), source.path)
-    if not path.is_file():
-        what = "is a folder; give a file" if path.is_dir() else "does not exist; bring it back or correct the path"
+    path = source.path
+    if not os.path.isfile(path):
+        if entry := split_entry(path):
+            return _open_sound(io.BytesIO(read_entry(*entry)), path)
+        what = (
+            "is a folder; give a file" if os.path.isdir(path) else "does not exist; bring it back or correct the path"
+        )
         raise UserError(f"{path} {what}")
-    return _open_sound(source.path, source.path)
+    return _open_sound(path, path, checked)
 
 
-def _open_sound(file: str | BinaryIO, name: str) -> soundfile.SoundFile:
+class _Sound(soundfile.SoundFile):
+    """A file of which one part is read: soundfile itself seeks again after a read, and FLAC decodes for that."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _open_sound(file: str | BinaryIO, name: str, checked: bool = False) -> soundfile.SoundFile:
+    mended = b""
     try:
-        with open(file, "rb") if isinstance(file, str) else nullcontext(file) as plain:
-            mended = check_container(plain, name)
-            plain.seek(0)
+        if not checked:
+            with open(file, "rb") if isinstance(file, str) else nullcontext(file) as plain:
+                mended = check_container(plain, name)
+                plain.seek(0)
         raw = os.fsencode(file) if isinstance(file, str) else file  # a name may not be UTF-8
         with SILENCE if name.lower().endswith(".mp3") else nullcontext():
-            f = soundfile.SoundFile(io.BytesIO(mended) if mended else raw)
+            f = _Sound(io.BytesIO(mended) if mended else raw)
     except (soundfile.SoundFileError, OSError) as error:
         if isinstance(file, str) and os.path.getsize(file) == 0:
             raise UserError(f"{name}: empty file; bring it back or leave it out") from error
@@ -301,101 +322,3 @@ def _cut(waveform: Waveform, name: str, start: int, end: int | None) -> Waveform
     stop = len(waveform) if end is None else end
     check_range(name, start, stop, len(waveform))
     return waveform[start:stop]
-
-
-class Utterances:
-    """Reads the waveforms of a data dir, whole files or `segments` of them.
-
-    Args:
-        data: the data dir.
-        sample_rate: Hz, of all files.
-        allow_pipes: run the commands in wav.scp.
-
-    Attributes:
-        source: the file that lists the utterances, `segments` or else `wav.scp`.
-        ids: in its order.
-    """
-
-    def __init__(self, data: DataDir, sample_rate: int, allow_pipes: bool = False) -> None:
-        self.data, self.sample_rate, self.allow_pipes = data, sample_rate, allow_pipes
-        self.source = data.audio_list
-        self.ids = data.utts
-        self._whole = lru_cache(maxsize=1)(self._read_whole)  # neighbors in `segments` share a recording
-        self._header = lru_cache(maxsize=64)(self._read_header)  # shared by threads
-
-    def read(self, utt: str) -> Waveform:
-        """Read one waveform, (samples,) float32.
-
-        Raises:
-            UserError: as `read_wav`, or a segment is of an unknown recording or after its end; names the utterance.
-        """
-        try:
-            if not self.data.segments:
-                return read_wav(self.data.wav_scp[utt], self.sample_rate, self.allow_pipes)
-            return self._read_segment(*self.data.segments[utt])
-        except UserError as error:
-            raise UserError(f"{utt}: {error}") from error
-
-    def plain_file(self, utt: str) -> str:
-        """Return the file that is exactly the utterance; "" for a segment, a speed copy or the output of a command."""
-        source = Source() if self.data.segments else parse_source(self.data.wav_scp[utt])
-        return source.path if source.speed == 1.0 else ""
-
-    def duration(self, utt: str) -> float:
-        """Return the duration of an utterance in seconds, from `segments` and the header of its file.
-
-        If a segment's recording is a command that may not run, its end is taken from `segments`.
-
-        Raises:
-            UserError: as `read`, for errors that a header shows.
-        """
-        try:
-            if not self.data.segments:
-                return self._header(self.data.wav_scp[utt]).duration_s
-            recording, start_s, end_s = self.data.segments[utt]
-            spec = self._spec_of(recording)
-            if not self.allow_pipes and parse_source(spec).command:
-                return end_s - start_s
-            header = self._header(spec)
-            start, end = segment_span(recording, start_s, end_s, header.samples, header.sample_rate)
-            return (end - start) / header.sample_rate
-        except UserError as error:
-            raise UserError(f"{utt}: {error}") from error
-
-    def _read_segment(self, recording: str, start_s: float, end_s: float) -> Waveform:
-        spec = self._spec_of(recording)
-        if spec.endswith("|"):
-            waveform = self._whole(spec)
-            start, end = segment_span(recording, start_s, end_s, len(waveform), self.sample_rate)
-            return waveform[start:end]
-        start, end = segment_span(recording, start_s, end_s, self._header(spec).samples, self.sample_rate)
-        return read_wav(spec, self.sample_rate, False, start, end)
-
-    def _spec_of(self, recording: str) -> str:
-        if recording not in self.data.wav_scp:
-            raise UserError(f"recording {recording} is not in {self.data.path / 'wav.scp'}; run tools/fix_data_dir.sh")
-        return self.data.wav_scp[recording]
-
-    def _read_whole(self, spec: str) -> Waveform:
-        return read_wav(spec, self.sample_rate, self.allow_pipes)
-
-    def _read_header(self, spec: str) -> AudioInfo:
-        return info(spec, self.allow_pipes)
-
-
-def estimate_hours(data_dir: Path, sample_rate: int, sample: int = 200) -> float:
-    """Estimate the hours of a data dir, from `utt2dur` or else from the headers of about `sample` utterances.
-
-    Return 0.0 if commands would have to run.
-    """
-    data = DataDir(data_dir)
-    if (data_dir / "utt2dur").is_file():
-        return data.total_duration() / 3600
-    count, seconds = data.count_utts(), []
-    some = Utterances(DataDir(data_dir, rows=range(0, count, max(1, count // sample))), sample_rate)
-    for utt in some.ids:
-        try:
-            seconds.append(some.duration(utt))
-        except UserError:
-            continue  # the job that reads it reports the error
-    return count * float(np.mean(seconds)) / 3600 if seconds else 0.0

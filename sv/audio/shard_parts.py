@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from sv.audio.files import Utterances, Waveform, estimate_hours
+from sv.audio.files import Waveform
 from sv.audio.tar_shards import Recording, check_shard, index_path, read_shard_list, write_shard
+from sv.audio.utterances import Utterances, estimate_hours
 from sv.errors import UserError, log
 from sv.io import DataDir, atomic_write, written_path
 from sv.jobs import DoneMark, claim_folder

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.audio.feature_parts import FeatureParts
-from sv.audio.files import Utterances
 from sv.audio.mel import frame_samples
+from sv.audio.utterances import Utterances
 from sv.config import FbankConfig
 from sv.errors import UserError, log
 from sv.jobs.parts import Outputs

@@ -107,7 +107,7 @@ class Augmenter:
         low, high = self._snr_ranges()
         snr_db = low[kinds] + (high - low)[kinds] * uniform(self.seed, epoch, items, _SNR)
         file, place, channel = (
-            np.stack([uniform(self.seed, epoch, items, stream + n) for n in range(most)], axis=1)
+            uniform(self.seed, epoch, items, stream + np.arange(most)[:, None]).T
             for stream in (_FILE, _PLACE, _CHANNEL)
         )
         return Draws(kinds, snr_db, self._files(kinds, file, items, epoch), place, channel)

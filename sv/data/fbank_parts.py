@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sv.audio.durations import format_seconds
 from sv.audio.feature_parts import FeatureParts
-from sv.audio.files import Utterances, estimate_hours
 from sv.audio.mel import check_settings
+from sv.audio.utterances import Utterances, estimate_hours
 from sv.config import Config, FbankConfig
 from sv.data.augmenter import KINDS, Augmenter
 from sv.data.noises import ClipFolders

@@ -17,7 +17,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.audio.files import AudioInfo, Waveform, read_channel
+from sv.audio.files import AudioInfo, Waveform
+from sv.audio.part_reader import PartReader
 from sv.errors import UserError, log
 from sv.io import read_table
 
@@ -60,6 +61,7 @@ class Clips:
             raise UserError(f"{self.path} does not exist; {how}")
         table = read_table(self.path)
         self.ids, self._specs = list(table), list(table.values())
+        self._files = PartReader(self._specs)
         rows: dict[str, list[int]] = {}
         for row, name in enumerate(self.ids):
             kind = name.partition("/")[0]
@@ -131,14 +133,14 @@ class Clips:
             start = int(place * (room + 1))
             return int(channel * header.channels), start, min(header.samples, start + wanted)
 
-        part = self._at_our_rate(*read_channel(self._specs[row], choose))
+        part = self._at_our_rate(*self._files.read_channel(row, choose))
         if not part.any():
             whole = self._whole(row, channel)
             part = whole[int(whole.nonzero()[0][0]) :][:samples]
         return np.resize(part, samples)
 
     def _whole(self, row: int, channel: float) -> Waveform:
-        samples, rate = read_channel(self._specs[row], lambda h: (int(channel * h.channels), 0, h.samples))
+        samples, rate = self._files.read_channel(row, lambda h: (int(channel * h.channels), 0, h.samples))
         if not samples.any():
             raise UserError(f"{self._specs[row]} is silent; leave it out")
         return self._at_our_rate(samples, rate)

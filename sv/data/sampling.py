@@ -18,17 +18,17 @@ _VISIT = 1 << 32  # draw = row of the index + _VISIT * earlier visits to it in t
 _LENGTH_NOISE = 0.1  # of the natural logarithm: a batch mixes lengths within about 10 %
 
 
-def uniform(seed: int, epoch: int, items: Longs, stream: int = 0) -> NDArray[np.float64]:
+def uniform(seed: int, epoch: int, items: Longs, stream: int | Longs = 0) -> NDArray[np.float64]:
     """Return a number in [0, 1) for each item, (n,): a hash of (seed, stream, epoch, item).
 
-    The hash is the finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators",
-    2014), applied after each word; the top 53 bits are the number.
+    Several streams give (streams, n). The hash is the finalizer of SplitMix64 (Steele, Lea, Flood, "Fast splittable
+    pseudorandom number generators", 2014), applied after each word; the top 53 bits are the number.
 
     Args:
         items: (n,) any integers: draws of a sampler, or positions in the epoch.
-        stream: number of the purpose; different streams are independent.
+        stream: number of the purpose, or (streams, 1) numbers; different streams are independent.
     """
-    state = np.zeros(len(items), dtype=np.uint64)
+    state = np.zeros(1, dtype=np.uint64)
     for word in (seed, stream, epoch, items):
         state = _mix(state + np.asarray(word).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53

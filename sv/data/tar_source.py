@@ -2,7 +2,6 @@
 
 import io
 import os
-import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.audio.files import Waveform, read_sound
+from sv.audio.part_reader import HEAD_BYTES, find_samples, scale_pcm
 from sv.audio.tar_shards import FilePart, read_entries, read_shard_list
 from sv.data.open_files import OpenFiles
 from sv.errors import UserError
@@ -19,9 +19,8 @@ from sv.errors import UserError
 Longs = NDArray[np.int64]
 
 _THREADS = 8  # threads that read indexes
-_HEAD_BYTES = 4096  # the samples of a WAV file begin within these
 _MAKE_AGAIN = "make the shard again (steps/make_shards.sh --verify true)"
-_UNKNOWN, _ENCODED = -2, -1  # instead of the offset of a WAV file's 16-bit samples
+_UNKNOWN, _ENCODED, _CHECKED = -3, -2, -1  # instead of the offset of a WAV file's 16-bit samples
 
 
 class TarSource:
@@ -57,24 +56,29 @@ class TarSource:
         self._offset = np.array([entry.offset for _, _, entry in entries], dtype=np.int64)
         self._size = np.array([entry.size for _, _, entry in entries], dtype=np.int64)
         self._check_rate([entry.sample_rate for _, _, entry in entries])
-        is_wav = np.array([entry.ending == "wav" for _, _, entry in entries])
-        self._samples_at: Longs = np.where(is_wav, _UNKNOWN, _ENCODED)
+        endings = np.array([entry.ending for _, _, entry in entries])
+        self._samples_at: Longs = np.where(endings == "wav", _UNKNOWN, _ENCODED)
+        self._is_flac = endings == "flac"  # in no need of a mended header
         self._files = OpenFiles(self.shards, lambda shard: f"{shard} does not exist any more; make it again")
 
     def read(self, utt: int, start: int, num_samples: int) -> Waveform:
         """Read samples of one utterance, see `WaveformSource.read`."""
         fd = self._files.fd(int(self._shard[utt]))
         if self._samples_at[utt] == _UNKNOWN:
-            head = os.pread(fd, min(_HEAD_BYTES, int(self._size[utt])), int(self._offset[utt]))
-            place = find_samples(head)
+            head = os.pread(fd, min(HEAD_BYTES, int(self._size[utt])), int(self._offset[utt]))
+            place, *_ = find_samples(head)
             self._samples_at[utt] = _ENCODED if place < 0 else self._offset[utt] + place
         if self._samples_at[utt] >= 0:
             return self._read_samples(fd, utt, start, num_samples)
         with io.BufferedReader(FilePart(fd, int(self._offset[utt]), int(self._size[utt]))) as f:
+            checked, end = bool(self._samples_at[utt] == _CHECKED), start + num_samples
             try:
-                return read_sound(f, self._where(utt), self.sample_rate, start, start + num_samples)
+                waveform = read_sound(f, self._where(utt), self.sample_rate, start, end, checked=checked)
             except UserError as error:
                 raise UserError(f"{error}; {_MAKE_AGAIN}") from error
+        if self._is_flac[utt]:
+            self._samples_at[utt] = _CHECKED
+        return waveform
 
     def _read_samples(self, fd: int, utt: int, start: int, num_samples: int) -> Waveform:
         """Read 16-bit samples and scale them as libsndfile does."""
@@ -85,9 +89,7 @@ class TarSource:
             raise UserError(
                 f"{self._where(utt)}: samples {start} to {start + num_samples} wanted, it ends before; {_MAKE_AGAIN}"
             )
-        waveform: Waveform = np.frombuffer(content, dtype="<i2").astype(np.float32)
-        waveform *= np.float32(1 / 32768)
-        return waveform
+        return scale_pcm(content)
 
     def _check_rate(self, rates: list[int]) -> None:
         wrong = next((n for n, rate in enumerate(rates) if rate != self.sample_rate), None)
@@ -99,24 +101,3 @@ class TarSource:
 
     def _where(self, utt: int) -> str:
         return f"{self.utts[utt]}: {self.shards[self._shard[utt]]}"
-
-
-def find_samples(head: bytes) -> int:
-    """Return the offset of the samples in a WAV file; -1 if they are not 16-bit mono, or it is no WAV file.
-
-    Args:
-        head: first bytes of the file.
-    """
-    if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-        return -1
-    place, plain = 12, False
-    while place + 8 <= len(head):
-        name, size = struct.unpack_from("<4sI", head, place)
-        place += 8
-        if name == b"fmt " and place + 16 <= len(head):
-            tag, channels, _, _, _, bits = struct.unpack_from("<HHIIHH", head, place)
-            plain = (tag, channels, bits) == (1, 1, 16)
-        elif name == b"data":
-            return place if plain else -1
-        place += size + size % 2
-    return -1

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.audio.durations import min_samples, segment_span
-from sv.audio.files import Waveform, info, parse_source, read_wav
+from sv.audio.files import Waveform, info, parse_source
+from sv.audio.part_reader import PartReader
 from sv.errors import UserError
 from sv.io import DataDir, read_table
 
@@ -74,6 +75,7 @@ class WavScpSource:
         self.utts: Sequence[str] = sorted(data.utts, key=str.encode)
         self._check_speakers(data)
         self._specs = [self._spec_of(data, utt) for utt in self.utts]
+        self._files = PartReader(self._specs)
         spans = [data.segments[utt][1:] if data.segments else (0.0, np.inf) for utt in self.utts]
         self._first, end = (np.minimum(np.array(spans) * sample_rate, _LONGEST)).astype(np.int64).T
         self.speakers = sorted(set(data.utt2spk.values()), key=str.encode)
@@ -85,7 +87,7 @@ class WavScpSource:
         """Read samples of one utterance, see `WaveformSource.read`."""
         first = int(self._first[utt]) + start
         try:
-            return read_wav(self._specs[utt], self.sample_rate, False, first, first + num_samples)
+            return self._files.read(utt, self.sample_rate, first, first + num_samples)
         except UserError as error:
             raise UserError(f"{self.utts[utt]}: {error}") from error
 

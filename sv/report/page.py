@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from sv.audio.files import Utterances
+from sv.audio.utterances import Utterances
 from sv.config import FbankConfig
 from sv.io import DataDir, atomic_write
 from sv.metrics.comparison import ScoredSystem, ScoreSet

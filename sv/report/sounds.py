@@ -5,7 +5,7 @@ import io
 
 import soundfile
 
-from sv.audio.files import Utterances
+from sv.audio.utterances import Utterances
 from sv.errors import UserError
 
 _SECONDS = 6.0  # of an utterance; the rest is cut

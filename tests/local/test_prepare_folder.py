@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from local.prepare_folder import choose_test_speakers, main, speaker_ids
-from sv.audio.files import Utterances
+from sv.audio.utterances import Utterances
 from sv.data import WavScpSource
 from sv.errors import UserError
 from sv.io import DataDir, read_table

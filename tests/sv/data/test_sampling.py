@@ -17,6 +17,7 @@ def test_uniform_depends_on_each_of_its_words_and_fills_the_interval():
     others = [uniform(2, 2, items), uniform(1, 3, items), uniform(1, 2, items + 20000), uniform(1, 2, items, stream=1)]
     assert all(abs(np.corrcoef(draws, other)[0, 1]) < 0.03 for other in others)
     np.testing.assert_array_equal(uniform(1, 2, items[5:9]), draws[5:9])
+    np.testing.assert_array_equal(uniform(1, 2, items, np.array([[0], [1]])), [draws, others[-1]])
 
 
 def test_an_epoch_takes_every_utterance_once_and_leaves_out_the_rest_of_a_batch():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sv.audio.tar_shards import Recording, index_path, read_entries, write_shard
-from sv.data.tar_source import TarSource, find_samples
+from sv.data.tar_source import TarSource
 from sv.errors import UserError
 from tests.sv.audio.tar_tools import RATE, WAVES, encoded, make_list, make_shard, make_tar, noise
 
@@ -24,9 +24,10 @@ def test_any_part_is_read_back_exactly(shard: Path) -> None:
         wave = WAVES[utt][2]
         assert source.num_samples[number] == len(wave)
         for start, count in ((0, len(wave)), (101, 300), (len(wave) - 7, 7)):
-            part = source.read(number, start, count)
-            assert part.dtype == np.float32
-            np.testing.assert_array_equal(part, wave[start : start + count])
+            for _ in range(2):  # the first read looks at the container, the second does not
+                part = source.read(number, start, count)
+                assert part.dtype == np.float32
+                np.testing.assert_array_equal(part, wave[start : start + count])
 
 
 def test_wav_that_is_not_of_16_bits_is_decoded(tmp_path: Path) -> None:
@@ -63,14 +64,6 @@ def test_wespeakers_shards_are_read(tmp_path: Path) -> None:
     assert source.speakers == ["id10001", "id10002"]
     for utt in (0, 1):
         np.testing.assert_array_equal(source.read(utt, 100, 200), wave[100:300])
-
-
-def test_samples_of_a_wav_file_are_found_behind_other_chunks() -> None:
-    wav = encoded(noise(100), "wav")
-    with_list = wav[:36] + b"LIST\x05\0\0\0INFOx\0" + wav[36:]
-    assert find_samples(wav) == 44 and find_samples(with_list) == 58
-    assert find_samples(encoded(np.zeros((10, 2)), "wav")) == -1
-    assert find_samples(wav[:40]) == find_samples(b"") == find_samples(encoded(noise(9), "flac")) == -1
 
 
 def test_a_corrupt_member_is_named_when_it_is_read(shard: Path) -> None:
