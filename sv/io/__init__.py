@@ -3,7 +3,7 @@
 All are checked as they are read, and written whole or not at all.
 """
 
-from sv.io.ark import ArkHeader, ArkWriter, Vectors, read_header, read_matrix, read_vector, read_vectors
+from sv.io.ark import ArkHeader, ArkWriter, read_header, read_matrix, read_vector
 from sv.io.atomic import atomic_write, sha256_of
 from sv.io.data_dir import DataDir, part_rows
 from sv.io.json_yaml import parse_yaml, read_json, read_yaml
@@ -17,6 +17,7 @@ from sv.io.scores import (
 )
 from sv.io.tables import base_speaker, check_id, iter_table, original_speakers, read_scp, read_table, write_table
 from sv.io.trials import Trials, check_both_kinds, read_enroll_map, read_trials
+from sv.io.vectors import Vectors, read_vectors
 
 __all__ = [
     "ArkHeader",

@@ -9,8 +9,6 @@ Headers are read here, so that a crop of some frames is one small read and damag
     CM          uint8, column by column, with quartiles for each column; a crop of it costs the whole matrix
     text        [ 1 2 3 ], a line for each row of a matrix; whole matrices and vectors only
 
-Where vectors are read, the archive itself may stand in place of its scp: Kaldi's tools often write no scp.
-
 Features are written as CM2: two bytes a value, one minimum and range a matrix.
 """
 
@@ -19,9 +17,8 @@ import os
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -39,7 +36,7 @@ Floats = NDArray[np.float32]
 HEADER_BYTES = 32  # no header is longer
 LARGEST_CODE = {"CM2": 65535, "CM3": 255}  # stands for minimum + range
 _ITEM_BYTES = {"FM": 4, "DM": 8, "FV": 4, "DV": 8, "CM": 1, "CM2": 2, "CM3": 1}
-_MAX_LOCATION = 1000  # characters of a path; an error that names a longer one is not readable
+MAX_LOCATION = 1000  # characters of a path; an error that names a longer one is not readable
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def split_location(location: str, where: str = "scp", *, folder: str | Path = ""
         UserError: it is a command or a range, or not "path:offset".
     """
     path, colon, offset = location.rpartition(":")
-    if len(location) > _MAX_LOCATION:
+    if len(location) > MAX_LOCATION:
         raise UserError(f"{where}: {location[:80]!r}... has {len(location)} characters; make the scp again")
     if location.endswith(("|", "]")):
         raise UserError(f"{where}: {location[:80]!r} is a command or a range; copy the features to a plain ark first")
@@ -160,12 +157,13 @@ def count_rows(location: str, where: str) -> int:
 
 def read_header(path: str | Path, offset: int) -> ArkHeader:
     """Read the header of the binary entry at `offset` of an archive; raise UserError as `parse_header` does."""
-    with _open(path) as f:
+    with open_archive(path) as f:
         f.seek(offset)
         return parse_header(f.read(HEADER_BYTES), offset, os.fstat(f.fileno()).st_size, f"{path}:{offset}")
 
 
-def _open(path: str | Path) -> IO[bytes]:
+def open_archive(path: str | Path) -> IO[bytes]:
+    """Open an archive to read it; raise UserError if it is not there."""
     try:
         return open(path, "rb")
     except FileNotFoundError:
@@ -240,7 +238,7 @@ def read_matrix(location: str) -> Floats:
     """Read the matrix at "path:offset", or its rows "path:offset[0:149]"; (frames, dim) float32. A vector is a row."""
     place, rows = split_rows(location)
     path, offset = split_location(place)
-    with _open(path) as f:
+    with open_archive(path) as f:
         matrix = np.atleast_2d(read_array(f, offset, path))
     if rows is None:
         return matrix
@@ -255,92 +253,6 @@ def read_vector(location: str) -> Floats:
     if matrix.shape[0] != 1:
         raise UserError(f"{location}: a matrix of {matrix.shape[0]} rows; a vector is expected here")
     return matrix[0]
-
-
-@dataclass(frozen=True)
-class Vectors:
-    """Vectors by id: `matrix[index[id]]`.
-
-    Attributes:
-        ids: in the order of the scp.
-        matrix: (ids, dim) float32.
-    """
-
-    ids: list[str]
-    matrix: Floats
-
-    @cached_property
-    def index(self) -> dict[str, int]:
-        """Row of each id."""
-        return {name: row for row, name in enumerate(self.ids)}
-
-
-def read_vectors(scp: str | Path) -> Vectors:
-    """Read all vectors that an scp names, or that an archive holds, binary or text.
-
-    Raises:
-        UserError: a missing or truncated archive, an id that comes twice, vectors of different dimension, NaN or inf.
-    """
-    ids: list[str] = []
-    rows: list[Floats] = []
-    seen: set[str] = set()
-    for number, key, row in _iter_vectors(Path(scp)):
-        if key in seen:
-            raise UserError(f"{scp}:{number}: {key} comes twice; extract again")
-        if rows and row.shape != rows[0].shape:
-            raise UserError(f"{scp}:{number}: {key} has dimension {row.shape[0]}, those before {rows[0].shape[0]}")
-        seen.add(key)
-        ids.append(key)
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{scp} is empty; extract again")
-    matrix = np.stack(rows)
-    if not np.isfinite(matrix).all():
-        bad = ids[int(np.flatnonzero(~np.isfinite(matrix).all(axis=1))[0])]
-        raise UserError(f"{scp}: {bad} has NaN or infinite values; extract it again")
-    return Vectors(ids, matrix)
-
-
-def _iter_vectors(scp: Path) -> Iterator[tuple[int, str, Floats]]:
-    """Read vectors as (number of the line or entry, key, vector)."""
-    for number, key, vector in _iter_archive(scp) if _is_archive(scp) else _iter_scp(scp):
-        if vector.ndim != 1:
-            raise UserError(f"{scp}:{number}: {key} is a matrix of {len(vector)} rows; a vector is expected here")
-        yield number, key, vector
-
-
-def _iter_scp(scp: Path) -> Iterator[tuple[int, str, Floats]]:
-    with ExitStack() as stack:
-        open_path, file = "", None
-        for number, key, location in iter_table(scp):
-            path, offset = split_location(location, f"{scp}:{number}", folder=scp.parent)
-            if file is None or path != open_path:
-                stack.close()
-                open_path, file = path, stack.enter_context(_open(path))
-            yield number, key, read_array(file, offset, path)
-
-
-def _is_archive(path: Path) -> bool:
-    """Tell whether a file begins as an archive does: a key, then a matrix or vector; an scp has a path there."""
-    if not path.is_file():
-        return False
-    with open(path, "rb") as f:
-        _, _, entry = f.read(_MAX_LOCATION).partition(b" ")
-    return entry.startswith(b"\0B") or is_text(entry)
-
-
-def _iter_archive(path: Path) -> Iterator[tuple[int, str, Floats]]:
-    with open(path, "rb") as f:
-        for number, key in enumerate(iter(partial(_read_key, f), ""), start=1):
-            yield number, check_id(key, f"{path}: entry {number}"), read_array(f, f.tell(), str(path))
-
-
-def _read_key(file: IO[bytes]) -> str:
-    """Read the key of the next entry of an archive, up to the blank behind it; return "" at the end."""
-    key = b""
-    while (char := file.read(1)) not in (b" ", b""):
-        key += char
-    return key.decode(errors="replace").strip()
 
 
 class ArkWriter:

@@ -1,20 +1,23 @@
-"""Utterances of a data dir, whole and as segments."""
+"""Utterances of a data dir: segments are parts of recordings, and last as long."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from sv.audio.files import read_wav
-from sv.audio.utterances import Utterances
+from sv.audio.utterances import Utterances, estimate_hours
 from sv.errors import UserError
 from sv.io import DataDir
-from tests.sv.audio.test_files import RATE, tone, write
+
+RATE = 16000
 
 
 @pytest.fixture
 def segmented(tmp_path: Path) -> DataDir:
-    path = write(tmp_path / "a.wav", tone(16000) * np.linspace(0, 1, 16000, dtype=np.float32))
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.linspace(0, 0.3, 16000) * np.sin(np.arange(16000) / 13), RATE, subtype="PCM_16")
     (tmp_path / "wav.scp").write_text(f"r1 {path}\nr2 sox -t wav {path} -t wav - speed 0.9 |\n")
     lines = ["u1 r1 0.1 0.35", "u2 r1 0.5 1.2", "u3 r2 0.5 1.0", "u4 r1 0.5 1.6", "u5 r3 0 1", "u6 r1 1.1 1.2"]
     (tmp_path / "segments").write_text("\n".join(lines) + "\n")
@@ -47,3 +50,13 @@ def test_segments_that_do_not_fit_name_the_utterance(segmented: DataDir) -> None
         utterances.read("u5")
     with pytest.raises(UserError, match=r"u6: .*samples 17600 to 19200 wanted, 16000 there"):
         utterances.read("u6")
+
+
+def test_hours_are_estimated_from_durations_or_from_headers(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(RATE // 2), RATE)
+    (tmp_path / "wav.scp").write_text("".join(f"u{n:02} {tmp_path}/a.wav\n" for n in range(10)) + "u99 gone.wav\n")
+    assert estimate_hours(tmp_path, RATE, sample=4) == pytest.approx(11 * 0.5 / 3600)
+    (tmp_path / "wav.scp").write_text("u1 cat a.wav |\n")
+    assert estimate_hours(tmp_path, RATE) == 0
+    (tmp_path / "utt2dur").write_text("u1 7200\n")
+    assert estimate_hours(tmp_path, RATE) == 2
