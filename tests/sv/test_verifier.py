@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from torchaudio.functional import resample
 
@@ -17,51 +16,21 @@ import sv
 from sv import Verifier
 from sv.audio.features import find_voiced
 from sv.audio.recordings import to_waveform
-from sv.config import parse_config, save_config
 from sv.embeddings.parts import MAX_FRAMES
 from sv.errors import UserError
-from sv.models import build_model
 from sv.scoring.calibration import Calibration
-from sv.scoring.thresholds import add_thresholds
 from sv.verifier import Recording
-
-RATE, MELS = 16000, 16
-ARGS = {"feat_dim": MELS, "embed_dim": 8}
+from tests.sv.noise_verifier import RATE, loud_seconds, make_exp, noise, write
 
 
 @pytest.fixture(scope="module")
 def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that a verifier needs: llr = 10 cosine - 5, threshold 0.5 at EER."""
-    exp = tmp_path_factory.mktemp("exp")
-    tree = {"model": "resnet_small", "model_args": ARGS, "dataset_args": {"fbank_args": {"num_mel_bins": MELS}}}
-    save_config(parse_config(tree, "test"), exp / "config.yaml")
-    torch.manual_seed(0)
-    (exp / "models").mkdir()
-    torch.save(build_model("resnet_small", ARGS).state_dict(), exp / "models" / "avg_model.pt")
-    np.save(exp / "mean.npy", np.zeros(8, dtype=np.float32))
-    (exp / "calibration").mkdir()
-    Calibration(["score"], [10.0], -5.0, 0.05, {"mean": "mean.npy"}).save(exp / "calibration" / "cos.json")
-    add_thresholds(exp, "cos", {"eer": {"llr": 0.5}, "fa_0.01": {"llr": 20.0}, "measured_on": {}})
-    return exp
+    return make_exp(tmp_path_factory.mktemp("exp"))
 
 
 @pytest.fixture(autouse=True)
 def hears_speech_in_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take every second that is not silent for speech; tests/sv/audio/test_speech.py is about the measure."""
-
-    def loud_seconds(waveform: np.ndarray, sample_rate: int) -> float:
-        return float((np.abs(waveform) > 1e-3).sum()) / sample_rate
-
     monkeypatch.setattr("sv.audio.recordings.speech_seconds", loud_seconds)
-
-
-def noise(seed: int, seconds: float = 2.0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 0.05, int(RATE * seconds)).astype(np.float32)
-
-
-def write(path: Path, waveform: np.ndarray, rate: int = RATE) -> Path:
-    soundfile.write(path, waveform, rate)
-    return path
 
 
 def test_a_recording_is_of_the_same_speaker_as_itself(exp: Path, tmp_path: Path) -> None:
@@ -326,66 +295,6 @@ def test_a_path_is_never_a_command(exp: Path, tmp_path: Path) -> None:
     verifier, file = Verifier.load(exp, gpus="none"), write(tmp_path / "a.wav", noise(0))
     pipe = file.rename(tmp_path / "cat |")
     assert verifier.embed(pipe).shape == (8,)
-
-
-def test_step_prints_a_line_a_pair_and_ends_by_outcome(
-    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
-) -> None:
-    a, b = write(tmp_path / "a.wav", noise(0)), write(tmp_path / "b.wav", noise(1))
-    result = step("steps/verify.py", "--model", exp, a, a, b)
-    first, second = result.stdout.splitlines()
-    assert first == f"same: {a} {a}: LLR 5.00, probability 0.9933 at prior 0.5, threshold 0.00 (prior)"
-    assert f"{a} {b}: LLR " in second
-    for words, status, line in (
-        ([], 0, "same: "),
-        (["--prior", "0.001"], 3, "different: "),
-        (["--threshold", "5"], 4, "cannot tell by the threshold: "),
-        (["--prior", "0.001", "--threshold", "eer"], 0, "same by the threshold: "),
-    ):
-        result = step("steps/verify.py", "--model", exp, a, a, *words)
-        assert result.returncode == status and result.stdout.startswith(line), result.stderr
-    for words in ([a], [a, a, "--pairs", "-"], []):
-        result = step("steps/verify.py", "--model", exp, *words)
-        assert result.returncode == 2 and "give two or more recordings, or --pairs" in result.stderr
-
-
-def test_step_goes_on_past_a_bad_file_and_says_so(
-    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
-) -> None:
-    a, text = write(tmp_path / "a.wav", noise(0)), tmp_path / "text"
-    text.write_text("no audio")
-    bad = {
-        text: "cannot be read as audio",
-        tmp_path / "gone": "does not exist; bring it back or correct the path",
-        tmp_path: "is a folder; give a file",
-    }
-    for path, message in bad.items():
-        result = step("steps/verify.py", "--model", exp, a, path)
-        assert result.returncode == 1 and result.stdout == "" and result.stderr.count("\n") == 1
-        assert str(path) in result.stderr and message in result.stderr
-    result = step("steps/verify.py", "--model", exp, a, text, a)
-    failed, same = result.stdout.splitlines()
-    assert result.returncode == 1 and failed.startswith(f"failed: {a} {text}: ") and same.startswith(f"same: {a} {a}")
-    assert result.stderr == "verify.py: error: 1 of 2 pairs failed; the reason stands in the line of each\n"
-
-
-def test_step_takes_pairs_from_a_file_and_prints_json(
-    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
-) -> None:
-    a, spaced = write(tmp_path / "a.wav", noise(0)), write(tmp_path / "b 1.wav", noise(0))
-    pairs = tmp_path / "pairs"
-    pairs.write_bytes(f"\ufeff{a} {a}\r\n\n{a}\t{spaced}\n".encode())
-    result = step("steps/verify.py", "--model", exp, "--json", "--pairs", pairs)
-    found = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [(row["first"], row["second"], row["same"]) for row in found] == [
-        (str(a), str(a), True),
-        (str(a), str(spaced), True),
-    ]
-    pairs.write_text(f"{a} {a}\n{a} {a} {a}\n")
-    result = step("steps/verify.py", "--model", exp, "--pairs", pairs)
-    assert result.returncode == 1 and result.stdout == "" and f"{pairs}:2: 3 columns; give two" in result.stderr
-    result = step("steps/verify.py", "--model", exp, "--pairs", "-")
-    assert "stdin: no pairs; give two recordings in each line" in result.stderr
 
 
 def test_verdict_is_plain_values(exp: Path) -> None:
