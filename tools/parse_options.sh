@@ -217,47 +217,10 @@ _po_print_usage() { # print usage and example: the opening comment from "Usage:"
   _po_print_options
 }
 
-_po_distance() { # <a> <b>: set _po_edits, how many edits turn one into the other (Levenshtein)
-  local a=$1 b=$2 i j cost above
-  local -a row=()
-  for ((j = 0; j <= ${#b}; j++)); do
-    row[j]=$j
-  done
-  for ((i = 1; i <= ${#a}; i++)); do
-    above=$((i - 1)) row[0]=$i
-    for ((j = 1; j <= ${#b}; j++)); do
-      [[ ${a:i-1:1} == "${b:j-1:1}" ]] && cost=$above || cost=$((above + 1))
-      above=${row[j]}
-      ((row[j] + 1 < cost)) && cost=$((row[j] + 1))
-      ((row[j - 1] + 1 < cost)) && cost=$((row[j - 1] + 1))
-      row[j]=$cost
-    done
-  done
-  _po_edits=${row[${#b}]}
-}
-
 _po_refuse_unknown() { # <argument as given> <name>
-  local name best='' _po_edits least=$((${#2} / 3 + 1))
-  while read -r name best; do
-    [[ $name != "$2" ]] || _po_refuse "unknown option $1: $best"
-  done <"${BASH_SOURCE[0]%/*}/../steps/options/elsewhere.txt"
-  best=''
-  if ((${#2} <= 64)); then
-    for name in "${!_po_default[@]}"; do
-      if [[ ${#2} -ge 2 && $name == "$2"* ]]; then
-        _po_edits=0
-      else
-        _po_distance "$2" "$name"
-      fi
-      if ((_po_edits < least || (_po_edits == least && ${#best} == 0))); then
-        best=$name least=$_po_edits
-      fi
-    done
-  fi
-  if [[ -n $best ]]; then
-    _po_refuse "unknown option $1; did you mean $(_po_flag "$best")?"
-  fi
-  _po_refuse "unknown option $1"
+  # shellcheck source=tools/unknown_option.sh
+  . "${BASH_SOURCE[0]%/*}/unknown_option.sh"
+  _po_refuse "unknown option $1$(_po_answer "$2")"
 }
 
 _po_check() { # <name> <value>
