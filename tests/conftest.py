@@ -46,6 +46,15 @@ def corpora() -> Path:
 
 
 @pytest.fixture(scope="session")
+def small_corpus(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A mini corpus of 12 training and 6 test speakers of 12 utterances each; to be read only."""
+    folder = tmp_path_factory.mktemp("small") / "corpora"
+    size = ["--num-train", "12", "--num-test", "6"]
+    subprocess.run([root / "local" / "make_mini_corpus.py", *size, folder], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command, from the repository's root with path.sh's environment, and return it with its output as text."""
 

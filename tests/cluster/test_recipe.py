@@ -12,14 +12,6 @@ from tests.faults.runs import OPTIONS
 pytestmark = pytest.mark.recipe
 
 
-@pytest.fixture(scope="session")
-def mini_corpus(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("mini") / "corpora"
-    size = ["--num-train", "12", "--num-test", "6"]  # as tests/faults/runs.py has it
-    subprocess.run([root / "local" / "make_mini_corpus.py", *size, folder], check=True, capture_output=True)
-    return folder
-
-
 def run_mini(root: Path, cluster: Cluster, corpora: Path, folder: Path, *options: str) -> str:
     """What the recipe prints; its working folders are in `folder`."""
     words = ["--stage", "1", "--corpora", corpora, "--data", folder / "data", "--exp-dir", folder / "exp"]
@@ -43,9 +35,9 @@ def made(folder: Path) -> dict[Path, int]:
 
 
 def test_the_mini_recipe_ends_with_a_table_and_is_not_done_twice(
-    cluster: Cluster, root: Path, mini_corpus: Path, tmp_path: Path
+    cluster: Cluster, root: Path, small_corpus: Path, tmp_path: Path
 ) -> None:
-    printed = run_mini(root, cluster, mini_corpus, tmp_path)
+    printed = run_mini(root, cluster, small_corpus, tmp_path)
     table = (tmp_path / "exp" / "results.txt").read_text()
     assert printed.endswith(table) and table.split()[:4] == ["asnorm5", "cos", "plda", "vox1_O_cleaned"]
     steps = {"fbank", "exp", "embeddings/vox1"}
@@ -57,5 +49,5 @@ def test_the_mini_recipe_ends_with_a_table_and_is_not_done_twice(
     assert not list(tmp_path.glob("**/q"))
 
     before = made(tmp_path)
-    run_mini(root, cluster, mini_corpus, tmp_path, "--stop-stage", "4")
+    run_mini(root, cluster, small_corpus, tmp_path, "--stop-stage", "4")
     assert made(tmp_path) == before

@@ -8,25 +8,23 @@ import pytest
 
 from tests.faults.runs import OPTIONS
 
+Run = Callable[..., Any]
 SMALL = OPTIONS[:2] + ["--set", OPTIONS[-1].replace("heldout_speakers=3 model_args.embed_dim=32 ", "")]
 
 
-def folders(run: Callable[..., Any], tmp_path: Path, speakers: int) -> Path:
-    """Make a folder with a folder for each speaker, of the voices of the mini corpus."""
-    made = run("local/make_mini_corpus.py", "--num-train", speakers - 4, "--num-test", 4, tmp_path / "mini")
-    assert made.returncode == 0, made.stderr
-    for path in (tmp_path / "mini").glob("voxceleb?/**/*.wav"):
-        speaker = next(name for name in path.parts if name.startswith("id"))
-        link = tmp_path / "corpus" / speaker / f"{path.parent.name}-{path.name}"
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(path)
-    return tmp_path / "corpus"
+def folders(mini: Path, corpus: Path, speakers: int) -> Path:
+    """Make a folder with a folder for each speaker, of voices of the mini corpus."""
+    for voice in sorted(mini.glob("voxceleb?/**/id?????"))[-speakers:]:
+        (corpus / voice.name).mkdir(parents=True)
+        for path in voice.rglob("*.wav"):
+            (corpus / voice.name / f"{path.parent.name}-{path.name}").symlink_to(path)
+    return corpus
 
 
 @pytest.mark.recipe
-def test_from_folders_to_verification(run: Callable[..., Any], tmp_path: Path) -> None:
-    corpus = folders(run, tmp_path, 14)
-    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--gpus", "none", *SMALL]
+def test_from_folders_to_verification(run: Run, small_corpus: Path, tmp_path: Path) -> None:
+    corpus = folders(small_corpus, tmp_path / "corpus", 14)
+    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--nj", 1, *SMALL]
     done = run("egs/own/run.sh", *words, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on; embed_dim 64" in done.stderr
@@ -44,8 +42,8 @@ def test_from_folders_to_verification(run: Callable[..., Any], tmp_path: Path) -
 
 
 @pytest.mark.slow
-def test_eight_speakers_end_in_one_line(run: Callable[..., Any], tmp_path: Path) -> None:
-    corpus = folders(run, tmp_path, 8)
+def test_eight_speakers_end_in_one_line(run: Run, small_corpus: Path, tmp_path: Path) -> None:
+    corpus = folders(small_corpus, tmp_path / "corpus", 8)
     result = run("egs/own/run.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp")
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "plan_corpus.py: error: 8 speakers, 8 of them with two utterances or more, are too few" in result.stderr
@@ -54,8 +52,8 @@ def test_eight_speakers_end_in_one_line(run: Callable[..., Any], tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_what_is_given_is_not_chosen(run: Callable[..., Any], tmp_path: Path) -> None:
-    corpus = folders(run, tmp_path, 14)
+def test_what_is_given_is_not_chosen(run: Run, small_corpus: Path, tmp_path: Path) -> None:
+    corpus = folders(small_corpus, tmp_path / "corpus", 14)
     words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--stop-stage", 1]
     given = ["--test-speakers", 4, "--top-n", 90, "--set", "heldout_speakers=3 model_args.embed_dim=16"]
     result = run("egs/own/run.sh", *words, *given)
