@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.make_first_hour import MINI, OWN, ROOT, VERIFY, copy_speakers, record_command, spoken_by
+from docs.make_first_hour import MINI, OWN, ROOT, VERIFY, copy_speakers, record_command, spoken_by, tell_errors
 from sv.errors import UserError
 
 PAGE = (ROOT / "docs" / "first-hour.md").read_text()
@@ -50,3 +50,13 @@ def test_speakers_are_copied_and_their_files_found(tmp_path: Path) -> None:
         ["/corpora/calls/a/1.wav", "/corpora/calls/a/2.flac"],
         ["/corpora/calls/b/1.wav"],
     ]
+
+
+def test_errors_at_a_threshold_of_0_are_counted(tmp_path: Path) -> None:
+    pairs = [("a", "a", -1, ""), ("a", "a", 2, ""), ("b", "b", 1, ""), ("b", "b", 0, "")]
+    pairs += [("a", "b", 0, "non"), ("a", "b", -1, "non")]
+    lines = [f"{enroll}/1.wav {test}/2.wav {llr}.00000 {kind}target\n" for enroll, test, llr, kind in pairs]
+    (tmp_path / "scores").write_text("".join(lines))
+    told = tell_errors(tmp_path / "scores", "a")
+    assert "25 % of the pairs of one speaker" in told and "50 % of the pairs of two speakers" in told
+    assert "Of the pairs of a, 50 % are" in told
