@@ -50,7 +50,7 @@ def corpus(tmp_path):
 def test_an_unknown_part_is_one_line(run):
     result = run(STUDY, "--part", "lossess")
     assert result.returncode == 1
-    assert result.stderr.startswith("run_study.sh: error: --part lossess: the parts are augmentation, losses, noise,")
+    assert result.stderr.startswith("run_study.sh: error: --part lossess: the parts are augmentation, conditions,")
     assert result.stderr.count("\n") == 1
 
 
