@@ -7,8 +7,9 @@ import torch
 
 from sv.errors import UserError
 from sv.training import compiling
-from sv.training.compiling import check_compiler
+from sv.training.compiling import check_compiler, compile_encoder
 from sv.training.distributed import World
+from sv.training.network import build_network
 from sv.training.run import train
 
 CPU = torch.device("cpu")
@@ -47,6 +48,15 @@ def test_weights_and_names_are_those_without_it_and_one_graph_is_made(data_dir, 
     assert graphs == 1 + addition  # held-out utterances of other lengths make none
     with pytest.raises(UserError, match="begun with another configuration: compile was True, now False"):
         train(make_config(**args), data_dir, tmp_path / "compiled", WORLD)
+
+
+@pytest.mark.slow
+def test_on_cpus_convolutions_keep_their_layout(monkeypatch, make_config, no_code):
+    from torch._inductor import config as inductor
+
+    monkeypatch.setattr(inductor, "layout_optimization", True)
+    compile_encoder(build_network(make_config(num_speakers=3)), CPU)
+    assert not inductor.layout_optimization, "channels_last crashes in the backward pass"
 
 
 @pytest.mark.slow
