@@ -63,12 +63,12 @@ def test_ends_with_a_table(mini):
         assert read_thresholds(folder / "exp", backend)["measured_on"]["scores"].endswith("heldout.kaldi.score")
 
 
-def test_training_at_least_halves_the_eer_of_the_untrained_encoder(mini, run):
+def test_training_ends_in_the_range_of_the_results_and_halves_the_eer_of_the_untrained_encoder(mini, run):
     folder, _ = mini
     trained = eer_of(folder / "exp", "vox1_O_cleaned.kaldi")
     untrained = evaluate_untrained(run, folder / "exp", folder / "data" / "vox1", "vox1_O_cleaned.kaldi")
     print(f"EER trained {trained:.2f} %, untrained {untrained:.2f} %")
-    assert 2 <= trained <= 20
+    assert 8 <= trained <= 11.5  # egs/mini/RESULTS.md: over CPUs and threads
     assert trained <= untrained / 2
 
 
