@@ -1,0 +1,29 @@
+"""bench/step.py with small steps: every kind of work is found, and the shares are those of one step."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from bench import common, step
+
+
+def at_once(*functions: Callable[[], object], budget: float, clock: Callable[[], float]) -> list[float]:
+    return common.best_seconds(*functions, budget=0.0, least=1, clock=clock)
+
+
+@pytest.mark.slow
+def test_shares_of_a_step_make_one_and_bf16_is_measured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["step.py", "--quick"])
+    monkeypatch.setattr(step, "BATCH", {"resnet_small": 2})
+    monkeypatch.setattr(step, "FRAMES", 40)
+    monkeypatch.setattr(step, "best_seconds", at_once)
+    step.main()
+    plain, bf16 = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (plain["case"], bf16["case"]) == ("resnet_small, fp32", "resnet_small, bf16")
+    shares = {name.removeprefix("share: "): share for name, share in plain.items() if name.startswith("share: ")}
+    assert shares.keys() == {*step.KINDS, "rest"} and all(share > 0 for share in shares.values())  # names as torch's
+    assert sum(shares.values()) == pytest.approx(1, abs=0.01)
+    assert plain["operators"] > 100 and plain["seconds"] > 0 and bf16["ratio"] > 0
