@@ -3,12 +3,15 @@
 import contextlib
 import io
 import logging
+import multiprocessing
 import os
 import runpy
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from unittest import mock
 
@@ -28,6 +31,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = [bool(item.get_closest_marker(name)) for name in ("slow", "recipe")]
         longest[item.path] = max(longest.get(item.path, 0), marks[0] + 2 * marks[1])
     items.sort(key=lambda item: -longest[item.path])
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Compute with one thread, so that two trainings give the same bits; a step may have set another number."""
+    if torch := sys.modules.get("torch"):  # few tests of scripts load it
+        torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def with_torch() -> ForkServerContext:
+    """Begin processes that need not load torch: they are forked from a server that has it."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sv.training.run", "sv.training.launcher", "torch._dynamo"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other tests
+        forkserver.ensure_running()
+    return context
 
 
 @pytest.fixture(scope="session")

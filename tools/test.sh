@@ -76,6 +76,14 @@ check_types() {
   python3 -m mypy "${dirs[@]}"
 }
 
+await_types() { # print what check_types has found, which was started with $types_found as its output
+  local status=0
+  wait "$types_pid" || status=$?
+  cat "$types_found"
+  rm "$types_found"
+  return "$status"
+}
+
 report() { # printed however the script ends
   printf '\n'
   printf '%s\n' ${times[@]+"${times[@]}"}
@@ -95,12 +103,15 @@ fi
 python3 tools/check_env.py --test --quick
 
 if [ "$lint" = true ]; then
+  types_found=$(mktemp)
+  check_types >"$types_found" 2>&1 & # takes one core, the other parts the rest
+  types_pid=$!
   part "ruff check" python3 -m ruff check -q .
   part "ruff format" python3 -m ruff format --check -q .
   part "shellcheck" check_shell
   part "perl -c" check_perl
   part "codespell" python3 -m codespell_lib .
-  part "mypy" check_types
+  part "mypy" await_types
 fi
 
 select=(--dist loadfile --no-loadscope-reorder --durations 25) # shows the time of each recipe, which are among the slowest

@@ -44,6 +44,7 @@ def test_what_fails_and_what_has_no_time_is_told(
     assert capsys.readouterr().out.endswith("The time was over here.\n")
 
 
+@pytest.mark.slow
 def test_operators_of_a_head_are_counted() -> None:
     step, flops = head_step(Machine(), "sphereface2-C", 8, 300)
     assert flops == 3 * 2 * 8 * 256 * 300

@@ -38,6 +38,7 @@ def test_only_in_aam_another_speaker_pulls_by_how_hard_the_own_one_is(drawing: M
     assert hard > 20 * easy
 
 
+@pytest.mark.slow
 def test_pictures_are_drawn(drawing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "_IMAGES", tmp_path)
     drawing.main()

@@ -24,7 +24,19 @@ def folders(mini: Path, corpus: Path, speakers: int) -> Path:
 @pytest.mark.recipe
 def test_from_folders_to_verification(run: Run, small_corpus: Path, tmp_path: Path) -> None:
     corpus = folders(small_corpus, tmp_path / "corpus", 14)
-    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--nj", 1, *SMALL]
+    words = [
+        "--corpus",
+        corpus,
+        "--data",
+        tmp_path / "data",
+        "--exp-dir",
+        tmp_path / "exp",
+        "--gpus",
+        "none",
+        "--nj",
+        1,
+        *SMALL,
+    ]
     done = run("egs/own/run.sh", *words, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on; embed_dim 64" in done.stderr

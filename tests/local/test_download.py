@@ -343,6 +343,7 @@ def test_the_table_in_the_repository_is_whole(root):
     assert len(md5s) == (4 + 1) + 1 + (8 + 2) + 3 and all(len(md5) == 32 and int(md5, 16) for md5 in md5s)
 
 
+@pytest.mark.slow
 def test_speechocean762_is_fetched_and_unpacked(server, tmp_path, run):
     server.files["/so.tar.gz"] = make_tar(
         tmp_path / "so.tar.gz", {f"speechocean762/{name}": b"x" for name in ("WAVE/1.WAV", "train/wav.scp")}

@@ -34,6 +34,7 @@ def test_layout_is_voxceleb_s(corpus):
             assert 2 <= f.getnframes() / 16000 <= 6
 
 
+@pytest.mark.slow
 def test_target_trials_join_sessions_and_hard_ones_keep_the_sex(corpus):
     female = {f"id{10000 + n}": (2 + n) % 2 == 0 for n in range(1, 5)}
     for name in ("veri_test2.txt", "list_test_all2.txt", "list_test_hard2.txt"):

@@ -189,6 +189,7 @@ def test_the_image_method_puts_sound_where_geometry_says():
         assert height == pytest.approx(reflection(room) / distance)
 
 
+@pytest.mark.slow
 def test_rooms_decay_as_they_are_asked_to():
     """Reverberation time by a line through Schroeder's backward integral, -5 to -25 dB, against the one asked for."""
     found = []

@@ -150,6 +150,7 @@ def test_training_data_are_extracted_in_the_same_jobs_as_training_read_them(
     assert "could not be read, and are left out" in again.stderr
 
 
+@pytest.mark.slow
 def test_planning_and_joining_load_no_torch(system: tuple[Path, Path], root: Path) -> None:
     work = split(work_of(system), 2)
     code = "import sys; sys.path.append('steps'); from steps.extract_embeddings import main; main(); "

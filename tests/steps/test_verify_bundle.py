@@ -15,11 +15,9 @@ import soundfile
 
 from sv.export.bundle import write_bundle
 from sv.export.model_card import About
-from tests.sv.export.exported_system import make_exp
+from tests.sv.export.exported_system import NEEDS_EXPORT, make_exp
 
-for package in ("onnx", "onnxruntime", "onnxscript"):
-    pytest.importorskip(package)
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, NEEDS_EXPORT]
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 ROOT = Path(__file__).resolve().parent.parent.parent

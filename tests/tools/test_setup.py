@@ -195,6 +195,7 @@ def test_python_without_venv_uses_another_maker(fresh: Clone, maker: str) -> Non
     assert status == 0 and f"with {maker} " in said, said
 
 
+@pytest.mark.slow
 def test_torch_for_the_cpu_takes_uv_and_no_package_of_cuda(tmp_path: Path) -> None:
     clone = Clone(tmp_path)
     status, said = clone.run("tools/setup.sh --torch cpu")

@@ -1,6 +1,5 @@
 """Fbank against kaldi_native_fbank, torchaudio and float64; dither; log energy and VAD against plain loops."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import kaldi_native_fbank
@@ -22,14 +21,6 @@ TOLERANCE = 5e-3  # of a log-mel value
 # Where a bin holds less of a frame's energy than this, float32 rounding decides: kaldi_native_fbank and torchaudio
 # differ there from each other by more than the tolerance (by 0.06 in the worst bin of 7 million, povey window).
 FLOAT32_NOISE = 3e-8
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def voice(samples: int = 24000, seed: int = 0, rate: int = RATE) -> Floats:

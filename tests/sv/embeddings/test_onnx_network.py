@@ -11,10 +11,9 @@ from sv.embeddings.onnx_network import OnnxNetwork
 from sv.errors import UserError
 from sv.export.onnx_files import network_model
 from tests.sv.embeddings.random_system import MELS, make_system
+from tests.sv.export.exported_system import NEEDS_EXPORT
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
+pytestmark = NEEDS_EXPORT
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 """A random system of any encoder, and real speech for it."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 from numpy.typing import NDArray
@@ -14,6 +16,10 @@ from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds
 
 DIM = 16
+NEEDS_EXPORT = pytest.mark.skipif(  # without importing them, which takes a second
+    not all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))),
+    reason="packages of the extra export are missing",
+)
 
 
 def make_exp(exp: Path, model: str = "resnet_small", fbank: dict[str, Any] | None = None, **args: Any) -> Path:

@@ -20,11 +20,9 @@ from sv.export.parity import cosines
 from sv.io import sha256_of
 from sv.metrics.results import KEYS, merge_results
 from sv.scoring.calibration import load_calibration
-from tests.sv.export.exported_system import DIM, make_exp
+from tests.sv.export.exported_system import DIM, NEEDS_EXPORT, make_exp
 
-for package in ("onnx", "onnxruntime", "onnxscript"):
-    pytest.importorskip(package)
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, NEEDS_EXPORT]
 
 ENTRY = {
     "eer": 4.2, "min_dcf": {"0.01": 0.4}, "interval": {"eer": [3.1, 5.5]}, "num_target": 100, "num_nontarget": 900,

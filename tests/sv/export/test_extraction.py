@@ -15,10 +15,9 @@ from sv.export import extraction
 from sv.export.extraction import prepare_network
 from sv.io import read_vectors
 from tests.sv.embeddings.random_system import extract, make_system, work_of
+from tests.sv.export.exported_system import NEEDS_EXPORT
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
+pytestmark = NEEDS_EXPORT
 
 
 @pytest.fixture

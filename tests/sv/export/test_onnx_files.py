@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from sv.audio.centered_fbank import make_fbank
 from sv.config import FbankConfig, save_config
-from sv.embeddings.encoder import load_encoder
+from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.errors import UserError
 from sv.export.files import write_file
 from sv.export.graphs import conv_front_end
@@ -23,11 +23,11 @@ from sv.export.parity import check_parity, cosines
 from sv.models import build_model
 from sv.models.catalog import CHECKPOINTS
 from sv.models.encoder import Encoder
-from tests.sv.export.exported_system import DIM, make_exp, real_speech
+from tests.sv.export.exported_system import DIM, NEEDS_EXPORT, make_exp, real_speech
 
 onnx = pytest.importorskip("onnx")
 ort = pytest.importorskip("onnxruntime")
-pytest.importorskip("onnxscript")
+pytestmark = NEEDS_EXPORT
 
 SMALL_REDIMNET = {
     "channels": 8, "block_2d_type": "basic_resnet", "group_divisor": 4, "stages_setup": [(1, 1, 1, 8), (2, 1, 1, 8)]
@@ -58,6 +58,20 @@ FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 NOT_EXPORTED = {"ge2e_lstm", "wavlm"}  # test_network_that_cannot_be_exported_is_named
 
 
+@pytest.fixture(scope="module")
+def front_end() -> Callable[[SpeakerEncoder], Any]:
+    """Export a front-end, each kind of it once."""
+    made: dict[str, Any] = {}
+
+    def export(encoder: SpeakerEncoder) -> Any:
+        key = encoder.config.dataset_args.fbank_args.model_dump_json()
+        if key not in made:
+            made[key] = front_end_model(encoder)
+        return made[key]
+
+    return export
+
+
 @pytest.fixture
 def fewer_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same layers, fewer of them: exporting takes its time for each."""
@@ -83,11 +97,12 @@ def test_every_encoder_gives_torchs_embeddings_of_real_speech(
     fbank: dict[str, Any],
     tmp_path: Path,
     corpora: Path,
+    front_end: Callable[[SpeakerEncoder], Any],
 ) -> None:
     encoder, speech = load_encoder(make_exp(tmp_path / "exp", model, fbank, **args)), real_speech(corpora)
-    front_end, network = front_end_model(encoder), feats_model(encoder)
+    network = feats_model(encoder)
     of_waveform, of_feats = (
-        ort.InferenceSession(part.SerializeToString()) for part in (join(front_end, network), network)
+        ort.InferenceSession(part.SerializeToString()) for part in (join(front_end(encoder), network), network)
     )
     fbank_of = make_fbank(encoder.config.dataset_args.fbank_args)
     assert [(x.name, x.shape) for x in of_waveform.get_inputs()] == [("waveform", ["B", "S"])]
@@ -220,6 +235,7 @@ def test_front_end_as_a_convolution_has_the_same_features(fbank: dict[str, Any])
     torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
 
 
+@pytest.mark.slow
 def test_network_that_cannot_be_exported_is_named(tmp_path: Path) -> None:
     exp = make_exp(tmp_path / "exp", "GE2E_LSTM", {"kind": "ge2e", "num_mel_bins": 40})
     with pytest.raises(UserError, match=r"^GE2E_LSTM cannot be exported to ONNX: "):

@@ -1,7 +1,7 @@
 """Heads split over 2 and 4 processes of gloo against the same head in one: losses, gradients, what was right."""
 
-import multiprocessing
 import socket
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -96,14 +96,13 @@ def _work(words: dict[str, Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 4])
-def test_split_heads_equal_whole_ones(size: int, tmp_path: Path) -> None:
+def test_split_heads_equal_whole_ones(size: int, with_torch: ForkServerContext, tmp_path: Path) -> None:
     with socket.socket() as s:
         s.bind(("localhost", 0))
         address = f"tcp://localhost:{s.getsockname()[1]}"
-    context = multiprocessing.get_context("spawn")  # a fork would hang in autograd after other tests
     paths = [tmp_path / f"{rank}.pt" for rank in range(size)]
     words = [{"address": address, "rank": rank, "size": size, "path": path} for rank, path in enumerate(paths)]
-    processes = [context.Process(target=_work, args=(word,)) for word in words]
+    processes = [with_torch.Process(target=_work, args=(word,)) for word in words]
     for process in processes:
         process.start()
     for process in processes:

@@ -166,6 +166,7 @@ def test_negated_and_swapped_scores_have_the_same_eer(scores: tuple[list[float],
     assert swapped == pytest.approx(eer(target, nontarget)[0], abs=1e-9)
 
 
+@pytest.mark.slow
 @given(st.tuples(few_values, few_values))
 def test_increasing_map_of_the_scores_changes_nothing(scores: tuple[list[float], list[float]]) -> None:
     target, nontarget = scores

@@ -71,6 +71,7 @@ def test_tensors_and_size_are_the_published(embed_dim: int, parameters: int) -> 
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+@pytest.mark.slow
 def test_checkpoint_with_the_published_names_loads() -> None:
     state: dict[str, Tensor] = {key: torch.rand(shape) for key, shape in published_shapes(192).items()}
     model = build_model("CAMPPlus", {"embed_dim": 192})

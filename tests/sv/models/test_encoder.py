@@ -85,6 +85,7 @@ def test_other_axes_are_refused(model: Encoder) -> None:
         model(torch.randn(41, 80))
 
 
+@pytest.mark.slow
 def test_bf16_autocast_is_near_float32(model: Encoder) -> None:
     features = torch.randn(8, 60, 80)
     model(features)

@@ -99,6 +99,7 @@ def slow_repvgg(state: dict[str, Tensor], features: Tensor) -> Tensor:
 VARIANTS = [("REPVGG_TINY_A0", {"use_se": True}), ("REPVGG_TINY_RSBB_A0", {}), ("REPVGG_A0", {})]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_arithmetic_is_wespeakers_with_branches_and_fused(name: str, options: dict[str, bool]) -> None:
     model, features = trained(name, **options), torch.randn(2, 17, 16, dtype=torch.float64)

@@ -63,6 +63,7 @@ def make_data(folder: Path, speakers: int = 5, utts: int = 4) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_that_a_model_without_thresholds_names_makes_it_a_verifier(
     step: Step, exp: Path, tmp_path: Path
 ) -> None:

@@ -1,9 +1,8 @@
 """A tiny corpus of features and a system that learns it in a second or two."""
 
-import multiprocessing
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import forkserver
+from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -17,15 +16,6 @@ from sv.system import resolve
 from sv.training.network import SpeakerNet, build_network
 
 MELS = 16
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Compute with one thread, so that two trainings give the same bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -115,13 +105,8 @@ except UserError as error:
 
 
 @pytest.fixture(scope="session")
-def start_training() -> Callable[..., BaseProcess]:
-    """Begin a training in a process of its own, forked from a server that has torch loaded; its log is exp_dir.log."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sv.training.run", "torch._dynamo"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other tests
-        forkserver.ensure_running()
+def start_training(with_torch: ForkServerContext) -> Callable[..., BaseProcess]:
+    """Begin a training in a process of its own; its log is exp_dir.log."""
 
     def start(
         config: Config, data: Path, exp: Path, *, threads: int = 1, env: Mapping[str, str] | None = None
@@ -133,7 +118,7 @@ def start_training() -> Callable[..., BaseProcess]:
             "threads": threads,
             "env": dict(env or {}),
         }
-        process = context.Process(target=exec, args=(_TRAIN, {**words, "log": f"{exp}.log"}))
+        process = with_torch.Process(target=exec, args=(_TRAIN, {**words, "log": f"{exp}.log"}))
         process.start()
         return process
 

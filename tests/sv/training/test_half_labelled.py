@@ -62,6 +62,7 @@ def config(make_config):
 ALL = {"gate": True, "mask": True, "correct_above": 0.3, "correct_lead": 0.01, "labelled_share": 0.5, "start_epoch": 1}
 
 
+@pytest.mark.slow
 def test_a_list_changes_nothing_until_it_is_used(half_labelled, config, tmp_path, monkeypatch):
     train(config({}), half_labelled, tmp_path / "off", WORLD)
     train(config({"gate": True, "start_epoch": 2}), half_labelled, tmp_path / "gate", WORLD)
@@ -77,6 +78,7 @@ def test_a_list_changes_nothing_until_it_is_used(half_labelled, config, tmp_path
     assert not (tmp_path / "off" / "pseudo_labels").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["sphereface2", "aam"])
 def test_it_goes_on_in_mid_epoch_bit_by_bit(half_labelled, config, tmp_path, monkeypatch, loss):
     common = {"loss": loss, "num_epochs": 3, "dataloader_args": {"batch_size": 16, "num_workers": 1}}

@@ -1,6 +1,6 @@
 """How processes and nodes are started, and what happens when some are lost; see also tests/cluster/test_nodes.py."""
 
-import multiprocessing
+from functools import partial
 
 import pytest
 
@@ -36,9 +36,13 @@ def launch_impatiently(*args):
     launch(*args)
 
 
-def launch_two(folder, *scripts):
+@pytest.fixture
+def launch_two(with_torch):
+    return partial(launch_on_nodes, with_torch)
+
+
+def launch_on_nodes(context, folder, *scripts):
     """Run a script on each of two nodes, and return the exit statuses of their launchers."""
-    context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=launch_impatiently, args=(["-c", script], 1, nodes(folder, 2, number)))
         for number, script in enumerate(scripts, start=1)
@@ -83,7 +87,7 @@ def test_a_killed_process_ends_those_of_a_single_node_and_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_lost_process_brings_all_nodes_back_to_the_start(tmp_path):
+def test_a_lost_process_brings_all_nodes_back_to_the_start(launch_two, tmp_path):
     ends = ["killed", PeersLost.exit_status]
     scripts = [LOST_ONCE.format(calls=str(tmp_path / f"calls{end}"), end=end) for end in ends]
     assert launch_two(tmp_path, *scripts) == [0, 0]
@@ -92,7 +96,7 @@ def test_a_lost_process_brings_all_nodes_back_to_the_start(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_mistake_is_not_repeated(tmp_path):
+def test_a_mistake_is_not_repeated(launch_two, tmp_path):
     calls, final = tmp_path / "calls", tmp_path / "final"
     mistaken = LOST_ONCE.format(calls=str(calls), end=1)
     other = f"import os, pathlib, time; time.sleep(6); pathlib.Path({str(final)!r}).touch(); os._exit(75)"
@@ -102,7 +106,7 @@ def test_a_mistake_is_not_repeated(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("aborting", [1, 2])
-def test_a_process_that_aborts_when_all_is_done_is_not_waited_for(tmp_path, aborting):
+def test_a_process_that_aborts_when_all_is_done_is_not_waited_for(launch_two, tmp_path, aborting):
     """The other node ends well, and does not come back."""
     abort = f"import os, pathlib; pathlib.Path({str(tmp_path / 'final')!r}).touch(); os.abort()"
     scripts = [abort if number == aborting else "pass" for number in (1, 2)]

@@ -174,6 +174,7 @@ def test_a_frozen_encoder_keeps_its_weights_and_statistics_until_its_epoch(begun
     assert changed(tmp_path / "exp", 1, 2) == {"head", "encoder", "statistics"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last", [3, 6, 8])  # steps done before the end, of 6 an epoch
 def test_a_training_that_was_ended_goes_on_frozen_or_thawed_as_it_was(begun, data_dir, tmp_path, monkeypatch, last):
     train(begun(), data_dir, tmp_path / "whole", WORLD)

@@ -121,6 +121,7 @@ def records(exp):
     return [json.loads(line) for line in (exp / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_alone_it_learns_to_embed_as_the_teacher_does_and_reads_no_labels(teacher, make_config, data_dir, tmp_path):
     config = make_config(teacher=teacher, loss="teacher", teacher_args={"weight": 1.0}, num_epochs=8)
     train(config, data_dir, tmp_path / "exp", WORLD)
