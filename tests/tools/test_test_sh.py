@@ -16,6 +16,7 @@ COPIED = [
     "sv/errors.py",
     "tools/hooks/pre-commit",
     "tools/parse_options.sh",
+    "tools/unknown_option.sh",
     "tools/guard.sh",
     "tools/setup.sh",
     "tools/test.sh",
