@@ -5,7 +5,7 @@ Reads   SPEAKERS folders of audio below --corpus, copied to a folder of their ow
         is set, else tools/setup.sh makes one and its time is recorded, too
 Writes  --page and, if Chromium is installed, a picture of the report beside it, images/report.png
 
-e.g.: docs/make_first_hour.py --corpus /corpora/speechocean762/WAVE /tmp/first-hour
+e.g.: . ./path.sh; docs/make_first_hour.py --corpus /corpora/speechocean762/WAVE /tmp/first-hour
 """
 
 import argparse
