@@ -6,7 +6,8 @@ torch        steps/extract_embeddings.sh --backend torch
 onnxruntime  steps/extract_embeddings.sh --backend onnx; its export is a figure of its own
 ceiling      the bare convolutions and products of the network, by torch: what no change of ours can beat
 
-The weights are random. The three take turns, and CPU time of all threads is measured. `cosine` is the lowest one of an
+The weights are random. The three take turns. With one thread, CPU time is measured; with several (--threads) or several
+processes of one thread that share the utterances (--processes), it is wall time. `cosine` is the lowest one of an
 embedding of onnxruntime and that of torch. Utterances: --first of SV_CORPORA's speechocean762, else noise.
 """
 
@@ -16,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +129,27 @@ def ceiling(model: nn.Module, feats: torch.Tensor) -> Callable[[], object]:
     return run
 
 
-def measure(name: str, data: Path, threads: int, budget: float) -> None:
+def share(embed: Callable[[range], object], rows: range, processes: int) -> Callable[[], object]:
+    """Return what embeds the rows, in as many processes."""
+    if processes == 1:
+        return lambda: embed(rows)
+    fork = get_context("fork")
+
+    def run() -> None:
+        started = [fork.Process(target=embed, args=(rows[n::processes],)) for n in range(processes)]
+        for process in started:
+            process.start()
+        for process in started:
+            process.join()
+            assert process.exitcode == 0
+
+    return run
+
+
+def measure(name: str, data: Path, threads: int, budget: float, *, processes: int = 1) -> None:
     """Report the figures of one encoder."""
     torch.set_num_threads(threads)
+    clock = time.process_time if threads * processes == 1 else time.perf_counter
     with tempfile.TemporaryDirectory() as folder:
         exp = make_system(Path(folder), name, {})
         work = Extraction(exp, data, exp / "out")
@@ -141,23 +161,27 @@ def measure(name: str, data: Path, threads: int, budget: float) -> None:
         exported = replace(trained, model=OnnxNetwork(trained.model, path, threads))
         rows, plain = range(len(source.index)), build_model(name, {}).eval()
 
-        def usual() -> None:
+        def usual(part: range) -> None:
             with torch.no_grad():
-                for row in rows:
+                for row in part:
                     feats = torch.from_numpy(source.read(row))
                     plain((feats - feats.mean(0))[None])
 
         ours, theirs = embed_rows(exported, source, rows), embed_rows(trained, source, rows)
         feats = torch.randn(1, int(np.median(source.index.num_frames)), trained.model.feat_dim)
-        embed = [lambda: embed_rows(exported, source, rows), lambda: embed_rows(trained, source, rows), usual]
-        times = best_seconds(*embed, budget=budget, clock=time.process_time)
+        encoders = [
+            lambda part: embed_rows(exported, source, part),
+            lambda part: embed_rows(trained, source, part),
+            usual,
+        ]
+        times = best_seconds(*(share(embed, rows, processes) for embed in encoders), budget=budget, clock=clock)
         one, bare = best_seconds(
             lambda: exported.embed(feats, centered=True),
             ceiling(trained.model, feats),
             budget=budget / 4,
-            clock=time.process_time,
+            clock=clock,
         )
-    case, count = f"{name}, {threads} threads", len(rows)
+    case, count = f"{name}, {processes} processes of {threads} threads", len(rows)
     cosine = float(cosines(theirs, ours).min())
     report("extract", f"{case}, torch", times[1] / count, times[2] / count, utts_per_second=count / times[1])
     report(
@@ -171,17 +195,19 @@ def main() -> None:
     """Measure each encoder with each number of threads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default=MODELS, help="which encoders")
-    parser.add_argument("--threads", default="1,2", help="numbers of threads")
+    parser.add_argument("--threads", default="1,2", help="numbers of threads, in one process")
+    parser.add_argument("--processes", default="2", help="numbers of processes, of one thread")
     parser.add_argument("--first", type=int, default=60, help="utterances")
     parser.add_argument("--quick", action="store_true", help="ten utterances, one thread")
     args = parser.parse_args()
     log.setLevel("WARNING")
-    utts, threads, budget = (10, "1", 2.0) if args.quick else (args.first, args.threads, 20.0)
+    utts, budget = (10, 2.0) if args.quick else (args.first, 20.0)
+    modes = [(int(n), 1) for n in args.threads.split(",")] + [(1, int(n)) for n in args.processes.split(",") if n]
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder), utts)
         for name in args.models.split(","):
-            for number in threads.split(","):
-                measure(name, data, int(number), budget)
+            for threads, processes in modes[:1] if args.quick else modes:
+                measure(name, data, threads, budget, processes=processes)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.extract import ceiling, make_data, measure
+from bench.extract import ceiling, make_data, measure, share
 from sv.io import read_table
 
 
@@ -32,6 +32,15 @@ def test_the_ceiling_is_convolutions_and_products_alone() -> None:
         layer.register_forward_pre_hook(lambda _, x: inputs.append(tuple(x[0].shape)))
     run()
     assert inputs == [(1, 8, 7), (1, 4, 5)] and Counted.calls == 1
+
+
+def test_processes_share_the_utterances(tmp_path: Path) -> None:
+    def embed(rows: range) -> None:
+        for row in rows:
+            (tmp_path / f"{row} of {len(rows)}").touch()
+
+    share(embed, range(5), 2)()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0 of 3", "1 of 2", "2 of 3", "3 of 2", "4 of 3"]
 
 
 @pytest.mark.slow
