@@ -67,6 +67,7 @@ def front_end() -> Callable[[SpeakerEncoder], Any]:
         key = encoder.config.dataset_args.fbank_args.model_dump_json()
         if key not in made:
             made[key] = front_end_model(encoder)
+            del made[key].metadata_props[:]  # those of this encoder, which could not be joined to another
         return made[key]
 
     return export
