@@ -33,7 +33,7 @@ from sv.training.trainer import Inputs, Trainer
 META = torch.device("meta")
 NEEDS_SIZES = {"ReDimNet", "ReDimNet2"}  # encoders without default sizes; the named ones are the same code
 DEEPER = {"ResNet101", "ResNet152", "ResNet221", "ResNet293", "SimAM_ResNet100_ASP"}  # more of the blocks of others
-DEEPER |= {"Gemini_DF_ResNet114", "Gemini_DF_ResNet183", "Gemini_DF_ResNet237", "WavLM_Large_ECAPA", "WavLM_Large_MFA"}
+DEEPER |= {"Gemini_DF_ResNet114", "Gemini_DF_ResNet183", "Gemini_DF_ResNet237", "WavLM_Large_MFA"}
 DEEPER |= {f"REPVGG_{size}" for size in ("A1", "A2", "B0", "B1", "B2", "B3", "B1g4", "B2g2", "B2g4", "B3g2", "B3g4")}
 
 
