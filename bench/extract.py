@@ -134,9 +134,10 @@ def share(embed: Callable[[range], object], rows: range, processes: int) -> Call
     if processes == 1:
         return lambda: embed(rows)
     fork = get_context("fork")
+    parts = [rows[len(rows) * n // processes : len(rows) * (n + 1) // processes] for n in range(processes)]
 
     def run() -> None:
-        started = [fork.Process(target=embed, args=(rows[n::processes],)) for n in range(processes)]
+        started = [fork.Process(target=embed, args=(part,)) for part in parts]
         for process in started:
             process.start()
         for process in started:
