@@ -13,7 +13,8 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-quick=false           # true|false: small sizes, which show on a CPU that all of it runs; no recipe
+quick=false           # true|false: small sizes, which show on a CPU that all of it runs; two epochs of the recipe
+recipe=true           # true|false: run the recipe; false: print its plan alone, for which no corpus is needed
 tests_s=60            # seconds for the tests
 bench_s=220           # seconds for bench/gpu.py
 training_s=120        # seconds for bench/training.py
@@ -48,15 +49,21 @@ part tests "$tests_s" python3 -m pytest -q -rs -p no:cacheprovider -k "gpu or sy
 part gpu "$((bench_s + 20))" python3 bench/gpu.py --seconds "$bench_s" "${small[@]}"
 part training "$training_s" python3 bench/training.py --num-workers 4 "${small[@]}"
 corpus=${SV_CORPORA:-/none}/speechocean762
-if [ "$quick" = true ] || [ ! -d "$corpus" ]; then
-  printf '\n## recipe\n\nLeft out: --quick, or no %s.\n' "$corpus" >>"$out"
+if [ "$recipe" = true ] && [ ! -d "$corpus" ]; then
+  printf '\n## recipe\n\nLeft out: no %s.\n' "$corpus" >>"$out"
 else
   SV_PYTHON=${SV_PYTHON:-$(command -v python3)} # so that the recipe installs nothing
   export SV_PYTHON
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT
-  part recipe "$recipe_s" egs/speechocean762/run.sh --corpus "$corpus" --data "$work/data" --exp-dir "$work/exp" \
-    --gpus auto --nj "$(nproc)" --stop-stage 5
+  options=(--corpus "$corpus" --data "$work/data" --exp-dir "$work/exp" --gpus auto --nj "$(nproc)" --stop-stage 5)
+  if [ "$quick" = true ]; then
+    options+=(--num-epochs 2 --set num_avg=1)
+  fi
+  if [ "$recipe" = false ]; then
+    options+=(--dry-run true)
+  fi
+  part recipe "$recipe_s" egs/speechocean762/run.sh "${options[@]}"
 fi
 echo "gpu.sh: wrote $out" >&2
 exit "$status"

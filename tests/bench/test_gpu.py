@@ -16,8 +16,9 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.mark.slow
 def test_all_of_it_runs_to_its_end_and_leaves_a_table_a_part(run: Run, tmp_path: Path) -> None:
     env = {"CUDA_VISIBLE_DEVICES": "", "SV_CORPORA": ""}
-    patience = [f"--{part}-s=400" for part in ("tests", "bench", "training")]
-    done = run("bench/gpu.sh", "--quick", "true", *patience, tmp_path / "gpu.md", env=env, timeout=1200)
+    patience = [f"--{part}-s=400" for part in ("tests", "bench", "training", "recipe")]
+    options = ["--quick", "true", "--recipe", "false", *patience]
+    done = run("bench/gpu.sh", *options, tmp_path / "gpu.md", env=env, timeout=1200)
     text = (tmp_path / "gpu.md").read_text()
     assert done.returncode == 0, done.stderr[-2000:] + text
     tests, gpu, training, recipe = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
@@ -27,7 +28,7 @@ def test_all_of_it_runs_to_its_end_and_leaves_a_table_a_part(run: Run, tmp_path:
     assert rows["ceiling"] == 3 and rows["launches"] == 5 and rows["extraction"] == 2
     assert rows["heads"] == 1 + 4 + 2 and rows["steps"] == 1 + 2 * 5, "and their titles, which have figures"
     assert "| online, bf16, channels_last |" in training
-    assert "Left out" in recipe
+    assert "stage 3: training" in recipe and "stages 5 to 8: scores" in recipe, "options that the recipe takes"
 
 
 def test_what_fails_and_what_has_no_time_is_told(
