@@ -56,7 +56,7 @@ for (const figure of document.querySelectorAll(".histogram")) {
       `<line class="threshold" y1="5" y2="${base}"/><text x="0" y="210">${data.low.toFixed(2)}</text>` +
       `<text x="${width}" y="210" text-anchor="end">${data.high.toFixed(2)}</text>`;
     slider.max = bins;
-    edge = slider.value = Math.round(Math.min(1, Math.max(0, (data.eer - data.low) / (data.high - data.low))) * bins);
+    edge = slider.value = data.eer_edge;
     errors();
   };
   slider.oninput = () => { edge = Number(slider.value); errors(); };

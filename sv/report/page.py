@@ -31,7 +31,7 @@ _SECTIONS = {
     "training": "Training",
     "maps": "Embeddings by speaker",
     "corpora": "Data",
-    "details": "Parts, speakers, errors",
+    "details": "Parts, errors by speaker, hardest errors",
     "configs": "Configuration",
 }
 
@@ -92,12 +92,14 @@ class _Page:
 
     Args:
         systems: experiment folders.
-        facts: of all their score files.
+        facts: of all their score files; those of the card's back-end come first.
         folder: of the plots as PNG.
     """
 
     def __init__(self, systems: Sequence[System], facts: Sequence[ScoreFacts], folder: Path) -> None:
-        self._systems, self._facts, self._folder = systems, facts, folder
+        best = {system.name: tables.best_backend(system.results) for system in systems}
+        self._facts = sorted(facts, key=lambda one: one.of.backend != best[one.of.system])
+        self._systems, self._folder = systems, folder
 
     def results(self, training: dict[str, str]) -> dict[str, Any]:
         """Return cards and tables of results; `training` has the corpus facts of the training data."""
@@ -198,7 +200,7 @@ class _Page:
     def _speakers(self, one: ScoreFacts) -> dict[str, Any] | None:
         if one.by_speaker is None:
             return None
-        caption = f"Errors of each speaker at the threshold of the EER: {one.of.title}"
+        caption = f"Misses and false accepts of each speaker at the threshold of the EER: {one.of.title}"
         name = f"speakers_{one.of.system}_{list_name(one.of.trials)}_{one.of.backend}"
         return {
             "figure": self._figure(plots.figure(plots.speakers(one.by_speaker), 4.8, 3.0), name, caption),

@@ -1,13 +1,20 @@
 """Contents of a page's tables, as plain text; calibrated scores stand beside those that they were made from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import ceil
 
 from sv.metrics.error_rates import Ranked
 from sv.metrics.measures import Column, Entry, columns_in
 from sv.metrics.results import CALIBRATED, Results, list_name, plain_backends
 from sv.report.gather import ScoreFacts, SpeakerErrors, System
+
+_OPTION_WORDS = {
+    "two_emb_layer": "second embedding layer",
+    "emb_bn": "batch norm of the embedding",
+    "use_se": "gates of channels",
+}
 
 
 @dataclass(frozen=True)
@@ -97,23 +104,32 @@ def card_rows(system: System, training: dict[str, str]) -> list[tuple[str, str]]
         training: corpus facts of the training data; {} if they are not known.
     """
     known = system.settings
-    loss = [f"{name.replace('_', ' ')} {value}" for name, value in known.get("loss_args", {}).items()]
+    loss = _settings(known.get("loss_args", {}))
     margin = known.get("margin_update", {}).get("final_margin")
     loss += [f"margin {margin:g}"] if margin is not None else []
     data = [f"{training[name]} {name}" for name in ("speakers", "utterances", "hours") if name in training]
     if data and known.get("heldout_speakers"):
         data[0] += f" ({known['heldout_speakers']} held out)"
-    sizes = [f"{name.replace('_', ' ')} {value}" for name, value in known.get("model_args", {}).items()]
     entries = [entry for found in system.results.values() for entry in found.values()]
     last = max(entries, key=lambda entry: str(entry["date"]), default={})
     rows = [
-        ("encoder", _with_details(known.get("model", ""), sizes)),
+        ("encoder", _with_details(known.get("model", ""), _settings(known.get("model_args", {})))),
         ("loss", _with_details(known.get("loss", ""), loss)),
         ("trained", ", ".join([*data, f"{known['num_epochs']} epochs"] if "num_epochs" in known else data)),
         ("code", str(last.get("commit") or "")[:12]),
         ("measured", str(last.get("date", ""))[:16].replace("T", " ")),
     ]
     return [row for row in rows if row[1]]
+
+
+def _settings(values: Mapping[str, object]) -> list[str]:
+    """Return options and values in words, as "embed dim 256", "without second embedding layer"."""
+    words = {name: _OPTION_WORDS.get(name, name.replace("_", " ")) for name in values}
+    with_or_without = {True: "with", False: "without"}
+    return [
+        f"{with_or_without[value]} {words[name]}" if isinstance(value, bool) else f"{words[name]} {value}"
+        for name, value in values.items()
+    ]
 
 
 def _with_details(name: str, details: Sequence[str]) -> str:
@@ -167,17 +183,21 @@ def _of(part: int, whole: int) -> str:
 def histogram_data(one: ScoreFacts, bins: int = 120) -> dict[str, object]:
     """Return counts of scores for the page's histogram and threshold slider.
 
+    One edge is the threshold of the EER itself, so that misses and false accepts there are exact.
+
     Returns:
         first and last edge of equal bins, counts of targets and of non-targets in each (the outermost hold what lies
-        outside, too), and the threshold of the EER.
+        outside, too), and the number of the edge at the threshold of the EER.
     """
+    eer = one.of.entry["eer_threshold"]
     ends = [[kind.at(round(share * (kind.total - 1))) for share in (0.0005, 0.9995)] for kind in _kinds(one)]
-    low, high = min(low for low, _ in ends), max(high for _, high in ends)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    edges = [low + (high - low) * row / bins for row in range(1, bins)]
-    counts = [_counts_between(kind, edges) for kind in _kinds(one)]
-    return {"low": low, "high": high, "target": counts[0], "nontarget": counts[1], "eer": one.of.entry["eer_threshold"]}
+    low, high = min(eer, *(low for low, _ in ends)), max(eer, *(high for _, high in ends))
+    step = (high - low or 1) / bins
+    below, above = (max(1, ceil(reach / step)) for reach in (eer - low, high - eer))
+    edges = [eer + step * row for row in range(1 - below, above)]
+    target, nontarget = (_counts_between(kind, edges) for kind in _kinds(one))
+    ends_at = {"low": eer - step * below, "high": eer + step * above}
+    return {**ends_at, "target": target, "nontarget": nontarget, "eer_edge": below}
 
 
 def _kinds(one: ScoreFacts) -> tuple[Ranked, Ranked]:

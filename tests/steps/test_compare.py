@@ -117,7 +117,15 @@ def test_systems_are_named_by_their_folders(step: Run, tmp_path: Path) -> None:
     assert "| x | O | cos |" in step("steps/summarize_results.py", folders[1]).stdout
 
 
-PROBE = """<script>
+def nearest_to_equal(scores: Path) -> list[float]:
+    """Return misses and false accepts in percent at the score where they differ least."""
+    lines = [line.split() for line in scores.read_text().splitlines()]
+    kinds = [np.array([float(line[2]) for line in lines if line[3] == kind]) for kind in ("target", "nontarget")]
+    points = [(100 * (kinds[0] < at).mean(), 100 * (kinds[1] >= at).mean()) for at in np.concatenate(kinds)]
+    return [round(float(share), 2) for share in min(points, key=lambda point: abs(point[0] - point[1]))]
+
+
+PROBE = r"""<script>
 const told = {width: document.documentElement.scrollWidth, window: innerWidth, small: [], cut: []};
 for (const text of document.querySelectorAll("svg text, td, th, p, dd, figcaption, output, summary, label")) {
   const svg = text.ownerSVGElement, ctm = svg && text.getScreenCTM(), box = text.getBoundingClientRect();
@@ -126,6 +134,7 @@ for (const text of document.querySelectorAll("svg text, td, th, p, dd, figcaptio
   if (parseFloat(getComputedStyle(text).fontSize) * scale < 9.95) told.small.push(text.textContent);
   if (!text.closest(".wide") && (box.right > innerWidth + 1 || box.left < -1)) told.cut.push(text.textContent);
 }
+told.errors = document.querySelector(".histogram output").textContent.match(/[\d.]+(?= %)/g).map(Number);
 told.filled = document.querySelectorAll(".histogram path").length;
 parent.postMessage(told, "*");
 </script>"""
@@ -157,4 +166,5 @@ def test_page_fits_its_window_in_a_browser(step: Run, tmp_path: Path, width: int
     look = [*browser, "--virtual-time-budget=10000", "--dump-dom", frame.as_uri()]
     seen = subprocess.run(look, check=True, capture_output=True, timeout=120)
     told = json.loads(html.unescape(re.findall(r'<pre id="told">(.*?)</pre>', seen.stdout.decode())[0]))
+    assert told.pop("errors") == nearest_to_equal(page.parent / "scores" / "O.kaldi.score")
     assert told == {"width": width, "window": width, "small": [], "cut": [], "filled": 2}

@@ -1,11 +1,12 @@
 """Captions, and curves that are drawn once."""
 
 from pathlib import Path
+from typing import Any
 
 from sv.metrics.comparison import ScoreSet
 from sv.metrics.error_rates import sort_scores
-from sv.report.gather import ScoreFacts
-from sv.report.page import _by_curve, _det_caption
+from sv.report.gather import ScoreFacts, System
+from sv.report.page import _by_curve, _det_caption, _Page
 
 
 def test_caption_of_det_curves_names_points_and_what_is_left_out() -> None:
@@ -26,3 +27,15 @@ def test_a_calibrated_copy_of_a_curve_is_not_drawn_again() -> None:
     plain, calibrated = facts("x", "cos", 4.0049, 0.20049), facts("x", "cos_cali", 4.0051, 0.20051)  # rounded anew
     others = facts("x", "plda", 4.0049, 0.3), facts("x", "asnorm", 4.2, 0.20049), facts("y", "cos", 4.0049, 0.20049)
     assert _by_curve([plain, calibrated, *others]) == ([plain, *others], [calibrated])
+
+
+def test_plots_and_details_begin_with_the_back_end_of_the_card(tmp_path: Path) -> None:
+    def entry(eer: float) -> dict[str, Any]:
+        return {"eer": eer, "eer_rocch": eer, "min_cllr": 0.2, "eer_threshold": 0.5, "min_dcf_threshold": {}}
+
+    results = {trials: {"asnorm": entry(9), "plda": entry(8)} for trials in ("O", "E")}
+    scored = [ScoreSet("x", trials, name, Path("x"), one) for trials, of in results.items() for name, one in of.items()]
+    facts = [ScoreFacts(one, sort_scores([0.5, 0.9], [0.1, 0.6]), []) for one in scored]
+    page = _Page([System("x", Path("x"), results, scored)], facts, tmp_path)
+    assert [one["backends"] for one in page.curves()["histograms"]] == [["plda", "asnorm"]] * 2
+    assert page.details()[0]["title"] == facts[1].of.title

@@ -45,11 +45,15 @@ def test_the_best_back_end_has_the_lowest_mean_of_those_with_all_lists() -> None
 
 def test_the_card_tells_of_encoder_loss_data_code_and_date() -> None:
     settings = {"model": "resnet34", "loss": "sphereface2", "loss_args": {"margin_type": "C"}, "num_epochs": 7}
+    settings["model_args"] = {"embed_dim": 128, "two_emb_layer": False, "emb_bn": True}
     settings["heldout_speakers"] = 6
     results = {"O.kaldi": {"cos": entry(8, commit="0123456789abcdef")}}
     system = System("x", Path("x"), results, [], settings=settings | {"margin_update": {"final_margin": 0.2}})
     assert tables.card_rows(system, {"speakers": "40", "utterances": "480"}) == [
-        ("encoder", "resnet34"),
+        (
+            "encoder",
+            "resnet34 (embed dim 128, without second embedding layer, with batch norm of the embedding)",
+        ),
         ("loss", "sphereface2 (margin type C, margin 0.2)"),
         ("trained", "40 speakers (6 held out), 480 utterances, 7 epochs"),
         ("code", "0123456789ab"),
@@ -70,10 +74,12 @@ def test_bins_hold_every_score_on_its_side_of_their_edges(target: list[float], n
     scores = sort_scores(target, nontarget)
     data: Any = tables.histogram_data(ScoreFacts(ScoreSet("x", "O", "cos", Path(), {"eer_threshold": 0.5}), scores, []))
     edges = np.linspace(data["low"], data["high"], len(data["target"]) + 1)
+    assert edges[data["eer_edge"]] == pytest.approx(0.5)
     for kind, counts in ((target, data["target"]), (nontarget, data["nontarget"])):
         assert sum(counts) == len(kind)
-        for row in (1, 30, 60, 119):
-            assert sum(counts[:row]) == (np.array(kind) < edges[row]).sum()
+        assert sum(counts[: data["eer_edge"]]) == (np.array(kind) < 0.5).sum()
+        for row in range(1, len(counts)):
+            assert sum(counts[:row]) == (np.array(kind) < edges[row] - 1e-12).sum()
 
 
 def scored(ids: list[str], rows: list[tuple[int, int, float]]) -> ScoredTrials:
