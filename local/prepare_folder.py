@@ -63,11 +63,11 @@ class Found:
     identity: tuple[int, int] = (0, 0)
 
 
-def check_rows(rows: Sequence[Row], sample_rate: int) -> tuple[list[Row], list[str]]:
+def check_rows(rows: Sequence[Row], sample_rate: int, rate_option: str) -> tuple[list[Row], list[str]]:
     """Return the usable rows, with their seconds, and an error message for each of the others."""
     paths = list(dict.fromkeys(row.path for row in rows))
     with ThreadPoolExecutor(NUM_THREADS) as pool:
-        looks = pool.map(lambda path: look_at(path, sample_rate), paths)
+        looks = pool.map(lambda path: look_at(path, sample_rate, rate_option), paths)
         found = dict(zip(bar(paths, "files"), looks, strict=True))
     twice = shared_recordings(rows, found)
     good, faults = [], []
@@ -120,8 +120,8 @@ def shared_recordings(rows: Sequence[Row], found: Mapping[str, Found]) -> dict[s
     return faults
 
 
-def look_at(path: str, sample_rate: int) -> Found:
-    """Read the header of a file."""
+def look_at(path: str, sample_rate: int, rate_option: str) -> Found:
+    """Read the header of a file; `rate_option` and a number set the sample rate in the command that the user typed."""
     if not os.path.isfile(path):
         return Found(fault=f"{path} does not exist; bring it back or leave it out")
     about = os.stat(path)
@@ -134,7 +134,7 @@ def look_at(path: str, sample_rate: int) -> Found:
             fault=f"{path}: {header.channels} channels, 1 expected; make it mono first (local/convert_audio.sh)"
         )
     if header.sample_rate != sample_rate:
-        mend = f"resample it first, or give --sample-rate {header.sample_rate} if all files have it"
+        mend = f"resample it first, or give {rate_option}{header.sample_rate} if all files have it"
         return Found(fault=f"{path}: {header.sample_rate} Hz, {sample_rate} Hz expected; {mend}")
     return Found(header.duration_s, "", (about.st_dev, about.st_ino))
 
@@ -314,13 +314,15 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     args = parse()
     corpus = args.corpus and Path(os.path.abspath(args.corpus))
-    if args.config:
+    rate_option = "--sample-rate "
+    if args.config:  # of a recipe
+        rate_option = "--set dataset_args.fbank_args.sample_rate="
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if args.csv:
         rows = read_csv(args.csv, corpus, args.sample_rate, args.ignore_columns.split())
     else:
         rows = scan_folder(corpus)
-    good, faults = check_rows(rows, args.sample_rate)
+    good, faults = check_rows(rows, args.sample_rate, rate_option)
     refuse_or_leave_out(faults, len(rows), args.leave_out_bad == "true")
     tables = make_tables(good)
     sets, test = {args.data: tables}, args.data

@@ -45,6 +45,8 @@ begin_recipe() {
   fi
   if ((stage > 1)); then
     check_lists "$2" "$3"
+  elif [ "$dry_run" = true ] && ((stop_stage >= 5)); then
+    check_trials "$3"
   fi
   if [ "$dry_run" = true ]; then
     steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
@@ -133,31 +135,37 @@ check_teacher() {
 }
 
 check_lists() {
-  local list found=() matched=() last=$((stage == 9 ? lm_stop_stage : stop_stage))
+  local last=$((stage == 9 ? lm_stop_stage : stop_stage))
   if ((last >= 5)) && [ -n "$enroll_map" ] && [ ! -f "$enroll_map" ]; then
     die "--enroll-map $enroll_map does not exist; give a file with lines 'model utt1 utt2 ...'"
   fi
-  if ((last >= 5)) && [ -d "$2/trials" ]; then
-    for list in $trials; do
-      if [ -e "$2/trials/$list" ]; then
-        found+=("$list")
-      elif is_given trials; then
-        die "--trials $list: $2/trials has $(ls -mw 0 "$2/trials")"
-      fi
-    done
-    trials=${found[*]}
-    for list in $matched_trials; do
-      if [ -e "$2/trials/$list" ]; then
-        matched+=("$list")
-      elif is_given matched_trials; then
-        die "--matched-trials $list: $2/trials has $(ls -mw 0 "$2/trials")"
-      fi
-    done
-    matched_trials=${matched[*]}
+  if ((last >= 5)); then
+    check_trials "$2"
   fi
   if ((last >= 3)) && [ -e "$1/spk2utt" ]; then
     check_sizes "$1" "$last"
   fi
+}
+
+check_trials() { # <test-data>: of the lists that were made, if any
+  local list found=() matched=()
+  [ -d "$1/trials" ] || return 0
+  for list in $trials; do
+    if [ -e "$1/trials/$list" ]; then
+      found+=("$list")
+    elif is_given trials; then
+      die "--trials $list: $1/trials has $(ls -mw 0 "$1/trials")"
+    fi
+  done
+  trials=${found[*]}
+  for list in $matched_trials; do
+    if [ -e "$1/trials/$list" ]; then
+      matched+=("$list")
+    elif is_given matched_trials; then
+      die "--matched-trials $list: $1/trials has $(ls -mw 0 "$1/trials")"
+    fi
+  done
+  matched_trials=${matched[*]}
 }
 
 check_sizes() { # <train-data> <last stage>: of what is held out, of the cohort and of LDA

@@ -21,7 +21,7 @@
 # end of a DIR: are removed.
 # A wrong call exits with 2. The script can then use
 #   in_stage N "title"     true if stage <= N <= stop_stage; then it prints the title on stderr
-#   check_stages 0 5 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
+#   check_stages 0 8 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
 #   say "what"             print one line on stderr, with the script's name
 #   die "what; remedy"     print it as an error, exit 1
 #   usage_error "what"     print one line and the usage on stderr, exit 2
@@ -98,10 +98,8 @@ check_stages() {
     die "--stop-stage $stop_stage: the last stage is $last"
   elif [[ ${stage:?} == "${3:-}" ]] && ! is_given stop_stage; then
     stop_stage=$stage
-  elif [[ $stage == "${3:-}" && $stop_stage == "$stage" ]]; then
-    return
-  elif ((stage < $1 || stage > $2)); then
-    die "--stage $stage: the stages are $1 to $2${3:+, and $3}; --help says what each does"
+  elif ((stage < $1 || stage > last)); then
+    die "--stage $stage: the stages are $1 to $last; --help says what each does"
   elif ((stage > stop_stage)); then
     die "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
   fi

@@ -2,7 +2,7 @@
 # Features
 fbank=                # DIR: feature archives (default: <data>/fbank)
 train_feats=          # ark: the arks of stage 2; online: waveforms, augmented on the fly; shard: tar shards [train_feats]
-data_type=            # WeSpeaker's names of the same: feat, raw, shard [train_feats]
+data_type=            # feat|raw|shard: WeSpeaker's names of the same [train_feats]
 speeds=               # speed-perturbed copies of the training data, each with speakers of its own, such as "0.9 1.1"
 augment=              # with ark: augmented copies of the training data, of "reverb noise music babble"
 musan=                # DIR: MUSAN, to augment with (default: synthetic noise)

@@ -27,7 +27,7 @@ def refused(result, message):
     ("options", "message"),
     [
         (["--los", "aam"], "unknown option --los; did you mean --loss?"),
-        (["--stage", "10"], "to 8, and 9; --help"),
+        (["--stage", "10"], "to 9; --help"),
         pytest.param(
             ["--stage", "3", "--loss", "aamm"], "unknown loss 'aamm'; did you mean 'aam'?", marks=pytest.mark.slow
         ),
@@ -47,7 +47,7 @@ def test_a_corpus_of_ones_own_must_be_given(run, tmp_path):
         (["--stage", "3", "--stop-stage", "12"], "--stop-stage 12: the last stage is 9"),
         (["--stage", "4", "--stop-stage", "3"], "--stage 4 comes after --stop-stage 3"),
         (["--stage", "five"], "--stage is a whole number, not 'five'"),
-        (["--stage", "9", "--stop-stage", "3"], "--stage 9: the stages are"),
+        (["--stage", "9", "--stop-stage", "3"], "--stage 9 comes after --stop-stage 3"),
         (["--stage", "9", "--dry-run", "true"], "--dry-run shows stages 1 to 8; leave out --stage 9"),
         (
             ["--stop-stage", "9", "--lm-config", "no.yaml"],
@@ -65,6 +65,7 @@ def test_a_corpus_of_ones_own_must_be_given(run, tmp_path):
             marks=pytest.mark.skipif(any(map(os.path.exists, GPU_FILES)), reason="this machine has a GPU"),
         ),
         (["--cmd", "foo.pl"], "--cmd foo.pl: there is no foo.pl; give run.pl, queue.pl or slurm.pl"),
+        (["--data-type", "shards"], "--data-type is one of feat, raw, shard, not 'shards'"),
         (["--data-type", "feat", "--train-feats", "online"], "--data-type and --train-feats say the same; give one"),
         (["--num-procs", "0"], "--num-procs is at least 1, not 0"),
         (["--num-threads", "-2"], "--num-threads is at least 0, not -2"),
@@ -164,3 +165,13 @@ def test_a_dry_run_and_a_real_one_look_first_at_what_later_stages_take(run, tmp_
         result = run("egs/speechocean762/run.sh", "--dry-run", dry, "--stage", 2, *words, *options)
         assert (result.returncode, result.stderr.count("\n")) == (1, 1)
         assert message.format(tmp_path) in result.stderr
+
+
+def test_a_dry_run_of_all_stages_knows_the_trial_lists_that_were_made(run, tmp_path):
+    (tmp_path / "data/test/trials").mkdir(parents=True)
+    (tmp_path / "data/test/trials/O.kaldi").touch()
+    folders = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp"]
+    refused(
+        run("egs/speechocean762/run.sh", "--dry-run", "true", "--trials", "foo", *folders),
+        f"--trials foo: {tmp_path}/data/test/trials has O.kaldi",
+    )

@@ -178,6 +178,10 @@ def test_bad_files_are_all_told_and_may_be_left_out(corpus, tmp_path, prepare):
     for message in ("2 channels, 1 expected", "8000 Hz, 16000 Hz expected", "text.wav: cannot be read", "0.010 s of"):
         assert message in said
     assert "4 of 10 utterances cannot be used" in said
+    assert "or give --sample-rate 8000 if all files have it" in said
+    (tmp_path / "system.yaml").write_text("{}")
+    said = prepare("--config", tmp_path / "system.yaml", corpus, tmp_path / "data", fails=True)
+    assert "or give --set dataset_args.fbank_args.sample_rate=8000 if all files have it" in said
     assert not (tmp_path / "data").exists()
     assert "4 of 10 utterances are left out" in prepare("--leave-out-bad", "true", corpus, tmp_path / "data")
     assert len(read_table(tmp_path / "data" / "utt2spk")) == 6

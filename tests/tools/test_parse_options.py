@@ -251,16 +251,17 @@ def test_a_line_that_is_not_an_option_is_the_authors_mistake(tmp_path: Path) -> 
     ("words", "status", "said"),
     [
         (["--stage", "9"], 0, "9 to 9"),
-        (["--stage", "9", "--stop-stage", "5"], 1, "--stage 9: the stages are 0 to 5"),
+        (["--stage", "9", "--stop-stage", "8"], 1, "--stage 9 comes after --stop-stage 8: nothing to do"),
         (["--stage", "3", "--stop-stage", "9"], 0, "3 to 9"),
         (["--stop-stage", "9"], 0, "1 to 9"),
         (["--stage", "3", "--stop-stage", "10"], 1, "--stop-stage 10: the last stage is 9"),
-        (["--stage", "6"], 1, "--stage 6: the stages are 0 to 5"),
+        (["--stage", "10"], 1, "--stage 10: the stages are 0 to 9; --help"),
+        (["--stage", "-1"], 1, "--stage -1: the stages are 0 to 9; --help"),
         (["--stage", "4", "--stop-stage", "3"], 1, "--stage 4 comes after --stop-stage 3"),
     ],
 )
 def test_a_stage_that_is_run_only_when_asked(tmp_path: Path, words: list[str], status: int, said: str) -> None:
-    script = Script(tmp_path, after='check_stages 0 5 9\necho "$stage to $stop_stage"')
+    script = Script(tmp_path, after='check_stages 0 8 9\necho "$stage to $stop_stage"')
     done = script(*words, "data")
     assert done.returncode == status
     assert said in done.stdout + done.stderr
