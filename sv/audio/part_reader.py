@@ -1,6 +1,7 @@
 """Parts of files that are read again and again, as in training: only the first read of a file checks all of it.
 
-Each later read of a 16-bit mono WAV file takes the bytes that are wanted; of another file, it decodes that part.
+Each later read of a 16-bit mono WAV file takes the bytes that are wanted; of another file, it decodes that part. A WAV
+file whose size or time of change differs is checked again.
 """
 
 import os
@@ -11,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.audio.containers import check_container
-from sv.audio.durations import check_range
 from sv.audio.files import AudioInfo, Waveform, read_channel, read_wav
 
 HEAD_BYTES = 4096  # the samples of a WAV file begin within these
-_NOT_READ, _CHECKED = -2, -1  # instead of the offset of a WAV file's 16-bit samples
+_MENDED, _NOT_READ, _CHECKED = -3, -2, -1  # instead of the offset of a WAV file's 16-bit samples
 
 
 class PartReader:
@@ -29,41 +29,45 @@ class PartReader:
 
     def __init__(self, specs: Sequence[str]) -> None:
         self._specs = specs
-        self._plain = np.full((len(specs), 3), _NOT_READ, dtype=np.int64)  # offset and number of samples, Hz
+        self._plain = np.full((len(specs), 5), _NOT_READ, dtype=np.int64)  # offset, number of samples, Hz; `_stamp`
 
     def read(self, number: int, sample_rate: int, start: int, end: int) -> Waveform:
         """Read samples `start` to `end` of the value of that number; arguments and errors are those of `read_wav`."""
-        spec, (place, samples, _) = self._specs[number], self._plain[number].tolist()
-        if place >= 0:
-            check_range(spec, start, end, samples)
-            if (waveform := _read_pcm(spec, place + 2 * start, end - start)) is not None:
-                return waveform
+        spec, (place, samples, rate, *stamp) = self._specs[number], self._plain[number].tolist()
+        is_plain = place >= 0 and rate == sample_rate and 0 <= start < end <= samples
+        if is_plain and (waveform := _read_pcm(spec, place + 2 * start, end - start, stamp)) is not None:
+            return waveform
         waveform = read_wav(spec, sample_rate, False, start, end, checked=place == _CHECKED)
         self._note(number)
         return waveform
 
     def read_channel(self, number: int, choose: Callable[[AudioInfo], tuple[int, int, int]]) -> tuple[Waveform, int]:
         """Read a part of one channel of the value of that number, as the function `read_channel` does."""
-        spec, (place, samples, rate) = self._specs[number], self._plain[number].tolist()
+        spec, (place, samples, rate, *stamp) = self._specs[number], self._plain[number].tolist()
         if place >= 0:
             _, start, end = choose(AudioInfo(samples, rate, 1))
-            if (waveform := _read_pcm(spec, place + 2 * start, end - start)) is not None:
+            if (waveform := _read_pcm(spec, place + 2 * start, end - start, stamp)) is not None:
                 return waveform, rate
         found = read_channel(spec, choose, checked=place == _CHECKED)
         self._note(number)
         return found
 
     def _note(self, number: int) -> None:
-        """Note how a file can be read from now on, after a first read of it that raised nothing."""
-        path = self._specs[number]
-        if self._plain[number, 0] != _NOT_READ or not os.path.isfile(path):
+        """Note how a file can be read from now on, after a first read or a change, if nothing was raised."""
+        if self._plain[number, 0] in (_MENDED, _CHECKED):
             return
-        with open(path, "rb") as f:
-            place, samples, rate = find_samples(f.read(HEAD_BYTES))
-            if check_container(f, path):
-                return  # its header is mended in memory for each read
-            is_whole = place + 2 * samples <= f.seek(0, os.SEEK_END)
-        self._plain[number] = place if is_whole else _CHECKED, samples, rate
+        path = self._specs[number]
+        try:
+            with open(path, "rb") as f:
+                stamp = _stamp(f.fileno())
+                place, samples, rate = find_samples(f.read(HEAD_BYTES))
+                if check_container(f, path):
+                    place = _MENDED  # in memory, for each read
+                elif place + 2 * samples > f.seek(0, os.SEEK_END):
+                    place = _CHECKED
+        except OSError:
+            return  # no plain file, or one that is gone
+        self._plain[number] = place, samples, rate, *stamp
 
 
 def find_samples(head: bytes) -> tuple[int, int, int]:
@@ -96,14 +100,20 @@ def scale_pcm(content: bytes) -> Waveform:
     return waveform
 
 
-def _read_pcm(path: str, offset: int, count: int) -> Waveform | None:
-    """Read 16-bit samples; None if they are not there any more."""
+def _stamp(fd: int) -> list[int]:
+    """Return what changes with an open file: its size in bytes and its time of change in ns."""
+    status = os.fstat(fd)
+    return [status.st_size, status.st_mtime_ns]
+
+
+def _read_pcm(path: str, offset: int, count: int, stamp: list[int]) -> Waveform | None:
+    """Read 16-bit samples; None if they cannot be read or the file has changed."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            content = os.pread(fd, 2 * count, offset) if _stamp(fd) == stamp else None
+        finally:
+            os.close(fd)
     except OSError:
         return None
-    try:
-        content = os.pread(fd, 2 * count, offset)
-    finally:
-        os.close(fd)
-    return scale_pcm(content) if len(content) == 2 * count else None
+    return scale_pcm(content) if content is not None and len(content) == 2 * count else None

@@ -1,5 +1,6 @@
 """Parts of files that are read several times: equal to a first read, and still told where a file has changed."""
 
+import errno
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,14 +29,20 @@ def test_each_read_equals_the_part_of_the_whole(tmp_path: Path, ending: str) -> 
         np.testing.assert_allclose(part, whole[start:end], rtol=0, atol=0 if ending != "ogg" else 1e-4)
 
 
-def test_only_the_first_read_checks_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checks = []
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose containers are checked."""
+    names: list[str] = []
 
     def counting(check: Callable[..., bytes]) -> Callable[..., bytes]:
-        return lambda file, name: checks.append(name) or check(file, name)  # type: ignore[func-returns-value]
+        return lambda file, name: names.append(name) or check(file, name)  # type: ignore[func-returns-value]
 
     for module in (sv.audio.files, sv.audio.part_reader):
         monkeypatch.setattr(module, "check_container", counting(module.check_container))
+    return names
+
+
+def test_only_the_first_read_checks_a_file(tmp_path: Path, checks: list[str]) -> None:
     reader = PartReader([write(tmp_path / "a.wav", tone()), write(tmp_path / "a.flac", tone())])
     for number in (0, 1):
         reader.read(number, RATE, 0, 100)
@@ -58,6 +65,42 @@ def test_a_file_that_is_cut_or_removed_later_is_named(tmp_path: Path, ending: st
         reader.read(0, RATE, 0, 10)
 
 
+def test_a_wav_that_is_replaced_later_is_read_anew(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", noise(9000))
+    reader, half = PartReader([path]), lambda header: (0, 0, header.samples // 2)
+    reader.read(0, RATE, 0, 10)
+    write(tmp_path / "a.wav", noise(8000)[::-1])
+    for _ in range(2):
+        np.testing.assert_array_equal(reader.read(0, RATE, 100, 200), noise(8000)[::-1][100:200])
+    for _ in range(2):
+        assert len(reader.read_channel(0, half)[0]) == 4000
+    soundfile.write(path, np.zeros((9000, 2)), RATE, subtype="PCM_16")
+    with pytest.raises(UserError, match=r"a\.wav: 2 channels"):
+        reader.read(0, RATE, 0, 10)
+    soundfile.write(path, np.zeros(9000), 8000, subtype="PCM_16")
+    with pytest.raises(UserError, match=r"a\.wav: 8000 Hz, 16000 Hz expected"):
+        reader.read(0, RATE, 0, 10)
+    reader.read_channel(0, half)
+    with pytest.raises(UserError, match=r"a\.wav: 8000 Hz, 16000 Hz expected"):
+        reader.read(0, RATE, 0, 10)
+
+
+@pytest.mark.parametrize("where", ["pread", "open"])
+def test_a_disk_that_fails_costs_only_the_short_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    def fail(*args: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    if where == "pread":
+        monkeypatch.setattr(sv.audio.part_reader.os, "pread", fail)
+    else:
+        monkeypatch.setattr(sv.audio.part_reader, "open", fail, raising=False)
+    reader = PartReader([write(tmp_path / "a.wav", noise(900))])
+    for _ in range(2):
+        np.testing.assert_array_equal(reader.read(0, RATE, 100, 200), noise(900)[100:200])
+
+
 def test_a_range_behind_the_samples_is_refused_though_bytes_follow(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(encoded(noise(100), "wav") + b"LIST\x40\0\0\0" + bytes(64))
@@ -68,13 +111,16 @@ def test_a_range_behind_the_samples_is_refused_though_bytes_follow(tmp_path: Pat
             reader.read(0, RATE, 90, 101)
 
 
-@pytest.mark.parametrize("size", [0, 0xFFFFFFFF])
-def test_a_wav_whose_header_has_no_length_is_read_whole_each_time(tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "expected"), [(0, 4), (0xFFFFFFFF, 2)]
+)  # the first is mended in memory, for each read
+def test_a_wav_whose_header_has_no_length(tmp_path: Path, checks: list[str], size: int, expected: int) -> None:
     path, wav = tmp_path / "a.wav", encoded(noise(500), "wav")
     path.write_bytes(wav[:40] + size.to_bytes(4, "little") + wav[44:])
     reader = PartReader([str(path)])
     for _ in range(3):
         np.testing.assert_array_equal(reader.read(0, RATE, 400, 500), noise(500)[400:])
+    assert len(checks) == expected
 
 
 def test_a_speed_copy_is_read_each_time(tmp_path: Path) -> None:
