@@ -79,6 +79,8 @@ def _training(args: argparse.Namespace, config: "Config") -> list[str]:
     needed = args.training_set / {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}[config.train_feats]
     if not needed.is_file() or (args.stage <= 2 and _other_front_end(args.training_set, config)):
         return [f"{args.exp_dir}: to do; its iterations depend on {needed}, which stage 2 makes"]
+    if args.stage <= 1 and (lacking := _lacking_noises(args.train_data.parent, config)):
+        return [f"{args.exp_dir}: to do; it augments with {lacking}, which stage 1 makes"]
     from sv.training.plan import plan_training  # loads torch
     from sv.training.teacher import teacher_scp
 
@@ -87,6 +89,14 @@ def _training(args: argparse.Namespace, config: "Config") -> list[str]:
 
     procs = count_procs(args.gpus, args.num_procs, args.num_nodes)
     return plan_training(config, args.training_set, args.exp_dir, num_procs=procs).lines()
+
+
+def _lacking_noises(data: Path, config: "Config") -> Path | None:
+    """Return the list of noise or rooms that stage 1 makes in the recipe's data folder and that is not there yet."""
+    if config.train_feats == "ark" or not config.dataset_args.aug_prob:
+        return None
+    lists = [Path(folder) / "wav.scp" for folder in (config.noise_data, config.reverb_data) if folder]
+    return next((path for path in lists if path.parent.parent == data and not path.is_file()), None)
 
 
 if __name__ == "__main__":

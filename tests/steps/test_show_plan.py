@@ -1,0 +1,18 @@
+"""A dry run names what an earlier stage of the same run makes, and does not fail for want of it."""
+
+from pathlib import Path
+
+
+def test_noises_that_stage_1_makes_are_to_do(step, tmp_path: Path) -> None:
+    data, system = tmp_path / "data", tmp_path / "system.yaml"
+    (data / "train").mkdir(parents=True)
+    (data / "train/utt2dur").touch()
+    system.write_text(f"train_feats: online\nnoise_data: {data}/noises\nreverb_data: {data}/rirs\n")
+    words = ["--system", system, tmp_path / "exp", data / "train", data / "train", data / "test"]
+    result = step("steps/show_plan.py", *words)
+    assert result.returncode == 0, result.stderr
+    assert f"{tmp_path}/exp: to do; it augments with {data}/noises/wav.scp, which stage 1 makes\n" in result.stdout
+    (data / "noises").mkdir()
+    (data / "noises/wav.scp").touch()
+    assert f"it augments with {data}/rirs/wav.scp, which stage 1" in step("steps/show_plan.py", *words).stdout
+    assert "which stage 1 makes" not in step("steps/show_plan.py", "--stage", 2, *words).stdout
