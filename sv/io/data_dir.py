@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from sv.errors import UserError
+from sv.errors import UserError, log
 from sv.io.tables import iter_table, read_scp, read_table, write_table
 
 
@@ -31,10 +31,13 @@ class DataDir:
 
         Args:
             path: of the directory; made if it is missing.
-            tables: by file name, from key to value. "utt2spk" also writes spk2utt; "wav.scp" without "segments" removes
+            tables: by file name, from key to value. "utt2spk" also writes spk2utt, and first moves tables of other
+                utterances, such as feats.scp, to .backup; "wav.scp" without "segments" removes
                 segments of an earlier wav.scp.
         """
         path = Path(path)
+        if "utt2spk" in tables and path.is_dir():
+            _move_stale(path, tables)
         if "wav.scp" in tables and "segments" not in tables:
             (path / "segments").unlink(missing_ok=True)
         for name, table in tables.items():
@@ -155,6 +158,24 @@ def _by_speaker(utt2spk: Mapping[str, object]) -> dict[str, list[str]]:
     for utt in sorted(utt2spk, key=str.encode):
         groups.setdefault(str(utt2spk[utt]), []).append(utt)
     return dict(sorted(groups.items(), key=lambda pair: pair[0].encode()))
+
+
+def _move_stale(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
+    """Move tables that have other utterances than utt2spk, and are not written themselves, to .backup."""
+    utts = {utt.encode() for utt in tables["utt2spk"]}
+    moved = []
+    for file in sorted({*path.glob("utt2*"), *(path / name for name in ("feats.scp", "vad.scp", "text"))}):
+        if file.name in tables or not file.is_file():
+            continue
+        with open(file, "rb") as f:
+            keys = {line.split(None, 1)[0] for line in f if line.strip()}
+        if keys != utts:
+            (path / ".backup").mkdir(exist_ok=True)
+            file.replace(path / ".backup" / file.name)
+            moved.append(file.name)
+    if moved:
+        names = ", ".join(moved)
+        log.warning("%s has other utterances now: %s moved to .backup; stage 2 makes features anew", path, names)
 
 
 def _number(kind: type[int] | type[float], value: str, path: Path, key: str) -> float | int:

@@ -92,8 +92,8 @@ class Preparation:
         if state["fingerprint"] != self.fingerprint:
             raise UserError(
                 f"{self.exp_dir} was begun with other data than {self.data.index.path} (utterances, lengths, "
-                "speakers or a teacher's embeddings differ); give the same data dir, or another exp dir "
-                "(or remove this one)"
+                "speakers or a teacher's embeddings differ); give another exp dir (--exp-dir of a recipe) to train on "
+                "these, or the data it had"
             )
         if state["heldout"] != self.heldout:
             raise UserError(f"{self.exp_dir} holds out other speakers; give the same --checkpoint as at its start")

@@ -12,7 +12,7 @@ from local.prepare_folder import choose_test_speakers, main, speaker_ids
 from sv.audio.utterances import Utterances
 from sv.data import WavScpSource
 from sv.errors import UserError
-from sv.io import DataDir, read_table
+from sv.io import DataDir, read_table, write_table
 
 RATE = 16000
 
@@ -159,6 +159,17 @@ def test_segments_of_an_earlier_run_go_away(corpus, tmp_path, prepare):
     assert (tmp_path / "data" / "segments").is_file()
     prepare(corpus, tmp_path / "data")
     assert not (tmp_path / "data" / "segments").exists()
+
+
+def test_a_corpus_that_has_grown_is_prepared_again(corpus, tmp_path, prepare):
+    prepare(corpus, tmp_path / "data")
+    (tmp_path / "fbank.ark").write_bytes(b"ark")
+    utts = DataDir(tmp_path / "data").utts
+    write_table(tmp_path / "data" / "feats.scp", dict.fromkeys(utts, f"{tmp_path}/fbank.ark:0"))
+    write_audio(corpus / "ann" / "extra.wav")
+    said = prepare(corpus, tmp_path / "data")
+    assert "feats.scp moved to .backup; stage 2 makes features anew" in said and "3 speakers, 7 utterances" in said
+    assert (tmp_path / "data" / ".backup" / "feats.scp").exists()
 
 
 def test_a_folder_that_links_lead_back_to_is_read_once(corpus, tmp_path, prepare):

@@ -29,6 +29,26 @@ def test_segments_of_an_earlier_wav_scp_are_removed(tmp_path):
     assert DataDir(tmp_path).segments == {}
 
 
+def test_tables_of_other_utterances_move_to_backup(tmp_path, caplog):
+    lists = {"wav.scp": {"u1": "1.wav", "u2": "2.wav"}, "utt2spk": {"u1": "a", "u2": "b"}}
+    DataDir.write(tmp_path, lists)
+    made = ("feats.scp", "utt2dur", "utt2num_frames", "vad.scp", "text")
+    for name in made:
+        write_table(tmp_path / name, {"u1": "x", "u2": "y"})
+    (tmp_path / "fbank.yaml").touch()
+    DataDir.write(tmp_path, lists)
+    assert all((tmp_path / name).exists() for name in made) and not caplog.text
+    grown = {"wav.scp": {**lists["wav.scp"], "u3": "3.wav"}, "utt2spk": {**lists["utt2spk"], "u3": "b"}}
+    DataDir.write(tmp_path, {**grown, "utt2dur": {"u1": 1, "u2": 1, "u3": 2}})
+    moved = sorted(set(made) - {"utt2dur"})
+    assert sorted(path.name for path in (tmp_path / ".backup").iterdir()) == moved
+    assert (tmp_path / ".backup" / "feats.scp").read_text() == "u1 x\nu2 y\n"
+    assert f"has other utterances now: {', '.join(moved)} moved to .backup; stage 2 makes" in caplog.text
+    DataDir.write(tmp_path, {"utt2spk": {"u1": "a", "u2": "c", "u4": "c"}})  # as many
+    left = {"spk2utt", "utt2spk", "wav.scp", "fbank.yaml"}
+    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == left
+
+
 @pytest.mark.parametrize(("count", "num_parts"), [(10, 3), (2, 5), (0, 2), (7, 7)])
 def test_parts_are_successive_and_equal_to_one(count, num_parts):
     parts = [part_rows(count, part, num_parts) for part in range(1, num_parts + 1)]

@@ -29,7 +29,7 @@ def test_another_configuration_or_other_data_are_refused(data_dir, make_data, ma
     with pytest.raises(UserError, match=r"num_epochs was 1, now 2"):
         train(make_config(**{**quick, "num_epochs": 2}), data_dir, exp, WORLD)
     other = make_data(tmp_path / "other", utts=9)
-    with pytest.raises(UserError, match=r"begun with other data than .*other"):
+    with pytest.raises(UserError, match=r"begun with other data than .*other .*another exp dir \(--exp-dir of"):
         train(make_config(**quick), other, exp, WORLD)
     free = make_config(**quick, num_avg=1, log_batch_interval=1, keep_checkpoints=5)
     train(free, data_dir, exp, WORLD)
