@@ -31,7 +31,11 @@ NUM_EPOCHS = (15, 30, 60, 120)
 CROPS = 7680  # that a training should see: 240 batches of 32
 SAFE = 0.7  # of the utterances that training speakers have on average
 FEW = 40  # training speakers, below which an encoder that starts from nothing learns little
-HELP = "a trained model needs none: import one (steps/import_model.py) and compare recordings (steps/verify.py)"
+MIN_TRAIN = 6
+HELP = (
+    "import a trained model (steps/import_model.py), calibrate it (steps/calibrate.py --on DATA_DIR) and compare "
+    "recordings (steps/verify.py)"
+)
 
 
 class Sizes(NamedTuple):
@@ -60,10 +64,16 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0) -> Sizes:
         UserError: there are too few speakers or utterances.
     """
     total, fit = len(utts), sum(number > 1 for number in utts.values())
-    test = test or min(100, max(3, round(total / 5)))
+    given, test = test, test or min(100, max(3, round(total / 5)))
     heldout = min(100, max(2, round(total * 0.15)))
     train = total - test - heldout
-    if total < MIN_SPEAKERS or fit < test + heldout or train < MIN_SPEAKERS // 2:
+    most = min(fit, total - MIN_TRAIN) - heldout
+    if total >= MIN_SPEAKERS and 2 <= most < given:
+        raise UserError(
+            f"--test-speakers {given}: of {total} speakers, {fit} of them with two utterances or more, {heldout} are "
+            f"to calibrate with and at least {MIN_TRAIN} to train on; give {most} at most"
+        )
+    if total < MIN_SPEAKERS or test > most:
         raise UserError(
             f"{total} speakers, {fit} of them with two utterances or more, are too few to train on, to calibrate with "
             f"{heldout} and to test on {test}; {MIN_SPEAKERS} are the least; {HELP}"
@@ -117,7 +127,7 @@ def main() -> None:
     )
     if train < FEW:
         log.warning(
-            "%d speakers are few to train on, expect large errors; %s, or to fine-tune (--checkpoint)", train, HELP
+            "%d speakers are few to train on, expect large errors; %s, or fine-tune it (--checkpoint)", train, HELP
         )
     print(*sizes)
 

@@ -39,13 +39,19 @@ def test_what_is_chosen_fits(speakers: int) -> None:
     [
         ([20] * 8, 0, "8 speakers, 8 of them with two utterances or more, are too few to train on"),
         ([1] * 60, 0, "60 speakers, 0 of them with two utterances or more, are too few"),
-        ([20] * 60, 48, "and to test on 48; 12 are the least; a trained model needs none"),
+        ([20] * 60, 48, "--test-speakers 48: of 60 speakers, 60 of .* 9 are to .* 6 to train on; give 45 at most$"),
+        ([1] * 40 + [9] * 20, 12, "20 of them with two utterances .* give 11 at most$"),
+        ([20] * 11, 4, "too few .* to test on 4; 12 are the least; import a trained model"),
         ([2] * 12, 0, "24 utterances of 12 speakers are too few to train on; about 92 are the least"),
     ],
 )
 def test_a_corpus_that_is_too_small_is_refused(utts: list[int], test: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         choose_sizes({f"s{n}": number for n, number in enumerate(utts)}, test)
+
+
+def test_the_most_that_may_be_tested_on_is_taken() -> None:
+    assert choose_sizes({f"s{n}": 20 for n in range(60)}, 45).test == 45
 
 
 def test_sizes_of_a_folder_a_list_and_what_was_prepared_are_the_same(tmp_path: Path, step: Callable[..., Any]) -> None:
