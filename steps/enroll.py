@@ -7,6 +7,7 @@ e.g.: steps/enroll.py --model exp/x anna a1.wav a2.wav a3.wav
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import _path  # noqa: F401
@@ -21,16 +22,20 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the system")
     parser.add_argument("--speakers", type=Path, help="folder of speakers (default: <model>/speakers)")
     parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")
+    parser.add_argument("--json", action="store_true", help="print one object of JSON")
     args = parser.parse_args()
     from sv.enrolled import Enrolled
     from sv.verifier import Verifier
 
     folder = args.speakers or args.model / "speakers"
     speaker = Enrolled(Verifier(args.model, gpus=args.gpus), folder).add(args.name, args.recordings)
+    file, count = f"{folder / args.name}.npz", len(speaker.recordings)
     seconds = sum(one.duration_s for one in speaker.recordings)
-    print(f"{folder / args.name}.npz: {len(speaker.recordings)} recordings, {seconds:.1f} s")
-    for line in dict.fromkeys(line for one in speaker.recordings for line in one.warnings):
-        print(line)
+    warnings = list(dict.fromkeys(line for one in speaker.recordings for line in one.warnings))
+    if args.json:
+        print(json.dumps({"file": file, "recordings": count, "duration_s": seconds, "warnings": warnings}))
+    else:
+        print(f"{file}: {count} recording{'s' * (count > 1)}, {seconds:.1f} s", *warnings, sep="\n")
 
 
 if __name__ == "__main__":

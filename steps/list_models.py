@@ -6,7 +6,9 @@ e.g.: steps/list_models.py CAMPPlus ResNet34
 """
 
 import argparse
+import json
 import sys
+from dataclasses import asdict
 
 import _path  # noqa: F401
 
@@ -16,10 +18,16 @@ from sv.errors import run_step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="model", help="names, as in --model of a recipe")
+    parser.add_argument("--json", action="store_true", help="print an object of JSON for each encoder")
     args = parser.parse_args()
-    from sv.models.catalog import table
+    from sv.models import MODELS
+    from sv.models.catalog import describe, table
 
-    sys.stdout.write(table(args.models))
+    if args.json:
+        for entry in map(describe, args.models or MODELS.names()):
+            print(json.dumps(asdict(entry)))
+    else:
+        sys.stdout.write(table(args.models))
 
 
 if __name__ == "__main__":

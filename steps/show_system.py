@@ -45,10 +45,9 @@ def main() -> None:
         print(f"{name:14}{values[name]}")
     print(f"{'calibrated':14}{', '.join(values['thresholds']) or 'no: stage 7, or steps/calibrate.py --on DATA_DIR'}")
     if values["results"]:
-        from sv.metrics.results import folder_name, markdown_table, read_results
+        from sv.metrics.results import read_results, terminal_table
 
-        print()
-        print(markdown_table({folder_name(args.exp_dir): read_results(args.exp_dir / "results.json")}), end="")
+        print(f"\n{terminal_table(read_results(args.exp_dir / 'results.json'))}", end="")
 
 
 if __name__ == "__main__":

@@ -5,11 +5,16 @@ sv COMMAND --help                         shows the step's help
 """
 
 import os
-import runpy
 import sys
+from importlib import import_module
 from pathlib import Path
 
 from sv.errors import UserError, run_step, suggest
+
+
+class _NoSuchCommand(UserError):
+    exit_status = 2  # a wrong call, as of the steps
+
 
 COMMANDS = {  # -> step, and what it does
     "verify": ("verify.py", "tell whether recordings are of the same speaker"),
@@ -37,13 +42,14 @@ def main() -> None:
         sys.argv[0] = "sv"
         run_step(lambda: _unknown(command))
     steps = Path(__file__).resolve().parent.parent / "steps"  # in the repository, and in an installed package
-    sys.argv = sys.argv[1:]
+    sys.argv = [f"sv {command}", *sys.argv[2:]]  # its name in usage and errors
+    sys.modules["__main__"].__spec__ = None  # else argparse of Python 3.14 says "python -m sv"
     sys.path.insert(0, os.fspath(steps))  # as Python does for a script
-    runpy.run_path(os.fspath(steps / COMMANDS[command][0]), run_name="__main__")
+    run_step(import_module(COMMANDS[command][0].removesuffix(".py")).main)
 
 
 def _unknown(command: str) -> None:
-    raise UserError(f"unknown command {command!r}{suggest(command, COMMANDS)}")
+    raise _NoSuchCommand(f"unknown command {command!r}{suggest(command, COMMANDS)}")
 
 
 if __name__ == "__main__":

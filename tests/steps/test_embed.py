@@ -12,6 +12,7 @@ import torch
 
 from sv.config import parse_config, save_config
 from sv.io import read_vectors
+from sv.metrics.results import KEYS, merge_results, terminal_table
 from sv.models import build_model
 
 ARGS = {"feat_dim": 16, "embed_dim": 8}
@@ -64,3 +65,6 @@ def test_what_a_system_is(step: Step, exp: Path) -> None:
     assert lines[0].split() == ["model", "resnet_small"] and lines[-1].startswith("calibrated    no: ")
     values = json.loads(step("steps/show_system.py", "--json", exp).stdout)
     assert values["model_args"]["embed_dim"] == 8 and values["thresholds"] == {} and len(values["model_sha256"]) == 64
+    entry = {**dict.fromkeys(KEYS, 1), "eer": 2.0, "min_dcf": {"0.01": 0.5}, "date": "2026-01-01"}
+    results = merge_results(exp, {"O.kaldi": {"cos": entry, "cos_cali": entry}})
+    assert step("steps/show_system.py", exp).stdout.endswith(f"\n\n{terminal_table(results)}")

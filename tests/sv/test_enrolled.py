@@ -112,7 +112,9 @@ def test_names_that_fit_no_file_are_refused(exp: Path, files: list[Path], tmp_pa
 def test_steps_enroll_and_identify(step: Step, exp: Path, files: list[Path], tmp_path: Path) -> None:
     words = ["--model", exp, "--speakers", tmp_path / "speakers"]
     result = step("steps/enroll.py", *words, "anna", files[0])
-    assert result.returncode == 0 and result.stdout.splitlines()[0].endswith("anna.npz: 1 recordings, 2.0 s")
+    assert result.returncode == 0 and result.stdout.splitlines()[0].endswith("anna.npz: 1 recording, 2.0 s")
+    row = json.loads(step("steps/enroll.py", *words, "--json", "anna", files[0]).stdout)
+    assert row == {"file": str(tmp_path / "speakers/anna.npz"), "recordings": 1, "duration_s": 2.0, "warnings": []}
     result = step("steps/identify.py", *words, files[0])
     assert result.returncode == 0 and result.stdout.startswith(f"anna: {files[0]}: anna LLR ")
     result = step("steps/identify.py", *words, files[0], files[1])

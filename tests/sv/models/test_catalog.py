@@ -1,5 +1,6 @@
 """The list of encoders, and the page that shows it."""
 
+import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ def test_step_prints_the_rows_asked_for(step: Step) -> None:
         "| `ReDimNet` |  |  | 192 | ReDimNet's authors |",
         "| `resnet_small` | 0.24 | 0.13 | 128 |  |",
     ]
+    rows = [json.loads(line) for line in step("steps/list_models.py", "--json", "ReDimNet", "XVEC").stdout.splitlines()]
+    assert [(row["name"], row["parameters"]) for row in rows] == [("ReDimNet", None), ("XVEC", 4_610_524)]
 
 
 def test_unknown_name_lists_the_known_ones(step: Step) -> None:
