@@ -2,7 +2,8 @@
 
     exp/results.json    {"results": {"vox1_O_cleaned.kaldi": {"cos": {"eer": 0.867, "min_dcf": {"0.01": 0.085}, ...}}}}
     exp/results.md      the same as a table, for people
-    exp/results.txt     EER and minDCF as a table for the terminal, trials down and back-ends across
+    exp/results.txt     EER and minDCF as a table for the terminal, trials down and back-ends across, and a warning if
+                        calibration fails
 
 An entry has every measure of `sv.metrics.measures.MEASURES` by its key, some of them for log-likelihood ratios alone;
 under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry replaces the
@@ -13,6 +14,7 @@ import fcntl
 import json
 import os
 import subprocess
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,7 +165,26 @@ def terminal_table(results: Results) -> str:
             lines += [_aligned([list_name(trials), *eers], first, width), _aligned(["", *costs], first, width)]
         lines.append("")
     lines.append("EER (%) with 95 % interval over speakers, if any; minDCF (p_target)")
+    lines += textwrap.wrap(failed_calibration(results), _WIDTH, break_on_hyphens=False)
     return "".join(line + "\n" for line in lines)
+
+
+def failed_calibration(results: Results) -> str:
+    """Say which calibrated scores cost more than deciding without scores (actDCF or Cllr above 1); "" if none do."""
+    failed, worst = [], {"Cllr": 0.0, "actDCF": 0.0}
+    for trials, entries in results.items():
+        for name, entry in entries.items():
+            costs = {"Cllr": entry.get("cllr", 0), "actDCF": max(entry.get("act_dcf", {}).values(), default=0)}
+            if name.endswith(CALIBRATED) and max(costs.values()) > 1:
+                failed.append(f"{list_name(trials)} {name.removesuffix(CALIBRATED)}")
+                worst = {measure: max(worst[measure], cost) for measure, cost in costs.items()}
+    if not failed:
+        return ""
+    above = ", ".join(f"{measure} up to {cost:.2f}" for measure, cost in worst.items() if cost > 1)
+    return (
+        f"Calibration fails on {', '.join(failed)}: {above}, where 1 is deciding without scores. Do not rely on LLR or "
+        "probability; hold out more speakers, or calibrate on more (steps/calibrate.py --on DATA_DIR)."
+    )
 
 
 def _aligned(words: Sequence[str], first: int, width: int) -> str:

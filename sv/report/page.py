@@ -10,7 +10,7 @@ from sv.audio.utterances import Utterances
 from sv.config import FbankConfig
 from sv.io import DataDir, atomic_write
 from sv.metrics.comparison import ScoredSystem, ScoreSet
-from sv.metrics.results import CALIBRATED, list_name, table_of
+from sv.metrics.results import CALIBRATED, failed_calibration, list_name, table_of
 from sv.report import plots, tables
 from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map, read_system, speakers_of
 from sv.report.sounds import Sounds
@@ -125,6 +125,7 @@ class _Page:
             "best": best,
             "cells": cells,
             "sentence": tables.calibration_sentence(system.results, best),
+            "warning": failed_calibration(system.results),
         }
 
     def curves(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.metrics.measures import Entry
-from sv.metrics.results import KEYS, markdown_table, merge_results, read_results, terminal_table
+from sv.metrics.results import KEYS, failed_calibration, markdown_table, merge_results, read_results, terminal_table
 
 
 def entry(**more: object) -> Entry:
@@ -77,3 +77,20 @@ def test_the_table_for_a_terminal_has_trials_down_and_back_ends_across_and_fits(
         "EER (%) with 95 % interval over speakers, if any; minDCF (p_target)",
     ]
     assert max(map(len, lines)) <= 80
+
+
+def test_calibration_that_costs_more_than_none_is_told_under_the_table() -> None:
+    def of(cllr: float, *act_dcf: float) -> Entry:
+        return entry(cllr=cllr, act_dcf=dict(zip(("0.01", "0.05"), act_dcf, strict=True)))
+
+    good = {"cos": entry(), "cos_cali": of(1, 1, 1)}
+    assert failed_calibration({"O.kaldi": good}) == "" and "Calibration" not in terminal_table({"O.kaldi": good})
+    results = {"O.kaldi": {**good, "plda_cali": of(0.9, 0.2, 6.06)}, "H.kaldi": {"cos_cali": of(1.25, 0.5, 0.5)}}
+    told = failed_calibration(results)
+    assert told.startswith("Calibration fails on O plda, H cos: Cllr up to 1.25, actDCF up to 6.06, where 1 is")
+    assert failed_calibration({"O.kaldi": {"cos_cali": of(0.5, 2, 1)}}).startswith(
+        "Calibration fails on O cos: actDCF up to 2.00, where"
+    )
+    lines = terminal_table(results).splitlines()
+    first = next(row for row, line in enumerate(lines) if line.startswith("Calibration"))
+    assert " ".join(lines[first:]) == told and max(map(len, lines)) <= 80

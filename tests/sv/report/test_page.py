@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from sv.metrics.comparison import ScoreSet
+from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import sort_scores
 from sv.report.gather import ScoreFacts, System
-from sv.report.page import _by_curve, _det_caption, _Page
+from sv.report.page import _by_curve, _det_caption, _Page, write_report
 
 
 def test_caption_of_det_curves_names_points_and_what_is_left_out() -> None:
@@ -39,3 +39,20 @@ def test_plots_and_details_begin_with_the_back_end_of_the_card(tmp_path: Path) -
     page = _Page([System("x", Path("x"), results, scored)], facts, tmp_path)
     assert [one["backends"] for one in page.curves()["histograms"]] == [["plda", "asnorm"]] * 2
     assert page.details()[0]["title"] == facts[1].of.title
+
+
+def test_the_page_warns_of_calibration_that_fails(tmp_path: Path) -> None:
+    numbers = {
+        "eer": 20.0,
+        "eer_rocch": 20.0,
+        "min_dcf": {"0.05": 0.87},
+        "min_cllr": 0.6,
+        "date": "2026-01-02T03:04:05",
+    }
+    counts = {"num_target": 9, "num_nontarget": 9}
+    for cllr, warns in ((1.82, True), (0.7, False)):
+        calibrated = {**numbers, **counts, "act_dcf": {"0.05": 0.9}, "cllr": cllr}
+        results = {"O.kaldi": {"cos": {**numbers, **counts}, "cos_cali": calibrated}}
+        write_report([ScoredSystem("x", tmp_path, results, [])], tmp_path / "report.html")
+        page = (tmp_path / "report.html").read_text()
+        assert ("Calibration fails on O cos: Cllr up to 1.82, where" in page) == warns
