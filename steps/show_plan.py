@@ -76,6 +76,9 @@ def _other_front_end(folder: Path, config: "Config") -> str:
 def _training(args: argparse.Namespace, config: "Config") -> list[str]:
     from sv.jobs.gpus import count_procs
 
+    if args.stage > 3 and not (args.exp_dir / "checkpoints").exists():  # not trained here
+        model = args.exp_dir / "models" / "avg_model.pt"
+        return [f"{model}: {'imported' if model.is_file() else 'lacking; train, or import a model first'}"]
     needed = args.training_set / {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}[config.train_feats]
     if not needed.is_file() or (args.stage <= 2 and _other_front_end(args.training_set, config)):
         return [f"{args.exp_dir}: to do; its iterations depend on {needed}, which stage 2 makes"]

@@ -32,6 +32,7 @@ def main() -> None:
         log.info("left out: %s (%s)", key, why)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     save_config(config, args.output)
+    log.info("wrote %s: %s with %s", args.output, config.model, config.loss)
 
 
 if __name__ == "__main__":

@@ -16,3 +16,14 @@ def test_noises_that_stage_1_makes_are_to_do(step, tmp_path: Path) -> None:
     (data / "noises/wav.scp").touch()
     assert f"it augments with {data}/rirs/wav.scp, which stage 1" in step("steps/show_plan.py", *words).stdout
     assert "which stage 1 makes" not in step("steps/show_plan.py", "--stage", 2, *words).stdout
+
+
+def test_behind_the_training_an_imported_model_needs_none(step, tmp_path: Path) -> None:
+    data, model = tmp_path / "data", tmp_path / "exp/models/avg_model.pt"
+    (tmp_path / "system.yaml").touch()
+    words = ["--stage", 4, "--system", tmp_path / "system.yaml", tmp_path / "exp", data, data, data]
+    assert f"{model}: lacking; train, or import a model first\n" in step("steps/show_plan.py", *words).stdout
+    model.parent.mkdir(parents=True)
+    model.touch()
+    shown = step("steps/show_plan.py", *words).stdout
+    assert f"stage 3: training\n    {model}: imported\nstage 4" in shown

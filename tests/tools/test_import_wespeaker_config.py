@@ -34,6 +34,7 @@ def test_writes_ours_and_tells_what_was_left_out(step, theirs, tmp_path):
     done = step("tools/import_wespeaker_config.py", theirs, output)
     assert done.returncode == 0, done.stderr
     assert "left out: gpus (an option of the recipe, --gpus)" in done.stderr
+    assert done.stderr.endswith(f"wrote {output}: XVEC with sphereface2\n")
     config = load_config(output)
     assert (config.model, config.loss, config.seed, config.num_epochs) == ("XVEC", "sphereface2", 7, 120)
     assert config.loss_args["target_weight"] == 0.7 and config.optimizer_args.weight_decay == 1e-4
