@@ -203,11 +203,12 @@ def main() -> None:
     args = parser.parse_args()
     log.setLevel("WARNING")
     utts, budget = (10, 2.0) if args.quick else (args.first, 20.0)
-    modes = [(int(n), 1) for n in args.threads.split(",")] + [(1, int(n)) for n in args.processes.split(",") if n]
+    given = [(int(n), 1) for n in args.threads.split(",")] + [(1, int(n)) for n in args.processes.split(",") if n]
+    modes = [(1, 1)] if args.quick else given
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder), utts)
         for name in args.models.split(","):
-            for threads, processes in modes[:1] if args.quick else modes:
+            for threads, processes in modes:
                 measure(name, data, threads, budget, processes=processes)
 
 

@@ -33,9 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: -longest[item.path])
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Compute with one thread, so that two trainings give the same bits; a step may have set another number."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Compute with one thread, also in fixtures of modules; a step may have set another number.
+
+    So two trainings give the same bits.
+    """
     if torch := sys.modules.get("torch"):  # few tests of scripts load it
         torch.set_num_threads(1)
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Lint and test everything; sets up the environment if there is none. The time of each part is printed at the end.
+# Lint and test everything; sets up the environment if there is none. The time of each part is printed at the end; that
+# of mypy, which runs beside the other linters, is only the wait that is left when they have ended.
 #
 # Reads   SV_CORPORA  a folder with real speech (speechocean762); without it, tests that need it are skipped
 #         SV_PYTHON   an existing environment's python to use instead of .venv
@@ -73,18 +74,22 @@ check_types() {
       dirs+=("$dir")
     fi
   done
-  python3 -m mypy "${dirs[@]}"
+  exec python3 -m mypy "${dirs[@]}" # so that $types_pid is its own
 }
 
 await_types() { # print what check_types has found, which was started with $types_found as its output
   local status=0
   wait "$types_pid" || status=$?
+  types_pid=
   cat "$types_found"
-  rm "$types_found"
   return "$status"
 }
 
-report() { # printed however the script ends
+finish() { # however the script ends: leave no process and no file, and print the times
+  if [ -n "$types_pid" ]; then
+    kill "$types_pid" 2>/dev/null || true # it may have ended
+  fi
+  rm -f ${types_found:+"$types_found"}
   printf '\n'
   printf '%s\n' ${times[@]+"${times[@]}"}
   printf '%7d s  in all\n' "$SECONDS"
@@ -94,7 +99,9 @@ set_up() {
   tools/setup.sh --quiet true
 }
 
-trap report EXIT
+types_pid=
+types_found=
+trap finish EXIT
 part "set-up" set_up
 if [ "${#failed[@]}" -gt 0 ]; then
   exit 1 # it has said why

@@ -1,12 +1,14 @@
 """bench/extract.py on noise: what it compares gives the same embeddings."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+import bench.extract
 from bench.extract import ceiling, make_data, measure, share
 from sv.io import read_table
 
@@ -42,6 +44,21 @@ def test_processes_share_the_utterances_in_successive_parts(tmp_path: Path) -> N
 
     share(embed, range(5), 2)()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0 of 2", "1 of 2", "2 of 3", "3 of 3", "4 of 3"]
+
+
+@pytest.mark.parametrize(("words", "expected"), [(["--quick"], [(1, 1)]), ([], [(2, 1), (4, 1), (1, 3)])])
+def test_quick_is_one_thread(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], expected: list[tuple[int, int]]
+) -> None:
+    modes: list[tuple[int, int]] = []
+    monkeypatch.setattr("sys.argv", ["extract.py", "--models", "XVEC", "--threads", "2,4", "--processes", "3", *words])
+    monkeypatch.setattr(bench.extract, "log", logging.getLogger("unused"))
+    monkeypatch.setattr(bench.extract, "make_data", lambda folder, utts: folder)
+    monkeypatch.setattr(
+        bench.extract, "measure", lambda name, data, threads, budget, processes: modes.append((threads, processes))
+    )
+    bench.extract.main()
+    assert modes == expected
 
 
 @pytest.mark.slow

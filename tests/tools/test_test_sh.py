@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -53,11 +54,14 @@ def small(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run_test_sh(root: Path, *options: str) -> "subprocess.CompletedProcess[str]":
+def run_test_sh(
+    root: Path, *options: str, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
     return subprocess.run(
         ["bash", root / "tools/test.sh", *options],
-        env={**inherited, "SV_PYTHON": sys.executable},
+        env={**inherited, "SV_PYTHON": sys.executable, **(env or {})},
+        pass_fds=pass_fds,
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -99,6 +103,25 @@ def test_missing_package_is_told_first(small: Path) -> None:
     (small / "tools/check_env.py").write_text("import sys\nsys.exit('lacks ruff')\n")
     done = run_test_sh(small)
     assert done.returncode == 1 and "lacks ruff" in done.stderr and "ruff check" not in done.stdout
+
+
+def test_interrupted_it_leaves_no_mypy_and_no_file(small: Path) -> None:
+    (small / "mypy.py").write_text(
+        "import os, time\nfd = int(os.environ['TOLD'])\nos.write(fd, b'begun')\nopen('begun', 'w').close()\n"
+        "time.sleep(30)\nos.write(fd, b', ended')\n"
+    )
+    (small / "ruff.py").write_text(
+        "import os, signal, time\nwhile not os.path.exists('begun'):\n    time.sleep(0.01)\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\n"
+    )
+    (small / "tmp").mkdir()
+    told, fd = os.pipe()
+    done = run_test_sh(small, pass_fds=[fd], env={"TOLD": str(fd), "TMPDIR": str(small / "tmp")})
+    os.close(fd)
+    with open(told) as f:
+        assert f.read() == "begun"  # read until nobody holds the other end
+    assert done.returncode != 0 and done.stdout.endswith(" s  in all\n")
+    assert not list((small / "tmp").iterdir())
 
 
 def test_hook_runs_fast_tests_without_gits_variables(small: Path) -> None:

@@ -25,8 +25,6 @@ from sv.models.catalog import CHECKPOINTS
 from sv.models.encoder import Encoder
 from tests.sv.export.exported_system import DIM, NEEDS_EXPORT, make_exp, real_speech
 
-onnx = pytest.importorskip("onnx")
-ort = pytest.importorskip("onnxruntime")
 pytestmark = NEEDS_EXPORT
 
 SMALL_REDIMNET = {
@@ -89,6 +87,12 @@ def _with_few_blocks(encoder: Callable[..., Encoder], options: object, **sizes: 
     return encoder(options, **{**sizes, "num_blocks": (1, 1, 1, 1)})
 
 
+def _session(model: str | bytes) -> Any:
+    from onnxruntime import InferenceSession
+
+    return InferenceSession(model)
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("fewer_layers")
 @pytest.mark.parametrize(("model", "args", "fbank"), FAMILIES, ids=[name for name, *_ in FAMILIES])
@@ -103,7 +107,7 @@ def test_every_encoder_gives_torchs_embeddings_of_real_speech(
     encoder, speech = load_encoder(make_exp(tmp_path / "exp", model, fbank, **args)), real_speech(corpora)
     network = feats_model(encoder)
     of_waveform, of_feats = (
-        ort.InferenceSession(part.SerializeToString()) for part in (join(front_end(encoder), network), network)
+        _session(part.SerializeToString()) for part in (join(front_end(encoder), network), network)
     )
     fbank_of = make_fbank(encoder.config.dataset_args.fbank_args)
     assert [(x.name, x.shape) for x in of_waveform.get_inputs()] == [("waveform", ["B", "S"])]
@@ -133,9 +137,11 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_file_of_features_has_the_names_and_metadata_that_runtimes_look_for(system: Path) -> None:
     assert [path.name for path in system.iterdir() if "x.onnx" in path.name] == ["x.onnx"]  # no external data
+    import onnx
+
     model = onnx.load(system / "x.onnx")
     onnx.checker.check_model(model)
-    session = ort.InferenceSession(str(system / "x.onnx"))
+    session = _session(str(system / "x.onnx"))
     (feats,), (embs,) = session.get_inputs(), session.get_outputs()
     assert (feats.name, feats.shape, feats.type) == ("feats", ["B", "T", 80], "tensor(float)")
     assert (embs.name, embs.shape, embs.type) == ("embs", ["B", DIM], "tensor(float)")
@@ -150,7 +156,7 @@ def test_file_of_features_has_the_names_and_metadata_that_runtimes_look_for(syst
 @pytest.mark.slow
 def test_file_of_features_subtracts_their_mean(system: Path) -> None:
     feats = np.random.default_rng(0).normal(10, 2, (3, 120, 80)).astype(np.float32)
-    session = ort.InferenceSession(str(system / "x.onnx"))
+    session = _session(str(system / "x.onnx"))
     found, shifted = (session.run(None, {"feats": x})[0] for x in (feats, feats + 5))
     np.testing.assert_allclose(found, shifted, atol=1e-4)
     expected = load_encoder(system / "exp").embed(torch.from_numpy(feats)).numpy()
@@ -175,7 +181,7 @@ def test_sherpa_onnx_loads_the_file_and_embeds(system: Path, corpora: Path) -> N
 
 def test_features_of_the_preset_are_those_that_sherpa_onnx_computes(corpora: Path, tmp_path: Path) -> None:
     sherpa_onnx = pytest.importorskip("sherpa_onnx")
-    from onnx import TensorProto, helper  # a network that returns its features
+    from onnx import TensorProto, helper, save  # a network that returns its features
 
     feats = helper.make_tensor_value_info("feats", TensorProto.FLOAT, ["B", "T", 80])
     embs = helper.make_tensor_value_info("embs", TensorProto.FLOAT, ["B", "D"])
@@ -186,7 +192,7 @@ def test_features_of_the_preset_are_those_that_sherpa_onnx_computes(corpora: Pat
     about = {"framework": "wespeaker", "language": "en", "output_dim": "80", "sample_rate": "16000"}
     for int16_scale in (True, False):
         helper.set_model_props(model, {**about, "normalize_samples": str(int(not int16_scale))})
-        onnx.save(model, tmp_path / "x.onnx")
+        save(model, tmp_path / "x.onnx")
         config = sherpa_onnx.SpeakerEmbeddingExtractorConfig(model=str(tmp_path / "x.onnx"))
         extractor = sherpa_onnx.SpeakerEmbeddingExtractor(config)
         for samples in (16000, 50077):
