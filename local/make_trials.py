@@ -12,7 +12,7 @@ So the lists depend only on the ids and the seed, not on a library's random numb
 Reads   <data-dir>/utt2spk; for list H also spk2gender (f or m) and spk2age (years)
 Writes  <out-dir>/O.kaldi and H.kaldi, "enroll test target|nontarget", the smaller id first, sorted; a list is written
         whole or not at all
-Prints  the SHA-256, name and size of each list
+Tells   name, size and the first digits of the SHA-256 of each list
 """
 
 import argparse
@@ -149,14 +149,14 @@ def draw_trials(
 
 
 def write_trials(out_dir: Path, lists: Mapping[str, Mapping[str, list[Pair]]]) -> None:
-    """Write sorted lists and print their checksums."""
+    """Write sorted lists, and tell the size and the first digits of the SHA-256 of each."""
     for name, trials in lists.items():
         path = out_dir / f"{name}.kaldi"
         lines = sorted(f"{a} {b} {label}\n" for label, pairs in trials.items() for a, b in pairs)
         with atomic_write(path) as f:
             f.writelines(lines)
         sizes = ", ".join(f"{len(pairs)} {label}s" for label, pairs in trials.items())
-        print(f"{sha256_of(path)}  {path}  ({sizes})")
+        log.info("%s: %s, sha256 %.16s...", path, sizes, sha256_of(path))
 
 
 def main() -> None:

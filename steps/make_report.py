@@ -26,7 +26,7 @@ def main() -> None:
 
     out = args.exp_dir / "report.html"
     write_report([read_scored_system(args.exp_dir)], out, args.test_data, args.train_data)
-    log.info("%s", out)
+    log.info("report: %s", out)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ fi
 begin_parts "${make[@]}" # before the check, which takes long, so that a full disk is told first
 if [ "$check_audio" = true ]; then
   steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" --allow-pipes "$allow_pipes" \
-    "$train" "$test"
+    "$train" "$test" >/dev/null # the table stands in check_data/table
 fi
 if [ "$train_feats" != ark ]; then
   tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" --allow-pipes "$allow_pipes" "$train"

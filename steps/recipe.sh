@@ -202,15 +202,16 @@ name_training_set() {
 run_systems() { # <train-data> <test-data>
   local first=$((stage > 3 ? stage : 3))
   if ((stop_stage < 3)); then
+    end_stages
     return
   fi
   if [ -n "$unlabelled" ]; then
     options_of steps/options/{jobs,processes,rounds,scoring}.sh
-    steps/train_half_labelled.sh "${options[@]}" --fbank "$fbank" --stage "$first" --stop-stage "$stop_stage" \
+    with_stage steps/train_half_labelled.sh "${options[@]}" --fbank "$fbank" --stage "$first" --stop-stage "$stop_stage" \
       "$1" "$2" "$exp_dir"
   else
     options_of steps/options/{jobs,processes,scoring}.sh
-    steps/run_system.sh "${options[@]}" --stage "$first" --stop-stage "$stop_stage" --training-set "$training_set" \
+    with_stage steps/run_system.sh "${options[@]}" --stage "$first" --stop-stage "$stop_stage" --training-set "$training_set" \
       "$1" "$2" "$exp_dir"
   fi
 }

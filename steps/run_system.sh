@@ -107,5 +107,7 @@ fi
 if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
   steps/make_system.py --fine-tune "$exp_dir" --config "$lm_config" --set "$lm_set" "$exp_dir-LM" >/dev/null
   options_of steps/options/{jobs,processes,scoring}.sh
-  exec steps/run_system.sh "${options[@]}" --training-set "$training_set" --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"
+  with_stage exec steps/run_system.sh "${options[@]}" --training-set "$training_set" --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"
+else
+  end_stages
 fi

@@ -200,6 +200,7 @@ if ((stop_stage > 3)); then
     options+=(--training-set "$exp_dir/round$best/data/trusted/all")
     options+=(--lm-set "pseudo_args.gate=false pseudo_args.correct_above=0 head_init=auto $lm_set")
   fi
-  exec steps/run_system.sh "${options[@]}" --stage $((stage > 4 ? stage : 4)) --stop-stage "$stop_stage" \
+  with_stage exec steps/run_system.sh "${options[@]}" --stage $((stage > 4 ? stage : 4)) --stop-stage "$stop_stage" \
     "$data" "$test" "$exp_dir/round$best"
 fi
+end_stages

@@ -63,8 +63,9 @@ def run_step(main: Callable[[], None]) -> None:
     verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
     sys.argv = [_with_hyphens(word) for word in sys.argv if word != "--verbose"]
     script = Path(sys.argv[0]).name
-    line = f"%(asctime)s {script}: %(message)s"
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=line, datefmt="%F %T", force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Line(f"%(asctime)s {script}: %(message)s", "%F %T"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     if verbose:
         log.setLevel(logging.DEBUG)
     try:
@@ -90,6 +91,17 @@ def run_step(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+class _Line(logging.Formatter):
+    """A line of the log, with paths relative to the current folder where they lie in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        try:
+            return re.sub(rf"(?<![\w/.-]){re.escape(os.getcwd())}/", "", text)
+        except FileNotFoundError:  # the folder was removed
+            return text
 
 
 def _with_hyphens(word: str) -> str:

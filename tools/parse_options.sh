@@ -17,12 +17,14 @@
 # SV_VERBOSE=1. Checked are names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, top_n, *_dim), speeds,
 # and the number of positional arguments, which stay in "$@" (<a> is required, [<b>] optional, "..." any number; if the
 # usage line has none, none are allowed).
-# DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there. Slashes at the
-# end of a DIR: are removed.
+# DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there; it stays relative
+# if it lies below the script's folder of work. Slashes at the end of a DIR: are removed.
 # A wrong call exits with 2. The script can then use
 #   in_stage N "title"     true if stage <= N <= stop_stage; then it prints the title on stderr
 #   check_stages 0 8 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
-#   say "what"             print one line on stderr, with the script's name
+#   with_stage COMMAND...  run another such script, which goes on with the times of the stages
+#   end_stages             print how long the last stage and the whole run took
+#   say "what"             print one line on stderr, with the time and the script's name
 #   die "what; remedy"     print it as an error, exit 1
 #   usage_error "what"     print one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
@@ -43,27 +45,35 @@ fi
 # shellcheck disable=SC2034  # for the script
 script_dir=${_po_script%/*}
 _po_stage='' _po_since=0                              # the stage that in_stage began last, and when
+if [ -n "${SV_STAGE:-}" ]; then
+  read -r SECONDS _po_since _po_stage <<<"$SV_STAGE"
+  unset SV_STAGE
+fi
 _po_head=()                                           # the opening comment, without "# "
 _po_rows=()                                           # what --help prints of the block: an option's name, or "#text"
 # By option name. Kind: any, bool, int, speeds, a "|a|b|" list, path. File: the one that declares it first.
 declare -A _po_default=() _po_about=() _po_kind=() _po_given=() _po_file=()
 
 say() {
-  printf '%s: %s\n' "$_po_name" "$*" >&2
+  printf '%(%F %T)T %s: %s\n' -1 "$_po_name" "$*" >&2
+}
+
+_po_error() {
+  printf '%s: error: %s\n' "$_po_name" "$*" >&2
 }
 
 die() {
-  say "error: $*"
+  _po_error "$@"
   exit 1
 }
 
 _po_refuse() {
-  say "error: $* (--help lists the options)"
+  _po_error "$* (--help lists the options)"
   exit 2
 }
 
 usage_error() {
-  say "error: $*"
+  _po_error "$@"
   _po_print_usage >&2
   exit 2
 }
@@ -89,7 +99,15 @@ in_stage() {
   local after=''
   [[ -z $_po_stage ]] || after=" (stage $_po_stage took $((SECONDS - _po_since)) s)"
   _po_stage=$1 _po_since=$SECONDS
-  printf '%(%F %T)T %s: stage %s: %s%s\n' -1 "$_po_name" "$1" "${2:-}" "$after" >&2
+  say "stage $1: ${2:-}$after"
+}
+
+with_stage() { # <command>...: it goes on with the times of this script's stages
+  SV_STAGE="$SECONDS $_po_since $_po_stage" "$@"
+}
+
+end_stages() {
+  say "done (${_po_stage:+stage $_po_stage took $((SECONDS - _po_since)) s, }the whole run $SECONDS s)"
 }
 
 check_stages() {
@@ -264,6 +282,7 @@ _po_set() { # <name> <value>
   _po_check "$1" "$value"
   if [[ ${_po_kind[$1]} == path && -n $value && $value != /* && -n ${start_dir:-} ]]; then
     value=$start_dir/${value#./}
+    value=${value#"$PWD/"}
   fi
   while [[ ${_po_about[$1]} == DIR:* && $value == ?*/ ]]; do
     value=${value%/}

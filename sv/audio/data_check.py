@@ -162,6 +162,7 @@ class DataCheck(Parts):
             faults += duplicates(checked)
         if not faults:
             self.mark().write([self.result])
+            log.info("%s: %d utterances, no fault", self.result, len(checked))
         for path in parts:
             path.with_name(f".done.{path.name}").unlink()
             path.unlink()

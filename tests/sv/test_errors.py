@@ -1,5 +1,6 @@
 """A step ends with one line and a status."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -9,13 +10,16 @@ from sv.errors import UserError, _with_hyphens, memory_told, suggest
 
 SCRIPT = """
 import errno, sys
-from sv.errors import UserError, run_step
+from sv.errors import UserError, log, run_step
 def main():
     what = sys.argv[1]
     if what == "user": raise UserError("data/x:3: two\\nlines; mend them")
     if what == "disk": raise OSError(errno.ENOSPC, "No space left on device", "exp/a.pt")
     if what == "memory": bytearray(1 << 50)
     if what == "bug": raise RuntimeError("a bug")
+    if what == "log":
+        import os
+        log.info("%s/a/b in (%s/c), not /x%s/d", *[os.getcwd()] * 3)
     print("fine")
 run_step(main)
 """
@@ -40,6 +44,11 @@ def test_user_error_is_one_line_and_status_1(run, step):
     result = run("python3", step, "user")
     assert result.returncode == 1
     assert result.stderr == "step.py: error: data/x:3: two lines; mend them\n"
+
+
+def test_a_line_has_the_time_and_paths_relative_to_the_current_folder(run, step, tmp_path):
+    result = run("python3", step, "log", cwd=tmp_path)
+    assert re.fullmatch(rf"\d{{4}}(-\d\d){{2}} [\d:]{{8}} step.py: a/b in \(c\), not /x{tmp_path}/d\n", result.stderr)
 
 
 def test_verbose_shows_the_traceback_after_the_line(run, step):

@@ -185,6 +185,12 @@ def test_help_prints_comment_and_block(script: Script) -> None:
     assert "shellcheck" not in help_text
 
 
+def test_a_path_below_the_folder_of_work_stays_relative(tmp_path: Path) -> None:
+    script = Script(tmp_path, before=f"start_dir='{tmp_path}/egs'\ncd '{tmp_path}'")
+    values = script.values("--config", "a.yaml", "--exp-dir", "../exp/x", "data")
+    assert (values["config"], values["exp_dir"]) == ("egs/a.yaml", "egs/../exp/x")
+
+
 def test_paths_are_relative_to_where_the_user_stood(tmp_path: Path) -> None:
     script = Script(tmp_path, before="start_dir=$PWD\ncd /")
     values = script.values("--config", "./a/b.yaml", "--exp-dir", "/abs", "--NODE_ADDR", "rel", "data")
@@ -221,6 +227,15 @@ def test_in_stage(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d x.sh: stage 2: title 2", first)
     assert re.fullmatch(r".* stage 3: title 3 \(stage 2 took \d s\)", second)
     assert re.findall(r"ran (\d)", script("--stage", "0", "--stop-stage", "9", "data").stdout) == list("012349")
+
+
+def test_times_of_the_last_stage_and_of_the_run_go_on_in_another_script(tmp_path: Path) -> None:
+    after = 'if in_stage 2 a; then SECONDS=20; with_stage bash "$0" --stage 3 --stop-stage 3 data; fi\n'
+    after += "if in_stage 3 b; then SECONDS=$((SECONDS + 10)); end_stages; fi"
+    done = Script(tmp_path, after=after)("--stage", "2", "--stop-stage", "2", "data")
+    told = [line.partition(" x.sh: ")[2] for line in done.stderr.splitlines()]
+    assert told[0] == "stage 2: a" and re.fullmatch(r"stage 3: b \(stage 2 took 2\d s\)", told[1])
+    assert re.fullmatch(r"done \(stage 3 took 1\d s, the whole run 3\d s\)", told[2]) and len(told) == 3
 
 
 def test_die_and_usage_error(tmp_path: Path) -> None:
