@@ -38,7 +38,7 @@ __all__ = [
 
 def __dir__() -> list[str]:
     """Return the public names, for tab completion."""
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> object:

@@ -84,6 +84,11 @@ class Speaker:
 
     recordings: tuple[Recording, ...]
 
+    def __repr__(self) -> str:
+        """Describe it in a line, however many recordings there are."""
+        seconds = sum(one.duration_s for one in self.recordings)
+        return f"Speaker(recordings=<{len(self.recordings)}, {seconds:.2f} s in all>)"
+
 
 Side = Audio | Recording | Speaker  # of a comparison
 
@@ -116,6 +121,8 @@ class Verifier(Listener):
 
     Attributes:
         thresholds: name -> log-likelihood ratio.
+        calibration: what makes log-likelihood ratios of cosines.
+        mean: (dim,) float32, which is subtracted from embeddings before the cosine; None: nothing is.
 
     Raises:
         UserError: something is missing or damaged; the calibration is of another model, or uses a measure that cannot

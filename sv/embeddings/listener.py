@@ -33,6 +33,11 @@ class Recording:
     embedding: Floats
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """Describe it without the numbers of the embedding."""
+        dim, warnings = len(self.embedding), self.warnings
+        return f"Recording(duration_s={self.duration_s:.2f}, embedding=<{dim} numbers>, {warnings=})"
+
 
 class Listener:
     """A trained or imported system that makes embeddings; it needs no calibration.
@@ -41,6 +46,9 @@ class Listener:
         exp_dir: folder with config.yaml and models/avg_model.pt; or a bundle (`sv.export.bundle`), without torch.
         gpus: "auto" for the first GPU if there is one, "none" for the CPU, or the number of a GPU.
         resample_audio: resample recordings of another rate than the model's, and say so once; else refuse them.
+
+    Attributes:
+        encoder: what makes embeddings of waveforms; it checks nothing.
 
     Raises:
         UserError: something is missing or damaged.

@@ -1,9 +1,11 @@
 """docs/api.md is what the docstrings say now, and names everything public."""
 
 import inspect
+from pathlib import Path
 
 import sv
 from docs.make_api import PAGE, make_page
+from tests.sv.noise_verifier import make_exp
 
 
 def test_page_is_current() -> None:
@@ -17,3 +19,10 @@ def test_page_names_every_public_class_and_method() -> None:
     for cls in (sv.Verifier, sv.Listener, sv.Enrolled):
         for name, _ in inspect.getmembers(cls, inspect.isfunction):
             assert name.startswith("_") or f"### {cls.__name__}.{name}\n" in page or "### Listener." + name in page
+
+
+def test_page_names_every_public_attribute(tmp_path: Path) -> None:
+    verifier = sv.Verifier(make_exp(tmp_path), gpus="none")
+    names = {name for item in (verifier, sv.Enrolled(verifier, tmp_path)) for name in vars(item)}
+    page = make_page()
+    assert [name for name in sorted(names) if name[0] != "_" and f"- `{name}`: " not in page] == []

@@ -71,6 +71,7 @@ def test_a_verdict_is_no_truth_value(exp: Path) -> None:
 
 def test_package_tells_its_names_and_version() -> None:
     assert {"Verifier", "Verdict", "Recording", "Speaker", "UserError", "__version__"} <= set(dir(sv))
+    assert not {"TYPE_CHECKING", "import_module"} & set(dir(sv))
     assert sv.UserError is UserError and sv.Recording is Recording
     assert [int(number) for number in sv.__version__.split(".")] >= [0, 1, 0]
     with pytest.raises(AttributeError, match="module 'sv' has no attribute 'Verify'"):
@@ -80,6 +81,8 @@ def test_package_tells_its_names_and_version() -> None:
 def test_a_speaker_is_enrolled_from_several_recordings(exp: Path, tmp_path: Path) -> None:
     verifier, files = Verifier(exp, gpus="none"), [write(tmp_path / f"{seed}.wav", noise(seed)) for seed in range(3)]
     speaker = verifier.enroll([files[0], noise(1)])
+    assert repr(speaker) == "Speaker(recordings=<2, 4.00 s in all>)"
+    assert repr(speaker.recordings[0]) == "Recording(duration_s=2.00, embedding=<8 numbers>, warnings=())"
     units = [row / np.linalg.norm(row) for row in map(verifier.embed, files)]
     mean = (units[0] + verifier.embed(noise(1)) / np.linalg.norm(verifier.embed(noise(1)))) / 2
     assert verifier.score(speaker, files[2]).cosine == pytest.approx(mean @ units[2] / np.linalg.norm(mean), abs=1e-5)
