@@ -85,6 +85,15 @@ await_types() { # print what check_types has found, which was started with $type
   return "$status"
 }
 
+run_tests() { # <pytest argument>...
+  local status=0
+  python3 -m pytest -n "$nj" --max-worker-restart 0 "$@" || status=$?
+  if [ "$status" = 5 ]; then # no test ran; one process says why, such as a path that does not exist
+    python3 -m pytest -n 0 --collect-only "$@" || true
+  fi
+  return "$status"
+}
+
 finish() { # however the script ends: leave no process and no file, and print the times
   if [ -n "$types_pid" ]; then
     kill "$types_pid" 2>/dev/null || true # it may have ended
@@ -127,7 +136,7 @@ if [ "$fast" = true ]; then
 fi
 unset PYTHONDONTWRITEBYTECODE # without bytecode, each worker and each step compiles torch and the tests anew
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute little, and $nj run at a time
-part "pytest" python3 -m pytest -n "$nj" --max-worker-restart 0 "${select[@]}" "$@"
+part "pytest" run_tests "${select[@]}" "$@"
 
 if [ "${#failed[@]}" -gt 0 ]; then
   printf -v names '%s, ' "${failed[@]}"

@@ -99,6 +99,13 @@ def test_without_lint_the_tests_run_alone(small: Path) -> None:
     assert "= 3 passed in" in done.stdout and "mypy" not in done.stdout
 
 
+@pytest.mark.slow
+def test_a_path_that_does_not_exist_is_told(small: Path) -> None:
+    done = run_test_sh(small, "--lint", "false", "--nj", "1", "--", "tests/io", "-q")
+    assert done.returncode == 1 and "not found: tests/io" in done.stderr
+    assert done.stderr.endswith("test.sh: error: failed: pytest\n")
+
+
 def test_missing_package_is_told_first(small: Path) -> None:
     (small / "tools/check_env.py").write_text("import sys\nsys.exit('lacks ruff')\n")
     done = run_test_sh(small)
