@@ -283,6 +283,7 @@ _po_set() { # <name> <value>
   if [[ ${_po_kind[$1]} == path && -n $value && $value != /* && -n ${start_dir:-} ]]; then
     value=$start_dir/${value#./}
     value=${value#"$PWD/"}
+    [[ $value == */* ]] || value=./$value # in YAML, "no" and "1" are no text
   fi
   while [[ ${_po_about[$1]} == DIR:* && $value == ?*/ ]]; do
     value=${value%/}

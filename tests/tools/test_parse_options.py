@@ -189,6 +189,9 @@ def test_a_path_below_the_folder_of_work_stays_relative(tmp_path: Path) -> None:
     script = Script(tmp_path, before=f"start_dir='{tmp_path}/egs'\ncd '{tmp_path}'")
     values = script.values("--config", "a.yaml", "--exp-dir", "../exp/x", "data")
     assert (values["config"], values["exp_dir"]) == ("egs/a.yaml", "egs/../exp/x")
+    script = Script(tmp_path, before="start_dir=$PWD")
+    values = script.values("--config", "no", "--exp-dir", "exp/x/", "data")
+    assert (values["config"], values["exp_dir"]) == ("./no", "exp/x")
 
 
 def test_paths_are_relative_to_where_the_user_stood(tmp_path: Path) -> None:
