@@ -49,7 +49,7 @@ class Sizes(NamedTuple):
     num_epochs: int
 
 
-def choose_sizes(utts: Mapping[str, int], test: int = 0) -> Sizes:
+def choose_sizes(utts: Mapping[str, int], test: int = 0, copies: int = 0) -> Sizes:
     """Choose the sizes from the number of utterances of each speaker.
 
     A fifth of the speakers is tested on and 15 % held out, 100 at most of each; they need two utterances. PLDA needs
@@ -59,6 +59,7 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0) -> Sizes:
     Args:
         utts: utterances by speaker.
         test: number of speakers to test on; 0: chosen.
+        copies: of the training data, which make an epoch longer.
 
     Raises:
         UserError: there are too few speakers or utterances.
@@ -85,7 +86,7 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0) -> Sizes:
             f"{sum(utts.values())} utterances of {total} speakers are too few to train on; about "
             f"{math.ceil(min(EMBED_DIMS) / SAFE * total / train) + total + 1} are the least; {HELP}"
         )
-    dim, crops = max(fitting), sum(utts.values()) * train / total  # crops of an epoch
+    dim, crops = max(fitting), (1 + copies) * sum(utts.values()) * train / total  # crops of an epoch
     epochs = next((number for number in NUM_EPOCHS if number * crops >= CROPS), max(NUM_EPOCHS))
     return Sizes(test, heldout, dim, min(300, train // 2), min(dim - 1, 100, train * 9 // 10 - 1), epochs)
 
@@ -114,10 +115,13 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="list of files and speakers")
     parser.add_argument("--ignore-columns", default="", help="as of local/prepare_folder.py")
     parser.add_argument("--test-speakers", type=int, default=0, help="number of speakers to test on; 0: chosen")
+    parser.add_argument(
+        "--copies", type=int, default=0, help="copies of the training data, at other speeds or augmented"
+    )
     parser.add_argument("--prepared", choices=["true", "false"], default="false", help="read <data>, not the corpus")
     args = parser.parse_args()
     utts, test = count_utts(args)
-    sizes = choose_sizes(utts, test)
+    sizes = choose_sizes(utts, test, args.copies)
     train = len(utts) - sizes.test - sizes.heldout
     log.info(
         "%d speakers: %d to test on, %d to calibrate with, %d to train on; embed_dim %d, --top-n %d --lda-dim %d "

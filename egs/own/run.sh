@@ -41,15 +41,19 @@ lm_config=egs/speechocean762/conf/any_lm.yaml
 lists=(--ignore-columns "$ignore_columns" ${csv:+--csv "$csv"})
 
 choose_sizes() { # <option>...: set what is not given and depends on the number of speakers
-  local sizes heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs
-  sizes=$(local/plan_corpus.py --test-speakers "$test_speakers" "$@" "$data")
+  local sizes heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs copies
+  read -ra copies <<<"$speeds $augment"
+  if [[ " $train_feats $data_type $set " =~ [\ =](online|shard|raw)\  ]]; then
+    copies=() # speeds are drawn
+  fi
+  sizes=$(local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" "$@" "$data")
   read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs <<<"$sizes"
   is_given top_n || top_n=$chosen_top_n
   is_given lda_dim || lda_dim=$chosen_lda_dim
   if [[ " $set" != *" heldout_speakers="* ]]; then
     set="heldout_speakers=$heldout $set"
   fi
-  if ! is_given config && ! is_given num_epochs && [[ " $set" != *" num_epochs="* ]]; then
+  if ! is_given config && ! is_given num_epochs && ! is_given checkpoint && [[ " $set" != *" num_epochs="* ]]; then
     set="num_epochs=$chosen_num_epochs $set"
   fi
   if ! is_given config && ! is_given model && ! is_given checkpoint && [[ " $set" != *" model_args.embed_dim="* ]]; then

@@ -64,6 +64,34 @@ def test_eight_speakers_end_in_one_line(run: Run, small_corpus: Path, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "num_epochs"),
+    [
+        (["--speeds", "0.9 1.1"], 30),
+        (["--speeds", "0.9 1.1", "--augment", "noise reverb"], 15),
+        (["--speeds", "0.9 1.1", "--train-feats", "online"], 120),  # which draws them
+    ],
+)
+def test_with_copies_epochs_are_fewer(
+    run: Run, small_corpus: Path, tmp_path: Path, given: list[str], num_epochs: int
+) -> None:
+    corpus = folders(small_corpus, tmp_path / "corpus", 14)
+    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--dry-run", "true"]
+    result = run("egs/own/run.sh", *words, *given)
+    assert result.returncode == 0 and f"--num-epochs {num_epochs}\n" in result.stderr, result.stderr
+
+
+@pytest.mark.slow
+def test_epochs_are_not_chosen_to_fine_tune(run: Run, small_corpus: Path, tmp_path: Path) -> None:
+    corpus, exp, model = folders(small_corpus, tmp_path / "corpus", 14), tmp_path / "exp", tmp_path / "model.pt"
+    model.touch()  # stage 3 reads it
+    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", exp, "--stop-stage", 1]
+    result = run("egs/own/run.sh", *words, "--checkpoint", model)
+    assert result.returncode == 0, result.stderr
+    assert "\nnum_epochs: 15\n" in (exp / "system.yaml").read_text()
+
+
+@pytest.mark.slow
 def test_what_is_given_is_not_chosen(run: Run, small_corpus: Path, tmp_path: Path) -> None:
     corpus = folders(small_corpus, tmp_path / "corpus", 14)
     words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--stop-stage", 1]

@@ -26,6 +26,11 @@ def test_sizes_follow_from_the_number_of_speakers(speakers: int, utts: int, size
     assert choose_sizes({f"s{n}": utts for n in range(speakers)}) == sizes
 
 
+def test_copies_make_epochs_longer_and_so_fewer() -> None:
+    utts = {f"s{n}": 12 for n in range(14)}  # 9 speakers of 12 utterances: 108 crops, for 7680
+    assert [choose_sizes(utts, copies=copies).num_epochs for copies in (0, 1, 2, 4)] == [120, 60, 30, 15]
+
+
 @pytest.mark.parametrize("speakers", range(12, 300, 7))
 def test_what_is_chosen_fits(speakers: int) -> None:
     sizes = choose_sizes({f"s{n}": 30 for n in range(speakers)})
