@@ -3,7 +3,7 @@
 
 Reads   <data>/{wav.scp,segments,utt2spk,...} and its trial lists; --noises, --rirs: folders as local/prepare_musan.py
         and local/prepare_rirs.py write them
-Writes  <out>/audio/*.flac (16 bit), wav.scp, utt2spk and the other tables of utterances and speakers,
+Writes  <out>/degraded/*.flac (16 bit), wav.scp, utt2spk and the other tables of utterances and speakers,
         <out>/trials/<list>_<name> (H.kaldi becomes H_noise5.kaldi), <out>/.done
 
 The utterances keep their ids, so the lists differ from those of <data> by their names alone. What is drawn depends on
@@ -16,6 +16,7 @@ e.g.: local/degrade_data.py --noises noises/test --snr 5 data/test noise5 data/t
 
 import argparse
 import hashlib
+import math
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ import _path  # noqa: F401
 from sv.config import AugmentArgs, load_config
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, check_id, write_table
+from sv.io.atomic import sha256_of
 from sv.io.progress import bar
 from sv.jobs import DoneMark
 
@@ -58,8 +60,13 @@ def make_augmenters(args: argparse.Namespace) -> "dict[str, Augmenter]":
     made = {}
     for kind, folders in {"reverb": ClipFolders("", args.rirs), "noise": ClipFolders(args.noises, "")}.items():
         if folders.noise or folders.rir:
-            only = AugmentArgs(noise_snr=[args.snr or 0.0] * 2, music=0.0, babble=0.0)
-            made[kind] = Augmenter(only, folders, prob=1.0, seed=args.seed, sample_rate=args.sample_rate)
+            made[kind] = Augmenter(
+                AugmentArgs(noise_snr=[args.snr or 0.0] * 2),
+                folders,
+                prob=1.0,
+                seed=args.seed,
+                sample_rate=args.sample_rate,
+            )
     return made
 
 
@@ -104,9 +111,11 @@ def parse() -> argparse.Namespace:
         raise UserError("--noises DIR and --snr DB belong together; give both or none")
     if not (args.noises or args.rirs or args.telephone == "true" or args.seconds):
         raise UserError("nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds")
-    if args.seconds is not None and args.seconds < 0.1:
+    if args.snr is not None and not math.isfinite(args.snr):
+        raise UserError(f"--snr {args.snr}: give a number of dB")
+    if args.seconds is not None and not 0.1 <= args.seconds < math.inf:
         raise UserError(f"--seconds {args.seconds}: give 0.1 or more")
-    if args.out.absolute() == args.data.absolute():
+    if args.out.resolve() == args.data.resolve():
         raise UserError(f"{args.out} is the data dir that is read; give another folder")
     check_id(args.name, "the name of the copy")
     return args
@@ -114,24 +123,28 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
-    data = DataDir(args.data)
-    lists = sorted((args.data / "trials").glob("*"))
-    settings = {key: str(value) for key, value in vars(args).items() if key not in ("out", "config")}
-    mark = DoneMark(args.out / ".done", settings | {"version": VERSION}, (data.audio_list, *lists))
+    data, augmenters = DataDir(args.data), make_augmenters(args)
+    lists = sorted(path for path in args.data.glob("trials/*") if path.is_file())
+    tables = sorted(path for path in args.data.glob("[us][tp][tk]2*") if path.name not in OF_AUDIO)
+    options = {key: str(value) for key, value in vars(args).items() if key not in ("out", "config")}
+    options |= {kind: augmenter.file_fingerprint() for kind, augmenter in augmenters.items()}
+    sources = sorted({data.audio_list, args.data / "wav.scp"})
+    mark = DoneMark(args.out / ".done", options | {"version": VERSION}, (*sources, *tables, *lists))
     if not mark.stale():
         log.info("%s is there already", args.out)
         return
-    augmenters = make_augmenters(args)
-    audio = args.out.absolute() / "audio"
-    shutil.rmtree(audio, ignore_errors=True)
-    audio.mkdir(parents=True)
-    named = f"{sorted(settings.items())}"  # other audio gets other paths, so features are made anew
-    files = {utt: audio / f"{hashlib.sha1(f'{named} {utt}'.encode()).hexdigest()}.flac" for utt in data.utts}
+    mark.path.unlink(missing_ok=True)
+    for folder in ("degraded", "trials"):
+        shutil.rmtree(args.out / folder, ignore_errors=True)
+        (args.out / folder).mkdir(parents=True)
+    named = (
+        f"{sorted(options.items())} {[sha256_of(path) for path in sources]}"  # other audio, other paths: new features
+    )
+    names = {utt: hashlib.sha1(f"{named} {utt}".encode()).hexdigest() for utt in data.utts}
+    files = {utt: args.out.absolute() / "degraded" / f"{name}.flac" for utt, name in names.items()}
     degrade(args, augmenters, files)
-    for table in args.data.glob("[us][tp][tk]2*"):
-        if table.name not in OF_AUDIO:
-            shutil.copyfile(table, args.out / table.name)
-    (args.out / "trials").mkdir(exist_ok=True)
+    for table in tables:
+        shutil.copyfile(table, args.out / table.name)
     for trials in lists:
         shutil.copyfile(trials, args.out / "trials" / f"{trials.stem}_{args.name}{trials.suffix}")
     write_table(args.out / "wav.scp", files)

@@ -58,7 +58,10 @@ def main() -> None:
             raise UserError(f"--add {word}: {min(both)} comes twice; rename one of the folders")
         files |= added
     if args.speech:
-        files |= {name: Path(path) for name, path in draw_speech(args.speech, 1000, seed=1).items()}
+        drawn = {name: Path(path) for name, path in draw_speech(args.speech, 1000, seed=1).items()}
+        if both := files.keys() & drawn.keys():
+            raise UserError(f"--speech {args.speech}: {min(both)} comes twice; leave out --speech or the other folder")
+        files |= drawn
     write_list(args.data, files)
 
 

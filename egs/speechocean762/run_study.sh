@@ -57,6 +57,11 @@ fi
 for table in $part; do
   [ -f "$tables/$table" ] || die "--part $table: the parts are $(ls -mw 0 "$tables"), or all"
 done
+for condition in $conditions; do
+  if [[ ! $condition =~ ^(noise-?[0-9]+|room|telephone|[0-9]+(\.[0-9]+)?s)$ ]]; then
+    die "--conditions $condition: give noise<dB>, room, telephone or <seconds>s, as in noise5 and 2s"
+  fi
+done
 exp_dir=${exp_dir:-egs/speechocean762/exp/study_$speakers}
 if [ "$speakers" = all ]; then
   lda_dim=${lda_dim:-100}
@@ -87,12 +92,16 @@ folder() { # <set> <labels>: the data dirs of a training
   esac
 }
 
+is_made() { # <mark> <what made it>
+  [ -e "$1" ] && [ "$(<"$1")" = "$2" ]
+}
+
 corrupt() { # <set> <labels>: make them wrong, unless that was done from the same lists
   local clean wrong made kind=${2%%[0-9]*}
   clean=$(folder "$1" clean)
   wrong=$(folder "$1" "$2")
   made=$(cat "$clean"/train/{utt2spk,feats.scp} | sha256sum)
-  if [ ! -e "$wrong/.made" ] || [ "$(<"$wrong/.made")" != "$made" ]; then
+  if ! is_made "$wrong/.made" "$made"; then
     tools/corrupt_labels.py --kind "$kind" --ratio "${2#"$kind"}" --seed 1 "$clean/train" "$wrong/train"
     ln -sfn "$(realpath "$clean/test")" "$wrong/test"
     printf '%s' "$made" >"$wrong/.made"
@@ -107,7 +116,6 @@ degrade() { # <set> <condition>: its test recordings under that condition, with 
     room) how=(--rirs "$data/test_rirs") ;;
     telephone) how=(--telephone true) ;;
     *s) how=(--seconds "${2%s}") ;;
-    *) die "--conditions $2: give noise<dB>, room, telephone or <seconds>s" ;;
   esac
   local/degrade_data.py "${how[@]}" "$test" "$2" "${test}_$2"
   steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$exp_dir/features/system.yaml" "${test}_$2"
@@ -134,12 +142,14 @@ if in_stage 1 "lists, features and folds"; then
   if ((num_folds > 0)); then
     local/make_folds.sh --num-folds "$num_folds" "$dealt" "$folds"
   fi
-  if [ -n "$conditions" ]; then
+  if [[ $conditions == *noise* ]]; then
     if [ -n "$test_noises" ]; then
       local/prepare_musan.py --add noise="$test_noises" "$data/test_noises"
     else
       local/make_noises.py --seed 2 "$data/test_noises"
     fi
+  fi
+  if [[ $conditions == *room* ]]; then
     local/make_rirs.py --seed 2 "$data/test_rirs"
   fi
   for set in "${sets[@]}"; do
@@ -151,21 +161,20 @@ if in_stage 1 "lists, features and folds"; then
       degrade "$set" "$condition"
     done
   done
-  for condition in $conditions; do
-    for list in O H; do
-      rm -f "$folds/pooled/trials/${list}_$condition.kaldi"
-      for ((fold = 1; fold <= num_folds; fold++)); do
-        cat "$folds/fold$fold/test_$condition/trials/${list}_$condition.kaldi" >>"$folds/pooled/trials/${list}_$condition.kaldi"
+  if ((num_folds > 0)); then
+    for condition in $conditions; do
+      for list in "O_$condition.kaldi" "H_$condition.kaldi"; do
+        for ((fold = 1; fold <= num_folds; fold++)); do
+          cat "$folds/fold$fold/test_$condition/trials/$list"
+        done >"$folds/pooled/$list.tmp"
+        mv "$folds/pooled/$list.tmp" "$folds/pooled/trials/$list"
       done
     done
-  done
+  fi
 fi
 
-is_made() { # <mark> <what made it>
-  [ -e "$1" ] && [ "$(<"$1")" = "$2" ]
-}
-
 job() { # <mark> <what made it> <command>...: a line for the job of a system; the mark is written when it is done
+  rm -f "$1"
   printf '%q ' "${@:3}"
   printf '&& printf %%s %q >%q || exit 1\n' "$2" "$1"
 }
@@ -175,11 +184,15 @@ jobs_of() { # <name> <set> <seed> <labels> <option>...: what is left to do, a li
   lists=$(folder "$2" "$4")
   test=$(folder "$2" clean)/test
   made="$(cat "$config" "$lists/train/utt2spk" | sha256sum) $top_n $lda_dim ${*:5}"
+  if [[ " ${*:5} " == *" --train-feats online "* ]]; then
+    made+=" $(sha256sum <"$lists/noises/wav.scp")"
+  fi
   if ! is_made "$system/.made" "$made"; then # what was killed goes on
     job "$system/.made" "$made" bash egs/speechocean762/run.sh "${common[@]}" --data "$lists" --seed "$3" --stage 3 \
       --config "$config" --exp-dir "$system" "${@:5}"
   fi
   for condition in $conditions; do
+    [ -e "${test}_$condition/wav.scp" ] || die "${test}_$condition does not exist; run stage 1 with --conditions"
     tested="$made $(sha256sum <"${test}_$condition/wav.scp")"
     if ! is_made "$system/.made.$condition" "$tested"; then
       job "$system/.made.$condition" "$tested" steps/run_system.sh "${common[@]}" --stage 4 \
@@ -215,6 +228,13 @@ if in_stage 2 "training and scores of every system"; then
   fi
 fi
 
+is_done() { # <system>: trained, and tested under all conditions
+  local mark
+  for mark in .made ${conditions:+$(printf '.made.%s ' $conditions)}; do
+    [ -e "$1/$mark" ] || return 1
+  done
+}
+
 compare() { # <part> <set> <seed> <data dir of the trials>: the systems that are there
   local name found=() out=$exp_dir/$1-seed$3-$2
   while read -r name _; do
@@ -239,7 +259,7 @@ if in_stage 3 "results"; then
         while read -r name _; do
           systems=()
           for ((fold = 1; fold <= num_folds; fold++)); do # in the order of the pooled lists
-            if [ -e "$exp_dir/fold$fold/$name-seed$seed/.made" ]; then
+            if is_done "$exp_dir/fold$fold/$name-seed$seed"; then
               systems+=("$exp_dir/fold$fold/$name-seed$seed")
             fi
           done

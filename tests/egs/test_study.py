@@ -54,6 +54,16 @@ def test_an_unknown_part_is_one_line(run):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("condition", ["noise", "rooms", "2", "s"])
+def test_an_unknown_condition_is_one_line(run, condition):
+    result = run(STUDY, "--conditions", condition)
+    assert result.returncode == 1
+    assert result.stderr.startswith(
+        f"run_study.sh: error: --conditions {condition}: give noise<dB>, room, telephone or"
+    )
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.recipe
 def test_folds_are_trained_once_and_pooled(run, root, corpus, tmp_path):
     exp, tables, config = tmp_path / "exp", tmp_path / "tables", tmp_path / "tiny.yaml"
@@ -78,9 +88,10 @@ def test_folds_are_trained_once_and_pooled(run, root, corpus, tmp_path):
     for name in ("split", "fold1", "fold2"):  # what is done stays, and one killed at the end is tested again
         shutil.copytree(exp / name / "C-seed1", exp / name / "again-seed1")
     (exp / "fold2" / "again-seed1" / ".made").unlink()
-    made = run(STUDY, *words, "--part", "second", "--stage", 2, timeout=900)
+    (exp / "fold1" / "again-seed1" / ".made.noise5").write_text("of other noise")
+    made = run(STUDY, *words, "--part", "second", "--stage", 2, "--conditions", "noise5", timeout=900)
     assert made.returncode == 0, made.stderr[-3000:]
-    assert "run_study.sh: 1 systems to train or test" in made.stderr
+    assert "run_study.sh: 2 systems to train or test" in made.stderr
     assert (exp / "fold2" / "again-seed1" / ".made").read_text().endswith("--loss sphereface2")
     table = (exp / "second-seed1-pooled.md").read_text()
     assert "| O | cos_cali: C-seed1, again-seed1 | EER (%) |" in table

@@ -95,15 +95,56 @@ def test_parts_are_drawn_once_and_short_utterances_stay_whole(step: Callable, da
         for utt in ("a-long", "b-long")
     }
     assert len(starts) == 2
-    times = {path: path.stat().st_mtime_ns for path in (out / "audio").iterdir()}
+    times = {path: path.stat().st_mtime_ns for path in (out / "degraded").iterdir()}
     assert "is there already" in step(TOOL, *words, out).stderr
-    assert times == {path: path.stat().st_mtime_ns for path in (out / "audio").iterdir()}
+    assert times == {path: path.stat().st_mtime_ns for path in (out / "degraded").iterdir()}
     before = set(read_table(out / "wav.scp").values())
     assert step(TOOL, "--seconds", "0.7", data, "cut", out).returncode == 0
-    assert before.isdisjoint(
-        read_table(out / "wav.scp").values()
-    )  # so that features are not taken for those of the old
-    assert len(list((out / "audio").iterdir())) == 4
+    assert before.isdisjoint(read_table(out / "wav.scp").values())  # else features count as those of the new
+    assert len(list((out / "degraded").iterdir())) == 4
+
+
+def test_noise_comes_after_the_room(step: Callable, data: Path, sounds: dict[str, Path], tmp_path: Path) -> None:
+    room = ["--rirs", sounds["rirs"]]
+    assert step(TOOL, *room, data, "room", tmp_path / "room").returncode == 0
+    assert step(TOOL, *room, "--noises", sounds["noises"], "--snr", 3, data, "n", tmp_path / "n").returncode == 0
+    wet, noisy = read(tmp_path / "room"), read(tmp_path / "n")
+    for utt, speech in wet.items():
+        noise = noisy[utt] - speech
+        assert 10 * np.log10(np.mean(speech**2) / np.mean(noise**2)) == pytest.approx(3, abs=0.1)
+
+
+@pytest.mark.parametrize("changed", ["noise", "seed", "recording", "table"])
+def test_whatever_decides_a_copy_makes_it_anew(
+    step: Callable, data: Path, sounds: dict[str, Path], tmp_path: Path, changed: str
+) -> None:
+    words, out = ["--noises", sounds["noises"], "--snr", 5, data, "n", tmp_path / "n"], tmp_path / "n"
+    assert step(TOOL, *words).returncode == 0
+    before, other = read_table(out / "wav.scp"), tmp_path / "other.wav"
+    soundfile.write(other, np.random.default_rng(9).normal(0, 0.1, 3000), RATE, subtype="FLOAT")
+    if changed == "noise":
+        (sounds["noises"] / "wav.scp").write_text(f"noise/n.wav {other}\n")
+    elif changed == "seed":
+        words += ["--seed", 2]
+    elif changed == "recording":
+        DataDir.write(data, {"wav.scp": read_table(data / "wav.scp") | {"a-long": other}})
+    else:
+        (data / "spk2gender").write_text("a m\n")
+    made = step(TOOL, *words)
+    assert made.returncode == 0 and "is there already" not in made.stderr
+    assert (read_table(out / "wav.scp") == before) == (changed == "table")
+    assert (out / "spk2gender").read_bytes() == (data / "spk2gender").read_bytes()
+
+
+def test_a_copy_that_failed_is_not_taken_for_the_one_before(step: Callable, data: Path, tmp_path: Path) -> None:
+    out, last = tmp_path / "cut", Path(read_table(data / "wav.scp")["b-short"])
+    assert step(TOOL, "--seconds", 0.5, data, "cut", out).returncode == 0
+    content = last.read_bytes()
+    last.write_bytes(b"damaged")
+    assert step(TOOL, "--seconds", 0.4, data, "cut", out).returncode == 1
+    last.write_bytes(content)
+    assert "is there already" not in step(TOOL, "--seconds", 0.5, data, "cut", out).stderr
+    assert all(len(part) == 8000 for part in read(out).values())
 
 
 def test_loud_sound_becomes_quieter_and_is_not_clipped(
@@ -122,6 +163,8 @@ def test_loud_sound_becomes_quieter_and_is_not_clipped(
         ([], "nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds"),
         (["--snr", "5"], "--noises DIR and --snr DB belong together; give both or none"),
         (["--seconds", "-1"], "--seconds -1.0: give 0.1 or more"),
+        (["--seconds", "nan"], "--seconds nan: give 0.1 or more"),
+        (["--noises", "{here}/noises", "--snr", "inf"], "--snr inf: give a number of dB"),
         (["--noises", "{here}/no", "--snr", "5"], "{here}/no/wav.scp does not exist; make it"),
         (["--rirs", "{here}/noises"], "noise/n.wav: type 'noise' is not one of rir"),
     ],
@@ -133,3 +176,10 @@ def test_bad_input_is_one_line(
     assert made.returncode == 1
     assert told.format(here=tmp_path) in made.stderr and made.stderr.count("\n") == 1
     assert not (tmp_path / "x" / "wav.scp").exists()
+
+
+def test_a_link_to_the_source_is_refused(step: Callable, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(data)
+    made = step(TOOL, "--seconds", 1, data, "x", tmp_path / "link")
+    assert made.returncode == 1 and "is the data dir that is read; give another folder" in made.stderr
+    assert len(read(data)) == 4
