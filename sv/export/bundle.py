@@ -68,7 +68,8 @@ def write_bundle(exp_dir: Path, bundle: Path, about: About, model_file: Path | N
         if mean is not None:
             told |= {"mean": MEAN, "mean_sha256": sha256_of(folder / MEAN)}
         replace(calibration, trained_on=told).save(folder / CALIBRATION)
-        add_thresholds(folder, BACKEND, thresholds)
+        measured_on = {**thresholds.get("measured_on", {}), "calibration_sha256": sha256_of(folder / CALIBRATION)}
+        add_thresholds(folder, BACKEND, {**thresholds, "measured_on": measured_on})
         (folder / "README.md").write_text(model_card(exp_dir, encoder.config, thresholds, about))
         with atomic_write(folder / SUMS) as f:
             files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".tmp"))

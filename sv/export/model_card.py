@@ -46,13 +46,14 @@ def model_card(exp_dir: Path, config: Config, thresholds: Mapping[str, Any], abo
     }
     results = exp_dir / "results.json"
     table = markdown_table({"": read_results(results)}) if results.is_file() else "Not measured.\n"
+    loss = f", trained with the loss {config.loss}" if (exp_dir / "metrics.jsonl").is_file() else ""  # else imported
     names = ", ".join(name for name in thresholds if name != "measured_on")
     return f"""---
 {yaml.safe_dump(tags, sort_keys=False)}---
 
 # {folder_name(exp_dir)}
 
-{config.model}, trained with the loss {config.loss}: one embedding for each recording of a speaker.
+{config.model}{loss}: one embedding for each recording of a speaker.
 
 ## Use
 

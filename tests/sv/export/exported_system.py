@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from sv.config import parse_config, save_config
+from sv.io import sha256_of
 from sv.models import build_model
 from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds
@@ -40,7 +41,8 @@ def make_exp(exp: Path, model: str = "resnet_small", fbank: dict[str, Any] | Non
     np.save(exp / "mean.npy", np.full(DIM, 0.01, dtype=np.float32))
     (exp / "calibration").mkdir()
     Calibration(["score"], [10.0], -5.0, 0.05, {"mean": "mean.npy"}).save(exp / "calibration" / "cos.json")
-    add_thresholds(exp, "cos", {"eer": {"llr": 0.5}, "fa_0.01": {"llr": 20.0}, "measured_on": {}})
+    measured_on = {"calibration_sha256": sha256_of(exp / "calibration" / "cos.json")}
+    add_thresholds(exp, "cos", {"eer": {"llr": 0.5}, "fa_0.01": {"llr": 20.0}, "measured_on": measured_on})
     return exp
 
 

@@ -20,6 +20,7 @@ from sv.export.parity import cosines
 from sv.io import sha256_of
 from sv.metrics.results import KEYS, merge_results
 from sv.scoring.calibration import load_calibration
+from sv.scoring.thresholds import add_thresholds, read_thresholds
 from tests.sv.export.exported_system import DIM, NEEDS_EXPORT, make_exp
 
 pytestmark = [pytest.mark.slow, NEEDS_EXPORT]
@@ -75,6 +76,12 @@ def test_embeddings_are_those_of_torch(exp: Path, bundle: Path) -> None:
         assert cosines(embedding[None], encoder.embed(feats).numpy()).min() >= 1 - 1e-4
 
 
+def test_thresholds_stay_those_of_the_calibration_in_the_folder(bundle: Path) -> None:
+    entry = read_thresholds(bundle, "cos")  # refuses those that were measured with another
+    assert entry["eer"]["llr"] == 0.5
+    assert entry["measured_on"]["calibration_sha256"] == sha256_of(bundle / "calibration" / "cos.json")
+
+
 def test_long_recordings_are_embedded_in_equal_chunks(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = OnnxEncoder(bundle)
     waveform = np.random.default_rng(0).normal(0, 0.1, 400 + 160 * 299).astype(np.float32)  # 300 frames
@@ -85,6 +92,7 @@ def test_long_recordings_are_embedded_in_equal_chunks(bundle: Path, monkeypatch:
 
 def test_model_card_begins_with_a_block_for_hubs(bundle: Path, copy: Path) -> None:
     _, head, text = (bundle / "README.md").read_text().split("---\n", 2)
+    assert "trained with the loss" not in text  # nothing tells that: the system has no log of a training
     tags = yaml.safe_load(head)
     assert (tags["license"], tags["language"], tags["library_name"]) == ("apache-2.0", ["en"], "onnx")
     assert "speaker-verification" in tags["tags"]
@@ -129,6 +137,7 @@ def test_what_is_not_ready_is_refused_and_leaves_nothing(exp: Path, bundle: Path
     plain = Path(shutil.copytree(exp, tmp_path / "plain"))
     path = plain / "calibration" / "cos.json"
     path.write_text(path.read_text().replace('"mean.npy"', '"mean.npy", "model_sha256": "0"'))
+    add_thresholds(plain, "cos", {"eer": {"llr": 0.5}})
     with pytest.raises(UserError, match=r"cos.json is of another model; calibrate again \(stage 7\)"):
         write_bundle(plain, tmp_path / "out", About())
     path.unlink()
