@@ -97,6 +97,14 @@ def test_bf16_autocast_is_near_float32(model: Encoder) -> None:
     assert torch.nn.functional.cosine_similarity(plain, cast.float()).min() > 0.99
 
 
+def test_gradients_under_bf16_autocast_reach_every_parameter(model: Encoder) -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        embeddings = model(torch.randn(3, 41, 80))
+    embeddings.float().square().sum().backward()
+    learnt = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    assert [name for name, grad in learnt.items() if grad is None or not grad.isfinite().all()] == []
+
+
 def test_utterances_do_not_see_one_another_when_evaluated(model: Encoder) -> None:
     model.eval()
     features = torch.randn(3, 41, 80)

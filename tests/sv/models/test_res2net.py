@@ -67,12 +67,3 @@ def test_any_number_of_mels_fits() -> None:
     for mels in (17, 40, 81):
         model = build_model("Res2Net34_Base", {**SMALL, "feat_dim": mels}).eval()
         assert model(torch.randn(1, 20, mels)).shape == (1, 7)
-
-
-def test_bf16_autocast_gives_finite_gradients() -> None:
-    torch.manual_seed(1)
-    model = build_model("Res2Net34_Base", SMALL)
-    with torch.autocast("cpu", torch.bfloat16):
-        embeddings = model(torch.randn(4, 50, 80))
-    (embeddings.float() * torch.randn(4, 7)).sum().backward()
-    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
