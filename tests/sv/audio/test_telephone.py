@@ -66,11 +66,14 @@ def test_mu_law_keeps_its_distance_at_any_level(level: float) -> None:
 
 
 def test_each_waveform_of_a_batch_is_as_it_is_alone() -> None:
-    waves = torch.randn(3, 5001) * 0.1
+    waves = torch.randn(3, 5001, generator=torch.Generator().manual_seed(1)) * 0.1
     together = telephone(waves, 16000)
     assert together.shape == waves.shape
-    for number in range(3):
-        assert (telephone(waves[number : number + 1], 16000)[0] - together[number]).abs().max() < 1e-3
+    for number in range(
+        3
+    ):  # rounding may move a sample to the next step of mu-law, which is the larger the louder it is
+        difference = (telephone(waves[number : number + 1], 16000)[0] - together[number]).abs()
+        assert difference.max() < 0.02 and (difference > 1e-4).sum() < 50
 
 
 def test_real_speech_keeps_its_band_and_loses_the_rest(corpora: Path) -> None:
