@@ -148,24 +148,19 @@ check_lists() {
 }
 
 check_trials() { # <test-data>: of the lists that were made, if any
-  local list found=() matched=()
+  local name list found
   [ -d "$1/trials" ] || return 0
-  for list in $trials; do
-    if [ -e "$1/trials/$list" ]; then
-      found+=("$list")
-    elif is_given trials; then
-      die "--trials $list: $1/trials has $(ls -mw 0 "$1/trials")"
-    fi
+  for name in trials matched_trials; do
+    found=()
+    for list in ${!name}; do
+      if [ -e "$1/trials/$list" ]; then
+        found+=("$list")
+      elif is_given "$name"; then
+        die "--${name//_/-} $list: $1/trials has $(ls -mw 0 "$1/trials")"
+      fi
+    done
+    printf -v "$name" '%s' "${found[*]}"
   done
-  trials=${found[*]}
-  for list in $matched_trials; do
-    if [ -e "$1/trials/$list" ]; then
-      matched+=("$list")
-    elif is_given matched_trials; then
-      die "--matched-trials $list: $1/trials has $(ls -mw 0 "$1/trials")"
-    fi
-  done
-  matched_trials=${matched[*]}
 }
 
 check_sizes() { # <train-data> <last stage>: of what is held out, of the cohort and of LDA
