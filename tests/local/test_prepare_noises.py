@@ -213,6 +213,10 @@ def test_real_noise_and_babble_of_a_data_dir(call, tmp_path):
         "noise/street/car.wav": str(tmp_path / "street/car.wav"),
         "speech/spk-a": str(tmp_path / "a.wav"),
     }
+    write_table(tmp_path / "train/wav.scp", {"street/car.wav": tmp_path / "a.wav"})
+    both = ["--add", f"speech={tmp_path / 'street'}", "--speech", tmp_path / "train"]
+    with pytest.raises(UserError, match=r"--speech .*/train: speech/street/car.wav comes twice; leave out --speech or"):
+        call("prepare_musan", *both, tmp_path / "out")
 
 
 def test_noise_has_a_slope_between_white_and_brown():
