@@ -60,13 +60,8 @@ def make_augmenters(args: argparse.Namespace) -> "dict[str, Augmenter]":
     made = {}
     for kind, folders in {"reverb": ClipFolders("", args.rirs), "noise": ClipFolders(args.noises, "")}.items():
         if folders.noise or folders.rir:
-            made[kind] = Augmenter(
-                AugmentArgs(noise_snr=[args.snr or 0.0] * 2),
-                folders,
-                prob=1.0,
-                seed=args.seed,
-                sample_rate=args.sample_rate,
-            )
+            settings = AugmentArgs(noise_snr=[args.snr or 0.0] * 2)
+            made[kind] = Augmenter(settings, folders, prob=1.0, seed=args.seed, sample_rate=args.sample_rate)
     return made
 
 
@@ -137,9 +132,8 @@ def main() -> None:
     for folder in ("degraded", "trials"):
         shutil.rmtree(args.out / folder, ignore_errors=True)
         (args.out / folder).mkdir(parents=True)
-    named = (
-        f"{sorted(options.items())} {[sha256_of(path) for path in sources]}"  # other audio, other paths: new features
-    )
+    contents = [sha256_of(path) for path in sources]
+    named = f"{sorted(options.items())} {contents}"  # other audio gets other paths, so features are made anew
     names = {utt: hashlib.sha1(f"{named} {utt}".encode()).hexdigest() for utt in data.utts}
     files = {utt: args.out.absolute() / "degraded" / f"{name}.flac" for utt, name in names.items()}
     degrade(args, augmenters, files)
