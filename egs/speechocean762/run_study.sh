@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034,SC2154,SC2086  # names of parts and seeds are words; options come from steps/options
 # Compare losses, options and so on: each system is trained on the corpus's own split, and in a cross-validation over
-# all of its speakers. What was found: egs/speechocean762/RESULTS.md.
+# all of its speakers. What was found: egs/speechocean762/STUDY.md.
 #
 #   bash egs/speechocean762/run_study.sh --corpus DIR --part losses
 #   bash egs/speechocean762/run_study.sh --part "losses noise" --seeds "1 2 3"   # what is done already stays
