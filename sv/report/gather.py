@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from sv.errors import UserError
 from sv.io import DataDir, ScoredTrials, iter_scored_trials, read_vectors, read_yaml
 from sv.metrics.breakdown import speaker_words
 from sv.metrics.comparison import ScoredSystem, ScoreSet
-from sv.metrics.error_rates import SortedScores
+from sv.metrics.error_rates import SortedScores, eer
 from sv.metrics.provenance import check_embeddings
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.trial_speakers import Speakers, read_speakers
@@ -53,12 +53,14 @@ class SpeakerErrors:
     Attributes:
         names: of the speakers.
         counts: (4, speakers): targets, misses, non-targets, false accepts; a non-target counts for both its speakers.
+        eers: percent, by row of the speakers with the most errors, of the trials that each of them takes part in.
     """
 
     def __init__(self, speakers: Speakers, threshold: float) -> None:
         self.names, self._speakers, self._threshold = speakers.names, speakers, threshold
         self.counts = np.zeros((4, len(self.names)), np.int64)
         self.whole = True  # the speakers of all trials are known
+        self.eers: dict[int, float] = {}
 
     def add(self, scores: ScoredTrials) -> None:
         """Count further trials; trials of unknown speakers make `whole` false."""
@@ -77,6 +79,17 @@ class SpeakerErrors:
         """Return misses and false accepts of each speaker in percent; NaN without trials of the kind."""
         with np.errstate(invalid="ignore"):
             return 100 * self.counts[1] / self.counts[0], 100 * self.counts[3] / self.counts[2]
+
+    def measure(self, blocks: Iterable[ScoredTrials], count: int = 8) -> None:
+        """Measure `eers` of so many speakers, in a second pass; speakers without trials of both kinds have none."""
+        counters = {row: KindCounter() for row in self.worst(count)}
+        for block in blocks:
+            rows = self._speakers.rows(block)
+            enroll, test = rows[block.enroll], rows[block.test]
+            for row, counter in counters.items():
+                counter.add(block, (enroll == row) | (test == row))
+        both = {row: counter for row, counter in counters.items() if counter.target.total and counter.nontarget.total}
+        self.eers = {row: eer(counter.sorted_scores()) for row, counter in both.items()}
 
     def worst(self, count: int) -> list[int]:
         """Return the rows of the speakers with the highest sum of both shares, the worst first."""
@@ -180,7 +193,10 @@ def read_facts(scores: ScoreSet, speakers: Speakers | None = None) -> ScoreFacts
         hardest = hardest_errors(block, hardest)
         if errors:
             errors.add(block)
-    return ScoreFacts(scores, counter.sorted_scores(), hardest, errors if errors and errors.whole else None)
+    if errors and errors.whole:
+        errors.measure(iter_scored_trials(scores.path, scores.trials_file))
+        return ScoreFacts(scores, counter.sorted_scores(), hardest, errors)
+    return ScoreFacts(scores, counter.sorted_scores(), hardest)
 
 
 def speakers_of(scores: ScoreSet, test: DataDir | None) -> Speakers | None:

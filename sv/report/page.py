@@ -28,10 +28,11 @@ _SECTIONS = {
     "histograms": "Scores",
     "det": "DET curves",
     "calibration": "Calibration",
+    "speakers": "EER by speaker",
     "training": "Training",
     "maps": "Embeddings by speaker",
     "corpora": "Data",
-    "details": "Parts, errors by speaker, hardest errors",
+    "details": "Parts of the lists, hardest errors",
     "configs": "Configuration",
 }
 
@@ -53,11 +54,17 @@ def write_report(
     test = DataDir(test_data) if test_data else None
     training = DataDir(train_data) if train_data else None
     systems = [read_system(system, test.path.name if test else "") for system in scored]
-    facts = [read_facts(one, speakers_of(one, test)) for system in systems for one in system.scores]
+    best = {system.name: tables.best_backend(system.results) for system in systems}
+    facts = [
+        read_facts(one, speakers_of(one, test) if one.backend == best[system.name] else None)
+        for system in systems
+        for one in system.scores
+    ]
     page = _Page(systems, facts, out.with_name(f"{out.stem}_plots"))
     context = {
         **page.results(dict(corpus_facts(training)) if training else {}),
         **page.curves(),
+        "speakers": page.speakers(),
         "training": page.training(),
         "maps": page.maps(test) if test else [],
         "corpora": _corpora({"training": training, "test": test}),
@@ -179,7 +186,7 @@ class _Page:
         ]
 
     def details(self) -> list[dict[str, Any]]:
-        """Return parts, errors by speaker and hardest errors of each score file; of calibrated ones the parts alone."""
+        """Return parts and hardest errors of each score file; of calibrated ones the parts alone."""
         entries = {(one.of.system, one.of.trials, one.of.backend): one.of.entry for one in self._facts}
         found = []
         for one in self._facts:
@@ -192,21 +199,22 @@ class _Page:
                 {
                     "title": one.of.title,
                     "breakdown": {"head": head, "rows": rows},
-                    "speakers": self._speakers(one),
                     "hardest": one.hardest,
                 }
             )
         return found
 
-    def _speakers(self, one: ScoreFacts) -> dict[str, Any] | None:
-        if one.by_speaker is None:
-            return None
-        caption = f"Misses and false accepts of each speaker at the threshold of the EER: {one.of.title}"
-        name = f"speakers_{one.of.system}_{list_name(one.of.trials)}_{one.of.backend}"
-        return {
-            "figure": self._figure(plots.figure(plots.speakers(one.by_speaker), 4.8, 3.0), name, caption),
-            "rows": tables.speaker_rows(one.by_speaker),
-        }
+    def speakers(self) -> list[dict[str, Any]]:
+        """Return the speakers with the most errors on each list, by the card's back-end."""
+        found = []
+        for one in self._facts:
+            if errors := one.by_speaker:
+                caption = f"Misses and false accepts of each speaker at the threshold of the EER: {one.of.title}"
+                name = f"speakers_{one.of.system}_{list_name(one.of.trials)}_{one.of.backend}"
+                fig = plots.figure(plots.speakers(errors), 4.8, 3.0)
+                rows, sentence = tables.speaker_rows(errors), tables.speakers_sentence(errors)
+                found.append({"figure": self._figure(fig, name, caption), "rows": rows, "sentence": sentence})
+        return found
 
 
 def _det_caption(trials: str, marks: Sequence[tuple[str, str]], left_out: Sequence[str]) -> str:

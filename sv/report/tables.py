@@ -168,16 +168,31 @@ def breakdown_table(entry: Entry) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
-def speaker_rows(errors: SpeakerErrors, count: int = 8) -> list[list[str]]:
-    """Return name, misses and false accepts of the speakers with the most errors, as "5 of 40 (12.5 %)"."""
+def speaker_rows(errors: SpeakerErrors) -> list[list[str]]:
+    """Return name, EER, misses and false accepts of the speakers with the most errors, as "5 of 40 (12.5 %)".
+
+    The highest EER comes first, and speakers without one last.
+    """
     return [
-        [errors.names[row], *(_of(*errors.counts[[kind + 1, kind], row].tolist()) for kind in (0, 2))]
-        for row in errors.worst(count)
+        [
+            errors.names[row],
+            f"{errors.eers[row]:.2f}" if row in errors.eers else "",
+            *(_of(*errors.counts[[kind + 1, kind], row].tolist()) for kind in (0, 2)),
+        ]
+        for row in sorted(errors.worst(8), key=lambda row: -errors.eers.get(row, -1.0))
     ]
 
 
+def speakers_sentence(errors: SpeakerErrors) -> str:
+    """Say which share of the misses is of the speakers with the most errors; "" without misses."""
+    missed, rows = errors.counts[1], errors.worst(8)
+    present = int((errors.counts[[0, 2]].sum(axis=0) > 0).sum())
+    share = f"{100 * missed[rows].sum() / max(1, missed.sum()):.0f} %"
+    return f"{len(rows)} of {present} speakers make {share} of the misses." if missed.any() else ""
+
+
 def _of(part: int, whole: int) -> str:
-    return f"{part} of {whole} ({100 * part / whole:.1f} %)" if whole else "no trials"
+    return f"{part} of {whole} ({100 * part / whole:.1f}\N{NO-BREAK SPACE}%)" if whole else "no trials"
 
 
 def histogram_data(one: ScoreFacts, bins: int = 120) -> dict[str, object]:

@@ -89,13 +89,27 @@ def scored(ids: list[str], rows: list[tuple[int, int, float]]) -> ScoredTrials:
     return ScoredTrials(Path("x"), 1, Ids(ids), enroll, test, values, enroll == test, more, 0)
 
 
+def test_the_speaker_with_the_highest_eer_comes_first_and_few_make_most_misses() -> None:
+    errors = SpeakerErrors(Speakers({name: name for name in "abcde"}, "utt2spk"), 0.5)
+    targets = [(0, 0, 0.9), (0, 0, 0.1), (1, 1, 0.1), (1, 1, 0.15), (2, 2, 0.9), (3, 3, 0.9)]
+    blocks = [scored([*"abcd"], targets), scored([*"abcd"], [(0, 2, 0.6), (1, 3, 0.25), (2, 3, 0.1), (0, 1, 0.2)])]
+    for block in blocks:
+        errors.add(block)
+    errors.measure(blocks)
+    assert {errors.names[row]: eer for row, eer in errors.eers.items()} == {"a": 50, "b": 100, "c": 0}
+    assert [row[:2] for row in tables.speaker_rows(errors)] == [["b", "100.00"], ["a", "50.00"], ["c", "0.00"]]
+    assert tables.speakers_sentence(errors) == "3 of 4 speakers make 100 % of the misses."
+
+
 def test_a_nontarget_counts_for_both_its_speakers_and_an_unknown_one_is_told() -> None:
     errors = SpeakerErrors(Speakers({"a": "A", "b": "B", "c": "C"}, "utt2spk"), 0.5)
     errors.add(scored(["a", "b", "c"], [(0, 1, 0.5), (0, 2, 0.4), (1, 1, 0.3)]))
     assert errors.counts.tolist() == [[0, 1, 0], [0, 1, 0], [2, 1, 1], [1, 1, 0]]
+    errors.measure([scored(["a", "b", "c"], [(0, 1, 0.5), (0, 2, 0.4), (1, 1, 0.3)])])
     assert tables.speaker_rows(errors) == [
-        ["B", "1 of 1 (100.0 %)", "1 of 1 (100.0 %)"],
-        ["A", "no trials", "1 of 2 (50.0 %)"],
+        ["B", "100.00", "1 of 1 (100.0\N{NO-BREAK SPACE}%)", "1 of 1 (100.0\N{NO-BREAK SPACE}%)"],
+        ["A", "", "no trials", "1 of 2 (50.0\N{NO-BREAK SPACE}%)"],
     ]
+    assert tables.speakers_sentence(errors) == "2 of 3 speakers make 100 % of the misses."
     errors.add(scored(["a", "z"], [(0, 1, 0.1)]))
     assert not errors.whole
