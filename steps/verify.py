@@ -9,7 +9,7 @@ Status  0: all pairs are of the same speaker; 3: one or more are of different on
 
 Scores are calibrated cosines. They are compared with the threshold that follows from --prior, or with --threshold.
 "cannot tell" means nearer to the threshold than --margin. Files that are silent, too short, clipped or unreadable, or
-hold no speech, fail.
+hold no speech, fail. A line on stderr warns if the calibration fails on the test trials of results.json.
 e.g.: steps/verify.py --model exp/x a.wav b.wav
       steps/verify.py --model exp/x --pairs pairs.txt --json
 """

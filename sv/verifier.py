@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from sv.audio.recordings import Audio, is_tensor
 from sv.embeddings.listener import Listener, Recording, check_system
-from sv.errors import UserError
+from sv.errors import UserError, log
 from sv.io import Vectors, sha256_of
+from sv.metrics.results import failure_of
 from sv.scoring.calibration import Calibration, load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
 from sv.scoring.quality import clip_duration, factors, feature_names
@@ -109,10 +110,10 @@ class _Rule:
 
 
 class Verifier(Listener):
-    """A trained system with its calibration and thresholds.
+    """A trained system with its calibration and thresholds; loading it warns if the calibration fails on test trials.
 
-    Reads config.yaml, models/avg_model.pt, calibration/cos.json and thresholds.json of the folder; or a bundle
-    (`sv.export.bundle`), by onnxruntime and without torch.
+    Reads config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json and results.json, if there is one, of
+    the folder; or a bundle (`sv.export.bundle`), by onnxruntime and without torch.
 
     Args:
         exp_dir: the folder.
@@ -147,6 +148,8 @@ class Verifier(Listener):
         made_by = str(calibration.trained_on.get("backend", BACKEND))
         if made_by != BACKEND:
             raise UserError(f"{path} calibrates scores by {made_by}, not by {BACKEND}; calibrate again (stage 7)")
+        if failure := entry.get("measured_on", {}).get("failure") or failure_of(exp_dir, BACKEND, sha256_of(path)):
+            log.warning("%s", failure)
         self.mean = _mean_of(self.encoder.embedding_dim, exp_dir, calibration)
 
     @classmethod

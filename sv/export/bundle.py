@@ -25,6 +25,7 @@ from sv.export.model_card import About, model_card
 from sv.export.onnx_files import feats_model, front_end_model
 from sv.io import atomic_write, sha256_of
 from sv.io.atomic import temporary_name
+from sv.metrics.results import failure_of
 from sv.scoring.calibration import load_calibration
 from sv.scoring.cosine import read_mean
 from sv.scoring.thresholds import add_thresholds, read_thresholds
@@ -69,6 +70,8 @@ def write_bundle(exp_dir: Path, bundle: Path, about: About, model_file: Path | N
             told |= {"mean": MEAN, "mean_sha256": sha256_of(folder / MEAN)}
         replace(calibration, trained_on=told).save(folder / CALIBRATION)
         measured_on = {**thresholds.get("measured_on", {}), "calibration_sha256": sha256_of(folder / CALIBRATION)}
+        if failure := failure_of(exp_dir, BACKEND, sha256_of(path)):
+            measured_on["failure"] = failure
         add_thresholds(folder, BACKEND, {**thresholds, "measured_on": measured_on})
         (folder / "README.md").write_text(model_card(exp_dir, encoder.config, thresholds, about))
         with atomic_write(folder / SUMS) as f:

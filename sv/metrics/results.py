@@ -60,7 +60,12 @@ def read_results(path: str | Path) -> Results:
     Raises:
         UserError: it is missing or damaged.
     """
-    path = Path(path)
+    results = _read(Path(path))
+    _warn_of_other_models(Path(path), results)
+    return results
+
+
+def _read(path: Path) -> Results:
     if not path.is_file():
         raise UserError(f"{path} does not exist; score first (stage 5)")
     try:
@@ -71,7 +76,6 @@ def read_results(path: str | Path) -> Results:
         whole = False
     if not whole:
         raise UserError(f"{path} is damaged; remove it and run the metrics again (stage 5)")
-    _warn_of_other_models(path, results)
     return results
 
 
@@ -185,6 +189,25 @@ def failed_calibration(results: Results) -> str:
         f"Calibration fails on {', '.join(failed)}: {above}, where 1 is deciding without scores. Do not rely on LLR or "
         "probability; hold out more speakers, or calibrate on more (steps/calibrate.py --on DATA_DIR)."
     )
+
+
+def failure_of(exp_dir: Path, backend: str, calibration_sha256: str) -> str:
+    """Say where one calibration of a system fails, by its results.json (`failed_calibration`); "" without results.
+
+    Args:
+        exp_dir: folder of the system.
+        backend: whose scores it calibrates.
+        calibration_sha256: of its file; results of another calibration do not count.
+
+    Raises:
+        UserError: results.json is damaged.
+    """
+    path, name = exp_dir / "results.json", f"{backend}{CALIBRATED}"
+    found: Results = {}
+    for trials, entries in (_read(path) if path.exists() else {}).items():
+        if entries.get(name, {}).get("calibration_sha256") == calibration_sha256:
+            found[trials] = {name: entries[name]}
+    return failed_calibration(found)
 
 
 def _aligned(words: Sequence[str], first: int, width: int) -> str:

@@ -1,12 +1,15 @@
 """steps/verify.py: a line a pair, an exit status for each outcome, pairs of a file."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sv.io import sha256_of
+from sv.metrics.results import KEYS
 from tests.sv.noise_verifier import loud_seconds, make_exp, noise, write
 
 
@@ -39,6 +42,19 @@ def test_step_prints_a_line_a_pair_and_ends_by_outcome(
     for words in ([a], [a, a, "--pairs", "-"], []):
         result = step("steps/verify.py", "--model", exp, *words)
         assert result.returncode == 2 and "give two or more recordings, or --pairs" in result.stderr
+
+
+def test_a_calibration_that_fails_on_test_trials_is_told_in_one_line(
+    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
+) -> None:
+    a, folder = write(tmp_path / "a.wav", noise(0)), shutil.copytree(exp, tmp_path / "exp")
+    entry = {**dict.fromkeys(KEYS, 1), "act_dcf": {"0.01": 6.06}, "calibration_sha256": "another"}
+    for sha, lines in (("another", 0), (sha256_of(folder / "calibration/cos.json"), 1)):
+        results = {"O.kaldi": {"cos_cali": {**entry, "calibration_sha256": sha}, "plda_cali": entry}}
+        (folder / "results.json").write_text(json.dumps({"results": results}))
+        result = step("steps/verify.py", "--model", folder, a, a)
+        assert (result.returncode, result.stderr.count("\n")) == (0, lines), result.stderr
+    assert "Calibration fails on O cos: actDCF up to 6.06, where 1 is deciding without scores" in result.stderr
 
 
 def test_step_goes_on_past_a_bad_file_and_says_so(

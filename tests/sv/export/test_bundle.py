@@ -21,6 +21,7 @@ from sv.io import sha256_of
 from sv.metrics.results import KEYS, merge_results
 from sv.scoring.calibration import load_calibration
 from sv.scoring.thresholds import add_thresholds, read_thresholds
+from sv.verifier import Verifier
 from tests.sv.export.exported_system import DIM, NEEDS_EXPORT, make_exp
 
 pytestmark = [pytest.mark.slow, NEEDS_EXPORT]
@@ -80,6 +81,18 @@ def test_thresholds_stay_those_of_the_calibration_in_the_folder(bundle: Path) ->
     entry = read_thresholds(bundle, "cos")  # refuses those that were measured with another
     assert entry["eer"]["llr"] == 0.5
     assert entry["measured_on"]["calibration_sha256"] == sha256_of(bundle / "calibration" / "cos.json")
+
+
+def test_a_bundle_keeps_the_warning_of_a_calibration_that_fails(
+    exp: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(exp, tmp_path / "exp")
+    (folder / "results.json").unlink()
+    measured = {"cllr": 1.82, "calibration_sha256": sha256_of(folder / "calibration/cos.json")}
+    merge_results(folder, {"O.kaldi": {"cos_cali": {**dict.fromkeys(KEYS, 1.0), **ENTRY, **measured}}})
+    write_bundle(folder, tmp_path / "bundle", About())
+    Verifier(tmp_path / "bundle")
+    assert "Calibration fails on O cos: Cllr up to 1.82" in caplog.text
 
 
 def test_long_recordings_are_embedded_in_equal_chunks(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
