@@ -22,7 +22,7 @@ import _path  # noqa: F401
 
 from local.corpus_folder import scan_folder
 from local.corpus_list import read_csv
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, log, run_step, tell
 from sv.io import DataDir
 
 MIN_SPEAKERS = 12
@@ -123,12 +123,9 @@ def main() -> None:
     utts, test = count_utts(args)
     sizes = choose_sizes(utts, test, args.copies)
     train = len(utts) - sizes.test - sizes.heldout
-    log.info(
-        "%d speakers: %d to test on, %d to calibrate with, %d to train on; embed_dim %d, --top-n %d --lda-dim %d "
-        "--num-epochs %d",
-        *(len(utts), sizes.test, sizes.heldout, train),
-        *(sizes.embed_dim, sizes.top_n, sizes.lda_dim, sizes.num_epochs),
-    )
+    speakers, fitting = (len(utts), sizes.test, sizes.heldout, train), (sizes.top_n, sizes.lda_dim, sizes.num_epochs)
+    tell("%d speakers: %d to test on, %d to calibrate with, %d to train on", *speakers)
+    tell("chosen: embed_dim %d, --top-n %d --lda-dim %d --num-epochs %d", sizes.embed_dim, *fitting)
     if train < FEW:
         log.warning(
             "%d speakers are few to train on, expect large errors; %s, or fine-tune it (--checkpoint)", train, HELP

@@ -28,7 +28,7 @@ import numpy as np
 import soundfile
 
 from sv.audio.files import info, read_file
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, log, run_step, tell
 from sv.io import DataDir, atomic_write, check_id, write_table
 from sv.jobs import folder_lock
 
@@ -206,7 +206,7 @@ def write_data_dir(folder: Path, wav_scp: Mapping[str, str], more: Mapping[str, 
     """Write the tables of a set."""
     utt2spk = {utt: utt.partition("-")[0] for utt in wav_scp}
     DataDir.write(folder, {"wav.scp": wav_scp, "utt2spk": utt2spk, **more})
-    log.info("%s: %d speakers, %d utterances", folder, len(set(utt2spk.values())), len(utt2spk))
+    tell("%s: %d speakers, %d utterances", folder, len(set(utt2spk.values())), len(utt2spk))
 
 
 def main() -> None:

@@ -41,7 +41,7 @@ from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_tria
 from sv.audio.durations import MAX_OVERSHOOT_S, format_seconds
 from sv.audio.files import info
 from sv.config import load_config
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, log, run_step, tell
 from sv.io import DataDir, base_speaker, check_id
 from sv.io.progress import bar
 from sv.io.tables import FORBIDDEN_IN_IDS
@@ -280,7 +280,7 @@ def write_data_dir(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> Non
         raise UserError(done.stderr.strip())
     hours = sum(map(float, tables["utt2dur"].values())) / 3600
     speakers, utts = set(tables["utt2spk"].values()), len(tables["utt2spk"])
-    log.info("%s: %d speakers, %d utterances, %.2f hours", folder, len(speakers), utts, hours)
+    tell("%s: %d speakers, %d utterances, %.2f hours", folder, len(speakers), utts, hours)
 
 
 def parse() -> argparse.Namespace:

@@ -20,7 +20,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, draw_trials, speaker_groups, write_trials
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, run_step, tell
 from sv.io import DataDir, read_table
 from sv.jobs import folder_lock
 
@@ -38,7 +38,7 @@ class Set:
         """Write the tables, and spk2utt."""
         tables = {"spk2gender": self.spk2gender, "spk2age": self.spk2age}
         DataDir.write(folder, {**tables, "utt2spk": self.utt2spk, "wav.scp": self.wav_scp})
-        log.info("%s: %d speakers, %d utterances", folder, len(self.spk2gender), len(self.utt2spk))
+        tell("%s: %d speakers, %d utterances", folder, len(self.spk2gender), len(self.utt2spk))
 
 
 def read_set(corpus: Path, name: str) -> Set:

@@ -23,7 +23,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from local.voxceleb import TRIAL_LISTS, choose_files, find_speaker_folders, read_listing, scan
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, log, run_step, tell
 from sv.io import DataDir, atomic_write, check_id
 from sv.jobs import folder_lock
 
@@ -199,7 +199,7 @@ def write_data_dir(folder: Path, utt2path: dict[str, str]) -> None:
     """Write wav.scp, utt2spk and spk2utt; a file with the same content is left alone."""
     utt2spk = {f"{utt}.wav": utt.partition("/")[0] for utt in utt2path}
     DataDir.write(folder, {"wav.scp": {f"{utt}.wav": path for utt, path in utt2path.items()}, "utt2spk": utt2spk})
-    log.info("%s: %d speakers, %d utterances", folder, len(set(utt2spk.values())), len(utt2spk))
+    tell("%s: %d speakers, %d utterances", folder, len(set(utt2spk.values())), len(utt2spk))
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import log, run_step
+from sv.errors import run_step, tell
 
 
 def main() -> None:
@@ -26,7 +26,7 @@ def main() -> None:
 
     out = args.exp_dir / "report.html"
     write_report([read_scored_system(args.exp_dir)], out, args.test_data, args.train_data)
-    log.info("report: %s", out)
+    tell("report: %s", out)
 
 
 if __name__ == "__main__":

@@ -44,13 +44,15 @@ fi
 check_lists "$train" "$test"
 if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds it
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
+  log_stages "$exp_dir"
 fi
+stage_logs=$exp_dir/log
 
 score() { # <option>...; what it prints stands in scores/*_result
   steps/score.py --top-n "$top_n" --lda-dim "$lda_dim" ${enroll_map:+--enroll-map "$enroll_map"} "$@" >/dev/null
 }
 
-if in_stage 3 "training into $exp_dir"; then
+if in_stage 3 "training"; then
   basename "$training_set" >"$exp_dir/training_set"
   teacher=$(system_value teacher)
   if [ "${teacher:-''}" != "''" ]; then # what it says of whole utterances, once for all that learn from it
@@ -104,7 +106,7 @@ if in_stage 8 "report"; then
   steps/make_report.py --train-data "$training_set" --test-data "$test" "$exp_dir"
 fi
 
-if in_stage 9 "large-margin fine-tuning into $exp_dir-LM"; then
+if in_stage 9 "large-margin fine-tuning"; then
   steps/make_system.py --fine-tune "$exp_dir" --config "$lm_config" --set "$lm_set" "$exp_dir-LM" >/dev/null
   options_of steps/options/{jobs,processes,scoring}.sh
   with_stage exec steps/run_system.sh "${options[@]}" --training-set "$training_set" --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"

@@ -50,7 +50,9 @@ heldout=$(system_value heldout_speakers)
 ((heldout >= 2)) || die "heldout_speakers is $heldout, but rounds are judged by held-out speakers; set it to 2 or more"
 if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds it
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
+  log_stages "$exp_dir"
 fi
+stage_logs=$exp_dir/log
 recordings=$(dirname "$train")/$(basename "$unlabelled")_unlabelled
 fbank=${fbank:-$(dirname "$train")/fbank}
 
@@ -175,7 +177,7 @@ next_round() { # <number>
 options_of steps/options/{jobs,processes}.sh
 processes=("${options[@]}")
 options_of steps/options/{jobs,processes,scoring}.sh
-if in_stage 3 "rounds into $exp_dir"; then
+if in_stage 3 "rounds of clustering and training"; then
   prepare_recordings
   first_round
   number=0

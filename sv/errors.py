@@ -11,10 +11,13 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import TextIO
 
 log = logging.getLogger("sv")
+
+_TOLD = logging.INFO + 5
 
 _NO_MEMORY = re.compile("(?i)out of memory|can't allocate memory|not enough memory|_STATUS_ALLOC_FAILED")
 _NO_FOLDER = "; check the path: there is a file where a folder is needed"
@@ -35,6 +38,11 @@ class UserError(Exception):
     """Error that the user can fix; the message is one line: what is wrong, where, what to do."""
 
     exit_status = 1
+
+
+def tell(message: str, *args: object) -> None:
+    """Log a line that a recipe shows on the terminal, beside warnings; other lines stand in the log of its stage."""
+    log.log(_TOLD, message, *args)
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
@@ -63,12 +71,8 @@ def run_step(main: Callable[[], None]) -> None:
     verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
     sys.argv = [_with_hyphens(word) for word in sys.argv if word != "--verbose"]
     script = Path(sys.argv[0]).name
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line(f"%(asctime)s {script}: %(message)s", "%F %T"))
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
-    if verbose:
-        log.setLevel(logging.DEBUG)
     try:
+        _begin_log(script, logging.DEBUG if verbose else logging.INFO)
         main()
         sys.stdout.flush()
     except UserError as error:
@@ -91,6 +95,40 @@ def run_step(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         sys.exit(130)
+
+
+def _begin_log(script: str, level: int) -> None:
+    """Log to stderr; in a stage of a recipe (SV_STAGE_LOG) to its log, and only what is told and warnings to stderr."""
+    line, stderr = _Line(f"%(asctime)s {script}: %(message)s", "%F %T"), _Terminal(sys.stderr)
+    stderr.setFormatter(line)
+    handlers: list[logging.Handler] = [stderr]
+    if stage_log := os.environ.get("SV_STAGE_LOG"):
+        file = logging.FileHandler(stage_log, encoding="utf-8")
+        file.setFormatter(line)
+        handlers.append(file)
+        stderr.setLevel(_TOLD)
+        stderr.setFormatter(_Line("%(asctime)s %(message)s", "%T"))
+    logging.basicConfig(handlers=handlers, level=logging.INFO, force=True)
+    log.setLevel(level)
+    logging.raiseExceptions = False  # a full disk would be told by a traceback for each line
+
+
+class _Terminal(logging.StreamHandler[TextIO]):
+    """Lines on stderr, above progress bars; those of a recipe are broken between words on a terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        bars = sys.modules.get("tqdm")
+        with bars.tqdm.external_write_mode(self.stream) if bars else nullcontext():
+            super().emit(record)
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        if self.level != _TOLD or not self.stream.isatty():
+            return text
+        import textwrap
+
+        width = os.get_terminal_size(self.stream.fileno()).columns or 80
+        return textwrap.fill(text, width, subsequent_indent=" " * 9, break_long_words=False, break_on_hyphens=False)
 
 
 class _Line(logging.Formatter):

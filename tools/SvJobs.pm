@@ -21,6 +21,8 @@ use Sys::Hostname qw(hostname);
 our @EXPORT_OK = qw(parse_command_line refuse needs_shell shell_quote shell_line become_command log_header log_footer
     exit_code describe_status report_failures worst_status watch);
 
+delete $ENV{SV_STAGE_LOG};    # a job has its own log
+
 my $me = basename($0);
 my $tail_lines = 10;
 

@@ -24,7 +24,8 @@
 #   check_stages 0 8 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
 #   with_stage COMMAND...  run another such script, which goes on with the times of the stages
 #   end_stages             print how long the last stage and the whole run took
-#   say "what"             print one line on stderr, with the time and the script's name
+#   say "what"             print one line on stderr, with the time and the script's name; in a stage of a recipe, in its log
+#   tell "what"            the same, and in a stage of a recipe on stderr, too
 #   die "what; remedy"     print it as an error, exit 1
 #   usage_error "what"     print one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
@@ -54,8 +55,18 @@ _po_rows=()                                           # what --help prints of th
 # By option name. Kind: any, bool, int, speeds, a "|a|b|" list, path. File: the one that declares it first.
 declare -A _po_default=() _po_about=() _po_kind=() _po_given=() _po_file=()
 
-say() {
-  printf '%(%F %T)T %s: %s\n' -1 "$_po_name" "$*" >&2
+say() { # in a stage of steps/recipe.sh to its log, and a warning to both; so do Python's steps (sv/errors.py)
+  if [[ -z ${SV_STAGE_LOG:-} ]]; then
+    printf '%(%F %T)T %s: %s\n' -1 "$_po_name" "$*" >&2
+  else
+    printf '%(%F %T)T %s: %s\n' -1 "$_po_name" "$*" >>"$SV_STAGE_LOG"
+    [[ $* != warning:* ]] || printf '%(%T)T %s\n' -1 "$*" >&2
+  fi
+}
+
+tell() {
+  say "$@"
+  [[ -z ${SV_STAGE_LOG:-} ]] || printf '%(%T)T %s\n' -1 "$*" >&2
 }
 
 _po_error() {
@@ -93,13 +104,11 @@ options_of() { # <file>...
 }
 
 in_stage() {
-  if ((${stage:?} > $1 || ${stop_stage:?} < $1)); then
-    return 1
-  fi
-  local after=''
-  [[ -z $_po_stage ]] || after=" (stage $_po_stage took $((SECONDS - _po_since)) s)"
+  ((${stage:?} <= $1 && ${stop_stage:?} >= $1)) || return 1
+  local after=${_po_stage:+" (stage $_po_stage took $((SECONDS - _po_since)) s)"}
   _po_stage=$1 _po_since=$SECONDS
-  say "stage $1: ${2:-}$after"
+  [[ -z ${stage_logs:-} ]] || export SV_STAGE_LOG=$stage_logs/stage$1.log # steps/recipe.sh
+  tell "stage $1: ${2:-}${stage_logs:+, stage$1.log}$after"
 }
 
 with_stage() { # <command>...: it goes on with the times of this script's stages
@@ -107,7 +116,7 @@ with_stage() { # <command>...: it goes on with the times of this script's stages
 }
 
 end_stages() {
-  say "done (${_po_stage:+stage $_po_stage took $((SECONDS - _po_since)) s, }the whole run $SECONDS s)"
+  tell "done (${_po_stage:+stage $_po_stage took $((SECONDS - _po_since)) s, }the whole run $SECONDS s)"
 }
 
 check_stages() {
@@ -220,9 +229,7 @@ _po_print_options() {
 _po_print_usage() { # print usage and example: the opening comment from "Usage:" on
   local line seen=false
   for line in "${_po_head[@]}"; do
-    if [[ $line == Usage:* ]]; then
-      seen=true
-    fi
+    [[ $line != Usage:* ]] || seen=true
     if [[ $seen == true ]]; then
       printf '%s\n' "$line"
     fi

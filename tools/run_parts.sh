@@ -25,7 +25,7 @@ finish_parts() { # <log> <step> [arguments]
   local submit
   if [ "$num_jobs" -gt 0 ]; then
     "${before_jobs[@]}"
-    printf '%(%F %T)T %s: %d job(s), logs: %s\n' -1 "${0##*/}" "$num_jobs" "$1" >&2
+    say "$num_jobs job(s), logs: $1"
     read -ra submit <<<"${cmd:?}"
     submit+=("${job_options[@]}" "${_plan[@]:1}" JOB=1:"$num_jobs" "$1"
       "$2" part "${@:3}" --part JOB --num-parts "$num_jobs")

@@ -46,7 +46,7 @@ choose_sizes() { # <option>...: set what is not given and depends on the number 
   if [[ " $train_feats $data_type $set " =~ [\ =](online|shard|raw)\  ]]; then
     copies=() # speeds are drawn
   fi
-  sizes=$(local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" "$@" "$data")
+  sizes=$(SV_STAGE_LOG=/dev/null local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" "$@" "$data")
   read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs <<<"$sizes"
   is_given top_n || top_n=$chosen_top_n
   is_given lda_dim || lda_dim=$chosen_lda_dim

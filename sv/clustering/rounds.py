@@ -10,7 +10,7 @@ import numpy as np
 
 from sv.clustering.space import unit_rows
 from sv.clustering.trust import measure_trust, read_decisions
-from sv.errors import UserError, log
+from sv.errors import UserError, log, tell
 from sv.io import atomic_write, read_json, read_table
 from sv.metrics.error_rates import eer, sort_scores
 from sv.scoring.cosine import read_embeddings
@@ -123,9 +123,9 @@ def judge_rounds(exp_dir: Path, labelled: Path, most: int, truth: Path | None, *
     for one in rounds:
         agreed = f", NMI with the truth {one.clusters['nmi']:.3f}" if "nmi" in one.clusters else ""
         told = (one.number, one.heldout_eer, one.clusters["clusters"], agreed)
-        log.info("round %d: held-out EER %.2f %%, then %d clusters%s", *told)
+        tell("round %d: held-out EER %.2f %%, then %d clusters%s", *told)
     if why:
-        log.info("best is round %d: %s", best, why)
+        tell("best is round %d: %s", best, why)
         if rounds[0].heldout_eer <= rounds[best].heldout_eer and best:
             log.warning("round 0 is no worse on held-out speakers: recordings without labels may not have helped")
     with atomic_write(exp_dir / "rounds.json") as f:

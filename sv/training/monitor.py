@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -13,23 +13,17 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sv.errors import log
+from sv.errors import log, tell
 from sv.io import atomic_write
+from sv.io.progress import BAR
 from sv.training.distributed import World
 
 Item = TypeVar("Item")
 
 _SHOW_STEPS = 10  # between updates of the values beside the bar, each of which waits for the device
-_BESIDE_BAR = {
-    "loss": "loss",
-    "accuracy": "acc",
-    "lr": "lr",
-    "margin": "margin",
-    "samples_per_second": "utt/s",
-    "data_wait": "wait",
-}
+_BESIDE_BAR = {"loss": "loss", "accuracy": "acc"}
+_BAR_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
 _COLUMNS = ("epoch", "batch", "lr", "margin", "loss", "acc", "utt/s", "wait")  # the first six are WeSpeaker's
 
 
@@ -130,30 +124,29 @@ class Monitor(AbstractContextManager["Monitor"]):
     Args:
         exp_dir: gets metrics.jsonl and tensorboard/.
         step: where training begins or continues; records of later steps are cut.
-        steps_per_epoch: length of the bar.
+        num_epochs: of the training.
+        steps_per_epoch: batches.
         tensorboard: write TensorBoard's files, if it is installed.
     """
 
-    def __init__(self, exp_dir: Path, *, step: int, steps_per_epoch: int, tensorboard: bool) -> None:
-        self.steps_per_epoch = steps_per_epoch
+    def __init__(self, exp_dir: Path, *, step: int, num_epochs: int, steps_per_epoch: int, tensorboard: bool) -> None:
+        self.num_epochs, self.steps_per_epoch = num_epochs, steps_per_epoch
         self._metrics_path = exp_dir / "metrics.jsonl"
         cut_metrics(self._metrics_path, step)
         self._metrics = open(self._metrics_path, "a", encoding="utf-8")  # noqa: SIM115  closed by __exit__
         self._writer = _open_tensorboard(exp_dir / "tensorboard", step) if tensorboard else None
         self._bar: tqdm[Any] | None = None
         self._on_terminal = sys.stderr.isatty()
-        self._redirect = logging_redirect_tqdm([logging.getLogger()]) if self._on_terminal else nullcontext()
         self._told = False
 
     def __enter__(self) -> "Monitor":
-        self._redirect.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close_bar()
-        self._redirect.__exit__(kind, error, trace)
+        if self._bar is not None:
+            self._bar.close()
         self._metrics.close()
         if self._writer is not None:
             self._writer.close()
@@ -163,7 +156,9 @@ class Monitor(AbstractContextManager["Monitor"]):
         if not self._on_terminal:
             return False
         if self._bar is None:
-            self._bar = tqdm(total=self.steps_per_epoch, initial=step_in_epoch - 1, desc=f"epoch {epoch}", unit="batch")
+            total, done = self.num_epochs * self.steps_per_epoch, (epoch - 1) * self.steps_per_epoch + step_in_epoch - 1
+            self._bar = tqdm(total=total, initial=done, bar_format=_BAR_FORMAT, **BAR)
+        self._bar.set_description(f"epoch {epoch} of {self.num_epochs}", refresh=False)
         self._bar.update()
         return step_in_epoch % _SHOW_STEPS == 0
 
@@ -176,8 +171,6 @@ class Monitor(AbstractContextManager["Monitor"]):
                 if name not in ("step", "epoch", "batch") and value is not None:
                     self._writer.add_scalar(f"{kind}/{name}", value, values["step"])
         self.show(values)
-        if kind == "epoch":
-            self._close_bar()
         self._log(values)
 
     def show(self, values: Mapping[str, Any]) -> None:
@@ -191,19 +184,16 @@ class Monitor(AbstractContextManager["Monitor"]):
             self._told = True
         names = ("epoch", "batch", "lr", "margin", "loss", "accuracy", "samples_per_second", "data_wait")
         row = " | ".join(f"{values[name]:>8.4g}" for name in names)
-        heldout = f" held-out EER {values['heldout_eer']:.2f} %" if values.get("heldout_eer") is not None else ""
-        log.info("| %s |%s", row, heldout)
+        log.info("| %s |", row)
+        if values.get("heldout_eer") is not None:
+            told = values["epoch"], self.num_epochs, values["heldout_eer"], values["loss"]
+            tell("epoch %d of %d: held-out EER %.2f %%, loss %.4g", *told)
 
     def flush(self) -> None:
         """Write all records to disk, so that a checkpoint never comes before them."""
         self._metrics.flush()
         if self._writer is not None:
             self._writer.flush()
-
-    def _close_bar(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 def cut_metrics(path: Path, step: int) -> None:

@@ -23,7 +23,7 @@ import torch
 
 from sv.config import Config, save_config
 from sv.data import FaultTolerantDataset, Loader, Sampler, rows_of
-from sv.errors import log, memory_told
+from sv.errors import log, memory_told, tell
 from sv.io import atomic_write, write_table
 from sv.jobs import folder_lock
 from sv.jobs.disk import check_free
@@ -135,7 +135,7 @@ class _Run:
             if find_damage(last):
                 save_tensors(state["model"], last)
             save_config(self.config, self.exp_dir / "config.yaml")
-            log.info("%s: training is complete (%d epochs); nothing to do", self.exp_dir, self.config.num_epochs)
+            tell("training is complete (%d epochs); nothing to do", self.config.num_epochs)
 
     def _network(self) -> SpeakerNet:
         """Build the network: the same weights in every process, and other random numbers from then on."""
@@ -234,7 +234,7 @@ class _Run:
         utts, held_out, speakers = trainer.loader.sampler.utts, len(self.prepared.heldout), len(self.prepared.speakers)
         if loss_options(config.loss, config.loss_args).compares_utterances:  # it has no class of those it leaves out
             speakers = len(np.unique(self.prepared.data.index.speaker[rows_of(utts)]))
-        log.info("%d speakers to train on, %d held out; %d utterances", speakers, held_out, len(utts))
+        tell("%d speakers to train on, %d held out; %d utterances", speakers, held_out, len(utts))
         log.info(
             "%d process(es) on %s, %s, batch %d in all", world.size, _name(world), config.precision, lr.global_batch
         )
@@ -253,6 +253,7 @@ class _Run:
         monitor = Monitor(
             self.exp_dir,
             step=trainer.place.step,
+            num_epochs=self.config.num_epochs,
             steps_per_epoch=trainer.steps_per_epoch,
             tensorboard=self.config.tensorboard,
         )
@@ -266,7 +267,7 @@ class _Run:
             log.warning("%d utterances could not be read and were replaced; see %s", len(bad.why), bad_list)
         best = trainer.place
         measured = f"; best held-out EER {best.best_eer:.2f} % (epoch {best.best_epoch})" if best.best_epoch else ""
-        log.info("training is complete: %d epochs%s", self.config.num_epochs, measured)
+        tell("training is complete: %d epochs%s", self.config.num_epochs, measured)
         if trainer.trouble:
             log.warning(
                 "but the network has not learned: %s; lower scheduler_args.initial_lr (now %g), set clip_grad_norm, "

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sv.config import Config
 from sv.data import Batch, Loader
-from sv.errors import UserError, log
+from sv.errors import UserError, log, tell
 from sv.jobs.bad_utts import BadUtts
 from sv.losses import loss_options
 from sv.training.checkpoint import Checkpoints, save_tensors
@@ -158,7 +158,7 @@ class Trainer:
         if self.place.step == 1:
             self.progress.first_loss = loss
         if self.monitor is not None:
-            log.info("step %d: loss %.4g", self.place.step, loss)
+            tell("step %d: loss %.4g", self.place.step, loss)
 
     def _step(self, batch: Batch) -> None:
         place = self.place
@@ -341,7 +341,7 @@ class Trainer:
             self.meter.load_state(state["meter"])
         if self.pseudo is not None:
             self.pseudo.load_state(state["pseudo"], where)
-        log.info("continuing at epoch %d, step %d (%s)", self.place.epoch, self.place.step, where)
+        tell("continuing at epoch %d, step %d (%s)", self.place.epoch, self.place.step, where)
 
 
 def is_model_due(config: Config, epoch: int) -> bool:

@@ -1,6 +1,7 @@
 """The mini recipe, as a newcomer runs it: from nothing to a table of results."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -61,6 +62,16 @@ def test_ends_with_a_table(mini):
     for backend in ("cos", "asnorm20", "plda"):
         assert f"| vox1_O_cleaned | {backend} |" in all_rows and f"| vox1_O_cleaned | {backend}_cali |" in all_rows
         assert read_thresholds(folder / "exp", backend)["measured_on"]["scores"].endswith("heldout.kaldi.score")
+
+
+def test_stderr_has_some_lines_of_80_columns_and_the_logs_have_all(mini):
+    folder, result = mini
+    told = [line.partition(" ")[2] for line in result.stderr.splitlines()]
+    assert told[:2] == [f"logs: {folder}/exp/log", "stage 0: synthetic corpus, stage0.log"]
+    assert re.fullmatch(r"stage 1: data lists, stage1.log \(stage 0 took \d+ s\)", told[2])
+    assert len(told) <= 25 and all(len(line) <= 71 for line in told if str(folder) not in line)  # the time takes 9
+    log = (folder / "exp" / "log" / "stage7.log").read_text()
+    assert "score.py: PLDA of dimension 30 in" in log and "PLDA of dimension" not in result.stderr
 
 
 def test_training_ends_in_the_range_of_the_results_and_halves_the_eer_of_the_untrained_encoder(mini, run):

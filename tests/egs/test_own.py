@@ -39,7 +39,7 @@ def test_from_folders_to_verification(run: Run, small_corpus: Path, tmp_path: Pa
     ]
     done = run("egs/own/run.sh", *words, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on; embed_dim 64" in done.stderr
+    assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on\n" in done.stderr
     table, all_rows = ((tmp_path / "exp" / name).read_text() for name in ("results.txt", "results.md"))
     assert done.stdout.endswith(table)
     for backend in ("cos_cali", "asnorm4_cali", "plda_cali"):

@@ -1,6 +1,8 @@
 """A step ends with one line and a status."""
 
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from sv.errors import UserError, _with_hyphens, memory_told, suggest
 
 SCRIPT = """
 import errno, sys
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, log, run_step, tell
 def main():
     what = sys.argv[1]
     if what == "user": raise UserError("data/x:3: two\\nlines; mend them")
@@ -20,7 +22,21 @@ def main():
     if what == "log":
         import os
         log.info("%s/a/b in (%s/c), not /x%s/d", *[os.getcwd()] * 3)
+    if what == "tell":
+        log.info("all"), tell("epoch %d", 2), log.warning("odd")
     print("fine")
+run_step(main)
+"""
+
+SAID = ("all", "epoch 2", "odd")
+
+BAR = """
+from tqdm import tqdm
+from sv.errors import run_step, tell
+def main():
+    with tqdm(total=2, desc="b") as bar:
+        bar.update()
+        tell("word " * 11)
 run_step(main)
 """
 
@@ -49,6 +65,28 @@ def test_user_error_is_one_line_and_status_1(run, step):
 def test_a_line_has_the_time_and_paths_relative_to_the_current_folder(run, step, tmp_path):
     result = run("python3", step, "log", cwd=tmp_path)
     assert re.fullmatch(rf"\d{{4}}(-\d\d){{2}} [\d:]{{8}} step.py: a/b in \(c\), not /x{tmp_path}/d\n", result.stderr)
+
+
+def test_in_a_stage_stderr_has_what_is_told_and_the_log_has_all(run, step, tmp_path):
+    (tmp_path / "stage.log").write_text("before\n")
+    for words in ([], ["--verbose"]):
+        result = run("python3", step, "tell", *words, env={"SV_STAGE_LOG": str(tmp_path / "stage.log")})
+        assert re.fullmatch(r"[\d:]{8} epoch 2\n[\d:]{8} odd\n", result.stderr)
+    first, *others = (tmp_path / "stage.log").read_text().splitlines()
+    assert first == "before" and [line[20:] for line in others] == [f"step.py: {said}" for said in SAID] * 2
+    assert [line[20:] for line in run("python3", step, "tell").stderr.splitlines()] == [f"step.py: {s}" for s in SAID]
+
+
+@pytest.mark.slow
+def test_a_line_stands_above_the_bar_and_is_broken_between_words(root, tmp_path):
+    (tmp_path / "step.py").write_text(BAR)
+    command = f"stty rows 24 cols 40; '{sys.executable}' '{tmp_path}/step.py'"
+    env = {**os.environ, "SV_STAGE_LOG": str(tmp_path / "log"), "PYTHONPATH": str(root)}
+    words = ["script", "-qec", command, "/dev/null"]
+    shown = subprocess.run(words, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+    first, second = [part for part in re.split(r"[\r\n]+", shown) if "word" in part]
+    assert re.fullmatch(r"[\d:]{8} word( word)*", first) and re.fullmatch(r" {9}word( word)*", second)
+    assert max(len(first), len(second)) <= 40 and "b:  50%" in shown
 
 
 def test_verbose_shows_the_traceback_after_the_line(run, step):

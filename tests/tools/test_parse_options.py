@@ -232,6 +232,15 @@ def test_in_stage(tmp_path: Path) -> None:
     assert re.findall(r"ran (\d)", script("--stage", "0", "--stop-stage", "9", "data").stdout) == list("012349")
 
 
+def test_in_a_stage_lines_go_to_its_log_and_what_is_told_to_stderr(tmp_path: Path) -> None:
+    after = f'stage_logs={tmp_path}; if in_stage 2 a; then say b; tell c; say "warning: d"; fi; end_stages'
+    done = Script(tmp_path, after=after)("--stage", "2", "--stop-stage", "2", "data")
+    told = [re.sub(r"^[\d:]{8} ", "", line) for line in done.stderr.splitlines()]
+    assert told[:3] == ["stage 2: a, stage2.log", "c", "warning: d"] and told[3].startswith("done (stage 2 took 0 s, ")
+    log = [line.partition(" x.sh: ")[2] for line in (tmp_path / "stage2.log").read_text().splitlines()]
+    assert log == [told[0], "b", *told[1:]]
+
+
 def test_times_of_the_last_stage_and_of_the_run_go_on_in_another_script(tmp_path: Path) -> None:
     after = 'if in_stage 2 a; then SECONDS=20; with_stage bash "$0" --stage 3 --stop-stage 3 data; fi\n'
     after += "if in_stage 3 b; then SECONDS=$((SECONDS + 10)); end_stages; fi"

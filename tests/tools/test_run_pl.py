@@ -89,6 +89,11 @@ def test_jobs_read_nothing(tmp_path: Path) -> None:
     assert run(tmp_path, "x.log", "cat").returncode == 0
 
 
+def test_a_job_writes_into_its_own_log_and_not_into_that_of_the_stage(tmp_path: Path) -> None:
+    assert run(tmp_path, "x.log", "bash", "-c", "echo a${SV_STAGE_LOG:-}b", SV_STAGE_LOG="stage.log").returncode == 0
+    assert "\nab\n" in (tmp_path / "x.log").read_text()
+
+
 def test_jobs_get_the_default_signals(tmp_path: Path) -> None:
     assert run(tmp_path, "x.log", "bash", "-c", "yes | head -n 1").returncode == 0
     assert output(tmp_path / "x.log") == "y\n"  # with SIGPIPE ignored, yes would complain

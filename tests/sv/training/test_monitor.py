@@ -2,6 +2,11 @@
 
 import builtins
 import json
+import logging
+import os
+import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -18,6 +23,17 @@ VALUES = {
     "samples_per_second": 10.0,
     "data_wait": 0.01,
 }
+
+
+BAR = """
+import sys, time
+from pathlib import Path
+from sv.training.monitor import Monitor
+with Monitor(Path(sys.argv[1]), step=4, num_epochs=2, steps_per_epoch=4, tensorboard=False) as monitor:
+    for step in range(1, 5):
+        monitor.advance(2, step)
+        time.sleep(0.5)
+"""
 
 
 def lines(path):
@@ -54,7 +70,7 @@ def test_clock_counts_samples_and_time_spent_waiting():
 
 def test_metrics_and_tensorboard_hold_the_same(tmp_path):
     event_accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    with Monitor(tmp_path, step=0, steps_per_epoch=4, tensorboard=True) as monitor:
+    with Monitor(tmp_path, step=0, num_epochs=2, steps_per_epoch=4, tensorboard=True) as monitor:
         monitor.record("step", {"epoch": 1, "batch": 2, "step": 2, **VALUES})
         monitor.record("epoch", {"epoch": 1, "batch": 4, "step": 4, **VALUES, "heldout_eer": 7.5})
     step, epoch = lines(tmp_path / "metrics.jsonl")
@@ -67,6 +83,24 @@ def test_metrics_and_tensorboard_hold_the_same(tmp_path):
             assert (scalar.step, scalar.value) == (values["step"], pytest.approx(values[name]))
 
 
+def test_the_eer_of_heldout_speakers_is_told_with_how_far_training_is(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with Monitor(tmp_path, step=0, num_epochs=2, steps_per_epoch=4, tensorboard=False) as monitor:
+        monitor.record("epoch", {"epoch": 1, "batch": 4, "step": 4, **VALUES})
+        monitor.record("epoch", {"epoch": 2, "batch": 4, "step": 8, **VALUES, "heldout_eer": 7.5})
+    told = [record.getMessage() for record in caplog.records if record.levelno > logging.INFO]
+    assert told == ["epoch 2 of 2: held-out EER 7.50 %, loss 3"]
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_one_bar_of_the_whole_training(root, tmp_path):
+    (tmp_path / "x.py").write_text(BAR)
+    words = ["script", "-qec", f"stty rows 24 cols 80; '{sys.executable}' '{tmp_path}/x.py' '{tmp_path}'", "/dev/null"]
+    env = {**os.environ, "PYTHONPATH": str(root)}
+    shown = subprocess.run(words, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
+    assert re.search(r"epoch 2 of 2:  88%\|█+ *\| 00:01, 00:00 left", shown), shown
+
+
 def test_missing_tensorboard_is_told_and_harmless(tmp_path, monkeypatch, caplog):
     real = builtins.__import__
 
@@ -77,7 +111,7 @@ def test_missing_tensorboard_is_told_and_harmless(tmp_path, monkeypatch, caplog)
 
     monkeypatch.setattr(builtins, "__import__", without)
     caplog.set_level("INFO")
-    with Monitor(tmp_path, step=0, steps_per_epoch=4, tensorboard=True) as monitor:
+    with Monitor(tmp_path, step=0, num_epochs=2, steps_per_epoch=4, tensorboard=True) as monitor:
         monitor.record("step", {"epoch": 1, "batch": 2, "step": 2, **VALUES})
     assert "TensorBoard is not installed" in caplog.text
     assert len(lines(tmp_path / "metrics.jsonl")) == 1
