@@ -31,6 +31,7 @@ from sv.models.encoder import Encoder
 from sv.models.loading import check_finite, load_backbone
 
 AGAIN = "average or train again"
+_BEGINS = (b"PK\3\4", b"\x80")  # files of torch.save: a zip file; before torch 1.6 a pickle
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,8 @@ def load_state(path: Path, remedy: str = AGAIN) -> tuple[dict[str, Any], str]:
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     check_sha256(path, digest)
+    if content and not content.startswith(_BEGINS):
+        raise UserError(f"{path} is no checkpoint: it begins with {content[:16]!r}; give a file of torch.save")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a pickle's protocol

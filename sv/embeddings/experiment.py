@@ -6,18 +6,24 @@ from typing import Any, Literal
 from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
 from sv.io.trees import first_difference
+from sv.models import encoder_options
 
 
 def read_config(exp_dir: str | Path) -> Config:
     """Return the resolved configuration that training left in the folder.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: there is none, it is damaged, or names an encoder or options that are unknown.
     """
     path = Path(exp_dir) / "config.yaml"
     if not path.is_file():
         raise UserError(f"{path} does not exist; train the system first (stage 3)")
-    return load_config(path)
+    config = load_config(path)
+    try:
+        encoder_options(config.model, config.model_args)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return config
 
 
 def read_system(exp_dir: str | Path) -> Config:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.audio.recordings import Audio, check_audio, is_narrow, read_audio
+from sv.embeddings.experiment import find_model, read_config
 from sv.embeddings.onnx_encoder import OnnxEncoder, is_bundle
 from sv.errors import UserError, log
 
@@ -127,13 +128,16 @@ def _resampled(waveform: "Waveform", rate: int, wanted: int, name: str) -> "Wave
 
 
 def check_system(exp_dir: str | Path) -> Path:
-    """Return the folder of a system.
+    """Return the folder of a system; look for its configuration and weights before anything slower is done.
 
     Raises:
-        UserError: it is no folder.
+        UserError: it is no folder, nor a bundle; there is no configuration, or of an unknown encoder, or no weights.
     """
     exp_dir = Path(exp_dir)
     if not exp_dir.is_dir():
         what = "is a file" if exp_dir.exists() else "does not exist"
         raise UserError(f"{exp_dir} {what}; give the folder of a trained system (stages 3 to 7)")
+    if not is_bundle(exp_dir):
+        read_config(exp_dir)
+        find_model(exp_dir)
     return exp_dir

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -183,8 +184,6 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
             verifier.score_batch([], prior=prior)
     with pytest.raises(UserError, match="--gpus 99: no GPU 99 here"):
         Verifier.load(exp, gpus=99)
-    with pytest.raises(UserError, match=r"thresholds\.json does not exist; calibrate the system first"):
-        Verifier.load(tmp_path)
     path = exp / "calibration" / "cos.json"
     before = path.read_text()
     path.write_text(json.dumps({**json.loads(before), "features": ["cohort_min"]}))
@@ -196,6 +195,22 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
     path.write_text(before)
     with pytest.raises(UserError, match=r"cos\.json is a file; give the folder of a trained system"):
         Verifier.load(path)
+
+
+def test_what_is_missing_is_named_before_the_calibration(exp: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"config\.yaml does not exist; train the system first \(stage 3\)"):
+        Verifier.load(tmp_path)
+    config, model = tmp_path / "config.yaml", tmp_path / "models" / "avg_model.pt"
+    config.write_text((exp / "config.yaml").read_text().replace("model: resnet_small", "model: ResNet35"))
+    with pytest.raises(UserError, match=r"config\.yaml: unknown model 'ResNet35'; did you mean"):
+        Verifier.load(tmp_path)
+    shutil.copy(exp / "config.yaml", config)
+    with pytest.raises(UserError, match=r"avg_model\.pt does not exist; train \(stage 3\) and average"):
+        Verifier.load(tmp_path)
+    model.parent.mkdir()
+    shutil.copy(exp / "models" / "avg_model.pt", model)
+    with pytest.raises(UserError, match=r"thresholds\.json does not exist; calibrate the system first"):
+        Verifier.load(tmp_path)
 
 
 def test_mean_and_back_end_are_those_of_the_calibration(exp: Path) -> None:

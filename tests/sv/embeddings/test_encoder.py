@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 import warnings
 from pathlib import Path
 
@@ -47,6 +48,14 @@ def test_truncated_model_file_is_refused(system: tuple[Path, Path], size: int) -
     path = system[0] / "models" / "avg_model.pt"
     path.write_bytes(path.read_bytes()[:size])
     with pytest.raises(UserError, match=r"avg_model.pt is not a model file, or is truncated"):
+        load_encoder(system[0])
+
+
+@pytest.mark.parametrize("content", [b"epochs: 150\n", b"\n"])
+def test_text_in_place_of_a_model_file_is_named(system: tuple[Path, Path], content: bytes) -> None:
+    (system[0] / "models" / "avg_model.pt").write_bytes(content)
+    told = rf"avg_model.pt is no checkpoint: it begins with {re.escape(repr(content))}; give a file of torch.save"
+    with pytest.raises(UserError, match=told):
         load_encoder(system[0])
 
 
