@@ -3,7 +3,8 @@
 
 Reads   <model>: folder with config.yaml and models/avg_model.pt; audio files of one channel, or a wav.scp of such files
 Writes  <out>/xvector.ark, <out>/xvector.scp  one float vector a file, in Kaldi's format; its id is that of wav.scp, or
-        the file's name without ending. Without --out, vectors are printed in Kaldi's text format.
+        the file's name without ending; <out>/.done: the model and front-end that made them, which scoring compares.
+        Without --out, vectors are printed in Kaldi's text format.
 Status  0: all were embedded; 1: some failed, with the reason on stderr; 2: wrong call
 
 For a corpus with features, steps/extract_embeddings.sh is faster.
@@ -15,10 +16,30 @@ import argparse
 import contextlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
 from sv.errors import UserError, log, run_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sv.embeddings.listener import Listener
+    from sv.io import ArkWriter
+
+
+@contextlib.contextmanager
+def open_archive(out: Path, listener: "Listener") -> "Iterator[ArkWriter]":
+    """Open the archive of a folder; its mark, written last, tells the model and front-end, as that of stage 4."""
+    from sv.io import ArkWriter
+    from sv.jobs import DoneMark
+
+    mark = DoneMark(out / ".done", {"model_sha256": listener.encoder.sha256, "fingerprint": listener.fingerprint})
+    mark.path.unlink(missing_ok=True)
+    with ArkWriter(out / "xvector.ark", out / "xvector.scp") as ark:
+        yield ark
+    mark.write([ark.ark, ark.scp], {ark.ark: ark.sha256})
 
 
 def main() -> None:
@@ -32,14 +53,14 @@ def main() -> None:
     if args.json and args.out:
         parser.error("give --json or --out")
     from sv.embeddings.listener import Listener
-    from sv.io import ArkWriter, read_table
+    from sv.io import read_table
 
     is_scp = len(args.files) == 1 and args.files[0].endswith(".scp")
     files = read_table(args.files[0]) if is_scp else {Path(name).stem: name for name in args.files}
     if not is_scp and len(files) < len(args.files):
         raise UserError("two files have the same name, which is their id; give a wav.scp with ids of your choice")
     listener, failed = Listener(args.model, gpus=args.gpus), 0
-    with ArkWriter(args.out / "xvector.ark", args.out / "xvector.scp") if args.out else contextlib.nullcontext() as ark:
+    with open_archive(args.out, listener) if args.out else contextlib.nullcontext() as ark:
         for utt, path in files.items():
             try:
                 recording = listener.listen(path)

@@ -126,8 +126,8 @@ class Verifier(Listener):
         mean: (dim,) float32, which is subtracted from embeddings before the cosine; None: nothing is.
 
     Raises:
-        UserError: something is missing or damaged; the calibration is of another model, or uses a measure that cannot
-            be computed from two recordings.
+        UserError: something is missing or damaged; the calibration is of another model or front-end, or uses a measure
+            that cannot be computed from two recordings.
     """
 
     def __init__(self, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> None:
@@ -143,8 +143,7 @@ class Verifier(Listener):
                 f"{path} uses {strange}, which cannot be computed from two recordings; calibrate without it (stage 7)"
             )
         super().__init__(exp_dir, gpus=gpus, resample_audio=resample_audio)
-        if calibration.trained_on.get("model_sha256", self.encoder.sha256) != self.encoder.sha256:
-            raise UserError(f"{path} is of another model than {exp_dir}/models/avg_model.pt; calibrate again (stage 7)")
+        calibration.check_made_by(self.encoder.sha256, self.fingerprint, path)
         made_by = str(calibration.trained_on.get("backend", BACKEND))
         if made_by != BACKEND:
             raise UserError(f"{path} calibrates scores by {made_by}, not by {BACKEND}; calibrate again (stage 7)")

@@ -22,7 +22,7 @@ from sv.audio.features import find_voiced, subtract_mean
 from sv.audio.files import Waveform
 from sv.config import Config
 from sv.data.voiced import check_speech
-from sv.embeddings.experiment import check_sha256, find_model, read_config
+from sv.embeddings.experiment import check_sha256, find_model, fingerprint_of, read_config
 from sv.embeddings.parts import MAX_FRAMES
 from sv.errors import UserError
 from sv.jobs.gpus import choose_device
@@ -52,12 +52,8 @@ class SpeakerEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Checksum of model and front-end: embeddings of different ones must not be compared."""
-        front_end = self.config.dataset_args
-        fbank = front_end.fbank_args
-        told = fbank.model_dump_json(exclude={"snip_edges"} if fbank.snip_edges else None)  # a later key
-        text = f"{self.sha256} {told} {front_end.cmvn}{' vad' * front_end.vad}"
-        return hashlib.sha256(text.encode()).hexdigest()
+        """Checksum of model and front-end; see `fingerprint_of`."""
+        return fingerprint_of(self.config, self.sha256)
 
     def embed(self, feats: Tensor, *, max_frames: int = 0, centered: bool = False) -> Tensor:
         """Compute the embeddings of utterances of one length, whose features lose their mean over time first.

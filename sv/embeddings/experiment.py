@@ -1,5 +1,6 @@
 """An experiment folder: its configuration, its model files, and the features that its system takes."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -71,6 +72,15 @@ def check_sha256(path: Path, digest: str) -> None:
     sidecar = path.with_name(path.name + ".sha256")
     if sidecar.is_file() and sidecar.read_text().split()[:1] != [digest]:
         raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average or train again")
+
+
+def fingerprint_of(config: Config, model_sha256: str) -> str:
+    """Return the checksum of model and front-end: embeddings of different ones must not be compared."""
+    front_end = config.dataset_args
+    fbank = front_end.fbank_args
+    told = fbank.model_dump_json(exclude={"snip_edges"} if fbank.snip_edges else None)  # a later key
+    text = f"{model_sha256} {told} {front_end.cmvn}{' vad' * front_end.vad}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def front_end_difference(data_dir: str | Path, fbank: FbankConfig) -> tuple[str, Any, Any] | None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from sv.audio.tar_shards import read_entries, read_shard_list
 from sv.config import Config
 from sv.data import UttIndex, WaveformSource, index_waveforms, open_waveforms, read_index
-from sv.embeddings.experiment import check_front_end, check_sha256, find_model, read_config
+from sv.embeddings.experiment import check_front_end, check_sha256, find_model, fingerprint_of, read_config
 from sv.errors import UserError, log
 from sv.io import ArkWriter, DataDir, part_rows, read_vectors, sha256_of
 from sv.io.ark import misplaced, split_location, split_rows
@@ -123,9 +123,10 @@ class Extraction(Parts):
     @cached_property
     def options(self) -> dict[str, Any]:
         """All that decides the embeddings."""
-        config = self.config
+        config, digest = self.config, sha256_of(self.model_file)
         return {
-            "model_sha256": sha256_of(self.model_file),
+            "model_sha256": digest,
+            "fingerprint": fingerprint_of(config, digest),
             "model": config.model,
             "model_args": config.model_args,
             "cmvn": config.dataset_args.cmvn,

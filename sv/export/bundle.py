@@ -54,8 +54,7 @@ def write_bundle(exp_dir: Path, bundle: Path, about: About, model_file: Path | N
     calibration = load_calibration(path)
     mean = read_mean(exp_dir / calibration.trained_on["mean"]) if calibration.trained_on.get("mean") else None
     encoder = load_exportable(exp_dir, model_file)
-    if calibration.trained_on.get("model_sha256", encoder.sha256) != encoder.sha256:
-        raise UserError(f"{path} is of another model; calibrate again (stage 7)")
+    calibration.check_made_by(encoder.sha256, encoder.fingerprint, path)
     models = {NETWORK: feats_model(encoder), FRONT_END: front_end_model(encoder)}
     bundle.parent.mkdir(parents=True, exist_ok=True)
     folder = temporary_name(bundle)

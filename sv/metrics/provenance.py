@@ -4,6 +4,9 @@
     embeddings/vox2_dev/.done.mean_vec.npy    of the embeddings and the model; so has .done.spk_xvector.scp
     embeddings/vox1/.done, plda/.done         of the model, for xvector.scp and for the folder
 
+"Of the model" are two checksums: model_sha256 of its file, fingerprint of model and front-end. An xvector.scp that was
+put together from several has no mark; those beside the archives that it names tell.
+
 A file without a mark, or changed since, goes with any other: it may be of another toolkit.
 """
 
@@ -12,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError, log
-from sv.io import read_json, sha256_of
+from sv.io import iter_table, read_json, sha256_of
 from sv.io.ark import misplaced
+from sv.io.paths import read_path
 from sv.jobs import DoneMark
 
 # What may differ between scores of one system: the trials, and what was made of the scores since.
 _OF_THE_TRIALS = ("trials_sha256", "embeddings_sha256", "enroll_map_sha256", "sources_sha256", "calibration_sha256")
 _FUSED = "fused"
+MADE_BY = {"model_sha256": "model", "fingerprint": "model and front-end"}  # options of marks
 
 
 def mark_scores(
@@ -69,12 +74,26 @@ def mark_made(path: Path, xvector_scp: Path) -> None:
 
 
 def embeddings_origin(xvector_scp: Path) -> dict[str, str | None]:
-    """Return the checksums of embeddings and of their model; None where no mark tells."""
+    """Return the checksums of embeddings, of their model, and of model and front-end; None where no mark tells."""
     mark = _read(_mark_path(xvector_scp))
+    known = [mark.get("options", {})] if mark else list(_of_archives(xvector_scp).values())
     return {
-        "model_sha256": mark.get("options", {}).get("model_sha256"),
+        **{name: next((one[name] for one in known if one.get(name)), None) for name in MADE_BY},
         "embeddings_sha256": mark.get("outputs", {}).get("xvector.ark", {}).get("sha256"),
     }
+
+
+def _of_archives(scp: Path) -> dict[Path, dict[str, Any]]:
+    """Return the options of the marks beside the archives that an scp names; {} of an archive without one."""
+    lines = iter_table(scp) if scp.is_file() else ()
+    places = {location.rpartition(":")[0] for _, _, location in lines} - {""}
+    return {ark: _of_archive(ark) for ark in (Path(read_path(place, scp.parent)) for place in sorted(places))}
+
+
+def _of_archive(ark: Path) -> dict[str, Any]:
+    mark = _read(ark.with_name(".done"))
+    about = mark.get("outputs", {}).get(ark.name)
+    return dict(mark["options"]) if about and ark.is_file() and ark.stat().st_size == about["size"] else {}
 
 
 def origin(path: Path) -> dict[str, Any]:
@@ -86,11 +105,17 @@ def origin(path: Path) -> dict[str, Any]:
 def check_embeddings(scp: Path) -> None:
     """Check that an xvector.scp and its archive are those of their mark; of the archive, only the size is compared.
 
+    One without a mark is checked for archives of two models, or of two front-ends.
+
     Raises:
-        UserError: another scp, an archive of another size, or an scp that names the archive of another folder.
+        UserError: another scp, an archive of another size, an scp that names the archive of another folder, or archives
+            whose embeddings must not be compared.
     """
     mark, ark = DoneMark.recorded(_mark_path(scp)), scp.with_suffix(".ark")
-    if scp.name != "xvector.scp" or not mark.path.is_file():
+    if not mark.path.is_file():
+        _check_agree(_of_archives(scp))
+        return
+    if scp.name != "xvector.scp":
         return
     why = misplaced(scp, ark) or mark.stale()
     if not why and mark.outputs().get(scp) != sha256_of(scp):
@@ -100,21 +125,33 @@ def check_embeddings(scp: Path) -> None:
 
 
 def check_same_model(xvector_scp: Path, files: Iterable[Path]) -> None:
-    """Check that files were made from embeddings of the same model as these, where their marks tell.
+    """Check that files were made from embeddings of the same model and front-end as these, where their marks tell.
 
     Raises:
-        UserError: a file is of another model, or not the one that its mark was written for.
+        UserError: a file is of another model or front-end, or not the one that its mark was written for.
     """
-    model = embeddings_origin(xvector_scp)["model_sha256"]
+    here = embeddings_origin(xvector_scp)
     for path in files:
         mark = DoneMark.recorded(_mark_path(path))
         if mark.path.is_file() and mark.stale(verify=True):
             raise UserError(f"{path} is not the file of {mark.path}; make it again, or remove the mark if it is yours")
-        other = origin(path).get("model_sha256")
-        if model and other and other != model:
+        there = embeddings_origin(path) if path.suffix == ".scp" else origin(path)
+        _check_agree({xvector_scp: here, path: there})
+
+
+def _check_agree(known: Mapping[Path, Mapping[str, Any]]) -> None:
+    """Check that the options of these files' marks tell of one model and front-end.
+
+    Raises:
+        UserError: they tell of two; the message names two files.
+    """
+    for name, what in MADE_BY.items():
+        told = {options[name]: path for path, options in known.items() if options.get(name)}
+        if len(told) > 1:
+            (here, first), *_, (there, last) = told.items()
             raise UserError(
-                f"{path} is of model {other[:12]}, {xvector_scp} of model {model[:12]} (SHA-256); "
-                "make both with the same model"
+                f"{last} is of {what} {there[:12]}, {first} of {what} {here[:12]} (SHA-256); "
+                f"make both with the same {what}"
             )
 
 

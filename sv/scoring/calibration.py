@@ -23,6 +23,7 @@ from sv.errors import UserError
 from sv.io import atomic_write, read_json
 from sv.metrics.cllr import bayes_threshold
 from sv.metrics.error_rates import sort_scores
+from sv.metrics.provenance import MADE_BY
 
 Doubles = NDArray[np.float64]
 
@@ -50,6 +51,21 @@ class Calibration:
     def llrs(self, features: Doubles) -> Doubles:
         """Return log-likelihood ratios, (trials,), of (trials, features)."""
         return features @ np.array(self.weights) + self.offset
+
+    def check_made_by(self, model_sha256: str, fingerprint: str, path: Path) -> None:
+        """Check that the scores were of this model and front-end, as far as is known.
+
+        Args:
+            model_sha256: of the model's file.
+            fingerprint: of model and front-end.
+            path: of the calibration, for the message.
+
+        Raises:
+            UserError: they were of others.
+        """
+        for (name, what), here in zip(MADE_BY.items(), (model_sha256, fingerprint), strict=True):
+            if self.trained_on.get(name, here) != here:
+                raise UserError(f"{path} is of another {what}; calibrate again (stages 4 to 7)")
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

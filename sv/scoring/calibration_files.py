@@ -10,7 +10,14 @@ from sv.errors import UserError
 from sv.io import ScoredTrials, ScoreWriter, atomic_write, iter_scored_trials, read_scored_trials, sha256_of
 from sv.io.progress import byte_bar
 from sv.metrics.error_rates import sort_scores
-from sv.metrics.provenance import check_name, check_same_embeddings, check_scored_alike, mark_derived, origin
+from sv.metrics.provenance import (
+    MADE_BY,
+    check_name,
+    check_same_embeddings,
+    check_scored_alike,
+    mark_derived,
+    origin,
+)
 from sv.scoring.calibration import Calibration, fit
 from sv.scoring.quality import Features
 from sv.scoring.thresholds import add_thresholds, find_thresholds
@@ -153,7 +160,7 @@ def _train(path: Path, scores: ScoresToCalibrate, name: str) -> tuple[Calibratio
         raise UserError(f"{path}: {error}") from error
     trained_on = {"scores": path.name, "scores_sha256": sha256_of(path), **found.trained_on}
     known = origin(path)
-    trained_on |= {key: known[key] for key in ("backend", "model_sha256") if known.get(key)}
+    trained_on |= {key: known[key] for key in ("backend", *MADE_BY) if known.get(key)}
     if mean:
         inside = mean.resolve().relative_to(scores.exp_dir.resolve())
         trained_on |= {"mean": str(inside), "mean_sha256": sha256_of(mean)}

@@ -55,11 +55,11 @@ def test_back_end_and_mean_follow_from_the_scores(step: Run, exp: Path) -> None:
         for name in ("heldout.kaldi", "O.kaldi"):
             path = exp / "scores" / f"{prefix}{name}.score"
             write_scores_file(path, seed, name[0])
-            mark(path, model_sha256="m", trials_sha256=name, **options)
+            mark(path, model_sha256="m", fingerprint="f", trials_sha256=name, **options)
         assert step("steps/calibrate.py", "--prefix", prefix, exp, "heldout.kaldi", "O.kaldi").returncode == 0
     weights = {name: json.loads((exp / "calibration" / f"{name}.json").read_text()) for name in ("cos", "plda")}
     known = {"mean": "embeddings/train/mean_vec.npy", "mean_sha256": sha256_of(mean), "backend": "cos"}
-    assert weights["cos"]["trained_on"].items() >= {**known, "model_sha256": "m"}.items()
+    assert weights["cos"]["trained_on"].items() >= {**known, "model_sha256": "m", "fingerprint": "f"}.items()
     assert "mean" not in weights["plda"]["trained_on"] and read_thresholds(exp, "plda") and read_thresholds(exp, "cos")
     for name in ("cos", "plda"):
         assert weights[name]["weights"] != weights["plda" if name == "cos" else "cos"]["weights"]

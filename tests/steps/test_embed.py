@@ -1,6 +1,7 @@
 """Embeddings of audio files, and what a system is. The model is random, the audio noise."""
 
 import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,26 @@ def test_vectors_are_the_same_in_kaldi_s_text_and_archive_and_in_json(
     assert kept.ids == ["utt1"] and name == row["utt"] == "a"
     np.testing.assert_allclose(np.array(values.split(" ]")[0].split(), float), kept.matrix[0], rtol=1e-5)
     np.testing.assert_allclose(row["embedding"], kept.matrix[0], rtol=1e-6)
+
+
+def test_embeddings_of_two_front_ends_are_not_scored_together(
+    step: Step, exp: Path, audio: Path, tmp_path: Path
+) -> None:
+    config = exp / "config.yaml"
+    before, lines = config.read_text(), []
+    for window in ("hamming", "povey"):
+        config.write_text(before.replace("window: hamming", f"window: {window}"))
+        (tmp_path / "wav.scp").write_text(f"{window} {audio}\n")
+        assert step("steps/embed.py", "--model", exp, "-o", tmp_path / window, tmp_path / "wav.scp").returncode == 0
+        lines.append((tmp_path / window / "xvector.scp").read_text().replace("./", f"{tmp_path / window}/"))
+    config.write_text(before)
+    (tmp_path / "both.scp").write_text("".join(lines))
+    (tmp_path / "trials").write_text("hamming povey\n")
+    result = step("steps/score_trials.py", tmp_path / "trials", tmp_path / "both.scp", tmp_path / "x.score")
+    told = rf"{tmp_path}/povey/xvector.ark is of model and front-end \w+, {tmp_path}/hamming/xvector.ark of model and"
+    assert result.returncode == 1 and re.search(told, result.stderr)
+    (tmp_path / "hamming" / ".done").unlink()
+    assert step("steps/score_trials.py", tmp_path / "trials", tmp_path / "both.scp", tmp_path / "x").returncode == 0
 
 
 def test_a_bad_file_is_told_and_the_others_are_kept(step: Step, exp: Path, audio: Path, tmp_path: Path) -> None:

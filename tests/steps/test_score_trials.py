@@ -76,19 +76,20 @@ def test_models_of_several_utterances(step: Run, folder: Path) -> None:
 
 
 def test_mark_tells_what_the_scores_come_from(step: Run, folder: Path) -> None:
-    mark = DoneMark(folder / ".done", {"model_sha256": "m"})
+    mark = DoneMark(folder / ".done", made_by := {"model_sha256": "m", "fingerprint": "f"})
     mark.write([folder / "xvector.ark", folder / "xvector.scp"])
     score(step, folder)
     found = json.loads((folder / "out" / ".done.x.score").read_text())
     trials = sha256_of(folder / "list.kaldi")
     made_of = {"embeddings_sha256": sha256_of(folder / "xvector.ark"), "trials_sha256": trials}
-    assert found["options"] == {"backend": "cos", "model_sha256": "m", **made_of}
+    assert found["options"] == {"backend": "cos", **made_by, **made_of}
     assert found["outputs"]["x.score"]["sha256"] == sha256_of(folder / "out" / "x.score")
 
 
-def marked(folder: Path, model: str) -> None:
-    """Mark embeddings as those of a model."""
-    DoneMark(folder / ".done", {"model_sha256": model}).write([folder / "xvector.ark", folder / "xvector.scp"])
+def marked(folder: Path, model: str, front_end: str = "") -> None:
+    """Mark embeddings as those of a model and front-end."""
+    made_by = {"model_sha256": model, "fingerprint": f"{model} {front_end}"}
+    DoneMark(folder / ".done", made_by).write([folder / "xvector.ark", folder / "xvector.scp"])
 
 
 def test_mean_of_another_model_is_refused(step: Run, folder: Path) -> None:
@@ -124,6 +125,53 @@ def test_scp_of_another_folder_is_refused_by_its_mark(step: Run, folder: Path) -
     lines = scp.read_text().replace(f"{folder}/other/", "./").splitlines(keepends=True)
     scp.write_text("".join(reversed(lines)))
     assert "xvector.scp is not the file of .done; extract the embeddings again" in score(step, folder).stderr
+
+
+def joined(step: Run, folder: Path, first: str, second: str) -> subprocess.CompletedProcess[str]:
+    """Score enroll utterances of a folder against test utterances of another, by one scp of both."""
+    lines = []
+    for side, front_end, speaker in (("enroll", first, "a"), ("test", second, "b")):
+        (folder / side).mkdir(exist_ok=True)
+        write_vectors(folder / side, {utt: x for utt, x in VECTORS.items() if utt.startswith(speaker)})
+        if front_end:
+            marked(folder / side, "m", front_end)
+        lines.append((folder / side / "xvector.scp").read_text().replace("./", f"./{side}/"))
+    (folder / "xvector.scp").write_text("".join(lines))
+    return score(step, folder)
+
+
+def test_embeddings_of_two_front_ends_are_never_scored_together(step: Run, folder: Path) -> None:
+    assert joined(step, folder, "povey", "povey").returncode == 0
+    found = json.loads((folder / "out" / ".done.x.score").read_text())["options"]
+    assert (found["model_sha256"], found["fingerprint"]) == ("m", "m povey")
+    result = joined(step, folder, "povey", "hamming")
+    told = (
+        "test/xvector.ark is of model and front-end m hamming, enroll/xvector.ark of model and front-end m povey "
+        "(SHA-256); make both with the same model and front-end\n"
+    )
+    assert (result.returncode, result.stderr) == (1, f"score_trials.py: error: {told}")
+
+
+def test_embeddings_of_another_toolkit_are_scored_with_any(step: Run, folder: Path) -> None:
+    assert joined(step, folder, "povey", "").returncode == 0
+    marked(folder / "test", "m", "hamming")
+    with open(folder / "test" / "xvector.ark", "ab") as f:  # no longer the archive of the mark
+        f.write(b"more")
+    assert score(step, folder).returncode == 0
+
+
+@pytest.mark.parametrize("suffix", ["", ".npy"])
+def test_mean_and_cohort_of_another_front_end_are_refused(step: Run, folder: Path, suffix: str) -> None:
+    joined(step, folder, "povey", "povey")
+    (folder / "cohort").mkdir()
+    write_vectors(folder / "cohort", VECTORS)
+    marked(folder / "cohort", "m", "hamming")
+    step("steps/compute_mean.py", "cohort/xvector.scp", "mean.npy", cwd=folder)
+    (folder / "cohort.scp").write_text((folder / "cohort" / "xvector.scp").read_text().replace("./", "./cohort/"))
+    options = ["--mean", "mean.npy"] if suffix else ["--backend", "asnorm", "--top-n", "2", "--cohort", "cohort.scp"]
+    result = score(step, folder, *options)
+    told = f"{options[-1]} is of model and front-end m hamming, xvector.scp of model and front-end m povey (SHA-256)"
+    assert result.returncode == 1 and told in result.stderr
 
 
 def test_list_without_labels_is_scored(step: Run, folder: Path) -> None:

@@ -190,7 +190,7 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match="cohort_min, which cannot be computed from two recordings"):
         Verifier.load(exp)
     path.write_text(json.dumps({**json.loads(before), "trained_on": {"model_sha256": "0" * 64}}))
-    with pytest.raises(UserError, match=r"cos\.json is of another model than .*avg_model\.pt; calibrate again"):
+    with pytest.raises(UserError, match=r"cos\.json is of another model; calibrate again \(stages 4 to 7\)"):
         Verifier.load(exp)
     path.write_text(before)
     with pytest.raises(UserError, match=r"cos\.json is a file; give the folder of a trained system"):
@@ -211,6 +211,17 @@ def test_what_is_missing_is_named_before_the_calibration(exp: Path, tmp_path: Pa
     shutil.copy(exp / "models" / "avg_model.pt", model)
     with pytest.raises(UserError, match=r"thresholds\.json does not exist; calibrate the system first"):
         Verifier.load(tmp_path)
+
+
+def test_calibration_for_another_front_end_is_refused(exp: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(exp, tmp_path / "exp"))
+    path, config = other / "calibration" / "cos.json", other / "config.yaml"
+    fingerprint = Verifier.load(exp, gpus="none").fingerprint
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trained_on": {"fingerprint": fingerprint}}))
+    assert Verifier.load(other, gpus="none").fingerprint == fingerprint
+    config.write_text(config.read_text().replace("window: hamming", "window: povey"))
+    with pytest.raises(UserError, match=r"cos\.json is of another model and front-end; calibrate again"):
+        Verifier.load(other)
 
 
 def test_mean_and_back_end_are_those_of_the_calibration(exp: Path) -> None:

@@ -297,4 +297,6 @@ def test_mark_tells_the_model(system: tuple[Path, Path]) -> None:
     work = work_of(system)
     extract(work)
     mark = json.loads((work.out_dir / ".done").read_text())
-    assert mark["options"]["model_sha256"] == load_encoder(system[0]).sha256
+    encoder = load_encoder(system[0])
+    assert mark["options"]["model_sha256"] == encoder.sha256
+    assert mark["options"]["fingerprint"] == encoder.fingerprint

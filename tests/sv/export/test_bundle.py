@@ -149,10 +149,12 @@ def test_what_is_not_ready_is_refused_and_leaves_nothing(exp: Path, bundle: Path
         write_bundle(exp, bundle, About())
     plain = Path(shutil.copytree(exp, tmp_path / "plain"))
     path = plain / "calibration" / "cos.json"
-    path.write_text(path.read_text().replace('"mean.npy"', '"mean.npy", "model_sha256": "0"'))
+    before = path.read_text()
     add_thresholds(plain, "cos", {"eer": {"llr": 0.5}})
-    with pytest.raises(UserError, match=r"cos.json is of another model; calibrate again \(stage 7\)"):
-        write_bundle(plain, tmp_path / "out", About())
+    for name, what in (("model_sha256", "model"), ("fingerprint", "model and front-end")):
+        path.write_text(before.replace('"mean.npy"', f'"mean.npy", "{name}": "0"'))
+        with pytest.raises(UserError, match=rf"cos.json is of another {what}; calibrate again \(stages 4 to 7\)"):
+            write_bundle(plain, tmp_path / "out", About())
     path.unlink()
     with pytest.raises(UserError, match=r"cos.json does not exist; calibrate first \(stage 7\)"):
         write_bundle(plain, tmp_path / "out", About())

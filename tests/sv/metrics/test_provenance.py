@@ -24,7 +24,7 @@ from sv.metrics.provenance import (
 def scores(tmp_path: Path) -> Path:
     """A score file with its mark."""
     (tmp_path / "embeddings").mkdir()
-    mark = {"options": {"model_sha256": "m"}, "outputs": {"xvector.ark": {"sha256": "e"}}}
+    mark = {"options": {"model_sha256": "m", "fingerprint": "f"}, "outputs": {"xvector.ark": {"sha256": "e"}}}
     (tmp_path / "embeddings" / ".done").write_text(json.dumps(mark))
     for name in ("O.kaldi", "O.score", "mean.npy", "cali.json", "cali_O.score"):
         (tmp_path / name).write_text(name)
@@ -37,7 +37,7 @@ def scores(tmp_path: Path) -> Path:
 def test_mark_tells_what_scores_were_made_of(scores: Path) -> None:
     trials = scores.with_name("O.kaldi")
     expected = {"model_sha256": "m", "embeddings_sha256": "e", "mean_sha256": sha256_of(scores.with_name("mean.npy"))}
-    expected |= {"trials_sha256": sha256_of(trials), "scores_sha256": sha256_of(scores)}
+    expected |= {"fingerprint": "f", "trials_sha256": sha256_of(trials), "scores_sha256": sha256_of(scores)}
     assert origin_of(scores, trials) == {**expected, "top_n": 300} and origin(scores)["model_sha256"] == "m"
 
 

@@ -78,6 +78,7 @@ def test_the_command_that_a_model_without_thresholds_names_makes_it_a_verifier(
     assert verifier.score(recording(1, 7), recording(1, 8), margin=0).decision == "same"
     assert verifier.score(recording(1, 7), recording(3, 8), margin=0).decision == "different"
     origin = json.loads((exp / "thresholds.json").read_text())["cos"]["measured_on"]
+    assert origin["fingerprint"] == verifier.fingerprint
     assert (origin["scores"], origin["num_target"], origin["num_nontarget"]) == ("own.kaldi.score", 30, 160)
     ours = read_vectors(exp / "calibration" / "own" / "xvector.scp").matrix[0]
     torch.testing.assert_close(verifier.embed(data / "s0-0.wav"), ours, rtol=1e-4, atol=1e-5)

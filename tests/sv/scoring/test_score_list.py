@@ -56,6 +56,7 @@ def test_mark_holds_what_decides_the_scores(folder: Path) -> None:
     assert json.loads((folder / ".done.x.score").read_text())["options"] == {
         "trials_sha256": sha256_of(folder / "list"),
         "model_sha256": None,
+        "fingerprint": None,
         "embeddings_sha256": None,
         "enroll_map_sha256": sha256_of(folder / "map"),
         "other_sha256": sha256_of(folder / "plain"),
