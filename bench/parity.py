@@ -30,6 +30,7 @@ SECONDS = (0.5, 2.0, 10.0, 60.0)
 RATE = 16000
 FRONT_ENDS = {
     "ECAPA_TDNN_SpeechBrain": {"kind": "speechbrain"},
+    "GE2E_LSTM": {"kind": "ge2e", "num_mel_bins": 40},
     "ReDimNetB0": {"kind": "redimnet", "num_mel_bins": 72},
     "ReDimNet2B0": {"kind": "redimnet", "num_mel_bins": 72},
 }
@@ -42,8 +43,8 @@ ENCODERS = [  # one of each family that can be exported
         "ECAPA_TDNN_GLOB_c512",
         "XI_VEC_ECAPA_TDNN_c512",
     ],
-    *["ECAPA_TDNN_SpeechBrain", "XVEC", "CAMPPlus", "ReDimNetB0", "ReDimNet2B0", "Res2Net34_Base", "ERes2Net34_Base"],
-    *["ERes2NetV2", "Gemini_DF_ResNet60", "REPVGG_TINY_A0"],
+    *["ECAPA_TDNN_SpeechBrain", "GE2E_LSTM", "XVEC", "CAMPPlus", "ReDimNetB0", "ReDimNet2B0", "Res2Net34_Base"],
+    *["ERes2Net34_Base", "ERes2NetV2", "Gemini_DF_ResNet60", "REPVGG_TINY_A0"],
 ]
 
 

@@ -7,6 +7,8 @@ Wan, Wang, Papir, Moreno, "Generalized End-to-End Loss for Speaker Verification"
 resemblyzer/voice_encoder.py.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad, relu
@@ -25,19 +27,17 @@ class Ge2eLstm(Encoder):
         self.lstm = nn.LSTM(options.feat_dim, options.hidden_dim, options.num_layers, batch_first=True)
         self.linear = nn.Linear(options.hidden_dim, options.embed_dim)
         self.window, self.step = options.window_frames, options.step_frames
+        self.least = max(math.ceil(MIN_COVERAGE * self.window), self.window - self.step + 1)  # frames in the last one
 
     def encode(self, features: Tensor) -> Tensor:
         windows = self._windows(features)  # (batch, windows, frames, mels)
-        _, (hidden, _) = self.lstm(windows.flatten(0, 1))
-        embedding = normalize(relu(self.linear(hidden[-1])))  # (batch * windows, dim)
+        outputs, _ = self.lstm(windows.flatten(0, 1))
+        embedding = normalize(relu(self.linear(outputs[:, -1])))  # (batch * windows, dim)
         return normalize(embedding.unflatten(0, windows.shape[:2]).mean(dim=1))
 
     def _windows(self, features: Tensor) -> Tensor:
-        """Cut (batch, frames, mels) into (batch, windows, window frames, mels)."""
-        frames = features.shape[1]
-        count = 1 + max(0, -(-(frames - self.window) // self.step))
-        if count > 1 and frames - (count - 1) * self.step < MIN_COVERAGE * self.window:
-            count -= 1
-        needed = (count - 1) * self.step + self.window
-        padded = pad(features, (0, 0, 0, max(0, needed - frames)))
-        return torch.stack([padded[:, i * self.step : i * self.step + self.window] for i in range(count)], dim=1)
+        """Cut (batch, frames, mels) into (batch, windows, window frames, mels); a graph for any number of frames."""
+        last = torch.sym_max(features.shape[1] - self.least, 0)
+        starts = torch.arange(0, last + 1, self.step, device=features.device)
+        rows = starts[:, None] + torch.arange(self.window, device=features.device)
+        return pad(features, (0, 0, 0, self.window))[:, rows]

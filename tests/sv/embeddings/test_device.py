@@ -21,7 +21,6 @@ GPU = torch.device("cuda", 0)
 LEFT_OUT = {
     "ReDimNet": "no default sizes; the named ones are the same code",
     "ReDimNet2": "the same",
-    "GE2E_LSTM": "torch's fake LSTM of a GPU has wrong sizes; its training step is tested on the meta device",
 }
 ONE_OF_EACH_CLASS = sorted(
     {
