@@ -7,7 +7,6 @@ e.g.: steps/list_models.py CAMPPlus ResNet34
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 
 import _path  # noqa: F401
@@ -27,7 +26,8 @@ def main() -> None:
         for entry in map(describe, args.models or MODELS.names()):
             print(json.dumps(asdict(entry)))
     else:
-        sys.stdout.write(table(args.models))
+        for line in table(args.models):
+            print(line, flush=True)  # all of them take some seconds
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What all recipes do around their first stages; a recipe sources this behind tools/parse_options.sh.
+# What all recipes do around their first stages; a recipe sources this behind tools/parse_options.sh. With --model list it
+# prints the encoders and ends.
 #
 #   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, take the locks;
 #                                      with --dry-run show the plan and end
@@ -16,6 +17,10 @@
 # train_feats and training_set.
 
 . tools/guard.sh
+
+if [ "${model:-}" = list ]; then
+  exec steps/list_models.py
+fi
 
 begin_recipe() {
   local resolve

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # System; empty, an option with a [key] leaves what the file says, else it sets that key
 config=               # FILE: YAML of encoder, loss and schedules
-model=                # encoder; an unknown name lists them all [model]
+model=                # encoder; list prints all, with sizes and whose checkpoints they load [model]
 loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, teacher, ...; an unknown name lists them all [loss]
 margin_type=          # C, A or M, of sphereface2 [loss_args.margin_type]
 margin=               # final margin [margin_update.final_margin]

@@ -1,5 +1,6 @@
 """Facts of each encoder before it is trained: its size, its arithmetic, and whose checkpoints it loads."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -68,16 +69,16 @@ def describe(name: str) -> Entry:
     return Entry(name, model.embedding_dim, parameters, counter.get_total_flops(), checkpoints)
 
 
-HEADER = """\
-| `model` | parameters (M) | GFLOPs of 2 s | dim | loads checkpoints of |
-| --- | ---: | ---: | ---: | --- |"""
+HEADER = (
+    "| `model` | parameters (M) | GFLOPs of 2 s | dim | loads checkpoints of |",
+    "| --- | ---: | ---: | ---: | --- |",
+)
 
 
-def table(names: list[str]) -> str:
-    """Return a Markdown table of the encoders with these names; of all if there are none."""
-    lines = [HEADER]
+def table(names: list[str]) -> Iterator[str]:
+    """Yield the lines of a Markdown table of the encoders with these names; of all if there are none."""
+    yield from HEADER
     for entry in map(describe, names or MODELS.names()):
         parameters = "" if entry.parameters is None else f"{entry.parameters / 1e6:.2f}"
         flops = "" if entry.flops is None else f"{entry.flops / 1e9:.2f}"
-        lines.append(f"| `{entry.name}` | {parameters} | {flops} | {entry.embedding_dim} | {entry.checkpoints} |")
-    return "\n".join(lines) + "\n"
+        yield f"| `{entry.name}` | {parameters} | {flops} | {entry.embedding_dim} | {entry.checkpoints} |"

@@ -16,6 +16,14 @@ def test_help_prints_options_with_defaults(run, recipe):
         assert option in result.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["mini", "own"])
+def test_encoders_are_listed_with_sizes_and_checkpoints(run, recipe):
+    lines = run("bash", "-c", f"egs/{recipe}/run.sh --model list | head -n 4").stdout.splitlines()
+    assert lines[0] == "| `model` | parameters (M) | GFLOPs of 2 s | dim | loads checkpoints of |"
+    assert lines[3] == "| `ResNet18` | 4.11 | 4.34 | 256 | WeSpeaker |"
+
+
 def refused(result, message):
     assert result.returncode in (1, 2)
     assert message in result.stderr
