@@ -10,6 +10,7 @@ import importlib
 import os
 import re
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -26,22 +27,17 @@ def read_requirements(name: str) -> dict[str, str]:
     return dict(re.findall(r'^  "([\w-]+)(?:>=([\d.]+))?",', block, re.MULTILINE))
 
 
-def find_version(package: str) -> str:
-    """Return the version of an installed package, "" if it is not installed."""
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
-
-
 def check_versions(needed: dict[str, str]) -> None:
     """Warn of packages that are older than needed.
 
     Raises:
         UserError: some are missing, or torch and torchaudio are not a pair (2.11.0+cu130 and 2.11.1 are one).
     """
-    found = {package: find_version(package) for package in needed}
-    if missing := [package for package in needed if not found[package]]:
+    found: dict[str, str] = {}
+    for package in needed:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    if missing := [package for package in needed if package not in found]:
         raise UserError(f"{sys.executable} lacks {', '.join(missing)}; install: {PIP} {' '.join(missing)}")
     numbers = {text: [*map(int, re.findall(r"\d+", text))] for text in (*needed.values(), *found.values())}
     for package, least in needed.items():

@@ -46,8 +46,7 @@ find_maker() { # set $maker, the command that makes an environment
   elif uv --version >/dev/null 2>&1; then
     maker=(uv venv -q --python "$python")
   elif [ "$torch" = cpu ]; then
-    die "--torch cpu takes uv, which knows where builds for the CPU are; install it (pip install uv), or name an" \
-      "environment of your own in SV_PYTHON"
+    die "--torch cpu takes uv, which knows where builds for the CPU are; install it (pip install uv), or set SV_PYTHON"
   elif ! { apt_install "python$version-venv" && "${has_venv[@]}"; }; then
     die "$python has no venv, and neither virtualenv nor uv is here; type: sudo apt-get install python$version-venv"
   fi
@@ -56,9 +55,8 @@ find_maker() { # set $maker, the command that makes an environment
 install_lock() { # install every package from a wheel with a known checksum (but torch for the CPU), with its bytecode
   local uv=(uv pip install --python "$env/bin/python3" --no-build --compile-bytecode)
   if [ "$torch" = cpu ]; then
-    grep -oE '^torch(audio)?==[0-9.]+' requirements.lock >"$env/tmp/torch.txt"
     awk '/^[a-z]/ { keep = !/^(torch|torchaudio|triton|nvidia-[^ ]*|cuda-[^ ]*)==/ } keep' requirements.lock >"$env/tmp/others.txt"
-    "${uv[@]}" --torch-backend cpu -r "$env/tmp/torch.txt" &&
+    grep -oE '^torch(audio)?==[0-9.]+' requirements.lock | "${uv[@]}" --torch-backend cpu -r - &&
       "${uv[@]}" --require-hashes --no-deps -r "$env/tmp/others.txt"
   elif [ "${maker[0]}" = uv ]; then
     "${uv[@]}" --require-hashes -r requirements.lock
@@ -70,9 +68,7 @@ install_lock() { # install every package from a wheel with a known checksum (but
   fi
 }
 
-free_gb() { # <folder>
-  df -Pk "$1" | awk 'NR == 2 { print int($4 * 1024 / 1e9) }'
-}
+free_gb() { df -Pk "$1" | awk 'NR == 2 { print int($4 * 1024 / 1e9) }'; } # <folder>
 
 build() { # make $env
   [ "$torch" = cpu ] || [ "$(free_gb .)" -ge 8 ] || # measured: 7.3 while pip holds what it has downloaded
