@@ -179,9 +179,10 @@ def check_scored_alike(scores: Sequence[Path]) -> None:
         for name in dict.fromkeys([*expected, *options]):
             here, there = options.get(name), expected.get(name)
             if name not in _OF_THE_TRIALS and here != there:
+                what = MADE_BY.get(name, name.removesuffix("_sha256"))
                 raise UserError(
-                    f"{path} was not scored as {first}: {name.removesuffix('_sha256')} is {_short(name, here)}, there "
-                    f"{_short(name, there)}; score both alike"
+                    f"{path} was not scored as {first}: {what} is {_short(name, here)}, there {_short(name, there)}; "
+                    "score both alike"
                 )
 
 
@@ -196,7 +197,7 @@ def check_same_enrollment(scores: Sequence[Path]) -> None:
 
 def _short(name: str, value: object) -> str:
     text = "none" if value is None else str(value)
-    return text[:12] if name.endswith("_sha256") else text
+    return text[:12] if name in MADE_BY or name.endswith("_sha256") else text
 
 
 def check_name(scores: Path, name: str) -> None:

@@ -79,6 +79,7 @@ def marked(path: Path, **options: object) -> Path:
     ("options", "difference"),
     [
         ({"model_sha256": "o" * 64}, "model is oooooooooooo, there mmmmmmmmmmmm"),
+        ({"fingerprint": "f" * 64}, "model and front-end is ffffffffffff, there none"),
         ({"mean_sha256": None}, "mean is none, there aaaaaaaaaaaa"),
         ({"top_n": 200, "backend": "asnorm200"}, "backend is asnorm200, there asnorm300"),
         ({"cohort_sha256": "c" * 64}, "cohort is cccccccccccc, there none"),
