@@ -14,7 +14,7 @@ import torchaudio
 from sv.audio.centered_fbank import make_fbank
 from sv.embeddings.encoder import load_encoder
 from sv.embeddings.experiment import read_config
-from sv.metrics.error_rates import eer_threshold, sort_scores
+from sv.metrics.error_rates import eer, sort_scores
 from sv.models import build_model
 from sv.training.published import SOURCES
 
@@ -62,17 +62,18 @@ def embed(exp_dir: Path, files: list[Path]) -> np.ndarray:
 
 
 def some_files(corpora: Path) -> list[Path]:
-    """Three recordings of each of 8 speakers."""
-    speakers = sorted((corpora / "speechocean762" / "WAVE").iterdir())[::20][:8]
+    """Three recordings of each of 50 speakers."""
+    speakers = sorted((corpora / "speechocean762" / "WAVE").iterdir())[::4][:50]
     return [file for speaker in speakers for file in sorted(speaker.glob("*.flac"))[:3]]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("source", "name", "highest"), [("3dspeaker", "campplus_cn_en_common.pt", 0.05), ("resemblyzer", "ge2e.pt", 0.15)]
+    ("source", "name", "lowest", "highest"),
+    [("3dspeaker", "campplus_cn_en_common.pt", 0.3, 0.7), ("resemblyzer", "ge2e.pt", 2.5, 4.5)],  # found: 0.46, 3.33
 )
-def test_published_network_tells_speakers_apart(
-    published: Path, corpora: Path, step: Step, tmp_path: Path, source: str, name: str, highest: float
+def test_published_network_has_its_eer(
+    published: Path, corpora: Path, step: Step, tmp_path: Path, source: str, name: str, lowest: float, highest: float
 ) -> None:
     done = step("steps/import_model.py", "--from", source, published / name, tmp_path / "exp")
     assert done.returncode == 0, done.stderr
@@ -82,7 +83,7 @@ def test_published_network_tells_speakers_apart(
     speaker = np.array([file.parent.name for file in files])
     same, cosine = (speaker[:, None] == speaker)[pairs], (matrix @ matrix.T)[pairs]
     scores = sort_scores(cosine[same], cosine[~same])
-    assert float(scores.miss(eer_threshold(scores))) < highest
+    assert lowest < eer(scores) < highest
 
 
 @pytest.mark.slow
@@ -92,7 +93,7 @@ def test_front_end_of_3d_speakers_network_is_torchaudios(
     checkpoint = published / "campplus_cn_en_common.pt"
     done = step("steps/import_model.py", "--from", "3dspeaker", checkpoint, tmp_path / "exp")
     assert done.returncode == 0, done.stderr
-    encoder, files = load_encoder(tmp_path / "exp"), some_files(corpora)[::9]
+    encoder, files = load_encoder(tmp_path / "exp"), some_files(corpora)[::50]
     for file, ours in zip(files, embed(tmp_path / "exp", files), strict=True):
         wave = torch.from_numpy(soundfile.read(file, dtype="float32")[0])[None]
         theirs = encoder.embed(torchaudio.compliance.kaldi.fbank(wave, num_mel_bins=80, dither=0.0)).numpy()
