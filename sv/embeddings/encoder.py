@@ -172,7 +172,7 @@ def load_state(path: Path, remedy: str = AGAIN) -> tuple[dict[str, Any], str]:
     digest = hashlib.sha256(content).hexdigest()
     check_sha256(path, digest)
     if content and not content.startswith(_BEGINS):
-        raise UserError(f"{path} is no checkpoint: it begins with {content[:16]!r}; give a file of torch.save")
+        raise UserError(f"{path} is no checkpoint of torch.save: it begins with {content[:16]!r}; {remedy}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a pickle's protocol

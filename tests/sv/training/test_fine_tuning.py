@@ -167,7 +167,7 @@ def test_another_encoder_is_refused(build, tmp_path):
 
 
 def test_files_that_are_no_models_are_refused(build, tmp_path):
-    for content, message in ((None, "does not exist"), (b"no zip", "is not a model file, or is truncated")):
+    for content, message in ((None, "does not exist"), (b"no zip", "is no checkpoint of torch.save")):
         if content is not None:
             (tmp_path / "a.pt").write_bytes(content)
         with pytest.raises(UserError, match=message):

@@ -127,7 +127,7 @@ def test_a_start_without_weights_says_which_file_to_fetch(config_of, weights, tm
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no tensors", r"wavlm.pth is not a model file, or is truncated \(.*\); fetch it again"),
+        (b"no tensors", r"wavlm.pth is no checkpoint of torch.save: it begins with b'no tensors'; fetch it again"),
         (logging.getLogger, r"wavlm.pth holds a Python object, logging.getLogger, which may run code and is not read"),
         ({"a": 1}, r"wavlm.pth: holds no state dict"),
         ({"encoder.layer_norm.bias": torch.zeros(1)}, r"wavlm.pth: not a WavLM: it has no tensor feature_extractor"),
