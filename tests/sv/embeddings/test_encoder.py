@@ -54,7 +54,7 @@ def test_truncated_model_file_is_refused(system: tuple[Path, Path], size: int) -
 @pytest.mark.parametrize("content", [b"epochs: 150\n", b"\n"])
 def test_text_in_place_of_a_model_file_is_named(system: tuple[Path, Path], content: bytes) -> None:
     (system[0] / "models" / "avg_model.pt").write_bytes(content)
-    told = rf"avg_model.pt is no checkpoint of torch.save: it begins with {re.escape(repr(content))}; average or train again"
+    told = rf"avg_model.pt is no checkpoint of torch.save: it begins with {re.escape(repr(content))}; average"
     with pytest.raises(UserError, match=told):
         load_encoder(system[0])
 
