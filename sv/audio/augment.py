@@ -78,12 +78,13 @@ def change_speed(waveform: Tensor, sample_rate: int, speed: float) -> Tensor:
     """
     if speed == 1.0:
         return waveform
-    resampled: Tensor = _resampler(*resample_rates(sample_rate, speed), waveform.device)(waveform)
+    resampled: Tensor = resampler(*resample_rates(sample_rate, speed), waveform.device)(waveform)
     return resampled
 
 
 @lru_cache(maxsize=32)
-def _resampler(old: int, new: int, device: torch.device) -> nn.Module:
+def resampler(old: int, new: int, device: torch.device) -> nn.Module:
+    """Return what resamples (batch, samples) float32 from `old` to `new` Hz; its filters are copied once."""
     return Resample(old, new).to(device)
 
 

@@ -10,7 +10,9 @@ import math
 import torch
 from scipy.fft import next_fast_len
 from torch import Tensor
-from torchaudio.functional import mu_law_decoding, mu_law_encoding, resample
+from torchaudio.functional import mu_law_decoding, mu_law_encoding
+
+from sv.audio.augment import resampler
 
 RATE = 8000  # Hz, of the line
 LOW_HZ, HIGH_HZ = 300.0, 3400.0
@@ -51,5 +53,6 @@ def telephone(waveform: Tensor, sample_rate: int) -> Tensor:
         waveform: (batch, samples) in [-1, 1]; quiet speech suffers more from mu-law, as on a real line.
         sample_rate: Hz, at least 8000.
     """
-    line = mu_law(band_limit(resample(waveform, sample_rate, RATE), RATE))
-    return resample(line, RATE, sample_rate)[..., : waveform.shape[-1]]
+    down, up = (resampler(*rates, waveform.device) for rates in ((sample_rate, RATE), (RATE, sample_rate)))
+    heard: Tensor = up(mu_law(band_limit(down(waveform), RATE)))
+    return heard[..., : waveform.shape[-1]]

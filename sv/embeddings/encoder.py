@@ -72,7 +72,7 @@ class SpeakerEncoder:
         Raises:
             UserError: another number of mels, too few frames, or an embedding that is not finite.
         """
-        batch = (feats if feats.dim() == 3 else feats[None]).to(self.device)
+        batch = (feats if feats.dim() == 3 else feats[None]).to(self.device, non_blocking=True)
         if self.config.dataset_args.cmvn and not centered:
             batch = subtract_mean(batch)
         num_chunks = -(-batch.shape[1] // max_frames) if max_frames else 1
@@ -93,7 +93,7 @@ class SpeakerEncoder:
             max_frames: see `embed`.
         """
         args = self.config.dataset_args
-        feats = fbank(torch.from_numpy(waveform)[None].to(self.device))[0]
+        feats = fbank(torch.from_numpy(waveform)[None].to(self.device, non_blocking=True))[0]
         if args.vad:
             voiced = find_voiced(waveform, args)
             check_speech("waveform", int(voiced.sum()))

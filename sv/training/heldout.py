@@ -153,7 +153,7 @@ class WholeUtts:
                 continue
             torch.backends.cudnn.benchmark = False  # lengths differ
             with torch.no_grad():
-                embedding = backbone(features.unsqueeze(0).to(device)).squeeze(0).float()
+                embedding = backbone(features.unsqueeze(0).to(device, non_blocking=True)).squeeze(0).float()
             torch.backends.cudnn.benchmark = benchmark
             yield embedding
 

@@ -1,6 +1,7 @@
 """Extraction on a GPU that is not there: torch's fake tensors, which have a device and no values.
 
-A tensor that was left on the CPU, a `.item()` or a size that depends on values raises an error at its line.
+A `.item()` or a size that depends on values raises an error at its line. `OneDevice` raises one for a tensor that was
+left on the CPU and for a copy to the GPU that waits.
 """
 
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sv.config import Config, DatasetArgs, FbankConfig
 from sv.embeddings.encoder import SpeakerEncoder
 from sv.models import MODELS, build_model
+from tests.one_device import OneDevice
 
 GPU = torch.device("cuda", 0)
 LEFT_OUT = {
@@ -61,7 +63,8 @@ def load(model: str) -> SpeakerEncoder:
 @pytest.mark.parametrize("model", ONE_OF_EACH_CLASS)
 def test_extraction_reads_back_once_a_batch(model: str, reads: Reads) -> None:
     encoder = load(model)
-    embeddings = encoder.embed(torch.empty(3, 200, encoder.model.feat_dim), max_frames=120)
+    with OneDevice(model):
+        embeddings = encoder.embed(torch.empty(3, 200, encoder.model.feat_dim), max_frames=120)
     assert embeddings.device.type == "cpu" and embeddings.shape == (3, encoder.model.embedding_dim)
     assert reads.count == 1
 
@@ -77,5 +80,5 @@ def test_a_wait_and_a_tensor_left_on_the_cpu_would_be_seen(monkeypatch: pytest.M
     with pytest.raises(DataDependentOutputException):
         encoder.embed(torch.empty(3, 200, 80))
     monkeypatch.setattr(encoder.model, "encode", lambda feats: feats[:, 0] + torch.ones(80))
-    with pytest.raises(RuntimeError, match="two different devices"):
+    with OneDevice(), pytest.raises(RuntimeError, match="two devices"):
         encoder.embed(torch.empty(3, 200, 80))

@@ -1,9 +1,11 @@
 """Nothing in a step waits for the device or mixes devices, shown on torch's meta device.
 
-Its tensors have no values. So a `.item()`, `bool()`, `.cpu()` or a size that depends on values raises an error, and so
-does a tensor that was left on the CPU: the line that would wait on a GPU fails here.
+Its tensors have no values. So a `.item()`, `bool()`, `.cpu()` or a size that depends on values raises an error.
+`OneDevice` raises one for a tensor that was left on the CPU and for a copy that waits. So the line that would wait on a
+GPU fails here.
 """
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from sv.config import Config, DatasetArgs, FbankConfig, PseudoArgs
 from sv.data import Batch, UttIndex
@@ -28,7 +31,9 @@ from sv.training.heldout import WholeUtts
 from sv.training.network import build_network
 from sv.training.pseudo_labels import PseudoUtts
 from sv.training.schedules import build_schedules
+from sv.training.teacher import TeacherEmbeddings
 from sv.training.trainer import Inputs, Trainer
+from tests.one_device import OneDevice
 
 META = torch.device("meta")
 NEEDS_SIZES = {"ReDimNet", "ReDimNet2"}  # encoders without default sizes; the named ones are the same code
@@ -43,12 +48,14 @@ def no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "autocast", lambda *args, **options: nullcontext())
 
 
-def train_one_step(tmp_path: Path, **changes: Any) -> Trainer:
+def train_one_step(tmp_path: Path, *, processes: int = 1, **changes: Any) -> Trainer:
     mels = dict(MODELS.options(changes["model"], {}))["feat_dim"]
     args = DatasetArgs(fbank_args=FbankConfig(num_mel_bins=mels))
     config = resolve(Config(num_speakers=50, dataset_args=args, **changes), "test")
     with META:  # nothing is drawn
         net = build_network(config).to(META)
+    if processes > 1:
+        net.head.split(processes - 1, processes)
     world = World(0, 1, META)
     guard = NonFiniteGuard(str, lambda utts, epoch: torch.empty(0), "")
     loader: Any = SimpleNamespace(sampler=SimpleNamespace(steps=10))
@@ -57,12 +64,14 @@ def train_one_step(tmp_path: Path, **changes: Any) -> Trainer:
     )
     pseudo = PseudoUtts(index, np.arange(8) > 3, np.array([[1], [0]] + [[-1]] * 48), WholeUtts(loader, True, ""))
     doubts = config.pseudo_args.doubts
-    inputs = Inputs(loader, BadUtts(8, 0.0, "left out"), guard, None, [], "", pseudo if doubts else None)
+    teacher = TeacherEmbeddings(np.zeros((8, 128), np.float32)) if config.teacher else None
+    inputs = Inputs(loader, BadUtts(8, 0.0, "left out"), guard, None, [], "", pseudo if doubts else None, teacher)
     trainer = Trainer(config, net, inputs, build_schedules(config, 10, 8), world, tmp_path)
     trainer.monitor = None
     net.train()
     features, speaker = torch.empty(8, 200, mels), torch.arange(8) // 2
-    trainer._step(Batch(features, speaker, np.arange(8)))
+    with OneDevice(config.model):
+        trainer._step(Batch(features, speaker, np.arange(8)))
     return trainer
 
 
@@ -89,6 +98,29 @@ def test_doubt_about_labels_does_not_wait_in_a_step(loss: str, tmp_path: Path) -
     assert trainer.pseudo is not None and trainer.pseudo._sums.device == META
 
 
+@pytest.fixture
+def two_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pretend to be one of two processes: what the heads exchange arrives at once, and means nothing."""
+    monkeypatch.setattr("sv.training.trainer.join_processes", lambda net, world: net)  # DDP is built from values
+    torch.distributed.init_process_group("fake", rank=1, world_size=2, store=FakeStore())
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.usefixtures("two_processes")
+@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if loss_options(name, {}).can_split])
+def test_no_split_head_waits_in_a_step(loss: str, tmp_path: Path) -> None:
+    trainer = train_one_step(tmp_path, processes=2, model="resnet_small", loss=loss)
+    assert trainer.net.head.part is not None and len(trainer.net.head.get_parameter("weight")) == 25
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if loss_options(name, {}).needs_teacher] + ["aam"])
+def test_a_teacher_does_not_wait_in_a_step(loss: str, tmp_path: Path) -> None:
+    changes = {"teacher": "t", "teacher_args": {"dim": 128}}  # the encoder's: a map to another one reads back
+    trainer = train_one_step(tmp_path, model="resnet_small", loss=loss, **changes)
+    assert trainer.net.head.lesson is not None
+
+
 def test_a_wait_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def waiting(self: object, values: Tensor, correct: Tensor) -> None:
         float(values.sum())
@@ -102,7 +134,8 @@ def test_heldout_utterances_are_embedded_without_a_wait() -> None:
     reader: Any = SimpleNamespace(whole=lambda utt, center: np.zeros((150 + utt, 80), np.float32))
     with META:
         backbone = build_model("resnet_small", {}).eval()
-    found = list(WholeUtts(reader, center=True, kind="held-out utterance").embed(backbone, np.arange(3), META))
+    with OneDevice():
+        found = list(WholeUtts(reader, center=True, kind="held-out utterance").embed(backbone, np.arange(3), META))
     assert [(vector.device, len(vector)) for vector in found if vector is not None] == 3 * [(META, 128)]
 
 
@@ -124,5 +157,7 @@ def test_features_and_augmentation_of_waveforms_do_not_wait(voiced: int) -> None
         dither=torch.zeros(6, dtype=torch.int64),
         bands=(bands, bands),
     )
-    features = front_end.to(META)(sounds.to(META))
+    front_end.to(META)(sounds.to(META))  # the filters of a speed are copied once
+    with OneDevice():
+        features = front_end(sounds.to(META))
     assert features.device == META and features.shape == (6, 100, 80)
