@@ -28,11 +28,25 @@ def build_optimizer(net: SpeakerNet, config: Config) -> torch.optim.Optimizer:
         for (decay, factor), params in found.items()
         if params
     ]
+    fused = _can_fuse(net, config)
     if config.optimizer == "SGD":
         nesterov = args.nesterov and args.momentum > 0
-        return torch.optim.SGD(groups, lr=0.0, momentum=args.momentum, nesterov=nesterov, fused=_can_fuse(net, config))
+        sgd = torch.optim.SGD(groups, lr=0.0, momentum=args.momentum, nesterov=nesterov, fused=fused)
+        if fused and config.precision == "fp16" and args.momentum > 0:
+            start_momenta(sgd)
+        return sgd
     assert config.optimizer == "AdamW", config.optimizer
-    return torch.optim.AdamW(groups, lr=0.0, fused=_can_fuse(net, config))
+    return torch.optim.AdamW(groups, lr=0.0, fused=fused)
+
+
+def start_momenta(sgd: torch.optim.SGD) -> None:
+    """Begin with momenta of 0, with which the first step is the same.
+
+    Without them torch's fused kernel takes memory as it finds it, and leaves it so if the first step of fp16 overflows.
+    """
+    for group in sgd.param_groups:
+        for parameter in group["params"]:
+            sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
@@ -53,6 +67,13 @@ def _undecayed(net: SpeakerNet) -> set[str]:
     return {f"head.{name}" for name in getattr(net.head, "no_weight_decay", ())}
 
 
-def _can_fuse(net: nn.Module, config: Config) -> bool:
-    """Return whether one kernel may update all parameters; with fp16 on the CPU it would not skip overflows."""
-    return config.precision != "fp16" and all(p.device.type in ("cpu", "cuda") for p in net.parameters())
+def _can_fuse(net: SpeakerNet, config: Config) -> bool:
+    """Return whether one kernel may update all parameters.
+
+    With fp16 the kernel skips a step that overflows, so that nothing waits, but only a GPU's does so, and only if one
+    process alone counts: those of a split head add up how many overflow, and the kernel looks for exactly 1.
+    """
+    kinds: tuple[str, ...] = ("cpu", "cuda")
+    if config.precision == "fp16":
+        kinds = () if net.head.part is not None else ("cuda",)
+    return all(p.device.type in kinds for p in net.parameters())

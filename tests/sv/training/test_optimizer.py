@@ -4,9 +4,10 @@ from copy import deepcopy
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sv.training.network import build_network
-from sv.training.optimizer import build_optimizer, match_layout
+from sv.training.optimizer import build_optimizer, match_layout, set_learning_rate, start_momenta
 
 
 def build(make_config, **changes):
@@ -55,3 +56,43 @@ def test_momenta_take_the_layout_of_their_parameters(make_config, name):
         optimizer.step()
     for left, right in zip(one.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(left, right, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW"])
+@pytest.mark.parametrize(
+    ("device", "precision", "processes", "fused"),
+    [
+        ("cpu", "fp32", 1, True),
+        ("cpu", "fp16", 1, False),  # the CPU's kernel does not skip a step
+        ("cuda", "fp16", 1, True),
+        ("cuda", "fp16", 2, False),  # nor does the GPU's if two processes of a split head overflow
+        ("cuda", "bf16", 2, True),
+    ],
+)
+def test_with_fp16_only_a_gpu_fuses_so_that_its_scaler_does_not_wait(
+    make_config, name, device, precision, processes, fused
+):
+    config = make_config(optimizer=name, precision=precision).model_copy(update={"num_speakers": 4})
+    with FakeTensorMode(), torch.device(device):
+        net = build_network(config)
+        if processes > 1:
+            net.head.split(0, processes)
+        optimizer = build_optimizer(net, config)
+    assert bool(optimizer.defaults["fused"]) is fused
+    assert getattr(optimizer, "_step_supports_amp_scaling", False) is fused, "what the scaler asks"
+    started = name == "SGD" and fused and precision == "fp16"
+    assert len(optimizer.state) == (len(list(net.parameters())) if started else 0)
+
+
+def test_momenta_of_zero_are_those_of_a_first_step(make_config):
+    (one, _), (other, _) = build(make_config), build(make_config)
+    plain, started = (build_optimizer(net, make_config()) for net in (one, other))
+    start_momenta(started)
+    for step in range(3):
+        for net, optimizer in ((one, plain), (other, started)):
+            torch.manual_seed(step)
+            set_learning_rate(optimizer, 0.1)
+            for parameter in net.parameters():
+                parameter.grad = torch.randn(parameter.shape)
+            optimizer.step()
+    assert all(p.equal(q) for p, q in zip(one.parameters(), other.parameters(), strict=True))
