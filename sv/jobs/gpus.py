@@ -1,6 +1,12 @@
-"""The GPUs that a user names with --gpus; torch is loaded only to look for them."""
+"""The GPUs that a user names with --gpus; copies to them. torch is loaded only to look for them."""
+
+from typing import TYPE_CHECKING
 
 from sv.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def parse_gpus(gpus: str) -> list[int]:
@@ -47,3 +53,9 @@ def choose_device(gpus: str, job: int) -> str:
 def count_procs(gpus: str, num_procs: int, num_nodes: int) -> int:
     """Count the training processes on all nodes; GPUs are not looked for, since another machine may have them."""
     return (len(named_gpus(gpus) or []) or num_procs) * num_nodes
+
+
+def send(tensor: "Tensor", device: "torch.device") -> "Tensor":
+    """Copy a tensor to a device without waiting for it: to a GPU from page-locked memory, since a copy from other waits."""
+    pin = device.type == "cuda" and tensor.device.type == "cpu"
+    return (tensor.pin_memory() if pin else tensor).to(device, non_blocking=True)

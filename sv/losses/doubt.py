@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sv.jobs.gpus import send
 from sv.losses.split import HeadPart
 
 
@@ -30,7 +31,7 @@ class Doubt(NamedTuple):
 
     def to(self, device: torch.device) -> "Doubt":
         """Copy to a device, without waiting for it."""
-        return Doubt(*(None if part is None else part.to(device, non_blocking=True) for part in self))  # type: ignore[arg-type]
+        return Doubt(*(None if part is None else send(part, device) for part in self))  # type: ignore[arg-type]
 
     def gathered(self, part: HeadPart) -> "Doubt":
         """Return the doubt about the batches of all processes, with the classes counted from this process's first."""

@@ -35,6 +35,7 @@ from sv.data import Batch, UttIndex, rows_of
 from sv.data.sampling import Longs
 from sv.errors import UserError, log
 from sv.io import atomic_write, iter_table, original_speakers
+from sv.jobs.gpus import send
 from sv.losses.doubt import Doubt
 from sv.metrics.mixture import fit_mixture
 from sv.training.distributed import World
@@ -171,7 +172,7 @@ class PseudoLabels:
         assert label_losses is not None, "a head that was given doubt returns them"
         place = self._place[rows_of(batch.utts)]
         place = np.where(self._corrected[place] < 0, place, self._count)
-        index = torch.from_numpy(place).to(label_losses.device, non_blocking=True)
+        index = send(torch.from_numpy(place), label_losses.device)
         self._sums.index_add_(1, index, torch.stack([label_losses.float(), torch.ones_like(label_losses).float()]))
         if self._average is not None:
             self._average.update_parameters(net)

@@ -16,6 +16,7 @@ from sv.config import Config
 from sv.data import Batch, Loader
 from sv.errors import UserError, log, tell
 from sv.jobs.bad_utts import BadUtts
+from sv.jobs.gpus import send
 from sv.losses import loss_options
 from sv.training.checkpoint import Checkpoints, save_tensors
 from sv.training.distributed import World
@@ -187,7 +188,7 @@ class Trainer:
     def _target(self, batch: Batch) -> Tensor | None:
         """Return the teacher's embeddings (batch, dim) of a batch; None without a teacher."""
         teacher = self.inputs.teacher
-        return None if teacher is None else teacher.of(batch.utts).to(self.world.device, non_blocking=True)
+        return None if teacher is None else send(teacher.of(batch.utts), self.world.device)
 
     def _autocast(self) -> torch.autocast:
         precision = self.config.precision

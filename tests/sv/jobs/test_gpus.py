@@ -1,10 +1,14 @@
-"""Which GPU a job takes."""
+"""Which GPU a job takes, and how data gets there."""
 
 import pytest
 import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sv.errors import UserError
-from sv.jobs.gpus import choose_device
+from sv.jobs.gpus import choose_device, send
+from sv.losses.doubt import Doubt
+from tests.one_device import OneDevice
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,3 +21,17 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_device("0,2", 2)
     with pytest.raises(UserError, match="expected numbers, as in 0,1; or auto, or none"):
         choose_device("all", 1)
+
+
+def test_what_goes_to_a_gpu_is_pinned_first_and_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[Tensor] = []
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
+    gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
+    with FakeTensorMode(), OneDevice():
+        trust, ignored = torch.ones(3), torch.ones(3, 2)
+        assert send(trust, cpu).device == cpu and not pinned
+        there = send(trust, gpu)
+        assert there.device == send(there, gpu).device == gpu and len(pinned) == 1
+        doubt = Doubt(trust, ignored, torch.ones(4, device=gpu)).to(gpu)
+        assert [part.device for part in doubt if part is not None] == 3 * [gpu]
+    assert len(pinned) == 3
