@@ -30,6 +30,7 @@ HEAD = """# The first hour
 A record of what you see, made by `docs/make_first_hour.py` from a fresh clone of commit {commit}, on
 {machine}. Nothing is shortened. Without a terminal there are no progress bars.
 """
+BUSY = "Other programs kept these cores busy, which made it take longer: see the CPU times.\n"
 READY = "The environment was there already (`SV_PYTHON`): its set-up is not part of these times.\n"
 ERRORS = """Trained on so few speakers, a system often errs. On the test set, {missed} of the pairs of one speaker are
 answered "different", and {accepted} of the pairs of two speakers "same". Of the pairs of {speaker}, {theirs} are
@@ -75,6 +76,7 @@ def record_all(clone: Path, corpus: Path, names: Sequence[str]) -> str:
         return record_command(command, clone, environment, hidden)
 
     parts = [HEAD.format(commit=output(clone, "git", "rev-parse", "--short", "HEAD"), machine=describe_machine())]
+    parts += [BUSY] if os.getloadavg()[0] > len(os.sched_getaffinity(0)) else []
     if "SV_PYTHON" not in environment:
         parts += ["## The environment\n", record("bash tools/setup.sh")]
     else:
