@@ -11,8 +11,8 @@ Writes  <exp-dir>/{config.yaml,models/avg_model.pt}, and spk2id if the speakers'
 
 The configuration has the model's own front-end. Where the checkpoint tells the head and it is one of ours, it is kept.
 e.g.: steps/import_model.py --from 3dspeaker campplus_cn_en_common.pt exp/campplus_cn_en
-      bash egs/speechocean762/run.sh --corpus DIR --data data/campplus --config exp/campplus_cn_en/config.yaml \\
-        --exp-dir exp/campplus_cn_en --stop-stage 2, then --stage 4 --data data/campplus --exp-dir exp/campplus_cn_en
+      bash egs/speechocean762/run.sh --speeds "" --data data/campplus --exp-dir exp/campplus_cn_en --corpus DIR \\
+        --config exp/campplus_cn_en/config.yaml --stop-stage 2; the same with --stage 4 instead of the last line
 """
 
 import argparse

@@ -27,6 +27,9 @@ begin_recipe() {
   check_stages "$1" 8 9
   check_options
   fbank=${fbank:-$data/fbank}
+  if [ -n "$teacher$unlabelled" ] && ! is_given speeds; then
+    speeds= # copies are other voices, which neither a teacher nor a cluster knows
+  fi
   resolve=(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --gpus "$gpus" --stage "$stage"
     --noise-data "$data/noises" --reverb-data "$data/rirs" --root "${script_dir#"$PWD/"}/exp"
     ${unlabelled:+--suffix=-half-labelled --stage 3})

@@ -26,6 +26,7 @@ data=egs/speechocean762/data # DIR: data lists
 nj=2
 . steps/options/processes.sh
 . steps/options/features.sh
+speeds="0.9 1.1"
 . steps/options/system.sh
 config=egs/speechocean762/conf/resnet_small.yaml
 . steps/options/rounds.sh

@@ -188,8 +188,8 @@ jobs_of() { # <name> <set> <seed> <labels> <option>...: what is left to do, a li
     made+=" $(sha256sum <"$lists/noises/wav.scp")"
   fi
   if ! is_made "$system/.made" "$made"; then # what was killed goes on
-    job "$system/.made" "$made" bash egs/speechocean762/run.sh "${common[@]}" --data "$lists" --seed "$3" --stage 3 \
-      --config "$config" --exp-dir "$system" "${@:5}"
+    job "$system/.made" "$made" bash egs/speechocean762/run.sh "${common[@]}" --speeds "" --data "$lists" --seed "$3" \
+      --stage 3 --config "$config" --exp-dir "$system" "${@:5}"
   fi
   for condition in $conditions; do
     [ -e "${test}_$condition/wav.scp" ] || die "${test}_$condition does not exist; run stage 1 with --conditions"
