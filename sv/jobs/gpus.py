@@ -56,6 +56,6 @@ def count_procs(gpus: str, num_procs: int, num_nodes: int) -> int:
 
 
 def send(tensor: "Tensor", device: "torch.device") -> "Tensor":
-    """Copy a tensor to a device without waiting for it: to a GPU from page-locked memory, since a copy from other waits."""
+    """Copy a tensor to a device without waiting for it: to a GPU from page-locked memory."""
     pin = device.type == "cuda" and tensor.device.type == "cpu"
     return (tensor.pin_memory() if pin else tensor).to(device, non_blocking=True)

@@ -94,7 +94,7 @@ def test_a_teacher_is_asked_once_and_learned_from(recipe, run, tmp_path):
     done = recipe("--stage", 3, "--stop-stage", 4)
     assert done.returncode == 0, done.stderr
     words = ["--teacher", tmp_path / "exp", "--loss", "teacher", "--exp-dir", tmp_path / "student"]
-    plan = recipe("--stage", 3, "--stop-stage", 3, *words, "--dry-run", "true", speeds=())  # the recipe's copies are left out
+    plan = recipe("--stage", 3, "--stop-stage", 3, *words, "--dry-run", "true", speeds=())  # leaves out the copies
     assert f"first the teacher's embeddings, {tmp_path}/exp/lessons{tmp_path}/data/vox2_dev/xvector.scp" in plan.stdout
     for _ in range(2):
         result = recipe("--stage", 3, "--stop-stage", 3, *words, speeds=())
