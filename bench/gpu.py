@@ -133,11 +133,11 @@ class Machine:
 
 
 @contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Let matrix products and convolutions round their factors to TF32, or not."""
+def tf32(allowed: bool, *, products: bool = False) -> Iterator[None]:
+    """Let convolutions round their factors to TF32, or not; matrix products as well, which training never does."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    matmul.allow_tf32, cudnn.allow_tf32 = allowed and products, allowed
     try:
         yield
     finally:
@@ -153,7 +153,7 @@ def ceilings(machine: Machine, sizes: Sizes) -> dict[str, float]:
         ("bf16", torch.bfloat16, False),
     ):
         a, b = (torch.randn(sizes.matrix, sizes.matrix, device=machine.device, dtype=dtype) for _ in range(2))
-        with tf32(rounded):
+        with tf32(rounded, products=True):
             found[name] = 2 * sizes.matrix**3 / machine.seconds(partial(torch.mm, a, b), sizes.turn) / 1e12
     return found
 

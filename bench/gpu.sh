@@ -45,7 +45,7 @@ part() { # <name> <seconds> <command>: its output into <out>, its log into <logs
 
 : >"$out"
 part tests "$tests_s" python3 -m pytest -q -rs -p no:cacheprovider -k "gpu or synchronized_batch_norm" \
-  tests/sv/training/test_distributed.py tests/sv/audio/test_features.py
+  tests/sv/training/test_on_gpu.py tests/sv/training/test_distributed.py tests/sv/audio/test_features.py
 part gpu "$((bench_s + 20))" python3 bench/gpu.py --seconds "$bench_s" "${small[@]}"
 part training "$training_s" python3 bench/training.py --num-workers 4 "${small[@]}"
 corpus=${SV_CORPORA:-/none}/speechocean762
@@ -59,6 +59,8 @@ else
   options=(--corpus "$corpus" --data "$work/data" --exp-dir "$work/exp" --gpus auto --nj "$(nproc)" --stop-stage 5)
   if [ "$quick" = true ]; then
     options+=(--num-epochs 2 --set num_avg=1)
+  else
+    options+=(--num-epochs 5 --set num_avg=2) # 15 epochs may not end in time
   fi
   if [ "$recipe" = false ]; then
     options+=(--dry-run true)

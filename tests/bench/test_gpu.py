@@ -52,12 +52,12 @@ def test_operators_of_a_head_are_counted() -> None:
     assert count_launches(step) < 250
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_tf32_is_as_before_afterwards(allowed: bool) -> None:
+@pytest.mark.parametrize(("allowed", "products"), [(True, False), (True, True), (False, False)])
+def test_tf32_is_that_of_training_and_as_before_afterwards(allowed: bool, products: bool) -> None:
     def now() -> tuple[bool, bool]:
         return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
 
     before = now()
-    with tf32(allowed):
-        assert now() == (allowed, allowed)
+    with tf32(allowed, products=products):
+        assert now() == (products, allowed)
     assert now() == before
