@@ -146,7 +146,7 @@ def test_from_weights_through_training_and_extraction_to_fine_tuning(config_of, 
     caplog.set_level("INFO")
     exp = tmp_path / "exp"
     train(config_of(precision="bf16"), speech, exp, WORLD)
-    assert "tensors of WavLM loaded" in caplog.text and len(re.findall(r"held-out EER \d", caplog.text)) == 2
+    assert "tensors of WavLM loaded" in caplog.text and len(re.findall(r": held-out EER \d", caplog.text)) == 2
     given, start, end = torch.load(weights), wavlm_of(exp / "models/model_0.pt"), wavlm_of(exp / "models/model_2.pt")
     assert all(torch.equal(value, given[key.removeprefix("wavlm.")]) for key, value in start.items())
     assert len(start) == len(given) and not any(torch.equal(value, start[key]) for key, value in end.items())
