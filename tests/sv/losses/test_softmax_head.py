@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from sv.losses import build_head
+from sv.losses import LOSSES, build_head, loss_options
 from sv.losses.cosine import cosine_matrix, unit
 from sv.losses.doubt import Doubt
 from sv.losses.margin_softmax import MarginSoftmax
@@ -149,3 +151,24 @@ def test_logits_of_any_size_are_summed(scale: float) -> None:
     torch.testing.assert_close(
         losses, head.losses(head.cosines(embedding), speaker, 0.2).detach(), rtol=1e-5, atol=1e-5
     )
+
+
+class Largest(TorchDispatchMode):
+    """Remember the size in bytes of the largest tensor that an operator returns."""
+
+    size = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        sizes = [leaf.untyped_storage().nbytes() for leaf in tree_leaves(result) if isinstance(leaf, Tensor)]
+        self.size = max([self.size, *sizes])
+        return result
+
+
+@pytest.mark.parametrize("loss", [name for name in LOSSES.names() if loss_options(name, {}).can_split])
+def test_no_step_holds_a_matrix_of_batch_times_speakers(loss: str) -> None:
+    batch, speakers = 256, 20_000
+    head, embedding = build_head(loss, 4, speakers, {}), torch.randn(batch, 4, requires_grad=True)
+    with Largest() as largest:
+        head(embedding, torch.randint(speakers, (batch,)), head.margins.default).loss.backward()
+    assert largest.size < 2.2 * 2**20, "a block is 1 MiB, its int64 indices 2 MiB, a matrix 19.5 MiB"
