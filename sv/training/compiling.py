@@ -1,10 +1,10 @@
 """Compile the encoder by torch.compile, for training steps only.
 
 The crops of a training have one length, so one graph is enough. Held-out tests and class means use the encoder
-uncompiled, since each length of an utterance would need its own graph. The head is not compiled: its passes over blocks
-of speakers have their own kernels. Each process compiles for itself, inside DistributedDataParallel, so split heads and
-the sums of gradients do not change. torch keeps compiled code in TORCHINDUCTOR_CACHE_DIR (a folder in /tmp), so the
-next start is quick.
+uncompiled, since each length of an utterance would need its own graph. The head is not compiled: it computes its
+gradients itself, in passes over blocks of speakers. Each process compiles for itself, inside DistributedDataParallel,
+so split heads and the sums of gradients do not change. torch keeps compiled code in TORCHINDUCTOR_CACHE_DIR (a folder
+in /tmp), so the next start is quick.
 """
 
 from typing import cast
