@@ -29,7 +29,7 @@ from sv.embeddings.listener import Listener, Recording, check_system
 from sv.errors import UserError, log
 from sv.io import Vectors, sha256_of
 from sv.metrics.results import failure_of
-from sv.scoring.calibration import Calibration, load_calibration, posterior
+from sv.scoring.calibration import Calibration, how_to_calibrate, load_calibration, posterior
 from sv.scoring.cosine import read_mean, unit_vectors
 from sv.scoring.quality import clip_duration, factors, feature_names
 from sv.scoring.thresholds import no_threshold, read_thresholds
@@ -146,7 +146,7 @@ class Verifier(Listener):
         calibration.check_made_by(self.encoder.sha256, self.fingerprint, path)
         made_by = str(calibration.trained_on.get("backend", BACKEND))
         if made_by != BACKEND:
-            raise UserError(f"{path} calibrates scores by {made_by}, not by {BACKEND}; calibrate again (stage 7)")
+            raise UserError(f"{path} calibrates scores by {made_by}, not by {BACKEND}; {how_to_calibrate(exp_dir)}")
         if failure := entry.get("measured_on", {}).get("failure") or failure_of(exp_dir, BACKEND, sha256_of(path)):
             log.warning("%s", failure)
         self.mean = _mean_of(self.encoder.embedding_dim, exp_dir, calibration)
@@ -328,7 +328,7 @@ def _mean_of(dim: int, exp_dir: Path, calibration: Calibration) -> Floats | None
     if mean.shape != (dim,) or not np.isfinite(mean).all():
         raise UserError(f"{path}: expected {dim} finite numbers; make it again with steps/compute_mean.py (stage 4)")
     if known.get("mean_sha256", sha := sha256_of(path)) != sha:
-        raise UserError(f"{path} is not the mean that the calibration was made with; calibrate again (stages 5 to 7)")
+        raise UserError(f"{path} is not the mean that the calibration was made with; {how_to_calibrate(exp_dir)}")
     return mean
 
 

@@ -30,7 +30,7 @@ from sv.models import build_model
 from sv.models.encoder import Encoder
 from sv.models.loading import check_finite, load_backbone
 
-AGAIN = "average or train again"
+AGAIN = "average, train or import it again"
 _BEGINS = (b"PK\3\4", b"\x80")  # files of torch.save: a zip file; before torch 1.6 a pickle
 
 

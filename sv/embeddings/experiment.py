@@ -58,8 +58,8 @@ def find_model(exp_dir: str | Path, model_file: str | Path | None = None) -> Pat
     """
     path = Path(model_file) if model_file else Path(exp_dir) / "models" / "avg_model.pt"
     if not path.is_file():
-        what = "give an existing file with --model" if model_file else "train (stage 3) and average (stage 4) first"
-        raise UserError(f"{path} does not exist; {what}")
+        made = "train and average (stages 3 and 4), or import it again"
+        raise UserError(f"{path} does not exist; {'give an existing file with --model' if model_file else made}")
     return path
 
 
@@ -71,7 +71,7 @@ def check_sha256(path: Path, digest: str) -> None:
     """
     sidecar = path.with_name(path.name + ".sha256")
     if sidecar.is_file() and sidecar.read_text().split()[:1] != [digest]:
-        raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average or train again")
+        raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average, train or import it again")
 
 
 def fingerprint_of(config: Config, model_sha256: str) -> str:

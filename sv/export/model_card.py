@@ -47,7 +47,13 @@ def model_card(exp_dir: Path, config: Config, thresholds: Mapping[str, Any], abo
     results = exp_dir / "results.json"
     table = markdown_table({"": read_results(results)}) if results.is_file() else "Not measured.\n"
     loss = f", trained with the loss {config.loss}" if (exp_dir / "metrics.jsonl").is_file() else ""  # else imported
-    names = ", ".join(name for name in thresholds if name != "measured_on")
+    measured_on = thresholds.get("measured_on", {})
+    counts = [f"{measured_on[key]} {key[4:]}s" for key in ("num_target", "num_nontarget") if key in measured_on]
+    rows = "".join(
+        f"| {name} | {entry['llr']:.2f} | {100 * entry['miss']:.2f} | {100 * entry['false_accept']:.2f} |\n"
+        for name, entry in thresholds.items()
+        if name != "measured_on"
+    )
     return f"""---
 {yaml.safe_dump(tags, sort_keys=False)}---
 
@@ -61,8 +67,16 @@ def model_card(exp_dir: Path, config: Config, thresholds: Mapping[str, Any], abo
 (batch, frames, {fbank.num_mel_bins}), features with their mean, and returns `embs`. `front_end.onnx` computes them from
 `waveform` (batch, samples), {fbank.sample_rate} Hz, one channel, samples in [-1, 1]. Embeddings are compared by their
 cosine, after the mean of a cohort (`mean.npy`) is subtracted if there is one. `calibration/cos.json` makes
-log-likelihood ratios of the cosines. Thresholds: {names}.
+log-likelihood ratios of the cosines.
 
+## Thresholds
+
+Log-likelihood ratios, and what they miss and accept falsely on the trials of the calibration
+({", ".join(counts) or "not stated"}). Other trials have other rates.
+
+| threshold | LLR | missed (%) | falsely accepted (%) |
+| --- | ---: | ---: | ---: |
+{rows}
 ## Data
 
 {about.data or _NOT_STATED.capitalize()}

@@ -90,7 +90,9 @@ def flat_state(content: Any, where: str) -> dict[str, Any]:
             content = content[key]
     is_state = isinstance(content, Mapping) and all(isinstance(key, str) for key in content)
     if not is_state or not any(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{where}: holds no state dict; give a model such as exp/NAME/models/avg_model.pt")
+        raise UserError(
+            f"{where}: holds no state dict (tensors by name, alone or as model or state_dict); give a file of weights"
+        )
     return dict(content)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sv.embeddings.onnx_encoder import is_bundle
 from sv.errors import UserError
 from sv.io import atomic_write, read_json
 from sv.metrics.cllr import bayes_threshold
@@ -65,13 +66,20 @@ class Calibration:
         """
         for (name, what), here in zip(MADE_BY.items(), (model_sha256, fingerprint), strict=True):
             if self.trained_on.get(name, here) != here:
-                raise UserError(f"{path} is of another {what}; calibrate again (stages 4 to 7)")
+                raise UserError(f"{path} is of another {what}; {how_to_calibrate(path.parent.parent)}")
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
         with atomic_write(path) as f:
             json.dump(asdict(self), f, indent=1)
             f.write("\n")
+
+
+def how_to_calibrate(folder: Path) -> str:
+    """Return what messages advise where an experiment folder or a bundle has no calibration, or another's."""
+    if is_bundle(folder):
+        return "calibrate the system that the bundle is of, and export it again"
+    return f"calibrate it: stages 4 to 7, or on recordings of your own steps/calibrate.py --on DATA_DIR {folder}"
 
 
 def load_calibration(path: str | Path) -> Calibration:
@@ -82,15 +90,15 @@ def load_calibration(path: str | Path) -> Calibration:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"{path} does not exist; calibrate first (stage 7)")
+        raise UserError(f"{path} does not exist; {how_to_calibrate(path.parent.parent)}")
     try:
         found = Calibration(**read_json(path))
         numbers = np.array([*found.weights, found.offset], dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise UserError(f"{path} is damaged; calibrate again (stage 7)") from error
+        raise UserError(f"{path} is damaged; {how_to_calibrate(path.parent.parent)}") from error
     known = isinstance(found.trained_on, dict) and all(isinstance(name, str) for name in found.features)
     if not known or len(found.features) != len(found.weights) or not np.isfinite(numbers).all():
-        raise UserError(f"{path} is damaged; calibrate again (stage 7)")
+        raise UserError(f"{path} is damaged; {how_to_calibrate(path.parent.parent)}")
     return found
 
 

@@ -7,10 +7,12 @@ from sv.embeddings.parts import MAX_FRAMES, Extraction
 from sv.errors import UserError, log
 from sv.io import DataDir
 from sv.jobs.bad_utts import read_bad_utts
+from sv.metrics.jackknife import MIN_SPEAKERS
 from sv.scoring.backends import BACKENDS, Inputs
 from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 from sv.scoring.calibration_trials import draw_calibration_trials, write_trials
 from sv.scoring.score_list import score_list
+from sv.scoring.thresholds import read_thresholds
 
 _THREADS = 8  # at most; more do not make an encoder faster
 
@@ -46,7 +48,17 @@ def calibrate_on(scores: ScoresToCalibrate, data_dir: Path) -> None:
     trials = draw_calibration_trials(speakers)
     path = scores.exp_dir / "calibration" / f"{name}.kaldi"
     write_trials(path, trials)
-    log.info("%d trials of %d speakers in %s", len(trials), len(set(speakers.values())), path)
+    count = len(set(speakers.values()))
+    log.info("%d trials of %d speakers in %s", len(trials), count, path)
+    if count < MIN_SPEAKERS:
+        log.warning(
+            "%d speakers are too few to calibrate on: thresholds fit these people alone; record %d or more",
+            count,
+            MIN_SPEAKERS,
+        )
     scorer = BACKENDS["cos"].scorer(Inputs(work.scp, {"mean": scores.mean}), {})
     score_list(path, scores.exp_dir / "scores" / f"{path.name}.score", scorer)
     calibrate_files(scores, path.name, [])
+    found = read_thresholds(scores.exp_dir, scores.filed_under or "cos")["eer"]
+    eer = 50 * (found["miss"] + found["false_accept"])
+    log.info("EER %.2f %% on these trials; compare recordings: steps/verify.py --model %s", eer, scores.exp_dir)

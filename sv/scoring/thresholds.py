@@ -24,7 +24,7 @@ import numpy as np
 from sv.errors import UserError, log, suggest
 from sv.io import atomic_write, read_json, sha256_of
 from sv.metrics.error_rates import SortedScores, eer_threshold, min_dcf_threshold
-from sv.scoring.calibration import Calibration
+from sv.scoring.calibration import Calibration, how_to_calibrate
 
 FILE = "thresholds.json"
 FALSE_ACCEPTS = (0.01, 0.001)
@@ -100,7 +100,7 @@ def no_threshold(name: str, known: Sequence[str]) -> UserError:
         return UserError(f"unknown threshold {name!r}{suggest(name, list(known))}")
     return UserError(
         f"the model has no threshold {name!r}: it was calibrated on fewer than {needed[name]} non-target trials; take "
-        f"one of {', '.join(known)}, or hold out more speakers (heldout_speakers, stage 3)"
+        f"one of {', '.join(known)}, or calibrate on more speakers"
     )
 
 
@@ -126,16 +126,14 @@ def read_thresholds(exp_dir: Path, backend: str) -> dict[str, Any]:
     """
     path = exp_dir / FILE
     if not path.is_file():
-        raise UserError(
-            f"{path} does not exist; calibrate the system first: stage 7, or on recordings of your own "
-            f"steps/calibrate.py --on DATA_DIR {exp_dir}"
-        )
+        raise UserError(f"{path} does not exist; {how_to_calibrate(exp_dir)}")
     entries = _read(path)
     if backend not in entries:
-        raise UserError(f"{path}: no back-end {backend!r}{suggest(backend, list(entries))}; calibrate it (stage 7)")
+        known = suggest(backend, list(entries))
+        raise UserError(f"{path}: no back-end {backend!r}{known}; {how_to_calibrate(exp_dir)}")
     weights, measured_on = exp_dir / "calibration" / f"{backend}.json", entries[backend].get("measured_on", {})
     if weights.is_file() and measured_on.get("calibration_sha256", sha := sha256_of(weights)) != sha:
-        raise UserError(f"{path}: {backend!r} was not measured with {weights}; calibrate again (stage 7)")
+        raise UserError(f"{path}: {backend!r} was not measured with {weights}; {how_to_calibrate(exp_dir)}")
     return dict(entries[backend])
 
 
@@ -145,7 +143,7 @@ def _read(path: Path) -> dict[str, Any]:
     except ValueError:
         tree = None
     if not isinstance(tree, dict) or not all(_is_entry(entry) for entry in tree.values()):
-        raise UserError(f"{path} is damaged; remove it and calibrate again (stage 7)")
+        raise UserError(f"{path} is damaged; remove it, then {how_to_calibrate(path.parent)}")
     return tree
 
 

@@ -179,7 +179,9 @@ def _redimnet(path: Path, model: str | None) -> Published:
 def _resemblyzer(path: Path, model: str | None) -> Published:
     file = _file_in(path, ["pretrained.pt"])
     content = _read(file)
-    state = flat_state(content.get("model_state") if isinstance(content, dict) else None, str(file))
+    if not isinstance(content, dict) or "model_state" not in content:
+        raise UserError(f"{file} is no model of Resemblyzer: it has no model_state; give another --from")
+    state = flat_state(content["model_state"], str(file))
     learnt = {key: value for key, value in state.items() if not key.startswith("similarity_")}  # of its loss
     front_end = {"kind": "ge2e", "num_mel_bins": 40, "low_freq": 0.0, "window": "hanning", "dither": 0.0}
     return Published(file, _config(file, model or "GE2E_LSTM", {}, front_end, {"dataset_args.cmvn": False}), learnt)

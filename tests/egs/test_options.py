@@ -65,7 +65,10 @@ def test_a_corpus_of_ones_own_must_be_given(run, tmp_path):
             ["--stage", "3", "--loss", "teacher"],
             "loss teacher takes a teacher; give its experiment folder (--teacher DIR)",
         ),
-        (["--stage", "3", "--teacher", "no"], "no/models/avg_model.pt does not exist; train (stage 3)"),
+        (
+            ["--stage", "3", "--teacher", "no"],
+            "no/models/avg_model.pt does not exist; train and average (stages 3 and 4)",
+        ),
         (["--lm-stop-stage", "12"], "--lm-stop-stage 12: fine-tuning has the stages 3 to 8"),
         pytest.param(
             ["--gpus", "0,5"],

@@ -108,7 +108,7 @@ def test_thresholds_of_another_calibration_are_refused(step: Run, exp: Path) -> 
     assert step("steps/calibrate.py", "--p-target", 0.5, exp, "heldout.kaldi").returncode == 0
     assert read_thresholds(exp, "cos")
     (exp / "calibration" / "cos.json").write_bytes(kept)
-    with pytest.raises(UserError, match=r"thresholds\.json: 'cos' was not measured with .*cos\.json; calibrate again"):
+    with pytest.raises(UserError, match=r"thresholds\.json: 'cos' was not measured with .*cos\.json; calibrate it"):
         read_thresholds(exp, "cos")
 
 

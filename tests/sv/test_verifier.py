@@ -190,7 +190,7 @@ def test_unusable_options_and_folders_are_named(exp: Path, tmp_path: Path) -> No
     with pytest.raises(UserError, match="cohort_min, which cannot be computed from two recordings"):
         Verifier.load(exp)
     path.write_text(json.dumps({**json.loads(before), "trained_on": {"model_sha256": "0" * 64}}))
-    with pytest.raises(UserError, match=r"cos\.json is of another model; calibrate again \(stages 4 to 7\)"):
+    with pytest.raises(UserError, match=r"cos\.json is of another model; calibrate it: stages 4 to 7"):
         Verifier.load(exp)
     path.write_text(before)
     with pytest.raises(UserError, match=r"cos\.json is a file; give the folder of a trained system"):
@@ -205,11 +205,11 @@ def test_what_is_missing_is_named_before_the_calibration(exp: Path, tmp_path: Pa
     with pytest.raises(UserError, match=r"config\.yaml: unknown model 'ResNet35'; did you mean"):
         Verifier.load(tmp_path)
     shutil.copy(exp / "config.yaml", config)
-    with pytest.raises(UserError, match=r"avg_model\.pt does not exist; train \(stage 3\) and average"):
+    with pytest.raises(UserError, match=r"avg_model\.pt does not exist; train and average \(stages 3 and 4\)"):
         Verifier.load(tmp_path)
     model.parent.mkdir()
     shutil.copy(exp / "models" / "avg_model.pt", model)
-    with pytest.raises(UserError, match=r"thresholds\.json does not exist; calibrate the system first"):
+    with pytest.raises(UserError, match=r"thresholds\.json does not exist; calibrate it: stages 4 to 7, or on"):
         Verifier.load(tmp_path)
 
 
@@ -220,7 +220,7 @@ def test_calibration_for_another_front_end_is_refused(exp: Path, tmp_path: Path)
     path.write_text(json.dumps({**json.loads(path.read_text()), "trained_on": {"fingerprint": fingerprint}}))
     assert Verifier.load(other, gpus="none").fingerprint == fingerprint
     config.write_text(config.read_text().replace("window: hamming", "window: povey"))
-    with pytest.raises(UserError, match=r"cos\.json is of another model and front-end; calibrate again"):
+    with pytest.raises(UserError, match=r"cos\.json is of another model and front-end; calibrate it: stages 4 to 7"):
         Verifier.load(other)
 
 
@@ -228,8 +228,8 @@ def test_mean_and_back_end_are_those_of_the_calibration(exp: Path) -> None:
     path = exp / "calibration" / "cos.json"
     before = path.read_text()
     refused = {
-        "mean_sha256": r"mean\.npy is not the mean that the calibration was made with; calibrate again",
-        "backend": r"cos\.json calibrates scores by plda, not by cos; calibrate again \(stage 7\)",
+        "mean_sha256": r"mean\.npy is not the mean that the calibration was made with; calibrate it",
+        "backend": r"cos\.json calibrates scores by plda, not by cos; calibrate it: stages 4 to 7",
     }
     for key, message in refused.items():
         path.write_text(json.dumps({**json.loads(before), "trained_on": {"mean": "mean.npy", key: "plda"}}))

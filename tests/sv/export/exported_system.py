@@ -17,6 +17,10 @@ from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds
 
 DIM = 16
+THRESHOLDS = {
+    "eer": {"llr": 0.5, "miss": 0.02, "false_accept": 0.021},
+    "fa_0.01": {"llr": 20.0, "miss": 0.1, "false_accept": 0.01},
+}
 NEEDS_EXPORT = pytest.mark.skipif(  # without importing them, which takes a second
     not all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))),
     reason="packages of the extra export are missing",
@@ -41,8 +45,9 @@ def make_exp(exp: Path, model: str = "resnet_small", fbank: dict[str, Any] | Non
     np.save(exp / "mean.npy", np.full(DIM, 0.01, dtype=np.float32))
     (exp / "calibration").mkdir()
     Calibration(["score"], [10.0], -5.0, 0.05, {"mean": "mean.npy"}).save(exp / "calibration" / "cos.json")
-    measured_on = {"calibration_sha256": sha256_of(exp / "calibration" / "cos.json")}
-    add_thresholds(exp, "cos", {"eer": {"llr": 0.5}, "fa_0.01": {"llr": 20.0}, "measured_on": measured_on})
+    measured_on = {"num_target": 100, "num_nontarget": 900}
+    measured_on |= {"calibration_sha256": sha256_of(exp / "calibration" / "cos.json")}
+    add_thresholds(exp, "cos", {**THRESHOLDS, "measured_on": measured_on})
     return exp
 
 

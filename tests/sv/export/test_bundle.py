@@ -110,9 +110,10 @@ def test_model_card_begins_with_a_block_for_hubs(bundle: Path, copy: Path) -> No
     assert (tags["license"], tags["language"], tags["library_name"]) == ("apache-2.0", ["en"], "onnx")
     assert "speaker-verification" in tags["tags"]
     assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == [
-        "Use", "Data", "Licence", "Results", "Limits"
+        "Use", "Thresholds", "Data", "Licence", "Results", "Limits"
     ]  # fmt: skip
-    assert "| O | cos | 4.200 [3.10, 5.50] | 0.400 | 100 | 900 |" in text and "Thresholds: eer, fa_0.01." in text
+    assert "| O | cos | 4.200 [3.10, 5.50] | 0.400 | 100 | 900 |" in text
+    assert "(100 targets, 900 nontargets)" in text and "| fa_0.01 | 20.00 | 10.00 | 1.00 |" in text
 
 
 def test_changed_or_missing_part_is_named(copy: Path) -> None:
@@ -153,12 +154,12 @@ def test_what_is_not_ready_is_refused_and_leaves_nothing(exp: Path, bundle: Path
     add_thresholds(plain, "cos", {"eer": {"llr": 0.5}})
     for name, what in (("model_sha256", "model"), ("fingerprint", "model and front-end")):
         path.write_text(before.replace('"mean.npy"', f'"mean.npy", "{name}": "0"'))
-        with pytest.raises(UserError, match=rf"cos.json is of another {what}; calibrate again \(stages 4 to 7\)"):
+        with pytest.raises(UserError, match=rf"cos.json is of another {what}; calibrate it: stages 4 to 7"):
             write_bundle(plain, tmp_path / "out", About())
     path.unlink()
-    with pytest.raises(UserError, match=r"cos.json does not exist; calibrate first \(stage 7\)"):
+    with pytest.raises(UserError, match=r"cos.json does not exist; calibrate it: stages 4 to 7"):
         write_bundle(plain, tmp_path / "out", About())
     (plain / "thresholds.json").unlink()
-    with pytest.raises(UserError, match=r"thresholds.json does not exist; calibrate the system first: stage 7"):
+    with pytest.raises(UserError, match=r"thresholds.json does not exist; calibrate it: stages 4 to 7"):
         write_bundle(plain, tmp_path / "out", About())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["plain"]

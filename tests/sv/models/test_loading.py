@@ -118,5 +118,5 @@ def test_prefix_of_all_tensors_is_left_out_and_told(
 
 @pytest.mark.parametrize("state", [{}, {"model": {}}, {"epoch": 3}, {0: torch.zeros(1)}, [1, 2], None])
 def test_file_without_state_dict_is_refused(model: Encoder, state: Any) -> None:
-    with pytest.raises(UserError, match=r"x\.pt: holds no state dict; give a model such as"):
+    with pytest.raises(UserError, match=r"x\.pt: holds no state dict \(tensors by name"):
         load_backbone(model, state, "x.pt")

@@ -9,7 +9,7 @@ import pytest
 from sv.errors import UserError
 from sv.metrics.cllr import act_dcf
 from sv.metrics.error_rates import min_dcf, sort_scores
-from sv.scoring.calibration import fit, load_calibration, posterior
+from sv.scoring.calibration import fit, how_to_calibrate, load_calibration, posterior
 
 
 def gaussian_scores(target: int = 4000, nontarget: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -92,5 +92,13 @@ def test_written_calibration_is_read_back_and_a_damaged_one_named(tmp_path: Path
         path.write_text(text)
         with pytest.raises(UserError, match=r"cos\.json is damaged"):
             load_calibration(path)
-    with pytest.raises(UserError, match="calibrate first"):
+    with pytest.raises(UserError, match="does not exist; calibrate it: stages 4 to 7"):
         load_calibration(tmp_path / "none.json")
+
+
+def test_a_bundle_is_not_calibrated_itself(tmp_path: Path) -> None:
+    assert how_to_calibrate(tmp_path).endswith(
+        f"or on recordings of your own steps/calibrate.py --on DATA_DIR {tmp_path}"
+    )
+    (tmp_path / "SHA256SUMS").touch()
+    assert how_to_calibrate(tmp_path) == "calibrate the system that the bundle is of, and export it again"

@@ -96,6 +96,15 @@ def test_a_second_call_keeps_the_embeddings_and_subtracts_the_mean(step: Step, e
     np.testing.assert_allclose(Verifier.load(exp, gpus="none").mean, mean)
 
 
+def test_few_speakers_are_told_to_be_too_few(step: Step, exp: Path, tmp_path: Path) -> None:
+    done = step("steps/calibrate.py", "--on", make_data(tmp_path / "own", speakers=2), exp)
+    assert done.returncode == 0, done.stderr
+    assert "2 speakers are too few to calibrate on: thresholds fit these people alone; record 5 or more" in done.stderr
+    assert re.search(
+        rf"EER \d+\.\d\d % on these trials; compare recordings: steps/verify.py --model {exp}", done.stderr
+    )
+
+
 @pytest.mark.parametrize(("speakers", "utts", "said"), [(1, 3, "no non-target trial among"), (3, 1, "no target trial")])
 def test_too_few_recordings_are_told_before_they_are_embedded(
     step: Step, exp: Path, tmp_path: Path, speakers: int, utts: int, said: str
