@@ -7,7 +7,8 @@
 
 An entry has every measure of `sv.metrics.measures.MEASURES` by its key, some of them for log-likelihood ratios alone;
 under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry replaces the
-one of the same list and back-end; the others stay.
+one of the same list and back-end. Entries of another list of that name are removed, so that all back-ends are measured
+on the same trials; the others stay.
 """
 
 import fcntl
@@ -97,14 +98,16 @@ def _warn_of_other_models(path: Path, results: Results) -> None:
 def merge_results(exp_dir: str | Path, added: Results) -> Results:
     """Put entries into results.json and write both tables again; return all entries.
 
-    Two steps that end at the same time wait for one another.
+    Entries that were measured on another version of an added list are removed, with a line in the log. Two steps that
+    end at the same time wait for one another.
     """
     exp_dir = Path(exp_dir)
     with _locked(exp_dir):
         path = exp_dir / "results.json"
         results = read_results(path) if path.exists() else {}
         for trials, entries in added.items():
-            results[trials] = dict(sorted({**results.get(trials, {}), **entries}.items()))
+            kept = _of_the_same_list(results.get(trials, {}), entries, f"{path}: {trials}")
+            results[trials] = dict(sorted({**kept, **entries}.items()))
         with atomic_write(path) as f:
             json.dump({"results": results}, f, indent=2, allow_nan=False)
             f.write("\n")
@@ -113,6 +116,16 @@ def merge_results(exp_dir: str | Path, added: Results) -> Results:
         with atomic_write(exp_dir / "results.txt") as f:
             f.write(terminal_table(results))
     return results
+
+
+def _of_the_same_list(known: Mapping[str, Entry], added: Mapping[str, Entry], where: str) -> dict[str, Entry]:
+    """Return the known entries of the list that the added ones were measured on; log a line if others are removed."""
+    lists = {entry["trials_sha256"] for entry in added.values()}
+    kept = {backend: entry for backend, entry in known.items() if entry["trials_sha256"] in lists}
+    removed = [backend for backend in known if backend not in kept and backend not in added]
+    if removed:
+        log.warning("%s has changed: results of %s are removed; score again (stages 5 to 7)", where, ", ".join(removed))
+    return kept
 
 
 @contextmanager

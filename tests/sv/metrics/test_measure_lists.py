@@ -9,7 +9,9 @@ import pytest
 from sv.errors import UserError
 from sv.io import sha256_of
 from sv.jobs import DoneMark
+from sv.metrics.comparison import read_scored_system
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+from sv.report import write_report
 
 SCORES = {
     "O.kaldi": "a b 0.40000 target\na b 0.60000 target\na b 0.70000 target\na b 0.80000 target\n"
@@ -78,6 +80,22 @@ def test_other_back_ends_stay_and_own_entries_are_replaced(exp: Path) -> None:
     assert found["O.kaldi"]["cos"]["eer"] == 0.0
     assert found["O.kaldi"]["asnorm"]["eer"] == 25.0
     assert found["H.kaldi"]["cos"]["eer"] == 50.0
+
+
+def test_results_of_another_version_of_the_list_are_removed(exp: Path, caplog: pytest.LogCaptureFixture) -> None:
+    compute(exp)
+    compute(exp, "O.kaldi", backend="asnorm3")
+    (exp / "scores" / "O.kaldi.score").write_text("c d 0.9 target\nc d 0.1 nontarget\n")
+    (exp.parent / "trials" / "O.kaldi").write_text("c d target\nc d nontarget\n")
+    compute(exp, "O.kaldi")
+    assert {trials: list(entries) for trials, entries in read_json(exp).items()} == {
+        "O.kaldi": ["cos"],
+        "H.kaldi": ["cos"],
+    }
+    told = f"{exp}/results.json: O.kaldi has changed: results of asnorm3 are removed; score again (stages 5 to 7)"
+    assert [message for message in caplog.messages if "no mark tells" not in message] == [told]
+    assert "asnorm3" not in (exp / "results.md").read_text() + (exp / "results.txt").read_text()
+    write_report([read_scored_system(exp)], exp / "report.html")
 
 
 def test_table_has_a_row_for_each_list_and_back_end(exp: Path) -> None:
