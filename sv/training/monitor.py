@@ -22,6 +22,7 @@ from sv.training.distributed import World
 Item = TypeVar("Item")
 
 _SHOW_STEPS = 10  # between updates of the values beside the bar, each of which waits for the device
+_TOLD_PARTS = 10  # of a training, with a line each on the terminal of a recipe
 _BESIDE_BAR = {"loss": "loss", "accuracy": "acc"}
 _BAR_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {elapsed}, {remaining} left{postfix}"
 _COLUMNS = ("epoch", "batch", "lr", "margin", "loss", "acc", "utt/s", "wait")  # the first six are WeSpeaker's
@@ -138,6 +139,7 @@ class Monitor(AbstractContextManager["Monitor"]):
         self._bar: tqdm[Any] | None = None
         self._on_terminal = sys.stderr.isatty()
         self._told = False
+        self._told_part = -1
 
     def __enter__(self) -> "Monitor":
         return self
@@ -187,7 +189,10 @@ class Monitor(AbstractContextManager["Monitor"]):
         log.info("| %s |", row)
         if values.get("heldout_eer") is not None:
             told = values["epoch"], self.num_epochs, values["heldout_eer"], values["loss"]
-            tell("epoch %d of %d: held-out EER %.2f %%, loss %.4g", *told)
+            part = _TOLD_PARTS * values["epoch"] // self.num_epochs
+            say = tell if part > self._told_part else log.info
+            say("epoch %d of %d: held-out EER %.2f %%, loss %.4g", *told)
+            self._told_part = part
 
     def flush(self) -> None:
         """Write all records to disk, so that a checkpoint never comes before them."""

@@ -92,6 +92,16 @@ def test_the_eer_of_heldout_speakers_is_told_with_how_far_training_is(tmp_path, 
     assert told == ["epoch 2 of 2: held-out EER 7.50 %, loss 3"]
 
 
+def test_the_terminal_is_told_of_each_tenth_of_a_training_and_the_log_of_all(tmp_path, caplog):
+    caplog.set_level("INFO")
+    with Monitor(tmp_path, step=0, num_epochs=120, steps_per_epoch=1, tensorboard=False) as monitor:
+        for epoch in range(3, 121, 3):
+            monitor.record("epoch", {"epoch": epoch, "batch": 1, "step": epoch, **VALUES, "heldout_eer": 7.5})
+    said = [record for record in caplog.records if "held-out" in record.getMessage()]
+    told = [record.getMessage().split()[1] for record in said if record.levelno > logging.INFO]
+    assert len(said) == 40 and told == ["3", *(str(epoch) for epoch in range(12, 121, 12))]
+
+
 @pytest.mark.slow
 def test_a_terminal_shows_one_bar_of_the_whole_training(root, tmp_path):
     (tmp_path / "x.py").write_text(BAR)
