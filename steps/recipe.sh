@@ -5,7 +5,7 @@
 #   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, take the locks;
 #                                      with --dry-run show the plan and end
 #   log_stages <exp-dir>               from now on the log of a stage is <exp-dir>/log/stage<N>.log, and stderr gets only what
-#                                      tells how far the run is, warnings and errors
+#                                      tells how far the run is, each warning once, and errors
 #   is_augmented                       true if training takes noise and rooms: stage 1 lists them
 #   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask, by what stage 1 made;
 #                                      of the recipe's own --trials and --matched-trials, keep those that are there
@@ -79,6 +79,7 @@ begin_recipe() {
 log_stages() {
   stage_logs=$1/log
   mkdir -p "$stage_logs"
+  : >"$stage_logs/warnings.log" # sv/errors.py shows a warning that stands here no more
   export SV_STAGE_LOG=/dev/null # until in_stage begins the first one
   tell "logs: $stage_logs"
 }

@@ -11,9 +11,9 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 log = logging.getLogger("sv")
 
@@ -103,6 +103,7 @@ def _begin_log(script: str, level: int) -> None:
     stderr.setFormatter(line)
     handlers: list[logging.Handler] = [stderr]
     if stage_log := os.environ.get("SV_STAGE_LOG"):
+        stderr.warnings = Path(stage_log).with_name("warnings.log")
         file = logging.FileHandler(stage_log, encoding="utf-8")
         file.setFormatter(line)
         handlers.append(file)
@@ -114,7 +115,23 @@ def _begin_log(script: str, level: int) -> None:
 
 
 class _Terminal(logging.StreamHandler[TextIO]):
-    """Lines on stderr, above progress bars; those of a recipe are broken between words on a terminal."""
+    """Lines on stderr, above progress bars; those of a recipe are broken between words on a terminal.
+
+    Attributes:
+        warnings: file that steps/recipe.sh empties when a run begins; a warning that stands there is not shown again.
+    """
+
+    warnings: Path | None = None
+
+    def filter(self, record: logging.LogRecord) -> Any:
+        if self.warnings and self.warnings.is_file() and record.levelno >= logging.WARNING:
+            said = " ".join(record.getMessage().split()) + "\n"
+            with suppress(OSError), open(self.warnings, "a+", encoding="utf-8", errors="surrogateescape") as f:
+                f.seek(0)
+                if said in f:
+                    return False
+                f.write(said)
+        return super().filter(record)
 
     def emit(self, record: logging.LogRecord) -> None:
         bars = sys.modules.get("tqdm")

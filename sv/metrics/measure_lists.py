@@ -20,7 +20,7 @@ from sv.metrics.error_rates import check_prior
 from sv.metrics.jackknife import FewSpeakers
 from sv.metrics.measures import Column, Entry, columns_of, measure
 from sv.metrics.provenance import check_name, origin_of
-from sv.metrics.results import git_commit, merge_results, printed_lines
+from sv.metrics.results import git_commit, list_name, merge_results, printed_lines
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.significance import intervals
 from sv.metrics.trial_speakers import Speakers, TrialSample, read_speakers
@@ -152,7 +152,7 @@ def measure_file(
         try:
             entry["interval"] = intervals(kept, entry, columns)
         except FewSpeakers as error:
-            log.warning("%s: no intervals: %s", path, error)
+            log.warning("%s: no intervals: %s", list_name((trials or path).name), error)
     if found := parts.parts(columns):
         entry["breakdown"] = found
     return entry

@@ -40,6 +40,9 @@ def test_from_folders_to_verification(run: Run, small_corpus: Path, tmp_path: Pa
     done = run("egs/own/run.sh", *words, timeout=900)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on\n" in done.stderr
+    logs = "".join((tmp_path / "exp" / "log" / f"stage{stage}.log").read_text() for stage in (5, 6, 7))
+    for warning in ("O: no intervals: target trials are of 3 speakers", "no threshold fa_0.001: 0.1 % of"):
+        assert logs.count(warning) >= 3 and done.stderr.count(warning) == 1
     table, all_rows = ((tmp_path / "exp" / name).read_text() for name in ("results.txt", "results.md"))
     assert done.stdout.endswith(table)
     for backend in ("cos_cali", "asnorm4_cali", "plda_cali"):

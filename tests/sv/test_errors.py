@@ -77,6 +77,13 @@ def test_in_a_stage_stderr_has_what_is_told_and_the_log_has_all(run, step, tmp_p
     assert [line[20:] for line in run("python3", step, "tell").stderr.splitlines()] == [f"step.py: {s}" for s in SAID]
 
 
+def test_a_run_of_a_recipe_shows_a_warning_once_and_its_logs_have_all(run, step, tmp_path):
+    (tmp_path / "warnings.log").touch()  # by steps/recipe.sh
+    shown = [run("python3", step, "tell", env={"SV_STAGE_LOG": str(tmp_path / f"{n}.log")}).stderr for n in (5, 6)]
+    assert [[line[9:] for line in text.splitlines()] for text in shown] == [["epoch 2", "odd"], ["epoch 2"]]
+    assert all((tmp_path / f"{n}.log").read_text().count(": odd\n") == 1 for n in (5, 6))
+
+
 @pytest.mark.slow
 def test_a_line_stands_above_the_bar_and_is_broken_between_words(root, tmp_path):
     (tmp_path / "step.py").write_text(BAR)
