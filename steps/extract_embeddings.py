@@ -6,7 +6,8 @@ begin  checks model, features and --gpus, and prints how many jobs to run, 0 if 
 part   writes the embeddings of part N of M to <out-dir>/parts
 join   makes <out-dir>/xvector.{ark,scp} of all parts
 
-With --train-data each does the same for the training data, and join also writes the mean of their embeddings.
+With --train-data each does the same for the training data, and join also writes the mean of their embeddings; the data
+dir is then a test set, and begin warns if the system was trained on its speakers.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.embeddings.experiment import how_to_read, read_config
+from sv.embeddings.experiment import how_to_read, read_config, warn_of_trained_speakers
 from sv.embeddings.parts import Extraction
 from sv.errors import run_step
 from sv.export.extraction import prepare_network
@@ -71,6 +72,8 @@ def main() -> None:
         feats = work.config.train_feats
         works.insert(0, replace(work, data_dir=args.train_data, out_dir=out, feats=feats, skip_bad=True))
     if args.action == "begin":
+        if args.train_data:
+            warn_of_trained_speakers(args.exp_dir, args.data_dir)
         num_jobs = begin_all(works, verify=True)
         prepare_network(works, num_jobs, args.backend)
         num_gpus = len(parse_gpus(args.gpus)) if num_jobs else 0

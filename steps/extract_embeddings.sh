@@ -6,7 +6,8 @@
 # Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it is done;
 #         with --skip-bad true <out-dir>/bad_utts, a list of utterances that cannot be read and are left out, if there are
 #         any; remove it when they are mended, and all are extracted again
-#         with --train-data the same in <exp-dir>/embeddings/<its name>, and mean_vec.npy, the mean of all of them
+#         with --train-data the same in <exp-dir>/embeddings/<its name>, and mean_vec.npy, the mean of all of them; a
+#         warning if <exp-dir>/spk2id has speakers of <data-dir>, a test set
 #
 # The mean is subtracted over the whole utterance. Four jobs share a GPU of this machine, as each of them holds the model.
 # Killed and started again with the same nj, whole parts are kept; those of another model, of other features or of another

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
+from sv.io import DataDir, iter_table
 from sv.io.trees import first_difference
 from sv.models import encoder_options
 
@@ -122,4 +123,23 @@ def check_front_end(data_dir: str | Path, fbank: FbankConfig, config: Path) -> N
         raise UserError(
             f"{path}: {key} is {there}, but {here} in {config}; "
             f"make the features again: steps/make_fbank.sh --config {config} {data_dir}"
+        )
+
+
+def warn_of_trained_speakers(exp_dir: Path, test_data: Path) -> None:
+    """Log a warning if a system was trained on speakers of a test set: these are the names in its spk2id, if any."""
+    spk2id = exp_dir / "spk2id"
+    if not spk2id.is_file():
+        return
+    speakers = DataDir(test_data).spk2utt
+    known = [speaker for _, speaker, _ in iter_table(spk2id) if speaker in speakers]
+    if known:
+        log.warning(
+            "%s: %d of %d test speakers, such as %s, were trained on (%s): results on them are too good; "
+            "test on other speakers",
+            test_data,
+            len(known),
+            len(speakers),
+            min(known),
+            spk2id,
         )

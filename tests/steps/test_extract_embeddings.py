@@ -137,8 +137,10 @@ def test_training_data_are_extracted_in_the_same_jobs_as_training_read_them(
     write_table(train / "wav.scp", {utt: train / f"{number}.wav" for number, utt in enumerate(UTTS)})
     write_table(train / "utt2spk", {utt: utt.split("/")[0] for utt in UTTS})
     write_table(train / "utt2dur", dict.fromkeys(UTTS, "0.500000"))
+    write_table(exp / "spk2id", {"spk0": "0", "spk1": "1"})
     result = run_script(run, system, "--train-data", train)
     assert result.returncode == 0, result.stderr
+    assert result.stderr.count("data: 2 of 3 test speakers, such as spk0, were trained on") == 1
     found = read_vectors(exp / "embeddings" / train.name / "xvector.scp")
     assert found.ids == [utt for utt in UTTS if utt != UTTS[4]]
     assert read_vectors(exp / "embeddings" / "data" / "xvector.scp").ids == UTTS

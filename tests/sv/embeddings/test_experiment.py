@@ -6,8 +6,16 @@ from typing import Literal
 import pytest
 
 from sv.config import FbankConfig
-from sv.embeddings.experiment import check_front_end, find_model, how_to_read, read_config, read_system
+from sv.embeddings.experiment import (
+    check_front_end,
+    find_model,
+    how_to_read,
+    read_config,
+    read_system,
+    warn_of_trained_speakers,
+)
 from sv.errors import UserError
+from sv.io import write_table
 
 
 def test_features_may_differ_from_those_of_the_system_in_dither_alone(tmp_path: Path) -> None:
@@ -45,6 +53,20 @@ def test_features_of_unknown_settings_are_taken_with_a_warning(
 ) -> None:
     check_front_end(tmp_path, FbankConfig(), tmp_path / "config.yaml")
     assert f"{tmp_path}/fbank.yaml does not exist: cannot check" in caplog.text
+
+
+def test_test_speakers_that_were_trained_on_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_table(tmp_path / "utt2spk", {"c-1": "c", "c-2": "c", "b-1": "b", "x-1": "x"})
+    warn_of_trained_speakers(tmp_path, tmp_path)  # a model of unknown speakers
+    write_table(tmp_path / "spk2id", {"a": "0", "sp0.9-x": "1"})
+    warn_of_trained_speakers(tmp_path, tmp_path)
+    assert not caplog.records
+    write_table(tmp_path / "spk2id", {"a": "0", "c": "1", "b": "2"})
+    warn_of_trained_speakers(tmp_path, tmp_path)
+    assert caplog.messages == [
+        f"{tmp_path}: 2 of 3 test speakers, such as b, were trained on ({tmp_path}/spk2id): "
+        "results on them are too good; test on other speakers"
+    ]
 
 
 def test_what_a_folder_lacks_is_named_with_the_stage_that_makes_it(tmp_path: Path) -> None:
