@@ -11,7 +11,8 @@ from sv.errors import log
 
 T = TypeVar("T")
 
-BAR: dict[str, Any] = {"disable": None, "leave": False, "delay": 1.0}  # on a terminal only, after a second
+# On a terminal only, after a second. With the rows of a terminal that has none (stty cols 80), tqdm would draw nothing.
+BAR: dict[str, Any] = {"disable": None, "leave": False, "delay": 1.0, "nrows": 20}
 _LONGEST_WAIT_S = 10.0
 
 

@@ -103,9 +103,10 @@ def test_the_terminal_is_told_of_each_tenth_of_a_training_and_the_log_of_all(tmp
 
 
 @pytest.mark.slow
-def test_a_terminal_shows_one_bar_of_the_whole_training(root, tmp_path):
+@pytest.mark.parametrize("size", ["rows 24 cols 80", "rows 0 cols 80"])
+def test_a_terminal_shows_one_bar_of_the_whole_training(root, tmp_path, size):
     (tmp_path / "x.py").write_text(BAR)
-    words = ["script", "-qec", f"stty rows 24 cols 80; '{sys.executable}' '{tmp_path}/x.py' '{tmp_path}'", "/dev/null"]
+    words = ["script", "-qec", f"stty {size}; '{sys.executable}' '{tmp_path}/x.py' '{tmp_path}'", "/dev/null"]
     env = {**os.environ, "PYTHONPATH": str(root)}
     shown = subprocess.run(words, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout
     assert re.search(r"epoch 2 of 2:  88%\|[^|]+\| [\d:]+, [\d:]+ left", shown), shown
