@@ -188,19 +188,21 @@ def terminal_table(results: Results) -> str:
 
 def failed_calibration(results: Results) -> str:
     """Say which calibrated scores cost more than deciding without scores (actDCF or Cllr above 1); "" if none do."""
-    failed, worst = [], {"Cllr": 0.0, "actDCF": 0.0}
+    failed, backends, worst = [], [], {"Cllr": 0.0, "actDCF": 0.0}
     for trials, entries in results.items():
         for name, entry in entries.items():
             costs = {"Cllr": entry.get("cllr", 0), "actDCF": max(entry.get("act_dcf", {}).values(), default=0)}
             if name.endswith(CALIBRATED) and max(costs.values()) > 1:
-                failed.append(f"{list_name(trials)} {name.removesuffix(CALIBRATED)}")
+                backends.append(name.removesuffix(CALIBRATED))
+                failed.append(f"{list_name(trials)} {backends[-1]}")
                 worst = {measure: max(worst[measure], cost) for measure, cost in costs.items()}
     if not failed:
         return ""
     above = ", ".join(f"{measure} up to {cost:.2f}" for measure, cost in worst.items() if cost > 1)
     return (
         f"Calibration fails on {', '.join(failed)}: {above}, where 1 is deciding without scores. Do not rely on LLR or "
-        "probability; hold out more speakers, or calibrate on more (steps/calibrate.py --on DATA_DIR)."
+        f"probability of {', '.join(dict.fromkeys(backends))} (verify uses cos); hold out more speakers, or calibrate "
+        "on more (steps/calibrate.py --on DATA_DIR)."
     )
 
 

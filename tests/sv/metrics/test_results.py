@@ -88,6 +88,7 @@ def test_calibration_that_costs_more_than_none_is_told_under_the_table() -> None
     results = {"O.kaldi": {**good, "plda_cali": of(0.9, 0.2, 6.06)}, "H.kaldi": {"cos_cali": of(1.25, 0.5, 0.5)}}
     told = failed_calibration(results)
     assert told.startswith("Calibration fails on O plda, H cos: Cllr up to 1.25, actDCF up to 6.06, where 1 is")
+    assert "Do not rely on LLR or probability of plda, cos (verify uses cos); hold out more speakers" in told
     assert failed_calibration({"O.kaldi": {"cos_cali": of(0.5, 2, 1)}}).startswith(
         "Calibration fails on O cos: actDCF up to 2.00, where"
     )
