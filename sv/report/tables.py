@@ -137,14 +137,15 @@ def _with_details(name: str, details: Sequence[str]) -> str:
 
 
 def calibration_sentence(results: Results, backend: str) -> str:
-    """Say what decisions at the calibrated threshold cost on each list; "" without calibrated scores."""
+    """Say what decisions at the calibrated threshold and all LLRs cost on each list; "" without calibrated scores."""
     parts = []
     for trials, entries in results.items():
         entry = entries.get(backend + CALIBRATED, {})
         costs = sorted(entry.get("act_dcf", {}).items(), key=lambda item: float(item[0]))
         if costs:
             prior, cost = costs[-1]
-            parts.append((prior, f"{cost:.3f} on {list_name(trials)} (at best {entry['min_dcf'][prior]:.3f})"))
+            cllr = f"Cllr {entry['cllr']:.3f}, minCllr {entry['min_cllr']:.3f}"
+            parts.append((prior, f"{cost:.3f} on {list_name(trials)} (at best {entry['min_dcf'][prior]:.3f}; {cllr})"))
     if not parts:
         return ""
     return f"Calibrated, its decisions at p_target {parts[0][0]} cost {', '.join(text for _, text in parts)}."

@@ -64,7 +64,7 @@ def test_the_card_tells_of_encoder_loss_data_code_and_date() -> None:
 
 def test_the_sentence_on_calibration_gives_cost_and_lowest_cost() -> None:
     assert tables.calibration_sentence(RESULTS, "cos") == (
-        "Calibrated, its decisions at p_target 0.05 cost 0.300 on O (at best 0.250)."
+        "Calibrated, its decisions at p_target 0.05 cost 0.300 on O (at best 0.250; Cllr 0.400, minCllr 0.200)."
     )
     assert tables.calibration_sentence(RESULTS, "plda") == ""
 
