@@ -76,8 +76,8 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0, copies: int = 0) -> Siz
         )
     if total < MIN_SPEAKERS or test > most:
         raise UserError(
-            f"{total} speakers, {fit} of them with two utterances or more, are too few to train on, to calibrate with "
-            f"{heldout} and to test on {test}; {MIN_SPEAKERS} are the least; {HELP}"
+            f"{total} speaker{'s' * (total != 1)}, {fit} with two utterances or more: too few to train on, to "
+            f"calibrate with {heldout} and to test on {test}; {MIN_SPEAKERS} are the least; {HELP}"
         )
     spare = round(SAFE * train / total * (sum(utts.values()) - total))  # the draw is not known yet
     fitting = [dim for dim in EMBED_DIMS if dim < spare]
@@ -105,7 +105,20 @@ def count_utts(args: argparse.Namespace) -> tuple[Counter[str], int]:
     ignored = args.ignore_columns.split()
     rows = read_csv(args.csv, args.corpus, 16000, ignored) if args.csv else scan_folder(args.corpus.absolute())
     log.setLevel(level)
-    return Counter(row.spk for row in rows), args.test_speakers
+    utts = Counter(row.spk for row in rows)
+    if not args.csv and len(utts) == 1:
+        check_single_folder(args.corpus / next(iter(utts)))
+    return utts, args.test_speakers
+
+
+def check_single_folder(folder: Path) -> None:
+    """Raise UserError if the only folder of a corpus that has audio holds several folders: it may hold the speakers."""
+    inside = sum(path.is_dir() and not path.name.startswith(".") for path in folder.iterdir())
+    if inside > 1:
+        raise UserError(
+            f"{folder.parent}: 1 speaker, too few; but {folder.name} holds {inside} folders; give that one "
+            f"(--corpus {folder}), if each of them is a speaker"
+        )
 
 
 def main() -> None:

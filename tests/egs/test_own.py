@@ -61,7 +61,7 @@ def test_eight_speakers_end_in_one_line(run: Run, small_corpus: Path, tmp_path: 
     corpus = folders(small_corpus, tmp_path / "corpus", 8)
     result = run("egs/own/run.sh", "--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp")
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
-    assert "plan_corpus.py: error: 8 speakers, 8 of them with two utterances or more, are too few" in result.stderr
+    assert "plan_corpus.py: error: 8 speakers, 8 with two utterances or more: too few" in result.stderr
     assert "import a trained model (steps/import_model.py), calibrate it (steps/calibrate.py --on" in result.stderr
     assert not (tmp_path / "data").exists() and not (tmp_path / "exp").exists()
 

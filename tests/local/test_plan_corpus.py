@@ -42,8 +42,9 @@ def test_what_is_chosen_fits(speakers: int) -> None:
 @pytest.mark.parametrize(
     ("utts", "test", "message"),
     [
-        ([20] * 8, 0, "8 speakers, 8 of them with two utterances or more, are too few to train on"),
-        ([1] * 60, 0, "60 speakers, 0 of them with two utterances or more, are too few"),
+        ([20] * 8, 0, "8 speakers, 8 with two utterances or more: too few to train on"),
+        ([20], 0, "^1 speaker, 1 with two utterances or more: too few"),
+        ([1] * 60, 0, "60 speakers, 0 with two utterances or more: too few"),
         ([20] * 60, 48, "--test-speakers 48: of 60 speakers, 60 of .* 9 are to .* 6 to train on; give 45 at most$"),
         ([1] * 40 + [9] * 20, 12, "20 of them with two utterances .* give 11 at most$"),
         ([20] * 11, 4, "too few .* to test on 4; 12 are the least; import a trained model"),
@@ -53,6 +54,17 @@ def test_what_is_chosen_fits(speakers: int) -> None:
 def test_a_corpus_that_is_too_small_is_refused(utts: list[int], test: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         choose_sizes({f"s{n}": number for n, number in enumerate(utts)}, test)
+
+
+@pytest.mark.parametrize(("speakers", "message"), [(14, "WAVE holds 14 folders; give that one"), (1, "1 speaker, 1 ")])
+def test_speakers_one_folder_too_deep_are_told(
+    tmp_path: Path, step: Callable[..., Any], speakers: int, message: str
+) -> None:
+    for name in ["test/spk2utt", *(f"WAVE/SPEAKER{spk:04}/{utt}.wav" for spk in range(speakers) for utt in range(2))]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    refused = step("local/plan_corpus.py", "--corpus", tmp_path, "data")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1) and message in refused.stderr
 
 
 def test_the_most_that_may_be_tested_on_is_taken() -> None:
