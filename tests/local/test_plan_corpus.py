@@ -49,6 +49,8 @@ def test_what_is_chosen_fits(speakers: int) -> None:
         ([1] * 40 + [9] * 20, 12, "20 of them with two utterances .* give 11 at most$"),
         ([20] * 11, 4, "too few .* to test on 4; 12 are the least; import a trained model"),
         ([2] * 12, 0, "24 utterances of 12 speakers are too few to train on; about 92 are the least"),
+        ([7] * 12, 0, "84 utterances of 12 speakers are too few to train on; about 92 are the least"),
+        ([2] * 60, 0, "120 utterances of 60 speakers are too few to train on; about 132 are the least"),
     ],
 )
 def test_a_corpus_that_is_too_small_is_refused(utts: list[int], test: int, message: str) -> None:
