@@ -3,9 +3,9 @@
 
 Reads   <corpus> or --csv, as local/prepare_folder.py, without opening the audio; or what that has made,
         <data>/{train,test}/spk2utt, if --prepared true
-Prints  "TEST HELDOUT EMBED_DIM TOP_N LDA_DIM NUM_EPOCHS": speakers to test on, those of the others that are held out
-        for calibration, dimension of the embeddings, nearest speakers of the cohort for AS-norm, dimensions that LDA
-        keeps, epochs of training
+Prints  "TEST HELDOUT EMBED_DIM TOP_N LDA_DIM NUM_EPOCHS OTHERS": speakers to test on, those of the others that are held
+        out for calibration, dimension of the embeddings, nearest speakers of the cohort for AS-norm, dimensions that
+        LDA keeps, epochs of training, speakers that are not tested on
 
 e.g.: local/plan_corpus.py --corpus /corpora/calls egs/own/data
 """
@@ -143,7 +143,7 @@ def main() -> None:
         log.warning(
             "%d speakers are few to train on, expect large errors; %s, or fine-tune it (--checkpoint)", train, HELP
         )
-    print(*sizes)
+    print(*sizes, len(utts) - sizes.test)
 
 
 if __name__ == "__main__":

@@ -40,14 +40,14 @@ lm_config=egs/speechocean762/conf/any_lm.yaml
 
 lists=(--ignore-columns "$ignore_columns" ${csv:+--csv "$csv"})
 
-choose_sizes() { # <option>...: set what is not given and depends on the number of speakers
+choose_sizes() { # <option>...: set what is not given and depends on the number of speakers, and others, not tested on
   local sizes heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs copies
   read -ra copies <<<"$speeds $augment"
   if [[ " $train_feats $data_type $set " =~ [\ =](online|shard|raw)\  ]]; then
     copies=() # speeds are drawn
   fi
   sizes=$(SV_STAGE_LOG=/dev/null local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" "$@" "$data")
-  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs <<<"$sizes"
+  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs others <<<"$sizes"
   is_given top_n || top_n=$chosen_top_n
   is_given lda_dim || lda_dim=$chosen_lda_dim
   if [[ " $set" != *" heldout_speakers="* ]]; then
@@ -58,6 +58,15 @@ choose_sizes() { # <option>...: set what is not given and depends on the number 
   fi
   if ! is_given config && ! is_given model && ! is_given checkpoint && [[ " $set" != *" model_args.embed_dim="* ]]; then
     set="model_args.embed_dim=$embed_dim $set"
+  fi
+}
+
+check_trained() { # end before the data are replaced if the system was trained on another number of speakers
+  local trained
+  trained=$(cat "$exp_dir"/{spk2id,heldout_spk} | grep -cvE '^sp[0-9.]+-') # without speed copies
+  if [ "$trained" != "$others" ]; then
+    die "$exp_dir was trained with $trained speakers (held-out ones included), now there are $others; give another" \
+      "--exp-dir (or remove this one)"
   fi
 }
 
@@ -73,6 +82,9 @@ elif [ "$dry_run" = false ]; then
 fi
 
 begin_recipe 1 "$data/train" "$data/test"
+if ((stage == 1 && stop_stage >= 3)) && [ "$leave_out_bad" = false ] && [ -e "$exp_dir/heldout_spk" ]; then
+  check_trained
+fi
 
 if in_stage 1 "data and trial lists"; then
   local/prepare_folder.py "${lists[@]}" --leave-out-bad "$leave_out_bad" --test-speakers "$test_speakers" --trials true \

@@ -67,6 +67,21 @@ def test_eight_speakers_end_in_one_line(run: Run, small_corpus: Path, tmp_path: 
 
 
 @pytest.mark.slow
+def test_a_system_of_another_corpus_is_refused_before_the_data_are_replaced(
+    run: Run, small_corpus: Path, tmp_path: Path
+) -> None:
+    corpus, exp, data = folders(small_corpus, tmp_path / "corpus", 14), tmp_path / "exp", tmp_path / "data"
+    words = ["--corpus", corpus, "--data", data, "--exp-dir", exp]
+    exp.mkdir()
+    (exp / "heldout_spk").write_text("a\nb\n")
+    (exp / "spk2id").write_text("".join(f"{copy}{name} 0\n" for copy in ("", "sp0.9-", "sp1.1-") for name in "cdefghi"))
+    result = run("egs/own/run.sh", *words)
+    assert result.returncode == 1 and not (data / "train").exists()
+    told = "was trained with 9 speakers (held-out ones included), now there are 11; give another --exp-dir (or remove"
+    assert told in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "num_epochs"),
     [

@@ -80,7 +80,7 @@ def test_sizes_of_a_folder_a_list_and_what_was_prepared_are_the_same(tmp_path: P
         soundfile.write(tmp_path / "corpus" / utt, np.zeros(160), 16000)
     (tmp_path / "list.csv").write_text("".join(f"corpus/{utt},{spk}\n" for utt, spk in utt2spk.items()))
     of_folder = step("local/plan_corpus.py", "--corpus", tmp_path / "corpus", tmp_path / "data")
-    assert of_folder.returncode == 0 and of_folder.stdout == "3 2 32 4 7 120\n"
+    assert of_folder.returncode == 0 and of_folder.stdout == "3 2 32 4 7 120 11\n"
     assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on" in of_folder.stderr
     assert "9 speakers are few to train on, expect large errors" in of_folder.stderr
     assert step("local/plan_corpus.py", "--csv", tmp_path / "list.csv", "data").stdout == of_folder.stdout
