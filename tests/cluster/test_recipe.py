@@ -29,8 +29,14 @@ def run_mini(root: Path, cluster: Cluster, corpora: Path, folder: Path, *options
 
 
 def made(folder: Path) -> dict[Path, int]:
-    """Features, models, embeddings and logs of jobs, not of stages, with the time at which each was written."""
-    patterns = ("data/fbank/**/*.ark", "exp/models/model_*.pt", "exp/embeddings/*/xvector.ark", "**/log/[!s]*.log")
+    """Features, models, embeddings and logs of jobs, with the time at which each was written."""
+    patterns = (
+        "data/fbank/**/*.ark",
+        "exp/models/model_*.pt",
+        "exp/embeddings/*/xvector.ark",
+        "**/log/*.[0-9]*.log",
+        "exp/log/train.log",
+    )
     return {path: path.stat().st_mtime_ns for pattern in patterns for path in folder.glob(pattern)}
 
 
