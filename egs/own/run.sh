@@ -63,7 +63,8 @@ choose_sizes() { # <option>...: set what is not given and depends on the number 
 
 check_trained() { # end before the data are replaced if the system was trained on another number of speakers
   local trained
-  trained=$(cat "$exp_dir"/{spk2id,heldout_spk} | grep -cvE '^sp[0-9.]+-') # without speed copies
+  trained=$(cat "$exp_dir"/{spk2id,heldout_spk} | python3 -c 'import sys; from sv.io import original_speakers
+print(len(set(original_speakers(line.split()[0] for line in sys.stdin).values())))') # without speed copies
   if [ "$trained" != "$others" ]; then
     die "$exp_dir was trained with $trained speakers (held-out ones included), now there are $others; give another" \
       "--exp-dir (or remove this one)"
@@ -82,7 +83,7 @@ elif [ "$dry_run" = false ]; then
 fi
 
 begin_recipe 1 "$data/train" "$data/test"
-if ((stage == 1 && stop_stage >= 3)) && [ "$leave_out_bad" = false ] && [ -e "$exp_dir/heldout_spk" ]; then
+if ((stage == 1 && stop_stage >= 3)) && [ "$leave_out_bad" = false ] && [ -e "$exp_dir/heldout_spk" ] && [ -e "$exp_dir/spk2id" ]; then
   check_trained
 fi
 

@@ -73,7 +73,7 @@ def test_a_system_of_another_corpus_is_refused_before_the_data_are_replaced(
     corpus, exp, data = folders(small_corpus, tmp_path / "corpus", 14), tmp_path / "exp", tmp_path / "data"
     words = ["--corpus", corpus, "--data", data, "--exp-dir", exp]
     exp.mkdir()
-    (exp / "heldout_spk").write_text("a\nb\n")
+    (exp / "heldout_spk").write_text("a\nsp9-x\n")  # nobody is called x, so sp9-x is no copy
     (exp / "spk2id").write_text("".join(f"{copy}{name} 0\n" for copy in ("", "sp0.9-", "sp1.1-") for name in "cdefghi"))
     result = run("egs/own/run.sh", *words)
     assert result.returncode == 1 and not (data / "train").exists()
