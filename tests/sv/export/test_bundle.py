@@ -113,7 +113,7 @@ def test_model_card_begins_with_a_block_for_hubs(bundle: Path, copy: Path) -> No
         "Use", "Thresholds", "Data", "Licence", "Results", "Limits"
     ]  # fmt: skip
     assert "| O | cos | 4.200 [3.10, 5.50] | 0.400 | 100 | 900 |" in text
-    assert "(100 targets, 900 nontargets)" in text and "| fa_0.01 | 20.00 | 10.00 | 1.00 |" in text
+    assert "(100 target, 900 non-target)" in text and "| fa_0.01 | 20.00 | 10.00 | 1.00 |" in text
 
 
 def test_changed_or_missing_part_is_named(copy: Path) -> None:
