@@ -22,7 +22,7 @@ from sv.audio.features import find_voiced, subtract_mean
 from sv.audio.files import Waveform
 from sv.config import Config
 from sv.data.voiced import check_speech
-from sv.embeddings.experiment import check_sha256, find_model, fingerprint_of, read_config
+from sv.embeddings.experiment import AGAIN, check_sha256, find_model, fingerprint_of, read_config
 from sv.embeddings.parts import MAX_FRAMES
 from sv.errors import UserError
 from sv.jobs.gpus import choose_device
@@ -30,7 +30,6 @@ from sv.models import build_model
 from sv.models.encoder import Encoder
 from sv.models.loading import check_finite, load_backbone
 
-AGAIN = "average, train or import it again"
 _BEGINS = (b"PK\3\4", b"\x80")  # files of torch.save: a zip file; before torch 1.6 a pickle
 
 

@@ -10,6 +10,8 @@ from sv.io import DataDir, iter_table
 from sv.io.trees import first_difference
 from sv.models import encoder_options
 
+AGAIN = "average, train or import it again"
+
 
 def read_config(exp_dir: str | Path) -> Config:
     """Return the resolved configuration that training left in the folder.
@@ -72,7 +74,7 @@ def check_sha256(path: Path, digest: str) -> None:
     """
     sidecar = path.with_name(path.name + ".sha256")
     if sidecar.is_file() and sidecar.read_text().split()[:1] != [digest]:
-        raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; average, train or import it again")
+        raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; {AGAIN}")
 
 
 def fingerprint_of(config: Config, model_sha256: str) -> str:

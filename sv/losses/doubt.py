@@ -15,7 +15,7 @@ from sv.losses.split import HeadPart
 
 
 class Doubt(NamedTuple):
-    """What is doubtful in a batch, on its device.
+    """Doubt about the labels and pairs of a batch, on its device.
 
     Attributes:
         trust: (batch,) in [0, 1], the weight of the pair of an utterance and its own class; in a softmax, of the

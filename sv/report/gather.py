@@ -80,9 +80,9 @@ class SpeakerErrors:
         with np.errstate(invalid="ignore"):
             return 100 * self.counts[1] / self.counts[0], 100 * self.counts[3] / self.counts[2]
 
-    def measure(self, blocks: Iterable[ScoredTrials], count: int = 8) -> None:
-        """Measure `eers` of so many speakers, in a second pass; speakers without trials of both kinds have none."""
-        counters = {row: KindCounter() for row in self.worst(count)}
+    def measure(self, blocks: Iterable[ScoredTrials]) -> None:
+        """Measure `eers` of the worst speakers, in a second pass; speakers without trials of both kinds have none."""
+        counters = {row: KindCounter() for row in self.worst()}
         for block in blocks:
             rows = self._speakers.rows(block)
             enroll, test = rows[block.enroll], rows[block.test]
@@ -91,7 +91,7 @@ class SpeakerErrors:
         both = {row: counter for row, counter in counters.items() if counter.target.total and counter.nontarget.total}
         self.eers = {row: eer(counter.sorted_scores()) for row, counter in both.items()}
 
-    def worst(self, count: int) -> list[int]:
+    def worst(self, count: int = 8) -> list[int]:
         """Return the rows of the speakers with the highest sum of both shares, the worst first."""
         total = np.nansum(self.shares(), axis=0)
         return [int(row) for row in np.argsort(-total, kind="stable")[:count] if total[row] > 0]

@@ -180,13 +180,13 @@ def speaker_rows(errors: SpeakerErrors) -> list[list[str]]:
             f"{errors.eers[row]:.2f}" if row in errors.eers else "",
             *(_of(*errors.counts[[kind + 1, kind], row].tolist()) for kind in (0, 2)),
         ]
-        for row in sorted(errors.worst(8), key=lambda row: -errors.eers.get(row, -1.0))
+        for row in sorted(errors.worst(), key=lambda row: -errors.eers.get(row, -1.0))
     ]
 
 
 def speakers_sentence(errors: SpeakerErrors) -> str:
     """Say which share of the misses is of the speakers with the most errors; "" without misses."""
-    missed, rows = errors.counts[1], errors.worst(8)
+    missed, rows = errors.counts[1], errors.worst()
     present = int((errors.counts[[0, 2]].sum(axis=0) > 0).sum())
     share = f"{100 * missed[rows].sum() / max(1, missed.sum()):.0f} %"
     return f"{len(rows)} of {present} speakers make {share} of the misses." if missed.any() else ""

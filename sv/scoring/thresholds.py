@@ -61,7 +61,7 @@ def find_thresholds(
             found[_fa_name(rate)] = threshold_at(scores, rate)
         else:
             said = f"no threshold {_fa_name(rate)}: {100 * rate:g} % of {scores.nontarget.total} non-target trials"
-            log.warning("%s is less than one; hold out more speakers (heldout_speakers, stage 3)", said)
+            log.warning("%s is less than one; calibrate on more speakers", said)
     entries = {}
     for name, llr in found.items():
         entry = {"llr": llr, "miss": float(scores.miss(llr)), "false_accept": float(scores.false_accept(llr))}

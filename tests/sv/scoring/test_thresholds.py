@@ -69,7 +69,7 @@ def test_share_that_is_less_than_one_non_target_has_no_threshold(
     missing = {"fa_0.01", "fa_0.001"} - set(names)
     assert len(caplog.messages) == len(missing)
     if nontarget == 999:
-        said = "no threshold fa_0.001: 0.1 % of 999 non-target trials is less than one; hold out more speakers"
+        said = "no threshold fa_0.001: 0.1 % of 999 non-target trials is less than one; calibrate on more speakers"
         assert caplog.messages[0].startswith(said)
         told = str(no_threshold("fa_0.001", list(found)))
         assert "calibrated on fewer than 1000 non-target trials; take one of eer, min_dcf_0.01" in told
