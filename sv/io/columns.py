@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io.words import PADDING, Words, WordTable
+from sv.io.words import PADDING, Words
 
 _BLOCK_BYTES = 1 << 20  # its arrays take about 5 times as much memory, which still fits the cache
 WORD_LABELS = (b"nontarget", b"target")
@@ -81,11 +81,17 @@ def _split(block: bytes) -> tuple[Words, NDArray[np.intp]]:
     """Split lines at blanks as `bytes.split` does; return all words, and the number of words of each line."""
     text = b"\n" + block.removesuffix(b"\n") + b"\n" + PADDING
     data = np.frombuffer(text, dtype=np.uint8, count=len(text) - len(PADDING))
-    is_blank = (data == ord(" ")) | (data - np.uint8(9) < 5)  # 9 to 13: tab, line feed, ..., carriage return
-    edges = np.flatnonzero(is_blank[1:] != is_blank[:-1]) + 1  # where words begin and end, in turn
-    start, end = edges[::2], edges[1::2]
-    line_end = np.flatnonzero(data == ord("\n"))[1:]
-    return Words(text, start, end - start), np.diff(np.searchsorted(start, line_end), prepend=0)
+    gap = np.flatnonzero(data <= ord(" "))
+    byte = data[gap]
+    is_blank = (byte == ord(" ")) | (byte - np.uint8(9) < 5)  # 9 to 13: tab, line feed, ..., carriage return
+    if not is_blank.all():  # other control characters belong to words
+        gap, byte = gap[is_blank], byte[is_blank]
+    start, length = gap[:-1] + 1, np.diff(gap) - 1
+    is_word, line_end = length > 0, np.flatnonzero(byte == ord("\n"))[1:]
+    found = np.diff(np.cumsum(is_word)[line_end - 1], prepend=0)
+    if not is_word.all():
+        start, length = start[is_word], length[is_word]
+    return Words(text, start, length), found
 
 
 def parse_labels(columns: Columns, column: int, labels: Sequence[bytes]) -> NDArray[np.bool_]:
@@ -100,9 +106,10 @@ def parse_labels(columns: Columns, column: int, labels: Sequence[bytes]) -> NDAr
         UserError: another label.
     """
     words = columns.words[column]
-    codes = WordTable(labels).find(words)
-    if codes.min() < 0:
-        row = int(np.argmin(codes))
-        shown, known = words[row].decode(errors="replace")[:80], b" or ".join(reversed(labels)).decode()
-        raise UserError(f"{columns.where(row)}: label {shown!r}; write {known}")
-    return codes.astype(np.bool_)
+    is_nontarget, is_target = map(words.are, labels)
+    known = is_nontarget | is_target
+    if not known.all():
+        row = int(np.argmin(known))
+        shown, choice = words[row].decode(errors="replace")[:80], b" or ".join(reversed(labels)).decode()
+        raise UserError(f"{columns.where(row)}: label {shown!r}; write {choice}")
+    return is_target

@@ -16,7 +16,7 @@ from sv.io.trials import Trials
 
 Bytes = NDArray[np.bytes_]
 
-_LINES = 1 << 12  # written at a time
+_LINES = 1 << 14  # written at a time
 _HEADS = 10_000  # numbers below this are put together from tables
 _NEAR_TIE = 1e-4  # of the last decimal: where a product in float64 may round the other way than the decimal text
 
@@ -50,10 +50,10 @@ class ScoreWriter:
         labels = np.array([b" nontarget", b" target"])
         for start in range(0, len(trials), _LINES):
             rows = slice(start, start + _LINES)
-            pair: list[Bytes | bytes] = [enroll[trials.enroll[rows]], b" ", test[trials.test[rows]]]
+            pair: list[Bytes | bytes] = [enroll.take(trials.enroll[rows]), b" ", test.take(trials.test[rows])]
             columns = pair + decimals(scores[rows], 5)
             if trials.is_target is not None:
-                columns.append(labels[trials.is_target[rows].astype(np.intp)])
+                columns.append(labels.take(trials.is_target[rows]))
                 for factor in factors:
                     columns += decimals(factor[rows], 4)
             self._file.write(_join([*columns, b"\n"], len(scores[rows])).decode())
@@ -90,7 +90,7 @@ def decimals(values: NDArray[np.floating[Any]], places: int) -> list[Bytes | byt
     for row in np.flatnonzero(np.abs(sizes - np.floor(sizes) - 0.5) < _NEAR_TIE):
         units[row] = int(f"{abs(float(values[row])):.{places}f}".replace(".", ""))
     whole, rest = np.divmod(units.astype(np.int64), 10**places)
-    return [_heads()[whole + _HEADS * np.signbit(values)], _tails(places)[rest]]
+    return [_heads().take(whole + _HEADS * np.signbit(values)), _tails(places).take(rest)]
 
 
 @lru_cache

@@ -16,6 +16,10 @@ PADDING = bytes(8)  # behind the text of words, which are read eight bytes at a 
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 _MASKS = np.array([(1 << 8 * count) - 1 for count in range(9)], dtype=np.uint64)  # of the lower `count` bytes
 _MOST_DIGITS = 15  # of a number that float64 holds exactly
+_ZEROS = np.uint64(0x3030303030303030)  # eight digits "0"
+_TO_TEN = np.uint64(0x7676767676767676)  # brings bytes from 10 on to the top bit
+_TOP_BITS = np.uint64(0x8080808080808080)
+_PAIRS = np.uint64(0x000000FF000000FF)
 
 Rows = NDArray[np.int32]
 
@@ -50,15 +54,28 @@ class Words:
         ends = (self.start + self.length).tolist()
         return (self.text[start:end] for start, end in zip(self.start.tolist(), ends, strict=True))
 
+    @property
+    def _eights(self) -> NDArray[np.uint64]:
+        """The eight bytes from each one on, the first one lowest."""
+        return np.ndarray((len(self.text) - 7,), "<u8", self.text, 0, (1,))
+
+    def are(self, word: bytes) -> NDArray[np.bool_]:
+        """Return for each word whether it is this one, (words,); at most 16 bytes."""
+        found = self.length == len(word)
+        for done in range(0, len(word), 8):
+            part = word[done : done + 8]
+            eight = self._eights[np.minimum(self.start + done, len(self.text) - 8)]
+            found &= eight & _MASKS[len(part)] == np.uint64(int.from_bytes(part, "little"))
+        return found
+
     @cached_property
     def hashes(self) -> NDArray[np.uint64]:
         """Hash of each word, (words,)."""
-        eights = np.ndarray((len(self.text) - 7,), "<u8", self.text, 0, (1,))  # the eight bytes from each one on
         found = self.length.astype(np.uint64) * _FACTOR
         shortest = int(self.length.min()) if len(self) else 0
         for done in range(0, int(self.length.max(initial=0)), 8):
             rows = slice(None) if done < shortest else np.flatnonzero(self.length > done)
-            eight = eights[self.start[rows] + done]
+            eight = self._eights[self.start[rows] + done]
             if done + 8 > shortest:
                 eight &= _MASKS[np.minimum(self.length[rows] - done, 8)]
             eight ^= found[rows]
@@ -72,26 +89,31 @@ class Words:
 
         It is quick for numbers with as many decimals as the first one.
         """
-        width = int(self.length.max(initial=0))
-        if not 0 < width <= _MOST_DIGITS or b"." not in self[0]:
+        first = self[0] if len(self) else b""
+        decimals = len(first) - 1 - first.find(b".")
+        if b"." not in first or decimals > 8:
             return _floats(self)
-        decimals = len(self[0]) - 1 - self[0].index(b".")
-        data, column = np.frombuffer(self.text, dtype=np.uint8), np.arange(width)[:, None]
-        byte = data[np.maximum(self.start + self.length - width + column, 0)]  # (width, words), the ends in line
-        inside, digit = column >= width - self.length, byte - np.uint8(ord("0"))
-        is_digit, negative = inside & (digit < 10), data[self.start] == ord("-")
-        is_point = (inside & (byte == ord(".")))[width - 1 - decimals]
-        count = np.count_nonzero(is_digit, axis=0)
-        plain = is_point & (count > 0) & (count + negative + 1 == self.length)
+        data, point = np.frombuffer(self.text, dtype=np.uint8), self.start + self.length - decimals - 1
+        negative = data[self.start] == ord("-")
+        digits = point - self.start - negative  # before the point
+        head = (self._eights[self.start + negative] ^ _ZEROS) << (64 - 8 * digits).astype(np.uint64)
+        tail = (self._eights[point + 1] ^ _ZEROS) << np.uint64(64 - 8 * decimals)
+        plain = ((head + _TO_TEN | head | tail + _TO_TEN | tail) & _TOP_BITS == 0) & (data[point] == ord("."))
+        plain &= (digits >= 0) & (digits <= min(8, _MOST_DIGITS - decimals)) & (digits + decimals > 0)
         if np.count_nonzero(plain) < 0.9 * len(self):
             return _floats(self)
-        tens = np.array([10.0**power for power in range(width - 1, -1, -1)])
-        tens[: width - 1 - decimals] /= 10  # the point has no digit
-        values = (tens @ np.where(is_digit, digit, 0)) / 10.0**decimals  # correctly rounded
+        values = (_integers(head) * np.uint64(10**decimals) + _integers(tail)) / 10.0**decimals  # correctly rounded
         values[negative] *= -1
         for row in np.flatnonzero(~plain).tolist():
             values[row] = _float(self[row])
         return values
+
+
+def _integers(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return the integers of eight digits each, of one byte 0 to 9 a digit, the first one lowest."""
+    twos = digits * np.uint64(10) + (digits >> np.uint64(8))
+    fours = (twos & _PAIRS) * np.uint64(100 + (10**6 << 32))
+    return (fours + (twos >> np.uint64(16) & _PAIRS) * np.uint64(1 + (10**4 << 32))) >> np.uint64(32)
 
 
 def words_of(words: Iterable[bytes]) -> Words:
@@ -118,8 +140,8 @@ class WordTable:
 
     def _find(self, hashes: NDArray[np.uint64]) -> Rows:
         slot = self._slot(hashes)
-        rows = self._slots[slot]
-        left = np.flatnonzero((rows >= 0) & (self._hashes[rows] != hashes)) if len(self) else rows[:0]
+        rows = self._slots.take(slot)
+        left = np.flatnonzero((rows >= 0) & (self._hashes.take(rows) != hashes)) if len(self) else rows[:0]
         while len(left):
             slot[left] = (slot[left] + 1) % len(self._slots)
             rows[left] = self._slots[slot[left]]

@@ -136,7 +136,7 @@ def measure_file(
     """
     counter, sample, parts = KindCounter(), TrialSample(), PartCounter()
     with byte_bar(path) as bar:
-        for block in iter_scored_trials(path, trials):
+        for block in iter_scored_trials(path, trials, need_ids=speakers is not None or bool(conditions)):
             counter.add(block)
             parts.add(block, conditions_of(block, conditions))
             if speakers is not None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sv.errors import UserError
-from sv.io import ScoreWriter, Trials, iter_same_trials, read_scored_trials, read_trials
+from sv.io import ScoreWriter, Trials, iter_same_trials, iter_scored_trials, read_scored_trials, read_trials
 
 KNOWN = ["a/1.wav", "a/2.wav", "b/1.wav"]
 
@@ -54,6 +54,21 @@ def test_file_without_labels(tmp_path: Path) -> None:
     path.write_text("a b 0.5\nc d -1e-3\n")
     back = read_scored_trials(path)
     assert back.values.tolist() == [0.5, -0.001] and back.is_target is None
+
+
+def test_scores_and_labels_are_the_same_without_ids(tmp_path: Path) -> None:
+    path, listed = tmp_path / "x.score", tmp_path / "x.kaldi"
+    path.write_text("a b 0.5 target\nc d -1 nontarget\n")
+    (block,) = iter_scored_trials(path, need_ids=False)
+    assert (block.values.tolist(), block.labels().tolist()) == ([0.5, -1.0], [True, False])
+    assert len(block.ids) == len(block.enroll) == len(block.test) == 0, "they cost a third of the time"
+    listed.write_text("a b target\nc d nontarget\n")
+    path.write_text("a b 0.5\nc d -1\n")
+    (block,) = iter_scored_trials(path, listed, need_ids=False)
+    assert block.labels().tolist() == [True, False]
+    path.write_text("a b 0.5\nc x -1\n")
+    with pytest.raises(UserError, match=r"x\.kaldi:2: c and d is not the trial of .*x\.score:2"):
+        list(iter_scored_trials(path, listed, need_ids=False))
 
 
 def test_eight_columns_of_a_normalized_file_are_read(tmp_path: Path) -> None:

@@ -70,3 +70,11 @@ def test_numbers_are_those_of_float_to_the_last_bit(decimals: int, first: int) -
 
     expected, found = np.array([number(word) for word in words]), words_of(words).numbers()
     assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("asked", [b"target", b"nontarget", b"1", b"12345678", b"0123456789abcdef"])
+def test_words_are_compared_whole(asked: bytes) -> None:
+    near = [asked, asked[:-1], asked + b"x", asked[:-1] + b"x", b"x" + asked[1:], asked.upper() + b"0", b""]
+    for last in near:  # it ends the text
+        words = [*near, last]
+        assert words_of(words).are(asked).tolist() == [word == asked for word in words]
