@@ -16,7 +16,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.errors import run_step
-from sv.scoring.backends import TrainingFiles
+from sv.scoring.inputs import TrainingFiles
 
 
 def main() -> None:

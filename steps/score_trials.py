@@ -24,7 +24,8 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.errors import UserError, run_step
-from sv.scoring.backends import Inputs, backend_lines, find_backends, flags, values_of
+from sv.scoring.backends import backend_lines, find_backends, flags, values_of
+from sv.scoring.inputs import Inputs
 
 
 def main() -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.errors import run_step
-from sv.scoring.backends import TrainingFiles, true_or_false
+from sv.scoring.backends import true_or_false
+from sv.scoring.inputs import TrainingFiles
 
 
 def main() -> None:

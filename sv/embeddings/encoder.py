@@ -22,8 +22,8 @@ from sv.audio.features import find_voiced, subtract_mean
 from sv.audio.files import Waveform
 from sv.config import Config
 from sv.data.voiced import check_speech
+from sv.embeddings import MAX_FRAMES
 from sv.embeddings.experiment import AGAIN, check_sha256, find_model, fingerprint_of, read_config
-from sv.embeddings.parts import MAX_FRAMES
 from sv.errors import UserError
 from sv.jobs.gpus import choose_device
 from sv.models import build_model

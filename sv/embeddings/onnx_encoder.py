@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.embeddings.parts import MAX_FRAMES
+from sv.embeddings import MAX_FRAMES
 from sv.errors import UserError
 from sv.io import sha256_of
 

@@ -29,7 +29,6 @@ from sv.jobs.bad_utts import BadUtts, read_bad_utts
 from sv.jobs.gpus import parse_gpus
 from sv.jobs.parts import Outputs, Parts
 
-MAX_FRAMES = 20_000  # that are embedded at once, unless steps/extract_embeddings.sh is told otherwise: 200 s
 _PROBE_BYTES = 1 << 16
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv1d, linear, softplus
 
 from sv.errors import UserError
-from sv.models.options import (
+from sv.models.pooling_options import (
     AttentionOptions,
     MultiHeadOptions,
     MultiQueryOptions,

@@ -5,7 +5,7 @@ take their options from here, and name scores and results by it. This module loa
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +13,7 @@ from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from sv.errors import UserError, suggest
+from sv.scoring.inputs import Inputs, flag_of
 
 if TYPE_CHECKING:
     from sv.scoring.score_list import Scorer
@@ -33,43 +34,6 @@ class Option:
     about: str
     default: bool | int | None = None
     path: str = ""
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Files that trials are scored from.
-
-    Attributes:
-        xvector_scp: embeddings of all utterances of the trials.
-        files: by name, those that the back-end needs; None for one that is not given.
-        enroll_map: utterances of each enroll model; None: "enroll" is an utterance.
-    """
-
-    xvector_scp: Path
-    files: Mapping[str, Path | None] = field(default_factory=dict)
-    enroll_map: Path | None = None
-
-    def needed(self, name: str) -> Path:
-        """Return a file that the back-end cannot do without; raise UserError if it is not given."""
-        path = self.files.get(name)
-        if path is None:
-            raise UserError(f"{flag_of(name)} is not given; this back-end needs it")
-        return path
-
-
-@dataclass(frozen=True)
-class TrainingFiles:
-    """Files that the cohort or the model of a back-end is made from.
-
-    Attributes:
-        xvector_scp: embeddings of the training data.
-        utt2spk: the file, or the data dir that holds it.
-        exclude: list of speakers to leave out; None: none.
-    """
-
-    xvector_scp: Path
-    utt2spk: Path
-    exclude: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -214,11 +178,6 @@ def flags(*kinds: str) -> Iterator[tuple[str, dict[str, Any]]]:
         default = "" if option.default is None else f"; default: {str(option.default).lower()}"
         about = f"{', '.join(names)}: {option.about}{default}"
         yield flag_of(option.name), {"type": read, "metavar": metavar, "default": option.default, "help": about}
-
-
-def flag_of(name: str) -> str:
-    """Return the option of a command line: "top_n" gives "--top-n"."""
-    return f"--{name.replace('_', '-')}"
 
 
 def true_or_false(word: str) -> bool:

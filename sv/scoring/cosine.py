@@ -16,7 +16,7 @@ from sv.errors import UserError
 from sv.io import Trials, Vectors, atomic_write, read_enroll_map, read_vector, read_vectors
 from sv.io.ark import HEADER_BYTES, is_text
 from sv.metrics.provenance import check_embeddings, mark_made
-from sv.scoring.backends import Inputs
+from sv.scoring.inputs import Inputs
 from sv.scoring.score_list import Scorer
 
 Floats = NDArray[np.float32]

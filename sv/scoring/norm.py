@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError, suggest
 from sv.io import Trials, Vectors
-from sv.scoring.backends import NORMALIZATIONS, Inputs
+from sv.scoring.backends import NORMALIZATIONS
 from sv.scoring.cosine import cosine_scores, read_embeddings, read_sides, unit_vectors
+from sv.scoring.inputs import Inputs
 from sv.scoring.score_list import Column, ScoreBlock, Scorer
 
 Floats = NDArray[np.float32]

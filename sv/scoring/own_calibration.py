@@ -3,14 +3,16 @@
 import os
 from pathlib import Path
 
-from sv.embeddings.parts import MAX_FRAMES, Extraction
+from sv.embeddings import MAX_FRAMES
+from sv.embeddings.parts import Extraction
 from sv.errors import UserError, log
 from sv.io import DataDir
 from sv.jobs.bad_utts import read_bad_utts
 from sv.metrics.jackknife import MIN_SPEAKERS
-from sv.scoring.backends import BACKENDS, Inputs
+from sv.scoring.backends import BACKENDS
 from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 from sv.scoring.calibration_trials import draw_calibration_trials, write_trials
+from sv.scoring.inputs import Inputs
 from sv.scoring.score_list import score_list
 from sv.scoring.thresholds import read_thresholds
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sv.errors import UserError, log
 from sv.io import Trials, Vectors, read_enroll_map, sha256_of
 from sv.metrics.provenance import check_same_model, embeddings_origin
-from sv.scoring.backends import Inputs, TrainingFiles
 from sv.scoring.cosine import mean_of_each, read_embeddings
+from sv.scoring.inputs import Inputs, TrainingFiles
 from sv.scoring.plda import PldaScorer, train_plda
 from sv.scoring.plda_files import PldaBackend, read_backend, write_backend
 from sv.scoring.projection import Projection, make_projection

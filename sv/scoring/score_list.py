@@ -12,7 +12,7 @@ from sv.errors import log
 from sv.io import ScoreWriter, Trials, atomic_write, check_both_kinds, read_trials
 from sv.io.progress import byte_bar
 from sv.metrics.provenance import check_same_model, mark_scores
-from sv.scoring.backends import Inputs
+from sv.scoring.inputs import Inputs
 
 Column = NDArray[np.floating[Any]]
 ScoreBlock = Callable[[Trials], Sequence[Column]]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sv.errors import UserError, log
 from sv.io import ArkWriter, Vectors, read_table
 from sv.metrics.provenance import mark_made
-from sv.scoring.backends import TrainingFiles
 from sv.scoring.cosine import read_embeddings
+from sv.scoring.inputs import TrainingFiles
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]

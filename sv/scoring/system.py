@@ -8,8 +8,9 @@ from typing import Any
 from sv.errors import UserError
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
 from sv.metrics.results import CALIBRATED
-from sv.scoring.backends import Backend, Inputs, Option, TrainingFiles, values_of
+from sv.scoring.backends import Backend, Option, values_of
 from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
+from sv.scoring.inputs import Inputs, TrainingFiles
 from sv.scoring.score_list import score_list
 
 

@@ -17,7 +17,7 @@ import sv
 from sv import Verifier
 from sv.audio.features import find_voiced
 from sv.audio.recordings import to_waveform
-from sv.embeddings.parts import MAX_FRAMES
+from sv.embeddings import MAX_FRAMES
 from sv.errors import UserError
 from sv.scoring.calibration import Calibration
 from sv.verifier import Recording

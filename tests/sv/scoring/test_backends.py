@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sv.errors import UserError
-from sv.scoring.backends import BACKENDS, Inputs, backend_lines, find_backends, flags, true_or_false, values_of
+from sv.scoring.backends import BACKENDS, backend_lines, find_backends, flags, true_or_false, values_of
+from sv.scoring.inputs import Inputs
 from sv.scoring.norm import METHODS
 
 

@@ -9,8 +9,8 @@ import pytest
 from sv.errors import UserError
 from sv.io import ArkWriter, ScoredTrials, Vectors, read_scored_trials, read_vectors
 from sv.metrics.error_rates import eer, sort_scores
-from sv.scoring.backends import Inputs, TrainingFiles
 from sv.scoring.cosine import load_cosine
+from sv.scoring.inputs import Inputs, TrainingFiles
 from sv.scoring.plda_backend import adapt_plda_folder, load_plda, train_plda_folder
 from sv.scoring.plda_files import PldaBackend, read_backend
 from sv.scoring.score_list import Scorer, score_list

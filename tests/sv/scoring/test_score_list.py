@@ -9,7 +9,7 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import Trials, sha256_of
-from sv.scoring.backends import Inputs
+from sv.scoring.inputs import Inputs
 from sv.scoring.score_list import Column, Scorer, score_list
 
 
