@@ -85,7 +85,7 @@ def change_speed(waveform: Tensor, sample_rate: int, speed: float) -> Tensor:
 @lru_cache(maxsize=32)
 def resampler(old: int, new: int, device: torch.device) -> nn.Module:
     """Return what resamples (batch, samples) float32 from `old` to `new` Hz; its filters are copied once."""
-    return Resample(old, new).to(device)
+    return Resample(old, new).to(device, non_blocking=True)
 
 
 def samples_needed(samples: int, sample_rate: int, speed: float) -> int:

@@ -138,7 +138,7 @@ class SoundBatch(Batch):
     front_end: FrontEnd = field(kw_only=True)
 
     def to(self, device: torch.device) -> Batch:
-        features = self.front_end.to(device)(self.sounds.to(device))
+        features = self.front_end.to(device, non_blocking=True)(self.sounds.to(device))
         return Batch(features, self.speaker.to(device, non_blocking=True), self.utts)
 
     def pin(self) -> Batch:

@@ -96,7 +96,8 @@ class SpeakerEncoder:
         if args.vad:
             voiced = find_voiced(waveform, args)
             check_speech("waveform", int(voiced.sum()))
-            feats = (subtract_mean(feats) if args.cmvn else feats)[torch.from_numpy(voiced).to(feats.device)]
+            rows = torch.from_numpy(np.flatnonzero(voiced))  # found on the CPU, where their number is known
+            feats = (subtract_mean(feats) if args.cmvn else feats)[rows.to(feats.device, non_blocking=True)]
         return self.embed(feats, max_frames=max_frames, centered=args.vad)
 
 

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sv.audio.centered_fbank import make_fbank
 from sv.config import Config, DatasetArgs, FbankConfig
 from sv.embeddings.encoder import SpeakerEncoder
 from sv.models import MODELS, build_model
@@ -52,9 +54,9 @@ def reads() -> Iterator[Reads]:
         yield mode
 
 
-def load(model: str) -> SpeakerEncoder:
+def load(model: str, *, vad: bool = False) -> SpeakerEncoder:
     mels = dict(MODELS.options(model, {}))["feat_dim"]
-    config = Config(model=model, dataset_args=DatasetArgs(fbank_args=FbankConfig(num_mel_bins=mels)))
+    config = Config(model=model, dataset_args=DatasetArgs(vad=vad, fbank_args=FbankConfig(num_mel_bins=mels)))
     with GPU:
         return SpeakerEncoder(build_model(model, {}).eval().for_inference(), config, GPU, "")
 
@@ -67,6 +69,16 @@ def test_extraction_reads_back_once_a_batch(model: str, reads: Reads) -> None:
         embeddings = encoder.embed(torch.empty(3, 200, encoder.model.feat_dim), max_frames=120)
     assert embeddings.device.type == "cpu" and embeddings.shape == (3, encoder.model.embedding_dim)
     assert reads.count == 1
+
+
+@pytest.mark.parametrize("vad", [False, True])
+def test_a_waveform_is_embedded_with_one_read(vad: bool, reads: Reads, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sv.embeddings.encoder.find_voiced", lambda waveform, args: np.arange(98) % 3 > 0)
+    encoder = load("resnet_small", vad=vad)
+    fbank = make_fbank(encoder.config.dataset_args.fbank_args).to(GPU)
+    with OneDevice():
+        embedding = encoder.embed_wave(np.zeros(16_000, np.float32), fbank)
+    assert embedding.shape == (encoder.model.embedding_dim,) and reads.count == 1
 
 
 @pytest.mark.usefixtures("reads")
