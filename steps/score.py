@@ -5,7 +5,8 @@ Reads   <test-data>/trials/<trials>; <exp-dir>/embeddings/<set>/xvector.scp of b
         embeddings/<train>/{mean_vec.npy,spk_xvector.scp}, plda/
 Writes  <exp-dir>/scores/<prefix><trials>.score, measured in results.{json,md} and scores/<test>_<label>_result
         with --calibrate-on: calibration/<label>.json, thresholds.json, scores/cali_<prefix><trials>.score, measured as
-        <label>_cali; without any <trials>, thresholds alone
+        <label>_cali; without any <trials>, thresholds alone. Several back-ends are also fused, as by steps/fuse.py:
+        scores/fused_<trials>.score, measured as fused
 
 <label> is the back-end's name, of asnorm asnorm<top-n>. <prefix> is "" for cos, plda_ for PLDA, <train>_<label>_ for a
 normalization. With --prepare true the step first makes what comes from the training data, without the held-out
@@ -61,7 +62,7 @@ def main() -> None:
     args = parse()
     known = find_backends(args.backend)
     from sv.scoring.calibration_trials import write_calibration_trials
-    from sv.scoring.system import SystemBackend
+    from sv.scoring.system import SystemBackend, fuse_and_measure
 
     folders = args.exp_dir, args.train_data, args.test_data
     backends = [SystemBackend(*folders, backend, vars(args), args.enroll_map) for backend in known]
@@ -77,6 +78,8 @@ def main() -> None:
         backend.check_scored(args.calibrate_on, args.trials)
     for backend in backends:
         print(backend.calibrate_and_measure(args.calibrate_on, args.trials), end="")
+    if len(backends) > 1 and args.trials:
+        print(fuse_and_measure(backends, args.calibrate_on, args.trials), end="")
 
 
 if __name__ == "__main__":

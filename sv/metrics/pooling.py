@@ -10,7 +10,7 @@ from pathlib import Path
 from sv.errors import UserError
 from sv.io import atomic_write
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
-from sv.metrics.results import CALIBRATED, Results, read_results
+from sv.metrics.results import Results, read_results
 
 
 def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path) -> str:
@@ -37,7 +37,7 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path) -> str:
             for fold in folds:
                 f.write((fold / "scores" / name).read_text())
         lists = ScoredLists(exp_dir, [trials_dir / trials], backend, name.removesuffix(f"{trials}.score"))
-        options = MeasureOptions(llr=backend.endswith(CALIBRATED))
+        options = MeasureOptions(llr=all("cllr" in result[trials][backend] for result in results))
         printed.append(measure_lists(lists, f"pooled_{backend}_{trials.removesuffix('.kaldi')}_result", options))
     if not printed:
         raise UserError(f"{', '.join(map(str, folds))}: no list is scored by one back-end in all; score them alike")

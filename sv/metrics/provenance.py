@@ -22,7 +22,7 @@ from sv.jobs import DoneMark
 
 # What may differ between scores of one system: the trials, and what was made of the scores since.
 _OF_THE_TRIALS = ("trials_sha256", "embeddings_sha256", "enroll_map_sha256", "sources_sha256", "calibration_sha256")
-_FUSED = "fused"
+FUSED = "fused"
 MADE_BY = {"model_sha256": "model", "fingerprint": "model and front-end"}  # options of marks
 
 
@@ -63,7 +63,7 @@ def mark_derived(scores: Path, sources: Sequence[Path], calibration: Path) -> No
         return  # the origin of a source is unknown, so that of the result is, too
     options = {name: value for name, value in known[0].items() if all(one.get(name) == value for one in known)}
     if "backend" in options:
-        options["backend"] = _FUSED if len(sources) > 1 else f"{options['backend']}_cali"
+        options["backend"] = FUSED if len(sources) > 1 else f"{options['backend']}_cali"
     inputs = {"sources_sha256": [sha256_of(source) for source in sources], "calibration_sha256": sha256_of(calibration)}
     DoneMark(_mark_path(scores), {"trials_sha256": known[0]["trials_sha256"], **options, **inputs}).write([scores])
 

@@ -158,28 +158,37 @@ def plain_backends(entries: Mapping[str, Entry]) -> list[str]:
     return [name for name in entries if name.removesuffix(CALIBRATED) not in entries or not name.endswith(CALIBRATED)]
 
 
+def calibrated_entry(entries: Mapping[str, Entry], backend: str) -> Entry | None:
+    """Return the entry of a back-end's log-likelihood ratios, its own if its scores are such; None without one."""
+    entry = entries.get(backend + CALIBRATED, entries.get(backend, {}))
+    return entry if "cllr" in entry else None
+
+
 def terminal_table(results: Results) -> str:
     """Return EER with its interval and minDCF at the lowest prior; at most 80 columns wide if names are not too long.
 
-    Trials stand down and back-ends across, in several tables if there are many; calibrated scores are not repeated.
+    Trials stand down and back-ends across; calibrated scores are not repeated. If there are many back-ends, intervals
+    stand below the EERs; if these are still too wide, there are several tables.
     """
     backends = list(dict.fromkeys(name for entries in results.values() for name in plain_backends(entries)))
-    cells = {
-        (trials, name): _eer_and_min_dcf(entries[name]) if name in entries else ("", "")
-        for trials, entries in results.items()
-        for name in backends
-    }
     first = max((len(list_name(trials)) for trials in results), default=0)
-    width = max((len(text) for cell in cells.values() for text in cell), default=0)
-    width = max([width, *map(len, backends)])
-    across = max(1, (_WIDTH - first) // (width + 2))
+    for stacked in (False, True):
+        cells = {
+            trials: [_cell(entries.get(name), stacked) for name in backends] for trials, entries in results.items()
+        }
+        width = max((len(text) for row in cells.values() for cell in row for text in cell), default=0)
+        width = max([width, *map(len, backends)])
+        across = max(1, (_WIDTH - first) // (width + 2))
+        if across >= len(backends):
+            break
     lines = []
     for start in range(0, len(backends), across):
-        some = backends[start : start + across]
-        lines.append(_aligned(["", *some], first, width))
-        for trials in results:
-            eers, costs = zip(*(cells[trials, name] for name in some), strict=True)
-            lines += [_aligned([list_name(trials), *eers], first, width), _aligned(["", *costs], first, width)]
+        some = slice(start, start + across)
+        lines.append(_aligned(["", *backends[some]], first, width))
+        for trials, row in cells.items():
+            top, *below = zip(*row[some], strict=True)
+            lines.append(_aligned([list_name(trials), *top], first, width))
+            lines += [_aligned(["", *line], first, width) for line in below]
         lines.append("")
     lines.append("EER (%) with 95 % interval over speakers, if any; minDCF (p_target)")
     lines += textwrap.wrap(failed_calibration(results), _WIDTH, break_on_hyphens=False)
@@ -192,7 +201,7 @@ def failed_calibration(results: Results) -> str:
     for trials, entries in results.items():
         for name, entry in entries.items():
             costs = {"Cllr": entry.get("cllr", 0), "actDCF": max(entry.get("act_dcf", {}).values(), default=0)}
-            if name.endswith(CALIBRATED) and max(costs.values()) > 1:
+            if max(costs.values()) > 1:
                 backends.append(name.removesuffix(CALIBRATED))
                 failed.append(f"{list_name(trials)} {backends[-1]}")
                 worst = {measure: max(worst[measure], cost) for measure, cost in costs.items()}
@@ -229,12 +238,15 @@ def _aligned(words: Sequence[str], first: int, width: int) -> str:
     return f"{words[0]:<{first}}  {'  '.join(f'{word:<{width}}' for word in words[1:])}".rstrip()
 
 
-def _eer_and_min_dcf(entry: Entry) -> tuple[str, str]:
+def _cell(entry: Entry | None, stacked: bool) -> list[str]:
+    """Return the lines of a cell: EER and interval, one below the other if they are stacked, and minDCF."""
+    if entry is None:
+        return [""] * (3 if stacked else 2)
     ends = entry.get("interval", {}).get("eer")
-    interval = f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else ""
+    eer = [f"{entry['eer']:.2f}", f"[{ends[0]:.1f}, {ends[1]:.1f}]" if ends else ""]
     prior = min(entry["min_dcf"], key=float, default="")
     cost = f"{entry['min_dcf'][prior]:.3f} ({prior})" if prior else ""
-    return f"{entry['eer']:.2f}{interval}", cost
+    return [*(eer if stacked else [" ".join(eer).rstrip()]), cost]
 
 
 def table_of(systems: Mapping[str, Results]) -> tuple[list[str], list[list[str]]]:

@@ -7,7 +7,7 @@ from math import ceil
 
 from sv.metrics.error_rates import Ranked
 from sv.metrics.measures import Column, Entry, columns_in
-from sv.metrics.results import CALIBRATED, Results, list_name, plain_backends
+from sv.metrics.results import CALIBRATED, Results, calibrated_entry, list_name, plain_backends
 from sv.report.gather import ScoreFacts, SpeakerErrors, System
 
 _OPTION_WORDS = {
@@ -140,7 +140,7 @@ def calibration_sentence(results: Results, backend: str) -> str:
     """Say what decisions at the calibrated threshold and all LLRs cost on each list; "" without calibrated scores."""
     parts = []
     for trials, entries in results.items():
-        entry = entries.get(backend + CALIBRATED, {})
+        entry = calibrated_entry(entries, backend) or {}
         costs = sorted(entry.get("act_dcf", {}).items(), key=lambda item: float(item[0]))
         if costs:
             prior, cost = costs[-1]

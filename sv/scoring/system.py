@@ -7,9 +7,11 @@ from typing import Any
 
 from sv.errors import UserError
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+from sv.metrics.provenance import FUSED
 from sv.metrics.results import CALIBRATED
 from sv.scoring.backends import Backend, Option, values_of
 from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
+from sv.scoring.fusion import fuse_files
 from sv.scoring.inputs import Inputs, TrainingFiles
 from sv.scoring.score_list import score_list
 
@@ -82,7 +84,7 @@ class SystemBackend:
             trials: names of lists of the test data that are scored; none: thresholds alone.
         """
         self.check_scored(heldout, trials)
-        filed_under = self.label + heldout.removesuffix(".kaldi").removeprefix("heldout")
+        filed_under = self.label + _suffix(heldout)
         self._score([self.exp_dir / "calibration" / heldout], self.train_data)
         calibrate_files(ScoresToCalibrate(self.exp_dir, filed_under, self.prefix), heldout, trials)
         if not trials:
@@ -104,3 +106,29 @@ class SystemBackend:
 
     def _xvector_scp(self, data_dir: Path) -> Path:
         return self.exp_dir / "embeddings" / data_dir.name / "xvector.scp"
+
+
+def fuse_and_measure(systems: Sequence[SystemBackend], heldout: str, trials: Sequence[str]) -> str:
+    """Fuse the scores of a system's back-ends to log-likelihood ratios and measure these; return the printed lines.
+
+    Args:
+        systems: the back-ends; all of one system.
+        heldout: list of the trials of held-out speakers in <exp-dir>/calibration, scored by each back-end.
+        trials: names of lists of the test data, scored by each back-end.
+
+    Raises:
+        UserError: see `sv.scoring.fusion.fuse_files`.
+    """
+    first, prefix = systems[0], f"{FUSED}_"
+    for name in trials:
+        held, scores = ([one.score_file(scored) for one in systems] for scored in (heldout, name))
+        fuse_files(held, scores, first.exp_dir / "scores" / f"{prefix}{name}.score")
+    scored = ScoredLists(first.exp_dir, [first.test_data / "trials" / name for name in trials], FUSED, prefix)
+    result = f"{first.test_data.name}_{FUSED}{_suffix(heldout)}_result"
+    options = MeasureOptions(llr=True, test_data=first.test_data, enroll_map=first.enroll_map)
+    return measure_lists(scored, result, options)
+
+
+def _suffix(heldout: str) -> str:
+    """Return how the names of what heldout_X.kaldi calibrates end: "_X"; "" for heldout.kaldi."""
+    return heldout.removesuffix(".kaldi").removeprefix("heldout")

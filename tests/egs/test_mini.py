@@ -59,6 +59,7 @@ def test_ends_with_a_table(mini):
     all_rows = (folder / "exp" / "results.md").read_text()
     page = (folder / "exp" / "report.html").read_text()
     assert '<td class="word">vox1_<wbr>O_<wbr>cleaned</td>' in page  # a narrow window breaks names there
+    assert "| vox1_O_cleaned | fused |" in all_rows
     for backend in ("cos", "asnorm20", "plda"):
         assert f"| vox1_O_cleaned | {backend} |" in all_rows and f"| vox1_O_cleaned | {backend}_cali |" in all_rows
         assert read_thresholds(folder / "exp", backend)["measured_on"]["scores"].endswith("heldout.kaldi.score")

@@ -41,7 +41,7 @@ LEFT = {  # files that a stage leaves and that later ones read
     4: ("exp/models/avg_model.pt", "exp/embeddings/**/*.ark", "exp/embeddings/**/*.scp", "exp/embeddings/**/*.npy"),
     5: ("exp/scores/*.score", "exp/results.json"),
     6: ("exp/embeddings/*/spk_xvector.*", "exp/scores/vox2_dev_asnorm*"),
-    7: ("exp/plda/*", "exp/scores/*plda*", "exp/calibration/*"),
+    7: ("exp/plda/*", "exp/scores/*plda*", "exp/scores/fused*", "exp/calibration/*"),
 }
 PLAIN_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]  # root, whom permissions bind
 

@@ -65,4 +65,9 @@ def test_stages_5_to_7_of_a_recipe(step: Run, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert list(json.loads((exp / "thresholds.json").read_text())) == ["cos_H", "asnorm3_H", "plda_H"]
     entries = json.loads((exp / "results.json").read_text())["results"]["O.kaldi"]
-    assert list(entries) == ["asnorm3", "asnorm3_cali", "cos", "cos_cali", "plda", "plda_cali"]
+    assert list(entries) == ["asnorm3", "asnorm3_cali", "cos", "cos_cali", "fused", "plda", "plda_cali"]
+    assert "cllr" in entries["fused"] and "cllr" not in entries["cos"]  # fused scores are log-likelihood ratios
+    prefixes = ("", "train_asnorm3_", "plda_", "fused_")
+    *scores, fused = (np.loadtxt(exp / f"scores/{name}O.kaldi.score", usecols=2) for name in prefixes)
+    weights = json.loads((exp / "scores/fused_O.kaldi.score.json").read_text())
+    np.testing.assert_allclose(np.transpose(scores) @ weights["weights"] + weights["offset"], fused, atol=1e-4)

@@ -29,7 +29,11 @@ def write_fold(exp: Path, data: Path, backend: str, prefix: str = "") -> None:
     write_table(data / exp.name / "utt2spk", speakers)
     (lists / "O.kaldi").write_text(trials)
     (exp / "scores" / f"{prefix}O.kaldi.score").write_text(scores)
-    measure_lists(ScoredLists(exp, [lists / "O.kaldi"], backend, prefix), "result", MeasureOptions(intervals=False))
+    measure_lists(
+        ScoredLists(exp, [lists / "O.kaldi"], backend, prefix),
+        "result",
+        MeasureOptions(llr=prefix == "cali_", intervals=False),
+    )
 
 
 @pytest.fixture

@@ -62,19 +62,25 @@ def test_the_table_for_a_terminal_has_trials_down_and_back_ends_across_and_fits(
     results = {"vox1_O_cleaned.kaldi": {**backends, "cos_cali": of(12, cllr=0.4)}, "H.kaldi": {"cos": of(10.25)}}
     lines = terminal_table(results).splitlines()
     assert lines == [
-        "                asnorm300          cos                plda",
-        "vox1_O_cleaned  12.00 [6.0, 12.5]  12.00 [6.0, 12.5]  12.00 [6.0, 12.5]",
-        "                0.500 (0.01)       0.500 (0.01)       0.500 (0.01)",
-        "H                                  10.25",
-        "                                   0.500 (0.01)",
+        "                asnorm300     cos           plda          fused",
+        "vox1_O_cleaned  12.00         12.00         12.00         12.00",
+        "                [6.0, 12.5]   [6.0, 12.5]   [6.0, 12.5]   [6.0, 12.5]",
+        "                0.500 (0.01)  0.500 (0.01)  0.500 (0.01)  0.500 (0.01)",
+        "H                             10.25",
         "",
-        "                fused",
-        "vox1_O_cleaned  12.00 [6.0, 12.5]",
-        "                0.500 (0.01)",
-        "H",
-        "",
+        "                              0.500 (0.01)",
         "",
         "EER (%) with 95 % interval over speakers, if any; minDCF (p_target)",
+    ]
+    assert terminal_table({"O.kaldi": {**backends, "cos_cali": of(12, cllr=0.4)}}).splitlines()[:3] == [
+        "   asnorm300          cos                plda               fused",
+        "O  12.00 [6.0, 12.5]  12.00 [6.0, 12.5]  12.00 [6.0, 12.5]  12.00 [6.0, 12.5]",
+        "   0.500 (0.01)       0.500 (0.01)       0.500 (0.01)       0.500 (0.01)",
+    ]
+    many = {"O.kaldi": {f"asnorm{number}": of(12) for number in range(100, 107)}}
+    assert [line for line in terminal_table(many).splitlines() if "asnorm" in line] == [
+        "   asnorm100     asnorm101     asnorm102     asnorm103     asnorm104",
+        "   asnorm105     asnorm106",
     ]
     assert max(map(len, lines)) <= 80
 
@@ -89,6 +95,7 @@ def test_calibration_that_costs_more_than_none_is_told_under_the_table() -> None
     told = failed_calibration(results)
     assert told.startswith("Calibration fails on O plda, H cos: Cllr up to 1.25, actDCF up to 6.06, where 1 is")
     assert "Do not rely on LLR or probability of plda, cos (verify uses cos); hold out more speakers" in told
+    assert failed_calibration({"O.kaldi": {"fused": of(0.5, 1.5, 1)}}).startswith("Calibration fails on O fused: ")
     assert failed_calibration({"O.kaldi": {"cos_cali": of(0.5, 2, 1)}}).startswith(
         "Calibration fails on O cos: actDCF up to 2.00, where"
     )

@@ -67,6 +67,7 @@ def test_the_sentence_on_calibration_gives_cost_and_lowest_cost() -> None:
         "Calibrated, its decisions at p_target 0.05 cost 0.300 on O (at best 0.250; Cllr 0.400, minCllr 0.200)."
     )
     assert tables.calibration_sentence(RESULTS, "plda") == ""
+    assert "cost 0.300 on O" in tables.calibration_sentence({"O.kaldi": {"fused": entry(1, **CALIBRATED)}}, "fused")
 
 
 @pytest.mark.parametrize(("target", "nontarget"), [([0.5], [0.5, 0.5]), ([0.5, 0.9, 3.0], [0.1, 0.6])])
