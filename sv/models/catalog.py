@@ -1,11 +1,15 @@
-"""Facts of each encoder before it is trained: its size, its arithmetic, and whose checkpoints it loads."""
+"""Facts of each encoder before it is trained: its size, its arithmetic, and whose checkpoints it loads.
 
+They stand in catalog.csv, so that showing them takes no torch and builds no network. After a change of an encoder,
+`steps/list_models.py --renew` writes that file anew; a test compares it with the networks.
+"""
+
+import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
+from sv.io import atomic_write
 from sv.models import MODELS, build_model
 
 FRAMES = 200  # 2 s
@@ -48,16 +52,44 @@ class Entry:
     name: str
     embedding_dim: int
     parameters: int | None
-    flops: float | None
+    flops: int | None
     checkpoints: str
 
 
+_FILE = Path(__file__).with_suffix(".csv")
+
+
 def describe(name: str) -> Entry:
-    """Return the entry of one encoder; nothing is computed, so that large ones take no time.
+    """Return the entry of one encoder from catalog.csv; one that is missing there is measured.
 
     Raises:
         UserError: the name is unknown.
     """
+    with open(_FILE, newline="") as f:
+        row = next((row for row in csv.DictReader(f) if row["name"] == name), None)
+    if row is None:
+        return measure(name)
+    parameters, flops = (int(row[field]) if row[field] else None for field in ("parameters", "flops"))
+    return Entry(name, int(row["embedding_dim"]), parameters, flops, row["checkpoints"])
+
+
+def renew() -> None:
+    """Measure all encoders and write catalog.csv."""
+    with atomic_write(_FILE) as f:
+        writer = csv.DictWriter(f, [field.name for field in fields(Entry)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(measure(name)) for name in MODELS.names())
+
+
+def measure(name: str) -> Entry:
+    """Build an encoder without values, run it, and return its entry; nothing is computed, so that memory is not needed.
+
+    Raises:
+        UserError: the name is unknown.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
     with torch.device("meta"):
         model = build_model(name, _NEEDED.get(name, {})).eval()
     checkpoints = _OTHERS.get(name, CHECKPOINTS[type(model).__module__.rpartition(".")[2]])
