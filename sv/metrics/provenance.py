@@ -20,8 +20,17 @@ from sv.io.ark import misplaced
 from sv.io.paths import read_path
 from sv.jobs import DoneMark
 
-# What may differ between scores of one system: the trials, and what was made of the scores since.
-_OF_THE_TRIALS = ("trials_sha256", "embeddings_sha256", "enroll_map_sha256", "sources_sha256", "calibration_sha256")
+TRAINED_ON = "training_sha256"  # option of a score file's mark: embeddings that its mean, cohort and PLDA are made from
+# What may differ between scores of one system: the trials, and what was made of the scores since. Older marks lack
+# TRAINED_ON, and the checksums of mean, cohort and PLDA say more.
+_MAY_DIFFER = (
+    "trials_sha256",
+    "embeddings_sha256",
+    "enroll_map_sha256",
+    "sources_sha256",
+    "calibration_sha256",
+    TRAINED_ON,
+)
 FUSED = "fused"
 MADE_BY = {"model_sha256": "model", "fingerprint": "model and front-end"}  # options of marks
 
@@ -94,6 +103,12 @@ def _of_archive(ark: Path) -> dict[str, Any]:
     mark = _read(ark.with_name(".done"))
     about = mark.get("outputs", {}).get(ark.name)
     return dict(mark["options"]) if about and ark.is_file() and ark.stat().st_size == about["size"] else {}
+
+
+def trained_on(files: Iterable[Path]) -> dict[str, str]:
+    """Return, under TRAINED_ON, the checksum of the embeddings that these files were all made from; {} if none."""
+    known = {str(made["embeddings_sha256"]) for made in map(origin, files) if made.get("embeddings_sha256")}
+    return {TRAINED_ON: known.pop()} if len(known) == 1 else {}
 
 
 def origin(path: Path) -> dict[str, Any]:
@@ -178,7 +193,7 @@ def check_scored_alike(scores: Sequence[Path]) -> None:
         first, expected = marked[0]
         for name in dict.fromkeys([*expected, *options]):
             here, there = options.get(name), expected.get(name)
-            if name not in _OF_THE_TRIALS and here != there:
+            if name not in _MAY_DIFFER and here != there:
                 what = MADE_BY.get(name, name.removesuffix("_sha256"))
                 raise UserError(
                     f"{path} was not scored as {first}: {what} is {_short(name, here)}, there {_short(name, there)}; "

@@ -7,8 +7,9 @@
 
 An entry has every measure of `sv.metrics.measures.MEASURES` by its key, some of them for log-likelihood ratios alone;
 under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry replaces the
-one of the same list and back-end. Entries of another list of that name are removed, so that all back-ends are measured
-on the same trials; the others stay.
+one of the same list and back-end. So that the table is of one system on the same trials, an added entry removes those
+of a list that is gone or has changed, and those of another model or other training data. For entries under a name of
+one's own, such as cos_NAME, only the list counts.
 """
 
 import fcntl
@@ -23,10 +24,13 @@ from pathlib import Path
 from sv.errors import UserError, log
 from sv.io import atomic_write, read_json
 from sv.metrics.measures import Column, Entry, columns_in, shown_columns
+from sv.metrics.provenance import TRAINED_ON
 
 Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
 _WIDTH = 80  # columns of a terminal
 CALIBRATED = "_cali"  # ends the name of a back-end whose scores are calibrated ones of the back-end before it
+
+_OF_THE_SYSTEM = {"model_sha256": "model", "fingerprint": "front-end", TRAINED_ON: "training data"}
 
 KEYS = {  # of every entry; one without a measure that was added to the table later is whole, too
     *("eer", "eer_rocch", "eer_threshold", "min_dcf", "min_dcf_threshold", "min_cllr", "num_target", "num_nontarget"),
@@ -96,18 +100,17 @@ def _warn_of_other_models(path: Path, results: Results) -> None:
 
 
 def merge_results(exp_dir: str | Path, added: Results) -> Results:
-    """Put entries into results.json and write both tables again; return all entries.
+    """Put entries into results.json and write the tables again; return all entries.
 
-    Entries that were measured on another version of an added list are removed, with a line in the log. Two steps that
-    end at the same time wait for one another.
+    Entries that do not go with the added ones are removed, with a line in the log. Two steps that end at the same time
+    wait for one another.
     """
     exp_dir = Path(exp_dir)
     with _locked(exp_dir):
         path = exp_dir / "results.json"
-        results = read_results(path) if path.exists() else {}
+        results = _without_outdated(read_results(path), added, path) if path.exists() else {}
         for trials, entries in added.items():
-            kept = _of_the_same_list(results.get(trials, {}), entries, f"{path}: {trials}")
-            results[trials] = dict(sorted({**kept, **entries}.items()))
+            results[trials] = dict(sorted({**results.get(trials, {}), **entries}.items()))
         with atomic_write(path) as f:
             json.dump({"results": results}, f, indent=2, allow_nan=False)
             f.write("\n")
@@ -118,14 +121,44 @@ def merge_results(exp_dir: str | Path, added: Results) -> Results:
     return results
 
 
-def _of_the_same_list(known: Mapping[str, Entry], added: Mapping[str, Entry], where: str) -> dict[str, Entry]:
-    """Return the known entries of the list that the added ones were measured on; log a line if others are removed."""
-    lists = {entry["trials_sha256"] for entry in added.values()}
-    kept = {backend: entry for backend, entry in known.items() if entry["trials_sha256"] in lists}
-    removed = [backend for backend in known if backend not in kept and backend not in added]
-    if removed:
-        log.warning("%s has changed: results of %s are removed; score again (stages 5 to 7)", where, ", ".join(removed))
+def _without_outdated(known: Results, added: Results, where: Path) -> Results:
+    """Return the known entries that go with the added ones; log a line for each reason to remove others."""
+    kept: Results = {}
+    removed: dict[str, list[str]] = {}
+    for trials, entries in known.items():
+        for backend, entry in entries.items():
+            if why := _outdated(trials, backend, entry, added):
+                removed.setdefault(why, []).append(f"{list_name(trials)} {backend}")
+            else:
+                kept.setdefault(trials, {})[backend] = entry
+    for why, names in removed.items():
+        log.warning("%s: results of %s are removed: %s", where, ", ".join(names), why)
     return kept
+
+
+def _outdated(trials: str, backend: str, entry: Entry, added: Results) -> str:
+    """Return why an entry does not go with the added ones, or ""; one that is replaced goes with them."""
+    here, listed = added.get(trials, {}), Path(entry["trials_file"])
+    if backend in here:
+        return ""
+    if listed.parent.is_dir() and not listed.exists():
+        return f"{listed} is gone"
+    if here and entry["trials_sha256"] not in {other["trials_sha256"] for other in here.values()}:
+        return f"{listed} has changed; score again (stages 5 to 7)"
+    if _of_ones_own(backend):
+        return ""
+    for of_list, entries in added.items():
+        others = [other for name, other in entries.items() if not _of_ones_own(name)]
+        compared = {**_OF_THE_SYSTEM, **({"embeddings_sha256": "test data"} if of_list == trials else {})}
+        for key, what in compared.items():
+            if any(entry.get(key) and other.get(key) and entry[key] != other[key] for other in others):
+                return f"they are of another version of the {what}; score again (stages 5 to 7)"
+    return ""
+
+
+def _of_ones_own(backend: str) -> bool:
+    """Tell whether results are filed under a name that the user added to: plda_NAME."""
+    return "_" in backend.removesuffix(CALIBRATED)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sv.errors import log
 from sv.io import ScoreWriter, Trials, atomic_write, check_both_kinds, read_trials
 from sv.io.progress import byte_bar
-from sv.metrics.provenance import check_same_model, mark_scores
+from sv.metrics.provenance import check_same_model, mark_scores, trained_on
 from sv.scoring.inputs import Inputs
 
 Column = NDArray[np.floating[Any]]
@@ -58,7 +58,8 @@ def score_list(trials: Path, scores: Path, scorer: Scorer) -> int:
     """
     check_both_kinds(trials)
     inputs = scorer.inputs
-    check_same_model(inputs.xvector_scp, [path for path in inputs.files.values() if path])
+    files = [path for path in inputs.files.values() if path]
+    check_same_model(inputs.xvector_scp, files)
     blocks = read_trials(
         trials,
         scorer.test_ids,
@@ -75,7 +76,7 @@ def score_list(trials: Path, scores: Path, scorer: Scorer) -> int:
             count += len(block)
             bar.update(block.num_bytes)
     made_from = {**scorer.made_from, "enroll_map": inputs.enroll_map}
-    settings = {**({"backend": scorer.label} if scorer.label else {}), **scorer.settings}
+    settings = {**({"backend": scorer.label} if scorer.label else {}), **scorer.settings, **trained_on(files)}
     mark_scores(scores, trials, inputs.xvector_scp, made_from, settings)
     log.info("%d scores in %s", count, scores)
     return count

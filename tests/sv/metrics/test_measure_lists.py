@@ -92,7 +92,8 @@ def test_results_of_another_version_of_the_list_are_removed(exp: Path, caplog: p
         "O.kaldi": ["cos"],
         "H.kaldi": ["cos"],
     }
-    told = f"{exp}/results.json: O.kaldi has changed: results of asnorm3 are removed; score again (stages 5 to 7)"
+    changed = f"{exp.parent}/trials/O.kaldi has changed; score again (stages 5 to 7)"
+    told = f"{exp}/results.json: results of O asnorm3 are removed: {changed}"
     assert [message for message in caplog.messages if "no mark tells" not in message] == [told]
     assert "asnorm3" not in (exp / "results.md").read_text() + (exp / "results.txt").read_text()
     write_report([read_scored_system(exp)], exp / "report.html")

@@ -11,7 +11,14 @@ from sv.metrics.results import KEYS, failed_calibration, markdown_table, merge_r
 
 
 def entry(**more: object) -> Entry:
-    return {**dict.fromkeys(KEYS, 1), "eer": 2.0, "min_dcf": {"0.01": 0.5}, "date": "2026-01-01", **more}
+    return {
+        **dict.fromkeys(KEYS, 1),
+        "eer": 2.0,
+        "min_dcf": {"0.01": 0.5},
+        "date": "2026-01-01",
+        "trials_file": "none/O",
+        **more,
+    }
 
 
 def test_damaged_results_are_named(tmp_path: Path) -> None:
@@ -37,6 +44,46 @@ def test_figures_of_another_model_are_told(tmp_path: Path, caplog: pytest.LogCap
     caplog.clear()
     read_results(tmp_path / "results.json")
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("key", "what"),
+    [
+        ("model_sha256", "model"),
+        ("fingerprint", "front-end"),
+        ("training_sha256", "training data"),
+        ("embeddings_sha256", "test data"),
+    ],
+)
+def test_results_of_another_version_of_the_system_are_removed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str, what: str
+) -> None:
+    old, new, unknown = entry(**{key: "a"}), entry(**{key: "b"}), entry()
+    names = {"asnorm300": old, "cos": old, "cos_cali": old, "cos_own": old, "plda": unknown}
+    merge_results(tmp_path, {"O.kaldi": names, "H.kaldi": {"plda": old}})
+    found = merge_results(tmp_path, {"O.kaldi": {"cos": new}})
+    others = {} if what == "test data" else {"H plda"}  # the embeddings of a list say nothing of other lists
+    removed = ", ".join(["O asnorm300", "O cos_cali", *others])
+    told = f"results.json: results of {removed} are removed: they are of another version of the {what}; score again"
+    assert told in caplog.text
+    assert list(found["O.kaldi"]) == ["cos", "cos_own", "plda"] and ("H.kaldi" in found) == (what == "test data")
+    caplog.clear()
+    merge_results(tmp_path, {"O.kaldi": {"cos_own": old}})  # a variant may be of another model
+    assert "removed" not in caplog.text
+
+
+def test_rows_of_a_list_that_is_gone_are_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "trials").mkdir()
+    lists = {name: tmp_path / "trials" / name for name in ("O.kaldi", "H.kaldi")}
+    for path in lists.values():
+        path.touch()
+    elsewhere = entry(trials_file="/of/another/machine/E.kaldi")
+    results = {name: {"cos": entry(trials_file=str(path))} for name, path in lists.items()}
+    merge_results(tmp_path, {**results, "E.kaldi": {"cos": elsewhere}})
+    lists["H.kaldi"].unlink()
+    found = merge_results(tmp_path, {"O.kaldi": {"cos": entry(trials_file=str(lists["O.kaldi"]))}})
+    assert set(found) == {"O.kaldi", "E.kaldi"}
+    assert f"results of H cos are removed: {lists['H.kaldi']} is gone" in caplog.text
 
 
 def test_entries_are_merged_and_the_table_is_written_again(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """All back-ends of a small system: names of files, what calibration needs, and one more back-end by one entry."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from sv.errors import UserError
 from sv.io import ArkWriter
+from sv.jobs import DoneMark
 from sv.scoring.backends import BACKENDS
 from sv.scoring.calibration_trials import write_calibration_trials
+from sv.scoring.cosine import write_mean
 from sv.scoring.system import SystemBackend
 
 OPTIONS = {"top_n": 3, "lda_dim": 2, "other": 1}
@@ -139,3 +142,22 @@ def test_a_back_end_is_one_entry(system: SystemBackend) -> None:
     copied = system.exp_dir / "scores" / "train_copy_O.kaldi.score"
     replace(system, backend=BACKENDS["cos"], given={}).score_and_measure(["O.kaldi"])
     assert copied.read_bytes() == (system.exp_dir / "scores" / "O.kaldi.score").read_bytes()
+
+
+def embed_again(system: SystemBackend, seed: int) -> None:
+    """New embeddings of the training data by the same model, with their mark, and their mean."""
+    shutil.rmtree(system.train_data)
+    make_set(system.train_data, system.exp_dir, range(10), seed)
+    scp = system.exp_dir / "embeddings" / "train" / "xvector.scp"
+    DoneMark(scp.with_name(".done"), {"model_sha256": "m", "fingerprint": "f"}).write([scp.with_suffix(".ark"), scp])
+    write_mean(scp, scp.with_name("mean_vec.npy"))
+
+
+def test_results_on_the_training_data_of_before_do_not_stay_beside_new_ones(system: SystemBackend) -> None:
+    plda = replace(system, backend=BACKENDS["plda"])
+    for seed, left in ((0, ["cos"]), (1, ["cos"]), (1, ["cos", "plda"])):
+        embed_again(system, seed)
+        system.score_and_measure(["O.kaldi"])
+        assert list(json.loads((system.exp_dir / "results.json").read_text())["results"]["O.kaldi"]) == left
+        plda.prepare()
+        plda.score_and_measure(["O.kaldi"])
