@@ -24,7 +24,7 @@ from sv.embeddings.experiment import check_front_end, check_sha256, find_model, 
 from sv.errors import UserError, log
 from sv.io import ArkWriter, DataDir, part_rows, read_vectors, sha256_of
 from sv.io.ark import misplaced, split_location, split_rows
-from sv.jobs import DoneMark
+from sv.jobs import DoneMark, claim_folder
 from sv.jobs.bad_utts import BadUtts, read_bad_utts
 from sv.jobs.gpus import parse_gpus
 from sv.jobs.parts import Outputs, Parts
@@ -209,7 +209,15 @@ class Extraction(Parts):
         return index_waveforms(source, self.data_dir, fbank_args), source
 
     def check(self) -> None:
-        """Raise UserError if the model is damaged, or features are missing, truncated or of another front-end."""
+        """Check what would fail in every part.
+
+        Raises:
+            UserError: the model is damaged; features are missing, truncated or of another front-end; the folder holds
+                the embeddings of another data dir of this name.
+        """
+        listed = self.data_dir / {"ark": "feats.scp", "online": "wav.scp", "shard": "shard.list"}[self.feats]
+        remedy = f"rename {self.data_dir}, give another <exp-dir>, or remove that folder"
+        claim_folder(self.out_dir, "embeddings", ".owner", listed, remedy)
         if self.feats == "ark":
             check_front_end(self.data_dir, self.config.dataset_args.fbank_args, self.exp_dir / "config.yaml")
         self.open()

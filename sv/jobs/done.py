@@ -104,7 +104,7 @@ class DoneMark:
             f.write("\n")
 
 
-def claim_folder(folder: Path, what: str, note: str, proof: Path) -> None:
+def claim_folder(folder: Path, what: str, note: str, proof: Path, remedy: str = "") -> None:
     """Claim a folder for one data dir: two would overwrite each other's files.
 
     Args:
@@ -112,6 +112,7 @@ def claim_folder(folder: Path, what: str, note: str, proof: Path) -> None:
         what: what it holds, for the error: "fbank archives".
         note: name of the file in it that names its data dir.
         proof: a file that the data dir has while its work there is whole.
+        remedy: what to do, for the error; "": give the data dir a folder of its own.
 
     Raises:
         UserError: it is another data dir's.
@@ -119,6 +120,7 @@ def claim_folder(folder: Path, what: str, note: str, proof: Path) -> None:
     ours, noted = proof.parent.resolve(), folder / note
     owner = (folder / noted.read_text().strip()).resolve() if noted.is_file() else ours
     if owner != ours and (owner / proof.name).exists():
-        raise UserError(f"{folder} holds the {what} of {owner}; give {proof.parent} a folder of its own")
+        remedy = remedy or f"give {proof.parent} a folder of its own"
+        raise UserError(f"{folder} holds the {what} of {owner}; {remedy}")
     with atomic_write(noted) as f:
         f.write(f"{path_from(ours, folder)}\n")

@@ -48,7 +48,14 @@ def test_embeddings_are_those_of_the_model_utterance_by_utterance(run: Run, syst
         with torch.no_grad():
             expected = model((feats - feats.mean(0))[None])[0]
         np.testing.assert_allclose(found.matrix[found.index[utt]], expected, atol=1e-5)
-    assert sorted(path.name for path in out.iterdir()) == [".done", ".lock", "log", "xvector.ark", "xvector.scp"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".done",
+        ".lock",
+        ".owner",
+        "log",
+        "xvector.ark",
+        "xvector.scp",
+    ]
 
     before = (out / "xvector.ark").stat()
     again = run_script(run, system, "--nj", 3)

@@ -67,6 +67,27 @@ def test_renamed_folder_is_done_and_a_copy_that_names_the_originals_archive_is_n
     assert work.stale() == f"{scp} names {system[0]}/embeddings/data/xvector.ark in place of {work.ark}"
 
 
+def test_embeddings_of_another_data_dir_of_the_same_name_are_kept(system: tuple[Path, Path], tmp_path: Path) -> None:
+    exp, data = system
+    extract(work_of(system))
+    kept = (exp / "embeddings" / "data" / "xvector.ark").read_bytes()
+    other = tmp_path / "other" / "data"
+    shutil.copytree(data, other)
+    work = work_of((exp, other))
+    assert not work.stale()  # the same features give the same embeddings
+    for name in ("feats.scp", "utt2num_frames", "utt2spk"):
+        write_table(other / name, dict(list(read_table(other / name).items())[1:]))
+    work = work_of((exp, other))
+    with pytest.raises(
+        UserError, match=f"data holds the embeddings of {data}; rename {other}, give another <exp-dir>, or"
+    ):
+        extract(work)
+    assert (exp / "embeddings" / "data" / "xvector.ark").read_bytes() == kept
+    shutil.rmtree(data)  # it was moved
+    extract(work)
+    assert not work.stale()
+
+
 @pytest.mark.parametrize("feats", ["online", "shard"])
 def test_waveforms_need_no_arks(system: tuple[Path, Path], feats: Literal["online", "shard"]) -> None:
     exp, data = system
