@@ -3,9 +3,10 @@
 
 Reads   <corpus> or --csv, as local/prepare_folder.py, without opening the audio; or what that has made,
         <data>/{train,test}/spk2utt, if --prepared true
-Prints  "TEST HELDOUT EMBED_DIM TOP_N LDA_DIM NUM_EPOCHS OTHERS": speakers to test on, those of the others that are held
-        out for calibration, dimension of the embeddings, nearest speakers of the cohort for AS-norm, dimensions that
-        LDA keeps, epochs of training, speakers that are not tested on
+Prints  "TEST HELDOUT EMBED_DIM TOP_N LDA_DIM NUM_EPOCHS NEW OTHER...": speakers to test on, those of the others that
+        are held out for calibration, dimension of the embeddings, nearest speakers of the cohort for AS-norm,
+        dimensions that LDA keeps, epochs of training, true if <data> lacks lists of these files (only asked with --dry-run true),
+        names of the speakers that are not tested on
 
 e.g.: local/plan_corpus.py --corpus /corpora/calls egs/own/data
 """
@@ -13,15 +14,17 @@ e.g.: local/plan_corpus.py --corpus /corpora/calls egs/own/data
 import argparse
 import logging
 import math
+import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import _path  # noqa: F401
 
 from local.corpus_folder import scan_folder
-from local.corpus_list import read_csv
+from local.corpus_list import Row, read_csv
+from local.prepare_folder import SEED, choose_test_speakers, speaker_ids
 from sv.errors import UserError, log, run_step, tell
 from sv.io import DataDir
 
@@ -91,11 +94,12 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0, copies: int = 0) -> Siz
     return Sizes(test, heldout, dim, min(300, train // 2), min(dim - 1, 100, train * 9 // 10 - 1), epochs)
 
 
-def count_utts(args: argparse.Namespace) -> tuple[Counter[str], int]:
-    """Return the utterances of each speaker, and how many speakers are tested on; 0: to be chosen."""
-    if args.prepared == "true":
-        parts = [DataDir(args.data / name, "prepare it first (stage 1)") for name in ("train", "test")]
-        return Counter(spk for part in parts for spk in part.utt2spk.values()), len(parts[1].spk2utt)
+def read_rows(args: argparse.Namespace) -> list[Row]:
+    """Return the utterances of the corpus.
+
+    Raises:
+        UserError: there is no corpus, or none that has speakers.
+    """
     if not args.corpus and not args.csv:
         raise UserError(
             "give --corpus DIR, a folder with a folder for each speaker, or --csv FILE (local/prepare_folder.py)"
@@ -103,12 +107,21 @@ def count_utts(args: argparse.Namespace) -> tuple[Counter[str], int]:
     level = log.level
     log.setLevel(logging.ERROR)  # local/prepare_folder.py says it
     ignored = args.ignore_columns.split()
-    rows = read_csv(args.csv, args.corpus, 16000, ignored) if args.csv else scan_folder(args.corpus.absolute())
+    corpus = args.corpus and Path(os.path.abspath(args.corpus))
+    rows = read_csv(args.csv, corpus, 16000, ignored) if args.csv else scan_folder(corpus)
     log.setLevel(level)
-    utts = Counter(row.spk for row in rows)
-    if not args.csv and len(utts) == 1:
-        check_single_folder(args.corpus / next(iter(utts)))
-    return utts, args.test_speakers
+    if not args.csv and len({row.spk for row in rows}) == 1:
+        check_single_folder(args.corpus / rows[0].spk)
+    return rows
+
+
+def has_lists(data: Path, rows: Sequence[Row], others: set[str], leave_out_bad: bool) -> bool:
+    """Tell whether train and test of `data` list these files, and train the speakers that are not tested on."""
+    parts = [data / name for name in ("train", "test")]
+    if not all((part / "wav.scp").is_file() and (part / "utt2spk").is_file() for part in parts):
+        return False
+    paths, listed = {row.path for row in rows}, {path for part in parts for path in DataDir(part).wav_scp.values()}
+    return (listed == paths or (leave_out_bad and listed < paths)) and set(DataDir(parts[0]).spk2utt) == others
 
 
 def check_single_folder(folder: Path) -> None:
@@ -132,9 +145,25 @@ def main() -> None:
         "--copies", type=int, default=0, help="copies of the training data, at other speeds or augmented"
     )
     parser.add_argument("--prepared", choices=["true", "false"], default="false", help="read <data>, not the corpus")
+    parser.add_argument(
+        "--leave-out-bad", choices=["true", "false"], default="false", help="some files may not be used"
+    )
+    parser.add_argument("--dry-run", choices=["true", "false"], default="false", help="see NEW above")
     args = parser.parse_args()
-    utts, test = count_utts(args)
-    sizes = choose_sizes(utts, test, args.copies)
+    new = False
+    if args.prepared == "true":
+        parts = [DataDir(args.data / name, "prepare it first (stage 1)") for name in ("train", "test")]
+        utts = Counter(spk for part in parts for spk in part.utt2spk.values())
+        sizes = choose_sizes(utts, len(parts[1].spk2utt), args.copies)
+        others = set(parts[0].spk2utt)
+    else:
+        rows = read_rows(args)
+        sizes = choose_sizes(Counter(row.spk for row in rows), args.test_speakers, args.copies)
+        ids = speaker_ids({row.spk for row in rows})
+        spk_of = {str(number): ids[row.spk] for number, row in enumerate(rows)}
+        utts = Counter(spk_of.values())
+        others = set(utts) - choose_test_speakers(spk_of, sizes.test, SEED)
+        new = args.dry_run == "true" and not has_lists(args.data, rows, others, args.leave_out_bad == "true")
     train = len(utts) - sizes.test - sizes.heldout
     speakers, fitting = (len(utts), sizes.test, sizes.heldout, train), (sizes.top_n, sizes.lda_dim, sizes.num_epochs)
     tell("%d speakers: %d to test on, %d to calibrate with, %d to train on", *speakers)
@@ -143,7 +172,7 @@ def main() -> None:
         log.warning(
             "%d speakers are few to train on, expect large errors; %s, or fine-tune it (--checkpoint)", train, HELP
         )
-    print(*sizes, len(utts) - sizes.test)
+    print(*sizes, str(new).lower(), *sorted(others, key=str.encode))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ begin_recipe() {
   fi
   if [ "$dry_run" = true ]; then
     steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
-      ${unlabelled:+--rounds true} "$exp_dir" "$2" "$training_set" "$3"
+      --new-lists "${new_lists:-false}" ${unlabelled:+--rounds true} "$exp_dir" "$2" "$training_set" "$3"
     exit
   fi
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
@@ -93,7 +93,9 @@ is_augmented() {
 }
 
 check_options() {
-  if ! command -v "${cmd%% *}" >/dev/null; then
+  if is_given config && [ ! -f "$config" ]; then
+    die "--config $config does not exist; this recipe has $(recipe_configs)"
+  elif ! command -v "${cmd%% *}" >/dev/null; then
     die "--cmd $cmd: there is no ${cmd%% *}; give run.pl, queue.pl or slurm.pl"
   elif [[ ${cmd%% *} == run.pl && $dry_run == false && $gpus =~ ^\[?[0-9,\ ]+\]?$ ]] && ! has_gpu; then
     die "--gpus $gpus: this machine has no GPU; give --gpus none for the CPU, or a --cmd that finds one"
@@ -107,6 +109,14 @@ check_options() {
     die "--dry-run shows stages 1 to 8; leave out --stage 9"
   fi
   check_unlabelled
+}
+
+recipe_configs() { # print the configurations of the recipe, without those of fine-tuning
+  local file found=()
+  for file in "${script_dir#"$PWD/"}"/conf/*.yaml; do
+    [[ $file == *_lm.yaml ]] || found+=("$file")
+  done
+  printf '%s' "${found[*]}"
 }
 
 check_unlabelled() { # the files of steps/options/rounds.sh

@@ -20,16 +20,17 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path)
-    parser.add_argument("train_data", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of the system")
+    parser.add_argument("train_data", type=Path, help="data dir of the training data")
     parser.add_argument("training_set", type=Path, help="data dir that training reads: train_data, or with its copies")
-    parser.add_argument("test_data", type=Path)
+    parser.add_argument("test_data", type=Path, help="data dir of the test set")
     parser.add_argument("--system", type=Path, required=True, help="resolved configuration (steps/make_system.py)")
     parser.add_argument("--stage", type=int, default=1, help="first stage to run")
     parser.add_argument("--gpus", default="auto", help="numbers, auto or none")
     parser.add_argument("--num-procs", type=int, default=1, help="processes on the CPU")
     parser.add_argument("--num-nodes", type=int, default=1, help="machines or jobs that train together")
     parser.add_argument("--rounds", choices=["true", "false"], default="false", help="with recordings without labels")
+    parser.add_argument("--new-lists", choices=["true", "false"], default="false", help="stage 1 makes other lists")
     args = parser.parse_args()
     from sv.config import PseudoArgs, load_config
     from sv.jobs.disk import existing, in_words
@@ -37,17 +38,21 @@ def main() -> None:
     config = load_config(args.system)
     if args.rounds == "true":  # round 0 is trained on labels of people
         args.exp_dir, config = args.exp_dir / "round0", config.model_copy(update={"pseudo_args": PseudoArgs()})
-    sets = (args.train_data, args.test_data)
+    sets, new_lists = (args.train_data, args.test_data), ""
+    if args.new_lists == "true":
+        new_lists = "to do: stage 1 makes its lists anew"
     print("stage 2: features")
     for folder in sets:
-        print(f"    {folder}: {_state(folder / '.done.fbank') or _other_front_end(folder, config) or 'done'}")
+        print(
+            f"    {folder}: {new_lists or _state(folder / '.done.fbank') or _other_front_end(folder, config) or 'done'}"
+        )
     print(f"stage 3: training{' (round 0, unless --teacher is given)' * (args.rounds == 'true')}")
     for line in _training(args, config):
         print(f"    {line}")
     print("stage 4: embeddings")
     for folder in sets:
         out = args.exp_dir / "embeddings" / folder.name
-        print(f"    {out}: {_state(out / '.done') or 'done'}")
+        print(f"    {out}: {new_lists or _state(out / '.done') or 'done'}")
     print("stages 5 to 8: scores, results and the report are made anew each time")
     disk = existing(args.exp_dir)
     print(f"free: {in_words(shutil.disk_usage(disk).free)} on the disk of {disk}")
@@ -80,7 +85,11 @@ def _training(args: argparse.Namespace, config: "Config") -> list[str]:
         model = args.exp_dir / "models" / "avg_model.pt"
         return [f"{model}: {'imported' if model.is_file() else 'lacking; train, or import a model first'}"]
     needed = args.training_set / {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}[config.train_feats]
-    if not needed.is_file() or (args.stage <= 2 and _other_front_end(args.training_set, config)):
+    if (
+        not needed.is_file()
+        or args.new_lists == "true"
+        or (args.stage <= 2 and _other_front_end(args.training_set, config))
+    ):
         return [f"{args.exp_dir}: to do; its iterations depend on {needed}, which stage 2 makes"]
     if args.stage <= 1 and (lacking := _lacking_noises(args.train_data.parent, config)):
         return [f"{args.exp_dir}: to do; it augments with {lacking}, which stage 1 makes"]

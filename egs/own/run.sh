@@ -40,14 +40,15 @@ lm_config=egs/speechocean762/conf/any_lm.yaml
 
 lists=(--ignore-columns "$ignore_columns" ${csv:+--csv "$csv"})
 
-choose_sizes() { # <option>...: set what is not given and depends on the number of speakers, and others, not tested on
+choose_sizes() { # <option>...: set what is not given and depends on the number of speakers; new_lists; others, not tested on
   local sizes heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs copies
   read -ra copies <<<"$speeds $augment"
   if [[ " $train_feats $data_type $set " =~ [\ =](online|shard|raw)\  ]]; then
     copies=() # speeds are drawn
   fi
-  sizes=$(SV_STAGE_LOG=/dev/null local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" "$@" "$data")
-  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs others <<<"$sizes"
+  sizes=$(SV_STAGE_LOG=/dev/null local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" \
+    --dry-run "$dry_run" "$@" "$data")
+  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs new_lists others <<<"$sizes"
   is_given top_n || top_n=$chosen_top_n
   is_given lda_dim || lda_dim=$chosen_lda_dim
   if [[ " $set" != *" heldout_speakers="* ]]; then
@@ -61,12 +62,15 @@ choose_sizes() { # <option>...: set what is not given and depends on the number 
   fi
 }
 
-check_trained() { # end before the data are replaced if the system was trained on another number of speakers
-  local trained
+check_trained() { # end before the data are replaced if the system was trained on other speakers
+  local trained now differ
   trained=$(cat "$exp_dir"/{spk2id,heldout_spk} | python3 -c 'import sys; from sv.io import original_speakers
-print(len(set(original_speakers(line.split()[0] for line in sys.stdin).values())))') # without speed copies
-  if [ "$trained" != "$others" ]; then
-    die "$exp_dir was trained with $trained speakers (held-out ones included), now there are $others; give another" \
+print(*sorted(set(original_speakers(line.split()[0] for line in sys.stdin).values())), sep="\n")') # without speed copies
+  now=$(tr ' ' '\n' <<<"$others")
+  differ=$(sort <(echo "$trained") <(echo "$now") | uniq -u)
+  if [ -n "$differ" ]; then
+    die "$exp_dir was trained with $(wc -l <<<"$trained") speakers (held-out ones included), now there are" \
+      "$(wc -l <<<"$now"), and $(wc -l <<<"$differ") are in only one of both, such as ${differ%%$'\n'*}; give another" \
       "--exp-dir (or remove this one)"
   fi
 }
@@ -77,7 +81,7 @@ if ((stage > 1)); then
     choose_sizes --prepared true
   fi
 elif [ -n "$corpus$csv" ]; then
-  choose_sizes "${lists[@]}" ${corpus:+--corpus "$corpus"}
+  choose_sizes "${lists[@]}" --leave-out-bad "$leave_out_bad" ${corpus:+--corpus "$corpus"}
 elif [ "$dry_run" = false ]; then
   die "no corpus; give --corpus DIR, a folder with a folder for each speaker, or --csv FILE"
 fi

@@ -77,8 +77,26 @@ def test_a_system_of_another_corpus_is_refused_before_the_data_are_replaced(
     (exp / "spk2id").write_text("".join(f"{copy}{name} 0\n" for copy in ("", "sp0.9-", "sp1.1-") for name in "cdefghi"))
     result = run("egs/own/run.sh", *words)
     assert result.returncode == 1 and not (data / "train").exists()
-    told = "was trained with 9 speakers (held-out ones included), now there are 11; give another --exp-dir (or remove"
+    told = "was trained with 9 speakers (held-out ones included), now there are 11, and 20 are in only one of both"
     assert told in result.stderr.splitlines()[-1]
+    (exp / "spk2id").write_text("".join(f"{name} 0\n" for name in "cdefghijk"))  # as many speakers
+    result = run("egs/own/run.sh", *words)
+    assert result.returncode == 1 and not (data / "train").exists()
+    assert "with 11 speakers (held-out ones included), now there are 11, and 22 are in only one of" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_dry_run_on_another_corpus_plans_its_lists_anew(run: Run, small_corpus: Path, tmp_path: Path) -> None:
+    first, other = (folders(small_corpus, tmp_path / name, 14) for name in ("first", "other"))
+    words = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp"]
+    assert run("egs/own/run.sh", "--corpus", first, *words, "--stop-stage", 1).returncode == 0
+    for corpus, anew in ((first, 0), (other, 4)):
+        plan = run("egs/own/run.sh", "--corpus", corpus, *words, "--dry-run")
+        assert plan.returncode == 0 and plan.stdout.count(": to do: stage 1 makes its lists anew\n") == anew, (
+            plan.stderr
+        )
+    changed = run("egs/own/run.sh", "--corpus", first, *words, "--dry-run", "--test-speakers", 4)
+    assert changed.stdout.count("stage 1 makes its lists anew") == 4
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from local.plan_corpus import Sizes, choose_sizes
+from local.prepare_folder import SEED, choose_test_speakers
 from sv.errors import UserError
 from sv.io import DataDir
 
@@ -79,13 +80,15 @@ def test_sizes_of_a_folder_a_list_and_what_was_prepared_are_the_same(tmp_path: P
         (tmp_path / "corpus" / utt).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(tmp_path / "corpus" / utt, np.zeros(160), 16000)
     (tmp_path / "list.csv").write_text("".join(f"corpus/{utt},{spk}\n" for utt, spk in utt2spk.items()))
+    chosen = choose_test_speakers(utt2spk, 3, SEED)
+    others = set(utt2spk.values()) - chosen
     of_folder = step("local/plan_corpus.py", "--corpus", tmp_path / "corpus", tmp_path / "data")
-    assert of_folder.returncode == 0 and of_folder.stdout == "3 2 32 4 7 120 11\n"
+    assert of_folder.returncode == 0 and of_folder.stdout == f"3 2 32 4 7 120 false {' '.join(sorted(others))}\n"
     assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on" in of_folder.stderr
     assert "9 speakers are few to train on, expect large errors" in of_folder.stderr
     assert step("local/plan_corpus.py", "--csv", tmp_path / "list.csv", "data").stdout == of_folder.stdout
-    for name, speakers in (("train", range(3, 14)), ("test", range(3))):
-        part = {utt: spk for utt, spk in utt2spk.items() if int(spk[1:]) in speakers}
+    for name, speakers in (("train", others), ("test", chosen)):
+        part = {utt: spk for utt, spk in utt2spk.items() if spk in speakers}
         DataDir.write(tmp_path / "data" / name, {"utt2spk": part})
     assert step("local/plan_corpus.py", "--prepared", "true", tmp_path / "data").stdout == of_folder.stdout
 
