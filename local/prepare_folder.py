@@ -48,7 +48,7 @@ from sv.io.tables import FORBIDDEN_IN_IDS
 from sv.jobs import folder_lock
 
 MIN_DURATION_S = 0.025  # one frame of features
-SHOWN = 20  # faults that are printed
+SHOWN = 20  # kinds of faults that are printed, with an example each
 SEED = 762
 NUM_THREADS = 8  # for opening files
 ABOUT = {"sex": "spk2gender", "age": "spk2age", "session": "utt2session", "language": "utt2lang"}  # table of a column
@@ -147,9 +147,13 @@ def refuse_or_leave_out(faults: list[str], total: int, leave_out: bool) -> None:
     """
     if not faults:
         return
-    for fault in faults[:SHOWN]:
-        log.warning("%s", fault)
-    if len(faults) == total or not leave_out:
+    kinds: dict[str, list[str]] = {}
+    for fault in faults:
+        kinds.setdefault(fault.rpartition(": ")[2], []).append(fault)
+    refused = len(faults) == total or not leave_out
+    for alike in list(kinds.values())[refused:SHOWN]:  # the error has the first
+        log.warning("%s%s", alike[0], f" ({len(alike)} such utterances)" if len(alike) > 1 else "")
+    if refused:
         remedy = "mend them" if len(faults) == total else "mend them, or give --leave-out-bad true"
         raise UserError(f"{len(faults)} of {total} utterances cannot be used, the first: {faults[0]}; {remedy}")
     log.warning("%d of %d utterances are left out", len(faults), total)

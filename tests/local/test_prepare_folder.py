@@ -180,6 +180,15 @@ def test_a_folder_that_links_lead_back_to_is_read_once(corpus, tmp_path, prepare
     assert "ann/a.wav" in read_table(tmp_path / "data" / "utt2spk")
 
 
+def test_a_fault_that_all_files_have_is_told_once(corpus, tmp_path, prepare):
+    for number in range(26):
+        write_audio(corpus / "ann" / f"phone{number}.wav", rate=8000)
+    said = prepare(corpus, tmp_path / "data", fails=True)
+    assert said.count("8000 Hz, 16000 Hz expected") == 1 and "26 of 32 utterances cannot be used, the first: " in said
+    said = prepare("--leave-out-bad", "true", corpus, tmp_path / "data")
+    assert "if all files have it (26 such utterances)" in said and said.count("8000 Hz") == 1
+
+
 def test_bad_files_are_all_told_and_may_be_left_out(corpus, tmp_path, prepare):
     write_audio(corpus / "ann" / "stereo.wav", channels=2)
     write_audio(corpus / "ann" / "phone.wav", rate=8000)
