@@ -36,6 +36,12 @@ lm_config=egs/voxceleb/conf/any_lm.yaml
 
 is_given enroll_map || enroll_map=$data/test/enroll.map
 
+for name in cnceleb1 cnceleb2; do
+  if ((stage == 1)) && [ "$dry_run" = false ] && [ -n "${!name}" ] && [ ! -e "${!name}" ]; then
+    die "--$name ${!name} does not exist; give --cnceleb1 DIR and --cnceleb2 DIR, or --cnceleb2 \"\" to train on the first alone"
+  fi
+done
+
 begin_recipe 1 "$data/train" "$data/test"
 
 if in_stage 1 "data and trial lists"; then

@@ -50,6 +50,12 @@ vox2=${vox2:-$corpora/voxceleb2}
 is_given musan || musan=$corpora/musan
 is_given rirs || rirs=$corpora/RIRS_NOISES
 
+for name in vox1 vox2; do
+  if ((stage == 1)) && [ "$dry_run" = false ] && [ ! -e "${!name}" ]; then
+    die "--$name ${!name} does not exist; give --vox1 DIR and --vox2 DIR, or download them first (--stage 0)"
+  fi
+done
+
 begin_recipe 0 "$data/vox2_dev" "$data/vox1"
 
 if in_stage 0 "download"; then

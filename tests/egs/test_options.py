@@ -35,7 +35,7 @@ def refused(result, message):
     ("options", "message"),
     [
         (["--los", "aam"], "unknown option --los; did you mean --loss?"),
-        (["--stage", "10"], "to 9; --help"),
+        (["--stage", "10"], "and end at 9; leave --stage out"),
         pytest.param(
             ["--stage", "3", "--loss", "aamm"], "unknown loss 'aamm'; did you mean 'aam'?", marks=pytest.mark.slow
         ),
@@ -47,6 +47,33 @@ def test_every_recipe_checks_its_options(run, recipe, options, message, tmp_path
 
 def test_a_corpus_of_ones_own_must_be_given(run, tmp_path):
     refused(run("egs/own/run.sh", "--exp-dir", tmp_path / "exp"), "no corpus; give --corpus DIR")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        (
+            "voxceleb",
+            "--vox1 egs/voxceleb/corpora/voxceleb1 does not exist; give --vox1 DIR and --vox2 DIR, or download",
+        ),
+        (
+            "cnceleb",
+            "--cnceleb1 egs/cnceleb/corpora/CN-Celeb_flac does not exist; give --cnceleb1 DIR and --cnceleb2 DIR",
+        ),
+    ],
+)
+def test_a_corpus_that_is_not_there_names_the_options(run, recipe, message, tmp_path):
+    refused(run(f"egs/{recipe}/run.sh", "--exp-dir", tmp_path / "exp", "--gpus", "none"), message)
+    assert not (tmp_path / "exp").exists()
+
+
+@pytest.mark.parametrize("recipe", ["mini", "own", "speechocean762"])
+def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe, tmp_path):
+    given = ["--stage", "3", "--config", "nope.yaml", "--exp-dir", tmp_path / "exp"]
+    told = f"--config ./nope.yaml does not exist; this recipe has egs/{recipe}/conf/"
+    result = run(f"egs/{recipe}/run.sh", *given)
+    refused(result, told)
+    assert "resnet_small.yaml" in result.stderr and "_lm.yaml" not in result.stderr
 
 
 @pytest.mark.parametrize(
