@@ -194,7 +194,11 @@ def _describe_memory(error: Exception, advice: str) -> str:
 
 
 def _fail(script: str, message: str, verbose: bool, status: int = 1) -> None:
-    print(f"{script}: error: {' '.join(message.split())}", file=sys.stderr)
+    line = f"error: {' '.join(message.split())}"
+    print(f"{script}: {line}", file=sys.stderr)
+    for handler in logging.root.handlers:
+        if isinstance(handler, logging.FileHandler):  # the log of the stage
+            handler.handle(log.makeRecord(log.name, logging.ERROR, "", 0, line, (), None))
     if verbose:
         traceback.print_exc()
     sys.exit(status)

@@ -21,7 +21,7 @@ use Sys::Hostname qw(hostname);
 our @EXPORT_OK = qw(parse_command_line refuse needs_shell shell_quote shell_line become_command log_header log_footer
     exit_code describe_status report_failures worst_status watch);
 
-delete $ENV{SV_STAGE_LOG};    # a job has its own log
+my $stage_log = delete $ENV{SV_STAGE_LOG};    # of a recipe; a job has its own log
 
 my $me = basename($0);
 my $tail_lines = 10;
@@ -245,8 +245,11 @@ sub report_failures {
         ? @failed . " of $total job" . ($total > 1 ? 's' : '') . " failed, the first is job $first->{id}"
         : 'the job failed';
     my @tail = $first->{reason} ? () : log_tail($first->{log});
-    print STDERR "$me: error: $what ($why); see $first->{log}", (@tail ? ', which ends:' : ''), "\n";
-    print STDERR "  $_\n" for @tail;
+    my $said = "error: $what ($why); see $first->{log}" . (@tail ? ', which ends:' : '') . "\n" . join '', map { "  $_\n" } @tail;
+    print STDERR "$me: $said";
+    if (defined $stage_log && open my $out, '>>', $stage_log) {
+        print $out strftime('%F %T', localtime), " $me: $said";
+    }
 }
 
 # Return the highest exit status of failed jobs; a job without one counts as 1.

@@ -8,6 +8,7 @@
 
 use strict;
 use warnings;
+use POSIX qw(strftime);
 
 my ($dir, $shown, @options) = @ARGV;
 my %flag = map { /^(\w+)=(\w+)$/ ? ($1 => $2 eq 'true') : () } @options;
@@ -37,7 +38,11 @@ my %check_value = (
 sub fault {
     my ($file, $line, $what) = @_;
     utf8::encode($what) if utf8::is_utf8($what);
-    print STDERR "validate_data_dir.sh: error: $shown/$file", ($line ? ":$line" : ''), ": $what\n";
+    my $said = "validate_data_dir.sh: error: $shown/$file" . ($line ? ":$line" : '') . ": $what\n";
+    print STDERR $said;
+    if (defined $ENV{SV_STAGE_LOG} && open my $log, '>>', $ENV{SV_STAGE_LOG}) {
+        print $log strftime('%F %T ', localtime), $said;
+    }
     exit 1;
 }
 

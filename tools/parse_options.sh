@@ -24,9 +24,10 @@
 #   check_stages 0 8 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
 #   with_stage COMMAND...  run another such script, which goes on with the times of the stages
 #   end_stages             print how long the last stage and the whole run took
-#   say "what"             print one line on stderr, with the time and the script's name; in a stage of a recipe, in its log
+#   say "what"             print one line on stderr, with the time and the script's name; in a stage of a recipe, in its log,
+#                          and a warning on stderr, too, once a run
 #   tell "what"            the same, and in a stage of a recipe on stderr, too
-#   die "what; remedy"     print it as an error, exit 1
+#   die "what; remedy"     print it as an error, in a stage of a recipe also in its log; exit 1
 #   usage_error "what"     print one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
 #   script_dir             the folder of the script, absolute if the script was called from elsewhere
@@ -55,28 +56,8 @@ _po_rows=()                                           # what --help prints of th
 # By option name. Kind: any, bool, int, speeds, a "|a|b|" list, path. File: the one that declares it first.
 declare -A _po_default=() _po_about=() _po_kind=() _po_given=() _po_file=()
 
-say() { # in a stage of steps/recipe.sh to its log, and a warning to both; so do Python's steps (sv/errors.py)
-  if [[ -z ${SV_STAGE_LOG:-} ]]; then
-    printf '%(%F %T)T %s: %s\n' -1 "$_po_name" "$*" >&2
-  else
-    printf '%(%F %T)T %s: %s\n' -1 "$_po_name" "$*" >>"$SV_STAGE_LOG"
-    [[ $* != warning:* ]] || printf '%(%T)T %s\n' -1 "$*" >&2
-  fi
-}
-
-tell() {
-  say "$@"
-  [[ -z ${SV_STAGE_LOG:-} ]] || printf '%(%T)T %s\n' -1 "$*" >&2
-}
-
-_po_error() {
-  printf '%s: error: %s\n' "$_po_name" "$*" >&2
-}
-
-die() {
-  _po_error "$@"
-  exit 1
-}
+# shellcheck source=tools/say.sh
+. "${BASH_SOURCE[0]%/*}/say.sh"
 
 _po_refuse() {
   _po_error "$* (--help lists the options)"
@@ -126,7 +107,7 @@ check_stages() {
   elif [[ ${stage:?} == "${3:-}" ]] && ! is_given stop_stage; then
     stop_stage=$stage
   elif ((stage < $1 || stage > last)); then
-    die "--stage $stage: the stages are $1 to $last; --help says what each does"
+    die "--stage $stage: stages begin at $1 and end at $last; leave --stage out for a whole run (--help says what each does)"
   elif ((stage > stop_stage)); then
     die "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
   fi

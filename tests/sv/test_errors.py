@@ -77,6 +77,12 @@ def test_in_a_stage_stderr_has_what_is_told_and_the_log_has_all(run, step, tmp_p
     assert [line[20:] for line in run("python3", step, "tell").stderr.splitlines()] == [f"step.py: {s}" for s in SAID]
 
 
+def test_in_a_stage_an_error_stands_in_the_log_as_well(run, step, tmp_path):
+    done = run("python3", step, "user", env={"SV_STAGE_LOG": str(tmp_path / "stage.log")})
+    assert done.stderr == "step.py: error: data/x:3: two lines; mend them\n"
+    assert (tmp_path / "stage.log").read_text()[20:] == done.stderr
+
+
 def test_a_run_of_a_recipe_shows_a_warning_once_and_its_logs_have_all(run, step, tmp_path):
     (tmp_path / "warnings.log").touch()  # by steps/recipe.sh
     shown = [run("python3", step, "tell", env={"SV_STAGE_LOG": str(tmp_path / f"{n}.log")}).stderr for n in (5, 6)]

@@ -241,6 +241,20 @@ def test_in_a_stage_lines_go_to_its_log_and_what_is_told_to_stderr(tmp_path: Pat
     assert log == [told[0], "b", *told[1:]]
 
 
+def test_a_warning_is_shown_once_a_run_and_stands_in_each_log(tmp_path: Path) -> None:
+    (tmp_path / "warnings.log").write_text("")  # by steps/recipe.sh
+    warn = 'say "warning: d"; say "warning: d e"'
+    done = Script(tmp_path, after=f"stage_logs={tmp_path}; in_stage 2 a; {warn}; in_stage 3 b; {warn}")("data")
+    assert [line[9:] for line in done.stderr.splitlines() if "warning" in line] == ["warning: d", "warning: d e"]
+    assert all((tmp_path / f"stage{n}.log").read_text().count("x.sh: warning: d\n") == 1 for n in (2, 3))
+
+
+def test_an_error_stands_in_the_log_of_its_stage_as_well(tmp_path: Path) -> None:
+    done = Script(tmp_path, after=f'stage_logs={tmp_path}; in_stage 2 a; die "no room; make some"')("data")
+    assert done.returncode == 1 and done.stderr.endswith("\nx.sh: error: no room; make some\n")
+    assert (tmp_path / "stage2.log").read_text().endswith(" x.sh: error: no room; make some\n")
+
+
 def test_times_of_the_last_stage_and_of_the_run_go_on_in_another_script(tmp_path: Path) -> None:
     after = 'if in_stage 2 a; then SECONDS=20; with_stage bash "$0" --stage 3 --stop-stage 3 data; fi\n'
     after += "if in_stage 3 b; then SECONDS=$((SECONDS + 10)); end_stages; fi"
@@ -282,8 +296,8 @@ def test_a_line_that_is_not_an_option_is_the_authors_mistake(tmp_path: Path) -> 
         (["--stage", "3", "--stop-stage", "9"], 0, "3 to 9"),
         (["--stop-stage", "9"], 0, "1 to 9"),
         (["--stage", "3", "--stop-stage", "10"], 1, "--stop-stage 10: the last stage is 9"),
-        (["--stage", "10"], 1, "--stage 10: the stages are 0 to 9; --help"),
-        (["--stage", "-1"], 1, "--stage -1: the stages are 0 to 9; --help"),
+        (["--stage", "10"], 1, "--stage 10: stages begin at 0 and end at 9; leave --stage out for a whole"),
+        (["--stage", "-1"], 1, "--stage -1: stages begin at 0 and end at 9; leave --stage out for a whole"),
         (["--stage", "4", "--stop-stage", "3"], 1, "--stage 4 comes after --stop-stage 3"),
     ],
 )

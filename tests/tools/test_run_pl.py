@@ -115,6 +115,12 @@ def test_failed_jobs_are_counted_and_the_first_log_is_shown(tmp_path: Path) -> N
     assert "# Ended (code 7) at" in (tmp_path / "log/x.4.log").read_text()
 
 
+def test_in_a_stage_the_failure_stands_in_its_log_as_well(tmp_path: Path) -> None:
+    done = run(tmp_path, "x.log", "bash", "-c", "echo why; exit 7", SV_STAGE_LOG="stage.log")
+    assert done.stderr == "run.pl: error: the job failed (code 7); see x.log, which ends:\n  why\n"
+    assert (tmp_path / "stage.log").read_text()[20:] == done.stderr
+
+
 def test_job_killed_by_a_signal(tmp_path: Path) -> None:
     done = run(tmp_path, "x.log", "bash", "-c", "kill -KILL $$")
     assert done.returncode == 137

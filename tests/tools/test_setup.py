@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-NEEDED = ["path.sh", "pyproject.toml", "tools/setup.sh", "tools/parse_options.sh", "tools/guard.sh"]
+NEEDED = ["path.sh", "pyproject.toml", "tools/setup.sh", "tools/parse_options.sh", "tools/say.sh", "tools/guard.sh"]
 NEEDED += ["tools/end_orphans.pl", "tools/check_env.py", "sv/__init__.py", "sv/errors.py"]
 VERSIONS = {"torch": "2.11.0", "torchaudio": "2.11.0", "numpy": "2.2", "scipy": "1.15", "soundfile": "0.13"}
 VERSIONS |= {"kaldiio": "2.18", "pyyaml": "6.0", "pydantic": "2.10", "tqdm": "4.66"}

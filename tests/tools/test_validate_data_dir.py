@@ -25,6 +25,14 @@ def fault(folder: Path, *options: str) -> str:
     return done.stderr.removeprefix(start).rstrip("\n")
 
 
+def test_in_a_stage_the_fault_stands_in_its_log_as_well(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SV_STAGE_LOG", str(tmp_path / "stage.log"))
+    (data_dir / "utt2spk").unlink()
+    assert f" validate_data_dir.sh: error: data/{fault(data_dir)}\n" in (tmp_path / "stage.log").read_text()
+
+
 def change(folder: Path, name: str, old: str, new: str) -> None:
     text = (folder / name).read_text()
     assert old in text
