@@ -242,9 +242,9 @@ def _decode_by_ffmpeg(path: str) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"])
-    parser.add_argument("source", type=Path)
-    parser.add_argument("dest", type=Path)
+    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("source", type=Path, help="data dir, or folder of audio files")
+    parser.add_argument("dest", type=Path, help="data dir to write")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
     parser.add_argument("--channel", default="mix", help="mix, each, or a number from 1")
     parser.add_argument("--format", choices=["flac", "wav"], default="flac", help="of the files that are written")

@@ -88,9 +88,9 @@ def degrade(args: argparse.Namespace, augmenters: "dict[str, Augmenter]", files:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, help="data dir of the test set")
     parser.add_argument("name", help="what the lists are called by, such as noise5")
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="data dir to write")
     parser.add_argument("--noises", default="", metavar="DIR", help="data dir of noise, whose ids begin with noise/")
     parser.add_argument("--snr", type=float, metavar="DB", help="signal-to-noise ratio of --noises")
     parser.add_argument("--rirs", default="", metavar="DIR", help="data dir of impulse responses")

@@ -22,7 +22,7 @@ MIRROR = "https://openslr.trmal.net/resources/101/speechocean762.tar.gz"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path, metavar="corpus-dir")
+    parser.add_argument("corpus", type=Path, metavar="corpus-dir", help="folder to put the corpus into")
     parser.add_argument("--url", default=URL, help=f"default: {URL}; a mirror: {MIRROR}")
     parser.add_argument("--md5", default="", help="MD5 of the archive, if you know it")
     parser.add_argument("--keep", choices=["true", "false"], default="false", help="keep the archive")

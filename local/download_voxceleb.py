@@ -154,7 +154,7 @@ def get(name: str, archive: dict[str, Any], source: Source, out: Path, keep: boo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out_dir", type=Path, metavar="out-dir")
+    parser.add_argument("out_dir", type=Path, metavar="out-dir", help="folder to put the corpora into")
     parser.add_argument("--source", default="hf", help="hf, mmai, oxford, URL or DIR")
     parser.add_argument("--parts", default="", help='what to fetch, such as "lists vox1_test"; default: all')
     parser.add_argument("--keep", choices=["true", "false"], default="true", help="keep the archives")

@@ -191,7 +191,7 @@ def begin(root: Path, options: dict[str, int], *, anew: bool) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out_dir", type=Path, metavar="out-dir")
+    parser.add_argument("out_dir", type=Path, metavar="out-dir", help="folder to put the corpus into")
     parser.add_argument("--seed", type=int, default=1, help="of all that is drawn")
     parser.add_argument("--nj", type=int, default=2, help="number of processes")
     parser.add_argument("--num-train", type=int, default=40, help="number of speakers to train on, 999 at most")

@@ -161,7 +161,7 @@ def write_trials(out_dir: Path, lists: Mapping[str, Mapping[str, list[Pair]]]) -
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_dir", type=Path, metavar="data-dir")
+    parser.add_argument("data_dir", type=Path, metavar="data-dir", help="data dir of the test set")
     parser.add_argument("out_dir", type=Path, nargs="?", metavar="out-dir", help="default: <data-dir>/trials")
     parser.add_argument("--seed", type=int, default=SEED, help="of all that is drawn")
     parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="target trials of each list")

@@ -20,9 +20,9 @@ from sv.scoring.backends import true_or_false
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("plda_dir", type=Path)
+    parser.add_argument("plda_dir", type=Path, help="PLDA to adapt")
     parser.add_argument("xvector_scp", type=Path, help="embeddings of the new domain")
-    parser.add_argument("adapted_dir", type=Path)
+    parser.add_argument("adapted_dir", type=Path, help="folder to write")
     parser.add_argument("--method", default="kaldi", help="kaldi, coral or coral+; default: %(default)s")
     parser.add_argument("--within-scale", type=float, help="share that goes to the within-class covariance")
     parser.add_argument("--between-scale", type=float, help="share that goes to the between-class covariance")

@@ -18,7 +18,7 @@ from sv.errors import UserError, run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of the trained system")
     parser.add_argument("--num-avg", default="", help="number of models; empty: as the configuration says")
     parser.add_argument("--epoch", default="", help="epoch of the last model; empty: the training's last")
     args = parser.parse_args()

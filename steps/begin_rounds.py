@@ -19,8 +19,8 @@ from sv.errors import run_step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labelled", type=Path, help="data dir of the labelled speakers")
-    parser.add_argument("teacher", type=Path)
-    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("teacher", type=Path, help="folder of the trained system that makes the first clusters")
+    parser.add_argument("exp_dir", type=Path, help="folder of the experiment")
     args = parser.parse_args()
     from sv.embeddings.experiment import find_model, how_to_read, read_config, read_system
     from sv.io import atomic_write

@@ -29,7 +29,7 @@ from sv.errors import run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of the system")
     parser.add_argument("heldout", nargs="?", help="name of the trial list of held-out speakers, such as heldout.kaldi")
     parser.add_argument("trials", nargs="*", help="names of the trial lists whose scores are calibrated")
     parser.add_argument("--on", type=Path, metavar="DATA_DIR", help="labelled recordings to embed and calibrate on")

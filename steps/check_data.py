@@ -18,8 +18,8 @@ from sv.errors import run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"])
-    parser.add_argument("data_dirs", type=Path, nargs="+", metavar="data-dir")
+    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("data_dirs", type=Path, nargs="+", metavar="data-dir", help="data dirs with wav.scp")
     parser.add_argument("--num-parts", type=int, required=True, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz, of all audio")

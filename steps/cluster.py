@@ -30,8 +30,8 @@ from sv.errors import UserError, run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("xvector_scp", type=Path)
-    parser.add_argument("out_dir", type=Path)
+    parser.add_argument("xvector_scp", type=Path, help="embeddings of the recordings")
+    parser.add_argument("out_dir", type=Path, help="folder to write")
     parser.add_argument("--threshold", type=float, help="mean cosine from which two clusters are one")
     parser.add_argument("--labelled", type=Path, help="xvector.scp of labelled speakers")
     parser.add_argument("--utt2spk", type=Path, help="their speakers")

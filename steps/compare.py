@@ -23,7 +23,13 @@ from sv.metrics.results import folder_name, markdown_table
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dirs", type=Path, nargs="+", metavar="exp-dir")
+    parser.add_argument(
+        "exp_dirs",
+        type=Path,
+        nargs="+",
+        metavar="exp-dir",
+        help="folders of the systems; the others are tested against the first",
+    )
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials")
     parser.add_argument("--report", type=Path, help="page to write")
     args = parser.parse_args()

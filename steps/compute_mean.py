@@ -15,7 +15,7 @@ from sv.errors import run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("xvector_scp", type=Path)
+    parser.add_argument("xvector_scp", type=Path, help="embeddings")
     parser.add_argument("mean_npy", type=Path, help="written whole or not at all")
     args = parser.parse_args()
     from sv.scoring.cosine import write_mean

@@ -21,7 +21,7 @@ from sv.scoring.inputs import TrainingFiles
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("xvector_scp", type=Path)
+    parser.add_argument("xvector_scp", type=Path, help="embeddings")
     parser.add_argument("utt2spk", type=Path, help="the file, or its data dir")
     parser.add_argument("spk_xvector_scp", type=Path, help="written whole or not at all")
     parser.add_argument("--exclude", type=Path, help="list of speakers to leave out, one a line")

@@ -19,8 +19,8 @@ from sv.jobs.parts import act
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"])
-    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("data_dir", type=Path, help="data dir with feats.scp")
     parser.add_argument("ark_dir", type=Path, help="for this data dir alone")
     parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")

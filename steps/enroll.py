@@ -18,7 +18,7 @@ from sv.errors import run_step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", help="of the speaker")
-    parser.add_argument("recordings", nargs="+", metavar="recording")
+    parser.add_argument("recordings", nargs="+", metavar="recording", help="audio files of the speaker")
     parser.add_argument("--model", type=Path, required=True, help="folder of the system")
     parser.add_argument("--speakers", type=Path, help="folder of speakers (default: <model>/speakers)")
     parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")

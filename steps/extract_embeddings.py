@@ -28,10 +28,10 @@ JOBS_A_GPU = 4  # each of them holds the model
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"])
+    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
     parser.add_argument("exp_dir", type=Path, help="folder with config.yaml and models/")
     parser.add_argument("data_dir", type=Path, help="data dir with feats.scp (or what --feats takes)")
-    parser.add_argument("out_dir", type=Path)
+    parser.add_argument("out_dir", type=Path, help="folder of the embeddings")
     parser.add_argument("--model", type=Path, help="state dict; default: <exp-dir>/models/avg_model.pt")
     parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")

@@ -25,8 +25,8 @@ from sv.errors import run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path)
-    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of a system that was trained on the data")
+    parser.add_argument("data_dir", type=Path, help="training data, whose labels are ranked")
     parser.add_argument("--truth", type=Path, help='"utt spk" of the true speakers (default: utt2spk_true, if any)')
     args = parser.parse_args()
     from sv.training.label_noise import find_noisy_labels

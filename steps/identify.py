@@ -26,7 +26,7 @@ STATUS = {"same": 0, "cannot tell": 4, "different": 3}  # of several recordings,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recordings", nargs="+", metavar="recording")
+    parser.add_argument("recordings", nargs="+", metavar="recording", help="audio files, each of one speaker")
     parser.add_argument("--model", type=Path, required=True, help="folder of the system")
     parser.add_argument("--speakers", type=Path, help="folder of speakers (default: <model>/speakers)")
     parser.add_argument("--threshold", help="LLR or name, as for verify.py")

@@ -27,7 +27,7 @@ SOURCES = ["wespeaker", "3dspeaker", "speechbrain", "redimnet", "resemblyzer"]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("checkpoint", type=Path, help="file or folder of the other toolkit")
     parser.add_argument("exp_dir", type=Path, help="folder of the system; it must not exist")
     parser.add_argument("--from", dest="source", choices=SOURCES, required=True, help="toolkit that trained it")
     parser.add_argument("--model", help="name of the encoder, if it is not told or guessed rightly")

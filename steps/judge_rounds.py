@@ -21,7 +21,7 @@ from sv.errors import run_step
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labelled", type=Path, help="data dir of the labelled speakers")
-    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of the experiment, with a folder for each round")
     parser.add_argument("--num-rounds", type=int, default=3, help="most rounds after round 0")
     parser.add_argument("--last", type=int, required=True, help="the round that was made now; later ones are older")
     parser.add_argument("--truth", type=Path, help="true speakers of the recordings, to measure against")

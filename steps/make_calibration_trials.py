@@ -20,8 +20,8 @@ from sv.errors import run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path)
-    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of the trained system")
+    parser.add_argument("data_dir", type=Path, help="training data, with the speakers that were held out")
     parser.add_argument("--name", default="heldout.kaldi", help="name of the list; default: %(default)s")
     parser.add_argument(
         "--same", default="", help="tables that must say the same of both speakers of a non-target trial"

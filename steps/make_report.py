@@ -17,7 +17,7 @@ from sv.errors import run_step, tell
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of a system with results")
     parser.add_argument("--train-data", type=Path, help="data dir of the training")
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials")
     args = parser.parse_args()

@@ -20,8 +20,8 @@ from sv.jobs.parts import act
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join", "check"])
-    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("action", choices=["begin", "part", "join", "check"], help="see above")
+    parser.add_argument("data_dir", type=Path, help="data dir with wav.scp")
     parser.add_argument("shard_dir", type=Path, nargs="?", help="for this data dir alone (default: <data-dir>/shards)")
     parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")

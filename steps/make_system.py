@@ -34,7 +34,9 @@ from sv.system import (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path, nargs="?")
+    parser.add_argument(
+        "exp_dir", type=Path, nargs="?", help="folder of the system; default: named after it, in --root"
+    )
     parser.add_argument("--config", required=True, help="YAML file of the system")
     parser.add_argument("--set", default="", metavar='"KEY=VALUE ..."', help="keys of the configuration (sv/config.py)")
     parser.add_argument("--override", action="append", default=[], metavar='"--FLAG KEY=VALUE"', help="for recipes")

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_dir", type=Path)
-    parser.add_argument("utt")
+    parser.add_argument("data_dir", type=Path, help="data dir with the utterance")
+    parser.add_argument("utt", help="name of the utterance")
     parser.add_argument("out", type=Path, help="without .png")
     parser.add_argument("--noise-data", default="", help="data dir of noise; empty: none")
     parser.add_argument("--reverb-data", default="", help="data dir of impulse responses; empty: none")

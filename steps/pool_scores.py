@@ -20,9 +20,9 @@ from sv.errors import run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trials_dir", type=Path, metavar="trials-dir")
-    parser.add_argument("exp_dir", type=Path, metavar="exp-dir")
-    parser.add_argument("folds", type=Path, nargs="+", metavar="fold-exp")
+    parser.add_argument("trials_dir", type=Path, metavar="trials-dir", help="folder of the joined trial lists")
+    parser.add_argument("exp_dir", type=Path, metavar="exp-dir", help="folder to write")
+    parser.add_argument("folds", type=Path, nargs="+", metavar="fold-exp", help="folders of the systems of the folds")
     args = parser.parse_args()
     from sv.metrics.pooling import pool_scores
 

@@ -21,8 +21,8 @@ from sv.jobs.parts import Parts, act
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"])
-    parser.add_argument("test_data", type=Path)
+    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("test_data", type=Path, help="data dir of the test set")
     parser.add_argument("train_data", nargs="*", help="what training reads: DIR, or DIR:reverb for an augmented copy")
     parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")

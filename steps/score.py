@@ -29,9 +29,9 @@ from sv.scoring.backends import backend_lines, find_backends, flags, true_or_fal
 def parse() -> argparse.Namespace:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, epilog=backend_lines(), formatter_class=formatter)
-    parser.add_argument("exp_dir", type=Path)
-    parser.add_argument("train_data", type=Path)
-    parser.add_argument("test_data", type=Path)
+    parser.add_argument("exp_dir", type=Path, help="folder of the system")
+    parser.add_argument("train_data", type=Path, help="training data, from which mean, cohort and PLDA come")
+    parser.add_argument("test_data", type=Path, help="data dir with the trial lists")
     parser.add_argument("trials", nargs="*", help="names of lists in <test-data>/trials")
     parser.add_argument("--backend", default="cos", help='one or more, as in "cos plda"; default: %(default)s')
     parser.add_argument(

@@ -31,8 +31,8 @@ from sv.scoring.inputs import Inputs
 def main() -> None:
     formatter = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, epilog=backend_lines(), formatter_class=formatter)
-    parser.add_argument("trials", type=Path)
-    parser.add_argument("xvector_scp", type=Path)
+    parser.add_argument("trials", type=Path, help="trial list")
+    parser.add_argument("xvector_scp", type=Path, help="embeddings of its utterances")
     parser.add_argument("scores", type=Path, help="written whole or not at all")
     parser.add_argument("--backend", default="cos", help="default: %(default)s")
     parser.add_argument("--enroll-map", type=Path, help='lines "model utt1 utt2 ...", as Kaldi\'s spk2utt')

@@ -19,7 +19,7 @@ from sv.io import read_json, sha256_of
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dir", type=Path, metavar="exp-dir")
+    parser.add_argument("exp_dir", type=Path, metavar="exp-dir", help="folder of the system")
     parser.add_argument("--json", action="store_true", help="print one object of JSON")
     args = parser.parse_args()
     config, model = read_config(args.exp_dir), find_model(args.exp_dir)

@@ -16,7 +16,7 @@ from sv.metrics.results import folder_name, markdown_table, read_results
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dirs", type=Path, nargs="+", metavar="exp-dir")
+    parser.add_argument("exp_dirs", type=Path, nargs="+", metavar="exp-dir", help="folders of systems with results")
     args = parser.parse_args()
     systems = {folder_name(path): read_results(path / "results.json") for path in args.exp_dirs}
     if len(systems) < len(args.exp_dirs):

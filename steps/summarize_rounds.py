@@ -19,7 +19,9 @@ from sv.errors import UserError, run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("exp_dirs", type=Path, nargs="+", metavar="exp-dir")
+    parser.add_argument(
+        "exp_dirs", type=Path, nargs="+", metavar="exp-dir", help="folders of experiments, named <row>-seed<N>"
+    )
     parser.add_argument("--baseline", default="labelled-C", help="row that gains nothing")
     parser.add_argument("--oracle", default="oracle-C", help="row that gains all")
     parser.add_argument("--against", default="", help="row to test against the others")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data_dir", type=Path)
-    parser.add_argument("exp_dir", type=Path)
+    parser.add_argument("data_dir", type=Path, help="training data, with features")
+    parser.add_argument("exp_dir", type=Path, help="folder of the system, with system.yaml")
     parser.add_argument(
         "--gpus",
         default="auto",

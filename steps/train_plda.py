@@ -20,9 +20,9 @@ from sv.scoring.inputs import TrainingFiles
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("xvector_scp", type=Path)
+    parser.add_argument("xvector_scp", type=Path, help="embeddings of the training data")
     parser.add_argument("utt2spk", type=Path, help="the file, or its data dir")
-    parser.add_argument("plda_dir", type=Path)
+    parser.add_argument("plda_dir", type=Path, help="folder to write")
     parser.add_argument(
         "--lda-dim", type=int, default=0, help="dimensions LDA keeps, below the number of speakers; 0: no LDA"
     )

@@ -23,12 +23,14 @@ LIGHT |= {"embed", "enroll", "identify", "import_model", "list_models", "train_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_tells_of_every_option_without_heavy_packages(
+def test_help_tells_of_every_argument_without_heavy_packages(
     run: Callable[..., subprocess.CompletedProcess[str]], script: str
 ) -> None:
     result = run("env", "PYTHONPROFILEIMPORTTIME=1", "COLUMNS=100", script, "--help")
     assert result.returncode == 0 and f"usage: {Path(script).name} " in result.stdout
+    arguments = re.split(r"\n  (?=\S)", result.stdout.partition("\npositional arguments:")[2].partition("\n\n")[0])[1:]
     options = re.split(r"\n  (?=-)", result.stdout.partition("\noptions:")[2])[1:]
-    assert [option for option in options if not re.search(r"\S {2,}\S|\n {10,}\S", option)] == []  # each has help
+    assert ("positional arguments:" in result.stdout) == bool(arguments)
+    assert [word for word in arguments + options if not re.search(r"\S {2,}\S|\n {10,}\S", word)] == []  # each has help
     loaded = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
     assert "encodings" in loaded and not loaded & (HEAVY | {"numpy"} if Path(script).stem in LIGHT else HEAVY)

@@ -38,8 +38,8 @@ KINDS = ("symmetric", "classwise", "openset", "merge", "split")  # in this order
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("src_dir", type=Path)
-    parser.add_argument("dest_dir", type=Path)
+    parser.add_argument("src_dir", type=Path, help="data dir with right labels")
+    parser.add_argument("dest_dir", type=Path, help="data dir to write")
     parser.add_argument("--kind", choices=KINDS, default="symmetric", help="which labels become wrong")
     parser.add_argument("--ratio", type=float, required=True, help="share of wrong labels, at least 0 and below 1")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws")

@@ -18,8 +18,8 @@ from sv.jobs.done import DoneMark
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["check", "write"])
-    parser.add_argument("mark", type=Path)
+    parser.add_argument("action", choices=["check", "write"], help="check the mark, or write it")
+    parser.add_argument("mark", type=Path, help="file of the mark")
     parser.add_argument("--options", default="", help="everything that decides the result")
     parser.add_argument("--inputs", nargs="*", type=Path, default=[], help="files that decide the outputs")
     parser.add_argument("--outputs", nargs="*", type=Path, default=[], help="files that the work made")

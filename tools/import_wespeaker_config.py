@@ -22,8 +22,8 @@ from sv.training.wespeaker import import_config
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", type=Path)
-    parser.add_argument("output", type=Path)
+    parser.add_argument("config", type=Path, help="configuration of WeSpeaker")
+    parser.add_argument("output", type=Path, help="file to write")
     args = parser.parse_args()
     if not args.config.is_file():
         raise UserError(f"{args.config} does not exist; give a configuration of WeSpeaker's")

@@ -38,7 +38,7 @@ def read_progress(logs: Iterable[Path], num_jobs: int) -> tuple[int, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", help="path of the logs, with JOB for the number")
-    parser.add_argument("num_jobs", type=int)
+    parser.add_argument("num_jobs", type=int, help="number of jobs")
     args = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the jobs end, and with them the input
     with tqdm(desc=Path(args.logs).name.partition(".")[0], unit="", **BAR) as bar:
