@@ -5,8 +5,8 @@ Reads   <corpus> or --csv, as local/prepare_folder.py, without opening the audio
         <data>/{train,test}/spk2utt, if --prepared true
 Prints  "TEST HELDOUT EMBED_DIM TOP_N LDA_DIM NUM_EPOCHS NEW OTHER...": speakers to test on, those of the others that
         are held out for calibration, dimension of the embeddings, nearest speakers of the cohort for AS-norm,
-        dimensions that LDA keeps, epochs of training, true if <data> lacks lists of these files (only asked with --dry-run true),
-        names of the speakers that are not tested on
+        dimensions that LDA keeps, epochs of training, true if <data> lacks lists of these files (asked with --dry-run
+        true), names of the speakers that are not tested on
 
 e.g.: local/plan_corpus.py --corpus /corpora/calls egs/own/data
 """
