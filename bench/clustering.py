@@ -17,12 +17,13 @@ from bench.common import parse_quick, report
 from sv.clustering.agglomeration import MOST_UTTS, group_sums, k_means, merge
 from sv.clustering.agreement import measure_agreement
 
+UTTS, QUICK_UTTS = 100_000, 10_000
 DIM, EACH, SPREAD, THRESHOLD = 192, 10, 0.8, 0.5
 
 
 def main() -> None:
     """Measure each part once: the whole takes minutes."""
-    utts = 10_000 if parse_quick(__doc__) else 100_000
+    utts = QUICK_UTTS if parse_quick(__doc__) else UTTS
     rng = np.random.default_rng(0)
     speaker = rng.permutation(np.repeat(np.arange(utts // EACH), EACH))
     rows = rng.standard_normal((utts // EACH, DIM), np.float32)[speaker]

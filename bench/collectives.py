@@ -46,7 +46,7 @@ HEADS: dict[str, dict[str, str]] = {
     "aam_subcenter": {},
     "aam_intertopk": {},
 }
-TURNS = 12
+TURNS, QUICK_TURNS = 12, 4
 SHARES: dict[str, Callable[[Tensor, int], float]] = {  # bytes that a process sends in a collective
     "all_gather_into_tensor": lambda given, size: given.nbytes * (size - 1),
     "reduce_scatter_tensor": lambda given, size: given.nbytes * (size - 1) / size,
@@ -197,10 +197,10 @@ def step(module: torch.nn.Module, head: Head, embedding: Tensor, speaker: Tensor
     module(embedding, speaker, head.margins.default).loss.backward()
 
 
-def shortest(*steps: Callable[..., None]) -> list[float]:
-    """Return the shortest time of each step in seconds; steps take turns, and the first turn only warms up."""
+def shortest(turns: int, *steps: Callable[..., None]) -> list[float]:
+    """Return the shortest time of each step in seconds; steps take turns, and one more turn, the first, warms up."""
     best = [float("inf")] * len(steps)
-    for turn in range(TURNS + 1):
+    for turn in range(turns + 1):
         for index, run in enumerate(steps):
             dist.barrier()
             begin = time.perf_counter()
@@ -210,11 +210,11 @@ def shortest(*steps: Callable[..., None]) -> list[float]:
     return best
 
 
-def measure(name: str, batch: int, dim: int) -> None:
+def measure(name: str, batch: int, dim: int, turns: int) -> None:
     """Measure a head in both forms."""
     split, whole = Case(name, batch, dim, is_split=True), Case(name, batch, dim, is_split=False)
     steps = [split.prepare(), whole.prepare()]
-    split_seconds, whole_seconds = shortest(*steps)
+    split_seconds, whole_seconds = shortest(turns, *steps)
     counted = [case.count(run) for case, run in zip((split, whole), steps, strict=True)]
     if dist.get_rank() == 0:
         where = f"w{dist.get_world_size()} b{batch} d{dim} c{SPEAKERS}"
@@ -222,13 +222,13 @@ def measure(name: str, batch: int, dim: int) -> None:
         report("collectives", f"{name} DDP {where}", whole_seconds, **counted[1])
 
 
-def work(rank: int, size: int, meeting: Path, sizes: list[tuple[int, int]]) -> None:
+def work(rank: int, size: int, meeting: Path, sizes: list[tuple[int, int]], turns: int) -> None:
     """Measure all heads and sizes in one process."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=size)
     for batch, dim in sizes:
         for name in HEADS:
-            measure(name, batch, dim)
+            measure(name, batch, dim, turns)
     dist.barrier()
     dist.destroy_process_group()
 
@@ -236,10 +236,11 @@ def work(rank: int, size: int, meeting: Path, sizes: list[tuple[int, int]]) -> N
 def main() -> None:
     """Run all cases and print their figures."""
     quick = parse_quick(__doc__)
+    turns = QUICK_TURNS if quick else TURNS
     sizes = [(32, 256)] if quick else [(batch, dim) for batch in (32, 160) for dim in (192, 256)]
     for size in (2, 4):
         with tempfile.TemporaryDirectory() as folder:
-            spawn(work, (size, Path(folder) / "meeting", sizes), nprocs=size)
+            spawn(work, (size, Path(folder) / "meeting", sizes, turns), nprocs=size)
 
 
 if __name__ == "__main__":

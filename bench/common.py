@@ -9,7 +9,9 @@ from collections.abc import Callable
 def parse_quick(doc: str | None) -> bool:
     """Parse the command line; return True if the benchmark takes its small sizes."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small sizes, minutes at most")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, within a minute of CPU time on each of two cores"
+    )
     return parser.parse_args().quick is True
 
 

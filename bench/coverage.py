@@ -1,4 +1,4 @@
-"""How often a 95 % interval contains the truth, on simulated speakers. One JSON line a figure; --quick: some minutes.
+"""How often a 95 % interval contains the truth, on simulated speakers. One JSON line a figure; --quick: a minute.
 
 Speakers are drawn from two populations, whose true values come from eight million trials. Speakers differ in how much
 their utterances vary, in the hard population so much that minDCF is nearly 1. Scores are calibrated on the population.
@@ -28,7 +28,7 @@ from sv.metrics.significance import compare, intervals
 from sv.metrics.trial_speakers import SpeakerTrials
 from sv.scoring.calibration import Calibration, fit
 
-DIM = 32
+DIM, POPULATION_LISTS, LISTS, QUICK_LISTS = 32, 25, 500, 30
 COLUMNS = [column for column in columns_of(llr=True) if column.measure.interval is not None]
 NAMES = [c.measure.key + (f"_{c.p_target:g}" if c.p_target else "") for c in COLUMNS]
 Rng = np.random.Generator
@@ -115,7 +115,7 @@ def values(entry: Entry) -> NDArray[np.float64]:
 def known_population(name: str, spread: float) -> Population:
     """Build a population: fit its calibration and compute its true values from many trials."""
     rng, people = np.random.default_rng(0), Population(name, spread)
-    lists = [draw_list(rng, people, Size(400, 6, 300_000))[0] for _ in range(25)]
+    lists = [draw_list(rng, people, Size(400, 6, 300_000))[0] for _ in range(POPULATION_LISTS)]
     scores = np.concatenate([one.scores for one in lists])
     is_target = np.concatenate([one.is_target for one in lists])
     calibration = fit(scores[::20, None], is_target[::20], ["score"], p_target=0.05)
@@ -156,7 +156,7 @@ def bench_coverage(people: Population, size: Size, lists: int) -> None:
 
 def main() -> None:
     """Run all cases and print their figures."""
-    lists = 30 if parse_quick(__doc__) else 500
+    lists = QUICK_LISTS if parse_quick(__doc__) else LISTS
     jackknife.MIN_SPEAKERS = 2
     few = [Size(20, 8, 6000, number) for number in (2, 3, 4, 5, 6, 8, 10, 15)]
     uneven = [Size(20, 8, 6000, shrink=0.7), Size(40, 8, 12_000, shrink=0.9)]

@@ -41,7 +41,7 @@ from sv.export.parity import cosines
 from sv.io import ArkWriter, write_table
 from sv.models import build_model
 
-MODELS = "ResNet34,ECAPA_TDNN_GLOB_c512,CAMPPlus"
+MODELS, QUICK_MODELS = "ResNet34,ECAPA_TDNN_GLOB_c512,CAMPPlus", "ResNet34,ECAPA_TDNN_GLOB_c512"
 
 
 def make_data(folder: Path, utts: int, copies: int = 1) -> Path:
@@ -195,19 +195,19 @@ def measure(name: str, data: Path, threads: int, budget: float, *, processes: in
 def main() -> None:
     """Measure each encoder with each number of threads."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default=MODELS, help="which encoders")
+    parser.add_argument("--models", help=f"which encoders; default: {MODELS}")
     parser.add_argument("--threads", default="1,2", help="numbers of threads, in one process")
     parser.add_argument("--processes", default="2", help="numbers of processes, of one thread")
     parser.add_argument("--first", type=int, default=60, help="utterances")
-    parser.add_argument("--quick", action="store_true", help="ten utterances, one thread")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_MODELS}, five utterances, one thread")
     args = parser.parse_args()
     log.setLevel("WARNING")
-    utts, budget = (10, 2.0) if args.quick else (args.first, 20.0)
+    utts, budget = (5, 1.0) if args.quick else (args.first, 20.0)
     given = [(int(n), 1) for n in args.threads.split(",")] + [(1, int(n)) for n in args.processes.split(",") if n]
     modes = [(1, 1)] if args.quick else given
     with tempfile.TemporaryDirectory() as folder:
         data = make_data(Path(folder), utts)
-        for name in args.models.split(","):
+        for name in (args.models or (QUICK_MODELS if args.quick else MODELS)).split(","):
             for threads, processes in modes:
                 measure(name, data, threads, budget, processes=processes)
 

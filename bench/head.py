@@ -3,9 +3,10 @@
 
 The plain form holds (batch, speakers) matrices and is left out if they would take more than 4 GiB. The floor is bare
 matrix products: cosines, gradient of the embeddings, gradient of the weights; a softmax needs the cosines twice, since
-it holds no matrix of them between its passes. Usage: bench/head.py [--quick]
+it holds no matrix of them between its passes. Usage: bench/head.py [--quick] [--speakers N,...] [--losses NAME,...]
 """
 
+import argparse
 import resource
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear
 
-from bench.common import best_seconds, parse_quick, report
+from bench.common import best_seconds, report
 from sv.losses import build_head
 from sv.losses.cosine import cosine_matrix
 from sv.losses.head import Head
@@ -26,7 +27,8 @@ from sv.losses.sphereface2 import SphereFace2, sphereface2
 
 DIM = 256
 PLAIN_MATRICES = 18  # (batch, speakers) float32 matrices that the plain form holds at its peak, at most
-SPEAKERS = {5_994: "VoxCeleb2", 17_982: "VoxCeleb2 with two speed copies", 100_000: "VoxBlink2", 1_000_000: "a million"}
+SPEAKERS = (5_994, 17_982, 100_000, 1_000_000)  # VoxCeleb2, with two speed copies, VoxBlink2, a million
+QUICK_SPEAKERS = 17_982
 LOSSES: dict[str, tuple[str, dict[str, object]]] = {
     "sphereface2-C": ("sphereface2", {"margin_type": "C"}),
     "sphereface2-A": ("sphereface2", {"margin_type": "A"}),
@@ -102,13 +104,16 @@ def clock() -> Callable[[], float]:
 
 
 def main() -> None:
-    """Run all cases and print their figures."""
-    quick = parse_quick(__doc__)
-    for speakers in SPEAKERS:
+    """Run the cases that are asked for and print their figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_SPEAKERS} speakers, within a minute")
+    parser.add_argument("--speakers", default=",".join(map(str, SPEAKERS)), help="numbers of speakers")
+    parser.add_argument("--losses", default=",".join(LOSSES), help="which heads")
+    args = parser.parse_args()
+    for speakers in [QUICK_SPEAKERS] if args.quick else map(int, args.speakers.split(",")):
         for batch in (128, 512):
-            for loss in LOSSES:
-                if not quick or speakers == 17_982:
-                    measure(batch, speakers, loss, budget=4.0 if quick else 12.0)
+            for loss in args.losses.split(","):
+                measure(batch, speakers, loss, budget=1.5 if args.quick else 12.0)
 
 
 if __name__ == "__main__":

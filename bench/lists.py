@@ -22,13 +22,13 @@ from sv.data import read_index
 from sv.data.sampling import build_sampler
 from sv.io import ArkWriter
 
+SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000, 10_000_000), (10_000, 100_000)
 FRAMES, UTTS_PER_SPEAKER, BATCH, JOBS = 800, 200, 256, 32
 
 
 def main() -> None:
     """Run all cases and print their figures."""
-    sizes = [10_000, 100_000] if parse_quick(__doc__) else [10_000, 100_000, 1_000_000, 10_000_000]
-    for utts in sizes:
+    for utts in QUICK_SIZES if parse_quick(__doc__) else SIZES:
         with tempfile.TemporaryDirectory() as folder:
             data = make_dir(Path(folder) / "data", utts)
             commands: dict[str, list[object]] = {

@@ -23,7 +23,7 @@ from sv.scoring.speakers import class_stats
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 DIM = 256
-NUM_ITERS = 10
+NUM_ITERS, QUICK_SCALE = 10, 10
 
 
 def draw(num_speakers: int, num_utts: int) -> tuple[Floats, NDArray[np.intp]]:
@@ -117,7 +117,7 @@ def bench_scoring(plda: Plda, num_trials: int, num_utts: int) -> None:
 
 def main() -> None:
     """Run all cases and print their figures."""
-    scale = 10 if parse_quick(__doc__) else 1
+    scale = QUICK_SCALE if parse_quick(__doc__) else 1
     plda = bench_training(1000 // scale, 20_000 // scale)
     bench_scoring(plda, 1_000_000 // scale, 50_000)
 

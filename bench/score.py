@@ -28,7 +28,7 @@ from sv.scoring.cosine import cosine_scores, pair_dots, unit_vectors
 from sv.scoring.norm import ScoreNorm
 
 Floats = NDArray[np.float32]
-DIM = 256
+DIM, QUICK_SCALE = 256, 10
 
 
 def peak_mib(function: Callable[[], object]) -> float:
@@ -222,7 +222,7 @@ def bench_reading(num_trials: int, num_utts: int) -> None:
 
 def main() -> None:
     """Run all cases and print their figures."""
-    scale = 10 if parse_quick(__doc__) else 1
+    scale = QUICK_SCALE if parse_quick(__doc__) else 1
     bench_cosine(1_000_000 // scale, 50_000)
     for share in (0.01, 0.5):
         bench_metrics(10_000_000 // scale, share)
