@@ -62,7 +62,7 @@ def write_report(
     ]
     page = _Page(systems, facts, out.with_name(f"{out.stem}_plots"))
     context = {
-        **page.results(dict(corpus_facts(training)) if training else {}),
+        **page.results(_card_facts(training), _card_facts(test)),
         **page.curves(),
         "speakers": page.speakers(),
         "training": page.training(),
@@ -108,18 +108,18 @@ class _Page:
         self._facts = sorted(facts, key=lambda one: one.of.backend != best[one.of.system])
         self._systems, self._folder = systems, folder
 
-    def results(self, training: dict[str, str]) -> dict[str, Any]:
-        """Return cards and tables of results; `training` has the corpus facts of the training data."""
+    def results(self, training: dict[str, str], test: dict[str, str]) -> dict[str, Any]:
+        """Return cards and tables of results; see `tables.card_rows`."""
         head, rows = table_of({system.name: system.results for system in self._systems})
         grid = tables.results_grid(self._systems)
         return {
-            "cards": [self._card(system, grid, training) for system in self._systems],
+            "cards": [self._card(system, grid, training, test) for system in self._systems],
             "grid": grid,
             "all_numbers": {"head": head, "rows": rows},
         }
 
     @staticmethod
-    def _card(system: System, grid: tables.Grid, training: dict[str, str]) -> dict[str, Any]:
+    def _card(system: System, grid: tables.Grid, training: dict[str, str], test: dict[str, str]) -> dict[str, Any]:
         best = tables.best_backend(system.results)
         cells = [
             (trials, cells[grid.backends.index(best)])
@@ -128,7 +128,7 @@ class _Page:
         ]
         return {
             "name": system.name,
-            "rows": tables.card_rows(system, training),
+            "rows": tables.card_rows(system, training, test),
             "best": best,
             "cells": cells,
             "sentence": tables.calibration_sentence(system.results, best),
@@ -149,17 +149,20 @@ class _Page:
             caption = _det_caption(name, list(plots.det_marks(drawn).items()), left_out)
             draw = plots.det(drawn, [self._name(one.of) for one in drawn])
             found["det"].append(self._figure(plots.figure(draw, 5.0, 4.6), f"det_{name}", caption))
-            calibrated = {key: one for key, one in names.items() if "act_dcf" in one.of.entry}
-            if calibrated:
-                draw = plots.calibration(list(calibrated.values()), list(calibrated))
+            if calibrated := [one for one in scored if "act_dcf" in one.of.entry]:
+                draw = plots.calibration(calibrated, [self._name(one.of, calibrated="") for one in calibrated])
                 caption = (
-                    f"Cost on {name} by the prior of targets; solid: as decided (actDCF), dotted: at best (minDCF)"
+                    f"Cost of the calibrated scores on {name} by the prior of targets; solid: as decided (actDCF), "
+                    "dotted: at best (minDCF)"
                 )
-                found["calibration"].append(self._figure(plots.figure(draw), f"calibration_{name}", caption))
+                found["calibration"].append(self._figure(plots.figure(draw, 4.8, 3.6), f"calibration_{name}", caption))
         return found
 
-    def _name(self, one: ScoreSet) -> str:
-        return one.backend if len(self._systems) == 1 else f"{one.system}, {one.backend}"
+    def _name(self, one: ScoreSet, calibrated: str = ", calibrated") -> str:
+        """Return what the page calls a score file; the back-end has the name that it has in the table of results."""
+        plain = one.backend.removesuffix(CALIBRATED)
+        backend = one.backend if plain == one.backend else plain + calibrated
+        return backend if len(self._systems) == 1 else f"{one.system}, {backend}"
 
     def _figure(self, fig: object, name: str, caption: str) -> dict[str, str]:
         return {"svg": plots.save(fig, self._folder / f"{name}.png", caption), "caption": caption}
@@ -179,7 +182,7 @@ class _Page:
             self._figure(
                 plots.figure(plots.embedding_map(*found), 5.0, 5.0),
                 f"map_{system.name}",
-                f"Embeddings of {data.path.name}: {system.name}",
+                f"Embeddings of {_speakers_on_map(found[1], data)}: {system.name}",
             )
             for system in self._systems
             if (found := read_map(system, data)) is not None
@@ -215,6 +218,17 @@ class _Page:
                 rows, sentence = tables.speaker_rows(errors), tables.speakers_sentence(errors)
                 found.append({"figure": self._figure(fig, name, caption), "rows": rows, "sentence": sentence})
         return found
+
+
+def _card_facts(data: DataDir | None) -> dict[str, str]:
+    return {"data": str(data.path), **dict(corpus_facts(data))} if data else {}
+
+
+def _speakers_on_map(names: Sequence[str], data: DataDir) -> str:
+    shown, known = len(set(names)), len(data.spk2utt)
+    if shown == known:
+        return f"the {known} speakers of {data.path.name}"
+    return f"{shown} of the {known} speakers of {data.path.name}, those with the most utterances"
 
 
 def _det_caption(trials: str, marks: Sequence[tuple[str, str]], left_out: Sequence[str]) -> str:

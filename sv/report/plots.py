@@ -18,13 +18,13 @@ from sv.io import atomic_write
 from sv.metrics.cllr import act_dcf
 from sv.metrics.error_rates import Ranked, SortedScores, min_dcf
 from sv.report.gather import ScoreFacts, SpeakerErrors, System
+from sv.report.tables import eer_decimals
 
 COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1", "#b59a1f", "#4aa7b5", "#c44e4e"]
 _TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999])
 _REACH = ((0.0001, 0.5), (0.001, 0.6))  # smallest range of false accepts and of misses that a DET plot shows
 _POINTS = 300  # points of a curve for each kind of trials; more make no visible difference
 _LEGEND_LETTERS = 52  # of a legend's line below a plot
-_INSIDE = 6  # up to this many names, the legend fits inside the plot
 _INK = "#777777"  # becomes the page's text colour in the SVG; legible on white in the PNG
 
 
@@ -108,13 +108,17 @@ def det(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[Any], No
         axes.set_ylim(limits[1])
         axes.set_xlabel("false accepts (%)")
         axes.set_ylabel("misses (%)")
-        labels = [f"{name}: {one.of.entry['eer']:.2f} %" for one, name in zip(facts, names, strict=True)]
-        if len(facts) <= _INSIDE:
-            axes.legend(lines, labels, loc="upper right")
-        else:
-            axes.legend(lines, labels, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
+        eers = [f"{one.of.entry['eer']:.{min(2, eer_decimals(one.scores))}f} %" for one in facts]
+        _legend_below(axes, lines, [f"{name}: {eer}" for name, eer in zip(names, eers, strict=True)])
 
     return draw
+
+
+def _legend_below(axes: Any, handles: Sequence[Any], names: Sequence[str], **place: Any) -> None:
+    """Put the legend under the plot, where it hides nothing, in as many columns as the names allow."""
+    columns = max(1, _LEGEND_LETTERS // (max(map(len, names)) + 4))
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.6 / axes.figure.get_figheight()), "columnspacing": 1}
+    axes.legend(handles, names, ncols=min(6, columns), **below, **place)
 
 
 def _det_curve(scores: SortedScores) -> NDArray[np.float64]:
@@ -181,7 +185,7 @@ def calibration(facts: Sequence[ScoreFacts], names: Sequence[str]) -> Callable[[
         axes.set_ylim(0, 1.2)
         axes.set_xlabel("logit of p_target")
         axes.set_ylabel("normalized cost")
-        axes.legend(lines, names, loc="upper center")
+        _legend_below(axes, lines, names)
 
     return draw
 
@@ -199,7 +203,8 @@ def speakers(errors: SpeakerErrors, named: int = 3) -> Callable[[Any], None]:
         axes.plot(accepts, misses, "o", color=COLORS[0], alpha=0.6, markersize=5, clip_on=False)
         for row in errors.worst(named):
             if np.isfinite(misses[row] + accepts[row]):
-                place = {"xytext": (4, 2), "textcoords": "offset points"}
+                side = -1 if accepts[row] > np.nanmax(accepts) / 2 else 1  # so that long names stay within the axes
+                place = {"xytext": (4 * side, 2), "textcoords": "offset points", "ha": "right" if side < 0 else "left"}
                 axes.annotate(errors.names[row], (accepts[row], misses[row]), **place, color=_INK, parse_math=False)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
@@ -246,8 +251,6 @@ def embedding_map(points: NDArray[np.float64], names: Sequence[str]) -> Callable
             drawn.append(axes.scatter(x, y, s=22, color=color, marker=marker))
         axes.set_xlabel("first direction between speakers")
         axes.set_ylabel("second")
-        columns = max(1, _LEGEND_LETTERS // (max(map(len, speakers)) + 4))
-        place = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.13), "handletextpad": 0, "columnspacing": 1}
-        axes.legend(drawn, speakers, ncols=min(6, columns), **place)
+        _legend_below(axes, drawn, speakers, handletextpad=0)
 
     return draw

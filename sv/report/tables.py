@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import ceil
+from math import ceil, log10
 
-from sv.metrics.error_rates import Ranked
+from sv.metrics.error_rates import Ranked, SortedScores
 from sv.metrics.measures import Column, Entry, columns_in
 from sv.metrics.results import CALIBRATED, Results, calibrated_entry, list_name, plain_backends
 from sv.report.gather import ScoreFacts, SpeakerErrors, System
@@ -65,16 +65,27 @@ def results_grid(systems: Sequence[System]) -> Grid:
     )
 
 
+def eer_decimals(scores: SortedScores) -> int:
+    """Return how many decimals of an EER in percent the trials support, 1 to 3; see `_decimals`."""
+    return _decimals(scores.target.total, scores.nontarget.total)
+
+
+def _decimals(num_target: float, num_nontarget: float) -> int:
+    """Return 1 to 3 decimals, the last of which at least one trial of the rarer kind changes."""
+    return min(3, max(1, ceil(log10(max(1, min(num_target, num_nontarget)) / 100))))
+
+
 def _cell(entry: Entry | None, calibrated: Entry | None) -> Cell:
     if entry is None:
         return Cell()
-    eer, *columns = columns_in([entry])
-    text, bracket, interval = eer.text_with_interval(entry).partition(" [")
+    _, *columns = columns_in([entry])
+    decimals = _decimals(entry["num_target"], entry["num_nontarget"])
+    ends = [f"{end:.{min(2, decimals)}f}" for end in entry.get("interval", {}).get("eer", [])]
     more = [(_short(column), column.text_with_interval(entry)) for column in columns]
     for column in columns_in([calibrated]) if calibrated else []:
         if column.measure.needs_llr or column.measure.shown == "llr":
             more.append((_short(column), column.text_with_interval(calibrated or {})))
-    return Cell(entry["eer"], text, f"[{interval}" if bracket else "", more)
+    return Cell(entry["eer"], f"{entry['eer']:.{decimals}f}", f"[{', '.join(ends)}]" if ends else "", more)
 
 
 def _short(column: Column) -> str:
@@ -96,30 +107,36 @@ def best_backend(results: Results) -> str:
     return min(common, key=lambda name: sum(entries[name]["eer"] for entries in results.values()), default="")
 
 
-def card_rows(system: System, training: dict[str, str]) -> list[tuple[str, str]]:
+def card_rows(system: System, training: dict[str, str], test: dict[str, str]) -> list[tuple[str, str]]:
     """Return name and text of what a reader asks first about a system.
 
     Args:
         system: the experiment folder.
-        training: corpus facts of the training data; {} if they are not known.
+        training, test: corpus facts of the data dirs, and under "data" where each is; {} if they are not known.
     """
     known = system.settings
     loss = _settings(known.get("loss_args", {}))
     margin = known.get("margin_update", {}).get("final_margin")
     loss += [f"margin {margin:g}"] if margin is not None else []
-    data = [f"{training[name]} {name}" for name in ("speakers", "utterances", "hours") if name in training]
-    if data and known.get("heldout_speakers"):
-        data[0] += f" ({known['heldout_speakers']} held out)"
+    held_out = f" ({known['heldout_speakers']} held out)" if known.get("heldout_speakers") else ""
+    epochs = [f"{known['num_epochs']} epochs"] if "num_epochs" in known else []
     entries = [entry for found in system.results.values() for entry in found.values()]
     last = max(entries, key=lambda entry: str(entry["date"]), default={})
     rows = [
         ("encoder", _with_details(known.get("model", ""), _settings(known.get("model_args", {})))),
         ("loss", _with_details(known.get("loss", ""), loss)),
-        ("trained", ", ".join([*data, f"{known['num_epochs']} epochs"] if "num_epochs" in known else data)),
+        ("trained", ", ".join([*_data(training, held_out), *epochs])),
+        ("tested", ", ".join(_data(test))),
         ("code", str(last.get("commit") or "")[:12]),
         ("measured", str(last.get("date", ""))[:16].replace("T", " ")),
     ]
     return [row for row in rows if row[1]]
+
+
+def _data(facts: Mapping[str, str], held_out: str = "") -> list[str]:
+    """Return where a data dir is and its sizes, as "on data/train: 40 speakers (6 held out)", "480 utterances"."""
+    sizes = [f"{facts[name]} {name}" for name in ("speakers", "utterances", "hours") if name in facts]
+    return [f"on {facts['data']}: {sizes[0]}{held_out}", *sizes[1:]] if sizes else []
 
 
 def _settings(values: Mapping[str, object]) -> list[str]:
@@ -177,7 +194,7 @@ def speaker_rows(errors: SpeakerErrors) -> list[list[str]]:
     return [
         [
             errors.names[row],
-            f"{errors.eers[row]:.2f}" if row in errors.eers else "",
+            f"{errors.eers[row]:.{min(2, _decimals(*errors.counts[[0, 2], row]))}f}" if row in errors.eers else "",
             *(_of(*errors.counts[[kind + 1, kind], row].tolist()) for kind in (0, 2)),
         ]
         for row in sorted(errors.worst(), key=lambda row: -errors.eers.get(row, -1.0))

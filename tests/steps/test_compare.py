@@ -132,7 +132,9 @@ for (const text of document.querySelectorAll("svg text, td, th, p, dd, figcaptio
   const scale = svg ? Math.hypot(ctm.a, ctm.b) : 1;
   if (!box.width || !text.textContent.trim()) continue;
   if (parseFloat(getComputedStyle(text).fontSize) * scale < 9.95) told.small.push(text.textContent);
-  if (!text.closest(".wide") && (box.right > innerWidth + 1 || box.left < -1)) told.cut.push(text.textContent);
+  const room = svg ? svg.getBoundingClientRect() : {left: 0, right: innerWidth};
+  const cut = box.right > room.right + 1 || box.left < room.left - 1;
+  if (cut && !text.closest(".wide")) told.cut.push(text.textContent);
 }
 told.errors = document.querySelector(".histogram output").textContent.match(/[\d.]+(?= %)/g).map(Number);
 told.filled = document.querySelectorAll(".histogram path").length;

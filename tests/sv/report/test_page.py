@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+from sv.io import DataDir
 from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import sort_scores
 from sv.report.gather import ScoreFacts, System
-from sv.report.page import _by_curve, _det_caption, _Page, write_report
+from sv.report.page import _by_curve, _det_caption, _Page, _speakers_on_map, write_report
 
 
 def test_caption_of_det_curves_names_points_and_what_is_left_out() -> None:
@@ -56,3 +57,21 @@ def test_the_page_warns_of_calibration_that_fails(tmp_path: Path) -> None:
         write_report([ScoredSystem("x", tmp_path, results, [])], tmp_path / "report.html")
         page = (tmp_path / "report.html").read_text()
         assert ("Calibration fails on O cos: Cllr up to 1.82, where" in page) == warns
+
+
+def test_a_map_says_of_how_many_speakers_it_is(tmp_path: Path) -> None:
+    DataDir.write(
+        tmp_path / "vox1", {"utt2spk": {f"s{spk:02}-{n}": f"s{spk:02}" for spk in range(20) for n in range(2)}}
+    )
+    data, names = DataDir(tmp_path / "vox1"), [f"s{spk:02}" for spk in range(20)]
+    assert _speakers_on_map(names * 2, data) == "the 20 speakers of vox1"
+    told = "12 of the 20 speakers of vox1, those with the most utterances"
+    assert _speakers_on_map(names[:12] * 2, data) == told
+
+
+def test_calibrated_back_ends_have_the_names_of_the_table(tmp_path: Path) -> None:
+    systems = [System(name, Path(name), {}, []) for name in ("x", "y")]
+    one = ScoreSet("x", "O", "cos_cali", Path("x"), {})
+    page = _Page(systems[:1], [], tmp_path)
+    assert (page._name(one), page._name(one, calibrated="")) == ("cos, calibrated", "cos")
+    assert _Page(systems, [], tmp_path)._name(one, calibrated="") == "x, cos"

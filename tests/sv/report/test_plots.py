@@ -65,7 +65,7 @@ def test_names_in_legends_are_as_they_are() -> None:
     draw = plots.training(systems, "loss", "loss")
     assert draw is not None
     speakers = plots.embedding_map(np.zeros((2, 2)), names)
-    det, with_eer = plots.det([facts_at()] * 2, names), ["_a$b$: 25.00 %", "c: 25.00 %"]
+    det, with_eer = plots.det([facts_at()] * 2, names), ["_a$b$: 25.0 %", "c: 25.0 %"]
     for one, shown in ((draw, names), (speakers, names), (det, with_eer)):
         (axes,) = plots.figure(one).axes
         texts = axes.get_legend().get_texts()
@@ -98,3 +98,13 @@ def test_legend_of_a_map_has_fewer_columns_for_long_names() -> None:
         names = [f"{name}{number}" for number in range(7)]
         (axes,) = plots.figure(plots.embedding_map(np.zeros((7, 2)), names)).axes
         assert axes.get_legend()._ncols == columns
+
+
+def test_legends_stand_below_and_names_on_the_right_point_to_the_left() -> None:
+    for draw in (plots.det([facts_at()], ["a"]), plots.embedding_map(np.zeros((2, 2)), ["a", "b"])):
+        (axes,) = plots.figure(draw).axes
+        assert axes.get_legend().get_bbox_to_anchor().ymax < axes.get_window_extent().ymin
+    errors = SpeakerErrors(Speakers({"a": "SPEAKER_A", "b": "SPEAKER_B"}, "utt2spk"), 0.5)
+    errors.counts[:] = [[10, 10], [5, 1], [10, 10], [1, 9]]
+    (axes,) = plots.figure(plots.speakers(errors)).axes
+    assert {text.get_text(): text.get_ha() for text in axes.texts} == {"SPEAKER_A": "left", "SPEAKER_B": "right"}

@@ -14,9 +14,18 @@ from sv.metrics.trial_speakers import Speakers
 from sv.report import tables
 from sv.report.gather import ScoreFacts, SpeakerErrors, System
 
+COUNTS = {"num_target": 10_000, "num_nontarget": 90_000}
+
 
 def entry(eer: float, **more: Any) -> dict[str, Any]:
-    return {"eer": eer, "min_dcf": {"0.01": 0.5, "0.05": 0.25}, "min_cllr": 0.2, "date": "2026-01-02T03:04:05", **more}
+    return {
+        "eer": eer,
+        "min_dcf": {"0.01": 0.5, "0.05": 0.25},
+        "min_cllr": 0.2,
+        "date": "2026-01-02T03:04:05",
+        **COUNTS,
+        **more,
+    }
 
 
 CALIBRATED = {"act_dcf": {"0.01": 0.6, "0.05": 0.3}, "cllr": 0.4, "interval": {"cllr": [0.1, 0.7]}}
@@ -30,7 +39,7 @@ def test_calibrated_scores_stand_with_those_that_they_were_made_from() -> None:
     grid = tables.results_grid([System("x", Path("x"), RESULTS, [])])
     assert grid.backends == ["cos", "plda", "fused_cali"] and grid.has_intervals
     (system, trials, (cos, plda, fused)), (_, _, (_, missing, _)) = grid.rows
-    assert (system, trials, cos.eer, cos.text, cos.interval) == ("x", "O", 8, "8.000", "[6.00, 11.00]")
+    assert (system, trials, cos.eer, cos.text, cos.interval) == ("x", "O", 8, "8.00", "[6.00, 11.00]")
     plain = [("minDCF 0.01", "0.500"), ("minDCF 0.05", "0.250")]
     costs = [("actDCF 0.01", "0.600"), ("actDCF 0.05", "0.300"), ("Cllr", "0.400 [0.100, 0.700]"), ("minCllr", "0.200")]
     assert cos.more == plain + costs and plda.more == plain
@@ -49,17 +58,37 @@ def test_the_card_tells_of_encoder_loss_data_code_and_date() -> None:
     settings["heldout_speakers"] = 6
     results = {"O.kaldi": {"cos": entry(8, commit="0123456789abcdef")}}
     system = System("x", Path("x"), results, [], settings=settings | {"margin_update": {"final_margin": 0.2}})
-    assert tables.card_rows(system, {"speakers": "40", "utterances": "480"}) == [
+    training, test = (
+        {"data": "data/train", "speakers": "40", "utterances": "480"},
+        {"data": "data/test", "speakers": "9"},
+    )
+    assert tables.card_rows(system, training, test) == [
         (
             "encoder",
             "resnet34 (embed dim 128, without second embedding layer, with batch norm of the embedding)",
         ),
         ("loss", "sphereface2 (margin type C, margin 0.2)"),
-        ("trained", "40 speakers (6 held out), 480 utterances, 7 epochs"),
+        ("trained", "on data/train: 40 speakers (6 held out), 480 utterances, 7 epochs"),
+        ("tested", "on data/test: 9 speakers"),
         ("code", "0123456789ab"),
         ("measured", "2026-01-02 03:04"),
     ]
-    assert tables.card_rows(System("x", Path("x"), {}, []), {}) == []
+    assert tables.card_rows(System("x", Path("x"), {}, []), {}, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("targets", "text", "interval"),
+    [
+        (3, "8.1", "[6.0, 11.0]"),
+        (960, "8.1", "[6.0, 11.0]"),
+        (5000, "8.12", "[6.00, 11.00]"),
+        (37611, "8.123", "[6.00, 11.00]"),
+    ],
+)
+def test_an_eer_has_as_many_decimals_as_the_trials_support(targets: int, text: str, interval: str) -> None:
+    one = entry(8.1234, interval={"eer": [6, 11]}, num_target=targets)
+    (_, _, (cell,)), *_ = tables.results_grid([System("x", Path("x"), {"O": {"cos": one}}, [])]).rows
+    assert (cell.text, cell.interval) == (text, interval)
 
 
 def test_the_sentence_on_calibration_gives_cost_and_lowest_cost() -> None:
@@ -98,7 +127,7 @@ def test_the_speaker_with_the_highest_eer_comes_first_and_few_make_most_misses()
         errors.add(block)
     errors.measure(blocks)
     assert {errors.names[row]: eer for row, eer in errors.eers.items()} == {"a": 50, "b": 100, "c": 0}
-    assert [row[:2] for row in tables.speaker_rows(errors)] == [["b", "100.00"], ["a", "50.00"], ["c", "0.00"]]
+    assert [row[:2] for row in tables.speaker_rows(errors)] == [["b", "100.0"], ["a", "50.0"], ["c", "0.0"]]
     assert tables.speakers_sentence(errors) == "3 of 4 speakers make 100 % of the misses."
 
 
@@ -108,7 +137,7 @@ def test_a_nontarget_counts_for_both_its_speakers_and_an_unknown_one_is_told() -
     assert errors.counts.tolist() == [[0, 1, 0], [0, 1, 0], [2, 1, 1], [1, 1, 0]]
     errors.measure([scored(["a", "b", "c"], [(0, 1, 0.5), (0, 2, 0.4), (1, 1, 0.3)])])
     assert tables.speaker_rows(errors) == [
-        ["B", "100.00", "1 of 1 (100.0\N{NO-BREAK SPACE}%)", "1 of 1 (100.0\N{NO-BREAK SPACE}%)"],
+        ["B", "100.0", "1 of 1 (100.0\N{NO-BREAK SPACE}%)", "1 of 1 (100.0\N{NO-BREAK SPACE}%)"],
         ["A", "", "no trials", "1 of 2 (50.0\N{NO-BREAK SPACE}%)"],
     ]
     assert tables.speakers_sentence(errors) == "2 of 3 speakers make 100 % of the misses."
