@@ -60,7 +60,8 @@ class Enrolled:
         """Enroll a speaker, in place of an earlier one of that name.
 
         Raises:
-            UserError: a name that is none of a file; no recording, or one that is refused.
+            UserError: a name with other characters than letters, digits and _ - . @ +; no recording, or one that is
+                refused.
         """
         if not _NAME.fullmatch(name):
             raise UserError(f"speaker {name!r}: use letters, digits and any of _ - . @ +")
