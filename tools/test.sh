@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lint and test everything; sets up the environment if there is none. The time of each part is printed at the end; that
-# of mypy, which runs beside the other linters, is only the wait that is left when they have ended.
+# of mypy, which runs beside all others, is only the wait that is left when they have ended.
 #
 # Reads   SV_CORPORA  a folder with real speech (speechocean762); without it, tests that need it are skipped
 #         SV_PYTHON   an existing environment's python to use instead of .venv
@@ -13,7 +13,7 @@ start_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options
-fast=false  # true|false: lint and quick tests only (marked neither slow nor recipe), as in the pre-commit hook
+fast=false  # true|false: only quick tests (marked neither slow nor recipe), and of shell scripts those not committed yet
 lint=true   # true|false: also lint
 nj=2        # processes that run tests
 . tools/parse_options.sh
@@ -42,15 +42,31 @@ list_shell_scripts() { # print them: known by name, or by their first line if th
   list_files ! -name '*.*' -exec grep -qIE '^#!.*\bbash' {} \;
 }
 
+keep_changed() { # of $files, keep those that differ from the last commit; all if others source one of these, or without git
+  local changed file kept=()
+  changed=$(git status --porcelain --no-renames -uall 2>/dev/null) || return 0
+  for file in "${files[@]}"; do
+    if [[ $changed$'\n' == *" ${file#./}"$'\n'* ]]; then
+      [ -x "$file" ] || return 0 # it is sourced
+      kept+=("$file")
+    fi
+  done
+  files=(${kept[@]+"${kept[@]}"})
+}
+
 check_shell() {
   local files thorough=true
+  mapfile -t files < <(list_shell_scripts)
   if [ "$fast" = true ]; then
     thorough=false # no analysis of unreachable code: a third of the time
+    keep_changed
   fi
-  mapfile -t files < <(list_shell_scripts)
   if ! command -v shellcheck >/dev/null; then
     echo "test.sh: error: no shellcheck; type: sudo apt-get install shellcheck" >&2
     return 1
+  fi
+  if ((${#files[@]} == 0)); then
+    return 0
   fi
   printf '%s\0' "${files[@]}" | xargs -0 -n 4 -P "$nj" shellcheck -x --extended-analysis="$thorough"
 }
@@ -120,14 +136,13 @@ python3 tools/check_env.py --test --quick
 
 if [ "$lint" = true ]; then
   types_found=$(mktemp)
-  check_types >"$types_found" 2>&1 & # takes one core, the other parts the rest
+  check_types >"$types_found" 2>&1 & # some seconds of one core, and longer without its cache
   types_pid=$!
   part "ruff check" python3 -m ruff check -q .
   part "ruff format" python3 -m ruff format --check -q .
   part "shellcheck" check_shell
   part "perl -c" check_perl
   part "codespell" python3 -m codespell_lib .
-  part "mypy" await_types
 fi
 
 select=(--dist loadfile --no-loadscope-reorder --durations 25) # shows the time of each recipe, which are among the slowest
@@ -137,6 +152,9 @@ fi
 unset PYTHONDONTWRITEBYTECODE # without bytecode, each worker and each step compiles torch and the tests anew
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} # tests compute little, and $nj run at a time
 part "pytest" run_tests "${select[@]}" "$@"
+if [ -n "$types_pid" ]; then
+  part "mypy" await_types
+fi
 
 if [ "${#failed[@]}" -gt 0 ]; then
   printf -v names '%s, ' "${failed[@]}"

@@ -17,6 +17,7 @@ COPIED = [
     "sv/errors.py",
     "tools/hooks/pre-commit",
     "tools/parse_options.sh",
+    "tools/say.sh",
     "tools/unknown_option.sh",
     "tools/guard.sh",
     "tools/setup.sh",
@@ -87,9 +88,29 @@ def test_each_fault_is_told_and_the_rest_still_runs(small: Path) -> None:
     (small / "tests/test_bad.py").write_text("def test_bad() -> None:\n    assert 0\n")
     done = run_test_sh(small, "--nj", "1")
     assert done.returncode == 1
-    parts = "ruff check, ruff format, shellcheck, perl -c, codespell, mypy, pytest"
+    parts = "ruff check, ruff format, shellcheck, perl -c, codespell, pytest, mypy"
     assert done.stderr.endswith(f"test.sh: error: failed: {parts}\n")
     assert "= 1 failed, 3 passed in" in done.stdout
+
+
+@pytest.mark.slow
+def test_fast_checks_the_shell_scripts_that_differ_from_the_last_commit(small: Path) -> None:
+    for name in ("codespell_lib", "mypy", "pytest", "ruff"):
+        (small / f"{name}.py").touch()  # runs in place of the package
+    faulty = "#!/usr/bin/env bash\necho $1\n"
+    (small / "tools/old.sh").write_text(faulty)
+    git = ["git", "-C", str(small), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *words], check=True)
+    done = run_test_sh(small, "--fast")
+    assert done.returncode == 0, done.stdout
+    (small / "tools/new.sh").write_text(faulty)
+    (small / "tools/new.sh").chmod(0o755)
+    done = run_test_sh(small, "--fast")
+    assert done.returncode == 1 and "In ./tools/new.sh line 2" in done.stdout and "old.sh" not in done.stdout
+    with open(small / "tools/guard.sh", "a") as f:  # which others source
+        f.write("# the end\n")
+    assert "In ./tools/old.sh line 2" in run_test_sh(small, "--fast").stdout
 
 
 @pytest.mark.slow
