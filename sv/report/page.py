@@ -105,7 +105,7 @@ class _Page:
 
     def __init__(self, systems: Sequence[System], facts: Sequence[ScoreFacts], folder: Path) -> None:
         best = {system.name: tables.best_backend(system.results) for system in systems}
-        self._facts = sorted(facts, key=lambda one: one.of.backend != best[one.of.system])
+        self._facts = sorted(facts, key=lambda one: one.of.backend.removesuffix(CALIBRATED) != best[one.of.system])
         self._systems, self._folder = systems, folder
 
     def results(self, training: dict[str, str], test: dict[str, str]) -> dict[str, Any]:

@@ -40,6 +40,9 @@ def test_plots_and_details_begin_with_the_back_end_of_the_card(tmp_path: Path) -
     page = _Page([System("x", Path("x"), results, scored)], facts, tmp_path)
     assert [one["backends"] for one in page.curves()["histograms"]] == [["plda", "asnorm"]] * 2
     assert page.details()[0]["title"] == facts[1].of.title
+    calibrated = ScoreFacts(ScoreSet("x", "O", "plda_cali", Path("x"), entry(8)), facts[0].scores, [])
+    page = _Page([System("x", Path("x"), results, scored)], [facts[0], calibrated, facts[1]], tmp_path)
+    assert [one.of.backend for one in page._facts] == ["plda_cali", "plda", "asnorm"]  # so plots share their colours
 
 
 def test_the_page_warns_of_calibration_that_fails(tmp_path: Path) -> None:
