@@ -14,7 +14,7 @@
 #
 # "--name value" and "--name=value", with dashes or underscores, before or after the positional arguments. A boolean
 # without a value means true. "--" ends the options. --help prints the comment and the block. --verbose sets
-# SV_VERBOSE=1. Checked are names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, top_n, *_dim), speeds,
+# SV_VERBOSE=1. Checked are names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, *_speakers, top_n, *_dim), speeds,
 # and the number of positional arguments, which stay in "$@" (<a> is required, [<b>] optional, "..." any number; if the
 # usage line has none, none are allowed).
 # DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there; it stays relative
@@ -123,7 +123,7 @@ _po_find_kind() { # <name>: find its kind by its default, which the variable sti
     kind=bool
   elif [[ $about == DIR:* || $about == FILE:* ]]; then
     kind=path
-  elif [[ $1 =~ ^(stage|nj|seed|num_.*|top_n|.*_dim|.*_stage|.*_nj)$ && ${!1} =~ ^-?[0-9]+$ ]]; then
+  elif [[ $1 =~ ^(stage|nj|seed|num_.*|.*_speakers|top_n|.*_dim|.*_stage|.*_nj)$ && ${!1} =~ ^-?[0-9]+$ ]]; then
     kind=int
   elif [[ $1 == speeds ]]; then
     kind=speeds
