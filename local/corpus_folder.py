@@ -35,8 +35,14 @@ def scan_folder(root: Path) -> list[Row]:
             loose.append(path)
         else:
             rows.append(Row(path, path, spk, f"{spk}/{rest.rpartition('.')[0] or rest}"))
-    if not rows and any(ending_of(path) in UNREADABLE for path in others):
-        raise UserError(f"{root}: {count_endings(others)}, the first {others[0]}, must be converted: {CONVERT}")
+    unreadable = [path for path in others if ending_of(path) in UNREADABLE]
+    if not rows and unreadable:
+        raise UserError(f"{root}: {count_endings(unreadable)}, the first {unreadable[0]}, must be converted: {CONVERT}")
+    if not rows and loose:
+        raise UserError(
+            f"{root}: {len(loose)} audio files, such as {loose[0]}, are in no speaker's folder; make a folder for each "
+            "speaker, or say with --csv who speaks"
+        )
     if not rows:
         raise UserError(f"{root} holds no <speaker>/<file> that is audio ({', '.join(sorted(ENDINGS))}); or give --csv")
     tell_not_taken(root, others)

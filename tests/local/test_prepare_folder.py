@@ -365,7 +365,13 @@ def test_folders_without_audio_say_what_is_expected(tmp_path, prepare):
     assert "holds no <speaker>/<file> that is audio" in prepare(tmp_path / "empty", tmp_path / "data", fails=True)
     (tmp_path / "m4a" / "ann").mkdir(parents=True)
     (tmp_path / "m4a" / "ann" / "a.m4a").touch()
-    assert "must be converted: local/convert_audio.sh" in prepare(tmp_path / "m4a", tmp_path / "data", fails=True)
+    (tmp_path / "m4a" / "notes.txt").touch()
+    told = f"{tmp_path}/m4a: 1 .m4a, the first "
+    said = prepare(tmp_path / "m4a", tmp_path / "data", fails=True)
+    assert told in said and "must be converted: local/convert_audio.sh" in said
+    write_audio(tmp_path / "flat" / "a.wav")
+    said = prepare(tmp_path / "flat", tmp_path / "data", fails=True)
+    assert f"flat: 1 audio files, such as {tmp_path}/flat/a.wav, are in no speaker's folder; make a folder for" in said
 
 
 def test_usage_and_error_on_the_command_line(step, tmp_path):
