@@ -39,7 +39,7 @@ from local.corpus_folder import scan_folder
 from local.corpus_list import Row, read_csv
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
 from sv.audio.durations import MAX_OVERSHOOT_S, format_seconds
-from sv.audio.files import info
+from sv.audio.files import TO_MONO, info
 from sv.config import load_config
 from sv.errors import UserError, log, run_step, tell
 from sv.io import DataDir, base_speaker, check_id
@@ -130,9 +130,7 @@ def look_at(path: str, sample_rate: int, rate_option: str) -> Found:
     except UserError as error:
         return Found(fault=str(error))
     if header.channels != 1:
-        return Found(
-            fault=f"{path}: {header.channels} channels, 1 expected; make it mono first (local/convert_audio.sh)"
-        )
+        return Found(fault=f"{path}: {header.channels} channels, 1 expected; {TO_MONO}")
     if header.sample_rate != sample_rate:
         mend = f"resample it first, or give {rate_option}{header.sample_rate} if all files have it"
         return Found(fault=f"{path}: {header.sample_rate} Hz, {sample_rate} Hz expected; {mend}")

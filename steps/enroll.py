@@ -17,13 +17,15 @@ from sv.errors import run_step
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="of the speaker")
+    parser.add_argument("name", help="name of the speaker")
     parser.add_argument("recordings", nargs="+", metavar="recording", help="audio files of the speaker")
     parser.add_argument("--model", type=Path, required=True, help="folder of the system")
     parser.add_argument("--speakers", type=Path, help="folder of speakers (default: <model>/speakers)")
     parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")
     parser.add_argument("--json", action="store_true", help="print one object of JSON")
     args = parser.parse_args()
+    if Path(args.name).is_file():
+        parser.error(f"{args.name} is a file; the name of the speaker comes before the recordings")
     from sv.enrolled import Enrolled
     from sv.verifier import Verifier
 

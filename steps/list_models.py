@@ -32,8 +32,7 @@ def main() -> None:
         for entry in map(describe, args.models or MODELS.names()):
             print(json.dumps(asdict(entry)))
     else:
-        for line in table(args.models):
-            print(line)
+        print(*list(table(args.models)), sep="\n")  # all or none: a name may be unknown
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ is_augmented() {
 
 check_options() {
   if is_given config && [ ! -f "$config" ]; then
-    die "--config $config does not exist; this recipe has $(recipe_configs)"
+    die "--config $config is not a file; this recipe has $(recipe_configs)"
   elif ! command -v "${cmd%% *}" >/dev/null; then
     die "--cmd $cmd: there is no ${cmd%% *}; give run.pl, queue.pl or slurm.pl"
   elif [[ ${cmd%% *} == run.pl && $dry_run == false && $gpus =~ ^\[?[0-9,\ ]+\]?$ ]] && ! has_gpu; then

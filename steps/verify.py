@@ -45,7 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print an object of JSON for each pair")
     args = parser.parse_args()
     if (len(args.recordings) >= 2) == (args.pairs is not None) or len(args.recordings) == 1:
-        parser.error("give two or more recordings, or --pairs")
+        parser.error("give two or more recordings, or --pairs alone")
     if not 0 < args.prior < 1:
         raise UserError(f"--prior {args.prior}: expected a probability between 0 and 1, such as 0.5")
     return args

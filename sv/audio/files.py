@@ -40,6 +40,7 @@ ENDINGS = (  # of files that libsndfile reads; it also reads others
 )
 UNREADABLE = ("m4a", "mp4", "aac", "wma", "amr", "webm", "3gp")  # of audio that must be converted first
 
+TO_MONO = "make it mono first (local/convert_audio.sh, or ffmpeg -i IN -ac 1 OUT)"
 _LONGEST = 1 << 40  # samples; libsndfile's "length unknown" is more
 
 
@@ -292,7 +293,7 @@ def _run(command: str, allow_pipes: bool) -> bytes:
 
 def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
     if f.channels != 1:
-        raise UserError(f"{name}: {f.channels} channels, 1 expected; make it mono first (local/convert_audio.sh)")
+        raise UserError(f"{name}: {f.channels} channels, 1 expected; {TO_MONO}")
     if f.samplerate != sample_rate:
         raise UserError(
             f"{name}: {f.samplerate} Hz, {sample_rate} Hz expected; resample it first (local/convert_audio.sh), "

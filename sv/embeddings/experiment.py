@@ -21,13 +21,19 @@ def read_config(exp_dir: str | Path) -> Config:
     """
     path = Path(exp_dir) / "config.yaml"
     if not path.is_file():
-        raise UserError(f"{path} does not exist; train the system first (stage 3)")
+        raise UserError(f"{path} does not exist; {_system_below(path.parent) or 'train the system first (stage 3)'}")
     config = load_config(path)
     try:
         encoder_options(config.model, config.model_args)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     return config
+
+
+def _system_below(folder: Path) -> str:
+    """Name a system of a folder that holds several, for someone who gave that folder; "" if it holds none."""
+    found = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/config.yaml"))
+    return f"give the folder of one system, such as {found[0]}" if found else ""
 
 
 def read_system(exp_dir: str | Path) -> Config:
@@ -49,7 +55,8 @@ def existing_model(path: str | Path) -> Path:
         UserError: there is no such file.
     """
     if not Path(path).is_file():
-        raise UserError(f"{path} does not exist; give a model such as exp/NAME/models/avg_model.pt")
+        what = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise UserError(f"{path} {what}; give a model such as exp/NAME/models/avg_model.pt")
     return Path(path)
 
 

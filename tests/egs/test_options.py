@@ -42,11 +42,14 @@ def refused(result, message):
     ],
 )
 def test_every_recipe_checks_its_options(run, recipe, options, message, tmp_path):
-    refused(run(f"egs/{recipe}/run.sh", *options, "--exp-dir", tmp_path / "exp"), message)
+    places = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp"]
+    refused(run(f"egs/{recipe}/run.sh", *options, *places), message)
 
 
 def test_a_corpus_of_ones_own_must_be_given(run, tmp_path):
     refused(run("egs/own/run.sh", "--exp-dir", tmp_path / "exp"), "no corpus; give --corpus DIR")
+    given = ["--corpus", tmp_path, "--test-speakers", "many"]
+    refused(run("egs/own/run.sh", *given), "--test-speakers is a whole number, not 'many'")
 
 
 @pytest.mark.parametrize(
@@ -69,8 +72,8 @@ def test_a_corpus_that_is_not_there_names_the_options(run, recipe, message, tmp_
 
 @pytest.mark.parametrize("recipe", ["mini", "own", "speechocean762"])
 def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe, tmp_path):
-    given = ["--stage", "3", "--config", "nope.yaml", "--exp-dir", tmp_path / "exp"]
-    told = f"--config ./nope.yaml does not exist; this recipe has egs/{recipe}/conf/"
+    given = ["--stage", "3", "--config", "nope.yaml", "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp"]
+    told = f"--config ./nope.yaml is not a file; this recipe has egs/{recipe}/conf/"
     result = run(f"egs/{recipe}/run.sh", *given)
     refused(result, told)
     assert "resnet_small.yaml" in result.stderr and "_lm.yaml" not in result.stderr
@@ -121,7 +124,7 @@ def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe,
         pytest.param(
             ["--stage", "3", "--loss", "aam", "--t", "3"], "loss aam has no option 't'", marks=pytest.mark.slow
         ),
-        pytest.param(["--stage", "3", "--config", "none.yaml"], "none.yaml does not exist", marks=pytest.mark.slow),
+        pytest.param(["--stage", "3", "--config", "none.yaml"], "none.yaml is not a file", marks=pytest.mark.slow),
         pytest.param(["--checkpoint", "none.pt"], "none.pt does not exist; give a model", marks=pytest.mark.slow),
         pytest.param(["--gpus", "0;1"], "--gpus '0;1': expected numbers, as in 0,1", marks=pytest.mark.slow),
         pytest.param(

@@ -89,3 +89,6 @@ def test_what_a_system_is(step: Step, exp: Path) -> None:
     entry = {**dict.fromkeys(KEYS, 1), "eer": 2.0, "min_dcf": {"0.01": 0.5}, "date": "2026-01-01"}
     results = merge_results(exp, {"O.kaldi": {"cos": entry, "cos_cali": entry}})
     assert step("steps/show_system.py", exp).stdout.endswith(f"\n\n{terminal_table(results)}")
+    for wrong, told in ((exp / "results.json", "is a file"), (exp / "none", "does not exist")):
+        refused = step("steps/show_system.py", wrong)
+        assert refused.returncode == 1 and f"{wrong} {told}; give the folder of a trained system" in refused.stderr

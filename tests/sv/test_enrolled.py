@@ -111,6 +111,10 @@ def test_names_that_fit_no_file_are_refused(exp: Path, files: list[Path], tmp_pa
 
 def test_steps_enroll_and_identify(step: Step, exp: Path, files: list[Path], tmp_path: Path) -> None:
     words = ["--model", exp, "--speakers", tmp_path / "speakers"]
+    refused = step("steps/enroll.py", *words, *files[:2])
+    assert (
+        refused.returncode == 2 and f"{files[0]} is a file; the name of the speaker comes before the" in refused.stderr
+    )
     result = step("steps/enroll.py", *words, "anna", files[0])
     assert result.returncode == 0 and result.stdout.splitlines()[0].endswith("anna.npz: 1 recording, 2.0 s")
     row = json.loads(step("steps/enroll.py", *words, "--json", "anna", files[0]).stdout)

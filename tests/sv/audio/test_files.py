@@ -135,7 +135,7 @@ def test_flac_of_unknown_length_is_refused(tmp_path: Path) -> None:
 
 def test_stereo_wrong_rate_and_empty_audio_are_refused(tmp_path: Path) -> None:
     stereo = write(tmp_path / "stereo.wav", np.stack([tone()] * 2, axis=1))
-    with pytest.raises(UserError, match=r"stereo\.wav: 2 channels, 1 expected; make it mono"):
+    with pytest.raises(UserError, match=r"stereo\.wav: 2 channels, 1 expected; make it mono .* or ffmpeg -i IN"):
         read_wav(stereo, RATE)
     slow = write(tmp_path / "slow.wav", tone(), rate=8000)
     with pytest.raises(UserError, match=r"slow\.wav: 8000 Hz, 16000 Hz expected; resample"):

@@ -69,6 +69,15 @@ def test_test_speakers_that_were_trained_on_are_told(tmp_path: Path, caplog: pyt
     ]
 
 
+def test_a_folder_of_systems_names_one_of_them(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / "exp" / name).mkdir(parents=True)
+        (tmp_path / "exp" / name / "config.yaml").touch()
+    for folder in (tmp_path, tmp_path / "exp"):
+        with pytest.raises(UserError, match=f"give the folder of one system, such as {tmp_path}/exp/a$"):
+            read_config(folder)
+
+
 def test_what_a_folder_lacks_is_named_with_the_stage_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"config.yaml does not exist; train the system first \(stage 3\)"):
         read_config(tmp_path)
