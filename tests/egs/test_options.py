@@ -91,13 +91,15 @@ def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe,
             ["--stop-stage", "9", "--lm-config", "no.yaml"],
             "no.yaml does not exist; give the YAML file of the fine-tuning",
         ),
-        (
+        pytest.param(
             ["--stage", "3", "--loss", "teacher"],
             "loss teacher takes a teacher; give its experiment folder (--teacher DIR)",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             ["--stage", "3", "--teacher", "no"],
             "no/models/avg_model.pt does not exist; train and average (stages 3 and 4)",
+            marks=pytest.mark.slow,
         ),
         (["--lm-stop-stage", "12"], "--lm-stop-stage 12: fine-tuning has the stages 3 to 8"),
         pytest.param(
@@ -117,9 +119,10 @@ def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe,
         (["--speeds", "0.9  1.1"], "--speeds takes factors, as in \"0.9 1.1\", not '0.9  1.1'"),
         (["--speeds", "0.9 0.90 1.1"], "--speeds '0.9 0.90 1.1': a speed is given twice; leave one out"),
         (["--speeds", "0.9 1.0"], "--speeds '0.9 1.0': speed 1 is the original; leave it out"),
-        (
+        pytest.param(
             ["--stage", "2", "--augment", "reverb nosie"],
             "--augment nosie: the types are reverb, noise, music and babble",
+            marks=pytest.mark.slow,
         ),
         pytest.param(
             ["--stage", "3", "--loss", "aam", "--t", "3"], "loss aam has no option 't'", marks=pytest.mark.slow
@@ -144,6 +147,7 @@ def test_a_wrong_option_is_one_line(run, options, message, tmp_path):
     refused(run("egs/mini/run.sh", *options, "--exp-dir", tmp_path / "exp"), message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["mini", "speechocean762"])
 def test_synthetic_noise_has_no_music(run, recipe):
     result = run(f"egs/{recipe}/run.sh", "--stage", "2", "--augment", "noise music")
@@ -208,6 +212,7 @@ def test_a_dry_run_and_a_real_one_look_first_at_what_later_stages_take(run, tmp_
         assert message.format(tmp_path) in result.stderr
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_all_stages_knows_the_trial_lists_that_were_made(run, tmp_path):
     (tmp_path / "data/test/trials").mkdir(parents=True)
     (tmp_path / "data/test/trials/O.kaldi").touch()

@@ -216,6 +216,7 @@ def trained(data_sp, make_config, tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_fine_tuning_has_the_head_and_held_out_speakers_of_the_system_but_no_speed_copies(
     trained, data_sp, tmp_path, caplog
 ):
@@ -238,6 +239,7 @@ def test_fine_tuning_has_the_head_and_held_out_speakers_of_the_system_but_no_spe
     assert load_config(tuned / "config.yaml").margin_update.final_margin == 0.3
 
 
+@pytest.mark.slow
 def test_held_out_speakers_stay_held_out_whatever_the_seed(trained, data_sp, make_config, tmp_path):
     exp = trained()
     model, other = exp / "models" / "avg_model.pt", make_config(seed=3, num_epochs=1)
@@ -249,6 +251,7 @@ def test_held_out_speakers_stay_held_out_whatever_the_seed(trained, data_sp, mak
         train(other, data_sp, tmp_path / "next", WORLD)
 
 
+@pytest.mark.slow
 def test_held_out_speakers_that_the_model_was_trained_on_are_told(trained, data_sp, make_config, tmp_path, caplog):
     exp = trained(heldout_speakers=0)
     train(make_config(num_epochs=1, model_init=str(exp / "models/avg_model.pt")), data_sp, tmp_path / "next", WORLD)

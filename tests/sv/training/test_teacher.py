@@ -160,6 +160,7 @@ def test_the_first_loss_is_that_of_the_batch_beside_the_pairs(teacher, make_conf
     assert all(cosine_similarity(target[i], classes[int(s)], dim=0) > 0.9 for i, s in enumerate(speaker))
 
 
+@pytest.mark.slow
 def test_a_training_that_was_ended_goes_on_to_the_same_and_refuses_another_teacher(
     teacher, make_config, data_dir, tmp_path, monkeypatch
 ):

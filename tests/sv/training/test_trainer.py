@@ -106,6 +106,7 @@ def test_killed_while_it_writes_a_checkpoint_it_ends_with_the_same_weights(
     same_result(exp, undisturbed(make_config()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["ge2e", "sphere"])
 def test_metric_losses_and_annealing_go_on_in_mid_epoch(data_dir, make_config, tmp_path, monkeypatch, loss):
     """What a step draws, and the margin that is the annealing, depend on the step alone."""
@@ -279,6 +280,7 @@ def damage(folder, row):
     return utt
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_replaced_listed_and_the_same_after_a_break(damaged_dir, make_config, tmp_path, monkeypatch):
     folder, utt = damaged_dir
     config = make_config(max_bad_share=0.1, heldout_speakers=0)
@@ -319,6 +321,7 @@ def test_more_bad_files_than_their_share_end_the_training(damaged_dir, make_conf
     assert read_table(tmp_path / "exp" / "bad_utts").keys() == {utt}
 
 
+@pytest.mark.slow
 def test_models_are_kept_by_interval_and_at_the_end(data_dir, make_config, tmp_path):
     train(make_config(num_epochs=5, save_epoch_interval=2, heldout_speakers=0), data_dir, tmp_path, WORLD)
     assert sorted(path.name for path in (tmp_path / "models").glob("*.pt")) == [f"model_{n}.pt" for n in (0, 2, 4, 5)]
