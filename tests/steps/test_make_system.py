@@ -50,7 +50,7 @@ def test_resolved_configuration_is_written_and_resolves_to_itself(call, step, tm
         (["--gpus", "0;1"], "--gpus '0;1': expected numbers, as in 0,1"),
         (["--stage", "4"], "exp/config.yaml does not exist; train the system first (stage 3)"),
         (["--set", "model_init=no.pt"], "no.pt does not exist; give a model such as exp/NAME/models/avg_model.pt"),
-        (["--set", "model_init=/tmp"], "/tmp is a folder; give a model such as exp/NAME/models/avg_model.pt"),
+        (["--set", "model_init=/"], "/ is a folder; give a model such as exp/NAME/models/avg_model.pt"),
     ],
 )
 def test_a_mistake_is_one_line_and_writes_nothing(call, tmp_path, words, message):
