@@ -55,6 +55,8 @@ def make_lists(folder: Path, num_trials: int, num_utts: int = UTTS) -> None:
         with ArkWriter(folder / name / "xvector.ark", folder / name / "xvector.scp") as writer:
             for utt, vector in zip(utts, vectors, strict=True):
                 writer.write(utt, vector)
+        scp = folder / name / "xvector.scp"
+        scp.write_text(scp.read_text().replace(" ./", f" {folder / name}/"))  # as earlier versions need it
 
 
 def run(script: Path, *words: object) -> tuple[float, float]:

@@ -7,7 +7,8 @@ metrics  10,000,000 float32 scores, 1 % targets; reference: np.argsort and cumul
 asnorm   5,000 x 5,000 trials, cohort 6,000, top 300; reference: one trial at a time, after all cohort scores were
          sorted at once; floor: the matrix products with the cohort and np.partition, then gather and dot
 list     from a trial list on disk to its score file; reference: one line at a time
-read     a trial list and a score file, with a number for each id; reference: one line at a time
+read     a trial list and a score file, with a number for each id, and a score file without them, as measures need it;
+         reference: one line at a time
 """
 
 import tempfile
@@ -214,7 +215,19 @@ def bench_reading(num_trials: int, num_utts: int) -> None:
                 words = map(str.split, lines)
                 return [(row_of[e], row_of[t], float(score), label == "target") for e, t, score, label in words]
 
-        for case, ours, reference in (("list", read_list, split_list), ("scores", read_scores, split_scores)):
+        def read_values() -> int:
+            return sum(map(len, iter_scored_trials(scores, need_ids=False)))
+
+        def split_values() -> list[tuple[float, bool]]:
+            with open(scores) as lines:
+                return [(float(score), label == "target") for _, _, score, label in map(str.split, lines)]
+
+        cases = {
+            "list": (read_list, split_list),
+            "scores": (read_scores, split_scores),
+            "scores without ids": (read_values, split_values),
+        }
+        for case, (ours, reference) in cases.items():
             seconds, reference_seconds = best_seconds(ours, reference, clock=time.process_time)
             more = {"lines_per_second": num_trials / seconds, "peak_mib": peak_mib(ours)}
             report("score", f"read {case}, {num_trials} trials", seconds, reference_seconds, **more)

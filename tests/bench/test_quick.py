@@ -23,7 +23,7 @@ CASES: dict[str, tuple[dict[str, object], int]] = {
     "head_parts": ({}, 32),
     "lists": ({"QUICK_SIZES": (10_000,)}, 8),
     "plda": ({"QUICK_SCALE": 50, "NUM_ITERS": 2}, 2),
-    "score": ({"QUICK_SCALE": 500}, 7),
+    "score": ({"QUICK_SCALE": 500}, 8),
 }
 
 
