@@ -4,7 +4,7 @@
 The trials are of 50,000 utterances of 1,250 speakers, 1 % of them targets, the same million again and again. Two
 systems have random embeddings around their speakers' means; 90,000 trials are for calibration; the cohort are the means
 of the speakers. Each step is a process of its own, from files to files. `reference` is the plain form of
-bench/plain_lists.py, which takes up to 8 GiB for 10 million trials. Lists are made in another process, since a process
+bench/plain_lists.py, which takes up to 10 GiB for 10 million trials. Lists are made in another process, since a process
 that is started counts the memory of the one that starts it. --checkout measures the steps of an earlier version.
 Usage: bench/long_lists.py [--quick] [--trials N] [--plain true|false] [--checkout DIR]
 """
