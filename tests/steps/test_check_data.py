@@ -27,13 +27,13 @@ def test_a_table_of_hours_speakers_and_utterances(train, test_set, run):
 @pytest.mark.slow
 def test_once_checks_again_only_what_has_changed(train, test_set, run):
     def check():
-        return run("steps/check_data.sh", "--once", "true", train, test_set)
+        return run("steps/check_data.sh", "--nj", 1, "--once", "true", train, test_set)
 
     first, second = check(), check()
     assert second.returncode == 0 and second.stdout == first.stdout and first.stdout.count("\n") == 4
     assert "table is there already" in second.stderr and "there already" not in first.stderr
     (train / "a-1.wav").unlink()
-    again = run("steps/check_data.sh", train, test_set)  # without --once it is decoded again
+    again = run("steps/check_data.sh", "--nj", 1, train, test_set)  # without --once it is decoded again
     assert again.returncode == 1 and "| train | 2 | 3 |" in again.stdout
     assert "a-1.wav does not exist" in again.stderr and "check_data.py: error: 1 faults in the data" in again.stderr
     assert check().returncode == 1  # nor is a check with faults done
