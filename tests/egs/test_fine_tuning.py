@@ -39,50 +39,63 @@ def make_set(folder: Path, speakers: int) -> None:
     write_table(folder / "spk2utt", {spk: " ".join(u for u in labels if labels[u] == spk) for spk in labels.values()})
 
 
-@pytest.fixture
-def recipe(run, tmp_path):
-    """Run egs/voxceleb/run.sh on tmp_path/data, into tmp_path/exp."""
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with the lists, features and configuration of a small corpus."""
+    folder = tmp_path_factory.mktemp("inputs")
     for name, speakers in (("vox2_dev", 6), ("vox1", 3)):
-        make_set(tmp_path / "data" / name, speakers)
-    trials = tmp_path / "data" / "vox1" / "trials" / TRIALS
+        make_set(folder / "data" / name, speakers)
+    trials = folder / "data" / "vox1" / "trials" / TRIALS
     trials.parent.mkdir()
     trials.write_text("spk0-0 spk0-1 target\nspk1-2 spk1-3 target\nspk0-0 spk1-1 nontarget\nspk1-0 spk2-0 nontarget\n")
-    (tmp_path / "c.yaml").write_text(SYSTEM)
+    (folder / "c.yaml").write_text(SYSTEM)
+    return folder
 
-    def run_it(*words, speeds=("--speeds", "")):
-        where = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--config", tmp_path / "c.yaml"]
+
+@pytest.fixture(scope="module")
+def recipe(run, inputs):
+    """Run egs/voxceleb/run.sh on that corpus, into an experiment folder."""
+
+    def run_it(exp, *words, speeds=("--speeds", "")):
+        where = ["--data", inputs / "data", "--exp-dir", exp, "--config", inputs / "c.yaml"]
         quick = [*speeds, "--gpus", "none", "--num-threads", 1, "--nj", 1]
         return run("egs/voxceleb/run.sh", *where, *quick, *words, timeout=900)
 
     return run_it
 
 
+@pytest.fixture(scope="module")
+def trained(recipe, inputs):
+    """The folder of a system trained with seed 3."""
+    done = recipe(inputs / "exp", "--stage", 3, "--stop-stage", 4, "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    return inputs / "exp"
+
+
 @pytest.mark.slow
-def test_stage_9_fine_tunes_what_stage_3_trained_and_scores_it(recipe, tmp_path):
-    done = recipe("--stage", 3, "--stop-stage", 4, "--seed", 3)
-    assert done.returncode == 0, done.stderr
+def test_stage_9_fine_tunes_what_stage_3_trained_and_scores_it(recipe, trained):
     changes = ["--lm-set", "num_epochs=2 dataset_args.num_frms=40 dataloader_args.batch_size=8"]
-    done = recipe("--stage", 9, "--lm-stop-stage", 5, *changes)
+    done = recipe(trained, "--stage", 9, "--lm-stop-stage", 5, *changes)
     assert done.returncode == 0, done.stderr
-    exp, tuned = tmp_path / "exp", tmp_path / "exp-LM"
+    tuned = trained.with_name("exp-LM")
     config = yaml.safe_load((tuned / "config.yaml").read_text())
     assert (config["loss"], config["seed"], config["num_epochs"], config["num_avg"]) == ("aam", 3, 2, 1)
     assert config["margin_update"]["final_margin"] == 0.5
     assert config["dataset_args"]["num_frms"] == 40
-    assert read_table(tuned / "spk2id") == read_table(exp / "spk2id")
-    assert (tuned / "heldout_spk").read_text() == (exp / "heldout_spk").read_text()
+    assert read_table(tuned / "spk2id") == read_table(trained / "spk2id")
+    assert (tuned / "heldout_spk").read_text() == (trained / "heldout_spk").read_text()
     log = (tuned / "log" / "stage3.log").read_text()
     assert "encoder loaded; head: loaded" in log and "effective learning rate" in log
     assert json.loads((tuned / "results.json").read_text())["results"][TRIALS]
-    again = recipe("--stage", 9, "--lm-stop-stage", 3, *changes)
+    again = recipe(trained, "--stage", 9, "--lm-stop-stage", 3, *changes)
     assert "training is complete (2 epochs); nothing to do" in again.stderr
-    other = recipe("--stage", 9, "--set", "seed=1")
+    other = recipe(trained, "--stage", 9, "--set", "seed=1")
     assert "exp was begun with another configuration: seed was 3, now 1" in other.stderr.splitlines()[-1]
 
 
 @pytest.mark.slow
 def test_stage_9_without_a_trained_system_is_one_line(recipe, tmp_path):
-    done = recipe("--stage", 9)
+    done = recipe(tmp_path / "exp", "--stage", 9)
     assert done.returncode == 1
     assert "exp/config.yaml does not exist; train the system first (stage 3)" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
@@ -90,17 +103,15 @@ def test_stage_9_without_a_trained_system_is_one_line(recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_teacher_is_asked_once_and_learned_from(recipe, run, tmp_path):
-    done = recipe("--stage", 3, "--stop-stage", 4)
-    assert done.returncode == 0, done.stderr
-    words = ["--teacher", tmp_path / "exp", "--loss", "teacher", "--exp-dir", tmp_path / "student"]
-    plan = recipe("--stage", 3, "--stop-stage", 3, *words, "--dry-run", "true", speeds=())  # leaves out the copies
-    assert f"first the teacher's embeddings, {tmp_path}/exp/lessons{tmp_path}/data/vox2_dev/xvector.scp" in plan.stdout
+def test_a_teacher_is_asked_once_and_learned_from(recipe, inputs, trained, tmp_path):
+    student, words = tmp_path / "student", ["--stage", 3, "--stop-stage", 3, "--teacher", trained, "--loss", "teacher"]
+    plan = recipe(student, *words, "--dry-run", "true", speeds=())  # leaves out the copies
+    lessons = f"{trained}/lessons{inputs}/data/vox2_dev"
+    assert f"first the teacher's embeddings, {lessons}/xvector.scp" in plan.stdout
     for _ in range(2):
-        result = recipe("--stage", 3, "--stop-stage", 3, *words, speeds=())
+        result = recipe(student, *words, speeds=())
         assert result.returncode == 0, result.stderr
     assert "training is complete" in result.stderr
-    config = yaml.safe_load((tmp_path / "student/config.yaml").read_text())
-    assert (config["teacher"], config["teacher_args"]["dim"]) == (str(tmp_path / "exp"), 8)
-    log = (tmp_path / f"exp/lessons{tmp_path}/data/vox2_dev/log/extract.1.log").read_text()
-    assert log.count("48 utterances in") == 1
+    config = yaml.safe_load((student / "config.yaml").read_text())
+    assert (config["teacher"], config["teacher_args"]["dim"]) == (str(trained), 8)
+    assert Path(f"{lessons}/log/extract.1.log").read_text().count("48 utterances in") == 1

@@ -75,10 +75,10 @@ def test_stderr_has_some_lines_of_80_columns_and_the_logs_have_all(mini):
     assert "score.py: PLDA of dimension 30 in" in log and "PLDA of dimension" not in result.stderr
 
 
-def test_training_ends_in_the_range_of_the_results_and_halves_the_eer_of_the_untrained_encoder(mini, run):
+def test_training_ends_in_the_range_of_the_results_and_halves_the_eer_of_the_untrained_encoder(mini, run, step):
     folder, _ = mini
     trained = eer_of(folder / "exp", "vox1_O_cleaned.kaldi")
-    untrained = evaluate_untrained(run, folder / "exp", folder / "data" / "vox1", "vox1_O_cleaned.kaldi")
+    untrained = evaluate_untrained(run, step, folder / "exp", folder / "data" / "vox1", "vox1_O_cleaned.kaldi")
     print(f"EER trained {trained:.2f} %, untrained {untrained:.2f} %")
     assert 8 <= trained <= 11.5  # egs/mini/RESULTS.md: over CPUs and threads
     assert trained <= untrained / 2
