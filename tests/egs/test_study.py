@@ -72,7 +72,7 @@ def test_folds_are_trained_once_and_pooled(run, root, corpus, tmp_path):
     (tables / "first").write_text("# comment\nC clean --loss sphereface2\n")
     (tables / "second").write_text('C clean --loss sphereface2\nagain clean --loss "sphereface2"\n')
     words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", exp, "--config", config, "--gpus", "none"]
-    words += ["--tables", tables, "--num-folds", 2, "--top-n", 3, "--lda-dim", 0]
+    words += ["--tables", tables, "--num-folds", 2, "--top-n", 3, "--lda-dim", 0, "--nj", 1]
 
     made = run(STUDY, *words, "--part", "first", "--conditions", "noise5", timeout=900)
     assert made.returncode == 0, made.stderr[-3000:]
