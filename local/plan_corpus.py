@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Choose the sizes of egs/own from the speakers of a corpus, and say them; refuse a corpus that is too small.
+"""Choose the sizes of egs/own from the speakers of a corpus; refuse a corpus that is too small.
 
 Reads   <corpus> or --csv, as local/prepare_folder.py, without opening the audio; or what that has made,
         <data>/{train,test}/spk2utt, if --prepared true
@@ -52,7 +52,7 @@ class Sizes(NamedTuple):
     num_epochs: int
 
 
-def choose_sizes(utts: Mapping[str, int], test: int = 0, copies: int = 0) -> Sizes:
+def choose_sizes(utts: Mapping[str, int], test: int = 0, copies: int = 0, heldout: int | None = None) -> Sizes:
     """Choose the sizes from the number of utterances of each speaker.
 
     A fifth of the speakers is tested on and 15 % held out, 100 at most of each; they need two utterances. PLDA needs
@@ -63,15 +63,23 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0, copies: int = 0) -> Siz
         utts: utterances by speaker.
         test: number of speakers to test on; 0: chosen.
         copies: of the training data, which make an epoch longer.
+        heldout: number of speakers to calibrate with; None: chosen.
 
     Raises:
         UserError: there are too few speakers or utterances.
     """
     total, fit = len(utts), sum(number > 1 for number in utts.values())
+    room = max(0, min(fit, total - MIN_TRAIN))  # of those to test on and those to calibrate with
     given, test = test, test or min(100, max(3, round(total / 5)))
-    heldout = min(100, max(2, round(total * 0.15)))
+    if heldout is None:
+        heldout = min(100, max(2, round(total * 0.15)))
+    elif total >= MIN_SPEAKERS and heldout > room - test >= 0:
+        raise UserError(
+            f"heldout_speakers={heldout}: of {total} speakers, {fit} of them with two utterances or more, {test} are "
+            f"to test on and at least {MIN_TRAIN} to train on; give {room - test} at most"
+        )
     train = total - test - heldout
-    most = min(fit, total - MIN_TRAIN) - heldout
+    most = room - heldout
     if total >= MIN_SPEAKERS and 2 <= most < given:
         raise UserError(
             f"--test-speakers {given}: of {total} speakers, {fit} of them with two utterances or more, {heldout} are "
@@ -141,6 +149,7 @@ def main() -> None:
     parser.add_argument("--csv", type=Path, help="list of files and speakers")
     parser.add_argument("--ignore-columns", default="", help="as of local/prepare_folder.py")
     parser.add_argument("--test-speakers", type=int, default=0, help="number of speakers to test on; 0: chosen")
+    parser.add_argument("--heldout-speakers", type=int, help="number of speakers to calibrate with; default: chosen")
     parser.add_argument(
         "--copies", type=int, default=0, help="copies of the training data, at other speeds or augmented"
     )
@@ -154,20 +163,20 @@ def main() -> None:
     if args.prepared == "true":
         parts = [DataDir(args.data / name, "prepare it first (stage 1)") for name in ("train", "test")]
         utts = Counter(spk for part in parts for spk in part.utt2spk.values())
-        sizes = choose_sizes(utts, len(parts[1].spk2utt), args.copies)
+        sizes = choose_sizes(utts, len(parts[1].spk2utt), args.copies, args.heldout_speakers)
         others = set(parts[0].spk2utt)
     else:
         rows = read_rows(args)
-        sizes = choose_sizes(Counter(row.spk for row in rows), args.test_speakers, args.copies)
+        utts = Counter(row.spk for row in rows)
+        sizes = choose_sizes(utts, args.test_speakers, args.copies, args.heldout_speakers)
         ids = speaker_ids({row.spk for row in rows})
         spk_of = {str(number): ids[row.spk] for number, row in enumerate(rows)}
         utts = Counter(spk_of.values())
         others = set(utts) - choose_test_speakers(spk_of, sizes.test, SEED)
         new = args.dry_run == "true" and not has_lists(args.data, rows, others, args.leave_out_bad == "true")
     train = len(utts) - sizes.test - sizes.heldout
-    speakers, fitting = (len(utts), sizes.test, sizes.heldout, train), (sizes.top_n, sizes.lda_dim, sizes.num_epochs)
+    speakers = (len(utts), sizes.test, sizes.heldout, train)
     tell("%d speakers: %d to test on, %d to calibrate with, %d to train on", *speakers)
-    tell("chosen: embed_dim %d, --top-n %d --lda-dim %d --num-epochs %d", sizes.embed_dim, *fitting)
     if train < FEW:
         log.warning(
             "%d speakers are few to train on, expect large errors; %s, or fine-tune it (--checkpoint)", train, HELP

@@ -41,24 +41,38 @@ lm_config=egs/speechocean762/conf/any_lm.yaml
 lists=(--ignore-columns "$ignore_columns" ${csv:+--csv "$csv"})
 
 choose_sizes() { # <option>...: set what is not given and depends on the number of speakers; new_lists; others, not tested on
-  local sizes heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs copies
+  local sizes heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs copies chosen=() given_heldout=()
   read -ra copies <<<"$speeds $augment"
   if [[ " $train_feats $data_type $set " =~ [\ =](online|shard|raw)\  ]]; then
     copies=() # speeds are drawn
   fi
+  if [[ " $set " =~ .*\ heldout_speakers=([0-9]{1,9})\  ]]; then
+    given_heldout=(--heldout-speakers "${BASH_REMATCH[1]}")
+  fi
   sizes=$(SV_STAGE_LOG=/dev/null local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" \
-    --dry-run "$dry_run" "$@" "$data")
+    --dry-run "$dry_run" "${given_heldout[@]}" "$@" "$data")
   read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs new_lists others <<<"$sizes"
-  is_given top_n || top_n=$chosen_top_n
-  is_given lda_dim || lda_dim=$chosen_lda_dim
   if [[ " $set" != *" heldout_speakers="* ]]; then
     set="heldout_speakers=$heldout $set"
   fi
-  if ! is_given config && ! is_given num_epochs && ! is_given checkpoint && [[ " $set" != *" num_epochs="* ]]; then
-    set="num_epochs=$chosen_num_epochs $set"
-  fi
   if ! is_given config && ! is_given model && ! is_given checkpoint && [[ " $set" != *" model_args.embed_dim="* ]]; then
     set="model_args.embed_dim=$embed_dim $set"
+    chosen+=(", embed_dim $embed_dim")
+  fi
+  if ! is_given top_n; then
+    top_n=$chosen_top_n
+    chosen+=(", --top-n $top_n")
+  fi
+  if ! is_given lda_dim; then
+    lda_dim=$chosen_lda_dim
+    chosen+=(", --lda-dim $lda_dim")
+  fi
+  if ! is_given config && ! is_given num_epochs && ! is_given checkpoint && [[ " $set" != *" num_epochs="* ]]; then
+    set="num_epochs=$chosen_num_epochs $set"
+    chosen+=(", --num-epochs $chosen_num_epochs")
+  fi
+  if [ "${#chosen[@]}" -gt 0 ]; then
+    SV_STAGE_LOG=/dev/null tell "chosen: $(printf %s "${chosen[@]}" | cut -c 3-)"
   fi
 }
 

@@ -129,12 +129,33 @@ def test_epochs_are_not_chosen_to_fine_tune(run: Run, small_corpus: Path, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "chosen"),
+    [
+        ([], ["chosen: embed_dim 64, --top-n 4, --lda-dim 7, --num-epochs 120"]),
+        (["--num-epochs", 2, "--top-n", 5], ["chosen: embed_dim 64, --lda-dim 7"]),
+        (["--set", "num_epochs=2 model_args.embed_dim=16", "--lda-dim", 3], ["chosen: --top-n 4"]),
+        (["--set", "num_epochs=2 model_args.embed_dim=16", "--lda-dim", 3, "--top-n", 5], []),
+    ],
+)
+def test_only_what_is_chosen_is_said(
+    run: Run, small_corpus: Path, tmp_path: Path, given: list[object], chosen: list[str]
+) -> None:
+    corpus = folders(small_corpus, tmp_path / "corpus", 14)
+    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--dry-run", "true"]
+    result = run("egs/own/run.sh", *words, *given)
+    said = [line[line.index("chosen") :] for line in result.stderr.splitlines() if "chosen" in line]
+    assert (result.returncode, said) == (0, chosen), result.stderr
+
+
+@pytest.mark.slow
 def test_what_is_given_is_not_chosen(run: Run, small_corpus: Path, tmp_path: Path) -> None:
     corpus = folders(small_corpus, tmp_path / "corpus", 14)
     words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--stop-stage", 1]
     given = ["--test-speakers", 4, "--top-n", 90, "--set", "heldout_speakers=3 model_args.embed_dim=16"]
     result = run("egs/own/run.sh", *words, *given)
     assert result.returncode == 0, result.stderr
+    assert "14 speakers: 4 to test on, 3 to calibrate with, 7 to train on" in result.stderr
     system = (tmp_path / "exp" / "system.yaml").read_text()
     assert "heldout_speakers: 3\n" in system and "embed_dim: 16\n" in system and "num_epochs: 120\n" in system
     assert len((tmp_path / "data/test/spk2utt").read_text().splitlines()) == 4

@@ -70,6 +70,14 @@ def test_speakers_one_folder_too_deep_are_told(
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1) and message in refused.stderr
 
 
+def test_what_follows_from_the_speakers_that_are_held_out_follows_from_those_that_are_given() -> None:
+    utts = {f"s{n}": 20 for n in range(60)}
+    assert choose_sizes(utts, heldout=19) == Sizes(12, 19, embed_dim=128, top_n=14, lda_dim=25, num_epochs=15)
+    assert choose_sizes(utts, heldout=42).lda_dim == 4 and choose_sizes(utts, heldout=0).heldout == 0
+    with pytest.raises(UserError, match=r"heldout_speakers=43: of 60 .* 12 are to test on .*; give 42 at most$"):
+        choose_sizes(utts, heldout=43)
+
+
 def test_the_most_that_may_be_tested_on_is_taken() -> None:
     assert choose_sizes({f"s{n}": 20 for n in range(60)}, 45).test == 45
 
