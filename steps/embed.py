@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print an object of JSON for each file")
     args = parser.parse_args()
     if args.json and args.out:
-        parser.error("give --json or --out")
+        parser.error("give --json or --out, not both")
     from sv.embeddings.listener import Listener
     from sv.io import read_table
 

@@ -26,9 +26,10 @@ def main() -> None:
     args = parser.parse_args()
     if Path(args.name).is_file():
         parser.error(f"{args.name} is a file; the name of the speaker comes before the recordings")
-    from sv.enrolled import Enrolled
+    from sv.enrolled import Enrolled, check_name
     from sv.verifier import Verifier
 
+    check_name(args.name)
     folder = args.speakers or args.model / "speakers"
     speaker = Enrolled(Verifier(args.model, gpus=args.gpus), folder).add(args.name, args.recordings)
     file, count = f"{folder / args.name}.npz", len(speaker.recordings)

@@ -35,10 +35,14 @@ def main() -> None:
     parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")
     parser.add_argument("--json", action="store_true", help="print an object of JSON for each recording")
     args = parser.parse_args()
-    from sv.enrolled import Enrolled
+    from sv.embeddings.listener import check_system
+    from sv.enrolled import Enrolled, speaker_files
     from sv.verifier import Verifier
 
-    enrolled = Enrolled(Verifier(args.model, gpus=args.gpus), args.speakers or args.model / "speakers")
+    folder = args.speakers or args.model / "speakers"
+    model = check_system(args.model)
+    speaker_files(folder)  # before the model is loaded, which takes seconds
+    enrolled = Enrolled(Verifier(model, gpus=args.gpus), folder)
     decisions, failed = set(), 0
     answers = enrolled.identify(args.recordings, prior=args.prior, threshold=args.threshold)
     for recording, found in zip(args.recordings, answers, strict=True):

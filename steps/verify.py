@@ -5,7 +5,7 @@ Reads   <model>: folder of a trained and calibrated system (stages 3 to 7); audi
 Prints  for each pair: same, different or cannot tell; the log-likelihood ratio (natural log), the probability of the
         same speaker given the prior, and the threshold used; or "failed", with the reason.
 Status  0: all pairs are of the same speaker; 3: one or more are of different ones; 4: some cannot be told, the rest is
-        the same; 1: some failed, or nothing could be done; 2: wrong call.
+        the same; 1: some failed, or the model or the list of pairs cannot be used; 2: wrong call.
 
 Scores are calibrated cosines. They are compared with the threshold that follows from --prior, or with --threshold.
 "cannot tell" means nearer to the threshold than --margin. Files that are silent, too short, clipped or unreadable, or
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import UserError, WrongCall, run_step
 
 if TYPE_CHECKING:
     from sv.verifier import Verdict
@@ -47,7 +47,7 @@ def parse() -> argparse.Namespace:
     if (len(args.recordings) >= 2) == (args.pairs is not None) or len(args.recordings) == 1:
         parser.error("give two or more recordings, or --pairs alone")
     if not 0 < args.prior < 1:
-        raise UserError(f"--prior {args.prior}: expected a probability between 0 and 1, such as 0.5")
+        raise WrongCall(f"--prior {args.prior}: expected a probability between 0 and 1, such as 0.5")
     return args
 
 
@@ -63,7 +63,8 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
             words = line.strip().split("\t" if "\t" in line else None)
             if len(words) not in (0, 2):
                 raise UserError(
-                    f"{name}:{number}: {len(words)} columns; give two recordings (with a tab if names have spaces)"
+                    f"{name}:{number}: {len(words)} column{'s' * (len(words) > 1)}; give two recordings "
+                    "(with a tab if names have spaces)"
                 )
             pairs += [(words[0], words[1])] if words else []
     if not pairs:

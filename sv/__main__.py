@@ -9,12 +9,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from sv.errors import UserError, run_step, suggest
-
-
-class _NoSuchCommand(UserError):
-    exit_status = 2  # a wrong call, as of the steps
-
+from sv.errors import WrongCall, run_step, suggest
 
 COMMANDS = {  # -> step, and what it does
     "verify": ("verify.py", "tell whether recordings are of the same speaker"),
@@ -49,7 +44,7 @@ def main() -> None:
 
 
 def _unknown(command: str) -> None:
-    raise _NoSuchCommand(f"unknown command {command!r}{suggest(command, COMMANDS)}")
+    raise WrongCall(f"unknown command {command!r}{suggest(command, COMMANDS)}")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 
 from sv.audio.recordings import Audio
 from sv.embeddings.listener import Recording
-from sv.errors import UserError
+from sv.errors import UserError, WrongCall
 from sv.io import atomic_write
 from sv.verifier import MARGIN, Speaker, Verdict, Verifier
 
@@ -63,8 +63,7 @@ class Enrolled:
             UserError: a name with other characters than letters, digits and _ - . @ +; no recording, or one that is
                 refused.
         """
-        if not _NAME.fullmatch(name):
-            raise UserError(f"speaker {name!r}: use letters, digits and any of _ - . @ +")
+        check_name(name)
         speaker = self.verifier.enroll(recordings)
         with atomic_write(self.folder / f"{name}.npz", "wb") as f:
             np.savez(
@@ -81,10 +80,7 @@ class Enrolled:
         Raises:
             UserError: there is none, or one is damaged or of another system.
         """
-        files = sorted(self.folder.glob("[!.]*.npz"))
-        if not files:
-            raise UserError(f"{self.folder} holds no speakers; enroll some with steps/enroll.py")
-        return {path.stem: self._read(path) for path in files}
+        return {path.stem: self._read(path) for path in speaker_files(self.folder)}
 
     def identify(
         self,
@@ -121,6 +117,28 @@ class Enrolled:
         if fingerprint != self.verifier.fingerprint:
             raise UserError(f"{path} is of another model or front-end; enroll the speaker again")
         return Speaker(recordings)
+
+
+def check_name(name: str) -> None:
+    """Check the name of a speaker, which becomes that of a file.
+
+    Raises:
+        WrongCall: it has other characters than letters, digits and _ - . @ +.
+    """
+    if not _NAME.fullmatch(name):
+        raise WrongCall(f"speaker {name!r}: use letters, digits and any of _ - . @ +")
+
+
+def speaker_files(folder: Path) -> list[Path]:
+    """Return the files of the enrolled speakers, sorted by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    files = sorted(folder.glob("[!.]*.npz"))
+    if not files:
+        raise UserError(f"{folder} holds no speakers; enroll some with sv enroll or steps/enroll.py")
+    return files
 
 
 def _identify(verdicts: dict[str, Verdict]) -> Identification:

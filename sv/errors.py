@@ -1,7 +1,8 @@
 """Errors that a user can fix, and the one place where a step exits.
 
 A `UserError` carries one line: what is wrong, where (file and line), what to do. `run_step` prints it as
-`score.py: error: ...` and ends with status 1; `--verbose` (or SV_VERBOSE=1) shows the traceback as well.
+`score.py: error: ...` and ends with status 1, for a `WrongCall` with 2; `--verbose` (or SV_VERBOSE=1) shows the
+traceback as well.
 """
 
 import errno
@@ -40,6 +41,12 @@ class UserError(Exception):
     exit_status = 1
 
 
+class WrongCall(UserError):
+    """A wrong call: a value that an option cannot have, or a wrong name; not what stands in a file."""
+
+    exit_status = 2
+
+
 def tell(message: str, *args: object) -> None:
     """Log a line that a recipe shows on the terminal, beside warnings; other lines stand in the log of its stage."""
     log.log(_TOLD, message, *args)
@@ -66,7 +73,7 @@ def run_step(main: Callable[[], None]) -> None:
     """Run a step's `main`, and turn an error into one line on stderr and an exit status.
 
     `--verbose` is removed from the command line, wherever it stands; `--num_parts` is read as `--num-parts`. Exit
-    status: 0 done, 1 failed, 130 interrupted.
+    status: 0 done, 1 failed, 2 wrong call, 130 interrupted.
     """
     verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
     sys.argv = [_with_hyphens(word) for word in sys.argv if word != "--verbose"]

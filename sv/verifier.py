@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from sv.audio.recordings import Audio, is_tensor
 from sv.embeddings.listener import Listener, Recording, check_system
-from sv.errors import UserError, log
+from sv.errors import UserError, WrongCall, log
 from sv.io import Vectors, sha256_of
 from sv.metrics.results import failure_of
 from sv.scoring.calibration import Calibration, how_to_calibrate, load_calibration, posterior
@@ -291,7 +291,7 @@ class Verifier(Listener):
         prior, margin = _number("prior", prior), _number("margin", margin)
         posterior(0.0, prior)
         if not 0 <= margin < math.inf:
-            raise UserError(f"margin {margin}: expected a number of at least 0")
+            raise WrongCall(f"margin {margin}: expected a number of at least 0")
         if threshold is None:
             return _Rule(prior, math.log((1 - prior) / prior), "prior", margin)
         if isinstance(threshold, str) and threshold in self.thresholds:
@@ -307,10 +307,10 @@ def _number(name: str, value: object) -> float:
     """Return the number.
 
     Raises:
-        UserError: it is not a finite number.
+        WrongCall: it is not a finite number.
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-        raise UserError(f"{name} {value!r}: expected a finite number")
+        raise WrongCall(f"{name} {value!r}: expected a finite number")
     return float(value)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.embeddings.onnx_encoder import is_bundle
-from sv.errors import UserError
+from sv.errors import UserError, WrongCall
 from sv.io import atomic_write, read_json
 from sv.metrics.cllr import bayes_threshold
 from sv.metrics.error_rates import sort_scores
@@ -145,10 +145,10 @@ def posterior(llr: float, prior: float) -> float:
     """Return the probability of a target, given the log-likelihood ratio and the probability before hearing the trial.
 
     Raises:
-        UserError: a prior that is not between 0 and 1.
+        WrongCall: a prior that is not between 0 and 1.
     """
     if not 0 < prior < 1:
-        raise UserError(f"prior {prior}: expected a probability between 0 and 1, such as 0.5")
+        raise WrongCall(f"prior {prior}: expected a probability between 0 and 1, such as 0.5")
     from scipy.special import expit, logit
 
     return float(expit(llr + logit(prior)))

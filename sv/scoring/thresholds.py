@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from sv.errors import UserError, log, suggest
+from sv.errors import UserError, WrongCall, log, suggest
 from sv.io import atomic_write, read_json, sha256_of
 from sv.metrics.error_rates import SortedScores, eer_threshold, min_dcf_threshold
 from sv.scoring.calibration import Calibration, how_to_calibrate
@@ -88,7 +88,7 @@ def _fa_name(rate: float) -> str:
     return f"fa_{rate:g}"
 
 
-def no_threshold(name: str, known: Sequence[str]) -> UserError:
+def no_threshold(name: str, known: Sequence[str]) -> WrongCall:
     """Return the error for a threshold that a model does not have.
 
     Args:
@@ -97,8 +97,8 @@ def no_threshold(name: str, known: Sequence[str]) -> UserError:
     """
     needed = {_fa_name(rate): round(1 / rate) for rate in FALSE_ACCEPTS}
     if name not in needed:
-        return UserError(f"unknown threshold {name!r}{suggest(name, list(known))}")
-    return UserError(
+        return WrongCall(f"unknown threshold {name!r}{suggest(name, list(known))}")
+    return WrongCall(
         f"the model has no threshold {name!r}: it was calibrated on fewer than {needed[name]} non-target trials; take "
         f"one of {', '.join(known)}, or calibrate on more speakers"
     )

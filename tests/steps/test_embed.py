@@ -77,6 +77,8 @@ def test_a_bad_file_is_told_and_the_others_are_kept(step: Step, exp: Path, audio
     assert result.returncode == 1 and "1 of 2 files failed" in result.stderr
     assert "gone.wav does not exist" in result.stderr
     assert read_vectors(tmp_path / "emb" / "xvector.scp").ids == ["a"]
+    result = step("steps/embed.py", "--model", exp, "--json", "--out", tmp_path / "emb", audio)
+    assert result.returncode == 2 and "give --json or --out, not both" in result.stderr
     result = step("steps/embed.py", "--model", exp, audio, tmp_path / "other" / "a.wav")
     assert result.returncode == 1 and "two files have the same name" in result.stderr
 

@@ -44,6 +44,33 @@ def test_step_prints_a_line_a_pair_and_ends_by_outcome(
         assert result.returncode == 2 and "give two or more recordings, or --pairs" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--prior", "0"], "--prior 0.0: expected a probability between 0 and 1"),
+        (["--threshold", "blah"], "unknown threshold 'blah'; known: eer"),
+        (["--threshold", "nan"], "threshold nan: expected a finite number"),
+        (["--margin", "-1"], "margin -1.0: expected a number of at least 0"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_a_wrong_call(
+    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path, words: list[str], told: str
+) -> None:
+    a = write(tmp_path / "a.wav", noise(0))
+    result = step("steps/verify.py", "--model", exp, a, a, *words)
+    assert (result.returncode, result.stdout) == (2, "") and result.stderr.startswith(f"verify.py: error: {told}")
+
+
+def test_a_list_of_pairs_that_cannot_be_used_is_no_wrong_call(
+    step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
+) -> None:
+    pairs = tmp_path / "pairs"
+    for text, told in (("", "no pairs; give two"), ("a.wav\n", "1 column; give two recordings")):
+        pairs.write_text(text)
+        result = step("steps/verify.py", "--model", exp, "--pairs", pairs)
+        assert (result.returncode, result.stdout) == (1, "") and told in result.stderr
+
+
 def test_a_calibration_that_fails_on_test_trials_is_told_in_one_line(
     step: Callable[..., subprocess.CompletedProcess[str]], exp: Path, tmp_path: Path
 ) -> None:

@@ -81,7 +81,7 @@ def test_a_recording_is_identified_or_is_of_nobody(exp: Path, files: list[Path],
 
 def test_speakers_of_another_system_are_refused(exp: Path, files: list[Path], tmp_path: Path) -> None:
     enrolled = Enrolled(Verifier(exp, gpus="none"), tmp_path / "speakers")
-    with pytest.raises(UserError, match=r"speakers holds no speakers; enroll some with steps/enroll\.py"):
+    with pytest.raises(UserError, match=r"speakers holds no speakers; enroll some with sv enroll or steps/enroll\.py"):
         enrolled.speakers()
     enrolled.add("anna", files[:1])
     other = shutil.copytree(exp, tmp_path / "other")
@@ -107,6 +107,21 @@ def test_a_damaged_speaker_is_named(exp: Path, tmp_path: Path, content: bytes | 
 def test_names_that_fit_no_file_are_refused(exp: Path, files: list[Path], tmp_path: Path, name: str) -> None:
     with pytest.raises(UserError, match="use letters, digits and any of"):
         Enrolled(Verifier(exp, gpus="none"), tmp_path).add(name, files)
+
+
+def test_what_needs_no_model_is_checked_before_one_is_loaded(step: Step, exp: Path, files: list[Path]) -> None:
+    (model,) = exp.glob("models/*")
+    weights = model.read_bytes()
+    model.write_bytes(b"damaged")
+    try:
+        result = step("steps/enroll.py", "--model", exp, "Anna Maria", files[0])
+        assert (result.returncode, result.stdout) == (2, "") and "speaker 'Anna Maria': use letters" in result.stderr
+        result = step("steps/identify.py", "--model", exp, files[0])
+        assert (result.returncode, result.stdout) == (1, "") and f"{exp}/speakers holds no speakers" in result.stderr
+    finally:
+        model.write_bytes(weights)
+    result = step("steps/identify.py", "--model", exp / "gone", files[0])
+    assert result.returncode == 1 and f"{exp}/gone does not exist; give the folder of a trained" in result.stderr
 
 
 def test_steps_enroll_and_identify(step: Step, exp: Path, files: list[Path], tmp_path: Path) -> None:
