@@ -252,9 +252,10 @@ sub report_failures {
     }
 }
 
-# Return the highest exit status of failed jobs; a job without one counts as 1.
+# Return the highest exit status of failed jobs; a job without one, or killed, counts as 1: the 128 + N of a signal would
+# say that this script was killed, which tools/say.sh tells.
 sub worst_status {
-    return max map { $_->{status} ? exit_code($_->{status}) : 1 } @_;
+    return max map { my $code = exit_code($_->{status} // 0); $code && $code <= 128 ? $code : 1 } @_;
 }
 
 # Start a process that outlives this one, and return a handle. Print "+name\n" and "-name\n" to it: when this process

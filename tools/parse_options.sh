@@ -27,7 +27,8 @@
 #   say "what"             print one line on stderr, with the time and the script's name; in a stage of a recipe, in its log,
 #                          and a warning on stderr, too, once a run
 #   tell "what"            the same, and in a stage of a recipe on stderr, too
-#   die "what; remedy"     print it as an error, in a stage of a recipe also in its log; exit 1
+#   die "what; remedy"     print it as an error, in a stage of a recipe also in its log; exit 1; the same, by itself, if a
+#                          command is killed by a signal
 #   usage_error "what"     print one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
 #   script_dir             the folder of the script, absolute if the script was called from elsewhere
@@ -366,6 +367,9 @@ _po_check_positional() { # <positional arguments>...
     usage_error "wrong number of arguments: $#"
   fi
 }
+
+set -E # functions and subshells, too
+trap '_po_tell_kill "$?" "$BASH_COMMAND" "${#PIPESTATUS[@]}"' ERR
 
 _po_args=()
 _po_read_script

@@ -15,26 +15,26 @@ begin_options=()
 job_options=()
 
 begin_parts() { # <step> [arguments]
-  local words
-  words=$("$1" begin "${@:2}" --num-parts "${nj:?}" "${begin_options[@]}")
+  local words step=$1
+  words=$("$step" begin "${@:2}" --num-parts "${nj:?}" "${begin_options[@]}")
   read -ra _plan <<<"$words"
   num_jobs=${_plan[0]}
 }
 
 finish_parts() { # <log> <step> [arguments]
-  local submit
+  local submit step=$2
   if [ "$num_jobs" -gt 0 ]; then
     "${before_jobs[@]}"
     say "$num_jobs job(s), logs: $1"
     read -ra submit <<<"${cmd:?}"
     submit+=("${job_options[@]}" "${_plan[@]:1}" JOB=1:"$num_jobs" "$1"
-      "$2" part "${@:3}" --part JOB --num-parts "$num_jobs")
+      "$step" part "${@:3}" --part JOB --num-parts "$num_jobs")
     if [ -t 2 ]; then
       { "${submit[@]}" 2>&1 >&3 | tools/show_progress.py "$1" "$num_jobs"; } 3>&1
     else
       "${submit[@]}"
     fi
-    "$2" join "${@:3}" --num-parts "$num_jobs"
+    "$step" join "${@:3}" --num-parts "$num_jobs"
   fi
 }
 

@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154  # tools/parse_options.sh, which sources this, sets _po_name
 # Lines for the user, and for the log of a stage ($SV_STAGE_LOG); what say, tell and die do: tools/parse_options.sh. Python's
-# steps do the same (sv/errors.py).
+# steps do the same (sv/errors.py). tools/run.pl and the like tell of a killed job (tools/SvJobs.pm).
 
 say() {
   if [[ -z ${SV_STAGE_LOG:-} ]]; then
@@ -37,4 +37,21 @@ _po_error() {
 die() {
   _po_error "$@"
   exit 1
+}
+
+_po_tell_kill() { # <status> <command> <commands of its pipe>: if a signal ended what failed, say so and exit 1
+  local name=${2%% *} why=
+  if (($1 <= 128 || $1 > 192 || $1 == 128 + 2 || $1 == 128 + 13)); then # SIGINT, SIGPIPE: nothing that a user must be told
+    return 0
+  elif [[ $name =~ ^\"?\$\{?([a-z_]+)(\[@\])?\}?\"?$ ]]; then
+    local -n words=${BASH_REMATCH[1]}
+    name=${words[0]}
+  fi
+  [[ $3 == 1 && $name =~ ^[A-Za-z0-9_./-]+$ ]] || name="a command"
+  [[ $1 != 137 ]] || why="; most often memory ran out (dmesg tells): give it more, or run less at a time"
+  die "$name was killed by signal $(($1 - 128)) (SIG$(kill -l "$1"))$why; the same command goes on$(_po_log_name)"
+}
+
+_po_log_name() {
+  [[ ! -f ${SV_STAGE_LOG:-} ]] || printf '; log: %s' "$SV_STAGE_LOG"
 }

@@ -315,3 +315,34 @@ def test_names_of_another_toolkit_are_answered(script: Script) -> None:
         "x.sh: error: unknown option --HOST_NODE_ADDR: leave it out, the processes of --num-nodes find one another"
     )
     assert "--set num_avg=N" in script("--num-avg", "10", "data").stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("bash -c 'kill -9 $$'", "bash was killed by signal 9 (SIGKILL); most often memory ran out"),
+        ('step=(bash -c "kill -9 \\$\\$"); "${step[@]}"', "bash was killed by signal 9 (SIGKILL); most often memory"),
+        (
+            'f() { local x; x=$(bash -c "kill -9 \\$\\$"); echo "$x"; }; f',
+            "bash was killed by signal 9 (SIGKILL); most",
+        ),
+        ("bash -c 'kill -9 $$' | cat", "a command was killed by signal 9 (SIGKILL); most often memory ran out"),
+        ("bash -c 'kill -SEGV $$'", "bash was killed by signal 11 (SIGSEGV); the same command goes on"),
+        ("bash x.sh data inner", "bash was killed by signal 9 (SIGKILL); most often memory ran out"),
+    ],
+)
+def test_a_command_that_a_signal_ends_is_told_once(tmp_path: Path, command: str, told: str) -> None:
+    inner = "if [[ ${2:-} == inner ]]; then bash -c 'kill -9 $$'; fi"
+    script = Script(
+        tmp_path, after=f"export SV_STAGE_LOG=$PWD/stage.log\n: >>stage.log\n{inner}\n{command}\necho went on"
+    )
+    done = script("data")
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert done.returncode == 1 and line.startswith(f"x.sh: error: {told}") and "went on" not in done.stdout
+    assert line.endswith(f"; the same command goes on; log: {tmp_path}/stage.log")
+    assert (tmp_path / "stage.log").read_text()[20:] == f"{line}\n"
+
+
+@pytest.mark.parametrize("command", ["false", "(exit 7)", "yes | head -n 1", "(exit 255)"])
+def test_a_failure_without_a_signal_is_left_to_its_command(tmp_path: Path, command: str) -> None:
+    assert Script(tmp_path, after=command)("data").stderr == ""
