@@ -18,7 +18,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.config import Config, Override, load_config, save_config
-from sv.embeddings.experiment import read_config
+from sv.embeddings.experiment import check_same_speakers, read_config
 from sv.errors import UserError, run_step
 from sv.jobs.gpus import named_gpus
 from sv.system import (
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--gpus", default="none", help="of a recipe; its form is checked")
     parser.add_argument("--fine-tune", type=Path, metavar="TRAINED", help="folder of the system to fine-tune")
     parser.add_argument("--output", type=Path, help="write the configuration here, not to <exp-dir>")
+    parser.add_argument("--speakers", type=Path, help="names that a trained system must have been trained on")
     args = parser.parse_args()
     if not args.config:
         raise UserError("--config must be given: a YAML file such as egs/voxceleb/conf/resnet34.yaml")
@@ -59,6 +60,8 @@ def main() -> None:
     else:
         config = make_system(args.config, [*_of_waveforms(args, load_config(args.config, overrides)), *overrides])
     exp_dir = args.exp_dir or args.root / (system_name(config) + args.suffix)
+    if args.speakers:
+        check_same_speakers(exp_dir, args.speakers.read_text(encoding="utf-8").split())
     if args.stage > 3:
         if args.same_config == "true":
             check_same_network(config, read_config(exp_dir), exp_dir)

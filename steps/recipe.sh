@@ -13,6 +13,9 @@
 #   system_value <key>                 print what $system says of a key outside of blocks
 #   run_systems <train-data> <test-data>   stages 3 to 9, of one system, or with --unlabelled in rounds
 #
+# A recipe that knows before stage 1 which speakers <train-data> will have sets train_speakers, their names: sizes are checked
+# then, and an <exp-dir> of other speakers is refused, unless files that cannot be used are left out (leave_out_bad).
+#
 # begin_recipe sets exp_dir, system (its system.yaml: the resolved configuration, which all later steps read),
 # train_feats and training_set.
 
@@ -42,9 +45,12 @@ begin_recipe() {
   if [ -n "$teacher" ] && [ -z "$unlabelled" ]; then
     resolve+=("--override=--teacher teacher=$teacher")
   fi
+  if ((stage == 1 && stop_stage >= 3)) && [ -n "${train_speakers:-}" ] && [ "${leave_out_bad:-false}" = false ]; then
+    resolve+=(--speakers /dev/stdin)
+  fi
   resolved=$(mktemp)
   trap 'rm -f "$resolved"' EXIT
-  exp_dir=$("${resolve[@]}" --output "$resolved" ${exp_dir:+"$exp_dir"})
+  exp_dir=$("${resolve[@]}" --output "$resolved" ${exp_dir:+"$exp_dir"} <<<"${train_speakers:-}")
   system=$resolved
   train_feats=$(system_value train_feats)
   check_augment
@@ -55,8 +61,8 @@ begin_recipe() {
   fi
   if ((stage > 1)); then
     check_lists "$2" "$3"
-  elif [ "$dry_run" = true ] && ((stop_stage >= 5)); then
-    check_trials "$3"
+  else
+    check_before_lists "$2" "$3"
   fi
   if [ "$dry_run" = true ]; then
     steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
@@ -163,8 +169,19 @@ check_teacher() {
   fi
 }
 
+check_before_lists() { # what check_lists will find behind stage 1, as far as it is known
+  local count
+  if [ "$dry_run" = true ] && ((stop_stage >= 5)); then
+    check_trials "$2"
+  fi
+  if [ -n "${train_speakers:-}" ] && ((stop_stage >= 3)); then
+    count=$(wc -w <<<"$train_speakers")
+    check_sizes "$1 will have $count speakers" "$count" "$stop_stage"
+  fi
+}
+
 check_lists() {
-  local last=$((stage == 9 ? lm_stop_stage : stop_stage))
+  local count last=$((stage == 9 ? lm_stop_stage : stop_stage))
   if ((last >= 5)) && [ -n "$enroll_map" ] && [ ! -f "$enroll_map" ]; then
     die "--enroll-map $enroll_map does not exist; give a file with lines 'model utt1 utt2 ...'"
   fi
@@ -172,7 +189,8 @@ check_lists() {
     check_trials "$2"
   fi
   if ((last >= 3)) && [ -e "$1/spk2utt" ]; then
-    check_sizes "$1" "$last"
+    count=$(wc -l <"$1/spk2utt")
+    check_sizes "$1 has $count speakers" "$count" "$last"
   fi
 }
 
@@ -192,26 +210,25 @@ check_trials() { # <test-data>: of the lists that were made, if any
   done
 }
 
-check_sizes() { # <train-data> <last stage>: of what is held out, of the cohort and of LDA
-  local speakers heldout most wrong=()
-  speakers=$(wc -l <"$1/spk2utt")
+check_sizes() { # <"train-data has N speakers"> <N> <last stage>: of what is held out, of the cohort and of LDA
+  local heldout most wrong=()
   heldout=$(system_value heldout_speakers)
-  most=$((speakers - heldout))
+  most=$(($2 - heldout))
   if ((stage <= 3 && most < 2)) && [ "$(system_value model_init)" = "''" ]; then # else those that the model held out
-    die "$1 has $speakers speakers, of which heldout_speakers=$heldout are set aside, and at least 2 must be left to" \
+    die "$1, of which heldout_speakers=$heldout are set aside, and at least 2 must be left to" \
       "train on; set it lower (0: none)"
   fi
-  if (($2 < 6)); then
+  if (($3 < 6)); then
     return
   fi
   if [ "$score_norm_method" = asnorm ] && ((top_n < 2 || top_n > most)); then
     wrong+=("--top-n $top_n (2 to $most)")
   fi
-  if (($2 >= 7 && (lda_dim < 0 || lda_dim >= most))); then
+  if (($3 >= 7 && (lda_dim < 0 || lda_dim >= most))); then
     wrong+=("--lda-dim $lda_dim (0 to $((most - 1)))")
   fi
   if [ "${#wrong[@]}" -gt 0 ]; then
-    die "$1 has $speakers speakers, of which $heldout are held out; give what fits in place of ${wrong[*]}"
+    die "$1, of which $heldout are held out; give what fits in place of ${wrong[*]}"
   fi
 }
 

@@ -40,7 +40,7 @@ lm_config=egs/speechocean762/conf/any_lm.yaml
 
 lists=(--ignore-columns "$ignore_columns" ${csv:+--csv "$csv"})
 
-choose_sizes() { # <option>...: set what is not given and depends on the number of speakers; new_lists; others, not tested on
+choose_sizes() { # <option>...: set what is not given and depends on the number of speakers; new_lists; train_speakers
   local sizes heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs copies chosen=() given_heldout=()
   read -ra copies <<<"$speeds $augment"
   if [[ " $train_feats $data_type $set " =~ [\ =](online|shard|raw)\  ]]; then
@@ -51,7 +51,7 @@ choose_sizes() { # <option>...: set what is not given and depends on the number 
   fi
   sizes=$(SV_STAGE_LOG=/dev/null local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" \
     --dry-run "$dry_run" "${given_heldout[@]}" "$@" "$data")
-  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs new_lists others <<<"$sizes"
+  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs new_lists train_speakers <<<"$sizes"
   if [[ " $set" != *" heldout_speakers="* ]]; then
     set="heldout_speakers=$heldout $set"
   fi
@@ -76,19 +76,6 @@ choose_sizes() { # <option>...: set what is not given and depends on the number 
   fi
 }
 
-check_trained() { # end before the data are replaced if the system was trained on other speakers
-  local trained now differ
-  trained=$(cat "$exp_dir"/{spk2id,heldout_spk} | python3 -c 'import sys; from sv.io import original_speakers
-print(*sorted(set(original_speakers(line.split()[0] for line in sys.stdin).values())), sep="\n")') # without speed copies
-  now=$(tr ' ' '\n' <<<"$others")
-  differ=$(sort <(echo "$trained") <(echo "$now") | uniq -u)
-  if [ -n "$differ" ]; then
-    die "$exp_dir was trained with $(wc -l <<<"$trained") speakers (held-out ones included), now there are" \
-      "$(wc -l <<<"$now"), and $(wc -l <<<"$differ") are in only one of both, such as ${differ%%$'\n'*}; give another" \
-      "--exp-dir (or remove this one)"
-  fi
-}
-
 check_stages 1 8 9
 if ((stage > 1)); then
   if [ -e "$data/train/spk2utt" ] && [ -e "$data/test/spk2utt" ]; then
@@ -101,9 +88,6 @@ elif [ "$dry_run" = false ]; then
 fi
 
 begin_recipe 1 "$data/train" "$data/test"
-if ((stage == 1 && stop_stage >= 3)) && [ "$leave_out_bad" = false ] && [ -e "$exp_dir/heldout_spk" ] && [ -e "$exp_dir/spk2id" ]; then
-  check_trained
-fi
 
 if in_stage 1 "data and trial lists"; then
   local/prepare_folder.py "${lists[@]}" --leave-out-bad "$leave_out_bad" --test-speakers "$test_speakers" --trials true \

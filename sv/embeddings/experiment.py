@@ -1,12 +1,13 @@
 """An experiment folder: its configuration, its model files, and the features that its system takes."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
-from sv.io import DataDir, iter_table
+from sv.io import DataDir, iter_table, original_speakers
 from sv.io.trees import first_difference
 from sv.models import encoder_options
 
@@ -151,4 +152,19 @@ def warn_of_trained_speakers(exp_dir: Path, test_data: Path) -> None:
             len(speakers),
             min(known),
             spk2id,
+        )
+
+
+def check_same_speakers(exp_dir: Path, speakers: Sequence[str]) -> None:
+    """Raise UserError if a folder was trained with other speakers than these, held-out ones included."""
+    files = [exp_dir / name for name in ("spk2id", "heldout_spk")]
+    if not all(path.is_file() for path in files):
+        return
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    trained = set(original_speakers(line.split()[0] for line in lines).values())  # without speed copies
+    if trained != set(speakers):
+        raise UserError(
+            f"{exp_dir} was trained with {len(trained)} speakers (held-out ones included); this corpus gives "
+            f"{len(speakers)} (without test speakers), and {len(trained & set(speakers))} are in both; give another "
+            "--exp-dir for a new system, or remove this one"
         )

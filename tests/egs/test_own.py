@@ -74,16 +74,27 @@ def test_a_system_of_another_corpus_is_refused_before_the_data_are_replaced(
     corpus, exp, data = folders(small_corpus, tmp_path / "corpus", 14), tmp_path / "exp", tmp_path / "data"
     words = ["--corpus", corpus, "--data", data, "--exp-dir", exp]
     exp.mkdir()
-    (exp / "heldout_spk").write_text("a\nsp9-x\n")  # nobody is called x, so sp9-x is no copy
-    (exp / "spk2id").write_text("".join(f"{copy}{name} 0\n" for copy in ("", "sp0.9-", "sp1.1-") for name in "cdefghi"))
-    result = run("egs/own/run.sh", *words)
-    assert result.returncode == 1 and not (data / "train").exists()
-    told = "was trained with 9 speakers (held-out ones included), now there are 11, and 20 are in only one of both"
-    assert told in result.stderr.splitlines()[-1]
-    (exp / "spk2id").write_text("".join(f"{name} 0\n" for name in "cdefghijk"))  # as many speakers
-    result = run("egs/own/run.sh", *words)
-    assert result.returncode == 1 and not (data / "train").exists()
-    assert "with 11 speakers (held-out ones included), now there are 11, and 22 are in only one of" in result.stderr
+    (exp / "config.yaml").write_text("heldout_speakers: 9\n")  # which follows from the speakers
+    (exp / "heldout_spk").write_text("a\nb\n")
+    (exp / "spk2id").write_text("".join(f"{name} 0\n" for name in "cdefghi"))
+    told = (
+        "was trained with 9 speakers (held-out ones included); this corpus gives 11 (without test speakers), and 0 are"
+    )
+    for dry in ("true", "false"):
+        result = run("egs/own/run.sh", *words, "--dry-run", dry)
+        assert result.returncode == 1 and not (data / "train").exists()
+        assert told in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_sizes_that_do_not_fit_are_refused_before_stage_1(run: Run, small_corpus: Path, tmp_path: Path) -> None:
+    corpus = folders(small_corpus, tmp_path / "corpus", 14)
+    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--top-n", 50]
+    for more, wrong in (([], "--top-n 50 (2 to 9)"), (["--lda-dim", 9], "--top-n 50 (2 to 9) --lda-dim 9 (0 to 8)")):
+        result = run("egs/own/run.sh", *words, *more)
+        told = f"train will have 11 speakers, of which 2 are held out; give what fits in place of {wrong}"
+        assert result.returncode == 1 and result.stderr.endswith(told + "\n"), result.stderr
+        assert not (tmp_path / "data").exists() and "stage 1" not in result.stderr
 
 
 @pytest.mark.slow

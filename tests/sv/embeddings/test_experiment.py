@@ -8,6 +8,7 @@ import pytest
 from sv.config import FbankConfig
 from sv.embeddings.experiment import (
     check_front_end,
+    check_same_speakers,
     find_model,
     how_to_read,
     read_config,
@@ -89,3 +90,14 @@ def test_what_a_folder_lacks_is_named_with_the_stage_that_makes_it(tmp_path: Pat
         find_model(tmp_path)
     with pytest.raises(UserError, match=r"own.pt does not exist; give an existing file with --model"):
         find_model(tmp_path, tmp_path / "own.pt")
+
+
+def test_a_system_of_other_speakers_is_refused(tmp_path: Path) -> None:
+    check_same_speakers(tmp_path, ["a"])  # not trained yet
+    (tmp_path / "heldout_spk").write_text("a\nsp9-x\n")  # nobody is called x, so sp9-x is no copy
+    copies = [f"{copy}{name}" for copy in ("", "sp0.9-", "sp1.1-") for name in "bcd"]
+    (tmp_path / "spk2id").write_text("".join(f"{name} {row}\n" for row, name in enumerate(copies)))
+    check_same_speakers(tmp_path, ["b", "a", "c", "d", "sp9-x"])
+    told = r"trained with 5 speakers .*; this corpus gives 3 .*, and 2 are in both; give another --exp-dir"
+    with pytest.raises(UserError, match=told):
+        check_same_speakers(tmp_path, ["a", "b", "e"])
