@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Show what a trained system is: encoder, loss, front-end, thresholds and results.
 
-Reads   <exp-dir>/config.yaml, models/avg_model.pt; thresholds.json and results.json if they are there
+Reads   <exp-dir>/config.yaml; models/avg_model.pt, whose tensors are not loaded; thresholds.json and results.json, if
+        they are there
 e.g.: steps/show_system.py exp/x
 """
 
@@ -12,10 +13,10 @@ from typing import Any
 
 import _path  # noqa: F401
 
-from sv.embeddings.experiment import find_model, read_config
+from sv.embeddings.experiment import check_model, find_model, read_config
 from sv.embeddings.listener import check_system
 from sv.errors import run_step
-from sv.io import read_json, sha256_of
+from sv.io import read_json
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
         "sample_rate": front_end.sample_rate,
         "front_end": front_end.model_dump(),
         "model_file": str(model),
-        "model_sha256": sha256_of(model),
+        "model_sha256": check_model(model),
     }
     for name in ("thresholds", "results"):
         path = args.exp_dir / f"{name}.json"
@@ -45,11 +46,16 @@ def main() -> None:
         return
     for name in ("model", "loss", "num_speakers", "sample_rate", "model_file", "model_sha256"):
         print(f"{name:14}{values[name]}")
-    print(f"{'calibrated':14}{', '.join(values['thresholds']) or 'no: stage 7, or steps/calibrate.py --on DATA_DIR'}")
-    if values["results"]:
-        from sv.metrics.results import read_results, terminal_table
+    from sv.metrics.results import plain_backends, read_results, terminal_table
 
-        print(f"\n{terminal_table(read_results(args.exp_dir / 'results.json'))}", end="")
+    results = read_results(args.exp_dir / "results.json") if values["results"] else {}
+    llrs = [
+        name for entries in results.values() for name in plain_backends(entries) if "cllr" in entries[name]
+    ]  # fused
+    calibrated = dict.fromkeys([*values["thresholds"], *llrs])
+    print(f"{'calibrated':14}{', '.join(calibrated) or 'no: stage 7, or steps/calibrate.py --on DATA_DIR'}")
+    if results:
+        print(f"\n{terminal_table(results)}", end="")
 
 
 if __name__ == "__main__":

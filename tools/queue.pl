@@ -4,8 +4,8 @@
 #   queue.pl [options] [JOB=1:40] log-file command [arguments]       (queue.pl --help tells more)
 #
 # A site's options are in conf/queue.conf or --config FILE, in Kaldi's syntax; queue.pl --print-config prints the
-# built-in ones. See docs/cluster.md. Exit status: 0 if all jobs ended with 0, else the highest one; the first failing
-# log is then named on stderr, with its last lines.
+# built-in ones. See docs/cluster.md. Exit status: 0 if all jobs ended with 0, else the highest one (1
+# for a job that was killed); the first failing log is then named on stderr, with its last lines.
 
 use strict;
 use warnings;

@@ -1,13 +1,14 @@
 """An experiment folder: its configuration, its model files, and the features that its system takes."""
 
 import hashlib
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
-from sv.io import DataDir, iter_table, original_speakers
+from sv.io import DataDir, iter_table, original_speakers, sha256_of
 from sv.io.trees import first_difference
 from sv.models import encoder_options
 
@@ -83,6 +84,21 @@ def check_sha256(path: Path, digest: str) -> None:
     sidecar = path.with_name(path.name + ".sha256")
     if sidecar.is_file() and sidecar.read_text().split()[:1] != [digest]:
         raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; {AGAIN}")
+
+
+def check_model(path: Path) -> str:
+    """Return the SHA-256 of a model file that looks whole; its tensors are not read, which would take torch.
+
+    Raises:
+        UserError: another checksum than in `PATH.sha256`, if there is such a file; an archive without its end.
+    """
+    digest = sha256_of(path)
+    check_sha256(path, digest)
+    with open(path, "rb") as f:
+        is_old = f.read(1) == b"\x80"  # torch.save of before 1.6: a pickle, and no archive
+    if not is_old and not zipfile.is_zipfile(path):
+        raise UserError(f"{path} is not a model file, or is truncated; {AGAIN}")
+    return digest
 
 
 def fingerprint_of(config: Config, model_sha256: str) -> str:
