@@ -10,6 +10,7 @@ which on average is not too small, whatever is measured (Efron and Stein, "The j
 of Statistics, 1981). More than a hundred speakers are left out in a hundred random groups.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,7 +52,8 @@ def _worth(kind: str, speakers: NDArray[np.int32]) -> float:
     counts = counts[counts > 0]
     worth = float(counts.sum() ** 2 / max(1, (counts**2).sum()))
     if worth < MIN_SPEAKERS:
-        uneven = f", so unevenly that they are worth {worth:.1f}" if len(counts) >= MIN_SPEAKERS else ""
+        shown = math.floor(10 * worth) / 10  # 4.97 is not 5.0
+        uneven = f", so unevenly that they are worth {shown:.1f}" if len(counts) >= MIN_SPEAKERS else ""
         number = f"{len(counts)} speaker{'s' * (len(counts) != 1)}"
         raise FewSpeakers(f"{kind} trials are of {number}{uneven}; intervals need {MIN_SPEAKERS} or more")
     return worth

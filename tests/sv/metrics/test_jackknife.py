@@ -87,9 +87,12 @@ def test_a_speaker_with_most_target_trials_outweighs_the_number_of_speakers() ->
     rank = np.cumsum(trials.is_target) % 28
     uneven = some_of(trials, ~trials.is_target | (trials.enroll == 0) | (rank == 1))
     with pytest.raises(
-        FewSpeakers, match=r"^target trials .* 20 speakers, so unevenly that they are worth 2\.8; inter"
+        FewSpeakers, match=r"^target trials .* 20 speakers, so unevenly that they are worth 2\.7; inter"
     ):
         effective_speakers(uneven)  # (28 + 19)^2 / (28^2 + 19)
+    nearly = some_of(trials, ~trials.is_target | ((trials.enroll < 5) & ((trials.enroll > 0) | (rank < 24))))
+    with pytest.raises(FewSpeakers, match=r"of 5 speakers, so unevenly that they are worth 4\.9; intervals need 5 or"):
+        effective_speakers(nearly)  # (4 * 28 + 24)^2 / (4 * 28^2 + 24^2) = 4.98
     half = some_of(trials, ~trials.is_target | (trials.enroll < 10) | (rank < 14))
     assert effective_speakers(half) == pytest.approx((10 * 28 + 10 * 14) ** 2 / (10 * 28**2 + 10 * 14**2))
 
