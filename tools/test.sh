@@ -15,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Options
 fast=false  # true|false: only quick tests (marked neither slow nor recipe), and of shell scripts those not committed yet
 lint=true   # true|false: also lint
-nj=2        # processes that run tests
+nj=3        # processes that run tests, of which some wait for jobs
 . tools/parse_options.sh
 
 failed=()
