@@ -386,7 +386,19 @@ def _explain(error: Any) -> str:
     section: type[BaseModel] = Config
     for block in blocks:
         section = section.model_fields[block].annotation  # type: ignore[assignment]
-    return f"unknown key {name!r:.200}{suggest(key, dict(section.model_fields))}"
+    inside = [known for known in _keys(Config) if "." in known and f"_{key}_" in f"_{known.rpartition('.')[2]}_"]
+    hint = f"; did you mean {' or '.join(inside)}?" if 0 < len(inside) < 4 else suggest(key, dict(section.model_fields))
+    return f"unknown key {name!r:.200}{hint}"
+
+
+def _keys(section: Any, prefix: str = "") -> list[str]:
+    """Return the dotted names of all keys of a section."""
+    fields = getattr(section, "model_fields", None)
+    return (
+        [key for name in fields for key in _keys(fields[name].annotation, f"{prefix}.{name}")]
+        if fields
+        else [prefix[1:]]
+    )
 
 
 _WESPEAKERS_OWN = {"projection_args", "margin_scheduler", "enable_amp"}

@@ -36,7 +36,7 @@ class Registry(Generic[Built]):
 
     Attributes:
         kind: the word that errors use: "loss", "model".
-        elsewhere: names that WeSpeaker has for some of them -> ours; errors tell ours.
+        elsewhere: names that WeSpeaker or a paper has for some of them -> ours; errors tell ours.
     """
 
     def __init__(self, kind: str) -> None:

@@ -229,7 +229,7 @@ _po_refuse_unknown() { # <argument as given> <name>
 }
 
 _po_check() { # <name> <value>
-  local flag factor kind=${_po_kind[$1]}
+  local flag factor near words kind=${_po_kind[$1]}
   flag=$(_po_flag "$1")
   case $kind in
     bool)
@@ -260,7 +260,11 @@ _po_check() { # <name> <value>
       if [[ -z $2 || $2 == *'|'* || $kind != *"|$2|"* ]] && [[ -n $2 || -n ${!1} ]]; then
         kind=${kind#|}
         kind=${kind%|}
-        _po_refuse "$flag is one of ${kind//|/, }, not '$2'"
+        # shellcheck source=tools/unknown_option.sh
+        . "${BASH_SOURCE[0]%/*}/unknown_option.sh"
+        IFS='|' read -ra words <<<"$kind"
+        near=$(_po_nearest "$2" "${words[@]}")
+        _po_refuse "$flag is one of ${kind//|/, }, not '$2'${near:+; did you mean $near?}"
       fi
       ;;
   esac

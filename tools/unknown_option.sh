@@ -1,18 +1,25 @@
 # shellcheck shell=bash disable=SC2154
-# What to say of an option that a script does not have; tools/parse_options.sh sources this when it meets one.
+# What to say of an option that a script does not have, or a word that an option does not take; tools/parse_options.sh
+# sources this when it meets one.
 
 _po_answer() { # <name>: print what follows its name: the answer in elsewhere.txt, the nearest option, or nothing
-  local name answer best='' _po_edits least=$((${#1} / 3 + 1))
+  local name answer
   while read -r name answer; do
     if [[ $name == "$1" ]]; then
       printf ': %s' "$answer"
       return
     fi
   done <"${BASH_SOURCE[0]%/*}/../steps/options/elsewhere.txt"
+  name=$(_po_nearest "$1" "${!_po_default[@]}")
+  [[ -z $name ]] || printf '; did you mean %s?' "$(_po_flag "$name")"
+}
+
+_po_nearest() { # <word> <known word>...: print the one that may have been meant, or nothing
+  local name best='' _po_edits least=$((${#1} / 3 + 1))
   if ((${#1} > 64)); then
     return
   fi
-  for name in "${!_po_default[@]}"; do
+  for name in "${@:2}"; do
     if [[ ${#1} -ge 2 && $name == "$1"* ]]; then
       _po_edits=0
     else
@@ -22,7 +29,7 @@ _po_answer() { # <name>: print what follows its name: the answer in elsewhere.tx
       best=$name least=$_po_edits
     fi
   done
-  [[ -z $best ]] || printf '; did you mean %s?' "$(_po_flag "$best")"
+  printf '%s' "$best"
 }
 
 _po_distance() { # <a> <b>: set _po_edits, how many edits turn one into the other (Levenshtein)

@@ -39,6 +39,8 @@ LOSSES.add("teacher", options.TeacherOptions, "sv.losses.teacher:Teacher")
 LOSSES.elsewhere |= {
     "add_margin": "am",
     "arc_margin": "aam",
+    "sphereface": "sphere",
+    "a_softmax": "sphere",
     "arc_margin_intertopk_subcenter": "aam_intertopk_subcenter",
     **{name: name for name in ("softmax", "sphere", "sphereface2")},
 }

@@ -234,7 +234,8 @@ class _Run:
         utts, held_out, speakers = trainer.loader.sampler.utts, len(self.prepared.heldout), len(self.prepared.speakers)
         if loss_options(config.loss, config.loss_args).compares_utterances:  # it has no class of those it leaves out
             speakers = len(np.unique(self.prepared.data.index.speaker[rows_of(utts)]))
-        tell("%d speakers to train on, %d held out; %d utterances", speakers, held_out, len(utts))
+        few = "; of so few held out, the EER says little" if 0 < held_out < 5 else ""
+        tell("%d speakers to train on, %d held out; %d utterances%s", speakers, held_out, len(utts), few)
         log.info(
             "%d process(es) on %s, %s, batch %d in all", world.size, _name(world), config.precision, lr.global_batch
         )

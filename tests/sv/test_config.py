@@ -38,6 +38,11 @@ def test_overrides_win_and_take_yaml_values(tmp_path):
     [
         ("sead: 1", "unknown key 'sead'; did you mean 'seed'?"),
         ("dataset_args: {fbank_args: {windo: povey}}", "unknown key 'dataset_args.fbank_args.windo'; did you mean"),
+        (
+            "lr: 0.1",
+            "'lr'; did you mean fine_tuning.encoder_lr or scheduler_args.initial_lr or scheduler_args.final_lr?",
+        ),
+        ("batch_size: 8", "unknown key 'batch_size'; did you mean dataloader_args.batch_size?"),
         ("model_init: null\nprojection_args: {scale: 32}", "key of WeSpeaker; convert the file with tools/import_w"),
         ("seed: abc", "seed is 'abc': Input should be a valid integer"),
         ("dataset_args: {num_frms: 0}", "dataset_args.num_frms is 0: Input should be greater than 0"),

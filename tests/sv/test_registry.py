@@ -83,4 +83,6 @@ def test_unknown_names_and_types_are_refused_by_name(name, options, message):
 def test_a_name_of_another_toolkit_is_answered_with_ours() -> None:
     with pytest.raises(UserError, match=r"^unknown loss 'arc_margin'; here it is aam$"):
         losses.LOSSES.options("arc_margin", {})
+    with pytest.raises(UserError, match=r"^unknown loss 'sphereface'; here it is sphere$"):
+        losses.LOSSES.options("sphereface", {})
     assert set(losses.LOSSES.elsewhere.values()) <= set(losses.LOSSES.names())

@@ -136,7 +136,7 @@ def test_values_are_taken_as_they_are(script: Script, value: str) -> None:
         (["--dither="], "--dither is true or false, not ''"),
         (["--loss", "sphere"], "--loss is one of softmax, aam, not 'sphere'"),
         (["--loss="], "--loss is one of softmax, aam, not ''"),
-        (["--loss", "softmax|aam"], "--loss is one of softmax, aam, not 'softmax|aam'"),
+        (["--loss", "softmax|aam"], "--loss is one of softmax, aam, not 'softmax|aam'; did you mean softmax?"),
     ],
 )
 def test_wrong_options_are_refused_in_one_line(script: Script, words: list[str], message: str) -> None:
