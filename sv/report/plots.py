@@ -44,6 +44,7 @@ def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3)
     except ImportError as error:
         raise UserError("matplotlib is not installed; run pip install matplotlib") from error
     matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "sv", "font.size": 10})
+    matplotlib.rcParams["axes.formatter.min_exponent"] = 99  # 0.1 on log axes: exponents are too small to read
     fig = Figure(figsize=(width, height), layout="constrained")
     axes = fig.add_subplot()
     for name in ("xaxis", "yaxis"):

@@ -137,6 +137,9 @@ for (const text of document.querySelectorAll("svg text, td, th, p, dd, figcaptio
   if (cut && !text.closest(".wide")) told.cut.push(text.textContent);
 }
 told.errors = document.querySelector(".histogram output").textContent.match(/[\d.]+(?= %)/g).map(Number);
+const table = document.querySelector(".sortable"), scroller = table.parentElement.getBoundingClientRect();
+table.style.letterSpacing = "1px";  // as with a wider font
+told.first = table.querySelector("td:not(.word)").getBoundingClientRect().right <= scroller.right;
 told.filled = document.querySelectorAll(".histogram path").length;
 parent.postMessage(told, "*");
 </script>"""
@@ -169,4 +172,4 @@ def test_page_fits_its_window_in_a_browser(step: Run, tmp_path: Path, width: int
     seen = subprocess.run(look, check=True, capture_output=True, timeout=120)
     told = json.loads(html.unescape(re.findall(r'<pre id="told">(.*?)</pre>', seen.stdout.decode())[0]))
     assert told.pop("errors") == nearest_to_equal(page.parent / "scores" / "O.kaldi.score")
-    assert told == {"width": width, "window": width, "small": [], "cut": [], "filled": 2}
+    assert told == {"width": width, "window": width, "small": [], "cut": [], "first": True, "filled": 2}

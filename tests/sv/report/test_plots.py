@@ -1,5 +1,6 @@
 """Plots: what their axes, markers and legends show."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,15 @@ def test_epochs_are_whole_numbers(epochs: int) -> None:
     assert draw is not None
     (axes,) = plots.figure(draw).axes
     assert all(tick == round(tick) for tick in axes.get_xticks())
+
+
+@pytest.mark.parametrize("losses", [[16.0, 0.3], [0.2, 1e-5], [0.6, 0.35]])
+def test_no_letter_of_a_log_axis_is_smaller_than_10_px(tmp_path: Path, losses: list[float]) -> None:
+    records = {"epoch": [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses)]}
+    draw = plots.training([System("x", Path("x"), {}, [], records)], "loss", "loss")
+    assert draw is not None
+    svg = plots.save(plots.figure(draw), tmp_path / "loss.png", "loss")
+    assert min(float(size) for size in re.findall(r"font(?:-size)?: ([\d.]+)px", svg)) >= 10
 
 
 def facts_at(*priors: str) -> ScoreFacts:
