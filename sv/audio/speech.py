@@ -83,9 +83,16 @@ def _silero() -> "Callable[[Waveform, int], NDArray[np.float32]] | None":
         model = torch.jit.load(data / "silero_vad.jit", map_location="cpu").eval()
 
     def by_torch(waveform: Waveform, sample_rate: int) -> NDArray[np.float32]:
-        with torch.no_grad():
-            model.reset_states()
-            found: NDArray[np.float32] = model.audio_forward(torch.from_numpy(waveform)[None], sample_rate)[0].numpy()
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # for a chunk of 32 ms, others would only wait for one another
+        try:
+            with torch.no_grad():
+                model.reset_states()
+                found: NDArray[np.float32] = model.audio_forward(torch.from_numpy(waveform)[None], sample_rate)[
+                    0
+                ].numpy()
+        finally:
+            torch.set_num_threads(threads)
         return found
 
     return by_torch
@@ -93,9 +100,11 @@ def _silero() -> "Callable[[Waveform, int], NDArray[np.float32]] | None":
 
 def _by_onnxruntime(path: Path) -> "Callable[[Waveform, int], NDArray[np.float32]]":
     """Load the network from its ONNX file, which takes a chunk and the end of the one before it."""
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, SessionOptions
 
-    session = InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = SessionOptions()
+    options.intra_op_num_threads = 1  # as above
+    session = InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
     def run(waveform: Waveform, sample_rate: int) -> NDArray[np.float32]:
         chunk, before = (512, 64) if sample_rate == 16000 else (256, 32)

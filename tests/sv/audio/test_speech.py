@@ -87,6 +87,27 @@ def test_without_silero_the_other_measure_is_used_and_told(
     speech._silero.cache_clear()
 
 
+@needs_silero
+def test_silero_runs_on_one_thread_and_leaves_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    silero = torch.jit.RecursiveScriptModule
+    forward = silero.__getattr__
+
+    def watched(self: object, name: str) -> object:
+        if name == "audio_forward":
+            seen.append(torch.get_num_threads())
+        return forward(self, name)
+
+    monkeypatch.setattr(silero, "__getattr__", watched)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        speech_seconds(np.zeros(16000, np.float32), 16000)
+        assert (seen, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
 @both
 def test_almost_nothing_holds_no_speech(measure: Measure) -> None:
     for samples in (1, 400, RATE // 5 - 1):
