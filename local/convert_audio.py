@@ -19,7 +19,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from local.voxceleb import find_speaker_folders, scan
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, counted, log, run_step
 from sv.io import atomic_write
 from sv.io.progress import Tally
 from sv.jobs import DoneMark
@@ -76,7 +76,7 @@ class Conversion(Parts):
         return DoneMark(self.folder / f".done.{part}", {}, (self.folder / f"todo.{part}",))
 
     def stale(self, *, verify: bool = False) -> str:
-        return f"{len(self.todo)} files to convert" if self.todo else ""
+        return f"{counted(len(self.todo), 'file')} to convert" if self.todo else ""
 
     def check(self) -> None:
         """Write the lists.
@@ -134,7 +134,7 @@ class Conversion(Parts):
             with atomic_write(report) as f:
                 f.writelines(f"{line}\n" for line in failed)
             raise UserError(
-                f"{len(failed)} files could not be converted, listed in {report}: the first {failed[0]};"
+                f"{counted(len(failed), 'file')} could not be converted, listed in {report}: the first {failed[0]};"
                 " unpack them again, or delete them to leave them out"
             )
         shutil.rmtree(self.folder)

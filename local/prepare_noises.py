@@ -9,7 +9,7 @@ from pathlib import Path
 from local.download import Remote, bring
 from local.found_audio import ending_of, is_audio, tell_not_taken
 from sv.audio.files import ENDINGS, UNREADABLE, info
-from sv.errors import UserError, log
+from sv.errors import UserError, counted, log
 from sv.io import check_id, write_table
 from sv.io.progress import bar
 
@@ -28,7 +28,7 @@ def audio_files(folder: Path) -> list[Path]:
     unreadable = [path for path in found if ending_of(path) in UNREADABLE]
     if unreadable:
         raise UserError(
-            f"{folder}: {len(unreadable)} files, the first {unreadable[0]}, must be converted first "
+            f"{folder}: {counted(len(unreadable), 'file')}, the first {unreadable[0]}, must be converted first "
             "(local/convert_audio.sh), or moved elsewhere"
         )
     files = [path for path in found if is_audio(path)]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, counted, log, run_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,7 @@ def main() -> None:
             else:
                 print(f"{utt}  [ {' '.join(f'{value:.6g}' for value in recording.embedding)} ]")
     if failed:
-        raise UserError(f"{failed} of {len(files)} files failed; the reasons stand above")
+        raise UserError(f"{failed} of {counted(len(files), 'file')} failed; the reasons stand above")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, WrongCall, run_step
+from sv.errors import UserError, WrongCall, counted, run_step
 
 if TYPE_CHECKING:
     from sv.verifier import Verdict
@@ -63,7 +63,7 @@ def read_pairs(file: str) -> list[tuple[str, str]]:
             words = line.strip().split("\t" if "\t" in line else None)
             if len(words) not in (0, 2):
                 raise UserError(
-                    f"{name}:{number}: {len(words)} column{'s' * (len(words) > 1)}; give two recordings "
+                    f"{name}:{number}: {counted(len(words), 'column')}; give two recordings "
                     "(with a tab if names have spaces)"
                 )
             pairs += [(words[0], words[1])] if words else []

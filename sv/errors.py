@@ -52,6 +52,11 @@ def tell(message: str, *args: object) -> None:
     log.log(_TOLD, message, *args)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return "1 file", "2 files"."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def suggest(word: str, known: Iterable[str]) -> str:
     """Return the end of an error about an unknown word: the nearest known one, and all of them.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, counted
 from sv.io.words import PADDING, Words
 
 _BLOCK_BYTES = 1 << 20  # its arrays take about 5 times as much memory, which still fits the cache
@@ -68,9 +68,8 @@ def iter_columns(path: str | Path, layout: str, widths: Container[int]) -> Itera
                 if width not in widths or (found != width).any():
                     row = 0 if width not in widths else int(np.argmax(found != width))
                     shown = block.split(b"\n")[row].decode(errors="replace").strip()[:80]
-                    raise UserError(
-                        f"{path}:{first_line + row}: expected '{layout}', found {found[row]} columns: {shown!r}"
-                    )
+                    number = counted(int(found[row]), "column")
+                    raise UserError(f"{path}:{first_line + row}: expected '{layout}', found {number}: {shown!r}")
                 yield Columns(path, first_line, [words.part(column, width) for column in range(width)], len(block))
             first_line += num_lines
     if not width:

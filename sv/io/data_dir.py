@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from sv.errors import UserError, log
+from sv.errors import UserError, counted, log
 from sv.io.tables import iter_table, read_scp, read_table, write_table
 
 
@@ -191,7 +191,9 @@ def _number(kind: type[int] | type[float], value: str, path: Path, key: str) -> 
 def _segment(value: str, path: Path, utt: str) -> tuple[str, float, float]:
     fields = value.split()
     if len(fields) != 3:
-        raise UserError(f"{path}: {utt}: expected 'utt recording start end', found {len(fields) + 1} columns")
+        raise UserError(
+            f"{path}: {utt}: expected 'utt recording start end', found {counted(len(fields) + 1, 'column')}"
+        )
     start, end = _number(float, fields[1], path, utt), _number(float, fields[2], path, utt)
     if not 0 <= start < end:
         raise UserError(f"{path}: {utt}: start {start} and end {end}; they must satisfy 0 <= start < end")

@@ -67,7 +67,7 @@ def test_what_is_there_is_kept_and_the_rest_is_made(corpus, run):
     second.write_bytes(b"kept")
     (first.parent / ".00001.flac.77.tmp").write_bytes(b"of a killed job")
     again = run("local/convert_audio.sh", corpus)
-    assert again.returncode == 0 and "1 files to convert" in again.stderr
+    assert again.returncode == 0 and "1 file to convert" in again.stderr
     assert soundfile.info(first).frames > 0 and second.read_bytes() == b"kept"
     assert "no m4a left to convert" in run("local/convert_audio.sh", corpus).stderr
 
@@ -87,7 +87,7 @@ def test_a_truncated_file_fails_the_script_and_is_named(corpus, m4a, run):
     result = run("local/convert_audio.sh", "--nj", 1, corpus)
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
-    assert last.startswith("convert_audio.py: error: 1 files could not be converted") and str(bad) in last
+    assert last.startswith("convert_audio.py: error: 1 file could not be converted") and str(bad) in last
     assert (corpus / ".convert_audio" / "failed").read_text().startswith(f"{bad}: ffmpeg: ")
     assert len(files(corpus, "flac")) == 2  # the others are done
     assert not list(corpus.rglob("*.tmp"))

@@ -137,7 +137,7 @@ def test_archives_are_fetched_checked_and_unpacked(
         (["--musan", "empty", "out"], "empty/noise does not exist"),
         (["--add", "noise=empty", "out"], "empty holds no audio files"),
         (["--add", "noise=bad", "out"], "bad/x.wav: cannot be read as audio"),
-        (["--add", "noise=m4a", "out"], "m4a: 1 files, the first m4a/x.m4a, must be converted first"),
+        (["--add", "noise=m4a", "out"], "m4a: 1 file, the first m4a/x.m4a, must be converted first"),
     ],
 )
 def test_what_can_not_be_listed_is_named(call, tmp_path, monkeypatch, words, message):

@@ -53,7 +53,7 @@ def test_a_blank_line_before_others_is_refused(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a b\nc\n", "f:2: expected 'x y', found 1 columns: 'c'"),
+        ("a b\nc\n", "f:2: expected 'x y', found 1 column: 'c'"),
         ("a b c\n", "f:1: expected 'x y', found 3 columns: 'a b c'"),
         ("", "f is empty; make it again"),
     ],

@@ -141,7 +141,7 @@ def test_wrong_label_names_its_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a/1.wav\n", "list.kaldi:1: expected 'enroll test target|nontarget', found 1 columns: 'a/1.wav'"),
+        ("a/1.wav\n", "list.kaldi:1: expected 'enroll test target|nontarget', found 1 column: 'a/1.wav'"),
         ("1 a/1.wav a/2.wav target\n", "list.kaldi:1: .*found 4 columns"),
         ("a/1.wav a/2.wav target\na/1.wav a/2.wav\n", "list.kaldi:2: .*found 2 columns"),
         ("a/1.wav a/2.wav target\n\na/1.wav a/2.wav target\n", "list.kaldi:2: .*found 0 columns"),
