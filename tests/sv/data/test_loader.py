@@ -1,7 +1,10 @@
 """Batches of crops from arks, read in the background."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from torch import Tensor
 
 from sv.data import ArkDataset, ArkReader, Loader, UtteranceSampler, read_index, rows_of
 from sv.data.sampling import GroupSampler
@@ -20,9 +23,9 @@ def test_an_utterance_twice_in_a_batch_gives_two_crops(tmp_path):
         assert not batch.features[0].equal(batch.features[1])
 
 
-def loader(reader: ArkReader, num_workers: int) -> Loader:
+def loader(reader: ArkReader, num_workers: int, *, pin: bool = False) -> Loader:
     sampler = UtteranceSampler(np.arange(len(reader.index)), global_batch=4, seed=1)
-    return Loader(ArkDataset(reader, num_frms=6, seed=1), sampler, num_workers=num_workers, prefetch=2)
+    return Loader(ArkDataset(reader, num_frms=6, seed=1), sampler, num_workers=num_workers, prefetch=2, pin=pin)
 
 
 def test_batches_are_the_same_with_any_number_of_workers_and_from_any_step(tmp_path):
@@ -36,6 +39,16 @@ def test_batches_are_the_same_with_any_number_of_workers_and_from_any_step(tmp_p
             assert batch.utts.tolist() == expected.utts.tolist()
     assert batch.features.shape == (4, 6, MELS)
     assert batch.speaker.tolist() == reader.index.speaker[batch.utts].tolist()
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_batches_for_a_gpu_are_pinned(num_workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor + 100)  # stands for the copy
+    reader = ArkReader(read_index(make_dir(tmp_path, {f"{c}-1": 9 for c in "abcde"})), MELS)
+    plain, pinned = (list(loader(reader, num_workers, pin=pin).epoch(1)) for pin in (False, True))
+    assert len(plain) == len(pinned) > 0
+    for batch, copy in zip(plain, pinned, strict=True):
+        assert copy.features.equal(batch.features + 100) and copy.speaker.equal(batch.speaker + 100)
 
 
 @pytest.mark.parametrize("num_workers", [0, 2])

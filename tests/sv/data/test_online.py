@@ -1,9 +1,13 @@
 """Batches from waveforms, against a slow computation of each sample; the same with any workers and processes."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
 from torchaudio.functional import resample
 
 from sv.audio.features import Fbank
@@ -11,6 +15,7 @@ from sv.audio.telephone import telephone
 from sv.config import AugmentArgs, parse_config
 from sv.data import Augmenter, ClipFolders, Loader, OnlineDataset, UtteranceSampler, WavScpSource, uniform
 from sv.data.augmenter import CLEAN, NOISE, REVERB
+from sv.data.online import SoundBatch
 from sv.errors import UserError
 from sv.io import write_table
 
@@ -137,6 +142,26 @@ def test_a_batch_for_a_device_becomes_the_same_features_there(data_dir, noise_di
     there = moved.to(torch.device("cpu"))
     here = make(data_dir, noise_dir, rir_dir).batch(utts, 1)
     assert there.features.equal(here.features) and there.speaker.equal(here.speaker)
+
+
+def test_a_batch_for_a_device_is_pinned_whole(
+    data_dir: Path, noise_dir: Path, rir_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = make(data_dir, noise_dir, rir_dir, on_device=True, telephone_prob=0.5, spec_aug=True).batch(
+        np.arange(20), 1
+    )
+    copies: list[Tensor] = []
+
+    def pin(tensor: Tensor) -> Tensor:
+        copies.append(tensor.clone())
+        return copies[-1]
+
+    monkeypatch.setattr(Tensor, "pin_memory", pin)
+    pinned = batch.pin()
+    assert isinstance(pinned, SoundBatch)
+    held = [leaf for leaf in tree_leaves(vars(pinned.sounds)) if isinstance(leaf, Tensor)]
+    assert len(held) == 11 + 2 * len(pinned.sounds.speech)
+    assert {id(tensor) for tensor in [*held, pinned.speaker]} == {id(tensor) for tensor in copies}
 
 
 def test_spec_augment_hides_other_bands_in_each_sample(data_dir):

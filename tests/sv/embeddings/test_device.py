@@ -1,6 +1,6 @@
 """Extraction on a GPU that is not there: torch's fake tensors, which have a device and no values.
 
-A `.item()` or a size that depends on values raises an error at its line. `OneDevice` raises one for a tensor that was
+A `.item()` or a size that depends on values raises an error at its line. `one_device` raises one for a tensor that was
 left on the CPU and for a copy to the GPU that waits.
 """
 
@@ -19,7 +19,7 @@ from sv.audio.centered_fbank import make_fbank
 from sv.config import Config, DatasetArgs, FbankConfig
 from sv.embeddings.encoder import SpeakerEncoder
 from sv.models import MODELS, build_model
-from tests.one_device import OneDevice
+from tests.one_device import one_device
 
 GPU = torch.device("cuda", 0)
 LEFT_OUT = {
@@ -65,7 +65,7 @@ def load(model: str, *, vad: bool = False) -> SpeakerEncoder:
 @pytest.mark.parametrize("model", ONE_OF_EACH_CLASS)
 def test_extraction_reads_back_once_a_batch(model: str, reads: Reads) -> None:
     encoder = load(model)
-    with OneDevice(model):
+    with one_device(model):
         embeddings = encoder.embed(torch.empty(3, 200, encoder.model.feat_dim), max_frames=120)
     assert embeddings.device.type == "cpu" and embeddings.shape == (3, encoder.model.embedding_dim)
     assert reads.count == 1
@@ -76,7 +76,7 @@ def test_a_waveform_is_embedded_with_one_read(vad: bool, reads: Reads, monkeypat
     monkeypatch.setattr("sv.embeddings.encoder.find_voiced", lambda waveform, args: np.arange(98) % 3 > 0)
     encoder = load("resnet_small", vad=vad)
     fbank = make_fbank(encoder.config.dataset_args.fbank_args).to(GPU)
-    with OneDevice():
+    with one_device():
         embedding = encoder.embed_wave(np.zeros(16_000, np.float32), fbank)
     assert embedding.shape == (encoder.model.embedding_dim,) and reads.count == 1
 
@@ -92,5 +92,5 @@ def test_a_wait_and_a_tensor_left_on_the_cpu_would_be_seen(monkeypatch: pytest.M
     with pytest.raises(DataDependentOutputException):
         encoder.embed(torch.empty(3, 200, 80))
     monkeypatch.setattr(encoder.model, "encode", lambda feats: feats[:, 0] + torch.ones(80))
-    with OneDevice(), pytest.raises(RuntimeError, match="two devices"):
+    with one_device(), pytest.raises(RuntimeError, match="two devices"):
         encoder.embed(torch.empty(3, 200, 80))

@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sv.errors import UserError
 from sv.jobs.gpus import choose_device, send
 from sv.losses.doubt import Doubt
-from tests.one_device import OneDevice
+from tests.one_device import one_device
 
 
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,7 @@ def test_what_goes_to_a_gpu_is_pinned_first_and_nothing_waits(monkeypatch: pytes
     pinned: list[Tensor] = []
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
     gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
-    with FakeTensorMode(), OneDevice():
+    with FakeTensorMode(), one_device():
         trust, ignored = torch.ones(3), torch.ones(3, 2)
         assert send(trust, cpu).device == cpu and not pinned
         there = send(trust, gpu)

@@ -1,8 +1,8 @@
 """Nothing in a step waits for the device or mixes devices, shown on torch's meta device.
 
 Its tensors have no values. So a `.item()`, `bool()`, `.cpu()` or a size that depends on values raises an error.
-`OneDevice` raises one for a tensor that was left on the CPU and for a copy that waits. So the line that would wait on a
-GPU fails here.
+`one_device` raises one for a tensor that was left on the CPU, for a copy that waits, and for what a GPU alone reads
+back. So the line that would wait on a GPU fails here.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ from sv.training.pseudo_labels import PseudoUtts
 from sv.training.schedules import build_schedules
 from sv.training.teacher import TeacherEmbeddings
 from sv.training.trainer import Inputs, Trainer
-from tests.one_device import OneDevice
+from tests.one_device import one_device
 
 META = torch.device("meta")
 NEEDS_SIZES = {"ReDimNet", "ReDimNet2"}  # encoders without default sizes; the named ones are the same code
@@ -71,7 +71,7 @@ def train_one_step(tmp_path: Path, *, processes: int = 1, **changes: Any) -> Tra
     trainer.monitor = None
     net.train()
     features, speaker = torch.empty(8, 200, mels), torch.arange(8) // 2
-    with OneDevice(config.model):
+    with one_device(config.model):
         trainer._step(Batch(features, speaker, np.arange(8)))
     return trainer
 
@@ -135,7 +135,7 @@ def test_heldout_utterances_are_embedded_without_a_wait() -> None:
     reader: Any = SimpleNamespace(whole=lambda utt, center: np.zeros((150 + utt, 80), np.float32))
     with META:
         backbone = build_model("resnet_small", {}).eval()
-    with OneDevice():
+    with one_device():
         found = list(WholeUtts(reader, center=True, kind="held-out utterance").embed(backbone, np.arange(3), META))
     assert [(vector.device, len(vector)) for vector in found if vector is not None] == 3 * [(META, 128)]
 
@@ -160,6 +160,6 @@ def test_features_and_augmentation_of_waveforms_do_not_wait(voiced: int) -> None
     )
     batch = SoundBatch(torch.empty(0), torch.arange(6), np.arange(6), sounds=sounds, front_end=front_end)
     resampler.cache_clear()  # filters, window and triangles are copied in the first step
-    with OneDevice():
+    with one_device():
         features = batch.to(META).features
     assert features.device == META and features.shape == (6, 100, 80)

@@ -3,17 +3,21 @@
 import json
 import re
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 
-from sv.config import load_config
+from sv.config import Config, load_config
 from sv.errors import UserError
 from sv.io import read_table
 from sv.training.checkpoint import load_tensors
+from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.network import build_network
-from sv.training.run import train
+from sv.training.preparation import Preparation
+from sv.training.run import _Run, train
 
 WORLD = World(0, 1, torch.device("cpu"))
 
@@ -47,6 +51,15 @@ def test_a_training_learns_and_leaves_its_files(data_dir, make_config, tmp_path,
         assert words in caplog.text
     train_log = (exp / "train.log").read_text()
     assert "held-out EER" in train_log
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_batches_are_pinned_for_a_gpu_alone(
+    device: str, data_dir: Path, make_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    config, world = make_config(), World(0, 1, torch.device(device))
+    prepared = Preparation(config, read_data(config, data_dir), tmp_path, world)
+    assert _Run(prepared)._inputs(prepared.sampler(8)).loader.pin is (device == "cuda")
 
 
 def test_saved_configuration_alone_rebuilds_the_network(data_dir, make_config, tmp_path):
