@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Steps on long trial lists in the plain form: all lines are read into memory, and trials are scored one at a time.
 
-The references of bench/long_lists.py, which starts each as a process: bench/plain_lists.py STEP FOLDER, a folder of
-its `make_lists` in which the steps were run. Measures are EER, minDCF and Cllr, the comparison has no test.
+The references of bench/long_lists.py, which starts each as a process. Measures are EER, minDCF and Cllr, the comparison
+has no test.
 """
 
-import sys
+import argparse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -119,5 +119,15 @@ FORMS: dict[str, Callable[[Path], None]] = {
     "compare, two systems": partial(metrics, systems="ab"),
 }
 
+
+def main() -> None:
+    """Run one form."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("form", choices=FORMS, help="which step")
+    parser.add_argument("folder", type=Path, help="of bench/long_lists.py's make_lists, in which the steps were run")
+    args = parser.parse_args()
+    FORMS[args.form](args.folder)
+
+
 if __name__ == "__main__":
-    FORMS[sys.argv[1]](Path(sys.argv[2]))
+    main()

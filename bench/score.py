@@ -8,9 +8,12 @@ asnorm   5,000 x 5,000 trials, cohort 6,000, top 300; reference: one trial at a 
          sorted at once; floor: the matrix products with the cohort and np.partition, then gather and dot
 list     from a trial list on disk to its score file; reference: one line at a time
 read     a trial list and a score file, with a number for each id, and a score file without them, as measures need it;
-         reference: one line at a time
+         reference: one line at a time; floor: pyarrow's bare reader on one thread, with ids as codes of a block, if
+         it is installed (pip install pyarrow)
 """
 
+import importlib
+import sys
 import tempfile
 import time
 import tracemalloc
@@ -30,6 +33,7 @@ from sv.scoring.norm import ScoreNorm
 
 Floats = NDArray[np.float32]
 DIM, QUICK_SCALE = 256, 10
+SCORE_COLUMNS = ["enroll", "test", "score", "label"]
 
 
 def peak_mib(function: Callable[[], object]) -> float:
@@ -223,14 +227,39 @@ def bench_reading(num_trials: int, num_utts: int) -> None:
                 return [(float(score), label == "target") for _, _, score, label in map(str.split, lines)]
 
         cases = {
-            "list": (read_list, split_list),
-            "scores": (read_scores, split_scores),
-            "scores without ids": (read_values, split_values),
+            "list": (read_list, split_list, arrow_read(trials, ["enroll", "test", "label"])),
+            "scores": (read_scores, split_scores, arrow_read(scores, SCORE_COLUMNS)),
+            "scores without ids": (read_values, split_values, arrow_read(scores, SCORE_COLUMNS, ["score", "label"])),
         }
-        for case, (ours, reference) in cases.items():
-            seconds, reference_seconds = best_seconds(ours, reference, clock=time.process_time)
+        for case, (ours, reference, floor) in cases.items():
+            candidates = [ours, reference, *([floor] if floor else [])]
+            seconds, *others = best_seconds(*candidates, clock=time.process_time)
             more = {"lines_per_second": num_trials / seconds, "peak_mib": peak_mib(ours)}
-            report("score", f"read {case}, {num_trials} trials", seconds, reference_seconds, **more)
+            report("score", f"read {case}, {num_trials} trials", seconds, *others, **more)
+        if not floor:
+            print("score.py: no floor of the readers: pip install pyarrow", file=sys.stderr)
+
+
+def arrow_read(path: Path, columns: list[str], wanted: list[str] | None = None) -> Callable[[], int] | None:
+    """Return pyarrow's read of a list block by block, or None if pyarrow is not installed.
+
+    Args:
+        path: of the list.
+        columns: all columns; words get codes, the score is a float64.
+        wanted: columns that are read; None: all.
+    """
+    try:
+        arrow, csv = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.csv")
+    except ModuleNotFoundError:
+        return None
+    word = arrow.dictionary(arrow.int32(), arrow.string())
+    types = {name: arrow.float64() if name == "score" else word for name in columns}
+    options = {
+        "read_options": csv.ReadOptions(column_names=columns, use_threads=False),
+        "parse_options": csv.ParseOptions(delimiter=" "),
+        "convert_options": csv.ConvertOptions(column_types=types, include_columns=wanted or columns),
+    }
+    return lambda: sum(len(block) for block in csv.open_csv(path, **options))
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench import long_lists
-from bench.plain_lists import FORMS
+from bench.plain_lists import FORMS, main
 
 
 def scores_of(path: Path) -> list[float]:
@@ -45,3 +45,10 @@ def test_each_step_leaves_its_file_and_the_plain_form_the_same(
     result = (tmp_path / "a" / "scores" / "result").read_text()
     assert float(plain) == pytest.approx(float(result.partition("EER = ")[2].split()[0]), abs=0.5)
     assert float(rest.split()[-1]) == pytest.approx(float(result.partition("\nCllr = ")[2].split()[0]), abs=1e-3)
+
+
+def test_the_plain_form_has_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["plain_lists.py", "--help"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 0 and "in which the steps were run" in " ".join(capsys.readouterr().out.split())
