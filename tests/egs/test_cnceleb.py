@@ -85,4 +85,4 @@ def test_missing_corpus_is_one_line(run: Run, tmp_path: Path) -> None:
     ]
     done = run("egs/cnceleb/run.sh", *words)
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "none/eval/test does not exist" in done.stderr
+    assert "none does not exist; give --cnceleb1 DIR and --cnceleb2 DIR" in done.stderr
