@@ -90,6 +90,7 @@ def work(rank: int, args: argparse.Namespace, meeting: Path) -> None:
         sizes = dict(zip(("built_mib", "trained_mib", "peak_mib"), found[2:], strict=True))
         predicted = found[2] + 2 * vectors.nbytes / MIB
         report("million", case, found[0], None, found[1], **sizes, predicted_mib=predicted)
+    del net, optimizer  # before the group: torch hangs if DistributedDataParallel is the last to hold it
     dist.destroy_process_group()
 
 

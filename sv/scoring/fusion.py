@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from sv.errors import UserError, log
 from sv.io import ScoredTrials, ScoreWriter, atomic_write, iter_same_trials
+from sv.io.paths import path_from
 from sv.io.progress import byte_bar
 from sv.metrics.provenance import check_same_enrollment, check_scored_alike, mark_derived
 from sv.scoring.calibration import Calibration, fit
@@ -32,7 +33,7 @@ def fuse_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path, *, p_
         check_scored_alike(pair)
     check_same_enrollment(heldout)
     check_same_enrollment(scores)
-    calibration = _train(heldout, [f"score of {path}" for path in scores], p_target)
+    calibration = _train(heldout, [f"score of {path_from(path, out.parent)}" for path in scores], p_target)
     weights = out.with_name(f"{out.name}.json")
     with atomic_write(out) as f, byte_bar(scores[0], out.name) as bar:
         writer = ScoreWriter(f)
