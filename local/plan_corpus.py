@@ -25,7 +25,7 @@ import _path  # noqa: F401
 from local.corpus_folder import scan_folder
 from local.corpus_list import Row, read_csv
 from local.prepare_folder import SEED, choose_test_speakers, speaker_ids
-from sv.errors import UserError, log, run_step, tell
+from sv.errors import UserError, counted, log, run_step, tell
 from sv.io import DataDir
 
 MIN_SPEAKERS = 12
@@ -87,7 +87,7 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0, copies: int = 0, heldou
         )
     if total < MIN_SPEAKERS or test > most:
         raise UserError(
-            f"{total} speaker{'s' * (total != 1)}, {fit} with two utterances or more: too few to train on, to "
+            f"{counted(total, 'speaker')}, {fit} with two utterances or more: too few to train on, to "
             f"calibrate with {heldout} and to test on {test}; {MIN_SPEAKERS} are the least; {HELP}"
         )
     spare = round(SAFE * train / total * (sum(utts.values()) - total))  # the draw is not known yet

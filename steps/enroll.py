@@ -12,7 +12,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import run_step
+from sv.errors import counted, run_step
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     if args.json:
         print(json.dumps({"file": file, "recordings": count, "duration_s": seconds, "warnings": warnings}))
     else:
-        print(f"{file}: {count} recording{'s' * (count > 1)}, {seconds:.1f} s", *warnings, sep="\n")
+        print(f"{file}: {counted(count, 'recording')}, {seconds:.1f} s", *warnings, sep="\n")
 
 
 if __name__ == "__main__":

@@ -88,9 +88,8 @@ def _silero() -> "Callable[[Waveform, int], NDArray[np.float32]] | None":
         try:
             with torch.no_grad():
                 model.reset_states()
-                found: NDArray[np.float32] = model.audio_forward(torch.from_numpy(waveform)[None], sample_rate)[
-                    0
-                ].numpy()
+                batch = torch.from_numpy(waveform)[None]
+                found: NDArray[np.float32] = model.audio_forward(batch, sample_rate)[0].numpy()
         finally:
             torch.set_num_threads(threads)
         return found

@@ -23,14 +23,14 @@ from sv.audio.files import Waveform
 from sv.config import Config
 from sv.data.voiced import check_speech
 from sv.embeddings import MAX_FRAMES
-from sv.embeddings.experiment import AGAIN, check_sha256, find_model, fingerprint_of, read_config
+from sv.embeddings.experiment import AGAIN, PICKLE, check_sha256, find_model, fingerprint_of, read_config
 from sv.errors import UserError
 from sv.jobs.gpus import choose_device
 from sv.models import build_model
 from sv.models.encoder import Encoder
 from sv.models.loading import check_finite, load_backbone
 
-_BEGINS = (b"PK\3\4", b"\x80")  # files of torch.save: a zip file; before torch 1.6 a pickle
+_BEGINS = (b"PK\3\4", PICKLE)  # files of torch.save
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sv.io.trees import first_difference
 from sv.models import encoder_options
 
 AGAIN = "average, train or import it again"
+PICKLE = b"\x80"  # begins a file of torch.save of before 1.6; later ones are zip archives
 
 
 def read_config(exp_dir: str | Path) -> Config:
@@ -95,7 +96,7 @@ def check_model(path: Path) -> str:
     digest = sha256_of(path)
     check_sha256(path, digest)
     with open(path, "rb") as f:
-        is_old = f.read(1) == b"\x80"  # torch.save of before 1.6: a pickle, and no archive
+        is_old = f.read(1) == PICKLE
     if not is_old and not zipfile.is_zipfile(path):
         raise UserError(f"{path} is not a model file, or is truncated; {AGAIN}")
     return digest

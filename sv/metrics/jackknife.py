@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, counted
 from sv.metrics.error_rates import Ranked, SortedScores
 from sv.metrics.measures import Column
 from sv.metrics.trial_speakers import SpeakerTrials
@@ -54,8 +54,9 @@ def _worth(kind: str, speakers: NDArray[np.int32]) -> float:
     if worth < MIN_SPEAKERS:
         shown = math.floor(10 * worth) / 10  # 4.97 is not 5.0
         uneven = f", so unevenly that they are worth {shown:.1f}" if len(counts) >= MIN_SPEAKERS else ""
-        number = f"{len(counts)} speaker{'s' * (len(counts) != 1)}"
-        raise FewSpeakers(f"{kind} trials are of {number}{uneven}; intervals need {MIN_SPEAKERS} or more")
+        raise FewSpeakers(
+            f"{kind} trials are of {counted(len(counts), 'speaker')}{uneven}; intervals need {MIN_SPEAKERS} or more"
+        )
     return worth
 
 
