@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sv.config import Override, save_config
 from sv.io import ArkWriter, write_table
 from sv.system import make_system
 from tests.cluster.conftest import Cluster
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -127,12 +127,6 @@ def processes_of_node(number: int, exp_dir: Path) -> list[int]:
     return found
 
 
-def wait_for_checkpoint(process: subprocess.Popen[str], exp_dir: Path) -> None:
-    while process.poll() is None and not list(exp_dir.glob("checkpoints/step_*.pt")):
-        time.sleep(0.02)
-    assert process.poll() is None
-
-
 @pytest.mark.parametrize(("scheduler", "killed"), [("gridengine", 1), ("slurm", 2)])
 def test_training_goes_on_by_itself_when_a_node_is_killed(
     start_cluster: Callable[[str], Cluster],
@@ -144,7 +138,7 @@ def test_training_goes_on_by_itself_when_a_node_is_killed(
 ) -> None:
     cluster, exp_dir = start_cluster(scheduler), tmp_path / "exp"
     process = training.start(exp_dir, 4, "--num-nodes", "2", "--cmd", f"{cluster.submitter.name} --mem 500M")
-    wait_for_checkpoint(process, exp_dir)
+    wait_until(lambda: list(exp_dir.glob("checkpoints/step_*.pt")), process)
     for pid in set(processes_of_node(killed, exp_dir)):
         os.kill(pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=600)

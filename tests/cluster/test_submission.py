@@ -5,13 +5,12 @@ import re
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.conftest import Cluster
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -19,13 +18,6 @@ pytestmark = pytest.mark.slow
 def output(log: Path) -> str:
     """What the command itself wrote."""
     return "".join(line for line in log.read_text().splitlines(keepends=True) if not re.match(r"#( |$)", line))
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def job_ids(folder: Path) -> list[str]:

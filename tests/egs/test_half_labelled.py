@@ -1,11 +1,11 @@
 """--unlabelled of a recipe: rounds on a tiny corpus, killed and continued; what does not go together is one line."""
 
+import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from sv.io import DataDir, read_table, write_table
 from sv.system import make_system
 from sv.training.network import build_network
 from tests.faults.runs import OPTIONS
+from tests.waiting import wait_until
 
 KEYS = f"{OPTIONS[-1]} pseudo_args.mask=true pseudo_args.labelled_share=0.5"
 WORDS = [*OPTIONS[:-1], KEYS, "--gpus", "none", "--nj", "1"]
@@ -77,8 +78,8 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while begun.poll() is None and not (exp / "round1/models/model_1.pt").is_file():
-        time.sleep(0.1)
+    with contextlib.suppress(AssertionError):  # told below, by what the recipe said
+        wait_until((exp / "round1/models/model_1.pt").is_file, begun, seconds=600)
     os.killpg(begun.pid, signal.SIGKILL)
     told = begun.communicate()[1].decode()
     assert (exp / "round1/models/model_1.pt").is_file(), told[-3000:]

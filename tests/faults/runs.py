@@ -16,6 +16,8 @@ from pathlib import Path
 
 import torch
 
+from tests.waiting import wait_until
+
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = range(9)
 LAST = STAGES[-1]
@@ -178,10 +180,7 @@ class Place:
     def train_halfway(self) -> None:
         """Kill the training when it has left two checkpoints."""
         run = Run(command(self.run, 3), self.run / "log")
-        while len(list(self.run.glob("exp/checkpoints/step_*.pt"))) < 2:
-            if run.process.poll() is not None:
-                raise RuntimeError("the training has ended before it could be killed")
-            time.sleep(0.01)
+        wait_until(lambda: len(list(self.run.glob("exp/checkpoints/step_*.pt"))) > 1, run.process)
         run.kill("group", random.Random(0))
         run.end(20.0)
 

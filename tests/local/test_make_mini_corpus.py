@@ -2,11 +2,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 import wave
 from collections import Counter
 
 import pytest
+
+from tests.waiting import wait_until
 
 SMALL = ["--num-train", 2, "--num-test", 4]
 
@@ -84,15 +85,11 @@ def test_killed_and_started_again_it_ends_alike(corpus, tmp_path, root):
     """The process that was started alone: the others end with it."""
     command = ["local/make_mini_corpus.py", *map(str, SMALL), "--nj", "1", str(tmp_path / "corpus")]
     process = subprocess.Popen([sys.executable, *command], cwd=root, start_new_session=True, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list((tmp_path / "corpus").glob("*/**/id*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: list((tmp_path / "corpus").glob("*/**/id*")), process)
     process.kill()
     process.wait()
     with pytest.raises(ProcessLookupError):
-        while time.monotonic() < deadline:
-            os.killpg(process.pid, 0)
-            time.sleep(0.01)
+        wait_until(lambda: os.killpg(process.pid, 0))
     assert not (tmp_path / "corpus" / ".done").exists()
     subprocess.run([sys.executable, *command], cwd=root, check=True, capture_output=True)
     assert content(tmp_path / "corpus") == content(corpus)

@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from sv.audio.files import read_wav
 from sv.config import FbankConfig
 from sv.io import read_matrix, read_scp, read_table
 from tests.sv.data.noise_corpus import RATE, expected, make_data, snapshot
+from tests.waiting import wait_until
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -101,9 +101,7 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(root: Path, tmp_path: Pa
         process = subprocess.Popen(
             command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        while process.poll() is None and not list((data / "fbank").glob(sign)):
-            time.sleep(0.002)
-        assert process.poll() is None, f"ended before {sign} was seen"
+        wait_until(lambda sign=sign: list((data / "fbank").glob(sign)), process, pause=0.002)
         end_session(process.pid)
         process.wait()
         assert not (data / "feats.scp").exists()

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from sv.config import Override, save_config
 from sv.io import ArkWriter, write_table
 from sv.system import make_system
+from tests.waiting import wait_until
 
 SYSTEM = """
 model: XVEC
@@ -73,8 +73,7 @@ def test_the_same_command_after_sigkill_ends_with_the_same_models(run, step, roo
     assert "training is complete: 2 epochs; best held-out EER" in done.stderr
     exp, log = tmp_path / "killed", tmp_path / "log"
     process = start(root, command(config, data_dir, exp), log)
-    while process.poll() is None and not list(exp.glob("checkpoints/step_*3.pt")):
-        time.sleep(0.01)
+    wait_until(lambda: list(exp.glob("checkpoints/step_*3.pt")), process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     done = run(*command(config, data_dir, exp))
@@ -93,17 +92,13 @@ def test_two_processes_by_the_same_command_and_their_end_with_the_parent(run, ro
     changes = ["num_epochs=100000", "save_epoch_interval=100000", "dataloader_args.batch_size=4"]
     words = command(config, data_dir, exp, "--num-procs", "2", changes=changes)
     process = start(root, words, log)
-    while process.poll() is None and not (exp / "metrics.jsonl").is_file():
-        time.sleep(0.05)
+    wait_until((exp / "metrics.jsonl").is_file, process)
     assert "2 process(es) on CPU" in log.read_text()
     children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
     assert len(children) >= 2
     process.kill()
     process.wait()
-    deadline = time.monotonic() + 20
-    while any(_runs_training(pid) for pid in children) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(_runs_training(pid) for pid in children)
+    wait_until(lambda: not any(_runs_training(pid) for pid in children))
 
 
 def _runs_training(pid: int) -> bool:

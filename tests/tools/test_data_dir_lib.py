@@ -4,12 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+
+from tests.waiting import wait_until
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 Snapshot = Callable[[Path], dict[str, bytes]]
@@ -85,9 +86,7 @@ def test_killed_run_leaves_nothing_half_done(data_dir: Path, ok: Say, snapshot: 
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    while not mark.exists():
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_until(mark.exists, process)
     assert list((folder / "new").glob(".work*"))
     os.killpg(process.pid, signal.Signals[name])
     assert process.wait(timeout=30) != 0

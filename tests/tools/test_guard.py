@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
+
 HANGS = """
 trap '' TERM
 while :; do date >> "$1"; sleep 0.1; done
@@ -39,10 +41,7 @@ def start(root: Path, folder: Path) -> subprocess.Popen[bytes]:
         ["bash", folder / "recipe.sh"], cwd=root, env=env, stderr=subprocess.PIPE, start_new_session=True
     )
     beats = [folder / f"beat.{name}" for name in ("1", "2", "python")]
-    end = time.monotonic() + 60
-    while not all(path.exists() for path in beats):
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    wait_until(lambda: all(path.exists() for path in beats), process)
     return process
 
 
@@ -65,10 +64,7 @@ def test_a_killed_recipe_leaves_nothing_that_runs_or_writes_even_where_jobs_hang
     process = start(root, tmp_path)
     process.send_signal(signal.Signals[name])
     process.wait(timeout=60)
-    end = time.monotonic() + 30
-    while at_work(tmp_path):
-        assert time.monotonic() < end, at_work(tmp_path)
-        time.sleep(0.1)
+    wait_until(lambda: not at_work(tmp_path), pause=0.1)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     time.sleep(0.5)
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -86,7 +82,4 @@ def test_a_killed_step_ends_the_recipe_and_what_it_left(root, tmp_path):
     os.kill(int(step), signal.SIGKILL)
     assert process.wait(timeout=60) == 1
     assert process.stderr and b"recipe.sh: error: bash was killed by signal 9 (SIGKILL); most " in process.stderr.read()
-    end = time.monotonic() + 30
-    while at_work(tmp_path):
-        assert time.monotonic() < end, at_work(tmp_path)
-        time.sleep(0.1)
+    wait_until(lambda: not at_work(tmp_path), pause=0.1)

@@ -4,11 +4,11 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 RUN = TOOLS / "run.pl"
@@ -202,15 +202,6 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 TREE = """
 {trap}
 sleep 300 &
@@ -232,7 +223,7 @@ def start_tree(folder: Path, trap: str = "") -> tuple[subprocess.Popen[str], lis
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # which nohup around the tests would ignore
     )
     marks = [folder / f"{kind}.{job}" for kind in ("child", "grandchild") for job in (1, 2)]
-    assert wait_until(lambda: all(mark.exists() for mark in marks))
+    wait_until(lambda: all(mark.exists() for mark in marks))
     return process, [int(mark.read_text()) for mark in marks]
 
 
@@ -243,7 +234,7 @@ def test_stopping_run_pl_ends_all_processes_of_its_jobs(tmp_path: Path, name: st
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == -signal.Signals[name]
     assert stderr == f"run.pl: error: stopped by {name}, ending 2 running jobs\n"
-    assert wait_until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)))
     assert "# Killed by signal 15 (SIGTERM)" in (tmp_path / "1.log").read_text()
     assert not (tmp_path / "3.log").exists()
 
@@ -253,20 +244,20 @@ def test_jobs_that_ignore_sigterm_are_killed(tmp_path: Path) -> None:
     process, pids = start_tree(tmp_path, trap="trap '' TERM")
     process.terminate()
     process.communicate(timeout=30)
-    assert wait_until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 def test_jobs_end_when_run_pl_is_killed(tmp_path: Path) -> None:
     process, pids = start_tree(tmp_path)
     process.kill()
     process.communicate(timeout=30)
-    assert wait_until(lambda: not any(map(alive, pids)))
+    wait_until(lambda: not any(map(alive, pids)))
 
 
 def test_what_a_failed_job_leaves_behind_is_ended(tmp_path: Path) -> None:
     done = run(tmp_path, "x.log", "bash", "-c", "sleep 300 & echo $! > pid; exit 1")
     assert done.returncode == 1
-    assert wait_until(lambda: not alive(int((tmp_path / "pid").read_text())))
+    wait_until(lambda: not alive(int((tmp_path / "pid").read_text())))
 
 
 def test_nohup_stays_in_force(tmp_path: Path) -> None:
@@ -275,7 +266,7 @@ def test_nohup_stays_in_force(tmp_path: Path) -> None:
         cwd=tmp_path,
         preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
     )
-    assert wait_until((tmp_path / "started").exists)
+    wait_until((tmp_path / "started").exists)
     process.send_signal(signal.SIGHUP)
     assert process.wait(timeout=30) == 0
     assert (tmp_path / "ended").exists()

@@ -7,13 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ["path.sh", "pyproject.toml", "tools/setup.sh", "tools/parse_options.sh", "tools/say.sh", "tools/guard.sh"]
@@ -154,8 +155,7 @@ def test_changed_lock_makes_another_environment(fresh: Clone) -> None:
 @pytest.mark.parametrize("moment", [".venv-*", ".venv-*/lib/python*/site-packages/tqdm"])
 def test_killed_set_up_starts_over(fresh: Clone, moment: str) -> None:
     process = fresh.start("tools/setup.sh")
-    while process.poll() is None and not list(fresh.root.glob(moment)):
-        time.sleep(0.001)
+    wait_until(lambda: list(fresh.root.glob(moment)), process, pause=0.001)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL and not (fresh.root / ".venv").exists()

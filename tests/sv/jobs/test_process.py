@@ -2,8 +2,9 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from tests.waiting import wait_until
 
 CHILD = "import os, sys, time; from sv.jobs.process import die_with_parent; die_with_parent(int(sys.argv[1]));"
 
@@ -17,10 +18,7 @@ def test_a_child_ends_with_its_parent(root: Path) -> None:
         process.kill()
         process.wait()
         stat = Path(f"/proc/{pid}/stat")
-        deadline = time.monotonic() + 20
-        while stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z":
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] == "Z")
 
 
 def test_a_child_of_a_dead_parent_ends_at_once(root: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sv.training.distributed import World
 from sv.training.network import build_network
 from sv.training.preparation import Preparation
 from sv.training.run import _Run, train
+from tests.waiting import wait_until
 
 WORLD = World(0, 1, torch.device("cpu"))
 
@@ -93,10 +93,9 @@ def test_another_number_of_threads_is_told(data_dir, make_config, tmp_path, capl
 
 @pytest.mark.slow
 def test_two_trainings_do_not_share_a_folder(start_training, data_dir, make_config, tmp_path):
-    config = make_config(num_epochs=10**6, heldout_speakers=0)
+    config = make_config(num_epochs=10**4, heldout_speakers=0)
     process = start_training(config, data_dir, tmp_path / "exp")
-    while not (tmp_path / "exp" / "metrics.jsonl").is_file():
-        time.sleep(0.01)
+    wait_until((tmp_path / "exp" / "metrics.jsonl").is_file, process)
     with pytest.raises(UserError, match=rf"exp is being trained by process {process.pid} on"):
         train(config, data_dir, tmp_path / "exp", WORLD)
     process.terminate()

@@ -16,6 +16,7 @@ from sv.training.checkpoint import load_tensors
 from sv.training.distributed import World
 from sv.training.run import train
 from sv.training.trainer import Trainer
+from tests.waiting import wait_until
 
 WORLD = World(0, 1, torch.device("cpu"))
 
@@ -132,8 +133,7 @@ def test_sigterm_saves_and_ends(start_training, undisturbed, data_dir, make_conf
     exp = tmp_path / "exp"
     config = make_config()
     process = start_training(config, data_dir, exp)
-    while process.is_alive() and not ((exp / "metrics.jsonl").is_file() and records(exp)):
-        time.sleep(0.001)
+    wait_until(lambda: (exp / "metrics.jsonl").is_file() and records(exp), process, pause=0.001)
     process.terminate()
     process.join()
     assert process.exitcode == 1
@@ -222,8 +222,7 @@ def test_a_training_of_one_process_goes_on_in_two(start_training, data_dir, make
     exp = tmp_path / "exp"
     config = make_config(freeze_batch_norm=True, save_minutes=1e-9)
     process = start_training(config, data_dir, exp)
-    while process.is_alive() and len(list((exp / "checkpoints").glob("*.pt"))) < 2:
-        time.sleep(0.001)
+    wait_until(lambda: len(list((exp / "checkpoints").glob("*.pt"))) > 1, process, pause=0.001)
     process.kill()
     process.join()
     processes = [start_training(config, data_dir, exp, env=env) for env in worlds(2)]
@@ -237,10 +236,9 @@ def test_a_training_of_one_process_goes_on_in_two(start_training, data_dir, make
 
 @pytest.mark.slow
 def test_a_killed_process_ends_the_others(start_training, data_dir, make_config, tmp_path, worlds):
-    config = make_config(num_epochs=10**6, heldout_speakers=0)
+    config = make_config(num_epochs=10**4, heldout_speakers=0)
     processes = [start_training(config, data_dir, tmp_path / "exp", env=env) for env in worlds(2)]
-    while not (tmp_path / "exp" / "metrics.jsonl").is_file():
-        time.sleep(0.01)
+    wait_until((tmp_path / "exp" / "metrics.jsonl").is_file, *processes)
     processes[1].kill()
     processes[0].join(30)
     ended = processes[0].exitcode

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import time
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from sv.training.checkpoint import load_tensors
 from sv.training.distributed import World
 from sv.training.run import train
 from tests.sv.training.recordings import write_recordings
+from tests.waiting import wait_until
 
 WORLD = World(0, 1, torch.device("cpu"))
 UTTS = 4
@@ -206,8 +206,8 @@ def test_a_training_killed_goes_on_to_the_same_weights_without_the_file(
     config = config_of(pretrained=str(file), **changes)
     train(config, speech, tmp_path / "whole", WORLD)
     process = start_training(config, speech, tmp_path / "killed")
-    while not list((tmp_path / "killed/checkpoints").glob("step_0000000[6-9].pt")):
-        time.sleep(0.005)
+    checkpoints = tmp_path / "killed/checkpoints"
+    wait_until(lambda: list(checkpoints.glob("step_0000000[6-9].pt")), process, pause=0.005)
     process.kill()
     process.join()
     assert not (tmp_path / "killed/models/model_6.pt").exists()
