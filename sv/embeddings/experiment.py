@@ -107,7 +107,8 @@ def fingerprint_of(config: Config, model_sha256: str) -> str:
     front_end = config.dataset_args
     fbank = front_end.fbank_args
     told = fbank.model_dump_json(exclude={"snip_edges"} if fbank.snip_edges else None)  # a later key
-    text = f"{model_sha256} {told} {front_end.cmvn}{' vad' * front_end.vad}"
+    vad = front_end.vad_args.model_dump_json(exclude_defaults=True).removeprefix("{}")  # said later than the VAD itself
+    text = f"{model_sha256} {told} {front_end.cmvn}{f' vad{vad}' * front_end.vad}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

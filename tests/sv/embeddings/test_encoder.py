@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from sv.config import VadArgs
 from sv.embeddings.encoder import load_encoder
+from sv.embeddings.experiment import fingerprint_of
 from sv.errors import UserError
 from tests.sv.embeddings.random_system import MELS, make_system
 
@@ -31,6 +33,19 @@ def test_fingerprint_tells_the_front_end_and_later_keys_only_where_they_are_set(
     other = args.model_copy(update={"fbank_args": args.fbank_args.model_copy(update={"snip_edges": False})})
     config = encoder.config.model_copy(update={"dataset_args": other})
     assert dataclasses.replace(encoder, config=config).fingerprint != encoder.fingerprint
+
+
+def test_fingerprint_tells_the_settings_of_a_vad_that_is_on(system: tuple[Path, Path]) -> None:
+    encoder = load_encoder(system[0])
+
+    def fingerprint(**changes: object) -> str:
+        args = encoder.config.dataset_args.model_copy(update=changes)
+        return fingerprint_of(encoder.config.model_copy(update={"dataset_args": args}), encoder.sha256)
+
+    other = VadArgs(energy_threshold=4)
+    assert fingerprint(vad_args=other) == encoder.fingerprint  # no VAD
+    assert fingerprint(vad=True, vad_args=VadArgs(energy_threshold=5.5)) == fingerprint(vad=True)
+    assert len({encoder.fingerprint, fingerprint(vad=True), fingerprint(vad=True, vad_args=other)}) == 3
 
 
 def test_long_utterance_is_the_mean_of_its_chunks(system: tuple[Path, Path]) -> None:
