@@ -4,8 +4,9 @@
 Reads   <exp-dir>/{system.yaml,config.yaml}, <exp-dir>/models/model_N.pt.
 Writes  <exp-dir>/models/avg_model.pt and its .sha256.
 
-If the training has fewer epochs than --num-avg, all of its models are averaged, with a warning. It is an error if the
-training is not complete or models are missing in between.
+Training ends with this, too; the step does nothing if avg_model.pt is there, of the same models. If the training has
+fewer epochs than --num-avg, all of its models are averaged, with a warning. It is an error if the training is not
+complete or models are missing in between.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154  # options come from steps/options
 # Train and test one system (stages 3 to 9 of every recipe).
 #
-#   3 training   4 averaging and embeddings   5 cosine scores   6 score normalization   7 PLDA and calibration   8 report
+#   3 training   4 embeddings   5 cosine scores   6 score normalization   7 PLDA and calibration   8 report
 #   9 large-margin fine-tuning into <exp-dir>-LM, and its stages 3 to 8 (only when asked)
 #
 # Reads   <exp-dir>/system.yaml (steps/make_system.py); <train-data>, <test-data> with features (steps/prepare_features.sh)

@@ -199,7 +199,7 @@ class Config(Section):
 
     seed: int = 42
     num_epochs: int = Field(150, gt=0)
-    num_avg: int = Field(10, gt=0)  # checkpoints averaged in stage 4
+    num_avg: int = Field(10, gt=0)  # last models, which are averaged
 
     model: str = "ResNet34"
     model_args: dict[str, Any] = {}

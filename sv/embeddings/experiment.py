@@ -71,9 +71,14 @@ def find_model(exp_dir: str | Path, model_file: str | Path | None = None) -> Pat
     """
     path = Path(model_file) if model_file else Path(exp_dir) / "models" / "avg_model.pt"
     if not path.is_file():
-        made = "train and average (stages 3 and 4), or import it again"
+        made = "train the system (stage 3), or import it again"
         raise UserError(f"{path} does not exist; {'give an existing file with --model' if model_file else made}")
     return path
+
+
+def checksum_path(path: Path) -> Path:
+    """Return where the checksum of a model file is written."""
+    return path.with_name(f"{path.name}.sha256")
 
 
 def check_sha256(path: Path, digest: str) -> None:
@@ -82,7 +87,7 @@ def check_sha256(path: Path, digest: str) -> None:
     Raises:
         UserError: another checksum.
     """
-    sidecar = path.with_name(path.name + ".sha256")
+    sidecar = checksum_path(path)
     if sidecar.is_file() and sidecar.read_text().split()[:1] != [digest]:
         raise UserError(f"{path} is damaged: its checksum is not that of {sidecar}; {AGAIN}")
 

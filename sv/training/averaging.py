@@ -1,23 +1,28 @@
-"""Average a training's last models, tensor by tensor, into avg_model.pt, as WeSpeaker does."""
+"""Average a training's last models, tensor by tensor, into avg_model.pt, as WeSpeaker does.
+
+torch is loaded only if there is something to average: training has done it, and stage 4 asks again.
+"""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from sv.embeddings.experiment import read_config, read_system
+from sv.embeddings.experiment import checksum_path, read_config, read_system
 from sv.errors import UserError, log
-from sv.training.checkpoint import load_tensors, save_tensors
+from sv.jobs import DoneMark
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NAME = re.compile(r"model_(\d+)\.pt")
 
 
 def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None) -> Path:
-    """Write models/avg_model.pt, the mean of the last models, and return its path.
+    """Write models/avg_model.pt, the mean of the last models, unless it is there; return its path.
 
-    model_0.pt, the untrained model, never counts. If the training has fewer epochs than `num_avg`, all of its models
-    are averaged, with a warning.
+    A mark beside it has the checksums of these models. model_0.pt, the untrained model, never counts. If the training
+    has fewer epochs than `num_avg`, all of its models are averaged, with a warning.
 
     Args:
         exp_dir: the training's folder.
@@ -45,19 +50,27 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
             f"{exp_dir}/models holds {len(chosen)} of the {count} models to average up to epoch {last}; "
             f"give --num-avg {len(chosen)} or less"
         )
-    if len(chosen) < count:
-        log.warning("there are %d models, not %d: averaging all of them", len(chosen), count)
-    save_tensors(mean_of([models[number] for number in chosen]), path)
+    last_models = [models[number] for number in chosen]
+    mark = DoneMark(path.with_name(".done.avg_model"), {"epochs": chosen}, tuple(map(checksum_path, last_models)))
+    if mark.stale(verify=True):
+        from sv.training.checkpoint import save_tensors
+
+        if len(chosen) < count:
+            log.warning("there are %d models, not %d: averaging all of them", len(chosen), count)
+        save_tensors(mean_of(last_models), path)
+        mark.write([path, checksum_path(path)])
     log.info("%s: mean of epochs %s", path, ", ".join(map(str, chosen)))
     return path
 
 
-def mean_of(paths: Sequence[Path]) -> dict[str, Tensor]:
+def mean_of(paths: Sequence[Path]) -> "dict[str, Tensor]":
     """Return the mean of each tensor over model files, in the tensor's type; integers (batches seen) are rounded.
 
     Raises:
         UserError: a file is missing or damaged, or holds another network than the first.
     """
+    from sv.training.checkpoint import load_tensors
+
     first: dict[str, Tensor] = load_tensors(paths[0])
     sums = {key: tensor.double() for key, tensor in first.items()}
     for path in paths[1:]:

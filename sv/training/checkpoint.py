@@ -12,6 +12,7 @@ from typing import IO, Any, cast
 
 import torch
 
+from sv.embeddings.experiment import checksum_path
 from sv.errors import UserError, log
 from sv.io import atomic_write, sha256_of
 
@@ -73,11 +74,6 @@ def find_damage(path: Path) -> str:
     if sidecar.read_text().split(" ")[0] != sha256_of(path):
         return f"is damaged: its checksum is not the one in {sidecar.name}"
     return ""
-
-
-def checksum_path(path: Path) -> Path:
-    """Return where the checksum of a file is written."""
-    return path.with_name(f"{path.name}.sha256")
 
 
 class Checkpoints:

@@ -7,6 +7,7 @@ exp_dir/config.yaml      the resolved configuration, which alone rebuilds the ne
         bad_utts         utterances that could not be read, and why; absent if there are none
         train.log, metrics.jsonl, tensorboard/
         models/model_N.pt, best.pt     flat state dicts (network.py); model_0.pt is the untrained network
+        models/avg_model.pt            the mean of the last of them (averaging.py)
         checkpoints/step_XXXXXXXX.pt   whole states (trainer.py)
 """
 
@@ -23,13 +24,14 @@ import torch
 
 from sv.config import Config, save_config
 from sv.data import FaultTolerantDataset, Loader, Sampler, rows_of
-from sv.errors import log, memory_told, tell
+from sv.errors import UserError, log, memory_told, tell
 from sv.io import atomic_write, write_table
 from sv.jobs import folder_lock
 from sv.jobs.disk import check_free
 from sv.losses import loss_options
 from sv.losses.head import Head
 from sv.system import check_start
+from sv.training.averaging import average
 from sv.training.checkpoint import find_damage, remove_temporary, save_tensors
 from sv.training.compiling import compile_encoder
 from sv.training.dataset import read_data
@@ -97,6 +99,15 @@ class _Run:
             check_free({self.exp_dir: training_bytes(self.config)})
         with memory_told(self._memory_advice):
             self._train(state)
+        if self.world.is_main:
+            self._average()
+
+    def _average(self) -> None:
+        """Average the last models; if one is missing, the training is complete all the same, and stage 4 asks again."""
+        try:
+            average(self.exp_dir)
+        except UserError as error:
+            log.warning("no average of the last models: %s", error)
 
     def _train(self, state: dict[str, Any] | None) -> None:
         trainer = self._trainer(self.prepared.global_batch(state), self._network())

@@ -98,7 +98,7 @@ def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe,
         ),
         pytest.param(
             ["--stage", "3", "--teacher", "no"],
-            "no/models/avg_model.pt does not exist; train and average (stages 3 and 4)",
+            "no/models/avg_model.pt does not exist; train the system (stage 3)",
             marks=pytest.mark.slow,
         ),
         (["--lm-stop-stage", "12"], "--lm-stop-stage 12: fine-tuning has the stages 3 to 8"),

@@ -272,5 +272,5 @@ def test_fine_tuning_of_what_is_not_trained_or_otherwise_is_refused(trained, tmp
     with pytest.raises(UserError, match=r"lm.yaml: loss is am, but .*exp was trained with aam"):
         make_fine_tuning(lm, exp)
     (exp / "models" / "avg_model.pt").unlink()
-    with pytest.raises(UserError, match=r"avg_model.pt does not exist; train and average \(stages 3 and 4\)"):
+    with pytest.raises(UserError, match=r"avg_model.pt does not exist; train the system \(stage 3\)"):
         make_fine_tuning(lm, exp)

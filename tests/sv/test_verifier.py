@@ -205,7 +205,7 @@ def test_what_is_missing_is_named_before_the_calibration(exp: Path, tmp_path: Pa
     with pytest.raises(UserError, match=r"config\.yaml: unknown model 'ResNet35'; did you mean"):
         Verifier.load(tmp_path)
     shutil.copy(exp / "config.yaml", config)
-    with pytest.raises(UserError, match=r"avg_model\.pt does not exist; train and average \(stages 3 and 4\)"):
+    with pytest.raises(UserError, match=r"avg_model\.pt does not exist; train the system \(stage 3\)"):
         Verifier.load(tmp_path)
     model.parent.mkdir()
     shutil.copy(exp / "models" / "avg_model.pt", model)

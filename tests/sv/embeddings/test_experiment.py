@@ -84,9 +84,7 @@ def test_what_a_folder_lacks_is_named_with_the_stage_that_makes_it(tmp_path: Pat
         read_config(tmp_path)
     with pytest.raises(UserError, match=r"system.yaml does not exist; make it with steps/make_system.py"):
         read_system(tmp_path)
-    with pytest.raises(
-        UserError, match=r"avg_model.pt does not exist; train and average \(stages 3 and 4\), or import it"
-    ):
+    with pytest.raises(UserError, match=r"avg_model.pt does not exist; train the system \(stage 3\), or import it"):
         find_model(tmp_path)
     with pytest.raises(UserError, match=r"own.pt does not exist; give an existing file with --model"):
         find_model(tmp_path, tmp_path / "own.pt")

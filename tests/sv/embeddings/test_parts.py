@@ -307,7 +307,7 @@ def test_stage_run_before_the_one_it_needs_is_refused(system: tuple[Path, Path])
         work_of(system).stale()
     (data / "feats.old").rename(data / "feats.scp")
     (exp / "models" / "avg_model.pt").unlink()
-    with pytest.raises(UserError, match=r"does not exist; train and average \(stages 3 and 4\)"):
+    with pytest.raises(UserError, match=r"does not exist; train the system \(stage 3\)"):
         work_of(system).stale()
     (exp / "config.yaml").unlink()
     with pytest.raises(UserError, match=r"config.yaml does not exist; train the system first \(stage 3\)"):

@@ -1,5 +1,7 @@
 """The mean of the last models."""
 
+import re
+
 import pytest
 import torch
 
@@ -47,6 +49,22 @@ def test_epoch_10_comes_after_epoch_9(tmp_path):
 def test_a_short_training_has_all_its_models_averaged(tmp_path, caplog):
     assert load_tensors(average(make_exp(tmp_path, [0, 1, 2], 2)))["w"][0] == 1.5
     assert "there are 2 models, not 3" in caplog.text
+
+
+def test_what_is_there_is_kept_without_torch_until_something_changes(tmp_path, run):
+    folder = make_exp(tmp_path, [8, 9, 10], 10)
+    path = average(folder)
+    made = path.stat().st_mtime_ns
+    again = run("env", "PYTHONPROFILEIMPORTTIME=1", "steps/average_models.py", folder)
+    assert again.returncode == 0 and "mean of epochs 8, 9, 10" in again.stderr, again.stderr
+    assert path.stat().st_mtime_ns == made and not re.search(r"\| +torch$", again.stderr, re.MULTILINE)
+    assert load_tensors(average(folder, num_avg=2))["w"][0] == 9.5
+    path.write_bytes(path.read_bytes()[::-1])
+    assert load_tensors(average(folder, num_avg=2))["w"][0] == 9.5
+    make_exp(tmp_path, [11], 11)
+    assert load_tensors(average(folder, num_avg=2))["w"][0] == 10.5
+    save_tensors({"w": torch.tensor([1.0, 2.0]), "n": torch.tensor(1)}, folder / "models" / "model_11.pt")
+    assert load_tensors(average(folder, num_avg=2))["w"][0] == 5.5
 
 
 def test_too_few_models_are_an_error(tmp_path):

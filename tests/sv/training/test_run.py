@@ -37,6 +37,10 @@ def test_a_training_learns_and_leaves_its_files(data_dir, make_config, tmp_path,
     assert epochs[-1]["loss"] < 0.9 * epochs[0]["loss"]
     assert [line["epoch"] for line in epochs if "heldout_eer" in line] == [2, 4, 6]
     assert len(list((exp / "models").glob("model_*.pt"))) == 7
+    last = [load_tensors(exp / "models" / f"model_{epoch}.pt") for epoch in (5, 6)]
+    for key, value in load_tensors(exp / "models" / "avg_model.pt").items():
+        expected = (last[0][key].double() + last[1][key]) / 2
+        torch.testing.assert_close(value.double(), expected, rtol=1e-6, atol=0.5 * (not value.is_floating_point()))
     assert load_tensors(exp / "models" / "best.pt").keys() == load_tensors(exp / "models" / "model_6.pt").keys()
     assert len(list((exp / "checkpoints").glob("*.pt"))) == 2
     assert list(read_table(exp / "spk2id").values()) == ["0", "1", "2", "3", "4", "5"]

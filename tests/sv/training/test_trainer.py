@@ -322,4 +322,5 @@ def test_more_bad_files_than_their_share_end_the_training(damaged_dir, make_conf
 @pytest.mark.slow
 def test_models_are_kept_by_interval_and_at_the_end(data_dir, make_config, tmp_path):
     train(make_config(num_epochs=5, save_epoch_interval=2, heldout_speakers=0), data_dir, tmp_path, WORLD)
-    assert sorted(path.name for path in (tmp_path / "models").glob("*.pt")) == [f"model_{n}.pt" for n in (0, 2, 4, 5)]
+    names = ["avg_model.pt", *(f"model_{n}.pt" for n in (0, 2, 4, 5))]
+    assert sorted(path.name for path in (tmp_path / "models").glob("*.pt")) == names
