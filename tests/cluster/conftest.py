@@ -44,7 +44,7 @@ class Cluster:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
 
     def script(self, action: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([HERE / f"{self.name}.sh", action], capture_output=True, text=True, timeout=600)
+        return subprocess.run([HERE / f"{self.name}.sh", action], capture_output=True, text=True, timeout=250)
 
 
 def start(cluster: Cluster) -> None:

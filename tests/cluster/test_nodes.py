@@ -66,7 +66,7 @@ class Training:
 
     def run(self, exp_dir: Path, batch_size: int, *options: str) -> None:
         process = self.start(exp_dir, batch_size, *options)
-        _, stderr = process.communicate(timeout=600)
+        _, stderr = process.communicate(timeout=250)
         assert process.returncode == 0, stderr
 
 
@@ -107,7 +107,7 @@ def test_two_nodes_see_the_batches_of_one_process_and_end_with_its_weights(
 def test_a_mistake_ends_all_nodes_and_is_shown(training: Training, tmp_path: Path) -> None:
     options = ["--num-nodes", "2", "--cmd", "run.pl --max-retries 0"]
     process = training.start(tmp_path / "exp", 4, *options, min_num_frames=99)
-    _, stderr = process.communicate(timeout=300)
+    _, stderr = process.communicate(timeout=250)
     assert process.returncode == 1
     assert re.search(r"1 of 2 jobs failed, the first is job \d \(code 1\)", stderr)
     logs = [log.read_text() for log in (tmp_path / "exp" / "log").glob("train.*.log")]
@@ -141,7 +141,7 @@ def test_training_goes_on_by_itself_when_a_node_is_killed(
     wait_until(lambda: list(exp_dir.glob("checkpoints/step_*.pt")), process)
     for pid in set(processes_of_node(killed, exp_dir)):
         os.kill(pid, signal.SIGKILL)
-    _, stderr = process.communicate(timeout=600)
+    _, stderr = process.communicate(timeout=250)
     assert process.returncode == 0, stderr
     assert "continuing at epoch 1, step 20 " in (exp_dir / "train.log").read_text()
     assert learned(exp_dir) == learned(undisturbed)

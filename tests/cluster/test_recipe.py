@@ -21,7 +21,7 @@ def run_mini(root: Path, cluster: Cluster, corpora: Path, folder: Path, *options
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=250,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -37,7 +37,7 @@ def test_from_folders_to_verification(run: Run, small_corpus: Path, tmp_path: Pa
         1,
         *SMALL,
     ]
-    done = run("egs/own/run.sh", *words, timeout=900)
+    done = run("egs/own/run.sh", *words)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on\n" in done.stderr
     logs = "".join((tmp_path / "exp" / "log" / f"stage{stage}.log").read_text() for stage in (5, 6, 7))
@@ -49,7 +49,7 @@ def test_from_folders_to_verification(run: Run, small_corpus: Path, tmp_path: Pa
         assert f"| O | {backend} |" in all_rows
     assert (tmp_path / "exp" / "report.html").is_file()
     words[:2] = ["--stage", 5, "--stop-stage", 7]  # the corpus is not needed any more
-    again = run("egs/own/run.sh", *words, timeout=300)
+    again = run("egs/own/run.sh", *words)
     assert again.returncode == 0 and again.stdout.endswith(table)
     pair = sorted(next(folder for folder in sorted(corpus.iterdir())).iterdir())[:2]
     decided = run("steps/verify.py", "--model", tmp_path / "exp", *pair)

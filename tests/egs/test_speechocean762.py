@@ -34,7 +34,6 @@ def test_three_epochs_lower_the_eer_by_five_points(run, step, corpora, tmp_path)
         *["egs/speechocean762/run.sh", "--corpus", tmp_path / "corpus", "--num-epochs", 3, "--set", quick],
         *["--nj", 1, "--num-threads", 1, "--top-n", 20, "--lda-dim", 20, "--speeds", 0.9],
         *["--data", tmp_path / "data", "--fbank", tmp_path / "fbank", "--exp-dir", tmp_path / "exp"],
-        timeout=900,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     trained = eer_of(tmp_path / "exp", "O.kaldi")

@@ -74,7 +74,7 @@ def test_folds_are_trained_once_and_pooled(run, root, corpus, tmp_path):
     words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", exp, "--config", config, "--gpus", "none"]
     words += ["--tables", tables, "--num-folds", 2, "--top-n", 3, "--lda-dim", 0, "--nj", 1]
 
-    made = run(STUDY, *words, "--part", "first", "--conditions", "noise5", timeout=900)
+    made = run(STUDY, *words, "--part", "first", "--conditions", "noise5")
     assert made.returncode == 0, made.stderr[-3000:]
     assert "run_study.sh: 3 systems to train or test" in made.stderr
     results = read_results(exp / "pooled" / "C-seed1" / "results.json")
@@ -89,7 +89,7 @@ def test_folds_are_trained_once_and_pooled(run, root, corpus, tmp_path):
         shutil.copytree(exp / name / "C-seed1", exp / name / "again-seed1")
     (exp / "fold2" / "again-seed1" / ".made").unlink()
     (exp / "fold1" / "again-seed1" / ".made.noise5").write_text("of other noise")
-    made = run(STUDY, *words, "--part", "second", "--stage", 2, "--conditions", "noise5", timeout=900)
+    made = run(STUDY, *words, "--part", "second", "--stage", 2, "--conditions", "noise5")
     assert made.returncode == 0, made.stderr[-3000:]
     assert "run_study.sh: 2 systems to train or test" in made.stderr
     assert (exp / "fold2" / "again-seed1" / ".made").read_text().endswith("--loss sphereface2")

@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = range(9)
 LAST = STAGES[-1]
-LIMIT_S = 600.0  # of one stage; longer is a hang
+LIMIT_S = 300.0  # of one stage; longer is a hang
 TOKEN = "SV_FAULTS_RUN"  # in the environment of a run, by which its processes are found
 OPTIONS = [
     *["--num-epochs", "3", "--top-n", "5", "--lda-dim", "5", "--num-threads", "1"],

@@ -72,7 +72,7 @@ def test_renamed_folders_are_finished_work_and_give_the_same_scores(run, finishe
     (finished / "exp").rename(exp)
     kept = {path: time for path, time in made(data, exp).items() if path.name != "spk_xvector.ark"}
     (exp / "report.html").unlink()
-    result = run(*stages(2, 8, finished / "corpora", data, exp), timeout=900)
+    result = run(*stages(2, 8, finished / "corpora", data, exp))
     assert result.returncode == 0, result.stderr[-3000:]
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     assert content(exp, "scores/*.score") == before
@@ -92,7 +92,7 @@ def test_a_copy_keeps_its_embeddings_when_the_original_gets_another_model(run, f
     for ending in ("", ".sha256"):  # the untrained encoder
         shutil.copy(finished / "exp" / "models" / f"model_0.pt{ending}", one / "models" / f"avg_model.pt{ending}")
     for folder in (one, copy):
-        result = run(*stages(4, 7, finished / "corpora", finished / "data", folder), timeout=900)
+        result = run(*stages(4, 7, finished / "corpora", finished / "data", folder))
         assert result.returncode == 0, result.stderr[-3000:]
     assert content(copy, "scores/*.score", "embeddings/vox*/xvector.ark") == before
     eers = [json.loads((folder / "results.json").read_text())["results"]["vox1_O_cleaned.kaldi"]["cos"]["eer"]
