@@ -11,7 +11,7 @@
 #                                      of the recipe's own --trials and --matched-trials, keep those that are there
 #   name_training_set <train-data>     print the data dir that stage 3 reads: <train-data>, or its union with copies
 #   system_value <key>                 print what $system says of a key outside of blocks
-#   run_systems <train-data> <test-data>   stages 3 to 9, of one system, or with --unlabelled in rounds
+#   run_common_stages <train-data> <test-data>   stages 2 to 9: features; one system, or with --unlabelled rounds
 #
 # A recipe that knows before stage 1 which speakers <train-data> will have sets train_speakers, their names: sizes are checked
 # then, and an <exp-dir> of other speakers is refused, unless files that cannot be used are left out (leave_out_bad).
@@ -240,8 +240,13 @@ name_training_set() {
   fi
 }
 
-run_systems() { # <train-data> <test-data>
+run_common_stages() { # <train-data> <test-data>
   local first=$((stage > 3 ? stage : 3))
+  if in_stage 2 "features"; then
+    options_of steps/options/{jobs,features}.sh
+    steps/prepare_features.sh "${options[@]}" --config "$system" "$1" "$2"
+  fi
+  release_lock "$data/.run.lock"
   if ((stop_stage < 3)); then
     end_stages
     return

@@ -14,9 +14,8 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 . ./path.sh
 
 # Options
-stage=1               # first stage to run
-stop_stage=8          # last stage to run (9, large-margin fine-tuning, only when asked)
-dry_run=false         # true|false: print what is done and the plan of the training, and do nothing
+. steps/options/stages.sh
+# Corpus
 cnceleb1=egs/cnceleb/corpora/CN-Celeb_flac # DIR: CN-Celeb 1, as unpacked
 cnceleb2=egs/cnceleb/corpora/CN-Celeb2_flac # DIR: CN-Celeb 2, as unpacked ("": train on CN-Celeb 1 alone)
 min_duration=5        # seconds: shorter training utterances are joined with others of the same speaker and genre; 0: none
@@ -53,10 +52,4 @@ if in_stage 1 "data and trial lists"; then
   check_lists "$data"/{train,test}
 fi
 
-if in_stage 2 "features"; then
-  options_of steps/options/{jobs,features}.sh
-  steps/prepare_features.sh "${options[@]}" --config "$system" "$data"/{train,test}
-fi
-release_lock "$data/.run.lock"
-
-run_systems "$data"/{train,test}
+run_common_stages "$data"/{train,test}

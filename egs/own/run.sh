@@ -15,9 +15,8 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 . ./path.sh
 
 # Options
-stage=1               # first stage to run
-stop_stage=8          # last stage to run (9, large-margin fine-tuning, only when asked)
-dry_run=false         # true|false: print what is done and the plan of the training, and do nothing
+. steps/options/stages.sh
+# Corpus
 corpus=               # DIR: the corpus, with a folder for each speaker; with --csv, where its paths begin
 csv=                  # FILE: a list of files and speakers instead (local/prepare_folder.py --help)
 ignore_columns=       # columns of the list that are not read, as in "transcript note"
@@ -98,10 +97,4 @@ if in_stage 1 "data and trial lists"; then
   check_lists "$data"/{train,test}
 fi
 
-if in_stage 2 "features"; then
-  options_of steps/options/{jobs,features}.sh
-  steps/prepare_features.sh "${options[@]}" --config "$system" "$data"/{train,test}
-fi
-release_lock "$data/.run.lock"
-
-run_systems "$data"/{train,test}
+run_common_stages "$data"/{train,test}

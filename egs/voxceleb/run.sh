@@ -16,9 +16,8 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 . ./path.sh
 
 # Options
-stage=1               # first stage to run
-stop_stage=8          # last stage to run (9, large-margin fine-tuning, only when asked)
-dry_run=false         # true|false: print what is done and the plan of the training, and do nothing
+. steps/options/stages.sh
+# Corpus
 corpora=egs/voxceleb/corpora # DIR: where stage 0 puts what it downloads
 vox1=                 # DIR: VoxCeleb1, as distributed or unpacked (default: <corpora>/voxceleb1)
 vox2=                 # DIR: VoxCeleb2, the same (default: <corpora>/voxceleb2)
@@ -81,10 +80,4 @@ if in_stage 1 "data lists"; then
   check_lists "$data"/{vox2_dev,vox1}
 fi
 
-if in_stage 2 "features"; then
-  options_of steps/options/{jobs,features}.sh
-  steps/prepare_features.sh "${options[@]}" --config "$system" "$data"/{vox2_dev,vox1}
-fi
-release_lock "$data/.run.lock"
-
-run_systems "$data"/{vox2_dev,vox1}
+run_common_stages "$data"/{vox2_dev,vox1}
