@@ -30,11 +30,6 @@ class Decision(NamedTuple):
     mean: float
     posterior: float
 
-    @property
-    def trusted(self) -> bool:
-        """Tell whether the utterance is trained on with its label."""
-        return self.corrected != self.label or self.posterior >= TRUSTED
-
 
 def read_decisions(path: Path) -> dict[str, Decision]:
     """Read <exp-dir>/pseudo_labels, "utt label label-in-training mean-loss posterior".

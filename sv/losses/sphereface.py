@@ -16,27 +16,11 @@ import math
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from sv.losses.cosine import NORM_FLOOR
 from sv.losses.head import speaker_weight
 from sv.losses.options import SphereFaceOptions
 from sv.losses.softmax_head import SoftmaxHead
-
-
-def a_softmax(cosine: Tensor, norm: Tensor, speaker: Tensor, *, angle_factor: int, margin: float) -> Tensor:
-    """Return the losses (batch,) of a batch.
-
-    Args:
-        cosine: (batch, speakers) float32, each embedding with each speaker's weight vector.
-        norm: (batch,) |x| of the embeddings.
-        speaker: (batch,) int64, index of the true speaker.
-        angle_factor: n.
-        margin: weight of psi against the cosine, 1 / (1 + lambda).
-    """
-    index = speaker.unsqueeze(1)  # (batch, 1)
-    moved = cosine.scatter(1, index, annealed_angle(cosine.gather(1, index), angle_factor, margin))
-    return cross_entropy(norm.unsqueeze(1) * moved, speaker, reduction="none")
 
 
 def annealed_angle(cosine: Tensor, factor: int, weight: float) -> Tensor:

@@ -1,7 +1,7 @@
 """Tell who speaks in each trial of a score file: what intervals, tests and calibration need."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -36,10 +36,6 @@ class SpeakerTrials:
     def speakers(self) -> Rows:
         """Speakers that occur, ascending."""
         return np.union1d(self.enroll, self.test)
-
-    def with_scores(self, scores: NDArray[np.float64]) -> "SpeakerTrials":
-        """Return the same trials, scored by another system."""
-        return replace(self, scores=scores)
 
     def sorted_scores(self) -> SortedScores:
         """Sort the scores of both kinds; see `sort_scores`."""

@@ -21,7 +21,6 @@ def test_gate_and_correction_are_counted_against_the_truth(tmp_path: Path) -> No
     ]
     (tmp_path / "pseudo_labels").write_text("".join(f"{line}\n" for line in lines))
     decisions = read_decisions(tmp_path / "pseudo_labels")
-    assert [decisions[utt].trusted for utt in ("a1", "a2", "a3", "b1")] == [True, False, True, True]
     truth = {utt: {"a": "ann", "b": "bob", "c": "cid"}[utt[0]] for utt in decisions}
     assert measure_trust(decisions, truth) == pytest.approx(
         {

@@ -14,7 +14,7 @@ from sv.losses.cosine import cosine_matrix, unit
 from sv.losses.doubt import Doubt
 from sv.losses.margin_softmax import MarginSoftmax
 from sv.losses.softmax_head import SoftmaxHead, _Passes
-from sv.losses.sphereface import a_softmax
+from sv.losses.sphereface import annealed_angle
 
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "softmax": ("softmax", {}),
@@ -59,8 +59,9 @@ def plain_losses(head: SoftmaxHead, embedding: Tensor, speaker: Tensor, margin: 
         return head.losses(head.cosines(embedding), speaker, margin)
     if head.bias is not None:
         return cross_entropy(linear(embedding, head.weight, head.bias), speaker, reduction="none")
-    norm = torch.linalg.vector_norm(embedding, dim=1)
-    return a_softmax(cosine_matrix(embedding, head.weight), norm, speaker, angle_factor=4, margin=margin)
+    cosine, index = cosine_matrix(embedding, head.weight), speaker.unsqueeze(1)
+    moved = cosine.scatter(1, index, annealed_angle(cosine.gather(1, index), 4, margin))
+    return cross_entropy(torch.linalg.vector_norm(embedding, dim=1, keepdim=True) * moved, speaker, reduction="none")
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])

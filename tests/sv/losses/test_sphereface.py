@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, linear, normalize, one_hot
 from sv.config import MarginUpdate
 from sv.losses import build_head
 from sv.losses.options import SphereFaceOptions
-from sv.losses.sphereface import a_softmax, multiplied_angle
+from sv.losses.sphereface import multiplied_angle
 from sv.training.schedules import Margin
 
 
@@ -30,12 +30,14 @@ def slow_loss(cosine: list[float], norm: float, speaker: int, factor: int, lam: 
 @pytest.mark.parametrize("lam", [0.0, 5.0, 1000.0])
 def test_loss_equals_a_slow_loop(factor: int, lam: float) -> None:
     generator = torch.Generator().manual_seed(2)
-    cosine = torch.rand(40, 5, generator=generator, dtype=torch.float64) * 2 - 1
-    norm = torch.rand(40, generator=generator, dtype=torch.float64) * 9
+    embedding = 3 * torch.randn(40, 5, generator=generator, dtype=torch.float64)
     speaker = torch.arange(40) % 5
-    rows = zip(cosine.tolist(), norm.tolist(), speaker.tolist(), strict=True)
+    head = build_head("sphere", 5, 5, {"angle_factor": factor}).double()
+    head.load_state_dict({"weight": torch.eye(5)})  # an embedding's values are its products with the speakers
+    norm = embedding.norm(dim=1)
+    rows = zip((embedding / norm[:, None]).tolist(), norm.tolist(), speaker.tolist(), strict=True)
     expected = [slow_loss(row, length, y, factor, lam) for row, length, y in rows]
-    losses = a_softmax(cosine, norm, speaker, angle_factor=factor, margin=1 / (1 + lam))
+    losses = head(embedding, speaker, 1 / (1 + lam))[1]
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64))
 
 

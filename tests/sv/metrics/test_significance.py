@@ -1,5 +1,7 @@
 """Intervals and paired tests: what must hold exactly, and a coverage that a wrong interval would miss."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import logit
@@ -70,7 +72,7 @@ def test_one_error_of_each_kind_costs_what_it_counts() -> None:
 
 def test_threshold_that_no_trial_reaches_does_not_promise_that_none_will() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
-    low_scores = trials.with_scores(trials.scores - 100)  # a cost of 1 whoever is left out
+    low_scores = replace(trials, scores=trials.scores - 100)  # a cost of 1 whoever is left out
     low, high = ACT_DCF.read(intervals(low_scores, measured(low_scores), [ACT_DCF]))
     reach = 2.13145 * (19 / (~trials.is_target).sum() + 1 / trials.is_target.sum())
     assert (low, high) == pytest.approx((np.exp(-reach), np.exp(reach)), rel=1e-4)
@@ -94,7 +96,7 @@ def test_intervals_of_costs_hold_the_truth(distance: float) -> None:
 
     def draw(speakers: int) -> SpeakerTrials:
         trials = make_trials(rng, speakers=speakers)[0]
-        return trials.with_scores(trials.scores - (2 - distance) * trials.is_target)
+        return replace(trials, scores=trials.scores - (2 - distance) * trials.is_target)
 
     many = [draw(150) for _ in range(20)]
     scores, same = (np.concatenate([getattr(t, name) for t in many]) for name in ("scores", "is_target"))
@@ -104,7 +106,7 @@ def test_intervals_of_costs_hold_the_truth(distance: float) -> None:
     held = np.zeros(3)
     for _ in range(60):
         trials = draw(30)
-        trials = trials.with_scores(calibration.llrs(trials.scores[:, None]))
+        trials = replace(trials, scores=calibration.llrs(trials.scores[:, None]))
         found = intervals(trials, measured(trials), COLUMNS)
         ends, wanted = (np.array([column.read(of) for column in (MIN_DCF, ACT_DCF, CLLR)]) for of in (found, truth))
         held += (ends[:, 0] <= wanted) & (wanted <= ends[:, 1])
@@ -158,7 +160,7 @@ def test_a_system_does_not_differ_from_itself() -> None:
 
 def test_difference_reaches_as_far_as_the_jackknife_of_differences_and_one_error() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
-    other = trials.with_scores(trials.scores + 0.3 * np.random.default_rng(1).normal(size=len(trials.scores)))
+    other = replace(trials, scores=trials.scores + 0.3 * np.random.default_rng(1).normal(size=len(trials.scores)))
     found = leave_out([trials, other], COLUMNS)
     apart = deviations(found[:, 1] - found[:, 0])
     for difference, deviation in zip(
@@ -172,7 +174,7 @@ def test_difference_reaches_as_far_as_the_jackknife_of_differences_and_one_error
 
 def test_a_clearly_better_system_is_called_so() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
-    better = trials.with_scores(trials.scores + 2 * trials.is_target)
+    better = replace(trials, scores=trials.scores + 2 * trials.is_target)
     difference = compare([trials, better], [measured(trials), measured(better)], COLUMNS)[0]
     assert difference.second < difference.first
     assert difference.interval[1] < 0 and difference.p_value < 1e-3
