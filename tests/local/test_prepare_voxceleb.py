@@ -3,21 +3,11 @@ import os
 import pytest
 
 from local.prepare_voxceleb import main as prepare
-from local.voxceleb import choose_files, find_speaker_folders, scan
 from sv.errors import UserError
+from tests.local.voxceleb_tree import DEV, TEST, TRAIN, touch
 
-TEST = ["id10270/aaaaaaaaaaa/00001", "id10270/bbbbbbbbbbb/00001", "id10271/ccccccccccc/00001"]
-DEV = ["id10001/ddddddddddd/00001", "id10001/-eeeeeeeeee/00002"]
-TRAIN = ["id00012/fffffffffff/00001", "id00015/ggggggggggg/00003"]
 LIST_O = [f"1 {TEST[0]}.wav {TEST[1]}.wav", f"0 {TEST[0]}.wav {TEST[2]}.wav"]
 LIST_E = [f"1 {DEV[0]}.wav {DEV[1]}.wav", f"0 {DEV[0]}.wav {TEST[2]}.wav"]
-
-
-def touch(folder, utts, ending):
-    for utt in utts:
-        path = folder / f"{utt}.{ending}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
 
 
 def write(path, lines):
@@ -66,23 +56,6 @@ def test_tables_and_trials(vox, call, run):
         assert checked.returncode == 0, checked.stderr
 
 
-@pytest.mark.parametrize(
-    "folders",
-    [
-        ["wav"],
-        ["dev/wav", "test/wav"],
-        ["voxceleb1/dev/wav", "voxceleb1/test/wav"],
-        ["."],
-        ["vox1_dev/wav", "vox1_test_wav"],
-    ],
-)
-def test_layouts_of_voxceleb1(tmp_path, folders):
-    for folder, utts in zip(folders, [TEST + DEV] if len(folders) == 1 else [DEV, TEST], strict=True):
-        touch(tmp_path / folder, utts, "wav")
-    found = [utt for folder in find_speaker_folders(tmp_path) for utt, *_ in scan(folder)]
-    assert sorted(found) == sorted(TEST + DEV)
-
-
 def test_converted_files_come_before_m4a_and_other_things_are_passed_over(vox, call):
     touch(vox / "vox2" / "dev" / "aac", TRAIN, "m4a")
     touch(vox / "vox2" / "dev" / "wav", TRAIN[:1], "wav")
@@ -92,11 +65,6 @@ def test_converted_files_come_before_m4a_and_other_things_are_passed_over(vox, c
     call()
     lines = (vox / "data" / "vox2_dev" / "wav.scp").read_text().splitlines()
     assert [line.rpartition(".")[2] for line in lines] == ["wav", "flac"]
-
-
-def test_the_choice_does_not_depend_on_the_order():
-    files = [("u", "m4a", "a"), ("u", "flac", "c"), ("u", "flac", "b"), ("v", "m4a", "d")]
-    assert choose_files(files) == choose_files(reversed(files)) == ({"u": "b", "v": "d"}, 2)
 
 
 def test_voxblink2_beside_voxceleb2_is_trained_on_too(vox, call, run):

@@ -13,7 +13,6 @@ import pytest
 from sv.errors import UserError
 from sv.io import sha256_of
 from sv.jobs import DoneMark
-from sv.metrics.provenance import origin
 from sv.scoring.thresholds import read_thresholds
 from tests.sv.scoring.two_gaussians import make_scored_system, write_scores_file
 
@@ -110,51 +109,6 @@ def test_thresholds_of_another_calibration_are_refused(step: Run, exp: Path) -> 
     (exp / "calibration" / "cos.json").write_bytes(kept)
     with pytest.raises(UserError, match=r"thresholds\.json: 'cos' was not measured with .*cos\.json; calibrate it"):
         read_thresholds(exp, "cos")
-
-
-@pytest.mark.parametrize("swapped", [False, True])
-def test_systems_of_a_fusion_are_the_same_on_both_sides(step: Run, exp: Path, swapped: bool) -> None:
-    other = exp.parent / "other"
-    for folder, model in ((exp, "a"), (other, "b")):
-        for seed, name in enumerate(("heldout.kaldi", "O.kaldi")):
-            path = folder / "scores" / f"{name}.score"
-            write_scores_file(path, seed + 2 * (model == "b"), name[0])
-            mark(path, backend="cos", model_sha256=model * 64, trials_sha256=name)
-    heldout = [folder / "scores" / "heldout.kaldi.score" for folder in (exp, other)]
-    scores = [folder / "scores" / "O.kaldi.score" for folder in (exp, other)]
-    out = exp / "scores" / "fused_O.kaldi.score"
-    result = step("steps/fuse.py", "--heldout", *heldout, "--scores", *scores[:: -1 if swapped else 1], "--", out)
-    if swapped:
-        told = (
-            f"{scores[1]} was not scored as {heldout[0]}: model is bbbbbbbbbbbb, there aaaaaaaaaaaa; score both alike"
-        )
-        assert (result.returncode, result.stderr) == (1, f"fuse.py: error: {told}\n") and not out.exists()
-    else:
-        assert result.returncode == 0 and origin(out)["backend"] == "fused", result.stderr
-
-
-def test_fused_scores_are_written_with_their_weights(step: Run, exp: Path) -> None:
-    other = exp.parent / "other" / "scores"
-    write_scores_file(other / "heldout.kaldi.score", 5, "h")
-    write_scores_file(other / "O.kaldi.score", 6, "O")
-    heldout = [folder / "heldout.kaldi.score" for folder in (exp / "scores", other)]
-    scores = [folder / "O.kaldi.score" for folder in (exp / "scores", other)]
-    out = exp.parent / "fused" / "O.kaldi.score"
-    result = step("steps/fuse.py", "--p-target", 0.2, "--heldout", *heldout, "--scores", *scores, "--", out)
-    assert result.returncode == 0 and "weights " in result.stderr, result.stderr
-    weights = json.loads((out.parent / "O.kaldi.score.json").read_text())
-    assert len(weights["weights"]) == 2 and weights["p_target"] == 0.2
-
-
-def test_list_of_trials_has_the_name_and_the_number_asked_for(step: Run, tmp_path: Path) -> None:
-    (tmp_path / "exp").mkdir()
-    (tmp_path / "utt2spk").write_text("".join(f"{s}{n} {s}\n" for s in "abc" for n in (1, 2)))
-    (tmp_path / "exp" / "heldout_spk").write_text("a\nb\n")
-    words = ["--name", "few.kaldi", "--num-target", 1, "--num-nontarget", 3, tmp_path / "exp", tmp_path]
-    result = step("steps/make_calibration_trials.py", *words)
-    assert result.returncode == 0, result.stderr
-    labels = [line.split()[2] for line in (tmp_path / "exp" / "calibration" / "few.kaldi").open()]
-    assert sorted(labels) == ["nontarget"] * 3 + ["target"]
 
 
 MEASURE = """

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,26 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from sv.config import parse_config, save_config
 from sv.io import read_vectors
-from sv.metrics.results import KEYS, merge_results, terminal_table
-from sv.models import build_model
+from tests.sv.noise_verifier import make_model
 
-ARGS = {"feat_dim": 16, "embed_dim": 8}
 Step = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A system without calibration."""
-    exp = tmp_path_factory.mktemp("exp")
-    tree = {"model": "resnet_small", "model_args": ARGS, "dataset_args": {"fbank_args": {"num_mel_bins": 16}}}
-    save_config(parse_config(tree, "test"), exp / "config.yaml")
-    (exp / "models").mkdir()
-    torch.save(build_model("resnet_small", ARGS).state_dict(), exp / "models" / "avg_model.pt")
-    return exp
+    return make_model(tmp_path_factory.mktemp("exp"))
 
 
 @pytest.fixture
@@ -82,30 +71,3 @@ def test_a_bad_file_is_told_and_the_others_are_kept(step: Step, exp: Path, audio
     assert result.returncode == 2 and "give --json or --out, not both" in result.stderr
     result = step("steps/embed.py", "--model", exp, audio, tmp_path / "other" / "a.wav")
     assert result.returncode == 1 and "two files have the same name" in result.stderr
-
-
-def test_what_a_system_is(step: Step, exp: Path) -> None:
-    lines = step("steps/show_system.py", exp).stdout.splitlines()
-    assert lines[0].split() == ["model", "resnet_small"] and lines[-1].startswith("calibrated    no: ")
-    values = json.loads(step("steps/show_system.py", "--json", exp).stdout)
-    assert values["model_args"]["embed_dim"] == 8 and values["thresholds"] == {} and len(values["model_sha256"]) == 64
-    entry = {**dict.fromkeys(KEYS, 1), "eer": 2.0, "min_dcf": {"0.01": 0.5}, "date": "2026-01-01"}
-    llrs = {**entry, "cllr": 0.1}
-    results = merge_results(exp, {"O.kaldi": {"cos": entry, "cos_cali": llrs, "fused": llrs}})
-    shown = step("steps/show_system.py", exp).stdout
-    assert shown.endswith(f"\ncalibrated    fused\n\n{terminal_table(results)}")
-    for wrong, told in ((exp / "results.json", "is a file"), (exp / "none", "does not exist")):
-        refused = step("steps/show_system.py", wrong)
-        assert refused.returncode == 1 and f"{wrong} {told}; give the folder of a trained system" in refused.stderr
-
-
-@pytest.mark.parametrize("size", [0, 5, -100])
-def test_a_truncated_model_is_told(step: Step, exp: Path, tmp_path: Path, size: int) -> None:
-    folder = shutil.copytree(exp, tmp_path / "exp")
-    model = folder / "models" / "avg_model.pt"
-    model.write_bytes(model.read_bytes()[:size])
-    told = step("steps/show_system.py", folder)
-    assert told.returncode == 1 and f"{model} is not a model file, or is truncated; average, train or" in told.stderr
-    model.with_name("avg_model.pt.sha256").write_text("0" * 64)
-    told = step("steps/show_system.py", folder)
-    assert told.returncode == 1 and f"{model} is damaged: its checksum is not that of" in told.stderr

@@ -4,29 +4,17 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 
-from sv.io import ArkWriter, read_table, write_table
+from sv.io import read_table, write_table
+from tests.tools.measured_dir import write_data
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Three utterances at 8 and 16 kHz, one of them a speed copy, with features of 5, 10 and 15 frames."""
-    soundfile.write(tmp_path / "a.wav", np.zeros(8000), 16000)
-    soundfile.write(tmp_path / "b.flac", np.zeros(12345), 8000)
-    wavs = {"a": "a.wav", "b": "b.flac"}
-    specs = {utt: str(tmp_path / name) for utt, name in wavs.items()}
-    specs["sp0.9-a"] = f"sox -t wav {specs['a']} -t wav - speed 0.9 |"
-    write_table(tmp_path / "wav.scp", specs)
-    write_table(tmp_path / "utt2spk", {utt: utt for utt in specs})
-    with ArkWriter(tmp_path / "feats.ark", tmp_path / "feats.scp", compress=True) as writer:
-        for index, utt in enumerate(sorted(specs), start=1):
-            writer.write(utt, np.random.default_rng(0).normal(size=(5 * index, 4)))
-    return tmp_path
+    return write_data(tmp_path)
 
 
 def test_duration_from_headers(step: Run, data: Path) -> None:
@@ -69,41 +57,12 @@ def test_nothing_to_measure_is_refused(step: Run, tmp_path: Path) -> None:
     assert result.returncode == 1 and "has neither wav.scp nor feats.scp" in result.stderr
 
 
-def test_number_of_frames(step: Run, data: Path) -> None:
-    (data / "utt2num_frames").write_text("a 7\n")  # not all utterances
-    assert step("tools/get_utt2num_frames.py", data).returncode == 0
-    assert read_table(data / "utt2num_frames") == {"a": "5", "b": "10", "sp0.9-a": "15"}
-    assert "is there already" in step("tools/get_utt2num_frames.py", data).stderr
-
-
-def test_number_of_frames_from_durations(run: Run, step: Run, data: Path) -> None:
-    (data / "feats.scp").unlink()
-    result = step("tools/get_utt2num_frames.py", data)
-    assert result.returncode == 1 and "utt2dur does not exist; make it with tools/get_utt2dur.sh" in result.stderr
-    (data / "utt2dur").write_text("a 0.515\nb 2.0\n")  # (2 - 0.015) / 0.01 = 198.5
-    assert step("tools/get_utt2num_frames.py", data).returncode == 0
-    assert read_table(data / "utt2num_frames") == {"a": "50", "b": "198"}
-    (data / "utt2num_frames").unlink()
-    assert run("tools/get_utt2num_frames.sh", "--frame-shift=0.02", "--frame-overlap=0.01", data).returncode == 0
-    assert read_table(data / "utt2num_frames") == {"a": "25", "b": "99"}
-    result = step("tools/get_utt2num_frames.py", "--frame-shift", 0, data)
-    assert result.returncode == 1 and "--frame-shift 0.0 is not above 0" in result.stderr
-
-
 @pytest.mark.parametrize("name", ["utt2dur", "utt2num_frames"])
 def test_one_job_of_a_command(run: Run, data: Path, name: str) -> None:
     result = run(f"tools/get_{name}.sh", "--cmd", "run.pl --max-retries 0", data)
     assert (result.returncode, result.stderr) == (0, "")
     assert read_table(data / name).keys() == {"a", "b", "sp0.9-a"}
     assert "3 utterances" in (data / "log" / f"get_{name}.log").read_text()
-
-
-def test_truncated_archive_is_named(step: Run, data: Path) -> None:
-    with open(data / "feats.ark", "r+b") as f:
-        f.truncate(f.seek(0, 2) - 1)
-    result = step("tools/get_utt2num_frames.py", data)
-    assert result.returncode == 1
-    assert "feats.ark" in result.stderr and "truncated" in result.stderr and "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("tool", ["get_utt2dur.sh", "get_utt2num_frames.sh"])

@@ -1,0 +1,62 @@
+"""steps/enroll.py and identify.py: answers, status, and what is refused before a model is loaded."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sv.noise_verifier import loud_seconds, make_strict, write_colours
+
+Step = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_strict(tmp_path_factory.mktemp("exp"))
+
+
+@pytest.fixture(autouse=True)
+def hears_speech_in_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sv.audio.recordings.speech_seconds", loud_seconds)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    return write_colours(tmp_path)
+
+
+def test_what_needs_no_model_is_checked_before_one_is_loaded(step: Step, exp: Path, files: list[Path]) -> None:
+    (model,) = exp.glob("models/*")
+    weights = model.read_bytes()
+    model.write_bytes(b"damaged")
+    try:
+        result = step("steps/enroll.py", "--model", exp, "Anna Maria", files[0])
+        assert (result.returncode, result.stdout) == (2, "") and "speaker 'Anna Maria': use letters" in result.stderr
+        result = step("steps/identify.py", "--model", exp, files[0])
+        assert (result.returncode, result.stdout) == (1, "") and f"{exp}/speakers holds no speakers" in result.stderr
+    finally:
+        model.write_bytes(weights)
+    result = step("steps/identify.py", "--model", exp / "gone", files[0])
+    assert result.returncode == 1 and f"{exp}/gone does not exist; give the folder of a trained" in result.stderr
+
+
+def test_steps_enroll_and_identify(step: Step, exp: Path, files: list[Path], tmp_path: Path) -> None:
+    words = ["--model", exp, "--speakers", tmp_path / "speakers"]
+    refused = step("steps/enroll.py", *words, *files[:2])
+    assert (
+        refused.returncode == 2 and f"{files[0]} is a file; the name of the speaker comes before the" in refused.stderr
+    )
+    result = step("steps/enroll.py", *words, "anna", files[0])
+    assert result.returncode == 0 and result.stdout.splitlines()[0].endswith("anna.npz: 1 recording, 2.0 s")
+    row = json.loads(step("steps/enroll.py", *words, "--json", "anna", files[0]).stdout)
+    assert row == {"file": str(tmp_path / "speakers/anna.npz"), "recordings": 1, "duration_s": 2.0, "warnings": []}
+    result = step("steps/identify.py", *words, files[0])
+    assert result.returncode == 0 and result.stdout.startswith(f"anna: {files[0]}: anna LLR ")
+    result = step("steps/identify.py", *words, files[0], files[1])
+    assert result.returncode == 3 and result.stdout.splitlines()[1].startswith(f"nobody: {files[1]}: anna LLR ")
+    result = step("steps/identify.py", *words, "--json", files[0], tmp_path / "gone.wav")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 1 and [row["decision"] for row in rows] == ["same", "failed"]
+    assert result.stderr.endswith("1 of 2 recordings failed; the reason stands in the line of each\n")
