@@ -26,7 +26,7 @@ from sv.jobs.parts import act, begin_all
 JOBS_A_GPU = 4  # each of them holds the model
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
     parser.add_argument("exp_dir", type=Path, help="folder with config.yaml and models/")
@@ -50,27 +50,39 @@ def main() -> None:
     )
     parser.add_argument("--skip-bad", choices=["true", "false"], default="false", help="leave out what cannot be read")
     parser.add_argument("--train-data", type=Path, help="training data, read as training read it")
-    args = parser.parse_args()
-    if args.feats == "auto":
-        args.feats = how_to_read(args.data_dir, read_config(args.exp_dir).dataset_args.fbank_args)
+    return parser.parse_args()
+
+
+def list_works(args: argparse.Namespace) -> list[Extraction]:
+    """Return the extraction of <data-dir>, with --train-data that of the training data before it."""
+    feats = args.feats
+    if feats == "auto":
+        feats = how_to_read(args.data_dir, read_config(args.exp_dir).dataset_args.fbank_args)
     work = Extraction(
         args.exp_dir,
         args.data_dir,
         args.out_dir,
         model=args.model,
         max_frames=args.max_frames,
-        feats=args.feats,
+        feats=feats,
         skip_bad=args.skip_bad == "true",
         gpus=args.gpus,
         num_threads=args.num_threads,
         batch_frames=args.batch_frames,
         num_jobs=args.num_parts,
     )
-    works, num_jobs = [work], None
-    if args.train_data:
-        out = args.exp_dir / "embeddings" / args.train_data.name
-        feats = work.config.train_feats
-        works.insert(0, replace(work, data_dir=args.train_data, out_dir=out, feats=feats, skip_bad=True))
+    if not args.train_data:
+        return [work]
+    out = args.exp_dir / "embeddings" / args.train_data.name
+    return [
+        replace(work, data_dir=args.train_data, out_dir=out, feats=work.config.train_feats, skip_bad=True),
+        work,
+    ]
+
+
+def main() -> None:
+    args = parse()
+    works, num_jobs = list_works(args), None
     if args.action == "begin":
         if args.train_data:
             warn_of_trained_speakers(args.exp_dir, args.data_dir)

@@ -17,6 +17,8 @@ from sv.errors import UserError, log
 from sv.io import Vectors, atomic_write, read_table, write_table
 from sv.scoring.cosine import Floats, read_embeddings
 
+_REMEDY = ", which fits the labelled speakers: set --min-utts lower, or cluster with a --threshold of your own"
+
 
 @dataclass(frozen=True)
 class Labelled:
@@ -177,17 +179,7 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
         raise UserError(f"{xvector_scp} has {len(vectors.ids)} embedding(s); two or more can be clustered")
     if not np.ptp(vectors.matrix, axis=0).any():
         raise UserError(f"{xvector_scp}: all {len(vectors.ids)} embeddings are equal; were they made from equal audio?")
-    report: dict[str, object] = {}
-    if isinstance(source, Labelled):
-        space, threshold, f1 = source.best_space(vectors.matrix)
-        report["expected_pair_f1"] = f1
-        log.info(
-            "threshold %.3f%s: by labelled speakers, F1 of pairs to expect is %.3f",
-            *(threshold, "" if space.shrinkage == 1 else f" of whitened embeddings ({space.shrinkage})", f1),
-        )
-    else:
-        space, threshold = make_space(vectors.matrix, 1.0), source
-    report["shrinkage"] = space.shrinkage
+    space, threshold, report = _choose_space(vectors.matrix, source)
     unit = space.unit(vectors.matrix)
     cluster = merge(unit).clusters(threshold)
     sizes = np.bincount(cluster)
@@ -195,11 +187,7 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     if len(kept) < 2:
         what = f"{len(kept)} of {len(sizes)} clusters have {min_utts} utterances or more, and two must,"
         what = "one cluster of all utterances" if len(sizes) == 1 else what
-        remedy = "; give another --threshold"
-        if isinstance(source, Labelled):
-            remedy = (
-                ", which fits the labelled speakers: set --min-utts lower, or cluster with a --threshold of your own"
-            )
+        remedy = _REMEDY if isinstance(source, Labelled) else "; give another --threshold"
         raise UserError(f"{xvector_scp}: {what} at threshold {threshold:.3f}{remedy}")
     is_kept = sizes[cluster] >= min_utts
     utts = [utt for utt, keep in zip(vectors.ids, is_kept, strict=True) if keep]
@@ -226,6 +214,19 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
             "thresholds": asdict(thresholds),
         }
     return PseudoLabels({utt: names[row] for utt, row in zip(utts, group, strict=True)}, speakers, maybe_same, report)
+
+
+def _choose_space(matrix: Floats, source: float | Labelled) -> tuple[Space, float, dict[str, object]]:
+    """Return the space of the clusters, their threshold, and what the report says of both."""
+    if not isinstance(source, Labelled):
+        space = make_space(matrix, 1.0)
+        return space, source, {"shrinkage": space.shrinkage}
+    space, threshold, f1 = source.best_space(matrix)
+    log.info(
+        "threshold %.3f%s: by labelled speakers, F1 of pairs to expect is %.3f",
+        *(threshold, "" if space.shrinkage == 1 else f" of whitened embeddings ({space.shrinkage})", f1),
+    )
+    return space, threshold, {"expected_pair_f1": f1, "shrinkage": space.shrinkage}
 
 
 def _link(

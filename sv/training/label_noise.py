@@ -26,6 +26,7 @@ from sv.training.network import build_network, read_model, read_speakers
 
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 _BLOCK = 1024  # utterances
 
@@ -96,7 +97,7 @@ class Detection:
     average_precision: float
 
 
-def measure_detection(is_wrong: NDArray[np.bool_]) -> Detection:
+def measure_detection(is_wrong: Bools) -> Detection:
     """Measure a ranking, the most suspicious first: (utts,) whether each label is wrong; at least one must be."""
     wrong = int(is_wrong.sum())
     ranks = np.flatnonzero(is_wrong) + 1
@@ -134,12 +135,13 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
     utts, out_dir, report = list(labels), exp_dir / "noisy_labels" / name, {}
     is_wrong = np.array([truth.get(utt, spk) != spk for utt, spk in labels.items()], dtype=bool)
     right = probably_right(losses)
+    others = [names[row] for row in nearest]
     for kind, score, suspicion in (("loss", losses, losses), ("cosine", cosines, -cosines)):
         order = [int(row) for row in np.argsort(-suspicion, kind="stable") if not np.isnan(suspicion[row])]
-        ends = [f" {right[row]:.4f}" if kind == "loss" else "" for row in order]
         with atomic_write(out_dir / kind) as f:
-            for i, end in zip(order, ends, strict=True):
-                f.write(f"{utts[i]} {labels[utts[i]]} {score[i]:.4f} {names[nearest[i]]}{end}\n")
+            for i in order:
+                end = f" {right[i]:.4f}" if kind == "loss" else ""
+                f.write(f"{utts[i]} {labels[utts[i]]} {score[i]:.4f} {others[i]}{end}\n")
         log.info("%s: %d of %d utterances", out_dir / kind, len(order), len(utts))
         if is_wrong[order].any():
             found = measure_detection(is_wrong[order])
@@ -153,11 +155,15 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
         f.writelines(f"{utts[row]}\n" for row in np.flatnonzero(suspected))
     log.info("%s: %d utterances are more probably labelled wrongly", out_dir / "suspected", int(suspected.sum()))
     if truth:
-        hit, wrong = int((suspected & is_wrong).sum()), int((is_wrong & ~np.isnan(losses)).sum())
-        counts = {"utterances": int(suspected.sum()), "precision": hit / max(int(suspected.sum()), 1)}
-        report["suspected"] = {**counts, "recall": hit / max(wrong, 1)}
+        report["suspected"] = _measure_suspected(suspected, is_wrong, ranked=~np.isnan(losses))
         with atomic_write(out_dir / "report.json") as f:
             json.dump(report, f, indent=2)
+
+
+def _measure_suspected(suspected: Bools, is_wrong: Bools, *, ranked: Bools) -> dict[str, float]:
+    """Return the number of suspected utterances, and their precision and recall; all arrays are (utts,)."""
+    count, hits, wrong = (int(mask.sum()) for mask in (suspected, suspected & is_wrong, is_wrong & ranked))
+    return {"utterances": count, "precision": hits / max(count, 1), "recall": hits / max(wrong, 1)}
 
 
 def probably_right(losses: Floats) -> NDArray[np.float64]:
