@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""All that is to be known of a GPU, in minutes, as Markdown rows for bench/README.md; bench/gpu.sh is the usual call.
+"""Measure training on a GPU in minutes, and print Markdown rows for bench/README.md; bench/gpu.sh is the usual call.
 
 ceiling      TFLOP/s of a square matrix product in fp32, TF32 and bf16: the floor of all else
 heads        loss and all gradients: ms, TFLOP/s of the products (three; four of a softmax) and their share of the fp32

@@ -1,4 +1,4 @@
-"""The list of a corpus of one's own: a file and its speaker in each line, and what else is known of them."""
+"""The list of your own corpus: each line names a file, its speaker and, if you have them, times, sex, age and so on."""
 
 import csv
 import difflib

@@ -1,4 +1,4 @@
-"""Find the audio files of a folder, for a corpus of one's own, noise and rooms; tell what is not taken."""
+"""Find the audio files of a folder (your own corpus, noise or rooms), and report the files that are not taken."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make data dirs of your own corpus: a folder with a folder for each speaker, or a list of files and speakers.
 
-Reads   <corpus>/SPEAKER/.../NAME.{wav,flac,...}, all that libsndfile opens; other files are counted and told; or
+Reads   <corpus>/SPEAKER/.../NAME.{wav,flac,...}, all that libsndfile opens; other files are counted and reported; or
         --csv FILE: path and speaker, and start and end in seconds if an utterance is a part of its file. A header line
         such as `path,speaker,start,end` names the columns; without one, they have this order. Other common names are
         known, as are duration, sex, age, session and language, and SpeechBrain's lists; any other column is refused.
@@ -82,7 +82,7 @@ def check_rows(rows: Sequence[Row], sample_rate: int, rate_option: str) -> tuple
 
 
 def check_times(row: Row, seconds: float) -> str:
-    """Return what is wrong with the times of a row in a file of so many seconds, or ""."""
+    """Return what is wrong with the times of a row, "" if nothing; the file has `seconds`."""
     end_s = seconds if row.end_s is None else row.end_s
     if end_s > seconds + MAX_OVERSHOOT_S:
         return f"the file ends at {seconds:.2f} s, the utterance at {end_s:.2f} s; mend the list"

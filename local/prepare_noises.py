@@ -17,7 +17,7 @@ _THREADS = 16
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Return the audio files under a folder, sorted; all others are told, but for hidden ones.
+    """Return the audio files under a folder, sorted; report all others, except hidden ones.
 
     Raises:
         UserError: the folder does not exist, has no audio files, or has some that must be converted first.

@@ -7,8 +7,8 @@
 #   log_stages <exp-dir>               from now on the log of a stage is <exp-dir>/log/stage<N>.log, and stderr gets only what
 #                                      tells how far the run is, each warning once, and errors
 #   is_augmented                       true if training takes noise and rooms: stage 1 lists them
-#   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask, by what stage 1 made;
-#                                      of the recipe's own --trials and --matched-trials, keep those that are there
+#   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask with the lists that stage 1
+#                                      made; of the recipe's own --trials and --matched-trials, keep those that are there
 #   name_training_set <train-data>     print the data dir that stage 3 reads: <train-data>, or its union with copies
 #   system_value <key>                 print what $system says of a key outside of blocks
 #   run_common_stages <train-data> <test-data>   stages 2 to 9: features; one system, or with --unlabelled rounds

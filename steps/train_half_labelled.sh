@@ -16,7 +16,7 @@
 #         <exp-dir>/rounds.json: what was measured, and the best round, whose folder has the results
 #         <dir of train-data>/<name of unlabelled>_unlabelled, a data dir without labels; .made_of says of which folders
 #
-# Killed and started again, it goes on where it was.
+# If it was killed, the same command continues it.
 #
 # Usage: steps/train_half_labelled.sh [options] <train-data> <test-data> <exp-dir>
 # e.g.: steps/train_half_labelled.sh --unlabelled data/calls data/train data/test exp/x

@@ -110,7 +110,7 @@ def run_step(main: Callable[[], None]) -> None:
 
 
 def _begin_log(script: str, level: int) -> None:
-    """Log to stderr; in a stage of a recipe (SV_STAGE_LOG) to its log, and only what is told and warnings to stderr."""
+    """Log to stderr; in a stage of a recipe (SV_STAGE_LOG) to its log, with only warnings and `tell` on stderr."""
     line, stderr = _Line(f"%(asctime)s {script}: %(message)s", "%F %T"), _Terminal(sys.stderr)
     stderr.setFormatter(line)
     handlers: list[logging.Handler] = [stderr]
@@ -123,7 +123,7 @@ def _begin_log(script: str, level: int) -> None:
         stderr.setFormatter(_Line("%(asctime)s %(message)s", "%T"))
     logging.basicConfig(handlers=handlers, level=logging.INFO, force=True)
     log.setLevel(level)
-    logging.raiseExceptions = False  # a full disk would be told by a traceback for each line
+    logging.raiseExceptions = False  # else a full disk prints a traceback for each line
 
 
 class _Terminal(logging.StreamHandler[TextIO]):

@@ -222,7 +222,7 @@ def _resolve_sampler(config: Config, options: LossOptions, where: str) -> Datalo
 
 
 def _check_teacher(config: Config, options: LossOptions, where: str) -> None:
-    """Check that there is a teacher where the loss needs one, and that all else goes with it."""
+    """Check that there is a teacher if the loss needs one, and that the other keys allow it."""
     if options.needs_teacher and not config.teacher:
         raise UserError(f"{where}: loss {config.loss} takes a teacher; give its experiment folder (--teacher DIR)")
     if not config.teacher:

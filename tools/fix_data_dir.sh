@@ -4,7 +4,7 @@
 #
 # Reads   all of Kaldi's files that <data-dir> has
 # Leaves  them repaired, with the old ones in <data-dir>/.backup; of several lines with the same id, the first is kept, and
-#         ids whose lines contradict one another are told. With --leave-out, the utterances of that list are left out.
+#         ids whose lines contradict one another are reported. With --leave-out, the utterances of that list are left out.
 #         utt2spk is made from spk2utt if it is missing, spk2utt always from utt2spk. utt2dur and utt2num_frames are
 #         removed if they lack utterances, since they can be made again. trials/ does not change. If no utterance
 #         would be left, nothing changes.

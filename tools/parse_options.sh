@@ -22,7 +22,7 @@
 # A wrong call exits with 2. The script can then use
 #   in_stage N "title"     true if stage <= N <= stop_stage; then it prints the title on stderr
 #   check_stages 0 8 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
-#   with_stage COMMAND...  run another such script, which goes on with the times of the stages
+#   with_stage COMMAND...  run another such script, which keeps counting the time of the stages
 #   end_stages             print how long the last stage and the whole run took
 #   say "what"             print one line on stderr, with the time and the script's name; in a stage of a recipe, in its log,
 #                          and a warning on stderr, too, once a run
@@ -93,7 +93,7 @@ in_stage() {
   tell "stage $1: ${2:-}${stage_logs:+, stage$1.log}$after"
 }
 
-with_stage() { # <command>...: it goes on with the times of this script's stages
+with_stage() { # <command>...: it keeps counting the time of this script's stages
   SV_STAGE="$SECONDS $_po_since $_po_stage" "$@"
 }
 

@@ -48,7 +48,7 @@ def min_samples(seconds: str, sample_rate: int) -> int:
 
 
 def check_range(name: str, start: int, stop: int, samples: int) -> None:
-    """Raise UserError unless samples `start` to `stop` are in a file or recording of so many `samples`."""
+    """Raise UserError unless samples `start` to `stop` lie within a file or recording of `samples` samples."""
     if 0 <= start < stop <= samples:
         return
     remedy = "bring it back if it is cut off; else correct segments (in seconds), or remove utt2dur of other audio"

@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Recording:
-    """An utterance on its way into a shard: the bytes of an audio file, and what is known of it."""
+    """An utterance to be written to a shard: the bytes of its audio file, its speaker, rate and length."""
 
     utt: str
     spk: str

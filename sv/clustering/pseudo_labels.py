@@ -265,7 +265,7 @@ def _against(truth: Path, found: PseudoLabels) -> dict[str, object]:
 
 
 def _true_links(found: PseudoLabels, known: dict[str, str]) -> float | None:
-    """Return the share of linked utterances that are of the speaker that they were linked to."""
+    """Return the share of linked utterances that are linked to their true speaker."""
     linked = [known[utt] == spk for utt, spk in found.utt2spk.items() if spk in found.speakers]
     return float(np.mean(linked)) if linked else None
 

@@ -16,14 +16,14 @@ _OF_SPEAKER, _OF_ANYBODY = 4, 4  # substitutes that are tried
 
 
 class FaultTolerantDataset:
-    """A dataset that replaces utterances that cannot be read, by others of their speaker or else by any.
+    """A dataset that replaces unreadable utterances by others of their speaker, or else by any other.
 
     A loss that compares the utterances of a batch needs the speakers unchanged. With `keep_speakers`, the substitute is
     another utterance of the speaker, with another crop if it is in the batch already. If none can be read, training
     ends.
 
-    The substitute is drawn from (seed, epoch, utterance) and tried anew each time. A batch is therefore the same in any
-    thread and in a resumed training.
+    The substitute depends on (seed, epoch, utterance) alone. A batch is therefore the same in any thread and in a
+    resumed training.
 
     Args:
         dataset: makes batches and raises UserError for utterances that it cannot read.

@@ -13,7 +13,7 @@ from sv.io import DataDir, read_matrix, read_scp
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 
-LEAST_FRAMES = 10  # of speech; with fewer an utterance is told to hold none
+LEAST_FRAMES = 10  # of speech; an utterance with fewer counts as having none
 
 
 @dataclass(frozen=True)

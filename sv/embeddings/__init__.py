@@ -1,3 +1,3 @@
 """Embeddings: the experiment folder, the trained encoder, and extraction in parts by several jobs."""
 
-MAX_FRAMES = 20_000  # that are embedded at once, unless steps/extract_embeddings.sh is told otherwise: 200 s
+MAX_FRAMES = 20_000  # embedded at once (200 s), unless steps/extract_embeddings.sh sets another number

@@ -111,9 +111,9 @@ def fingerprint_of(config: Config, model_sha256: str) -> str:
     """Return the checksum of model and front-end: embeddings of different ones must not be compared."""
     front_end = config.dataset_args
     fbank = front_end.fbank_args
-    told = fbank.model_dump_json(exclude={"snip_edges"} if fbank.snip_edges else None)  # a later key
-    vad = front_end.vad_args.model_dump_json(exclude_defaults=True).removeprefix("{}")  # said later than the VAD itself
-    text = f"{model_sha256} {told} {front_end.cmvn}{f' vad{vad}' * front_end.vad}"
+    settings = fbank.model_dump_json(exclude={"snip_edges"} if fbank.snip_edges else None)  # a newer key
+    vad = front_end.vad_args.model_dump_json(exclude_defaults=True).removeprefix("{}")  # keys newer than `vad`
+    text = f"{model_sha256} {settings} {front_end.cmvn}{f' vad{vad}' * front_end.vad}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 

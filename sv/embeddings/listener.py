@@ -57,7 +57,7 @@ class Listener:
 
     def __init__(self, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> None:
         self.encoder = open_encoder(check_system(exp_dir), str(gpus))
-        self._resample, self._resampled = resample_audio, set[int]()  # rates of which the log has a line
+        self._resample, self._resampled = resample_audio, set[int]()  # rates that the log has named
 
     @property
     def fingerprint(self) -> str:

@@ -77,7 +77,7 @@ class _Encoded:
 
 
 def decimals(values: NDArray[np.floating[Any]], places: int) -> list[Bytes | bytes]:
-    """Return columns that side by side are a space and each value with so many decimals, as "%.5f" rounds them.
+    """Return columns that, side by side, are a space and each value with `places` decimals, rounded as "%.5f" does.
 
     Args:
         values: (trials,), finite.

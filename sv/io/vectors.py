@@ -1,6 +1,6 @@
 """All vectors, such as embeddings, that an scp names: one matrix.
 
-The archive itself may stand in place of its scp: Kaldi's tools often write no scp.
+The archive itself may be given instead of its scp, since Kaldi's tools often write no scp.
 """
 
 from collections.abc import Iterator

@@ -23,7 +23,7 @@ from sv.jobs.done import NOT_MADE, DoneMark
 T = TypeVar("T")
 Outputs = dict[Path, str]  # files that were written, and their SHA-256; "" if nobody has worked it out yet
 
-_MAX_FAILURES = 1000  # after so many, something is wrong with the corpus, and not with some of its files
+_MAX_FAILURES = 1000  # with more, the corpus is at fault, not some of its files
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Sub-center AAM-softmax: each speaker has K weight vectors, of which the nearest to an utterance counts.
+"""Sub-center AAM-softmax: each speaker has K weight vectors, and the one nearest to the utterance counts.
 
     cos_j = max_k <x, w_jk>,    1 <= k <= K,    and AAM-softmax of these cosines
 

@@ -144,7 +144,7 @@ class Conditions:
 def _add_models(
     known: Mapping[str, T], source: Path, enroll_map: Path | None, join: Callable[[list[T]], T]
 ) -> dict[str, T]:
-    """Add to a table of utterances each enroll model, by what `join` makes of the values of all its utterances.
+    """Add each enroll model to a table of utterances; `join` makes its value from those of its utterances.
 
     Raises:
         UserError: the table, which `source` names, lacks an utterance of a model.

@@ -37,12 +37,12 @@ class ScoreSet:
 
     @property
     def trials_file(self) -> Path | None:
-        """The trial list, if the entry names it and it is there: it may be on another machine."""
+        """The trial list, if the entry names it and this machine has it."""
         return self._file("trials_file")
 
     @property
     def enroll_map(self) -> Path | None:
-        """The utterances of each enroll model, if the list has models; likewise."""
+        """The utterances of each enroll model, if the list has models and this machine has the file."""
         return self._file("enroll_map")
 
     def _file(self, key: str) -> Path | None:
@@ -71,8 +71,8 @@ def read_scored_system(exp_dir: Path) -> ScoredSystem:
     """Read results.json of an experiment folder, and look up its score files.
 
     Raises:
-        UserError: there is no results.json, or it is damaged; a score file or trial list that was made anew since it
-            was measured.
+        UserError: there is no results.json, or it is damaged; a score file or trial list has changed since it was
+            measured.
     """
     name, results, scores = folder_name(exp_dir), read_results(exp_dir / "results.json"), []
     for trials, entries in results.items():

@@ -30,8 +30,8 @@ def percent_interval(percent: float, deviation: float, speakers: float) -> Inter
 def rate_interval(rate: float, deviation: float, speakers: float) -> Interval:
     """Return the interval of a rate from 0 to 1.
 
-    If there was no error at all, its upper end is the share of speakers with errors that so many speakers without one
-    still allow; if the rate is 1, its lower end is the same from above.
+    If there was no error at all, the upper end is the largest share of speakers with errors that still fits `speakers`
+    without one; if the rate is 1, the lower end is 1 minus that.
     """
     spare = _spare(speakers)
     if rate <= 0:
@@ -75,5 +75,5 @@ def p_value(gap: float, deviation: float, speakers: float) -> float:
 
 
 def _spare(speakers: float) -> float:
-    """Return the share of speakers with errors that so many speakers without one still allow."""
+    """Return the largest share of speakers with errors that still fits `speakers` without one."""
     return float(1 - ((1 - LEVEL) / 2) ** (1 / speakers))

@@ -112,7 +112,7 @@ def trained_on(files: Iterable[Path]) -> dict[str, str]:
 
 
 def origin(path: Path) -> dict[str, Any]:
-    """Return what a file, or folder, was made from, as its mark tells; {} if no mark tells of it as it is."""
+    """Return what a file or folder was made from, by its mark; {} if it has none, or has changed since."""
     mark = DoneMark.recorded(_mark_path(path))
     return {} if mark.stale(verify=True) else dict(mark.options)
 
@@ -155,10 +155,10 @@ def check_same_model(xvector_scp: Path, files: Iterable[Path]) -> None:
 
 
 def _check_agree(known: Mapping[Path, Mapping[str, Any]]) -> None:
-    """Check that the options of these files' marks tell of one model and front-end.
+    """Check that the marks of these files name one model and front-end.
 
     Raises:
-        UserError: they tell of two; the message names two files.
+        UserError: they name two; the message gives two files.
     """
     for name, what in MADE_BY.items():
         told = {options[name]: path for path, options in known.items() if options.get(name)}

@@ -85,7 +85,7 @@ def _read(path: Path) -> Results:
 
 
 def _warn_of_other_models(path: Path, results: Results) -> None:
-    """Say which figures are of another model than those measured last: a system trained anew keeps its folder."""
+    """Warn of figures of another model than the last ones: a system that is trained again keeps its folder."""
     entries = {f"{trials} {backend}": entry for trials, found in results.items() for backend, entry in found.items()}
     known = {name: entry for name, entry in entries.items() if entry.get("model_sha256")}
     last = max(known, key=lambda name: str(known[name]["date"]), default="")

@@ -108,6 +108,6 @@ def shortcut(in_channels: int, out_channels: int, stride: int | tuple[int, int])
 def _group(
     block: type[BasicBlock] | type[Bottleneck], in_channels: int, channels: int, num_blocks: int, *, stride: int
 ) -> nn.Sequential:
-    """Return `num_blocks` blocks, of which the first one strides."""
+    """Return `num_blocks` blocks; only the first has the stride."""
     first = block(in_channels, channels, stride)
     return nn.Sequential(first, *(block(channels * block.expansion, channels, 1) for _ in range(num_blocks - 1)))

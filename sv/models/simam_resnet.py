@@ -95,6 +95,6 @@ def simam(x: Tensor) -> Tensor:
 
 
 def _group(in_channels: int, channels: int, num_blocks: int, *, stride: int) -> nn.Sequential:
-    """Return `num_blocks` blocks, of which the first one strides."""
+    """Return `num_blocks` blocks; only the first has the stride."""
     first = SimamBlock(in_channels, channels, stride)
     return nn.Sequential(first, *(SimamBlock(channels, channels, 1) for _ in range(num_blocks - 1)))

@@ -202,7 +202,7 @@ def speaker_rows(errors: SpeakerErrors) -> list[list[str]]:
 
 
 def speakers_sentence(errors: SpeakerErrors) -> str:
-    """Say which share of the misses is of the speakers with the most errors; "" without misses."""
+    """Say what share of the misses the speakers with the most errors make; "" without misses."""
     missed, rows = errors.counts[1], errors.worst()
     present = int((errors.counts[[0, 2]].sum(axis=0) > 0).sum())
     share = f"{100 * missed[rows].sum() / max(1, missed.sum()):.0f} %"

@@ -129,8 +129,8 @@ def _find_mean(scores: ScoresToCalibrate, on: Path, name: str) -> Path | None:
     """Return the mean that was subtracted; None: none.
 
     Raises:
-        UserError: the marks tell of another mean than the one given; or, for the cosine, which steps/verify.py
-            computes, of one that is not there.
+        UserError: the marks name another mean than the one given; or, for the cosine, which steps/verify.py computes,
+            a mean that is not there.
     """
     known = origin(on)
     wanted = known.get("mean_sha256")

@@ -19,7 +19,7 @@ from sv.jobs.bad_utts import read_bad_utts
 from sv.metrics.breakdown import speaker_words
 
 Pair = tuple[str, str]
-_ENUMERATE = 2000  # utterances; all pairs of so many are listed, of more they are drawn
+_ENUMERATE = 2000  # utterances; up to this number all pairs are listed, beyond it they are drawn
 
 
 def write_calibration_trials(

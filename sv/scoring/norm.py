@@ -74,7 +74,7 @@ def load_norm(inputs: Inputs, *, method: str, top_n: int = 300) -> Scorer:
     check_method(method, top_n, len(cohort.ids), source=cohort_scp)
 
     def begin_list() -> ScoreBlock:
-        """Meet the cohort anew for each list: no list's scores depend on another list, not even in rounding."""
+        """Score the cohort again for each list: no score depends on another list, not even in rounding."""
         norm = ScoreNorm(unit, cohort, models, method=method, top_n=top_n, source=cohort_scp)
 
         def score(block: Trials) -> list[Column]:

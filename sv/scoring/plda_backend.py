@@ -69,7 +69,7 @@ def adapt_plda_folder(
     options: Mapping[str, Any],
     length_norm: bool = True,
 ) -> None:
-    """Adapt a folder's PLDA to the domain of some embeddings; their mean takes the place of the projection's.
+    """Adapt a folder's PLDA to the domain of some embeddings; their mean replaces that of the projection.
 
     Args:
         plda_dir: of `write_backend` or of Kaldi.

@@ -91,7 +91,7 @@ def make_projection(
 
 
 def check_lda_dim(lda_dim: int, *, num_speakers: int, dim: int) -> None:
-    """Raise UserError if LDA cannot keep so many dimensions of embeddings of `dim`, and name the largest number."""
+    """Raise UserError if LDA cannot keep `lda_dim` of `dim` dimensions; the message names the largest number."""
     most = min(dim, num_speakers - 1)
     if not 1 <= lda_dim <= most:
         raise UserError(

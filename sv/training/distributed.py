@@ -158,8 +158,8 @@ def set_threads(num_threads: int, num_procs: int) -> None:
 def keep_freed_memory() -> None:
     """Keep freed memory in the process for later use, instead of giving it back to the system (glibc only).
 
-    By default glibc maps a tensor of over 32 MiB anew each time, and the kernel clears its pages one by one. That is a
-    fifth of the time of a `resnet_small` step of 64 crops.
+    By default glibc maps new memory for each tensor of over 32 MiB, and the kernel clears its pages one by one. That
+    takes a fifth of the time of a `resnet_small` step of 64 crops.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -100,7 +100,7 @@ class Preparation:
         return state
 
     def global_batch(self, state: dict[str, Any] | None) -> int:
-        """Return the samples of a step over all processes; a training that goes on keeps its own.
+        """Return the samples of a step over all processes; a continued training keeps its number.
 
         Raises:
             UserError: the processes cannot share that number evenly.

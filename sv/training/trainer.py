@@ -1,4 +1,4 @@
-"""The training loop: steps, epochs, and the state from which a killed training goes on bit by bit."""
+"""The training loop: steps, epochs, and the state from which a killed training continues with the same bits."""
 
 import signal
 import threading
