@@ -18,8 +18,6 @@ set -euo pipefail
 . ./path.sh
 
 # Options (the defaults are those of Kaldi's compute-vad; its VoxCeleb recipe has 5.5, 0.5, 2 and 0.12)
-nj=4                            # parallel jobs
-cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 vad_energy_threshold=5.0        # a frame is loud if its log energy is above this,
 vad_energy_mean_scale=0.5       #   plus this times the utterance's mean log energy
 vad_frames_context=0            # number of frames to either side that vote on a frame
@@ -27,6 +25,8 @@ vad_proportion_threshold=0.6    # it is speech if at least this share of the vot
 vad_config=                     # FILE: Kaldi's conf/vad.conf; the four options above override its lines
 config=                         # FILE: YAML of a system, for frame length and shift where there is no fbank.yaml
 allow_pipes=false               # true|false: run the commands in wav.scp (speed copies need none)
+. steps/options/jobs.sh
+nj=4
 . tools/parse_options.sh
 . tools/guard.sh
 . tools/run_parts.sh

@@ -23,8 +23,6 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-nj=4                  # number of jobs
-cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 gpus=none             # "0,1": part N takes the N-th of them, and round again; auto: one if there is one; none: CPU
 model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
 num_threads=1         # threads of a job on the CPU
@@ -34,6 +32,8 @@ train_data=           # DIR: training data; its embeddings, too, in the same job
 skip_bad=false        # true: leave out utterances that cannot be read, up to max_bad_share of the training; false: an error
 max_frames=20000      # longer utterances (200 s) are cut into equal chunks, whose embeddings are averaged; 0: never
 batch_frames=0        # on a GPU: utterances of equal length together, up to this number of frames; 0: one by one
+. steps/options/jobs.sh
+nj=4
 . tools/parse_options.sh
 . tools/guard.sh
 . tools/run_parts.sh

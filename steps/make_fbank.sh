@@ -18,8 +18,6 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-nj=4                  # parallel jobs
-cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: theirs)
 dither=false          # true|false: add fbank_args.dither of noise; for training features only
 augment=              # reverb, noise, music or babble: add it to the audio (of a copy by tools/augment_data_dir.sh)
@@ -27,6 +25,8 @@ noise_data=           # DIR: noise for it, as local/prepare_musan.py or local/ma
 reverb_data=          # DIR: impulse responses for it, as local/prepare_rirs.py or local/make_rirs.py leave them
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 verify=false          # true|false: compare archives that are there already with their checksums, not by size alone
+. steps/options/jobs.sh
+nj=4
 . tools/parse_options.sh
 . tools/guard.sh
 . tools/run_parts.sh

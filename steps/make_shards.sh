@@ -17,14 +17,14 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-nj=4                  # parallel jobs
-cmd="run.pl"          # how jobs run; run.pl: on this machine
 sample_rate=16000     # Hz, of all files
 config=               # FILE: YAML of a system, whose sample rate is used instead
 utts_per_shard=1000   # utterances a shard
 format=same           # same|flac|wav: same takes WAV and FLAC files as they are, and makes FLAC of segments and others
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 verify=false          # true|false: compare shards that are there already with their checksums, not by size alone
+. steps/options/jobs.sh
+nj=4
 . tools/parse_options.sh
 . tools/guard.sh
 . tools/run_parts.sh

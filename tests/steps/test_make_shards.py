@@ -47,6 +47,12 @@ def test_shards_hold_the_audio_for_any_nj_and_are_made_once(run: Run, data: Path
     assert checksums(data) == first
 
 
+def test_sv_cmd_is_the_default_of_cmd(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SV_CMD", "no_such.pl")
+    result = run("steps/make_shards.sh", data)
+    assert result.returncode != 0 and "no_such.pl: command not found" in result.stderr
+
+
 def test_usage(run: Run) -> None:
     result = run("steps/make_shards.sh")
     assert result.returncode == 2 and "Usage: steps/make_shards.sh" in result.stderr
