@@ -183,3 +183,20 @@ def test_a_link_to_the_source_is_refused(step: Callable, data: Path, tmp_path: P
     made = step(TOOL, "--seconds", 1, data, "x", tmp_path / "link")
     assert made.returncode == 1 and "is the data dir that is read; give another folder" in made.stderr
     assert len(read(data)) == 4
+
+
+@pytest.mark.slow
+def test_each_condition_gets_a_copy_with_features(run: Callable, data: Path, tmp_path: Path) -> None:
+    made = run("local/degrade_data.sh", "--conditions", "telephone 1s", "--nj", 1, tmp_path, data)
+    assert made.returncode == 0, made.stderr
+    for condition in ("telephone", "1s"):
+        copy = tmp_path / f"test_{condition}"
+        assert set(read_table(copy / "feats.scp")) == set(DataDir(data).utts)
+        assert (copy / "trials" / f"H_{condition}.kaldi").read_text() == (data / "trials" / "H.kaldi").read_text()
+    assert not (tmp_path / "test_noises").exists()
+
+
+def test_an_unknown_condition_is_one_line(run: Callable, data: Path, tmp_path: Path) -> None:
+    made = run("local/degrade_data.sh", "--conditions", "rooms", tmp_path, data)
+    told = "--conditions rooms: give noise<dB>, room, telephone or <seconds>s, as in noise5 and 2s"
+    assert (made.returncode, made.stderr) == (1, f"degrade_data.sh: error: {told}\n")
