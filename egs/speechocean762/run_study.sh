@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034,SC2154,SC2086  # names of parts and seeds are words; options come from steps/options
-# Compare losses, options and so on: each system is trained on the corpus's own split, and in a cross-validation over
-# all of its speakers. What was found: egs/speechocean762/STUDY.md.
+# Compare losses, options, encoders and so on: each system is trained on the corpus's own split, and in a
+# cross-validation over all of its speakers. What was found: egs/speechocean762/STUDY.md.
 #
 #   bash egs/speechocean762/run_study.sh --corpus DIR --part losses
 #   bash egs/speechocean762/run_study.sh --part "losses noise" --seeds "1 2 3"   # what is done already stays
 #   bash egs/speechocean762/run_study.sh --stage 3 --part losses                 # results of what is done so far
 #
 # A part is a table, egs/speechocean762/study/<part>, a line for each system: name, labels, options of run.sh. Labels
-# are clean, or as in classwise0.3 (30 % wrong, by tools/corrupt_labels.py). In each fold the scores are calibrated on
-# held-out training speakers; then those of all folds are measured as one list. Systems are tested against the first.
+# are clean, or as in classwise0.3 (30 % wrong, by tools/corrupt_labels.py). Among the options, @aam is the trained
+# model of the row aam, and TEACHER what --teacher names. In each fold the scores are calibrated on held-out training
+# speakers; then those of all folds are measured as one list. Systems are tested against the first of their table.
 #
 # Choose a recipe with --speakers train: its folds are of the training speakers alone.
 #
-# With --conditions every system is also tested on copies of the test recordings (local/degrade_data.py): noise5 (5 dB),
-# room, telephone, 2s (cut to 2 s), .... Their lists are named O_noise5.kaldi and so on. Rows that train with noise use
-# --noises, tests --test-noises, and rooms of other seeds: a test hears nothing that was trained on.
+# With --conditions every system is also tested on copies of the test recordings (local/degrade_data.sh). Rows that
+# train with noise use --noises, tests --test-noises, and rooms of other seeds: a test hears nothing that was trained on.
 #
 # Stages: 1 lists, features and folds   2 training and scores of every system   3 pooled results, tests, one report
 # Leaves  <exp-dir>/{split,fold1,fold2,...}/<system>-seed<N> as run.sh does; <exp-dir>/pooled/<system>-seed<N>
@@ -29,7 +29,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 # Options
 stage=1               # first stage to run
 stop_stage=3          # last stage to run
-part=losses           # tables of <tables>, as in "losses noise"; all: every one
+part=losses           # tables of <tables>, as in "losses noise"; all: "losses options noise start"
 seeds=1               # seeds of training, as in "1 2 3"
 speakers=all          # all|train: of the cross-validation; train: choose a recipe, without looking at the test speakers
 num_folds=5           # folds of the cross-validation; 0: only the corpus's own split
@@ -39,6 +39,7 @@ exp_dir=              # DIR: all systems (default: egs/speechocean762/exp/study_
 conditions=           # of the tests, besides clean: "noise0 noise5 noise10 room telephone 1s 2s 3s"
 noises=               # DIR: recordings of noise for training (default: synthetic)
 test_noises=          # DIR: others, for the conditions (default: synthetic, of another seed)
+teacher=              # DIR: trained or imported system, for rows with TEACHER
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: what the systems change
 tables=egs/speechocean762/study # DIR: tables of the parts
 top_n=50              # nearest speakers of the cohort, for asnorm
@@ -52,7 +53,7 @@ num_threads=1
 
 check_stages 1 3
 if [ "$part" = all ]; then
-  part=$(basename -a "$tables"/*)
+  part="losses options noise start"
 fi
 for table in $part; do
   [ -f "$tables/$table" ] || die "--part $table: the parts are $(ls -mw 0 "$tables"), or all"
@@ -75,14 +76,16 @@ fi
 for ((fold = 1; fold <= num_folds; fold++)); do
   sets+=("fold$fold")
 done
-hold_lock "$exp_dir/.study.lock" "$exp_dir is being made"
 
-rows() { # <part>...: the lines of their tables, without comments
-  local table
-  for table in "$@"; do
-    sed -e '/^#/d' -e '/^[[:space:]]*$/d' "$tables/$table"
-  done
+rows() { # <part>...: the lines of their tables, each once, without comments
+  (cd "$tables" && sed -e '/^#/d' -e '/^[[:space:]]*$/d' "$@") | awk '!seen[$0]++'
 }
+twice=$(rows $part | awk 'seen[$1]++ {name = $1} END {print name}')
+[ -z "$twice" ] || die "--part $part: $twice stands for two systems; give each a name of its own"
+if ((stage <= 2)) && [[ $(rows $part) == *TEACHER* && ! -e $teacher/models/avg_model.pt ]]; then
+  die "--part $part needs a teacher; give a trained or imported system as --teacher DIR (docs/fine-tuning.md)"
+fi
+hold_lock "$exp_dir/.study.lock" "$exp_dir is being made"
 
 folder() { # <set> <labels>: the data dirs of a training
   case $1,$2 in
@@ -90,35 +93,6 @@ folder() { # <set> <labels>: the data dirs of a training
     *,clean) printf '%s' "$folds/$1" ;;
     *) printf '%s' "$folds/$2/$1" ;;
   esac
-}
-
-is_made() { # <mark> <what made it>
-  [ -e "$1" ] && [ "$(<"$1")" = "$2" ]
-}
-
-corrupt() { # <set> <labels>: make them wrong, unless that was done from the same lists
-  local clean wrong made kind=${2%%[0-9]*}
-  clean=$(folder "$1" clean)
-  wrong=$(folder "$1" "$2")
-  made=$(cat "$clean"/train/{utt2spk,feats.scp} | sha256sum)
-  if ! is_made "$wrong/.made" "$made"; then
-    tools/corrupt_labels.py --kind "$kind" --ratio "${2#"$kind"}" --seed 1 "$clean/train" "$wrong/train"
-    ln -sfn "$(realpath "$clean/test")" "$wrong/test"
-    printf '%s' "$made" >"$wrong/.made"
-  fi
-}
-
-degrade() { # <set> <condition>: its test recordings under that condition, with features
-  local test how
-  test=$(folder "$1" clean)/test
-  case $2 in
-    noise*) how=(--noises "$data/test_noises" --snr "${2#noise}") ;;
-    room) how=(--rirs "$data/test_rirs") ;;
-    telephone) how=(--telephone true) ;;
-    *s) how=(--seconds "${2%s}") ;;
-  esac
-  local/degrade_data.py "${how[@]}" "$test" "$2" "${test}_$2"
-  steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$exp_dir/features/system.yaml" "${test}_$2"
 }
 
 if in_stage 1 "lists, features and folds"; then
@@ -142,36 +116,36 @@ if in_stage 1 "lists, features and folds"; then
   if ((num_folds > 0)); then
     local/make_folds.sh --num-folds "$num_folds" "$dealt" "$folds"
   fi
-  if [[ $conditions == *noise* ]]; then
-    if [ -n "$test_noises" ]; then
-      local/prepare_musan.py --add noise="$test_noises" "$data/test_noises"
-    else
-      local/make_noises.py --seed 2 "$data/test_noises"
-    fi
-  fi
-  if [[ $conditions == *room* ]]; then
-    local/make_rirs.py --seed 2 "$data/test_rirs"
-  fi
+  tests=()
   for set in "${sets[@]}"; do
     lists=$(folder "$set" clean)
+    tests+=("$lists/test")
     if [[ $(rows $part) == *"--train-feats online"* ]]; then
       local/prepare_augmentation.sh --noises "$noises" "$lists"/{train,noises,rirs}
     fi
-    for condition in $conditions; do
-      degrade "$set" "$condition"
+  done
+  for labels in $(rows $part | awk '$2 != "clean" {print $2}' | sort -u); do
+    for set in "${sets[@]}"; do
+      lists=$(folder "$set" clean)
+      wrong=$(folder "$set" "$labels")
+      tools/corrupt_labels.py --kind "${labels%%[0-9]*}" --ratio "${labels##*[a-z]}" --seed 1 "$lists/train" "$wrong/train"
+      ln -sfn "$(realpath "$lists/test")" "$wrong/test"
     done
   done
-  if ((num_folds > 0)); then
-    for condition in $conditions; do
-      for list in "O_$condition.kaldi" "H_$condition.kaldi"; do
-        for ((fold = 1; fold <= num_folds; fold++)); do
-          cat "$folds/fold$fold/test_$condition/trials/$list"
-        done >"$folds/pooled/$list.tmp"
-        mv "$folds/pooled/$list.tmp" "$folds/pooled/trials/$list"
-      done
+  local/degrade_data.sh --nj "$nj" --cmd "$cmd" --config "$exp_dir/features/system.yaml" --conditions "$conditions" \
+    --noises "$test_noises" "$data" "${tests[@]}"
+  for condition in $conditions; do
+    for list in O H; do # degraded lists differ by their names alone
+      if ((num_folds > 0)); then
+        cp "$folds/pooled/trials/$list.kaldi" "$folds/pooled/trials/${list}_$condition.kaldi"
+      fi
     done
-  fi
+  done
 fi
+
+is_made() { # <mark> <what made it>
+  [ -e "$1" ] && [ "$(<"$1")" = "$2" ]
+}
 
 job() { # <mark> <what made it> <command>...: a line for the job of a system; the mark is written when it is done
   rm -f "$1"
@@ -183,6 +157,7 @@ jobs_of() { # <name> <set> <seed> <labels> <option>...: what is left to do, a li
   local lists test made tested condition system=$exp_dir/$2/$1-seed$3
   lists=$(folder "$2" "$4")
   test=$(folder "$2" clean)/test
+  [ -e "$lists/train/utt2spk" ] || die "$lists/train does not exist; run stage 1 with --part \"$part\""
   made="$(cat "$config" "$lists/train/utt2spk" | sha256sum) $top_n $lda_dim ${*:5}"
   if [[ " ${*:5} " == *" --train-feats online "* ]]; then
     made+=" $(sha256sum <"$lists/noises/wav.scp")"
@@ -202,30 +177,44 @@ jobs_of() { # <name> <set> <seed> <labels> <option>...: what is left to do, a li
   done
 }
 
-if in_stage 2 "training and scores of every system"; then
-  rm -rf "$exp_dir/jobs"
-  mkdir -p "$exp_dir/jobs"
-  options_of steps/options/processes.sh
-  common=("${options[@]}" --nj 1 --top-n "$top_n" --lda-dim "$lda_dim" --stop-stage 7)
-  count=0
+fill_in() { # <set> <seed>: paths for @NAME and TEACHER in the array words
+  local i
+  for i in "${!words[@]}"; do
+    case ${words[i]} in
+      @*) words[i]=$exp_dir/$1/${words[i]#@}-seed$2/models/avg_model.pt ;;
+      TEACHER) words[i]=$teacher ;;
+    esac
+  done
+}
+
+run_jobs() { # -v|-e: of the rows without @NAME, or of those with it, what is left to do
+  local seed name labels line set words first=$((count + 1))
   for seed in $seeds; do
-    while read -r name labels words; do
-      mapfile -t options < <(xargs -n 1 <<<"$words") # blanks within quotes stay
+    while read -r name labels line; do
       for set in "${sets[@]}"; do
-        if [ "$labels" != clean ]; then
-          corrupt "$set" "$labels"
-        fi
-        jobs_of "$name" "$set" "$seed" "$labels" "${options[@]}" >"$exp_dir/jobs/$((count + 1))"
+        mapfile -t words < <(xargs -n 1 <<<"$line") # blanks within quotes stay
+        fill_in "$set" "$seed"
+        jobs_of "$name" "$set" "$seed" "$labels" "${words[@]}" >"$exp_dir/jobs/$((count + 1))"
         if [ -s "$exp_dir/jobs/$((count + 1))" ]; then
           count=$((count + 1))
         fi
       done
-    done < <(rows $part)
+    done < <(rows $part | grep "$1" " @")
   done
-  say "$count systems to train or test; their logs are $exp_dir/log/study.*.log"
-  if ((count > 0)); then
-    $cmd --max-jobs-run "$nj" JOB=1:"$count" "$exp_dir/log/study.JOB.log" bash "$exp_dir/jobs/JOB"
+  if ((count >= first)); then
+    say "$((count - first + 1)) systems to train or test; their logs are $exp_dir/log/study.*.log"
+    $cmd --max-jobs-run "$nj" JOB="$first:$count" "$exp_dir/log/study.JOB.log" bash "$exp_dir/jobs/JOB"
   fi
+}
+
+if in_stage 2 "training and scores of every system"; then
+  options_of steps/options/processes.sh
+  common=("${options[@]}" --nj 1 --top-n "$top_n" --lda-dim "$lda_dim" --stop-stage 7)
+  rm -rf "$exp_dir/jobs"
+  mkdir -p "$exp_dir/jobs"
+  count=0
+  run_jobs -v
+  run_jobs -e # which start from the models of those
 fi
 
 is_done() { # <system>: trained, and tested under all conditions
@@ -249,6 +238,15 @@ compare() { # <part> <set> <seed> <data dir of the trials>: the systems that are
   fi
 }
 
+pool() { # <name> <seed>: measure the scores of all folds as one list, if they are there
+  local fold systems=()
+  for ((fold = 1; fold <= num_folds; fold++)); do # in the order of the pooled lists
+    is_done "$exp_dir/fold$fold/$1-seed$2" || return 0
+    systems+=("$exp_dir/fold$fold/$1-seed$2")
+  done
+  steps/pool_scores.py "$folds/pooled/trials" "$exp_dir/pooled/$1-seed$2" "${systems[@]}" >/dev/null
+}
+
 if in_stage 3 "results"; then
   for seed in $seeds; do
     for table in $part; do
@@ -257,15 +255,7 @@ if in_stage 3 "results"; then
       fi
       if ((num_folds > 0)); then
         while read -r name _; do
-          systems=()
-          for ((fold = 1; fold <= num_folds; fold++)); do # in the order of the pooled lists
-            if is_done "$exp_dir/fold$fold/$name-seed$seed"; then
-              systems+=("$exp_dir/fold$fold/$name-seed$seed")
-            fi
-          done
-          if ((${#systems[@]} == num_folds)); then
-            steps/pool_scores.py "$folds/pooled/trials" "$exp_dir/pooled/$name-seed$seed" "${systems[@]}" >/dev/null
-          fi
+          pool "$name" "$seed"
         done < <(rows "$table")
         compare "$table" pooled "$seed" "$folds/pooled"
       fi

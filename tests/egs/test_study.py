@@ -1,5 +1,7 @@
 """The study of speechocean762, on a corpus of some synthetic voices: folds, pooled tables, and what is done stays."""
 
+import re
+import shlex
 import shutil
 
 import numpy as np
@@ -7,9 +9,13 @@ import pytest
 from scipy.io import wavfile
 
 from local.voices import SAMPLE_RATE, draw_session, draw_voice, synthesize
+from sv.config import Override
 from sv.metrics.results import read_results
+from sv.system import make_system
+from tests.conftest import ROOT
 
 STUDY = "egs/speechocean762/run_study.sh"
+TABLES = sorted((ROOT / "egs/speechocean762/study").iterdir())
 CONFIG = """
 base: {root}/egs/speechocean762/conf/resnet_small.yaml
 num_epochs: 1
@@ -64,17 +70,90 @@ def test_an_unknown_condition_is_one_line(run, condition):
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.recipe
-def test_folds_are_trained_once_and_pooled(run, root, corpus, tmp_path):
-    exp, tables, config = tmp_path / "exp", tmp_path / "tables", tmp_path / "tiny.yaml"
-    config.write_text(CONFIG.format(root=root))
-    tables.mkdir()
-    (tables / "first").write_text("# comment\nC clean --loss sphereface2\n")
-    (tables / "second").write_text('C clean --loss sphereface2\nagain clean --loss "sphereface2"\n')
-    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", exp, "--config", config, "--gpus", "none"]
-    words += ["--tables", tables, "--num-folds", 2, "--top-n", 3, "--lda-dim", 0, "--nj", 1]
+def system_of(options, keys):
+    """Return the configuration that run.sh resolves from the options of a row, of which --speeds is no key."""
+    words = []
+    for name, value in zip(*[iter(options)] * 2, strict=True):
+        assert name.startswith("--")
+        if name == "--set":
+            words += value.split()
+        elif name != "--speeds":
+            words.append(f"{keys[name[2:].replace('-', '_')]}={value.lstrip('@')}")
+    return make_system(ROOT / "egs/speechocean762/conf/resnet_small.yaml", [Override.of(word) for word in words])
 
-    made = run(STUDY, *words, "--part", "first", "--conditions", "noise5")
+
+def test_every_row_is_a_system_and_a_name_stands_for_one():
+    lines = "".join((ROOT / f"steps/options/{name}.sh").read_text() for name in ("system", "features"))
+    keys = dict(re.findall(r"^(\w+)=.*\[([\w.]+)\]$", lines, re.MULTILINE)) | {"teacher": "teacher"}
+    rows = {}
+    for table in TABLES:
+        names = []
+        for row in table.read_text().splitlines():
+            if row.startswith("#"):
+                continue
+            name, labels, *options = shlex.split(row)
+            assert rows.setdefault(name, (labels, options)) == (labels, options), f"{table}: {name}"
+            assert re.fullmatch(r"clean|(classwise|symmetric)0\.\d", labels)
+            system_of(options, keys)
+            starts = [word[1:] for word in options if word.startswith("@")]
+            assert set(starts) <= set(names), f"{table}: {name} starts from what stands above it"
+            names.append(name)
+
+
+def study(run, tmp_path, tables, *words):
+    """Run the study on tables given as text."""
+    for name, text in tables.items():
+        (tmp_path / "tables").mkdir(exist_ok=True)
+        (tmp_path / "tables" / name).write_text(text)
+    (tmp_path / "tiny.yaml").write_text(CONFIG.format(root=ROOT))
+    given = {"data": "data", "exp-dir": "exp", "config": "tiny.yaml", "tables": "tables"}
+    paths = [word for name, path in given.items() for word in (f"--{name}", tmp_path / path)]
+    sizes = ["--num-folds", 2, "--top-n", 3, "--lda-dim", 0, "--nj", 1, "--gpus", "none"]
+    return run(STUDY, *paths, *sizes, "--part", " ".join(tables), *words)
+
+
+def test_a_name_of_two_systems_is_one_line(run, tmp_path):
+    tables = {"a": "C clean\nother clean\n", "b": "C clean\nother clean --loss aam\n"}
+    result = study(run, tmp_path, tables)
+    told = "--part a b: other stands for two systems; give each a name of its own"
+    assert (result.returncode, result.stderr) == (1, f"run_study.sh: error: {told}\n")
+
+
+def test_a_part_with_a_teacher_asks_for_one(run, tmp_path):
+    result = study(run, tmp_path, {"a": "taught clean --teacher TEACHER\n"})
+    told = "--part a needs a teacher; give a trained or imported system as --teacher DIR (docs/fine-tuning.md)"
+    assert (result.returncode, result.stderr) == (1, f"run_study.sh: error: {told}\n")
+
+
+def test_stage_2_before_stage_1_is_one_line(run, tmp_path):
+    result = study(run, tmp_path, {"a": "C clean\n"}, "--stage", 2)
+    told = f'run_study.sh: error: {tmp_path}/data/train does not exist; run stage 1 with --part "a"'
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (1, told)
+
+
+@pytest.mark.slow
+def test_a_row_that_starts_from_another_is_trained_behind_it(run, tmp_path):
+    for name in ("train", "folds_all/fold1/train", "folds_all/fold2/train"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        (tmp_path / "data" / name / "utt2spk").write_text("a a\n")
+    (tmp_path / "net" / "models").mkdir(parents=True)
+    (tmp_path / "net" / "models" / "avg_model.pt").touch()
+    rows = "C clean --loss aam\nC-on clean --checkpoint @C\ntaught clean --teacher TEACHER\n"
+    tables, dry = {"a": rows, "b": "C clean --loss aam\n"}, ["--stage", 2, "--stop-stage", 2, "--cmd", "true"]
+    result = study(run, tmp_path, tables, "--teacher", tmp_path / "net", *dry)
+    assert result.returncode == 0, result.stderr
+    assert [line.split(": ")[1] for line in result.stderr.splitlines() if "to train" in line] == [
+        f"{count} systems to train or test; their logs are {tmp_path}/exp/log/study.*.log" for count in (6, 3)
+    ]
+    jobs = {name: (tmp_path / "exp" / "jobs" / name).read_text() for name in ("7", "8", "9")}
+    for name, folder in zip(jobs, ("split", "fold1", "fold2"), strict=True):
+        assert f" --checkpoint {tmp_path}/exp/{folder}/C-seed1/models/avg_model.pt " in jobs[name]
+
+
+@pytest.mark.recipe
+def test_folds_are_trained_once_and_pooled(run, corpus, tmp_path):
+    exp, condition = tmp_path / "exp", ["--conditions", "noise5"]
+    made = study(run, tmp_path, {"first": "# comment\nC clean --loss sphereface2\n"}, "--corpus", corpus, *condition)
     assert made.returncode == 0, made.stderr[-3000:]
     assert "run_study.sh: 3 systems to train or test" in made.stderr
     results = read_results(exp / "pooled" / "C-seed1" / "results.json")
@@ -85,14 +164,19 @@ def test_folds_are_trained_once_and_pooled(run, root, corpus, tmp_path):
         assert entry["interval"]["num_speakers"] == 14
     assert results["H.kaldi"]["cos"]["eer"] != results["H_noise5.kaldi"]["cos"]["eer"]
 
-    for name in ("split", "fold1", "fold2"):  # what is done stays, and one killed at the end is tested again
+    for name in ("split", "fold1", "fold2"):
         shutil.copytree(exp / name / "C-seed1", exp / name / "again-seed1")
-    (exp / "fold2" / "again-seed1" / ".made").unlink()
-    (exp / "fold1" / "again-seed1" / ".made.noise5").write_text("of other noise")
-    made = run(STUDY, *words, "--part", "second", "--stage", 2, "--conditions", "noise5")
+    tables = {"first": "C clean --loss sphereface2\n", "second": 'again clean --loss "sphereface2"\n'}
+    tables["second"] = tables["first"] + tables["second"]
+    made = study(run, tmp_path, tables, *condition, "--stage", 2)
     assert made.returncode == 0, made.stderr[-3000:]
-    assert "run_study.sh: 2 systems to train or test" in made.stderr
-    assert (exp / "fold2" / "again-seed1" / ".made").read_text().endswith("--loss sphereface2")
-    table = (exp / "second-seed1-pooled.md").read_text()
-    assert "| O | cos_cali: C-seed1, again-seed1 | EER (%) |" in table
+    assert "to train or test" not in made.stderr  # what is done stays
+    assert "| O | cos_cali: C-seed1, again-seed1 | EER (%) |" in (exp / "second-seed1-pooled.md").read_text()
     assert (exp / "second-seed1-split.html").is_file()
+
+    (exp / "fold2" / "again-seed1" / ".made").unlink()  # one killed at the end, and one tested in other noise
+    (exp / "fold1" / "again-seed1" / ".made.noise5").write_text("of other noise")
+    made = study(run, tmp_path, tables, *condition, "--stage", 2, "--stop-stage", 2, "--cmd", "true")
+    assert "run_study.sh: 2 systems to train or test" in made.stderr
+    jobs = [(exp / "jobs" / name).read_text() for name in ("1", "2")]
+    assert [("run.sh " in job, "run_system.sh " in job) for job in jobs] == [(False, True), (True, False)]
