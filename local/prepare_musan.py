@@ -22,7 +22,6 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from local.download import Remote
-from local.make_noises import draw_speech
 from local.prepare_noises import add_source_options, audio_files, bring_corpus, ids_of, write_list
 from sv.errors import UserError, run_step
 
@@ -58,6 +57,8 @@ def main() -> None:
             raise UserError(f"--add {word}: {min(both)} comes twice; rename one of the folders")
         files |= added
     if args.speech:
+        from local.make_noises import draw_speech
+
         drawn = {name: Path(path) for name, path in draw_speech(args.speech, 1000, seed=1).items()}
         if both := files.keys() & drawn.keys():
             raise UserError(f"--speech {args.speech}: {min(both)} comes twice; leave out --speech or the other folder")

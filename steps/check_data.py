@@ -11,8 +11,6 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.audio.data_check import DataCheck
-from sv.config import load_config
 from sv.errors import run_step
 
 
@@ -31,6 +29,9 @@ def main() -> None:
     )
     parser.add_argument("--once", choices=["true", "false"], default="false", help="not again for the same tables")
     args = parser.parse_args()
+    from sv.audio.data_check import DataCheck
+    from sv.config import load_config
+
     work = DataCheck(
         data_dirs=tuple(args.data_dirs),
         sample_rate=load_config(args.config).dataset_args.fbank_args.sample_rate if args.config else args.sample_rate,

@@ -13,15 +13,14 @@ dir is then a test set, and begin warns if the system was trained on its speaker
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.embeddings.experiment import how_to_read, read_config, warn_of_trained_speakers
-from sv.embeddings.parts import Extraction
 from sv.errors import run_step
-from sv.export.extraction import prepare_network
-from sv.jobs.gpus import parse_gpus
-from sv.jobs.parts import act, begin_all
+
+if TYPE_CHECKING:
+    from sv.embeddings.parts import Extraction
 
 JOBS_A_GPU = 4  # each of them holds the model
 
@@ -53,8 +52,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def list_works(args: argparse.Namespace) -> list[Extraction]:
+def list_works(args: argparse.Namespace) -> "list[Extraction]":
     """Return the extraction of <data-dir>, with --train-data that of the training data before it."""
+    from sv.embeddings.experiment import how_to_read, read_config
+    from sv.embeddings.parts import Extraction
+
     feats = args.feats
     if feats == "auto":
         feats = how_to_read(args.data_dir, read_config(args.exp_dir).dataset_args.fbank_args)
@@ -82,6 +84,11 @@ def list_works(args: argparse.Namespace) -> list[Extraction]:
 
 def main() -> None:
     args = parse()
+    from sv.embeddings.experiment import warn_of_trained_speakers
+    from sv.export.extraction import prepare_network
+    from sv.jobs.gpus import parse_gpus
+    from sv.jobs.parts import act, begin_all
+
     works, num_jobs = list_works(args), None
     if args.action == "begin":
         if args.train_data:

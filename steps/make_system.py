@@ -14,25 +14,17 @@ e.g.: steps/make_system.py --config egs/voxceleb/conf/resnet34.yaml --set "loss=
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.config import Config, Override, load_config, save_config
-from sv.embeddings.experiment import check_same_speakers, read_config
 from sv.errors import UserError, run_step
-from sv.jobs.gpus import named_gpus
-from sv.system import (
-    check_same_network,
-    check_same_training,
-    check_start,
-    make_fine_tuning,
-    make_system,
-    system_name,
-    trained_system,
-)
+
+if TYPE_CHECKING:
+    from sv.config import Config, Override
 
 
-def main() -> None:
+def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "exp_dir", type=Path, nargs="?", help="folder of the system; default: named after it, in --root"
@@ -54,6 +46,24 @@ def main() -> None:
     args = parser.parse_args()
     if not args.config:
         raise UserError("--config must be given: a YAML file such as egs/voxceleb/conf/resnet34.yaml")
+    return args
+
+
+def main() -> None:
+    args = parse()
+    from sv.config import Override, load_config, save_config
+    from sv.embeddings.experiment import check_same_speakers, read_config
+    from sv.jobs.gpus import named_gpus
+    from sv.system import (
+        check_same_network,
+        check_same_training,
+        check_start,
+        make_fine_tuning,
+        make_system,
+        system_name,
+        trained_system,
+    )
+
     overrides = [*map(_override, args.override), *map(Override.of, args.set.split())]
     if args.fine_tune:
         config = make_fine_tuning(args.config, args.fine_tune, overrides)
@@ -75,15 +85,19 @@ def main() -> None:
     print(exp_dir)
 
 
-def _override(text: str) -> Override:
+def _override(text: str) -> "Override":
     """Return what an option of a recipe sets: "--margin margin_update.final_margin=0.3"."""
+    from sv.config import Override
+
     flag, _, word = text.partition(" ")
     key, _, value = word.partition("=")
     return Override(key, value, f"{flag} {value}")
 
 
-def _of_waveforms(args: argparse.Namespace, config: Config) -> list[Override]:
+def _of_waveforms(args: argparse.Namespace, config: "Config") -> "list[Override]":
     """Return what the options say of waveforms, which training from arks does not read."""
+    from sv.config import Override
+
     if config.train_feats == "ark":
         return []
     found = [

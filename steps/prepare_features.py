@@ -8,15 +8,14 @@ join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of each, with the
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.audio.shard_parts import ShardParts
-from sv.audio.vad_parts import VadParts
-from sv.config import load_config
-from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts
 from sv.errors import run_step
-from sv.jobs.parts import Parts, act
+
+if TYPE_CHECKING:
+    from sv.jobs.parts import Parts
 
 
 def main() -> None:
@@ -33,11 +32,18 @@ def main() -> None:
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()
+    from sv.jobs.parts import act
+
     act(args.action, list_works(args), args.part, verify=args.verify == "true")
 
 
-def list_works(args: argparse.Namespace) -> list[Parts]:
+def list_works(args: argparse.Namespace) -> "list[Parts]":
     """Return the features of all data dirs, or shards instead of the training data's."""
+    from sv.audio.shard_parts import ShardParts
+    from sv.audio.vad_parts import VadParts
+    from sv.config import load_config
+    from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts
+
     system, jobs, folders = load_config(args.config), args.num_parts, dict.fromkeys(args.train_data, True)
     rate = system.dataset_args.fbank_args.sample_rate
     works: list[Parts] = []

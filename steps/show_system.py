@@ -13,10 +13,7 @@ from typing import Any
 
 import _path  # noqa: F401
 
-from sv.embeddings.experiment import check_model, find_model, read_config
-from sv.embeddings.listener import check_system
 from sv.errors import run_step
-from sv.io import read_json
 
 
 def main() -> None:
@@ -24,6 +21,10 @@ def main() -> None:
     parser.add_argument("exp_dir", type=Path, metavar="exp-dir", help="folder of the system")
     parser.add_argument("--json", action="store_true", help="print one object of JSON")
     args = parser.parse_args()
+    from sv.embeddings.experiment import check_model, find_model, read_config
+    from sv.embeddings.listener import check_system
+    from sv.io import read_json
+
     check_system(args.exp_dir)
     config, model = read_config(args.exp_dir), find_model(args.exp_dir)
     front_end = config.dataset_args.fbank_args

@@ -17,7 +17,8 @@ HEAVY = {"matplotlib", "scipy", "torch"}
 # These load not even numpy before they read their options.
 LIGHT = {"adapt_plda", "average_models", "calibrate", "compute_mean", "compute_spk_means", "find_noisy_labels", "fuse"}
 LIGHT |= {"make_calibration_trials", "make_report", "plot_augmentation", "score", "score_trials", "show_plan", "train"}
-LIGHT |= {"begin_rounds", "judge_rounds", "summarize_rounds"}
+LIGHT |= {"begin_rounds", "judge_rounds", "summarize_rounds", "check_data", "extract_embeddings", "show_system"}
+LIGHT |= {"import_wespeaker_config", "make_system", "prepare_features"}
 LIGHT |= {"embed", "enroll", "identify", "import_model", "list_models", "train_plda", "verify"}
 
 

@@ -14,10 +14,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.config import save_config
 from sv.errors import UserError, log, run_step
-from sv.io import read_yaml
-from sv.training.wespeaker import import_config
 
 
 def main() -> None:
@@ -27,6 +24,10 @@ def main() -> None:
     args = parser.parse_args()
     if not args.config.is_file():
         raise UserError(f"{args.config} does not exist; give a configuration of WeSpeaker's")
+    from sv.config import save_config
+    from sv.io import read_yaml
+    from sv.training.wespeaker import import_config
+
     config, found = import_config(read_yaml(args.config), str(args.config))
     for key, why in found.left_out.items():
         log.info("left out: %s (%s)", key, why)
