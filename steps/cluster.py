@@ -1,9 +1,7 @@
 #!/usr/bin/env python3
 """Give recordings without labels pseudo speakers: clusters of their embeddings, by average linkage on the cosine.
 
-Reads   <xvector-scp> of the recordings; the threshold, or labelled speakers to take it from: the one at which the F1
-        of pairs of their utterances is highest, if wrong pairs weigh as among the speakers to expect in the recordings,
-        of as many utterances each as the labelled ones. Labelled speakers also decide whether embeddings are whitened
+Reads   <xvector-scp> of the recordings; with --labelled that of labelled speakers, and their utt2spk
 Writes  <out-dir>/utt2spk, clusters as speakers; clusters.json: threshold, number and sizes and, with --truth, measures
         of agreement (NMI, ARI, B-cubed, purity)
         with --false-links also maybe_same_spk: "speaker speaker" of classes that may be one person
@@ -11,11 +9,15 @@ Writes  <out-dir>/utt2spk, clusters as speakers; clusters.json: threshold, numbe
 Clusters of fewer than --min-utts utterances are left out. Up to 20,000 utterances are agglomerated at once; of more,
 k-means makes points first.
 
-With --false-links a cluster joins the nearest labelled speaker who is not in --spk-list, if the cosine of their means
-is high enough: at most that share of the fragments of those in --spk-list, who are other people, may be as high. Two
-classes may be one person if their cosine is at least the one at which fragments of one listed speaker are missed as
-often as fragments of two are taken for one. A fragment has as many utterances as a cluster, but at most half of its
-speaker's.
+With --labelled, the threshold is the one at which the F1 of pairs of their utterances is highest. Wrong pairs are
+weighed by the number of speakers to expect in the recordings, assuming as many utterances a speaker as the labelled
+data have. Labelled speakers also decide whether embeddings are whitened.
+
+With --false-links, a cluster joins the nearest labelled speaker outside --spk-list if the cosine of their means is
+above a threshold. At most that share of the fragments of listed speakers exceed it with a speaker outside the list,
+who is always somebody else. Two classes may be one person if their cosine is above the threshold of the EER: fragments
+of one listed speaker fall below it as often as fragments of two exceed it. A fragment has as many utterances as a
+cluster, but at most half of its speaker's.
 e.g.: steps/cluster.py --labelled exp/x/embeddings/train/xvector.scp --utt2spk data/train/utt2spk \\
         --spk-list exp/x/heldout_spk --false-links 0.01 exp/x/embeddings/calls/xvector.scp exp/x/clusters/calls
 """
