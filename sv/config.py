@@ -263,9 +263,7 @@ class Override:
         """
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise UserError(
-                f"--set {word!r}: expected key=value without spaces, as in --set dataset_args.speeds=[0.9,1.1]"
-            )
+            raise UserError(f"--set {word!r}: expected key=value without spaces, as in dataset_args.speeds=[0.9,1.1]")
         return cls(key, value, f"--set {word}")
 
 
@@ -393,12 +391,9 @@ def _explain(error: Any) -> str:
 
 def _keys(section: Any, prefix: str = "") -> list[str]:
     """Return the dotted names of all keys of a section."""
-    fields = getattr(section, "model_fields", None)
-    return (
-        [key for name in fields for key in _keys(fields[name].annotation, f"{prefix}.{name}")]
-        if fields
-        else [prefix[1:]]
-    )
+    if not (fields := getattr(section, "model_fields", None)):
+        return [prefix[1:]]
+    return [key for name in fields for key in _keys(fields[name].annotation, f"{prefix}.{name}")]
 
 
 _WESPEAKERS_OWN = {"projection_args", "margin_scheduler", "enable_amp"}
