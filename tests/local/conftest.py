@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from local.prepare_folder import main
+from sv.errors import UserError
 from tests.local.archives import CONTENT
-from tests.local.noise_files import write
+from tests.local.noise_files import write, write_audio
 
 
 @pytest.fixture
@@ -88,3 +90,32 @@ def rirs(tmp_path: Path) -> Path:
     line = "--rir-id 1 --room-id 1 RIRS_NOISES/real_rirs_isotropic_noises/RVB2014_type1_rir_largeroom1.wav\n"
     (real / "rir_list").write_text(line)
     return folder
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Three speakers of two utterances, in three depths and formats."""
+    root = tmp_path / "calls"
+    for name in ("ann/a.wav", "ann/b.flac", "bob/2020/a.wav", "bob/2021/a.wav", "cy/x.ogg", "cy/y.wav"):
+        write_audio(root / name)
+    (root / "ann" / "notes.txt").touch()
+    write_audio(root / "bob" / ".hidden" / "z.wav")
+    return root
+
+
+@pytest.fixture
+def prepare(monkeypatch, caplog):
+    """Call the script within this process; what it says on stderr, or in its error."""
+
+    def prepare_corpus(*args, fails=False):
+        caplog.clear()
+        monkeypatch.setattr(sys, "argv", ["prepare_folder.py", *map(str, args)])
+        with caplog.at_level("INFO", "sv"):
+            if not fails:
+                main()
+                return caplog.text
+            with pytest.raises(UserError) as error:
+                main()
+        return f"{caplog.text}\n{error.value}"
+
+    return prepare_corpus
