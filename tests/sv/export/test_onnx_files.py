@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from sv.audio.centered_fbank import make_fbank
-from sv.config import FbankConfig, save_config
+from sv.config import FbankConfig
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
-from sv.errors import UserError
 from sv.export.files import write_file
-from sv.export.graphs import conv_front_end
 from sv.export.onnx_files import feats_model, front_end_model, join
-from sv.export.parity import check_parity, cosines
+from sv.export.parity import cosines
 from sv.models import build_model
 from sv.models.catalog import CHECKPOINTS
 from sv.models.encoder import Encoder
@@ -218,64 +215,3 @@ def test_torchscript_gives_the_same_embeddings(kind: str, system: Path, tmp_path
         feats = front_end(waveform)
         found = network(feats if kind == "feats" else waveform).numpy()
         assert cosines(found, encoder.embed(feats).numpy()).min() >= 1 - 1e-4
-
-
-@pytest.mark.parametrize(
-    "fbank",
-    [
-        {},
-        {"window": "povey", "num_mel_bins": 40, "sample_rate": 8000},
-        {"int16_scale": False, "high_freq": -400.0},
-        SHERPA,
-        {"kind": "speechbrain"},
-        {"kind": "redimnet", "num_mel_bins": 72, "unit_variance": True},
-        {"kind": "ge2e", "num_mel_bins": 40},
-    ],
-    ids=str,
-)
-def test_front_end_as_a_convolution_has_the_same_features(fbank: dict[str, Any]) -> None:
-    config = FbankConfig(**fbank)
-    noise = torch.randn(2, 16321, generator=torch.Generator().manual_seed(0))
-    waveform = 0.003 * noise.cumsum(1) + 0.05 * noise  # louder at low frequencies, as speech is
-    expected = make_fbank(config)(waveform)
-    found = conv_front_end(config)(waveform)
-    assert found.shape == expected.shape
-    torch.testing.assert_close(found, expected, atol=2e-3, rtol=2e-3)
-
-
-@pytest.mark.slow
-def test_network_that_cannot_be_exported_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    exp = make_exp(tmp_path / "exp", "GE2E_LSTM", {"kind": "ge2e", "num_mel_bins": 40})
-    with pytest.raises(UserError, match=r"^GE2E_LSTM cannot be traced: .*; export it to ONNX$"):
-        write_file(exp, tmp_path / "x.pt", "torchscript", "feats")
-    monkeypatch.setattr("sv.models.ge2e_lstm.Ge2eLstm.encode", lambda _, x: x[:, 0] if x.sum() > 0 else x[:, 1])
-    with pytest.raises(UserError, match=r"^GE2E_LSTM cannot be exported to ONNX: "):
-        write_file(exp, tmp_path / "x.onnx", "onnx", "feats")
-    assert [path.name for path in tmp_path.iterdir()] == ["exp"]
-
-
-def test_system_that_drops_frames_is_refused(tmp_path: Path) -> None:
-    exp = make_exp(tmp_path / "exp")
-    config = load_encoder(exp).config
-    args = config.dataset_args.model_copy(update={"vad": True})
-    save_config(config.model_copy(update={"dataset_args": args}), exp / "config.yaml")
-    with pytest.raises(
-        UserError, match=r"dataset_args.vad is true, but exported models drop no frames; export a system"
-    ):
-        write_file(exp, tmp_path / "x.onnx", "onnx", "feats")
-
-
-def test_embeddings_that_differ_are_not_written() -> None:
-    x = torch.randn(1, 20, 8, generator=torch.Generator().manual_seed(0))
-    check_parity(lambda x: x.mean(1).numpy(), lambda x: x.mean(1), [x])
-    told = "does not give the embeddings of the trained one: the cosine is .* at a length of 20; nothing was written"
-    other = torch.ones(1, 8)
-    for wrong in (x.mean(1) + 0.1 * other, x.mean(1) * torch.nan):
-        with pytest.raises(UserError, match=told):
-            check_parity(lambda _, wrong=wrong: wrong.numpy(), lambda x: x.mean(1), [x])  # type: ignore[misc]
-    with pytest.raises(UserError, match=r"^the exported model does not run at a length of 20 \(no such axis\)$"):
-        check_parity(fails, lambda x: x.mean(1), [x])
-
-
-def fails(_: torch.Tensor) -> NDArray[np.float32]:
-    raise RuntimeError("no such axis\nand more")
