@@ -1,4 +1,4 @@
-"""The loss against a teacher's embeddings of the same utterances, which a head adds to its own.
+"""Knowledge distillation: the loss against a teacher's embeddings of the same utterances, which a head adds to its own.
 
     w (1 - cos(P e, t))
 

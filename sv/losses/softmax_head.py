@@ -19,8 +19,8 @@ from torch._compile import _disable_dynamo  # torch.compiler.disable, which impo
 from sv.losses.blocks import Block, block_rows
 from sv.losses.cosine import unit
 from sv.losses.doubt import Doubt
+from sv.losses.gradients import with_gradients
 from sv.losses.head import Head, HeadOutput
-from sv.losses.known import with_gradients
 from sv.losses.options import LossOptions
 from sv.losses.split import HeadPart, entries
 

@@ -22,8 +22,8 @@ from torch._compile import _disable_dynamo  # torch.compiler.disable, which impo
 from sv.losses.cosine import cosine_matrix, unit
 from sv.losses.doubt import Doubt
 from sv.losses.fused import Labelled, Rows, pair_sums
+from sv.losses.gradients import with_gradients
 from sv.losses.head import Head, HeadOutput, speaker_weight
-from sv.losses.known import with_gradients
 from sv.losses.options import SphereFace2Options
 from sv.losses.pairs import Pairs, softplus
 from sv.losses.split import HeadPart

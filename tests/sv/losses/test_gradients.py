@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sv.losses.known import with_gradients
+from sv.losses.gradients import with_gradients
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.5])

@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 
 def with_gradients(loss: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
-    """Return `loss` with known gradients; it can be differentiated once.
+    """Return `loss` with given gradients; it can be differentiated once.
 
     Args:
         loss: 0-d.
@@ -16,10 +16,10 @@ def with_gradients(loss: Tensor, *pairs: tuple[Tensor, Tensor]) -> Tensor:
             caller must not use it any more.
     """
     inputs, gradients = zip(*pairs, strict=True)
-    return _Known.apply(loss, gradients, *inputs)
+    return _Given.apply(loss, gradients, *inputs)
 
 
-class _Known(torch.autograd.Function):
+class _Given(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, loss: Tensor, gradients: tuple[Tensor, ...], *inputs: Tensor) -> Tensor:
         ctx.gradients = list(gradients)
