@@ -1,6 +1,7 @@
 """What all tests share: the real speech, a shell that stands where a recipe stands, and a step in this process."""
 
 import contextlib
+import gc
 import io
 import logging
 import multiprocessing
@@ -31,6 +32,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         marks = [bool(item.get_closest_marker(name)) for name in ("slow", "recipe")]
         longest[item.path] = max(longest.get(item.path, 0), marks[0] + 2 * marks[1])
     items.sort(key=lambda item: -longest[item.path])
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking again and again at modules and tests, which stay to the end."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

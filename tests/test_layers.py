@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -30,10 +31,16 @@ TOP = [
 ]
 
 
+@cache
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), filename=str(path))
+
+
+@cache
 def read_imports(path: Path) -> set[str]:
     """Dotted names of all that a file imports, at its top or inside functions."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(), filename=str(path))):
+    for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -101,7 +108,7 @@ def test_modules_of_sv_use_one_another_without_circles() -> None:
 
 def imports_at_the_top(path: Path) -> set[str]:
     """Dotted names that a file imports outside of functions, also for types alone; functions may close a circle."""
-    tree = ast.parse(path.read_text(), filename=str(path))
+    tree = parse(path)
     blocks = [tree, *(node for node in tree.body if isinstance(node, ast.If))]
     imports = [node for block in blocks for node in block.body if isinstance(node, ast.ImportFrom)]
     return {name for node in imports for name in (node.module or "", *(f"{node.module}.{a.name}" for a in node.names))}

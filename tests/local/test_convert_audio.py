@@ -93,6 +93,7 @@ def test_a_truncated_file_fails_the_script_and_is_named(corpus, m4a, run):
     assert not list(corpus.rglob("*.tmp"))
 
 
+@pytest.mark.slow
 def test_without_ffmpeg(corpus, tmp_path, root):
     command = [sys.executable, "local/convert_audio.py", "begin", corpus, corpus]
     env = {"PATH": str(tmp_path), "PYTHONPATH": str(root)}

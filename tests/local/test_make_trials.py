@@ -89,6 +89,7 @@ def test_lists_hold_each_pair_once_and_h_keeps_sex_and_age(tmp_path, step):
             assert all(SEX[a[:2]] == SEX[b[:2]] and age[a[:2]] == age[b[:2]] for a, b, _ in trials)
 
 
+@pytest.mark.slow
 def test_hash_seed_does_not_matter(tmp_path, run):
     data = write_data_dir(tmp_path / "data")
     said = [run("local/make_trials.py", data, tmp_path / "x", env={"PYTHONHASHSEED": s}).stderr for s in ("1", "2")]

@@ -41,6 +41,7 @@ def test_once_checks_again_only_what_has_changed(train, test_set, run):
     assert "there already" not in check().stderr
 
 
+@pytest.mark.slow
 def test_an_id_that_comes_twice(train, run):
     with open(train / "wav.scp", "a") as f:
         f.write(f"a-1 {train}/a-1.wav\n")

@@ -74,6 +74,7 @@ def test_a_trained_system_takes_only_what_does_not_change_its_weights(call, tmp_
     assert yaml.safe_load((exp / "system.yaml").read_text())["seed"] == 42
 
 
+@pytest.mark.slow
 def test_another_file_than_a_trained_system_s_is_refused_where_it_is_named(call, run, tmp_path):
     exp = tmp_path / "exp"
     call(exp)

@@ -24,6 +24,7 @@ def test_help_lists_every_command_and_each_has_its_step() -> None:
     assert call("--version").stdout == f"{__version__}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["verify", "info"])
 def test_a_command_runs_its_step(command: str) -> None:
     result = call(command, "--help")

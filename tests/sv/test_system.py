@@ -189,6 +189,7 @@ def test_losses_without_weight_vectors_are_not_split(path, loss):
         make(path, f"loss={loss}", "split_head=true")
 
 
+@pytest.mark.slow
 def test_every_configuration_of_every_recipe_is_resolved_and_named_without_torch():
     code = """
 import sys

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Read = Callable[[Path], dict[str, str]]
 Say = Callable[..., str]
 
 
+@pytest.mark.slow
 def test_copy_for_an_augmentation(
     data_dir: Path, ok: Say, error: Say, valid: Callable[..., None], read: Read, add_segments: Callable[[Path], None]
 ) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 Read = Callable[[Path], dict[str, str]]
 Snapshot = Callable[[Path], dict[str, bytes]]
 Say = Callable[..., str]
@@ -35,6 +37,7 @@ def test_combine_leaves_out_what_only_some_have(data_dir: Path, ok: Say, valid: 
     valid(folder / "new", "--no-feats")
 
 
+@pytest.mark.slow
 def test_combine_overlapping_parts(data_dir: Path, ok: Say, snapshot: Snapshot) -> None:
     folder = data_dir.parent
     ok("subset_data_dir.sh", "--first", "data", 5, "a")
@@ -72,6 +75,7 @@ def test_combine_refuses_features_of_different_front_ends(data_dir: Path, ok: Sa
     assert not (folder / "new").exists()
 
 
+@pytest.mark.slow
 def test_combine_takes_features_that_differ_in_dither_alone(data_dir: Path, ok: Say) -> None:
     folder = data_dir.parent
     ok("copy_data_dir.sh", "--utt-prefix=a-", "--spk-prefix=a-", "data", "other")
@@ -81,6 +85,7 @@ def test_combine_takes_features_that_differ_in_dither_alone(data_dir: Path, ok: 
     assert (folder / "new/fbank.yaml").read_text() == "num_mel_bins: 80\ndither: 1.0\n"
 
 
+@pytest.mark.slow
 def test_combine_with_segments_in_some(
     data_dir: Path, ok: Say, error: Say, valid: Check, read: Read, add_segments: Add
 ) -> None:
@@ -100,6 +105,7 @@ def test_combine_with_segments_in_some(
     )
 
 
+@pytest.mark.slow
 def test_combine_extra_files(data_dir: Path, ok: Say) -> None:
     folder = data_dir.parent
     ok("copy_data_dir.sh", "--utt-prefix=a-", "--spk-prefix=a-", "data", "other")

@@ -43,6 +43,7 @@ def test_trials_of_voxceleb_are_copied_with_other_ids(data_dir: Path, ok: Say, a
     assert copied.read_text() == "0 far-s1-u1 far-s3-u3\n1 far-s1-u1 far-s1-u2\n"
 
 
+@pytest.mark.slow
 def test_copy_sorts_again_and_keeps_recordings(
     data_dir: Path, ok: Say, valid: Check, read: Read, snapshot: Snapshot, add_segments: Add
 ) -> None:

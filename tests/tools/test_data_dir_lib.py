@@ -69,6 +69,7 @@ exec {shutil.which("sort")} "$@"
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGKILL"])
 def test_killed_run_leaves_nothing_half_done(data_dir: Path, ok: Say, snapshot: Snapshot, name: str) -> None:
     folder = data_dir.parent

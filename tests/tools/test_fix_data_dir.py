@@ -63,6 +63,7 @@ def test_fix_tells_ids_of_contradicting_lines(data_dir: Path, ok: Say, read: Rea
     assert read(data_dir / "utt2spk")["s1-u1"] == "s1"
 
 
+@pytest.mark.slow
 def test_fix_leaves_out_what_a_list_names(
     data_dir: Path, ok: Say, error: Say, read: Read, valid: Check, add_trials: Add
 ) -> None:

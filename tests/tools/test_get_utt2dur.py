@@ -57,6 +57,7 @@ def test_nothing_to_measure_is_refused(step: Run, tmp_path: Path) -> None:
     assert result.returncode == 1 and "has neither wav.scp nor feats.scp" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["utt2dur", "utt2num_frames"])
 def test_one_job_of_a_command(run: Run, data: Path, name: str) -> None:
     result = run(f"tools/get_{name}.sh", "--cmd", "run.pl --max-retries 0", data)

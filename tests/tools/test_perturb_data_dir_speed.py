@@ -63,6 +63,7 @@ def test_durations_of_copies_tell_all_samples(data_dir: Path, ok: Say, read: Rea
     assert duration == "0.450000" and min_samples(duration, 16000) == 7200
 
 
+@pytest.mark.slow
 def test_perturb_again_keeps_features_made_since(data_dir: Path, ok: Say, read: Read, snapshot: Snapshot) -> None:
     folder = data_dir.parent
     ok("perturb_data_dir_speed.sh", "0.9", "data", "slow")

@@ -76,6 +76,7 @@ def test_split_of_speakers_that_are_mixed(make_data_dir: MakeDataDir, ok: Say, v
         valid(part, "--no-feats", "--no-spk-sort")
 
 
+@pytest.mark.slow
 def test_split_is_made_again_only_if_something_changed(data_dir: Path, ok: Say, valid: Check) -> None:
     ok("split_data.sh", "data", 3)
     mark = (data_dir / "split3/1/utt2spk").stat()

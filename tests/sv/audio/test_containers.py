@@ -165,6 +165,7 @@ def frames_of(content: bytes) -> list[int]:
     return starts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", [b"", b"ID3\4\0\0\0\0\2\0" + bytes(256)], ids=["bare", "tagged"])
 def test_mp3_without_a_length_is_counted(tmp_path: Path, tag: bytes) -> None:
     """Its bit rate rises, so that an estimate from the first frames says too much."""

@@ -110,6 +110,7 @@ def test_frames_over_the_ends_are_kaldis(samples: int) -> None:
     assert fbank.num_frames(fewest) == frames and (fewest == 400 or fbank.num_frames(fewest - 1) == frames - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", WINDOWS)
 def test_equal_to_kaldi_and_torchaudio_on_real_speech(corpora: Path, window: str) -> None:
     files = sorted(corpora.glob("speechocean762/WAVE/*/*.flac"))[::130]

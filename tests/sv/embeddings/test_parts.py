@@ -150,6 +150,7 @@ def test_the_vad_drops_frames_after_the_mean(tmp_path: Path, feats: Literal["ark
             extract(dataclasses.replace(work))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_parts", [1, 3, 7])
 def test_utterance_that_can_not_be_read_is_left_out_where_that_is_wanted(
     waves: tuple[Path, Path], num_parts: int, caplog: pytest.LogCaptureFixture
@@ -202,6 +203,7 @@ def test_of_too_many_that_could_not_be_read_those_mended_since_are_read(waves: t
     assert work.ark.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_number_of_parts_changes_no_bit(system: tuple[Path, Path]) -> None:
     work = work_of(system, max_frames=40)
     arks = [extract(work, num_parts) for num_parts in (1, 3, len(UTTS))]

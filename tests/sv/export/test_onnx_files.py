@@ -119,6 +119,7 @@ def test_every_encoder_gives_torchs_embeddings_of_real_speech(
             assert cosines(found, expected).min() >= 1 - 1e-4, waveform.shape
 
 
+@pytest.mark.slow
 def test_every_family_of_encoders_is_compared() -> None:
     with torch.device("meta"):
         modules = {type(build_model(model, args)).__module__.rpartition(".")[2] for model, args, _ in FAMILIES}

@@ -48,6 +48,7 @@ class Holder:
         return self.process.returncode, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", TAKE)
 @pytest.mark.parametrize("second", TAKE)
 def test_the_second_is_told_who_holds_it_and_gets_it_afterwards(root, tmp_path, first, second):

@@ -166,6 +166,7 @@ class Largest(TorchDispatchMode):
         return result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [name for name in LOSSES.names() if loss_options(name, {}).can_split])
 def test_no_step_holds_a_matrix_of_batch_times_speakers(loss: str) -> None:
     batch, speakers = 256, 20_000

@@ -74,6 +74,7 @@ def test_clear_modes_are_apart_and_the_low_one_holds_half(low_share: float, dist
     assert mixture.has_two_modes == expected
 
 
+@pytest.mark.slow
 def test_values_of_one_mode_have_no_two() -> None:
     rng = np.random.default_rng(0)
     drawn = rng.normal(size=(20, 1000)), np.log(rng.exponential(size=(20, 1000)))

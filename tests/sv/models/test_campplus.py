@@ -129,6 +129,7 @@ def test_dense_layer_is_plain_arithmetic(frames: int, dilation: int) -> None:
     torch.testing.assert_close(layer(x), slow_dense_layer(layer.state_dict(), x, dilation), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_network_is_its_layers_in_turn(small: Encoder) -> None:
     small = small.double()
     state = small.state_dict()

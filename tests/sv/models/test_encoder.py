@@ -97,6 +97,7 @@ def test_bf16_autocast_is_near_float32(model: Encoder) -> None:
     assert torch.nn.functional.cosine_similarity(plain, cast.float()).min() > 0.99
 
 
+@pytest.mark.slow
 def test_gradients_under_bf16_autocast_reach_every_parameter(model: Encoder) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         embeddings = model(torch.randn(3, 41, 80))

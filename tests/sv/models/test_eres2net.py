@@ -86,6 +86,7 @@ def test_block_convolves_all_parts(block_type: type[PlainBlock], scale: int) -> 
     torch.testing.assert_close(block(x), plain.block(state, x, "block", 2, scale), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "scale", "two_emb_layer"), [("ERes2Net34_Base", 2, True), ("ERes2Net34_aug", 3, False)]
 )

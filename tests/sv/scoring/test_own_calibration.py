@@ -84,6 +84,7 @@ def test_the_command_that_a_model_without_thresholds_names_makes_it_a_verifier(
     torch.testing.assert_close(verifier.embed(data / "s0-0.wav"), ours, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_second_call_keeps_the_embeddings_and_subtracts_the_mean(step: Step, exp: Path, tmp_path: Path) -> None:
     data = make_data(tmp_path / "own")
     assert step("steps/calibrate.py", "--on", data, exp).returncode == 0

@@ -328,6 +328,7 @@ def test_a_head_from_a_model_takes_a_model(data_sp, make_config, tmp_path):
             train(make_config(head_init=head_init), data_sp, tmp_path / "exp", WORLD)
 
 
+@pytest.mark.slow
 def test_saved_fine_tuning_is_resolved_again_to_the_same(trained, tmp_path):
     exp = trained()
     (tmp_path / "lm.yaml").write_text(LM)

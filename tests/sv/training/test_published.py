@@ -123,6 +123,7 @@ def test_training_that_is_not_supported_leaves_encoder_and_front_end(
     assert config.dataset_args.fbank_args.num_mel_bins == 16
 
 
+@pytest.mark.slow
 def test_wespeakers_experiment_folder_and_model_file(tmp_path: Path) -> None:
     theirs = save_wespeaker(tmp_path / "theirs")
     (theirs / "models").mkdir()
@@ -316,6 +317,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
 
+@pytest.mark.slow
 def test_several_files_are_not_guessed_among(tmp_path: Path) -> None:
     for name in ("a.pt", "b.pt"):
         torch.save(trained(*CAMPPLUS), tmp_path / name)
@@ -323,6 +325,7 @@ def test_several_files_are_not_guessed_among(tmp_path: Path) -> None:
         import_model("3dspeaker", tmp_path, tmp_path / "exp")
 
 
+@pytest.mark.slow
 def test_encoder_may_be_named(tmp_path: Path) -> None:
     torch.save(trained(*CAMPPLUS), tmp_path / "x.pt")
     with pytest.raises(UserError, match="not a checkpoint of this ERes2Net"):

@@ -187,6 +187,7 @@ def test_a_loss_that_overflows_stops_the_training(data_dir, make_config, tmp_pat
         train(config, data_dir, tmp_path, WORLD)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{"precision": "bf16"}, {"precision": "fp16"}, {"optimizer": "AdamW"}])
 def test_other_precisions_and_optimizers_train(data_dir, make_config, tmp_path, changes):
     lr = {"initial_lr": 0.01, "warm_up_epoch": 1} if "optimizer" in changes else {"initial_lr": 0.4, "warm_up_epoch": 1}
