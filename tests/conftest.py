@@ -56,6 +56,8 @@ def with_torch() -> ForkServerContext:
     context.set_forkserver_preload(["sv.training.run", "sv.training.launcher", "torch._dynamo"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the cores to other tests
+        for name in ("VEC_ISA_OK", "COMPILE_THREADS"):  # 1: no processes that load torch to try out or to share work
+            patch.setenv(f"TORCHINDUCTOR_{name}", "1")
         forkserver.ensure_running()
     return context
 

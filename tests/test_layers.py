@@ -121,6 +121,7 @@ def test_files_of_sv_import_one_another_without_circles() -> None:
     TopologicalSorter(used).prepare()  # raises CycleError, which names them
 
 
+@pytest.mark.slow
 def test_light_modules_load_no_torch() -> None:
     light = "sv, sv.errors, sv.io, sv.losses, sv.models, sv.system"
     plans = "sv.audio.data_check, sv.audio.shard_parts, sv.audio.vad_parts, sv.data.fbank_parts, sv.embeddings.parts"

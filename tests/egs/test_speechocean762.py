@@ -12,14 +12,15 @@ from sv.system import make_system
 from tests.egs.recipe import eer_of, evaluate_untrained
 
 
-def copy_part(corpus, part, **speakers):
-    """A corpus of the first speakers of each set; its files are those of the whole one."""
+def copy_part(corpus, part, utts_per_speaker, **speakers):
+    """A corpus of some utterances of the first speakers of each set; its files are those of the whole one."""
     part.mkdir()
     (part / "WAVE").symlink_to(corpus / "WAVE")
     for name, number in speakers.items():
         tables = {table: read_table(corpus / name / table) for table in ("utt2spk", "wav.scp", "spk2gender", "spk2age")}
         kept = set(sorted(tables["spk2age"])[:number])
-        kept |= {utt for utt, spk in tables["utt2spk"].items() if spk in kept}
+        for spk in sorted(kept):
+            kept |= set([utt for utt, of in tables["utt2spk"].items() if of == spk][:utts_per_speaker])
         (part / name).mkdir()
         for table, lines in tables.items():
             write_table(part / name / table, {key: value for key, value in lines.items() if key in kept})
@@ -27,8 +28,8 @@ def copy_part(corpus, part, **speakers):
 
 @pytest.mark.recipe
 def test_three_epochs_lower_the_eer_by_five_points(run, step, corpora, tmp_path):
-    """With 30 of the training speakers and 16 of the test speakers."""
-    copy_part(corpora / "speechocean762", tmp_path / "corpus", train=30, test=16)
+    """With ten utterances each of 30 of the training speakers and of 16 of the test speakers."""
+    copy_part(corpora / "speechocean762", tmp_path / "corpus", 10, train=30, test=16)
     quick = "num_avg=1 dataloader_args.batch_size=16 dataset_args.num_frms=100 heldout_speakers=6"
     result = run(
         *["egs/speechocean762/run.sh", "--corpus", tmp_path / "corpus", "--num-epochs", 3, "--set", quick],

@@ -49,6 +49,7 @@ def test_clusters_become_speakers(step: Run, sets: Path) -> None:
     assert "48 of 50 utterances in 8 clusters" in result.stderr
 
 
+@pytest.mark.slow
 def test_clusters_of_labelled_speakers_get_their_names(step: Run, sets: Path) -> None:
     """Speakers a to f are labelled, e and f held out; of the recordings, b's are clusters of b, g is split in two."""
     rng = np.random.default_rng(2)

@@ -90,6 +90,7 @@ def measure(step: Run, exp: Path, *options: object) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow
 def test_score_files_over_other_trials_are_refused_before_anything_is_printed(step: Run, tmp_path: Path) -> None:
     for seed, name in enumerate("abc"):
         write_system(tmp_path / name, seed)

@@ -12,6 +12,7 @@ Check = Callable[..., None]
 Add = Callable[[Path], None]
 
 
+@pytest.mark.slow
 def test_combine(data_dir: Path, ok: Say, valid: Check, read: Read) -> None:
     folder = data_dir.parent
     ok("copy_data_dir.sh", "--utt-prefix=a-", "--spk-prefix=a-", "data", "other")
@@ -27,6 +28,7 @@ def test_combine(data_dir: Path, ok: Say, valid: Check, read: Read) -> None:
     assert read(folder / "new/utt2uniq")["a-s1-u1"] == "s1-u1"
 
 
+@pytest.mark.slow
 def test_combine_leaves_out_what_only_some_have(data_dir: Path, ok: Say, valid: Check, snapshot: Snapshot) -> None:
     folder = data_dir.parent
     ok("perturb_data_dir_speed.sh", "0.9", "data", "slow")
@@ -46,6 +48,7 @@ def test_combine_overlapping_parts(data_dir: Path, ok: Say, snapshot: Snapshot) 
     assert snapshot(folder / "new") == snapshot(data_dir)
 
 
+@pytest.mark.slow
 def test_combine_refuses_different_lines_for_one_id(data_dir: Path, ok: Say, error: Say) -> None:
     folder = data_dir.parent
     ok("copy_data_dir.sh", "data", "other")
@@ -60,6 +63,7 @@ def test_combine_refuses_different_lines_for_one_id(data_dir: Path, ok: Say, err
     assert not (folder / "new").exists()
 
 
+@pytest.mark.slow
 def test_combine_refuses_features_of_different_front_ends(data_dir: Path, ok: Say, error: Say) -> None:
     folder = data_dir.parent
     ok("copy_data_dir.sh", "--utt-prefix=a-", "--spk-prefix=a-", "data", "other")

@@ -93,6 +93,7 @@ def test_fix_ids_that_look_like_numbers(make_data_dir: MakeDataDir, ok: Say) -> 
     assert (data / "utt2spk").read_text() == "01 01\n1 1\n1.0 1.0\n"
 
 
+@pytest.mark.slow
 def test_fix_segments_and_recordings(data_dir: Path, ok: Say, valid: Check, read: Read, add_segments: Add) -> None:
     add_segments(data_dir)
     (data_dir / "wav.scp").write_text("r1 /audio/r1.wav\nr3 /audio/r3.wav\n")

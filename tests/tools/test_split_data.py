@@ -45,6 +45,7 @@ def test_split_with_segments(data_dir: Path, option: str, ok: Say, valid: Check,
         valid(next(data_dir.glob("split2*")) / str(part))
 
 
+@pytest.mark.slow
 def test_split_of_unequal_speakers(make_data_dir: MakeDataDir, ok: Say, read: Read) -> None:
     counts = {"a": 50, "b": 1, "c": 1, "d": 1, "e": 40, "f": 7}
     utts = {spk: [f"{spk}-{i:02d}" for i in range(count)] for spk, count in counts.items()}

@@ -97,6 +97,7 @@ def test_subset_with_segments_and_trials(
     assert "data/trials/far.kaldi left out: it has utterances that are not in new\n" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "known"), [("--utt-list", "s1-u1"), ("--spk-list", "s1")])
 def test_subset_tells_ids_that_are_not_there(data_dir: Path, option: str, known: str, ok: Say) -> None:
     (data_dir.parent / "list").write_text(f"{known}\ns9-u1\ns8\n")
@@ -127,6 +128,7 @@ def test_subset_refuses(data_dir: Path, words: list[str], status: int, message: 
     assert not (data_dir.parent / "new").exists()
 
 
+@pytest.mark.slow
 def test_an_older_destination_keeps_nothing_that_is_no_longer_right(
     data_dir: Path, ok: Say, valid: Check, snapshot: Snapshot
 ) -> None:

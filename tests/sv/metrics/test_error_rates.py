@@ -126,6 +126,7 @@ def test_min_dcf_equals_trying_every_threshold(scores: tuple[list[float], list[f
     assert value == pytest.approx((p * miss + (1 - p) * accept) / min(p, 1 - p))
 
 
+@pytest.mark.slow
 @given(st.tuples(few_values, few_values), st.lists(st.integers(0, 3), min_size=50, max_size=50))
 def test_weights_are_as_good_as_copies(scores: tuple[list[float], list[float]], weights: list[int]) -> None:
     kinds = [(sorted(values), np.array(weights[len(values) :][: len(values)])) for values in scores]

@@ -51,6 +51,7 @@ def test_a_short_training_has_all_its_models_averaged(tmp_path, caplog):
     assert "there are 2 models, not 3" in caplog.text
 
 
+@pytest.mark.slow
 def test_what_is_there_is_kept_without_torch_until_something_changes(tmp_path, run):
     folder = make_exp(tmp_path, [8, 9, 10], 10)
     path = average(folder)

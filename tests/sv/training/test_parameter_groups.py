@@ -168,6 +168,7 @@ def changed(folder, one, other):
     return {kind for key, kind in kinds.items() if not before[key].equal(after[key])}
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_keeps_its_weights_and_statistics_until_its_epoch(begun, data_dir, tmp_path):
     train(begun(), data_dir, tmp_path / "exp", WORLD)
     assert changed(tmp_path / "exp", 0, 1) == {"head"}

@@ -22,6 +22,7 @@ def rows(plan):
     return [(words[0], float(words[1]), float(words[2])) for words in map(str.split, lines[begin + 1 :])]
 
 
+@pytest.mark.slow
 def test_schedules_and_iterations_are_those_of_the_training(data_dir, make_config, tmp_path):
     config = make_config(log_batch_interval=1)
     plan = plan_training(config, data_dir, tmp_path / "exp")
@@ -36,6 +37,7 @@ def test_schedules_and_iterations_are_those_of_the_training(data_dir, make_confi
     assert rows(plan) == [(name, float(f"{lr:.4g}"), float(f"{margin:.4g}")) for name, lr, margin in expected]
 
 
+@pytest.mark.slow
 def test_it_tells_how_far_a_training_has_come_and_its_disk(data_dir, make_config, tmp_path):
     config = make_config(save_epoch_interval=1, model_args={"m_channels": 8, "embed_dim": 64})
     train(config, data_dir, tmp_path, ALONE)

@@ -290,6 +290,7 @@ def test_what_cannot_be_imported_is_one_line_and_leaves_nothing(tmp_path: Path, 
     assert not list((tmp_path / "exp").glob("*")) if (tmp_path / "exp").exists() else True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES)
 def test_checkpoint_of_another_toolkit_is_refused_in_a_line(tmp_path: Path, source: str) -> None:
     torch.save({"conv.weight": torch.zeros(2, 2)}, tmp_path / "x.pt")

@@ -106,6 +106,7 @@ def test_two_trainings_do_not_share_a_folder(start_training, data_dir, make_conf
     process.join()
 
 
+@pytest.mark.slow
 def test_a_model_to_start_from_is_needed_only_at_the_start(data_dir, make_config, tmp_path):
     quick = {"num_epochs": 1, "margin_update": {"increase_type": "fixed"}}
     train(make_config(**quick), data_dir, tmp_path / "first", WORLD)
