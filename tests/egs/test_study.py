@@ -100,6 +100,16 @@ def test_every_row_is_a_system_and_a_name_stands_for_one():
             names.append(name)
 
 
+def test_the_readme_counts_the_systems_of_every_part():
+    rows = {table.name: {row for row in table.read_text().splitlines() if row[0] != "#"} for table in TABLES}
+    together = re.search(r'^  part="(.*)"$', (ROOT / STUDY).read_text(), re.MULTILINE)
+    assert together is not None
+    rows["all"] = set().union(*(rows[name] for name in together[1].split()))
+    readme = (ROOT / "egs/speechocean762/README.md").read_text()
+    counts = dict(re.findall(r"^\| `(\w+)` \|.*\| (\d+) \| [^|]+ \|$", readme, re.MULTILINE))
+    assert counts == {name: str(len(found)) for name, found in rows.items()}
+
+
 def study(run, tmp_path, tables, *words):
     """Run the study on tables given as text."""
     for name, text in tables.items():
