@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from bench.common import parse_quick, report
-from sv.clustering.agglomeration import MOST_UTTS, group_sums, k_means, merge
+from sv.clustering.agglomeration import MOST_UTTS, agglomerate, k_means
 from sv.clustering.agreement import measure_agreement
 
 UTTS, QUICK_UTTS = 100_000, 10_000
@@ -29,12 +29,12 @@ def main() -> None:
     rows = rng.standard_normal((utts // EACH, DIM), np.float32)[speaker]
     rows += SPREAD * rng.standard_normal((utts, DIM), np.float32)
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    points = min(MOST_UTTS, utts // 8)
+    points = MOST_UTTS * utts // UTTS
     start = time.process_time()
     of_point = k_means(unit, points)
     report("clustering", f"k-means, {utts} utterances, {points} points", time.process_time() - start)
     start = time.process_time()
-    found = merge(group_sums(unit, of_point)).clusters(THRESHOLD)[of_point]
+    found = agglomerate(unit, of_point).clusters(THRESHOLD)
     seconds = time.process_time() - start
     agreed = measure_agreement(found, speaker)
     more = {"clusters": float(found.max() + 1), "nmi": agreed.nmi, "b_cubed_recall": agreed.b_cubed_recall}

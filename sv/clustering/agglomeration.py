@@ -2,7 +2,7 @@
 
 Agglomeration merges, again and again, the two clusters whose utterances have the highest mean cosine, until no pair of
 clusters reaches the threshold. It finds the number of speakers by itself. Its memory grows with the square of the
-utterances; above `MOST_UTTS` spherical k-means makes many small clusters first, whose means are then merged.
+utterances; above `MOST_UTTS` spherical k-means makes as many small clusters first, which are then merged.
 """
 
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ Doubles = NDArray[np.float64]
 Longs = NDArray[np.int64]
 
 MOST_UTTS = 20_000  # 1.6 GB of distances
-_PER_CENTROID = 8  # utterances, in the mean
 _ITERATIONS = 15  # of k-means
 _CANDIDATES = 300  # thresholds that are tried
 _BLOCK_BYTES = 1 << 28  # of a block of cosines
+_ROWS = 256  # of cosines at a time
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,49 @@ def merge(embeddings: Floats, most: int = MOST_UTTS) -> Merges:
 
     Args:
         embeddings: (utts, dim), already without their mean; of any length.
-        most: above this number of utterances, k-means comes first.
+        most: above this number of utterances, k-means makes as many points first.
 
     Raises:
         UserError: an embedding of 0.
     """
-    from scipy.cluster.hierarchy import linkage
-
     unit = unit_rows(embeddings)
     if len(unit) <= most:
-        points, of_point = unit, np.arange(len(unit))
-    else:
-        of_point = k_means(unit, min(most, len(unit) // _PER_CENTROID))
-        points = unit_rows(group_sums(unit, of_point))
-        log.info("%d utterances, put together to %d points by k-means first", len(unit), len(points))
-    found = linkage(points, method="average", metric="cosine") if len(points) > 1 else np.empty((0, 4))
+        return agglomerate(unit, np.arange(len(unit)))
+    of_point = k_means(unit, most)
+    log.info("%d utterances, put together to %d points by k-means first", len(unit), of_point.max() + 1)
+    return agglomerate(unit, of_point)
+
+
+def agglomerate(unit: Floats, of_point: Longs) -> Merges:
+    """Agglomerate points, which are utterances or small clusters of them.
+
+    Args:
+        unit: (utts, dim) of length 1.
+        of_point: (utts,) the point of each utterance, from 0 without a gap.
+    """
+    from scipy.cluster.hierarchy import linkage
+
+    points = group_sums(unit, of_point) / np.bincount(of_point).astype(np.float32)[:, None]
+    found = linkage(_distances(points), method="average") if len(points) > 1 else np.empty((0, 4))
     return Merges(found, of_point)
+
+
+def _distances(points: Floats) -> Doubles:
+    """Return 1 - mean cosine of the utterances of each two points, (pairs,) in scipy's order.
+
+    Args:
+        points: (points, dim) means of utterances of length 1. Scaled to length 1 themselves, they would be nearer to
+            one another than their utterances are, and a threshold of utterances would put too many together.
+    """
+    doubles, total = points.astype(np.float64), len(points)
+    found, filled = np.empty(total * (total - 1) // 2), 0
+    for first in range(0, total, _ROWS):
+        cosines = doubles[first : first + _ROWS] @ doubles[first:].T
+        for row in range(len(cosines)):
+            others = 1 - cosines[row, row + 1 :]
+            found[filled : filled + len(others)] = others
+            filled += len(others)
+    return found.clip(0, out=found)  # of equal ones, rounding can leave less
 
 
 def best_threshold(embeddings: Floats, speaker: Longs, num_speakers: float = 0.0) -> tuple[float, float]:

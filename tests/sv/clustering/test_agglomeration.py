@@ -76,6 +76,18 @@ def test_many_utterances_are_put_together_first() -> None:
     assert measure_agreement(found.clusters(0.5), truth[order]).nmi > 0.99
 
 
+@pytest.mark.parametrize("spread", [0.5, 0.7])
+def test_the_threshold_of_labelled_utterances_is_right_after_k_means_too(spread: float) -> None:
+    """Means of utterances are nearer to one another than the utterances, by which the threshold was chosen."""
+    threshold, _ = best_threshold(*speakers(40, 10, spread), 200)
+    others, truth = speakers(200, 10, spread, seed=1)
+    order = np.random.default_rng(0).permutation(len(truth))
+    all_at_once, few = (
+        measure_agreement(merge(others[order], most=most).clusters(threshold), truth[order]) for most in (2000, 500)
+    )
+    assert few.pair_f1 > 0.85 * all_at_once.pair_f1
+
+
 def test_k_means_ends_at_means_that_are_nearest() -> None:
     embeddings, truth = speakers(5, 20, 0.3)
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
