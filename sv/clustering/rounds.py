@@ -10,7 +10,7 @@ import numpy as np
 
 from sv.clustering.space import unit_rows
 from sv.clustering.trust import measure_trust, read_decisions
-from sv.errors import UserError, log, tell
+from sv.errors import UserError, counted, log, tell
 from sv.io import atomic_write, read_json, read_table
 from sv.metrics.error_rates import eer, sort_scores
 from sv.scoring.cosine import read_embeddings
@@ -104,7 +104,7 @@ def judge(rounds: list[Round], most: int) -> tuple[int, str]:
     last = rounds[-1]
     best = min(rounds[1:] or rounds, key=lambda one: one.heldout_eer).number
     if last.number >= most:
-        return best, f"{most} rounds are done"
+        return best, f"{counted(most, 'round')} done"
     if last.number and last.heldout_eer >= min(one.heldout_eer for one in rounds[:-1]):
         return best, "the EER on held-out speakers has stopped falling"
     if last.clusters.get("nmi_with_before", 0.0) > SAME_CLUSTERS:

@@ -93,7 +93,7 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     assert done.returncode == 0, done.stderr[-3000:]
     assert first[1] == (exp / "round0/clusters/utt2spk").stat().st_mtime_ns
     table = json.loads((exp / "rounds.json").read_text())
-    assert (table["best"], len(table["rounds"]), table["why"]) == (1, 2, "1 rounds are done")
+    assert (table["best"], len(table["rounds"]), table["why"]) == (1, 2, "1 round done")
     assert table["rounds"][1]["clusters"]["true_speakers"] == 4
     labels = read_table(exp / "round0/clusters/utt2spk")
     made_of = (corpus / "data/calls_unlabelled/.made_of").read_text().splitlines()

@@ -20,7 +20,7 @@ def rounds(*eers: float, nmi: float = 0.9) -> list[Round]:
         (rounds(5.0), 0, ""),
         (rounds(5.0, 4.0), 1, ""),
         (rounds(5.0, 4.0, 4.0), 1, "the EER on held-out speakers has stopped falling"),
-        (rounds(5.0, 4.0, 3.0, 2.0), 3, "3 rounds are done"),
+        (rounds(5.0, 4.0, 3.0, 2.0), 3, "3 rounds done"),
         (rounds(5.0, 4.0, nmi=0.99), 1, "the clusters stay the same (NMI above 0.98)"),
         (rounds(5.0, 6.0), 1, "the EER on held-out speakers has stopped falling"),  # the best that saw all data
         (rounds(5.0, 4.5, 4.8), 1, "the EER on held-out speakers has stopped falling"),
@@ -31,7 +31,7 @@ def test_rounds_end_by_heldout_speakers_or_equal_clusters(found: list[Round], be
 
 
 def test_no_round_after_the_labelled_speakers_alone() -> None:
-    assert judge(rounds(5.0), 0) == (0, "0 rounds are done")
+    assert judge(rounds(5.0), 0) == (0, "0 rounds done")
 
 
 def write_labelled(folder: Path) -> None:
