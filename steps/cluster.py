@@ -7,7 +7,7 @@ Writes  <out-dir>/utt2spk, clusters as speakers; clusters.json: threshold, numbe
         with --false-links also maybe_same_spk: "speaker speaker" of classes that may be one person
 
 Clusters of fewer than --min-utts utterances are left out. Up to 20,000 utterances are agglomerated at once; of more,
-k-means makes points first.
+k-means makes 20,000 points first.
 
 With --labelled, the threshold is the one at which the F1 of pairs of their utterances is highest. Wrong pairs are
 weighed by the number of speakers to expect in the recordings, assuming as many utterances a speaker as the labelled
@@ -47,6 +47,10 @@ def main() -> None:
         raise UserError("give either --threshold, or --labelled and --utt2spk")
     if args.false_links is not None and (args.spk_list is None or not 0 <= args.false_links < 1):
         raise UserError("--false-links is a share below 1; it takes --labelled and, for its threshold, --spk-list")
+    if args.spk_list is not None and args.labelled is None:
+        raise UserError("--spk-list names labelled speakers; it takes --labelled, and no --threshold")
+    if args.min_utts < 1:
+        raise UserError(f"--min-utts {args.min_utts} must be at least 1")
     from sv.clustering.pseudo_labels import Labelled, write_pseudo_labels
 
     source: float | Labelled = args.threshold

@@ -64,8 +64,14 @@ class Labelled:
             embeddings: (utts, dim) to cluster. It is assumed that a speaker has as many as among the labelled ones.
 
         Raises:
-            UserError: too few speakers or utterances; see `best_threshold`.
+            UserError: of another dimension; too few speakers or utterances, see `best_threshold`.
         """
+        ours, theirs = self._vectors.matrix.shape[1], embeddings.shape[1]
+        if ours != theirs:
+            raise UserError(
+                f"{self.xvector_scp} has embeddings of {ours} dimensions, the recordings of {theirs}; "
+                "extract both with one model"
+            )
         speakers = [*self._speakers[0].values(), *self._speakers[1].values()]
         expected = len(embeddings) * len(set(speakers)) / len(speakers)
         found = []
@@ -150,19 +156,21 @@ def write_pseudo_labels(
         UserError: too few embeddings, or all are equal; one cluster of all, or none that is large enough; see
             `Labelled`.
     """
+    old, known = (None if path is None else read_table(path) for path in (before, truth))  # a bad one is told at once
     found = find_pseudo_labels(xvector_scp, source, min_utts=min_utts)
     report = dict(found.report)
-    if before is not None:
-        old = read_table(before)
+    if old is not None:
         both = [utt for utt in found.utt2spk if utt in old]
         if both:
             report["nmi_with_before"] = _agreement(old, found.utt2spk, both)["nmi"]
-    if truth is not None:
-        report |= _against(truth, found)
+    if truth is not None and known is not None:
+        report |= _against(truth, known, found)
     write_table(out_dir / "utt2spk", found.utt2spk)
     if isinstance(source, Labelled) and source.false_links is not None:
         with atomic_write(out_dir / "maybe_same_spk") as f:
             f.writelines(f"{one} {other}\n" for one, other in found.maybe_same)
+    else:
+        (out_dir / "maybe_same_spk").unlink(missing_ok=True)  # of other clusters
     with atomic_write(out_dir / "clusters.json") as f:
         json.dump(report, f, indent=2)
     log.info(
@@ -180,7 +188,10 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     if not np.ptp(vectors.matrix, axis=0).any():
         raise UserError(f"{xvector_scp}: all {len(vectors.ids)} embeddings are equal; were they made from equal audio?")
     space, threshold, report = _choose_space(vectors.matrix, source)
-    unit = space.unit(vectors.matrix)
+    try:
+        unit = space.unit(vectors.matrix)
+    except UserError as error:
+        raise UserError(f"{xvector_scp}: {error}") from error
     cluster = merge(unit).clusters(threshold)
     sizes = np.bincount(cluster)
     kept = np.flatnonzero(sizes >= min_utts)
@@ -252,9 +263,9 @@ def _link(
     return names, [(every[one], every[other]) for one, other in pairs.tolist()]
 
 
-def _against(truth: Path, found: PseudoLabels) -> dict[str, object]:
+def _against(truth: Path, known: dict[str, str], found: PseudoLabels) -> dict[str, object]:
     """Return the number of true speakers, the measures of agreement with them, and those of links and pairs."""
-    known, utt2spk = read_table(truth), found.utt2spk
+    utt2spk = found.utt2spk
     missing = utt2spk.keys() - known.keys()
     if missing:
         raise UserError(f"{truth} lacks {len(missing)} utterances, first {min(missing)}; give the speakers of all")
@@ -270,14 +281,14 @@ def _true_links(found: PseudoLabels, known: dict[str, str]) -> float | None:
     return float(np.mean(linked)) if linked else None
 
 
-def _true_pairs(found: PseudoLabels, known: dict[str, str]) -> dict[str, float]:
+def _true_pairs(found: PseudoLabels, known: dict[str, str]) -> dict[str, float | None]:
     """Return number, precision and recall of the pairs of classes; a cluster counts as its most frequent speaker."""
     person = persons(found.utt2spk, known) | {name: name for name in found.speakers}
     right = sum(person[one] == person[other] for one, other in found.maybe_same)
     counts = np.unique(list(person.values()), return_counts=True)[1]
     there = int((counts * (counts - 1) // 2).sum())
-    shares = right / max(len(found.maybe_same), 1), right / max(there, 1)
-    return {"there": there, "precision": shares[0], "recall": shares[1]}
+    named = len(found.maybe_same)
+    return {"there": there, "precision": right / named if named else None, "recall": right / there if there else None}
 
 
 def _agreement(cluster: dict[str, str], speaker: dict[str, str], utts: Sequence[str]) -> dict[str, float]:

@@ -84,6 +84,8 @@ def test_clusters_of_labelled_speakers_get_their_names(step: Run, sets: Path) ->
     (sets / "list").write_text("")
     refused = step("steps/cluster.py", *options, *words)
     assert refused.returncode == 1 and "list lists no speaker of" in refused.stderr
+    assert step("steps/cluster.py", "--threshold", 0.5, *words).returncode == 0
+    assert not (sets / "out" / "maybe_same_spk").exists()  # those pairs were of other clusters
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,8 @@ def test_clusters_of_labelled_speakers_get_their_names(step: Run, sets: Path) ->
         ([], "give either --threshold, or --labelled and --utt2spk"),
         (["--threshold", "0.5", "--labelled", "x", "--utt2spk", "y"], "give either --threshold, or"),
         (["--threshold", "0.5", "--false-links", "0.1"], "--false-links is a share below 1; it takes --labelled and"),
+        (["--threshold", "0.5", "--spk-list", "short"], "--spk-list names labelled speakers; it takes --labelled, and"),
+        (["--threshold", "0.5", "--min-utts", "0"], "--min-utts 0 must be at least 1"),
     ],
 )
 def test_what_cannot_be_clustered_is_told_and_nothing_written(
@@ -104,9 +108,9 @@ def test_what_cannot_be_clustered_is_told_and_nothing_written(
     options = [str(sets / word) if word == "short" else word for word in options]
     result = step(
         "steps/cluster.py",
-        *options,
         "--min-utts",
         "2" if "short" in told else "4",
+        *options,
         sets / "new" / "xvector.scp",
         sets / "out",
     )
@@ -121,3 +125,13 @@ def test_one_embedding_and_equal_embeddings(step: Run, tmp_path: Path) -> None:
                 writer.write(f"u{number}", np.ones(4, np.float32))
         result = step("steps/cluster.py", "--threshold", "0.5", tmp_path / "x.scp", tmp_path / "out")
         assert result.returncode == 1 and told in result.stderr
+
+
+def test_embeddings_of_two_models(step: Run, sets: Path) -> None:
+    with ArkWriter(sets / "x.ark", sets / "x.scp") as writer:
+        for number in range(8):
+            writer.write(f"u{number}", np.arange(number, number + 4, dtype=np.float32) ** 2)
+    labelled = ["--labelled", sets / "labelled" / "xvector.scp", "--utt2spk", sets / "labelled" / "utt2spk"]
+    result = step("steps/cluster.py", *labelled, sets / "x.scp", sets / "out")
+    told = "labelled/xvector.scp has embeddings of 16 dimensions, the recordings of 4; extract both with one model"
+    assert result.returncode == 1 and told in result.stderr and len(result.stderr.splitlines()) == 1
