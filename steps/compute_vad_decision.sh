@@ -31,17 +31,7 @@ nj=4
 . tools/guard.sh
 . tools/run_parts.sh
 
-data=$1
-ark_dir=${2:-$data/fbank}
-log_dir=$ark_dir/log
-if [ $# -eq 3 ]; then # as Kaldi's own script is called
-  log_dir=$2
-  ark_dir=$3
-fi
-
-[ -d "$data" ] || die "$data is not a data dir; prepare it first (stage 1)"
-mkdir -p "$ark_dir" "$log_dir"
-hold_lock "$ark_dir/.lock" "$ark_dir is being filled"
+find_arks "$@"
 args=("$data" "$ark_dir" --allow-pipes "$allow_pipes")
 if [ -n "$vad_config" ]; then
   args+=(--vad-config "$vad_config")

@@ -1,10 +1,13 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034  # data, ark_dir and log_dir are for the script
 # Run a step whose work several jobs share (sv/jobs/parts.py); source this after the option block, which has nj and cmd.
 #
 #   run_parts <log> <step> [arguments]     "run_parts fbank/log/make_fbank.JOB.log steps/make_fbank.py data fbank": <step>
 #                                          begin, its jobs and <step> join, each with the arguments
 #   begin_parts <step> [arguments]         these are its halves, for a script that does something in between
 #   finish_parts <log> <step> [arguments]
+#
+#   find_arks <data-dir> [<ark-dir>]       set data, ark_dir and log_dir, and hold the lock of <ark-dir>
+#   find_arks <data-dir> <log-dir> <ark-dir>   the same, as Kaldi's scripts are called
 #
 # `begin` prints the number of jobs, 0 if all is done, and options for $cmd; it is left in $num_jobs. A script may set
 #   before_jobs     array, a command to run if there is work to do
@@ -41,4 +44,15 @@ finish_parts() { # <log> <step> [arguments]
 run_parts() {
   begin_parts "${@:2}"
   finish_parts "$@"
+}
+
+find_arks() {
+  data=$1 ark_dir=${2:-$1/fbank}
+  log_dir=$ark_dir/log
+  if [ $# -eq 3 ]; then
+    log_dir=$2 ark_dir=$3
+  fi
+  [ -d "$data" ] || die "$data is not a data dir; prepare it first (stage 1)"
+  mkdir -p "$ark_dir" "$log_dir"
+  hold_lock "$ark_dir/.lock" "$ark_dir is being filled"
 }
