@@ -197,6 +197,15 @@ def disk(folder: Path) -> Iterator[Callable[[int], None]]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+def may_mount(folder: Path) -> bool:
+    """Try whether a disk can be made here."""
+    try:
+        with disk(folder):
+            return True
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return False
+
+
 KINDS: dict[str, Callable[[Place, random.Random], tuple[str, str]]] = {
     "truncate": lambda place, draw: damage(place, "truncate", draw),
     "flip": lambda place, draw: damage(place, "flip", draw),
