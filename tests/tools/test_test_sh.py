@@ -59,9 +59,11 @@ def run_test_sh(
     root: Path, *options: str, env: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
 ) -> "subprocess.CompletedProcess[str]":
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
+    temporary = root.with_name(f"{root.name}-tmp")  # pytest warns of what others leave in /tmp, and prints another end
+    temporary.mkdir(exist_ok=True)
     return subprocess.run(
         ["bash", root / "tools/test.sh", *options],
-        env={**inherited, "SV_PYTHON": sys.executable, **(env or {})},
+        env={**inherited, "SV_PYTHON": sys.executable, "TMPDIR": str(temporary), **(env or {})},
         pass_fds=pass_fds,
         capture_output=True,
         text=True,
