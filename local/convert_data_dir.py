@@ -68,7 +68,7 @@ class DirConversion(Parts):
 
     @property
     def is_data_dir(self) -> bool:
-        """Whether the source is a data dir, by its wav.scp."""
+        """Tell whether the source is a data dir: it then has a wav.scp."""
         return (self.source / "wav.scp").is_file()
 
     @cached_property

@@ -56,7 +56,7 @@ class Row:
 
     @property
     def is_part(self) -> bool:
-        """Whether the utterance is a part of its file."""
+        """True if the utterance is a part of its file."""
         return self.start_s > 0 or self.end_s is not None
 
     @property

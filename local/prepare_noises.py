@@ -75,7 +75,7 @@ def add_source_options(parser: argparse.ArgumentParser, size: str) -> None:
 
 
 def bring_corpus(remote: Remote, inside: str, folder: Path | None, args: argparse.Namespace) -> None:
-    """With --download true, fetch an archive and unpack its folder `inside` as `folder`, unless that is there."""
+    """Fetch an archive with --download true, and unpack its folder `inside` as `folder`, unless that is there."""
     if args.download == "true":
         if not folder:
             raise UserError("--download true needs the folder to unpack to; give --musan DIR or --rirs DIR")

@@ -48,7 +48,7 @@ class Grid:
 
     @property
     def has_intervals(self) -> bool:
-        """Whether any cell has an interval."""
+        """True if any cell has an interval."""
         return any(cell.interval for *_, cells in self.rows for cell in cells)
 
 
