@@ -125,7 +125,7 @@ recipe_configs() { # print the configurations of the recipe, without those of fi
   printf '%s' "${found[*]}"
 }
 
-check_unlabelled() { # the files of steps/options/rounds.sh
+check_unlabelled() { # the options of steps/options/rounds.sh
   local file wrong
   if [ -z "$unlabelled" ]; then
     [ -z "$pseudo_labels$truth" ] || die "--pseudo-labels and --truth belong to --unlabelled DIR; give it, too"
@@ -139,6 +139,9 @@ check_unlabelled() { # the files of steps/options/rounds.sh
   done
   [ -z "$teacher" ] || [ -e "$teacher/models/avg_model.pt" ] || [ -e "$teacher/clusters/.done" ] ||
     die "--teacher $teacher is neither a trained system (models/avg_model.pt) nor a round of another experiment"
+  [[ $num_rounds =~ ^[0-9]+$ ]] || die "--num-rounds $num_rounds: it must be a whole number of at least 0"
+  [[ $min_utts =~ ^[1-9][0-9]*$ ]] || die "--min-utts $min_utts: it must be a whole number of at least 1"
+  [[ $false_links =~ ^(0|0?\.[0-9]+)$ ]] || die "--false-links $false_links: it must be a share of at least 0 and below 1, as in 0.01"
 }
 
 has_gpu() { # the device files of NVIDIA (in a virtual Windows, on a Jetson) and AMD; torch takes seconds to load

@@ -80,10 +80,35 @@ check_owner() { # stop if $recordings was made of other folders of the same name
   fi
 }
 
+check_start() { # stop if round 0 was begun with another teacher, or without one
+  local begun=$exp_dir/round0 remedy="give another --exp-dir, or remove this one"
+  if [ -L "$begun" ] && [ -e "$begun" ]; then # one that leads nowhere was moved away
+    [[ $begun -ef $teacher || ! -e $exp_dir/round1 ]] || die "$exp_dir was begun with --teacher $(realpath "$begun"); $remedy"
+  elif [ -e "$begun/system.yaml" ]; then
+    [ -z "$teacher" ] || die "$exp_dir was begun without --teacher $teacher; $remedy"
+  elif [ -e "$begun/heldout_spk" ] && { [ -z "$teacher" ] || [ -e "$teacher/clusters/.done" ]; }; then
+    die "$exp_dir was begun with another --teacher, a trained system; $remedy"
+  fi
+}
+
+check_labels() { # stop if --truth does not have all recordings, or --pseudo-labels has none
+  local lacking found
+  if [ -n "$truth" ]; then
+    lacking=$(tools/filter_scp.pl --exclude "$truth" "$recordings/utt2spk")
+    [ -z "$lacking" ] ||
+      die "$truth lacks utterances of $unlabelled, $(wc -l <<<"$lacking") of them, first ${lacking%% *}; give the speakers of all"
+  fi
+  if [ -n "$pseudo_labels" ]; then
+    found=$(tools/filter_scp.pl "$pseudo_labels" "$recordings/utt2spk" | wc -l)
+    ((found > 0)) || die "$pseudo_labels labels no utterance of $unlabelled; are they from another data dir?"
+  fi
+}
+
 prepare_recordings() { # the data dir without labels, and its features
   hold_lock "$recordings/.run.lock" "$recordings is being prepared" wait
   check_owner
   tools/unlabel_data_dir.sh --exclude "$train" --apart-from "$test" "$unlabelled" "$recordings"
+  check_labels
   realpath "$unlabelled" "$train" >"$recordings/.made_of"
   if [ "$train_feats" = online ]; then
     tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$recordings"
@@ -143,8 +168,6 @@ train_on() { # <data-dir> <round>
 first_round() { # a system trained on labelled speakers, or the teacher
   local feats=$train_feats
   if [ -e "$teacher/clusters/.done" ]; then
-    [ -L "$exp_dir/round0" ] || [ ! -e "$exp_dir/round0" ] ||
-      die "$exp_dir was begun without --teacher $teacher; give another --exp-dir, or remove this one"
     ln -sfn "$(realpath --relative-to "$exp_dir" "$teacher")" "$exp_dir/round0"
     return
   fi
@@ -178,6 +201,7 @@ options_of steps/options/{jobs,processes}.sh
 processes=("${options[@]}")
 options_of steps/options/{jobs,processes,scoring}.sh
 if in_stage 3 "rounds of clustering and training"; then
+  check_start
   prepare_recordings
   first_round
   number=0

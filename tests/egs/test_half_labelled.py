@@ -151,6 +151,56 @@ def test_recordings_of_another_folder_of_the_same_name_are_not_overwritten(run, 
 
 
 @pytest.mark.slow
+def test_labels_of_other_recordings_are_told_before_training(run, tmp_path: Path) -> None:
+    for name, utts in (("train", "ab"), ("test", "cd"), ("calls", "efg")):
+        tables = {"wav.scp": {utt: f"{utt}.wav" for utt in utts}}
+        DataDir.write(tmp_path / name, tables | {"utt2spk": {utt: utt for utt in utts}})
+    (tmp_path / "exp").mkdir()
+    (tmp_path / "exp/system.yaml").write_text("heldout_speakers: 2\ntrain_feats: ark\n")
+    (tmp_path / "some").write_text("e one\n")
+    (tmp_path / "others").write_text("x one\n")
+    words = ["--unlabelled", tmp_path / "calls", *(tmp_path / name for name in ("train", "test", "exp"))]
+    for option, name, told in (
+        ("--truth", "some", f"some lacks utterances of {tmp_path}/calls, 2 of them, first f; give the speakers of all"),
+        ("--pseudo-labels", "others", f"others labels no utterance of {tmp_path}/calls; are they from another"),
+    ):
+        done = run("steps/train_half_labelled.sh", option, tmp_path / name, *words)
+        assert done.returncode == 1 and told in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_round_0_is_not_begun_again_in_another_way(run, tmp_path: Path) -> None:
+    for name in ("calls", "train", "first/round0/clusters", "other/clusters", "model/models", "linked/round1"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("first/round0/clusters/.done", "other/clusters/.done", "model/models/avg_model.pt"):
+        (tmp_path / name).touch()
+    (tmp_path / "linked/round0").symlink_to("../first/round0")
+    for name in ("trained/round0/system.yaml", "taught/round0/heldout_spk"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    begun = "was begun with --teacher {}/first/round0; give another --exp-dir, or remove this one"
+    another = "was begun with another --teacher, a trained system; give another"
+    for exp, teacher, told in (
+        ("linked", "", begun.format(tmp_path)),
+        ("linked", "other", begun.format(tmp_path)),
+        ("linked", "model", begun.format(tmp_path)),
+        ("linked", "first/round0", "calls has no wav.scp"),
+        ("trained", "other", f"was begun without --teacher {tmp_path}/other; give another"),
+        ("trained", "model", f"was begun without --teacher {tmp_path}/model; give another"),
+        ("trained", "", "calls has no wav.scp"),
+        ("taught", "", another),
+        ("taught", "other", another),
+        ("taught", "model", "calls has no wav.scp"),
+    ):
+        (tmp_path / exp / "system.yaml").write_text("heldout_speakers: 2\ntrain_feats: ark\n")
+        words = ["--teacher", tmp_path / teacher] if teacher else []
+        folders = [tmp_path / "train", tmp_path / "test", tmp_path / exp]
+        done = run("steps/train_half_labelled.sh", "--unlabelled", tmp_path / "calls", *words, *folders)
+        assert done.returncode == 1 and told in done.stderr, (exp, teacher, done.stderr)
+    assert (tmp_path / "linked/round0").resolve() == tmp_path / "first/round0"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -164,6 +214,9 @@ def test_recordings_of_another_folder_of_the_same_name_are_not_overwritten(run, 
             "/x is neither a trained system (models/avg_model.pt) nor a",
         ),
         (["--unlabelled", ".", "--set", "teacher={}/taught"], "give it as --teacher, and leave the key teacher out"),
+        (["--unlabelled", ".", "--num-rounds", "-1"], "--num-rounds -1: it must be a whole number of at least 0"),
+        (["--unlabelled", ".", "--min-utts", "0"], "--min-utts 0: it must be a whole number of at least 1"),
+        (["--unlabelled", ".", "--false-links", "1"], "--false-links 1: it must be a share of at least 0 and below 1"),
         (["--truth", "x"], "--pseudo-labels and --truth belong to --unlabelled DIR"),
     ],
 )
