@@ -91,7 +91,7 @@ def run() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a command, from the repository's root with path.sh's environment, and return it with its output as text."""
 
     def run_command(
-        *command: object, cwd: Path = ROOT, env: dict[str, str] | None = None, timeout: float = 500
+        *command: object, cwd: Path = ROOT, env: dict[str, str] | None = None, timeout: float = 800
     ) -> subprocess.CompletedProcess[str]:
         words = [str(word) for word in command]
         script = f'cd "{ROOT}" && . ./path.sh && cd "$0" && exec "$@"'

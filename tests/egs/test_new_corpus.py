@@ -47,7 +47,7 @@ def test_a_recipe_made_by_the_page_ends_with_a_table(house: Path, small_corpus: 
             link.symlink_to(path)
     words = ["egs/calls/run.sh", "--corpus", tmp_path / "corpus", "--nj", 1, "--gpus", "none", *OPTIONS]
     words += ["--stop-stage", 7]  # the table; stage 8, the report, is as in the other recipes
-    done = subprocess.run(list(map(str, words)), cwd=house, capture_output=True, text=True, timeout=500, env=ENV)
+    done = subprocess.run(list(map(str, words)), cwd=house, capture_output=True, text=True, timeout=800, env=ENV)
     assert done.returncode == 0, done.stderr[-3000:]
     (table,) = (house / "egs/calls/exp").glob("*/results.md")
     for backend in ("cos", "asnorm5", "plda"):
