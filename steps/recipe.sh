@@ -126,9 +126,11 @@ recipe_configs() { # print the configurations of the recipe, without those of fi
 }
 
 check_unlabelled() { # the options of steps/options/rounds.sh
-  local file wrong
+  local file name wrong
   if [ -z "$unlabelled" ]; then
-    [ -z "$pseudo_labels$truth" ] || die "--pseudo-labels and --truth belong to --unlabelled DIR; give it, too"
+    for name in num_rounds pseudo_labels truth min_utts false_links; do
+      ! is_given "$name" || die "--${name//_/-} belongs to --unlabelled DIR; give it, too"
+    done
     return 0
   fi
   [ -d "$unlabelled" ] || die "--unlabelled $unlabelled is not a data dir; give a folder with wav.scp, and segments if there are"

@@ -217,7 +217,8 @@ def test_round_0_is_not_begun_again_in_another_way(run, tmp_path: Path) -> None:
         (["--unlabelled", ".", "--num-rounds", "-1"], "--num-rounds -1: it must be a whole number of at least 0"),
         (["--unlabelled", ".", "--min-utts", "0"], "--min-utts 0: it must be a whole number of at least 1"),
         (["--unlabelled", ".", "--false-links", "1"], "--false-links 1: it must be a share of at least 0 and below 1"),
-        (["--truth", "x"], "--pseudo-labels and --truth belong to --unlabelled DIR"),
+        (["--truth", "x"], "--truth belongs to --unlabelled DIR; give it, too"),
+        (["--min-utts", "3"], "--min-utts belongs to --unlabelled DIR; give it, too"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(run, tmp_path: Path, words: list[str], told: str) -> None:
