@@ -134,6 +134,14 @@ def step() -> Callable[..., subprocess.CompletedProcess[str]]:
     return run_here
 
 
+@pytest.fixture
+def noise_is_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the detector of speech take every second that is not silent."""
+    from tests.sv.noise_verifier import loud_seconds
+
+    monkeypatch.setattr("sv.audio.recordings.speech_seconds", loud_seconds)
+
+
 @pytest.fixture(scope="session")
 def for_kaldi() -> Callable[[Path], Path]:
     """Make an scp for Kaldi's readers, with absolute paths, beside one of ours; return its path."""

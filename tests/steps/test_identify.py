@@ -7,19 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.sv.noise_verifier import loud_seconds, make_strict, write_colours
+from tests.sv.noise_verifier import make_strict, write_colours
 
 Step = Callable[..., subprocess.CompletedProcess[str]]
+pytestmark = pytest.mark.usefixtures("noise_is_speech")
 
 
 @pytest.fixture(scope="module")
 def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_strict(tmp_path_factory.mktemp("exp"))
-
-
-@pytest.fixture(autouse=True)
-def hears_speech_in_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sv.audio.recordings.speech_seconds", loud_seconds)
 
 
 @pytest.fixture

@@ -10,17 +10,14 @@ import pytest
 
 from sv.io import sha256_of
 from sv.metrics.results import KEYS
-from tests.sv.noise_verifier import loud_seconds, make_exp, noise, write
+from tests.sv.noise_verifier import make_exp, noise, write
+
+pytestmark = pytest.mark.usefixtures("noise_is_speech")
 
 
 @pytest.fixture(scope="module")
 def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_exp(tmp_path_factory.mktemp("exp"))
-
-
-@pytest.fixture(autouse=True)
-def hears_speech_in_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sv.audio.recordings.speech_seconds", loud_seconds)
 
 
 def test_step_prints_a_line_a_pair_and_ends_by_outcome(

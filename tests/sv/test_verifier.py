@@ -21,17 +21,14 @@ from sv.embeddings import MAX_FRAMES
 from sv.errors import UserError
 from sv.scoring.calibration import Calibration
 from sv.verifier import Recording
-from tests.sv.noise_verifier import RATE, loud_seconds, make_exp, noise, write
+from tests.sv.noise_verifier import RATE, make_exp, noise, write
+
+pytestmark = pytest.mark.usefixtures("noise_is_speech")
 
 
 @pytest.fixture(scope="module")
 def exp(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_exp(tmp_path_factory.mktemp("exp"))
-
-
-@pytest.fixture(autouse=True)
-def hears_speech_in_noise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sv.audio.recordings.speech_seconds", loud_seconds)
 
 
 def test_a_recording_is_of_the_same_speaker_as_itself(exp: Path, tmp_path: Path) -> None:
