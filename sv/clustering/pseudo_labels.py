@@ -204,6 +204,7 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     utts = [utt for utt, keep in zip(vectors.ids, is_kept, strict=True) if keep]
     group = np.searchsorted(kept, cluster[is_kept])
     report |= {
+        "embeddings": str(xvector_scp),
         "threshold": threshold,
         "utterances": len(vectors.ids),
         "labelled": len(utts),
@@ -269,7 +270,8 @@ def _against(truth: Path, known: dict[str, str], found: PseudoLabels) -> dict[st
     missing = utt2spk.keys() - known.keys()
     if missing:
         raise UserError(f"{truth} lacks {len(missing)} utterances, first {min(missing)}; give the speakers of all")
-    report: dict[str, object] = {"true_speakers": len(set(known.values())), **_agreement(utt2spk, known, list(utt2spk))}
+    report: dict[str, object] = {"truth": str(truth), "true_speakers": len(set(known.values()))}
+    report |= _agreement(utt2spk, known, list(utt2spk))
     if "linked" in found.report:
         report |= {"true_links": _true_links(found, known), "true_pairs": _true_pairs(found, known)}
     return report

@@ -13,6 +13,7 @@ from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.results import CALIBRATED, failed_calibration, list_name, table_of
 from sv.report import plots, tables
 from sv.report.gather import ScoreFacts, System, corpus_facts, read_facts, read_map, read_system, speakers_of
+from sv.report.rounds import Round, draw_losses, draw_map, losses_caption, read_maps, read_round
 from sv.report.sounds import Sounds
 
 _HERE = Path(__file__).parent
@@ -30,6 +31,7 @@ _SECTIONS = {
     "calibration": "Calibration",
     "speakers": "EER by speaker",
     "training": "Training",
+    "rounds": "Recordings without labels",
     "maps": "Embeddings by speaker",
     "corpora": "Data",
     "details": "Parts of the lists, hardest errors",
@@ -66,6 +68,7 @@ def write_report(
         **page.curves(),
         "speakers": page.speakers(),
         "training": page.training(),
+        "rounds": page.rounds(),
         "maps": page.maps(test) if test else [],
         "corpora": _corpora({"training": training, "test": test}),
         "details": page.details(),
@@ -175,6 +178,34 @@ class _Page:
             for key, draw in drawn.items()
             if draw is not None
         ]
+
+    def rounds(self) -> list[dict[str, Any]]:
+        """Return what a round of clustering and training did to recordings without labels, of each such system."""
+        read = {system.name: read_round(system.path) for system in self._systems}
+        return [
+            {
+                "name": name,
+                "best": of.table["best"],
+                "why": of.table["why"],
+                "table": dict(zip(("head", "rows"), of.rows(), strict=True)),
+                "figures": self._round_figures(name, of),
+            }
+            for name, of in read.items()
+            if of is not None
+        ]
+
+    def _round_figures(self, name: str, of: Round) -> list[dict[str, str]]:
+        colors = "true speakers" if of.truth else "clusters that were trained on"
+        outside = "not in a cluster of their speaker" if of.truth else "in no cluster"
+        caption = f"t-SNE of the embeddings {{}} the round. Colours: some {colors}; crosses: utterances {outside}"
+        found = [
+            self._figure(plots.figure(draw_map(one), 4.8, 4.8), f"round_{when}_{name}", caption.format(when))
+            for when, one in zip(("before", "after"), read_maps(of), strict=True)
+        ]
+        if decisions := of.decisions():
+            drawn = plots.figure(draw_losses(decisions, of.truth), 4.8, 4.8)
+            found.append(self._figure(drawn, f"round_losses_{name}", losses_caption(decisions)))
+        return found
 
     def maps(self, data: DataDir) -> list[dict[str, str]]:
         """Return a map of the embeddings of each system."""

@@ -25,7 +25,7 @@ _TICKS = np.array([0.0001, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0
 _REACH = ((0.0001, 0.5), (0.001, 0.6))  # smallest range of false accepts and of misses that a DET plot shows
 _POINTS = 300  # points of a curve for each kind of trials; more make no visible difference
 _LEGEND_LETTERS = 52  # of a legend's line below a plot
-_INK = "#777777"  # becomes the page's text colour in the SVG; legible on white in the PNG
+INK = "#777777"  # becomes the page's text colour in the SVG; legible on white in the PNG
 
 
 def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3) -> Any:
@@ -48,18 +48,18 @@ def figure(draw: Callable[[Any], None], width: float = 4.8, height: float = 3.3)
     fig = Figure(figsize=(width, height), layout="constrained")
     axes = fig.add_subplot()
     for name in ("xaxis", "yaxis"):
-        getattr(axes, name).label.set_color(_INK)
-    axes.tick_params(colors=_INK, which="both")
+        getattr(axes, name).label.set_color(INK)
+    axes.tick_params(colors=INK, which="both")
     for spine in axes.spines.values():
-        spine.set_color(_INK)
+        spine.set_color(INK)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color=_INK, alpha=0.2, linewidth=0.5)
+    axes.grid(color=INK, alpha=0.2, linewidth=0.5)
     draw(axes)
     legend = axes.get_legend()
     if legend is not None:
         legend.get_frame().set_alpha(0)
         for text in legend.get_texts():
-            text.set(color=_INK, parse_math=False)  # names may contain a "$"
+            text.set(color=INK, parse_math=False)  # names may contain a "$"
     return fig
 
 
@@ -76,7 +76,7 @@ def save(fig: Any, png: Path, description: str) -> str:
     buffer = io.StringIO()
     fig.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
     prefix = re.sub(r"\W", "-", png.stem)
     text = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", text)  # several SVGs share one page
     text = re.sub(r'<svg ([^>]*?)height="[^"]*" ', r"<svg \1", text, count=1).replace(' width="', ' data-width="', 1)
@@ -206,7 +206,7 @@ def speakers(errors: SpeakerErrors, named: int = 3) -> Callable[[Any], None]:
             if np.isfinite(misses[row] + accepts[row]):
                 side = -1 if accepts[row] > np.nanmax(accepts) / 2 else 1  # so that long names stay within the axes
                 place = {"xytext": (4 * side, 2), "textcoords": "offset points", "ha": "right" if side < 0 else "left"}
-                axes.annotate(errors.names[row], (accepts[row], misses[row]), **place, color=_INK, parse_math=False)
+                axes.annotate(errors.names[row], (accepts[row], misses[row]), **place, color=INK, parse_math=False)
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("false accepts (%)")

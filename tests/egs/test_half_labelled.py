@@ -14,6 +14,7 @@ import torch
 from sv.config import FineTuning, Override
 from sv.embeddings.experiment import read_config
 from sv.io import DataDir, read_table, write_table
+from sv.report.rounds import read_round
 from sv.system import make_system
 from sv.training.network import build_network
 from tests.faults.runs import OPTIONS
@@ -110,6 +111,8 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     assert tunings == [FineTuning(frozen_epochs=1, encoder_lr=0.5), FineTuning(encoder_lr=0.5)]
     results = json.loads((exp / "round1/results.json").read_text())["results"]
     assert results["vox1_O_cleaned.kaldi"]["cos"]["eer"] < 50
+    told = read_round(exp / "round1")  # for the report
+    assert told is not None and (told.labels, told.truth) == (labels, read_table(corpus / "truth"))
     clusters = sorted(set(labels.values()))
     write_table(exp / "round1/data/all/maybe_same_spk", {clusters[0]: "nobody", clusters[1]: clusters[2]})
     fine = run(*words, "--stage", 9, "--stop-stage", 9, "--lm-stop-stage", 3, "--lm-set", "num_epochs=1")
