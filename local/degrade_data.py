@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.config import AugmentArgs, load_config
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, check_id, write_table
 from sv.io.atomic import sha256_of
@@ -55,6 +54,7 @@ def make_augmenters(args: argparse.Namespace) -> "dict[str, Augmenter]":
     Raises:
         UserError: a folder has no wav.scp, or nothing of the kind.
     """
+    from sv.config import AugmentArgs
     from sv.data import Augmenter, ClipFolders
 
     made = {}
@@ -101,6 +101,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="of all that is drawn")
     args = parser.parse_args()
     if args.config:
+        from sv.config import load_config  # pydantic takes a tenth of a second
+
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if (args.snr is None) != (not args.noises):
         raise UserError("--noises DIR and --snr DB belong together; give both or none")

@@ -40,7 +40,6 @@ from local.corpus_list import Row, read_csv
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
 from sv.audio.durations import MAX_OVERSHOOT_S, format_seconds
 from sv.audio.files import TO_MONO, info
-from sv.config import load_config
 from sv.errors import UserError, log, run_step, tell
 from sv.io import DataDir, base_speaker, check_id
 from sv.io.progress import bar
@@ -319,6 +318,8 @@ def main() -> None:
     rate_option = "--sample-rate "
     if args.config:  # of a recipe
         rate_option = "--set dataset_args.fbank_args.sample_rate="
+        from sv.config import load_config  # pydantic takes a tenth of a second
+
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if args.csv:
         rows = read_csv(args.csv, corpus, args.sample_rate, args.ignore_columns.split())

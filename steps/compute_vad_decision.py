@@ -12,7 +12,6 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.audio.vad_parts import VAD_TYPES, VadParts, parse_vad_settings, read_vad_config
-from sv.config import FbankConfig, load_config, read_front_end
 from sv.errors import run_step
 from sv.jobs.parts import act
 
@@ -30,6 +29,8 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="YAML of a system, where the data dir has no fbank.yaml")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     args = parser.parse_args()
+    from sv.config import FbankConfig, load_config, read_front_end
+
     texts = read_vad_config(args.vad_config) if args.vad_config else {}
     texts |= {name: getattr(args, name) for name in VAD_TYPES if getattr(args, name) is not None}
     default = load_config(args.config).dataset_args.fbank_args if args.config else FbankConfig()

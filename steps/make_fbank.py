@@ -13,10 +13,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.config import Config, load_config
-from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts
-from sv.errors import run_step
-from sv.jobs.parts import act
+from sv.errors import WrongCall, run_step, suggest
 
 
 def main() -> None:
@@ -30,12 +27,18 @@ def main() -> None:
     parser.add_argument(
         "--dither", choices=["true", "false"], default="false", help="add noise of one 16-bit step, for training"
     )
-    parser.add_argument("--augment", choices=AUGMENT_KINDS, default="", help="add it to the audio")
+    parser.add_argument("--augment", default="", help="add it to the audio: noise, reverb, ...")
     parser.add_argument("--noise-data", default="", help="folder of noise for it")
     parser.add_argument("--reverb-data", default="", help="folder of impulse responses for it")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()
+    from sv.config import Config, load_config
+    from sv.data.fbank_parts import AUGMENT_KINDS, FbankParts
+    from sv.jobs.parts import act
+
+    if args.augment and args.augment not in AUGMENT_KINDS:
+        raise WrongCall(f"--augment {args.augment!r}{suggest(args.augment, AUGMENT_KINDS)}")
     work = FbankParts(
         data_dir=args.data_dir,
         ark_dir=args.ark_dir,

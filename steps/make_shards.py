@@ -13,7 +13,6 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.audio.shard_parts import ShardParts, check_shards
-from sv.config import load_config
 from sv.errors import run_step
 from sv.jobs.parts import act
 
@@ -39,10 +38,15 @@ def main() -> None:
     args = parser.parse_args()
     if args.action == "check":
         return check_shards(args.data_dir)
+    sample_rate = args.sample_rate
+    if args.config:
+        from sv.config import load_config  # pydantic takes a tenth of a second
+
+        sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     work = ShardParts(
         data_dir=args.data_dir,
         shard_dir=args.shard_dir or args.data_dir / "shards",
-        sample_rate=load_config(args.config).dataset_args.fbank_args.sample_rate if args.config else args.sample_rate,
+        sample_rate=sample_rate,
         utts_per_shard=args.utts_per_shard,
         audio_format=args.format,
         allow_pipes=args.allow_pipes == "true",

@@ -13,12 +13,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FILES = sorted(path for folder in ("steps", "local", "tools") for path in (ROOT / folder).glob("*.py"))
 SCRIPTS = [str(path.relative_to(ROOT)) for path in FILES if path.read_text().startswith("#!")]
-HEAVY = {"matplotlib", "scipy", "torch"}
+HEAVY = {"matplotlib", "pydantic", "scipy", "torch"}
 # These load not even numpy before they read their options.
 LIGHT = {"adapt_plda", "average_models", "calibrate", "compute_mean", "compute_spk_means", "find_noisy_labels", "fuse"}
 LIGHT |= {"make_calibration_trials", "make_report", "plot_augmentation", "score", "score_trials", "show_plan", "train"}
 LIGHT |= {"begin_rounds", "judge_rounds", "summarize_rounds", "check_data", "extract_embeddings", "show_system"}
-LIGHT |= {"import_wespeaker_config", "make_system", "prepare_features"}
+LIGHT |= {"import_wespeaker_config", "make_fbank", "make_system", "prepare_features"}
 LIGHT |= {"embed", "enroll", "identify", "import_model", "list_models", "train_plda", "verify"}
 
 

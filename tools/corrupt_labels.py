@@ -26,7 +26,6 @@ from pathlib import Path
 import _path  # noqa: F401
 import numpy as np
 
-from sv.config import read_front_end
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, original_speakers, read_table, write_table
 from sv.io.trees import first_difference
@@ -102,6 +101,8 @@ def read_outside(data_dir: Path, labels: dict[str, str]) -> dict[str, str]:
 
 def check_features(src_dir: Path, outside: Path) -> None:
     """Refuse features of two front-ends; combine_data.sh would name temporary folders in its error."""
+    from sv.config import read_front_end  # pydantic takes a tenth of a second
+
     ours, theirs = read_front_end(src_dir), read_front_end(outside)
     difference = first_difference(ours.model_dump(), theirs.model_dump(), {"dither"}) if ours and theirs else None
     if difference:

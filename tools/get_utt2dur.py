@@ -13,7 +13,6 @@ import _path  # noqa: F401
 
 from sv.audio.durations import format_seconds
 from sv.audio.utterances import Utterances
-from sv.config import read_front_end
 from sv.errors import UserError, log, run_step
 from sv.io import DataDir, write_table
 from sv.io.ark import count_rows
@@ -29,6 +28,8 @@ def from_audio(data: DataDir, nj: int, allow_pipes: bool) -> dict[str, float]:
 
 def from_feats(data: DataDir, frame_shift: float) -> dict[str, float]:
     """Return the seconds of each utterance as Kaldi counts them: frames times shift."""
+    from sv.config import read_front_end  # pydantic takes a tenth of a second
+
     if settings := read_front_end(data.path):
         frame_shift = settings.frame_shift / 1000
     where = str(data.path / "feats.scp")

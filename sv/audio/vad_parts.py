@@ -3,17 +3,18 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv.audio.feature_parts import FeatureParts
-from sv.audio.mel import frame_samples
 from sv.audio.utterances import Utterances
-from sv.config import FbankConfig
 from sv.errors import UserError, log
 from sv.jobs.parts import Outputs
+
+if TYPE_CHECKING:
+    from sv.config import FbankConfig
 
 VAD_TYPES = {
     "energy_threshold": float,
@@ -32,7 +33,7 @@ class VadParts(FeatureParts):
         vad: keyword arguments of `energy_vad`.
     """
 
-    config: FbankConfig
+    config: "FbankConfig"
     vad: Mapping[str, Any]
     name: ClassVar[str] = "vad"
     scp: ClassVar[str] = "vad.scp"
@@ -45,6 +46,7 @@ class VadParts(FeatureParts):
         import torch  # takes seconds to load, and a plan does not need it
 
         from sv.audio.features import energy_vad, log_energy
+        from sv.audio.mel import frame_samples
 
         torch.set_num_threads(1)
         data = self.data(part)

@@ -3,11 +3,12 @@
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
-
-from tqdm import tqdm
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from sv.errors import log
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -18,11 +19,15 @@ _LONGEST_WAIT_S = 10.0
 
 def bar(items: Iterable[T], what: str, total: int | None = None) -> "tqdm[T]":
     """Return the items, with a progress bar while they are used; `total` is their number if they have no length."""
+    from tqdm import tqdm
+
     return tqdm(items, desc=what, total=total, unit="", **BAR)
 
 
 def byte_bar(path: Path, name: str = "") -> "tqdm[NoReturn]":
     """Return a progress bar of the bytes read of a file; `name` replaces the file's name."""
+    from tqdm import tqdm
+
     size = path.stat().st_size if path.is_file() else None
     return tqdm(total=size, desc=name or path.name, unit="B", unit_scale=True, **BAR)
 

@@ -75,6 +75,11 @@ def test_usage(run: Run) -> None:
     assert result.returncode == 2 and "--nj" in result.stderr
 
 
+def test_unknown_augmentation_is_refused_with_the_nearest(step: Run) -> None:
+    result = step("steps/make_fbank.py", "begin", "data", "ark", "--augment", "nois")
+    assert result.returncode == 2 and "--augment 'nois'; did you mean 'noise'?" in result.stderr
+
+
 def end_session(leader: int) -> None:
     """SIGKILL for every process that the command started, whatever group it is in."""
     for entry in Path("/proc").iterdir():
