@@ -57,7 +57,7 @@ def persons(labels: Mapping[str, str], truth: Mapping[str, str]) -> dict[str, st
     return {label: max(sorted(set(of)), key=of.count) for label, of in speakers.items()}
 
 
-def measure_trust(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> dict[str, float | int]:
+def measure_trust(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> dict[str, float | int | None]:
     """Measure gate and correction. A label is right if the class is the utterance's true speaker.
 
     Args:
@@ -70,6 +70,7 @@ def measure_trust(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -
         corrected: number of labels that were changed.
         correction_precision: share of the changed labels that are right now.
         correction_recall: share of the wrong labels that are right now, of those whose speaker has a class.
+        A share of nothing is None.
     """
     person = persons({utt: one.label for utt, one in decisions.items()}, truth)
     right = np.array([person[one.label] == truth[utt] for utt, one in decisions.items()])
@@ -87,6 +88,6 @@ def measure_trust(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -
     }
 
 
-def _share(of: Bools, among: Bools) -> float:
-    """Return the share of `of` among others; NaN if there are none."""
-    return float(of[among].mean()) if among.any() else float("nan")
+def _share(of: Bools, among: Bools) -> float | None:
+    """Return the share of `of` among others; None if there are none."""
+    return float(of[among].mean()) if among.any() else None

@@ -155,15 +155,22 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
         f.writelines(f"{utts[row]}\n" for row in np.flatnonzero(suspected))
     log.info("%s: %d utterances are more probably labelled wrongly", out_dir / "suspected", int(suspected.sum()))
     if truth:
-        report["suspected"] = _measure_suspected(suspected, is_wrong, ranked=~np.isnan(losses))
+        report["suspected"] = measure_suspected(suspected, is_wrong, ranked=~np.isnan(losses))
         with atomic_write(out_dir / "report.json") as f:
             json.dump(report, f, indent=2)
 
 
-def _measure_suspected(suspected: Bools, is_wrong: Bools, *, ranked: Bools) -> dict[str, float]:
-    """Return the number of suspected utterances, and their precision and recall; all arrays are (utts,)."""
+def measure_suspected(suspected: Bools, is_wrong: Bools, *, ranked: Bools) -> dict[str, float | None]:
+    """Return the number of suspected utterances, and their precision and recall; all arrays are (utts,).
+
+    The precision is None if nothing is suspected, the recall if no label is wrong.
+    """
     count, hits, wrong = (int(mask.sum()) for mask in (suspected, suspected & is_wrong, is_wrong & ranked))
-    return {"utterances": count, "precision": hits / max(count, 1), "recall": hits / max(wrong, 1)}
+    return {
+        "utterances": count,
+        "precision": hits / count if count else None,
+        "recall": hits / wrong if wrong else None,
+    }
 
 
 def probably_right(losses: Floats) -> NDArray[np.float64]:

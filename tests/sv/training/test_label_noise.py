@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from sv.losses import build_head
-from sv.training.label_noise import class_cosines, head_losses, measure_detection
+from sv.training.label_noise import class_cosines, head_losses, measure_detection, measure_suspected, probably_right
 
 SPEAKER = np.array([0, 1, 0, 2, 1, 0, 3])
 
@@ -47,3 +47,9 @@ def test_detection_by_hand():
     found = measure_detection(np.array([True, False, True, True, False]))
     assert (found.wrong, found.precision) == (3, pytest.approx(2 / 3))
     assert found.average_precision == pytest.approx((1 / 1 + 2 / 3 + 3 / 4) / 3)
+
+
+def test_a_share_of_nothing_is_none() -> None:
+    none, first = np.zeros(3, dtype=bool), np.array([True, False, False])
+    assert measure_suspected(none, first, ranked=~none) == {"utterances": 0, "precision": None, "recall": 0.0}
+    assert measure_suspected(first, none, ranked=~none) == {"utterances": 1, "precision": 0.0, "recall": None}
