@@ -46,7 +46,16 @@ class Mixture:
 
         A mixture is also fitted to values of one mode. Its low component is then a tail, or a part of the whole.
         """
-        return self.separation > _APART and bool(self.weights[0] >= 0.5)
+        return not self.unclear
+
+    @property
+    def unclear(self) -> str:
+        """Return why the modes are not clear; "" if they are."""
+        if not self.separation > _APART:
+            return f"the two modes are {self.separation:.2f} deviations apart, not more than {_APART:g}"
+        if not self.weights[0] >= 0.5:
+            return f"the low mode holds {100 * self.weights[0]:.0f} % of the values, less than half"
+        return ""
 
     def low_posterior(self, values: ArrayLike) -> Doubles:
         """Return the probability that each value is of the low component; it never rises with the value.

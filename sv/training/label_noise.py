@@ -134,7 +134,7 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
     cosines, nearest = class_cosines(embeddings, np.array([number[spk] for spk in labels.values()]))
     utts, out_dir, report = list(labels), exp_dir / "noisy_labels" / name, {}
     is_wrong = np.array([truth.get(utt, spk) != spk for utt, spk in labels.items()], dtype=bool)
-    right = probably_right(losses)
+    right = probably_right(losses, out_dir / "loss")
     others = [names[row] for row in nearest]
     for kind, score, suspicion in (("loss", losses, losses), ("cosine", cosines, -cosines)):
         order = [int(row) for row in np.argsort(-suspicion, kind="stable") if not np.isnan(suspicion[row])]
@@ -173,24 +173,24 @@ def measure_suspected(suspected: Bools, is_wrong: Bools, *, ranked: Bools) -> di
     }
 
 
-def probably_right(losses: Floats) -> NDArray[np.float64]:
+def probably_right(losses: Floats, ranking: Path) -> NDArray[np.float64]:
     """Return the probability that each label is right, (utts,); NaN where the loss is.
 
     It is the posterior of the low one of two Gaussians, and 1 for all labels if there are no two clear modes.
 
     Args:
         losses: (utts,) from 0.
+        ranking: file of the ranked utterances, for the message.
     """
     right, known = np.full(len(losses), np.nan), ~np.isnan(losses)
     if known.any():
         logs = np.log(np.maximum(losses[known].astype(np.float64), np.finfo(np.float32).tiny))
         mixture = fit_mixture(logs)
-        clear = mixture.has_two_modes
-        right[known] = mixture.low_posterior(logs) if clear else 1
-        log.info(
-            "modes of the loss %.3g and %.3g, %.2f deviations apart%s",
-            *(*np.exp(mixture.means), mixture.separation, "" if clear else ": not clear, and no label is suspected"),
-        )
+        right[known] = mixture.low_posterior(logs) if mixture.has_two_modes else 1
+        log.info("modes of the loss %.3g and %.3g, %.2f deviations apart", *np.exp(mixture.means), mixture.separation)
+        if mixture.unclear:
+            told = "no label is suspected: the losses have no two clear modes (%s); check labels from the top of %s"
+            log.warning(told, mixture.unclear, ranking)
     return right
 
 

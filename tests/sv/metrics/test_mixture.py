@@ -67,11 +67,17 @@ def test_two_values_are_two_modes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low_share", "distance", "expected"), [(0.7, 3.0, True), (0.7, 1.5, False), (0.3, 3.0, False), (0.5, 2.0, False)]
+    ("low_share", "distance", "why"),
+    [
+        (0.7, 3.0, ""),
+        (0.7, 1.5, "the two modes are 1.50 deviations apart, not more than 2"),
+        (0.3, 3.0, "the low mode holds 30 % of the values, less than half"),
+        (0.5, 2.0, "the two modes are 2.00 deviations apart, not more than 2"),
+    ],
 )
-def test_clear_modes_are_apart_and_the_low_one_holds_half(low_share: float, distance: float, expected: bool) -> None:
+def test_clear_modes_are_apart_and_the_low_one_holds_half(low_share: float, distance: float, why: str) -> None:
     mixture = Mixture(np.array([low_share, 1 - low_share]), np.array([0.0, distance]), np.ones(2))
-    assert mixture.has_two_modes == expected
+    assert (mixture.has_two_modes, mixture.unclear) == (not why, why)
 
 
 @pytest.mark.slow

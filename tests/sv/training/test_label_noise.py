@@ -1,5 +1,7 @@
 """The measures of suspicious labels, worked out again the slow way."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -53,3 +55,11 @@ def test_a_share_of_nothing_is_none() -> None:
     none, first = np.zeros(3, dtype=bool), np.array([True, False, False])
     assert measure_suspected(none, first, ranked=~none) == {"utterances": 0, "precision": None, "recall": 0.0}
     assert measure_suspected(first, none, ranked=~none) == {"utterances": 1, "precision": 0.0, "recall": None}
+
+
+def test_too_few_low_losses_suspect_no_label_and_say_why(caplog: pytest.LogCaptureFixture) -> None:
+    rng = np.random.default_rng(0)
+    losses = np.exp(np.concatenate([rng.normal(-3, 0.3, 30), rng.normal(1, 0.3, 70)])).astype(np.float32)
+    assert (probably_right(losses, Path("loss")) == 1).all()
+    why = "the low mode holds 30 % of the values, less than half"
+    assert f"have no two clear modes ({why}); check labels from the top of loss" in caplog.text
