@@ -8,7 +8,7 @@ from sv.embeddings.experiment import existing_model, find_model, read_config
 from sv.errors import UserError
 from sv.io.trees import first_difference
 from sv.losses import loss_options
-from sv.losses.options import LossOptions
+from sv.losses.options import LossOptions, SphereFace2Options
 from sv.models import MODELS, encoder_options
 
 RANDOM = "random"  # of `pretrained`: no file, for tests
@@ -25,7 +25,7 @@ def make_system(path: str | Path, overrides: Sequence[Override] = ()) -> Config:
     """Read a file, apply the overrides and resolve the result.
 
     An override of `model` or `loss` other than the file's drops what the file says of that one: its options, and a
-    loss's margin and sampler.
+    loss's margin and sampler. One of the margin type drops the margin, since each type has margins of its own.
 
     Args:
         path: YAML.
@@ -37,7 +37,13 @@ def make_system(path: str | Path, overrides: Sequence[Override] = ()) -> Config:
     in_file, asked = load_config(path), load_config(path, overrides)
     changed = [kind for kind in OWN_KEYS if getattr(asked, kind) != getattr(in_file, kind)]
     dropped = [Override.of(word) for kind in changed for word in OWN_KEYS[kind]]
+    if _margin_type(asked) != _margin_type(in_file):
+        dropped.append(Override.of("margin_update.final_margin=null"))
     return resolve(load_config(path, [*dropped, *overrides]), str(path))
+
+
+def _margin_type(config: Config) -> object:
+    return config.loss_args.get("margin_type", SphereFace2Options.model_fields["margin_type"].default)
 
 
 def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Override] = ()) -> Config:

@@ -38,6 +38,8 @@ def make(path, *words):
     [
         ([], "resnet_small-sphereface2-C-m0.25-seed42"),
         (["loss_args.margin_type=A", "margin_update.final_margin=0.15"], "resnet_small-sphereface2-A-m0.15-seed42"),
+        (["loss_args.margin_type=A"], "resnet_small-sphereface2-A-m0.15-seed42"),
+        (["loss_args.margin_type=C"], "resnet_small-sphereface2-C-m0.25-seed42"),
         (["loss=aam", "seed=7"], "resnet_small-aam-m0.2-seed7"),
         (["loss=softmax", "model=XVEC"], "XVEC-softmax-seed42"),
         (["loss=triplet"], "resnet_small-triplet-semihard-m0.3-seed42"),
