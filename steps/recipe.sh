@@ -115,6 +115,7 @@ check_options() {
     die "--dry-run shows stages 1 to 8; leave out --stage 9"
   fi
   check_unlabelled
+  [ -z "$unlabelled" ] || tools/unlabel_data_dir.sh "$unlabelled"
 }
 
 recipe_configs() { # print the configurations of the recipe, without those of fine-tuning
@@ -133,7 +134,6 @@ check_unlabelled() { # the options of steps/options/rounds.sh
     done
     return 0
   fi
-  [ -d "$unlabelled" ] || die "--unlabelled $unlabelled is not a data dir; give a folder with wav.scp, and segments if there are"
   for file in ${truth:+"$truth"} ${pseudo_labels:+"$pseudo_labels"}; do
     [ -s "$file" ] || die "$file does not exist, or is empty; give a file with lines 'utterance speaker'"
     wrong=$(awk 'NF != 2 || /\r$/ || seen[$1]++ { print FNR; exit }' "$file")
@@ -187,6 +187,9 @@ check_before_lists() { # what check_lists will find behind stage 1, as far as it
 
 check_lists() {
   local count last=$((stage == 9 ? lm_stop_stage : stop_stage))
+  if ((last >= 3)) && [ -n "${unlabelled:-}" ] && [ -e "$1/utt2spk" ]; then
+    tools/unlabel_data_dir.sh --exclude "$1" "$unlabelled"
+  fi
   if ((last >= 5)) && [ -n "$enroll_map" ] && [ ! -f "$enroll_map" ]; then
     die "--enroll-map $enroll_map does not exist; give a file with lines 'model utt1 utt2 ...'"
   fi

@@ -2,9 +2,10 @@
 # Make a data dir without labels of another one, which may have labels or not: each utterance is a speaker of its own.
 #
 # Reads   <src-dir>: wav.scp, and segments if there are; or feats.scp. utt2spk is not needed, and no label is read
-# Leaves  <dest-dir> with the same files, but for those of speakers and transcripts
+# Leaves  <dest-dir> with the same files, but for those of speakers and transcripts; without <dest-dir> it only checks that
+#         there are two utterances or more
 #
-# Usage: tools/unlabel_data_dir.sh [options] <src-dir> <dest-dir>
+# Usage: tools/unlabel_data_dir.sh [options] <src-dir> [<dest-dir>]
 # e.g.: tools/unlabel_data_dir.sh --exclude data/train data/calls data/calls_unlabelled
 set -euo pipefail
 export LC_ALL=C
@@ -19,7 +20,8 @@ apart_from=   # DIR: a data dir that should share nothing with this one, such as
 . "$tools/data_dir_lib.sh"
 
 src=${1%/}
-dest=${2%/}
+dest=${2:-}
+dest=${dest%/}
 check_target "$dest" "$src"
 [ -d "$src" ] || die "$src is not a data dir; give a folder with wav.scp, and segments if there are"
 
@@ -28,6 +30,11 @@ for file in feats.scp wav.scp segments; do
   [ ! -e "$src/$file" ] || list=$src/$file
 done
 [ -n "$list" ] || die "$src has no wav.scp; list its recordings: 'utterance file'"
+[ -z "$exclude" ] || [ -e "$exclude/utt2spk" ] || die "$exclude has no utt2spk; give the data dir of the labelled speakers"
+
+without_labels() { # print the utterances that are not in --exclude, sorted
+  awk '{ print $1 }' "$list" | sort -u | comm -23 - <([ -z "$exclude" ] || awk '{ print $1 }' "$exclude/utt2spk" | sort -u)
+}
 
 warn_of_shared() { # <what> <sorted file> <sorted file>: warn of lines that are in both
   comm -12 "$2" "$3" >"$work/.shared"
@@ -48,18 +55,14 @@ speakers() { # <data-dir>: print its speakers, sorted
   fi
 }
 
+count=$(without_labels | wc -l)
+((count > 0)) || die "$src has no utterance${exclude:+ that is not in $exclude}; give recordings without labels"
+((count > 1)) || die "$src has one utterance${exclude:+ that is not in $exclude}; give at least two, which can be clustered"
+[ -n "$dest" ] || exit 0
 make_work_dir "$dest"
-awk '{ print $1 }' "$list" | sort -u >"$work/.utts"
-if [ -n "$exclude" ]; then
-  awk '{ print $1 }' "$exclude/utt2spk" | sort -u >"$work/.known"
-  comm -23 "$work/.utts" "$work/.known" >"$work/.others"
-  left_out=$(($(wc -l <"$work/.utts") - $(wc -l <"$work/.others")))
-  ((left_out == 0)) || say "$left_out utterances of $src are left out: they are in $exclude"
-  mv "$work/.others" "$work/.utts"
-fi
-count=$(wc -l <"$work/.utts")
-((count > 0)) || die "$src has no utterance${exclude:+ beside those of $exclude}; give recordings without labels"
-((count > 1)) || die "$src has one utterance; give at least two, which can be clustered"
+without_labels >"$work/.utts"
+left_out=$(($(awk '{ print $1 }' "$list" | sort -u | wc -l) - count))
+((left_out == 0)) || say "$left_out utterances of $src are left out: they are in $exclude"
 if [ -n "$apart_from" ]; then
   awk '{ print $1 }' "$apart_from/utt2spk" | sort -u >"$work/.theirs"
   warn_of_shared utterances "$work/.utts" "$work/.theirs"

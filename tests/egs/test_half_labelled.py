@@ -208,18 +208,18 @@ def test_round_0_is_not_begun_again_in_another_way(run, tmp_path: Path) -> None:
     ("words", "told"),
     [
         (["--unlabelled", "nowhere"], "nowhere is not a data dir; give a folder with wav.scp"),
-        (["--unlabelled", ".", "--speeds", "0.9"], "--unlabelled takes no copies in arks (--speeds, --augment)"),
-        (["--unlabelled", ".", "--truth", "x"], "/x does not exist, or is empty; give a file with lines 'utterance"),
-        (["--unlabelled", ".", "--truth", "{}/twice"], "/twice:2: expected 'utterance speaker', each utterance once"),
-        (["--unlabelled", ".", "--pseudo-labels", "{}/word"], "/word:1: expected 'utterance speaker', each utterance"),
+        (["--unlabelled", "{}/calls", "--speeds", "0.9"], "--unlabelled takes no copies in arks (--speeds, --augment)"),
+        (["--unlabelled", "{}/calls", "--truth", "x"], "/x does not exist, or is empty; give a file with lines 'utterance"),
+        (["--unlabelled", "{}/calls", "--truth", "{}/twice"], "/twice:2: expected 'utterance speaker', each utterance once"),
+        (["--unlabelled", "{}/calls", "--pseudo-labels", "{}/word"], "/word:1: expected 'utterance speaker', each utterance"),
         (
-            ["--unlabelled", ".", "--teacher", "x"],
+            ["--unlabelled", "{}/calls", "--teacher", "x"],
             "/x is neither a trained system (models/avg_model.pt) nor a",
         ),
-        (["--unlabelled", ".", "--set", "teacher={}/taught"], "give it as --teacher, and leave the key teacher out"),
-        (["--unlabelled", ".", "--num-rounds", "-1"], "--num-rounds -1: it must be a whole number of at least 0"),
-        (["--unlabelled", ".", "--min-utts", "0"], "--min-utts 0: it must be a whole number of at least 1"),
-        (["--unlabelled", ".", "--false-links", "1"], "--false-links 1: it must be a share of at least 0 and below 1"),
+        (["--unlabelled", "{}/calls", "--set", "teacher={}/taught"], "give it as --teacher, and leave the key teacher out"),
+        (["--unlabelled", "{}/calls", "--num-rounds", "-1"], "--num-rounds -1: it must be a whole number of at least 0"),
+        (["--unlabelled", "{}/calls", "--min-utts", "0"], "--min-utts 0: it must be a whole number of at least 1"),
+        (["--unlabelled", "{}/calls", "--false-links", "1"], "--false-links 1: it must be a share of at least 0 and below 1"),
         (["--truth", "x"], "--truth belongs to --unlabelled DIR; give it, too"),
         (["--min-utts", "3"], "--min-utts belongs to --unlabelled DIR; give it, too"),
     ],
@@ -229,7 +229,24 @@ def test_what_does_not_go_together_is_one_line(run, tmp_path: Path, words: list[
     (tmp_path / "taught/models/avg_model.pt").touch()
     (tmp_path / "twice").write_text("a one\na two\n")
     (tmp_path / "word").write_text("a\n")
+    DataDir.write(tmp_path / "calls", {"wav.scp": {"a": "a.wav", "b": "b.wav"}})
     words = [word.format(tmp_path) for word in words]
     done = run("egs/mini/run.sh", "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", *words)
     assert done.returncode == 1 and told in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "exp").exists()
+
+
+@pytest.mark.slow
+def test_nothing_to_cluster_is_told_before_features(run, tmp_path: Path) -> None:
+    calls, train, files = tmp_path / "calls", tmp_path / "data/vox2_dev", {"a": "a.wav", "b": "b.wav"}
+    DataDir.write(calls, {"wav.scp": files})
+    words = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--unlabelled", calls, "--speeds", ""]
+    for labelled, told in ((["a", "b"], "no utterance"), (["a"], "one utterance")):
+        DataDir.write(train, {"wav.scp": files, "utt2spk": dict.fromkeys(labelled, "s")})
+        done = run("egs/mini/run.sh", "--stage", 2, *words)
+        assert f"{calls} has {told} that is not in {train}; give" in done.stderr
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    (calls / "wav.scp").write_text("a a.wav\n")
+    done = run("egs/mini/run.sh", *words)
+    assert f"{calls} has one utterance; give at least two, which can be clustered" in done.stderr
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and not (tmp_path / "exp").exists()
