@@ -24,7 +24,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import run_step
+from sv.errors import check_probability, run_step
 
 
 def main() -> None:
@@ -47,6 +47,7 @@ def main() -> None:
         parser.error("give the name of a trial list, or --on DATA_DIR")
     if args.on is not None and (args.prefix or args.quality):
         parser.error("--on scores by the cosine alone; leave out --prefix and --quality")
+    check_probability("--p-target", args.p_target)
     from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 
     scores = ScoresToCalibrate(

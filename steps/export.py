@@ -38,6 +38,10 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     args = parse()
+    if args.model:
+        from sv.embeddings.experiment import find_model
+
+        find_model(args.exp_dir, args.model)  # before torch loads
     if args.format == "bundle":
         from sv.export.bundle import write_bundle
         from sv.export.model_card import About

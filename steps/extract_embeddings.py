@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import run_step
+from sv.errors import WrongCall, run_step
 
 if TYPE_CHECKING:
     from sv.embeddings.parts import Extraction
@@ -49,7 +49,11 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--skip-bad", choices=["true", "false"], default="false", help="leave out what cannot be read")
     parser.add_argument("--train-data", type=Path, help="training data, read as training read it")
-    return parser.parse_args()
+    args = parser.parse_args()
+    for option, least in (("--num-threads", 1), ("--max-frames", 0), ("--batch-frames", 0)):
+        if (value := getattr(args, option[2:].replace("-", "_"))) < least:
+            raise WrongCall(f"{option} {value}: expected a whole number of at least {least}")
+    return args
 
 
 def list_works(args: argparse.Namespace) -> "list[Extraction]":

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import run_step
+from sv.errors import check_probability, run_step
 
 
 def main() -> None:
@@ -37,6 +37,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="written whole or not at all")
     parser.add_argument("--p-target", type=float, default=0.05, help="prior at which decisions matter most")
     args = parser.parse_args()
+    check_probability("--p-target", args.p_target)
     from sv.scoring.fusion import fuse_files
 
     fuse_files(args.heldout, args.scores, args.out, p_target=args.p_target)

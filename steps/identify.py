@@ -19,7 +19,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import UserError, WrongCall, check_probability, run_step
 
 STATUS = {"same": 0, "cannot tell": 4, "different": 3}  # of several recordings, the last that occurs
 
@@ -35,13 +35,17 @@ def main() -> None:
     parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")
     parser.add_argument("--json", action="store_true", help="print an object of JSON for each recording")
     args = parser.parse_args()
+    check_probability("--prior", args.prior)
+    if args.top < 1:
+        raise WrongCall(f"--top {args.top}: expected a whole number of at least 1")
     from sv.embeddings.listener import check_system
     from sv.enrolled import Enrolled, speaker_files
-    from sv.verifier import Verifier
+    from sv.verifier import Verifier, check_rule
 
     folder = args.speakers or args.model / "speakers"
     model = check_system(args.model)
     speaker_files(folder)  # before the model is loaded, which takes seconds
+    check_rule(model, prior=args.prior, threshold=args.threshold)
     enrolled = Enrolled(Verifier(model, gpus=args.gpus), folder)
     decisions, failed = set(), 0
     answers = enrolled.identify(args.recordings, prior=args.prior, threshold=args.threshold)

@@ -32,6 +32,10 @@ def main() -> None:
     parser.add_argument("--from", dest="source", choices=SOURCES, required=True, help="toolkit that trained it")
     parser.add_argument("--model", help="name of the encoder, if it is not told or guessed rightly")
     args = parser.parse_args()
+    if args.model:
+        from sv.models import MODELS
+
+        MODELS.options(args.model, {})  # an unknown name is told before torch loads
     from sv.training.published import import_model
 
     import_model(args.source, args.checkpoint, args.exp_dir, args.model)

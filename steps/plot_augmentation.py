@@ -49,9 +49,6 @@ def main() -> None:
 
 def _augmented(args: argparse.Namespace, system: "DatasetArgs") -> "dict[str, Tensor]":
     """Return waveforms (1, samples) by title: the clean utterance, and each kind of augmentation."""
-    import torch
-
-    from sv.audio.telephone import telephone
     from sv.audio.utterances import Utterances
     from sv.data import Augmenter, ClipFolders
     from sv.io import DataDir
@@ -67,6 +64,10 @@ def _augmented(args: argparse.Namespace, system: "DatasetArgs") -> "dict[str, Te
         seed=args.seed,
         sample_rate=config.sample_rate,
     )
+    import torch  # takes seconds
+
+    from sv.audio.telephone import telephone
+
     clean = torch.from_numpy(utterances.read(args.utt))[None]
     sounds = {"clean": clean}
     for kind in augmenter.kinds:

@@ -48,6 +48,9 @@ def parse() -> argparse.Namespace:
             f"--num-procs {args.num_procs} --num-threads {args.num_threads}: "
             "--num-procs must be at least 1, --num-threads at least 0"
         )
+    from sv.jobs.gpus import named_gpus
+
+    named_gpus(args.gpus)  # a wrong name is told before torch loads
     if not 1 <= args.node <= args.num_nodes:
         raise UserError(f"--node {args.node} is not one of --num-nodes {args.num_nodes}, which count from 1")
     return args

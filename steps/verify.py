@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, WrongCall, counted, run_step
+from sv.errors import UserError, check_probability, counted, run_step
 
 if TYPE_CHECKING:
     from sv.verifier import Verdict
@@ -46,8 +46,7 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if (len(args.recordings) >= 2) == (args.pairs is not None) or len(args.recordings) == 1:
         parser.error("give two or more recordings, or --pairs alone")
-    if not 0 < args.prior < 1:
-        raise WrongCall(f"--prior {args.prior}: expected a probability between 0 and 1, such as 0.5")
+    check_probability("--prior", args.prior)
     return args
 
 
@@ -89,11 +88,11 @@ def main() -> None:
     pairs = [(first, other) for other in others] if args.pairs is None else read_pairs(args.pairs)
     from dataclasses import asdict
 
-    from sv.verifier import MARGIN, Verifier
+    from sv.verifier import MARGIN, Verifier, check_rule
 
-    verifier = Verifier(args.model, gpus=args.gpus)
-    margin = MARGIN if args.margin is None else args.margin
-    verdicts = verifier.score_each(pairs, prior=args.prior, threshold=args.threshold, margin=margin)
+    rule = {"prior": args.prior, "threshold": args.threshold, "margin": MARGIN if args.margin is None else args.margin}
+    check_rule(args.model, **rule)
+    verdicts = Verifier(args.model, gpus=args.gpus).score_each(pairs, **rule)
     decisions, failed = set(), 0
     for pair, verdict in zip(pairs, verdicts, strict=True):
         values: dict[str, object] = {"first": pair[0], "second": pair[1]}

@@ -74,6 +74,12 @@ def suggest(word: str, known: Iterable[str]) -> str:
     return f"{hint} known: {', '.join(known) or 'none'}"
 
 
+def check_probability(option: str, value: float) -> None:
+    """Raise WrongCall unless the value of an option lies between 0 and 1."""
+    if not 0 < value < 1:
+        raise WrongCall(f"{option} {value}: expected a probability between 0 and 1, such as 0.5")
+
+
 def run_step(main: Callable[[], None]) -> None:
     """Run a step's `main`, and turn an error into one line on stderr and an exit status.
 

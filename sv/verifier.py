@@ -16,10 +16,11 @@ name in the entry "cos" of thresholds.json, takes the place of the prior's. Near
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,7 @@ class Verifier(Listener):
     def __init__(self, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> None:
         exp_dir = check_system(exp_dir)
         entry = read_thresholds(exp_dir, BACKEND)
-        self.thresholds = {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
+        self.thresholds = _llrs_of(entry)
         path = exp_dir / "calibration" / f"{BACKEND}.json"
         self.calibration = calibration = load_calibration(path)
         told = feature_names(["duration", "magnitude"])
@@ -201,7 +202,7 @@ class Verifier(Listener):
         Raises:
             UserError: as `embed` raises; an unknown threshold; a prior that is not between 0 and 1.
         """
-        rule = self._rule(prior, threshold, margin)
+        rule = _rule(self.thresholds, prior, threshold, margin)
         heard = self._hear(first, "first waveform", sample_rate)
         other = heard if second is first else self._hear(second, "second waveform", sample_rate)
         return self._judge(heard, other, rule)
@@ -236,7 +237,7 @@ class Verifier(Listener):
         margin: float = MARGIN,
     ) -> Iterator[Verdict | UserError]:
         """Compare pairs one by one, as `score_batch`; where a recording cannot be judged, yield its error and go on."""
-        rule = self._rule(prior, threshold, margin)
+        rule = _rule(self.thresholds, prior, threshold, margin)
         heard: dict[str | int, tuple[Side, Recording | Speaker | UserError]] = {}  # holds arrays: their id stays theirs
         for number, pair in enumerate(pairs, 1):
             sides: list[Recording | Speaker] = []
@@ -287,20 +288,41 @@ class Verifier(Listener):
         unit = unit_vectors(Vectors(names, np.stack([one.embedding for one in recordings])), mean=self.mean).matrix
         return unit_vectors(Vectors(["speaker"], unit.mean(0, keepdims=True))).matrix[0]
 
-    def _rule(self, prior: float, threshold: str | float | None, margin: float) -> _Rule:
-        prior, margin = _number("prior", prior), _number("margin", margin)
-        posterior(0.0, prior)
-        if not 0 <= margin < math.inf:
-            raise WrongCall(f"margin {margin}: expected a number of at least 0")
-        if threshold is None:
-            return _Rule(prior, math.log((1 - prior) / prior), "prior", margin)
-        if isinstance(threshold, str) and threshold in self.thresholds:
-            return _Rule(prior, self.thresholds[threshold], threshold, margin)
-        try:
-            limit = float(threshold) if isinstance(threshold, str) else threshold  # "0.4" comes from a command line
-        except ValueError:
-            raise no_threshold(str(threshold), list(self.thresholds)) from None
-        return _Rule(prior, _number("threshold", limit), "given", margin)
+
+def check_rule(
+    exp_dir: str | Path, *, prior: float = 0.5, threshold: str | float | None = None, margin: float = MARGIN
+) -> None:
+    """Check what decides the answers, without the model, which takes seconds to load.
+
+    Args:
+        exp_dir: folder of a system.
+        prior, threshold, margin: as for `Verifier.score`.
+
+    Raises:
+        UserError: as `Verifier.score`; or the folder is no system, or has no thresholds.
+    """
+    _rule(_llrs_of(read_thresholds(check_system(exp_dir), BACKEND)), prior, threshold, margin)
+
+
+def _llrs_of(entry: Mapping[str, Any]) -> dict[str, float]:
+    """Return the thresholds of an entry of thresholds.json by name."""
+    return {name: float(found["llr"]) for name, found in entry.items() if name != "measured_on"}
+
+
+def _rule(known: Mapping[str, float], prior: float, threshold: str | float | None, margin: float) -> _Rule:
+    prior, margin = _number("prior", prior), _number("margin", margin)
+    posterior(0.0, prior)
+    if not 0 <= margin < math.inf:
+        raise WrongCall(f"margin {margin}: expected a number of at least 0")
+    if threshold is None:
+        return _Rule(prior, math.log((1 - prior) / prior), "prior", margin)
+    if isinstance(threshold, str) and threshold in known:
+        return _Rule(prior, known[threshold], threshold, margin)
+    try:
+        limit = float(threshold) if isinstance(threshold, str) else threshold  # "0.4" comes from a command line
+    except ValueError:
+        raise no_threshold(str(threshold), list(known)) from None
+    return _Rule(prior, _number("threshold", limit), "given", margin)
 
 
 def _number(name: str, value: object) -> float:

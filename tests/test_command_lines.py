@@ -35,3 +35,30 @@ def test_help_tells_of_every_argument_without_heavy_packages(
     assert [word for word in arguments + options if not re.search(r"\S {2,}\S|\n {10,}\S", word)] == []  # each has help
     loaded = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
     assert "encodings" in loaded and not loaded & (HEAVY | {"numpy"} if Path(script).stem in LIGHT else HEAVY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["calibrate.py", "exp", "--on", "data", "--p-target", "2"], "--p-target 2.0: expected a probability between"),
+        (
+            ["fuse.py", "--heldout", "a", "--p-target", "0", "out", "--scores", "b"],
+            "--p-target 0.0: expected a probability",
+        ),
+        (["train.py", "data", "exp", "--gpus", "foo"], "--gpus 'foo': expected numbers, as in 0,1"),
+        (
+            ["extract_embeddings.py", "part", "exp", "data", "out", "--num-threads", "0"],
+            "--num-threads 0: expected a whole number of at least 1",
+        ),
+        (["import_model.py", "--from", "redimnet", "--model", "ResNet35", "file", "out"], "did you mean 'ResNet34'?"),
+        (["export.py", "exp", "out", "--model", "none.pt"], "none.pt does not exist; give an existing file with"),
+        (["make_calibration_trials.py", "exp", "data", "--seed", "-1"], "--seed -1: expected a whole number of at"),
+    ],
+)
+def test_a_value_that_an_option_cannot_have_is_told_before_torch_loads(
+    run: Callable[..., subprocess.CompletedProcess[str]], words: list[str], told: str
+) -> None:
+    result = run("env", "PYTHONPROFILEIMPORTTIME=1", f"steps/{words[0]}", *words[1:])
+    loaded = set(re.findall(r"\| +(\w+)$", result.stderr, re.MULTILINE))
+    assert result.returncode in (1, 2) and told in result.stderr and "torch" not in loaded

@@ -12,6 +12,7 @@ from sv.audio.recordings import Audio, check_audio, is_narrow, read_audio
 from sv.embeddings.experiment import find_model, read_config
 from sv.embeddings.onnx_encoder import OnnxEncoder, is_bundle
 from sv.errors import UserError, log
+from sv.jobs.gpus import named_gpus
 
 if TYPE_CHECKING:
     from sv.audio.files import Waveform
@@ -104,8 +105,9 @@ def open_encoder(folder: Path, gpus: str) -> "WaveformEncoder | OnnxEncoder":
     """Return what makes embeddings of waveforms, of a bundle or an experiment folder.
 
     Raises:
-        UserError: something is missing or damaged; torch is not installed, for an experiment folder.
+        UserError: something is missing or damaged; torch is not installed, for an experiment folder; no such GPU.
     """
+    named_gpus(gpus)  # a wrong name is told before torch loads
     if is_bundle(folder):
         return OnnxEncoder(folder)
     if find_spec("torch") is None:

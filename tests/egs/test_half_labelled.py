@@ -209,17 +209,35 @@ def test_round_0_is_not_begun_again_in_another_way(run, tmp_path: Path) -> None:
     [
         (["--unlabelled", "nowhere"], "nowhere is not a data dir; give a folder with wav.scp"),
         (["--unlabelled", "{}/calls", "--speeds", "0.9"], "--unlabelled takes no copies in arks (--speeds, --augment)"),
-        (["--unlabelled", "{}/calls", "--truth", "x"], "/x does not exist, or is empty; give a file with lines 'utterance"),
-        (["--unlabelled", "{}/calls", "--truth", "{}/twice"], "/twice:2: expected 'utterance speaker', each utterance once"),
-        (["--unlabelled", "{}/calls", "--pseudo-labels", "{}/word"], "/word:1: expected 'utterance speaker', each utterance"),
+        (
+            ["--unlabelled", "{}/calls", "--truth", "x"],
+            "/x does not exist, or is empty; give a file with lines 'utterance",
+        ),
+        (
+            ["--unlabelled", "{}/calls", "--truth", "{}/twice"],
+            "/twice:2: expected 'utterance speaker', each utterance once",
+        ),
+        (
+            ["--unlabelled", "{}/calls", "--pseudo-labels", "{}/word"],
+            "/word:1: expected 'utterance speaker', each utterance",
+        ),
         (
             ["--unlabelled", "{}/calls", "--teacher", "x"],
             "/x is neither a trained system (models/avg_model.pt) nor a",
         ),
-        (["--unlabelled", "{}/calls", "--set", "teacher={}/taught"], "give it as --teacher, and leave the key teacher out"),
-        (["--unlabelled", "{}/calls", "--num-rounds", "-1"], "--num-rounds -1: it must be a whole number of at least 0"),
+        (
+            ["--unlabelled", "{}/calls", "--set", "teacher={}/taught"],
+            "give it as --teacher, and leave the key teacher out",
+        ),
+        (
+            ["--unlabelled", "{}/calls", "--num-rounds", "-1"],
+            "--num-rounds -1: it must be a whole number of at least 0",
+        ),
         (["--unlabelled", "{}/calls", "--min-utts", "0"], "--min-utts 0: it must be a whole number of at least 1"),
-        (["--unlabelled", "{}/calls", "--false-links", "1"], "--false-links 1: it must be a share of at least 0 and below 1"),
+        (
+            ["--unlabelled", "{}/calls", "--false-links", "1"],
+            "--false-links 1: it must be a share of at least 0 and below 1",
+        ),
         (["--truth", "x"], "--truth belongs to --unlabelled DIR; give it, too"),
         (["--min-utts", "3"], "--min-utts belongs to --unlabelled DIR; give it, too"),
     ],

@@ -23,7 +23,9 @@ def files(tmp_path: Path) -> list[Path]:
     return write_colours(tmp_path)
 
 
-def test_what_needs_no_model_is_checked_before_one_is_loaded(step: Step, exp: Path, files: list[Path]) -> None:
+def test_what_needs_no_model_is_checked_before_one_is_loaded(
+    step: Step, exp: Path, files: list[Path], tmp_path: Path
+) -> None:
     (model,) = exp.glob("models/*")
     weights = model.read_bytes()
     model.write_bytes(b"damaged")
@@ -32,6 +34,17 @@ def test_what_needs_no_model_is_checked_before_one_is_loaded(step: Step, exp: Pa
         assert (result.returncode, result.stdout) == (2, "") and "speaker 'Anna Maria': use letters" in result.stderr
         result = step("steps/identify.py", "--model", exp, files[0])
         assert (result.returncode, result.stdout) == (1, "") and f"{exp}/speakers holds no speakers" in result.stderr
+        (tmp_path / "ann.npz").touch()
+        for words, told in (
+            (["--threshold", "blah"], "unknown threshold 'blah'; known: eer"),
+            (["--prior", "2"], "--prior 2.0: expected a probability between 0 and 1"),
+            (["--top", "0"], "--top 0: expected a whole number of at least 1"),
+        ):
+            result = step("steps/identify.py", "--model", exp, "--speakers", tmp_path, files[0], *words)
+            assert (result.returncode, result.stdout) == (2, "") and told in result.stderr
+        for words in (["enroll.py", "ann"], ["identify.py", "--speakers", tmp_path], ["embed.py"], ["verify.py", "x"]):
+            result = step(f"steps/{words[0]}", "--model", exp, "--gpus", "foo", *words[1:], files[0])
+            assert "error: --gpus 'foo': expected numbers, as in 0,1; or auto, or none" in result.stderr
     finally:
         model.write_bytes(weights)
     result = step("steps/identify.py", "--model", exp / "gone", files[0])
