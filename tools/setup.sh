@@ -13,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options
 python=              # python to build with, 3.10 to 3.14 (default: python3, else the first python3.N that fits)
-torch=               # cuda|cpu: cpu spares 3.4 of 5.2 GB, by uv; its download of torch is untried (default: as .venv is, else cuda)
+torch=               # cuda|cpu: cpu leaves out CUDA, 3.4 of 5.3 GiB; it needs uv, whose download of torch is untested (default: as .venv is, else cuda)
 quiet=false          # true|false: print nothing if there is nothing to do
 test_packages=false  # true|false: as root, also install Debian's packages that tests use: ffmpeg, Chromium, Grid Engine, Slurm
 . tools/parse_options.sh
