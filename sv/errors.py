@@ -14,7 +14,14 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    _StreamHandler = logging.StreamHandler  # Python 3.10 does not know its type in brackets
 
 log = logging.getLogger("sv")
 
@@ -83,9 +90,12 @@ def check_probability(option: str, value: float) -> None:
 def run_step(main: Callable[[], None]) -> None:
     """Run a step's `main`, and turn an error into one line on stderr and an exit status.
 
-    `--verbose` is removed from the command line, wherever it stands; `--num_parts` is read as `--num-parts`. Exit
-    status: 0 done, 1 failed, 2 wrong call, 130 interrupted.
+    `--verbose` is removed from the command line, wherever it stands; `--num_parts` is read as `--num-parts`; for an
+    unknown option argparse names the nearest one. Exit status: 0 done, 1 failed, 2 wrong call, 130 interrupted.
     """
+    import argparse  # by now the script has it
+
+    argparse.ArgumentParser.error = _refuse  # type: ignore[assignment, method-assign]
     verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
     sys.argv = [_with_hyphens(word) for word in sys.argv if word != "--verbose"]
     script = Path(sys.argv[0]).name
@@ -115,6 +125,17 @@ def run_step(main: Callable[[], None]) -> None:
         sys.exit(130)
 
 
+def _refuse(parser: "ArgumentParser", message: str) -> NoReturn:
+    """End as argparse does; of an unknown option, name the nearest known one."""
+    import difflib
+
+    unknown = re.match(r"unrecognized arguments:.*?(--[\w-]+)", message)
+    near = difflib.get_close_matches(unknown[1], re.findall(r"--[\w-]+", parser.format_usage()), 1) if unknown else []
+    hint = "".join(f"; did you mean {option}?" for option in near)
+    parser.print_usage(sys.stderr)
+    parser.exit(2, f"{parser.prog}: error: {message}{hint}\n")
+
+
 def _begin_log(script: str, level: int) -> None:
     """Log to stderr; in a stage of a recipe (SV_STAGE_LOG) to its log, with only warnings and `tell` on stderr."""
     line, stderr = _Line(f"%(asctime)s {script}: %(message)s", "%F %T"), _Terminal(sys.stderr)
@@ -132,7 +153,7 @@ def _begin_log(script: str, level: int) -> None:
     logging.raiseExceptions = False  # else a full disk prints a traceback for each line
 
 
-class _Terminal(logging.StreamHandler[TextIO]):
+class _Terminal(_StreamHandler):
     """Lines on stderr, above progress bars; those of a recipe are broken between words on a terminal.
 
     Attributes:

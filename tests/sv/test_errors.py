@@ -50,6 +50,18 @@ run_step(main)
 """
 
 
+OPTIONS = """
+import argparse
+from sv.errors import run_step
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--threshold")
+    parser.add_argument("words", nargs="*")
+    parser.parse_args()
+run_step(main)
+"""
+
+
 @pytest.fixture
 def step(tmp_path: Path) -> Path:
     (tmp_path / "step.py").write_text(SCRIPT)
@@ -196,6 +208,14 @@ def test_closed_pipe_is_silent(run, step):
 def test_the_nearest_name_is_suggested(word: str, nearest: str) -> None:
     names = ["ResNet18", "ResNet34", "ResNet50", "ResNet152"]
     assert suggest(word, names) == f"{nearest} known: ResNet18, ResNet34, ResNet50, ResNet152"
+
+
+def test_argparse_names_the_nearest_option(run, tmp_path: Path) -> None:
+    (tmp_path / "step.py").write_text(OPTIONS)
+    for words, hint in ((["--treshold=3"], "; did you mean --threshold?"), (["a", "--zzz", "3"], "")):
+        result = run("python3", tmp_path / "step.py", *words)
+        assert result.returncode == 2
+        assert result.stderr.endswith(f"\nstep.py: error: unrecognized arguments: {' '.join(words[-2:])}{hint}\n")
 
 
 def test_names_of_options_take_underscores_and_their_values_keep_them() -> None:
