@@ -5,6 +5,7 @@ Reads   <model>: folder with config.yaml and models/avg_model.pt; audio files of
 Writes  <out>/xvector.ark, <out>/xvector.scp  one float vector a file, in Kaldi's format; its id is that of wav.scp, or
         the file's name without ending; <out>/.done: the model and front-end that made them, which scoring compares.
         Without --out, vectors are printed in Kaldi's text format.
+        Paths in xvector.scp start from <out>; tools/rebase_scp.pl prints absolute ones, to join several.
 Status  0: all were embedded; 1: some failed, with the reason on stderr; 2: wrong call
 
 For a corpus with features, steps/extract_embeddings.sh is faster.
