@@ -125,10 +125,12 @@ class DirConversion(Parts):
         if self.channel not in ("mix", "each") and not (self.channel.isdecimal() and int(self.channel) > 0):
             raise UserError(f"--channel is mix, each or a number from 1, not {self.channel!r}")
         if self.channel == "each" and (self.source / "segments").exists():
-            raise UserError(f"{self.source} has segments: --channel each does not know theirs; convert one at a time")
+            raise UserError(
+                f"{self.source} has segments, which name no channel; give --channel 1, then 2, in place of each"
+            )
         unreadable = next((spec for spec in self.sounds.values() if _needs_ffmpeg(spec)), "")
         if unreadable and shutil.which("ffmpeg") is None:
-            raise UserError(f"{unreadable} takes ffmpeg, which is missing; type: sudo apt-get install ffmpeg")
+            raise UserError(f"{unreadable} needs ffmpeg, which is missing; type: sudo apt-get install ffmpeg")
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def withdraw(self) -> None:
@@ -174,7 +176,7 @@ class DirConversion(Parts):
         elif self.channel == "mix":
             yield "", self._resample(np.mean(channels, axis=0, dtype=np.float32), rate)
         elif int(self.channel) > len(channels):
-            raise UserError(f"{spec}: {len(channels)} channels, --channel is {self.channel}; give one of these")
+            raise UserError(f"{spec} has {len(channels)} channels; --channel {self.channel} is not one of them")
         else:
             yield "", self._resample(channels[int(self.channel) - 1], rate)
 

@@ -103,7 +103,7 @@ def read_csv(path: Path, root: Path | None, sample_rate: int, ignored: Sequence[
             per_second, ignored = sample_rate, ["id", "duration"]
         columns = name_columns(header, where, ignored)
     if not lines:
-        raise UserError(f"{path} lists no file; a line of it is {_FORM}")
+        raise UserError(f"{path} lists no files; write a line {_FORM} for each")
     for where, fields in lines:
         if any(fields[len(columns) :]) or any(value for name, value in zip(columns, fields, strict=False) if not name):
             named = ", ".join(filter(None, columns))
@@ -143,7 +143,7 @@ def name_columns(header: Sequence[str], where: str, ignored: Sequence[str]) -> l
         columns.append(meaning)
     for needed in ("path", "speaker"):
         if needed not in columns:
-            raise UserError(f"{where}: a header without {needed}; the columns are {_FORM}")
+            raise UserError(f"{where}: the header has no {needed}; the columns are {_FORM}")
     return columns
 
 
@@ -162,7 +162,7 @@ def parse_line(fields: Mapping[str, str], where: str, base: Path, per_second: in
     path, spk = fields.get("path", ""), fields.get("speaker", "")
     if not path or not spk:
         missing = "path" if not path else "speaker"
-        raise UserError(f"{where}: no {missing}; a line is {_FORM}")
+        raise UserError(f"{where}: no {missing}; each line must be {_FORM}")
     start_s, end_s, duration_s = (_seconds(fields, name, where) for name in ("start", "end", "duration"))
     start_s, end_s = (time / per_second if time else time for time in (start_s, end_s))
     if start_s is not None and duration_s is not None:

@@ -43,6 +43,6 @@ def tell_not_taken(folder: Path, paths: Sequence[str | Path]) -> None:
         convertible = any(ending_of(path) in UNREADABLE for path in paths)
         remedy = f"; convert what is audio first ({CONVERT})" if convertible else ""
         log.warning(
-            "%s: %d files are not audio that can be read, and are not taken: %s, the first %s%s",
+            "%s: %d files cannot be read as audio and are left out: %s, the first %s%s",
             folder, len(paths), count_endings(paths), paths[0], remedy,
         )  # fmt: skip

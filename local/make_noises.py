@@ -54,7 +54,9 @@ def draw_speech(data_dir: Path, count: int, seed: int) -> dict[str, str]:
     """
     files = [(name, spec) for name, spec in DataDir(data_dir).wav_scp.items() if not spec.endswith("|")]
     if not files:
-        raise UserError(f"{data_dir / 'wav.scp'}: only commands, no files to mix babble from; leave out --speech")
+        raise UserError(
+            f"{data_dir / 'wav.scp'} lists only commands, and babble is mixed from files; leave out --speech"
+        )
     order = np.random.default_rng([seed, 0]).permutation(len(files))[:count]
     return {f"speech/{files[i][0]}": str(Path(parse_source(files[i][1]).path).absolute()) for i in order.tolist()}
 

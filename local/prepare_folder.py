@@ -237,7 +237,7 @@ def known_tables(rows: Sequence[Row], utt2spk: Mapping[str, str]) -> dict[str, d
         if said.keys() == wanted:
             tables[name] = {key: safe(value) for key, (value, _) in said.items()}
         elif said:
-            log.warning("%s is known of %d of %d: %s is not written", column, len(said), len(wanted), name)
+            log.warning("%s is known for %d of %d: %s is not written", column, len(said), len(wanted), name)
     return tables
 
 

@@ -46,9 +46,9 @@ def main() -> None:
     if (args.threshold is None) == (args.labelled is None) or (args.labelled is None) != (args.utt2spk is None):
         raise UserError("give either --threshold, or --labelled and --utt2spk")
     if args.false_links is not None and (args.spk_list is None or not 0 <= args.false_links < 1):
-        raise UserError("--false-links is a share below 1; it takes --labelled and, for its threshold, --spk-list")
+        raise UserError("--false-links must be at least 0 and below 1, and needs --labelled and --spk-list")
     if args.spk_list is not None and args.labelled is None:
-        raise UserError("--spk-list names labelled speakers; it takes --labelled, and no --threshold")
+        raise UserError("--spk-list needs --labelled and --utt2spk, in place of --threshold")
     if args.min_utts < 1:
         raise UserError(f"--min-utts {args.min_utts} must be at least 1")
     from sv.clustering.pseudo_labels import Labelled, write_pseudo_labels

@@ -57,7 +57,7 @@ begin_recipe() {
   check_teacher
   training_set=$(name_training_set "$2")
   if [ -n "$unlabelled" ] && [ "$training_set" != "$2" ]; then
-    die "--unlabelled takes no copies in arks (--speeds, --augment); give --train-feats online, which augments on the way"
+    die "--unlabelled cannot use copies in arks (--speeds, --augment); give --train-feats online, which augments while it trains"
   fi
   if ((stage > 1)); then
     check_lists "$2" "$3"
@@ -130,14 +130,14 @@ check_unlabelled() { # the options of steps/options/rounds.sh
   local file name wrong
   if [ -z "$unlabelled" ]; then
     for name in num_rounds pseudo_labels truth min_utts false_links; do
-      ! is_given "$name" || die "--${name//_/-} belongs to --unlabelled DIR; give it, too"
+      ! is_given "$name" || die "--${name//_/-} needs --unlabelled DIR; give both, or neither"
     done
     return 0
   fi
   for file in ${truth:+"$truth"} ${pseudo_labels:+"$pseudo_labels"}; do
     [ -s "$file" ] || die "$file does not exist, or is empty; give a file with lines 'utterance speaker'"
     wrong=$(awk 'NF != 2 || /\r$/ || seen[$1]++ { print FNR; exit }' "$file")
-    [ -z "$wrong" ] || die "$file:$wrong: expected 'utterance speaker', each utterance once, and no line end of DOS"
+    [ -z "$wrong" ] || die "$file:$wrong: expected 'utterance speaker', each utterance once, and no DOS line ends"
   done
   [ -z "$teacher" ] || [ -e "$teacher/models/avg_model.pt" ] || [ -e "$teacher/clusters/.done" ] ||
     die "--teacher $teacher is neither a trained system (models/avg_model.pt) nor a round of another experiment"
@@ -158,7 +158,7 @@ check_augment() {
   for type in $augment; do
     case $type in
       reverb | noise | babble) ;;
-      music) [ -n "$musan" ] || die "--augment music takes MUSAN (--musan DIR), there is no synthetic music; leave it out" ;;
+      music) [ -n "$musan" ] || die "--augment music needs MUSAN (--musan DIR), since there is no synthetic music; give it, or leave music out" ;;
       *) die "--augment $type: the types are reverb, noise, music and babble" ;;
     esac
   done
@@ -170,7 +170,7 @@ check_teacher() {
   elif [ -n "$unlabelled" ]; then
     die "with --unlabelled a teacher makes the first clusters: give it as --teacher, and leave the key teacher out"
   elif [ "$train_feats" = ark ] && [ -n "$speeds$augment" ]; then
-    die "--teacher takes no copies in arks (--speeds, --augment); give --train-feats online, which augments on the way"
+    die "--teacher cannot use copies in arks (--speeds, --augment); give --train-feats online, which augments while it trains"
   fi
 }
 
@@ -230,13 +230,13 @@ check_sizes() { # <"train-data has N speakers"> <N> <last stage>: of what is hel
     return
   fi
   if [ "$score_norm_method" = asnorm ] && ((top_n < 2 || top_n > most)); then
-    wrong+=("--top-n $top_n (2 to $most)")
+    wrong+=("--top-n $top_n (give 2 to $most)")
   fi
   if (($3 >= 7 && (lda_dim < 0 || lda_dim >= most))); then
-    wrong+=("--lda-dim $lda_dim (0 to $((most - 1)))")
+    wrong+=("--lda-dim $lda_dim (give 0 to $((most - 1)))")
   fi
   if [ "${#wrong[@]}" -gt 0 ]; then
-    die "$1, of which $heldout are held out; give what fits in place of ${wrong[*]}"
+    die "$1, of which $heldout are held out; out of range: ${wrong[*]}"
   fi
 }
 

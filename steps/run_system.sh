@@ -80,7 +80,7 @@ fi
 
 if in_stage 7 "PLDA and calibration"; then
   if [ -s "$exp_dir/heldout_spk" ] && [ ! -e "$exp_dir/embeddings/$(basename "$train")/spk_xvector.scp" ]; then
-    die "$exp_dir has no spk_xvector.scp of $train; run stage 6 first, whose scores are calibrated, too"
+    die "$exp_dir has no spk_xvector.scp of $train; run stage 6 first, since its scores are calibrated, too"
   fi
   score --prepare true --backend plda "$exp_dir" "$train" "$test" "${lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # on training speakers that were set aside

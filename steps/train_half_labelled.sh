@@ -76,7 +76,7 @@ check_owner() { # stop if $recordings was made of other folders of the same name
   [ -e "$recordings/.made_of" ] || return 0
   { read -r calls && read -r labelled; } <"$recordings/.made_of"
   if [ -d "$calls" ] && [ -d "$labelled" ] && ! [[ $calls -ef $unlabelled && $labelled -ef $train ]]; then
-    die "$recordings has $calls without $labelled; rename $unlabelled, or remove $recordings if no system needs it"
+    die "$recordings was made from $calls, without what is in $labelled; rename $unlabelled, or remove $recordings if no system needs it"
   fi
 }
 
@@ -96,7 +96,7 @@ check_labels() { # stop if --truth does not have all recordings, or --pseudo-lab
   if [ -n "$truth" ]; then
     lacking=$(tools/filter_scp.pl --exclude "$truth" "$recordings/utt2spk")
     [ -z "$lacking" ] ||
-      die "$truth lacks utterances of $unlabelled, $(wc -l <<<"$lacking") of them, first ${lacking%% *}; give the speakers of all"
+      die "$truth lacks $(wc -l <<<"$lacking") utterances of $unlabelled, first ${lacking%% *}; give the speakers of all"
   fi
   if [ -n "$pseudo_labels" ]; then
     found=$(tools/filter_scp.pl "$pseudo_labels" "$recordings/utt2spk" | wc -l)

@@ -47,7 +47,7 @@ def main() -> None:
     if not 0 <= args.ratio < 1:
         raise UserError(f"--ratio {args.ratio:g}: a share must be at least 0 and below 1")
     if (args.kind == "openset") != (args.outside is not None):
-        raise UserError(f"--kind {args.kind}: --outside DIR belongs to openset, and to it alone")
+        raise UserError(f"--kind {args.kind}: give --outside DIR with openset, and with no other kind")
     if args.dest_dir.exists() and args.dest_dir.samefile(args.src_dir):
         raise UserError(f"{args.dest_dir} is both source and destination; name another destination")
     labels = read_labels(args.src_dir)
@@ -83,7 +83,7 @@ def read_labels(data_dir: Path) -> dict[str, str]:
         )
     speakers = set(data.utt2spk.values())
     if len(speakers) < 2:
-        raise UserError(f"{data.path} has {len(speakers)} speaker; a wrong label takes two or more")
+        raise UserError(f"{data.path} has {len(speakers)} speaker; a wrong label needs two or more")
     return data.utt2spk
 
 
@@ -95,7 +95,9 @@ def read_outside(data_dir: Path, labels: dict[str, str]) -> dict[str, str]:
         ("utterance", set(labels), set(outside)),
     ):
         if common := sorted(ours & theirs):
-            raise UserError(f"{data_dir}: {what} {common[0]} is in the source as well; open-set noise is of others")
+            raise UserError(
+                f"{data_dir}: {what} {common[0]} is in the source as well; give a data dir of other speakers"
+            )
     return outside
 
 
@@ -152,7 +154,9 @@ def split(labels: dict[str, str], ratio: float, rng: np.random.Generator) -> dic
     for i in draw(len(by_speaker), len(by_speaker), rng):
         spk = sorted(by_speaker)[i]
         if f"{spk}{SPLIT}" in by_speaker:
-            raise UserError(f"there is a speaker {spk}{SPLIT} already: the labels are split; take the original")
+            raise UserError(
+                f"there is a speaker {spk}{SPLIT} already, so these labels were split before; take the original"
+            )
         utts = by_speaker[spk]
         wrong += [(utts[row], f"{spk}{SPLIT}") for row in sorted(draw(len(utts), len(utts) // 2, rng))]
     return first_wrong(labels, ratio, wrong)
@@ -170,7 +174,9 @@ def first_wrong(labels: dict[str, str], ratio: float, wrong: list[tuple[str, str
     """Return the first wrong labels, as many as the ratio asks for."""
     count = round(ratio * len(labels))
     if count > len(wrong):
-        raise UserError(f"{count} labels are to be wrong, and this kind can make {len(wrong)} wrong; set --ratio lower")
+        raise UserError(
+            f"--ratio asks for {count} wrong labels, and this kind can make only {len(wrong)}; set it lower"
+        )
     return dict(wrong[:count])
 
 
@@ -179,7 +185,9 @@ def replace(labels: dict[str, str], outside: dict[str, str], ratio: float, rng: 
     utts, others = list(labels), list(outside)
     count = round(ratio * len(utts))
     if count > len(others):
-        raise UserError(f"{count} utterances are to be replaced, the outside has {len(others)}; set --ratio lower")
+        raise UserError(
+            f"--ratio asks to replace {count} utterances, and --outside has only {len(others)}; set it lower"
+        )
     return {
         others[new]: utts[old]
         for new, old in zip(draw(len(others), count, rng), draw(len(utts), count, rng), strict=True)

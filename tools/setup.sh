@@ -46,7 +46,7 @@ find_maker() { # set $maker, the command that makes an environment
   elif uv --version >/dev/null 2>&1; then
     maker=(uv venv -q --python "$python")
   elif [ "$torch" = cpu ]; then
-    die "--torch cpu takes uv, which knows where builds for the CPU are; install it (pip install uv), or set SV_PYTHON"
+    die "--torch cpu needs uv, which knows where builds for the CPU are; install it (pip install uv), or set SV_PYTHON"
   elif ! { apt_install "python$version-venv" && "${has_venv[@]}"; }; then
     die "$python has no venv, and neither virtualenv nor uv is here; type: sudo apt-get install python$version-venv"
   fi

@@ -57,7 +57,7 @@ speakers() { # <data-dir>: print its speakers, sorted
 
 count=$(without_labels | wc -l)
 ((count > 0)) || die "$src has no utterance${exclude:+ that is not in $exclude}; give recordings without labels"
-((count > 1)) || die "$src has one utterance${exclude:+ that is not in $exclude}; give at least two, which can be clustered"
+((count > 1)) || die "$src has one utterance${exclude:+ that is not in $exclude}; give at least two to cluster"
 [ -n "$dest" ] || exit 0
 make_work_dir "$dest"
 without_labels >"$work/.utts"

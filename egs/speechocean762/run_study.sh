@@ -81,7 +81,7 @@ rows() { # <part>...: the lines of their tables, each once, without comments
   (cd "$tables" && sed -e '/^#/d' -e '/^[[:space:]]*$/d' "$@") | awk '!seen[$0]++'
 }
 twice=$(rows $part | awk 'seen[$1]++ {name = $1} END {print name}')
-[ -z "$twice" ] || die "--part $part: $twice stands for two systems; give each a name of its own"
+[ -z "$twice" ] || die "--part $part: $twice is the name of two systems; give each its own"
 if ((stage <= 2)) && [[ $(rows $part) == *TEACHER* && ! -e $teacher/models/avg_model.pt ]]; then
   die "--part $part needs a teacher; give a trained or imported system as --teacher DIR (docs/fine-tuning.md)"
 fi

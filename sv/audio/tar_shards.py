@@ -161,12 +161,14 @@ def _read_index(shard: Path, index: Path) -> list[Entry]:
                 utt, spk, ending, rate, length, offset, bytes_, crc32 = line.split()
                 entry = Entry(utt, spk, ending, int(rate), int(length), int(offset), int(bytes_), crc32)
             except ValueError:
-                raise UserError(f"{index}:{number}: damaged; remove the index, it is made again") from None
+                raise UserError(f"{index}:{number}: damaged; remove the index, which will be made again") from None
             if entry.offset + entry.size > size:
-                raise UserError(f"{shard}: truncated: {size} bytes, {utt} ends behind them; {_MAKE_AGAIN}")
+                raise UserError(
+                    f"{shard}: truncated: it has {size} bytes, and {utt} would end after them; {_MAKE_AGAIN}"
+                )
             entries.append(entry)
     if not entries:
-        raise UserError(f"{index} is empty; remove it, it is made again")
+        raise UserError(f"{index} is empty; remove it, and it will be made again")
     return entries
 
 

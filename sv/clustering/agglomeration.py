@@ -65,7 +65,7 @@ def merge(embeddings: Floats, most: int = MOST_UTTS) -> Merges:
     if len(unit) <= most:
         return agglomerate(unit, np.arange(len(unit)))
     of_point = k_means(unit, most)
-    log.info("%d utterances, put together to %d points by k-means first", len(unit), of_point.max() + 1)
+    log.info("%d utterances, first grouped into %d points by k-means", len(unit), of_point.max() + 1)
     return agglomerate(unit, of_point)
 
 

@@ -13,7 +13,7 @@ from sv.clustering.agreement import measure_agreement
 from sv.clustering.linking import Heldout, Thresholds, close_pairs, measure_thresholds, nearest, unit_means
 from sv.clustering.space import SHRINKAGES, Space, make_space
 from sv.clustering.trust import persons
-from sv.errors import UserError, log
+from sv.errors import UserError, counted, log
 from sv.io import Vectors, atomic_write, read_table, write_table
 from sv.scoring.cosine import Floats, read_embeddings
 
@@ -53,7 +53,7 @@ class Labelled:
         chosen = {utt: spk for utt, spk in speakers.items() if spk in listed}
         if not chosen:
             raise UserError(
-                f"{self.utt2spk} labels no utterance of {self.xvector_scp}; give those that belong together"
+                f"{self.utt2spk} labels no utterance of {self.xvector_scp}; give the labels of these embeddings"
             )
         return chosen, {utt: spk for utt, spk in speakers.items() if spk not in listed}
 
@@ -184,7 +184,7 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     """Cluster embeddings and link the clusters; see `write_pseudo_labels`."""
     vectors = read_embeddings(xvector_scp)
     if len(vectors.ids) < 2:
-        raise UserError(f"{xvector_scp} has {len(vectors.ids)} embedding(s); two or more can be clustered")
+        raise UserError(f"{xvector_scp} has {counted(len(vectors.ids), 'embedding')}; at least two are needed")
     if not np.ptp(vectors.matrix, axis=0).any():
         raise UserError(f"{xvector_scp}: all {len(vectors.ids)} embeddings are equal; were they made from equal audio?")
     space, threshold, report = _choose_space(vectors.matrix, source)
@@ -235,8 +235,8 @@ def _choose_space(matrix: Floats, source: float | Labelled) -> tuple[Space, floa
         return space, source, {"shrinkage": space.shrinkage}
     space, threshold, f1 = source.best_space(matrix)
     log.info(
-        "threshold %.3f%s: by labelled speakers, F1 of pairs to expect is %.3f",
-        *(threshold, "" if space.shrinkage == 1 else f" of whitened embeddings ({space.shrinkage})", f1),
+        "threshold %.3f%s, chosen on labelled speakers; expected F1 of pairs: %.3f",
+        *(threshold, "" if space.shrinkage == 1 else f" on whitened embeddings (shrinkage {space.shrinkage})", f1),
     )
     return space, threshold, {"expected_pair_f1": f1, "shrinkage": space.shrinkage}
 
@@ -251,14 +251,15 @@ def _link(
     opened = np.flatnonzero(~linked)
     own = [f"cluster{number:06d}" for number in range(1, len(opened) + 1)]
     if common := set(own) & set(speakers):
-        raise UserError(f"{min(common)} is a labelled speaker, too; rename the speakers that are named as clusters")
+        raise UserError(f"{min(common)} is the name of a labelled speaker and of a cluster; rename the speaker")
     names = [speakers[row] for row in speaker]
     for row, name in zip(opened, own, strict=True):
         names[row] = name
     every = [*speakers, *own]
     pairs = close_pairs(np.concatenate([classes, means[opened]]), len(speakers), found.same)
     log.info(
-        "%d of %d clusters are labelled speakers (cosine above %.3f); %d pairs of classes may be one person (%.3f)",
+        "%d of %d clusters are linked to labelled speakers (cosine above %.3f); "
+        "%d pairs of classes may be one speaker (cosine above %.3f)",
         *(int(linked.sum()), len(means), found.link, len(pairs), found.same),
     )
     return names, [(every[one], every[other]) for one, other in pairs.tolist()]

@@ -51,8 +51,8 @@ def heldout_eer(xvector_scp: Path, utt2spk: Path, heldout_spk: Path) -> float:
     names, speaker = np.unique(list(labels.values()), return_inverse=True)
     if len(names) < 2 or len(labels) == len(names):
         raise UserError(
-            f"{heldout_spk} has {len(names)} speakers of {utt2spk}, which gives no pairs of both kinds; "
-            "set heldout_speakers to 2 or more, of two utterances or more"
+            f"{heldout_spk} has {len(names)} speakers of {utt2spk}, too few for target and non-target pairs; "
+            "set heldout_speakers to 2 or more, with two utterances or more each"
         )
     rows = vectors.matrix[[vectors.index[utt] for utt in labels]]
     unit = unit_rows(rows - rows.mean(axis=0))

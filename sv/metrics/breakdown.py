@@ -205,7 +205,7 @@ class Trial2Cond:
             return
         if len(row) != len(self._names or row[2:]) + 2 or len(row) < 3:
             raise UserError(
-                f"{self._path}:{number}: expected 'enroll test condition ...', as many columns in every line"
+                f"{self._path}:{number}: expected 'enroll test condition ...', with as many columns in every line"
             )
         pair, words = (row[0], row[1]), [sys.intern(word) for word in row[2:]]
         if not self._names:

@@ -134,7 +134,7 @@ def check_embeddings(scp: Path) -> None:
         return
     why = misplaced(scp, ark) or mark.stale()
     if not why and mark.outputs().get(scp) != sha256_of(scp):
-        why = f"{scp} is not the file of {mark.path}"
+        why = f"{scp} has changed since {mark.path} was written"
     if why:
         raise UserError(f"{why}; extract the embeddings again (stage 4), or remove the mark if they are yours")
 
@@ -149,7 +149,9 @@ def check_same_model(xvector_scp: Path, files: Iterable[Path]) -> None:
     for path in files:
         mark = DoneMark.recorded(_mark_path(path))
         if mark.path.is_file() and mark.stale(verify=True):
-            raise UserError(f"{path} is not the file of {mark.path}; make it again, or remove the mark if it is yours")
+            raise UserError(
+                f"{path} has changed since {mark.path} was written; make it again, or remove that mark if it is yours"
+            )
         there = embeddings_origin(path) if path.suffix == ".scp" else origin(path)
         _check_agree({xvector_scp: here, path: there})
 
@@ -196,8 +198,8 @@ def check_scored_alike(scores: Sequence[Path]) -> None:
             if name not in _MAY_DIFFER and here != there:
                 what = MADE_BY.get(name, name.removesuffix("_sha256"))
                 raise UserError(
-                    f"{path} was not scored as {first}: {what} is {_short(name, here)}, there {_short(name, there)}; "
-                    "score both alike"
+                    f"{path} was not scored like {first}: {what} is {_short(name, here)}, there {_short(name, there)}; "
+                    "score both the same way"
                 )
 
 
@@ -207,7 +209,7 @@ def check_same_enrollment(scores: Sequence[Path]) -> None:
     marked = [(path, options.get("enroll_map_sha256")) for path, options in known if options]
     for path, enroll_map in marked[1:]:
         if enroll_map != marked[0][1]:
-            raise UserError(f"{path} and {marked[0][0]} have other enroll models; score both with one --enroll-map")
+            raise UserError(f"{path} and {marked[0][0]} have different enroll models; score both with one --enroll-map")
 
 
 def _short(name: str, value: object) -> str:

@@ -92,10 +92,10 @@ def _warn_of_other_models(path: Path, results: Results) -> None:
     others = [name for name, entry in known.items() if entry["model_sha256"] != known[last]["model_sha256"]]
     if others:
         log.warning(
-            "%s: of another model than %s, which was measured last, are %s; score them again (stages 5 to 7)",
+            "%s: %s are results of another model than %s, the last one measured; score them again (stages 5 to 7)",
             path,
-            last,
             ", ".join(others),
+            last,
         )
 
 

@@ -117,7 +117,7 @@ def with_models(utt2spk: Mapping[str, str], source: Path, enroll_map: Path | Non
         speakers = sorted({utt2spk[utt] for utt in utts} | {utt2spk.get(model, utt2spk[utts[0]])})
         if len(speakers) > 1:
             raise UserError(
-                f"{enroll_map}: by {source}, model {model} is of speakers {', '.join(speakers[:3])}; mend one"
+                f"{enroll_map}: by {source}, model {model} has speakers {', '.join(speakers[:3])}; mend one of both"
             )
         speaker_of[model] = speakers[0]
     return speaker_of

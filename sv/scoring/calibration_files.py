@@ -118,7 +118,7 @@ def _name(scores: ScoresToCalibrate, on: Path) -> str:
     """Return what weights and thresholds are filed under; raise UserError if that is not the scores' back-end."""
     label = origin(on).get("backend", "" if scores.prefix else "cos")
     if not (scores.filed_under or label):
-        raise UserError(f"{on}: no mark tells its back-end; give --backend, under which it is filed")
+        raise UserError(f"{on}: no mark tells its back-end; name it with --backend")
     check_name(on, scores.filed_under or label)
     if label.endswith("_cali"):
         raise UserError(f"{on} is calibrated already; give the --prefix of the scores that it was made from")

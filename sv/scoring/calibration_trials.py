@@ -79,7 +79,7 @@ def _groups(data_dir: Path, tables: Sequence[str], heldout: Collection[str]) -> 
     group = read_groups(data_dir, tables, heldout)
     if len(set(group.values())) == len(heldout):
         log.warning(
-            "no two of %d held-out speakers have the same %s: non-target trials of any two",
+            "no two of %d held-out speakers have the same %s: non-target trials are drawn from all pairs",
             len(heldout),
             " ".join(tables),
         )

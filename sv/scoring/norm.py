@@ -47,7 +47,7 @@ def check_method(method: str, top_n: int, num_cohort: int, *, source: str | Path
     if method not in METHODS:
         raise UserError(f"unknown score normalization {method!r}{suggest(method, METHODS)}")
     if num_cohort < 2:
-        raise UserError(f"{source} has {num_cohort} speakers; score normalization needs two and more")
+        raise UserError(f"{source} has {num_cohort} speakers; score normalization needs two or more")
     if method != "asnorm":
         return num_cohort
     if not 2 <= top_n <= num_cohort:

@@ -133,7 +133,7 @@ def check_within(stats: ClassStats) -> None:
 
     free = stats.num_utts - len(stats.counts)
     if free == 0:
-        raise UserError(f"each of the {len(stats.counts)} speakers has one utterance; PLDA needs speakers of several")
+        raise UserError(f"each of the {len(stats.counts)} speakers has one utterance; PLDA needs speakers with several")
     values: NDArray[np.float64] = eigvalsh(stats.scatter)
     varying = int((values > _LEAST_EIGENVALUE * values[-1]).sum()) if values[-1] > 0 else 0
     if varying < stats.dim:

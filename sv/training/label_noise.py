@@ -146,14 +146,18 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
         if is_wrong[order].any():
             found = measure_detection(is_wrong[order])
             log.info(
-                "%s: %d labels are wrong; precision (and recall) at their number %.3f, average precision %.3f",
-                *(kind, found.wrong, found.precision, found.average_precision),
+                "%s: %d labels are wrong; of the first %d, the share %.3f is; average precision %.3f",
+                *(kind, found.wrong, found.wrong, found.precision, found.average_precision),
             )
             report[kind] = asdict(found)
     suspected = right < 0.5  # not where the head does not know the speaker: NaN
     with atomic_write(out_dir / "suspected") as f:
         f.writelines(f"{utts[row]}\n" for row in np.flatnonzero(suspected))
-    log.info("%s: %d utterances are more probably labelled wrongly", out_dir / "suspected", int(suspected.sum()))
+    log.info(
+        "%s: the labels of %d utterances are more probably wrong than right",
+        out_dir / "suspected",
+        int(suspected.sum()),
+    )
     if truth:
         report["suspected"] = measure_suspected(suspected, is_wrong, ranked=~np.isnan(losses))
         with atomic_write(out_dir / "report.json") as f:

@@ -111,7 +111,7 @@ class Preparation:
         if batch % self.world.size:
             raise UserError(
                 f"{self.exp_dir} trains with batches of {batch}, which {self.world.size} processes cannot share "
-                f"evenly; go on with {state['processes']}"
+                f"evenly; continue with {state['processes']}, as before"
             )
         return batch
 

@@ -107,7 +107,7 @@ class _Run:
         try:
             average(self.exp_dir)
         except UserError as error:
-            log.warning("no average of the last models: %s", error)
+            log.warning("the last models were not averaged: %s", error)
 
     def _train(self, state: dict[str, Any] | None) -> None:
         trainer = self._trainer(self.prepared.global_batch(state), self._network())

@@ -164,7 +164,7 @@ def test_labels_of_other_recordings_are_told_before_training(run, tmp_path: Path
     (tmp_path / "others").write_text("x one\n")
     words = ["--unlabelled", tmp_path / "calls", *(tmp_path / name for name in ("train", "test", "exp"))]
     for option, name, told in (
-        ("--truth", "some", f"some lacks utterances of {tmp_path}/calls, 2 of them, first f; give the speakers of all"),
+        ("--truth", "some", f"some lacks 2 utterances of {tmp_path}/calls, first f; give the speakers of all"),
         ("--pseudo-labels", "others", f"others labels no utterance of {tmp_path}/calls; are they from another"),
     ):
         done = run("steps/train_half_labelled.sh", option, tmp_path / name, *words)
@@ -208,7 +208,10 @@ def test_round_0_is_not_begun_again_in_another_way(run, tmp_path: Path) -> None:
     ("words", "told"),
     [
         (["--unlabelled", "nowhere"], "nowhere is not a data dir; give a folder with wav.scp"),
-        (["--unlabelled", "{}/calls", "--speeds", "0.9"], "--unlabelled takes no copies in arks (--speeds, --augment)"),
+        (
+            ["--unlabelled", "{}/calls", "--speeds", "0.9"],
+            "--unlabelled cannot use copies in arks (--speeds, --augment)",
+        ),
         (
             ["--unlabelled", "{}/calls", "--truth", "x"],
             "/x does not exist, or is empty; give a file with lines 'utterance",
@@ -238,8 +241,8 @@ def test_round_0_is_not_begun_again_in_another_way(run, tmp_path: Path) -> None:
             ["--unlabelled", "{}/calls", "--false-links", "1"],
             "--false-links 1: it must be a share of at least 0 and below 1",
         ),
-        (["--truth", "x"], "--truth belongs to --unlabelled DIR; give it, too"),
-        (["--min-utts", "3"], "--min-utts belongs to --unlabelled DIR; give it, too"),
+        (["--truth", "x"], "--truth needs --unlabelled DIR; give both, or neither"),
+        (["--min-utts", "3"], "--min-utts needs --unlabelled DIR; give both, or neither"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(run, tmp_path: Path, words: list[str], told: str) -> None:
@@ -266,5 +269,5 @@ def test_nothing_to_cluster_is_told_before_features(run, tmp_path: Path) -> None
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
     (calls / "wav.scp").write_text("a a.wav\n")
     done = run("egs/mini/run.sh", *words)
-    assert f"{calls} has one utterance; give at least two, which can be clustered" in done.stderr
+    assert f"{calls} has one utterance; give at least two to cluster" in done.stderr
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and not (tmp_path / "exp").exists()

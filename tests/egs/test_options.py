@@ -153,7 +153,8 @@ def test_synthetic_noise_has_no_music(run, recipe):
     result = run(f"egs/{recipe}/run.sh", "--stage", "2", "--augment", "noise music")
     assert result.returncode == 1
     assert result.stderr == (
-        "run.sh: error: --augment music takes MUSAN (--musan DIR), there is no synthetic music; leave it out\n"
+        "run.sh: error: --augment music needs MUSAN (--musan DIR), since there is no synthetic music; "
+        "give it, or leave music out\n"
     )
 
 
@@ -183,10 +184,10 @@ def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_pat
     [
         (["--trials", "none.kaldi"], "--trials none.kaldi: {}/data/test/trials has O.kaldi"),
         (["--enroll-map", "none.map"], "none.map does not exist; give a file with lines 'model utt1 utt2 ...'"),
-        (["--top-n", "5"], "{}/data/train has 3 speakers, of which 0 are held out; give what fits in place of"),
-        (["--top-n", "5"], "in place of --top-n 5 (2 to 3) --lda-dim 100 (0 to 2)"),
-        (["--top-n", "3", "--lda-dim", "3"], "in place of --lda-dim 3 (0 to 2)"),
-        (["--top-n", "0", "--lda-dim", "0"], "in place of --top-n 0 (2 to 3)"),
+        (["--top-n", "5"], "{}/data/train has 3 speakers, of which 0 are held out; out of range: "),
+        (["--top-n", "5"], "out of range: --top-n 5 (give 2 to 3) --lda-dim 100 (give 0 to 2)"),
+        (["--top-n", "3", "--lda-dim", "3"], "out of range: --lda-dim 3 (give 0 to 2)"),
+        (["--top-n", "0", "--lda-dim", "0"], "out of range: --top-n 0 (give 2 to 3)"),
         (["--set", "heldout_speakers=2"], "of which heldout_speakers=2 are set aside, and at least 2 must be left to"),
     ],
 )

@@ -90,9 +90,12 @@ def test_a_system_of_another_corpus_is_refused_before_the_data_are_replaced(
 def test_sizes_that_do_not_fit_are_refused_before_stage_1(run: Run, small_corpus: Path, tmp_path: Path) -> None:
     corpus = folders(small_corpus, tmp_path / "corpus", 14)
     words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--top-n", 50]
-    for more, wrong in (([], "--top-n 50 (2 to 9)"), (["--lda-dim", 9], "--top-n 50 (2 to 9) --lda-dim 9 (0 to 8)")):
+    for more, wrong in (
+        ([], "--top-n 50 (give 2 to 9)"),
+        (["--lda-dim", 9], "--top-n 50 (give 2 to 9) --lda-dim 9 (give 0 to 8)"),
+    ):
         result = run("egs/own/run.sh", *words, *more)
-        told = f"train will have 11 speakers, of which 2 are held out; give what fits in place of {wrong}"
+        told = f"train will have 11 speakers, of which 2 are held out; out of range: {wrong}"
         assert result.returncode == 1 and result.stderr.endswith(told + "\n"), result.stderr
         assert not (tmp_path / "data").exists() and "stage 1" not in result.stderr
 
@@ -172,4 +175,4 @@ def test_what_is_given_is_not_chosen(run: Run, small_corpus: Path, tmp_path: Pat
     assert len((tmp_path / "data/test/spk2utt").read_text().splitlines()) == 4
     result = run("egs/own/run.sh", *words[2:-2], "--stage", 2, *given)
     assert result.returncode == 1
-    assert "has 10 speakers, of which 3 are held out; give what fits in place of --top-n 90 (2 to 7)" in result.stderr
+    assert "has 10 speakers, of which 3 are held out; out of range: --top-n 90 (give 2 to 7)" in result.stderr

@@ -125,7 +125,7 @@ def study(run, tmp_path, tables, *words):
 def test_a_name_of_two_systems_is_one_line(run, tmp_path):
     tables = {"a": "C clean\nother clean\n", "b": "C clean\nother clean --loss aam\n"}
     result = study(run, tmp_path, tables)
-    told = "--part a b: other stands for two systems; give each a name of its own"
+    told = "--part a b: other is the name of two systems; give each its own"
     assert (result.returncode, result.stderr) == (1, f"run_study.sh: error: {told}\n")
 
 

@@ -83,7 +83,7 @@ def test_segments_stay_and_their_recordings_are_converted(data: Path, tmp_path: 
     DataDir.write(data, {"utt2spk": {"ann-x": "ann"}, "segments": {"ann-x": "ann-2 0.1 0.4"}})
     convert(data, tmp_path / "new")
     assert DataDir(tmp_path / "new").segments == {"ann-x": ("ann-2", 0.1, 0.4)}
-    with pytest.raises(UserError, match="has segments: --channel each does not know theirs; convert one at a time"):
+    with pytest.raises(UserError, match="has segments, which name no channel; give --channel 1, then 2"):
         convert(data, tmp_path / "other", channel="each")
 
 
@@ -113,7 +113,7 @@ def test_a_bad_file_is_named_and_the_rest_is_kept(data: Path, tmp_path: Path, jo
     assert not (tmp_path / "new" / "wav.scp").exists()
     soundfile.write(data / "old" / "b.flac", tone(300), RATE)
     convert(data, tmp_path / "new", jobs)
-    with pytest.raises(UserError, match="1 channels, --channel is 2; give one of these"):
+    with pytest.raises(UserError, match="has 1 channels; --channel 2 is not one of them"):
         convert(data, tmp_path / "new", jobs, channel="2")
 
 

@@ -46,7 +46,7 @@ def test_a_list_without_a_first_line_of_names(corpus, tmp_path, prepare, monkeyp
         ("", "list.csv lists no file"),
         ("path,speaker\n", "list.csv lists no file"),
         ("calls/ann/a.wav\n", "list.csv:1: no speaker"),
-        ("path,start\ncalls/ann/a.wav,1\n", "list.csv:1: a header without speaker"),
+        ("path,start\ncalls/ann/a.wav,1\n", "list.csv:1: the header has no speaker"),
         (
             "path,speaker,stop_tim\n",
             "list.csv:1: unknown column 'stop_tim'; did you mean 'stop_time'? known: path, speaker, start",
@@ -130,6 +130,6 @@ def test_what_a_list_says_of_all_becomes_tables(corpus, tmp_path, prepare):
     assert read_table(data / "spk2gender") == {"ann": "f", "bob": "m", "cy": "m"}
     assert read_table(data / "spk2age") == {"ann": "31", "bob": "29", "cy": "40"}
     assert read_table(data / "utt2session")["ann/a.wav"] == "s_1"
-    assert "language is known of 5 of 6: utt2lang is not written" in said and not (data / "utt2lang").exists()
+    assert "language is known for 5 of 6: utt2lang is not written" in said and not (data / "utt2lang").exists()
     prepare(corpus, data)
     assert not (data / "spk2gender").exists()

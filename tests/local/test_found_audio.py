@@ -17,6 +17,6 @@ def test_every_file_that_is_not_taken_is_told_by_ending(corpus, tmp_path, prepar
         (corpus / "dora" / name).write_bytes(b"\xff\xfen\0o\0")
     said = prepare(corpus, tmp_path / "data")
     assert {"ann/c.wav", "ann/d.wav", "ann/e.wav", "ann/f.wav"} <= read_table(tmp_path / "data" / "utt2spk").keys()
-    assert "5 files are not audio that can be read, and are not taken: 2 .txt, 2 .m4a, 1 without ending" in said
+    assert "5 files cannot be read as audio and are left out: 2 .txt, 2 .m4a, 1 without ending" in said
     assert "convert what is audio first (local/convert_audio.sh" in said
     assert "1 folders have no audio that can be read: dora" in said

@@ -85,8 +85,8 @@ def test_scores_of_another_model_than_the_held_out_ones_are_refused(step: Run, e
     mark(exp / "scores" / "O.kaldi.score", backend="cos", model_sha256="b" * 64)
     result = step("steps/calibrate.py", exp, "heldout.kaldi", "O.kaldi")
     scores = exp / "scores"
-    told = f"{scores}/O.kaldi.score was not scored as {scores}/heldout.kaldi.score"
-    differs = "model is bbbbbbbbbbbb, there aaaaaaaaaaaa; score both alike\n"
+    told = f"{scores}/O.kaldi.score was not scored like {scores}/heldout.kaldi.score"
+    differs = "model is bbbbbbbbbbbb, there aaaaaaaaaaaa; score both the same way\n"
     assert (result.returncode, result.stderr) == (1, f"calibrate.py: error: {told}: {differs}")
     assert not (exp / "calibration").exists() and not (exp / "thresholds.json").exists()
 
@@ -95,7 +95,7 @@ def test_unmarked_scores_with_a_prefix_are_filed_only_under_a_name_that_is_given
     for name in ("heldout.kaldi", "O.kaldi"):
         shutil.copy(exp / "scores" / f"{name}.score", exp / "scores" / f"mine_{name}.score")
     result = step("steps/calibrate.py", "--prefix", "mine_", exp, "heldout.kaldi", "O.kaldi")
-    assert result.returncode == 1 and "no mark tells its back-end; give --backend" in result.stderr
+    assert result.returncode == 1 and "no mark tells its back-end; name it with --backend" in result.stderr
     words = ["--prefix", "mine_", "--backend", "mine", exp, "heldout.kaldi", "O.kaldi"]
     assert step("steps/calibrate.py", *words).returncode == 0
     assert (exp / "calibration" / "mine.json").is_file()

@@ -96,8 +96,11 @@ def test_clusters_of_labelled_speakers_get_their_names(step: Run, sets: Path) ->
         (["--threshold", "0.5", "--truth", "short"], "short lacks 49 utterances, first"),
         ([], "give either --threshold, or --labelled and --utt2spk"),
         (["--threshold", "0.5", "--labelled", "x", "--utt2spk", "y"], "give either --threshold, or"),
-        (["--threshold", "0.5", "--false-links", "0.1"], "--false-links is a share below 1; it takes --labelled and"),
-        (["--threshold", "0.5", "--spk-list", "short"], "--spk-list names labelled speakers; it takes --labelled, and"),
+        (
+            ["--threshold", "0.5", "--false-links", "0.1"],
+            "--false-links must be at least 0 and below 1, and needs --labelled",
+        ),
+        (["--threshold", "0.5", "--spk-list", "short"], "--spk-list needs --labelled and --utt2spk, in place of"),
         (["--threshold", "0.5", "--min-utts", "0"], "--min-utts 0 must be at least 1"),
     ],
 )
@@ -119,7 +122,7 @@ def test_what_cannot_be_clustered_is_told_and_nothing_written(
 
 
 def test_one_embedding_and_equal_embeddings(step: Run, tmp_path: Path) -> None:
-    for count, told in ((1, "x.scp has 1 embedding(s); two"), (3, "x.scp: all 3 embeddings are equal")):
+    for count, told in ((1, "x.scp has 1 embedding; at least two"), (3, "x.scp: all 3 embeddings are equal")):
         with ArkWriter(tmp_path / "x.ark", tmp_path / "x.scp") as writer:
             for number in range(count):
                 writer.write(f"u{number}", np.ones(4, np.float32))

@@ -37,9 +37,8 @@ def test_systems_of_a_fusion_are_the_same_on_both_sides(step: Run, exp: Path, sw
     out = exp / "scores" / "fused_O.kaldi.score"
     result = step("steps/fuse.py", "--heldout", *heldout, "--scores", *scores[:: -1 if swapped else 1], "--", out)
     if swapped:
-        told = (
-            f"{scores[1]} was not scored as {heldout[0]}: model is bbbbbbbbbbbb, there aaaaaaaaaaaa; score both alike"
-        )
+        models = "model is bbbbbbbbbbbb, there aaaaaaaaaaaa"
+        told = f"{scores[1]} was not scored like {heldout[0]}: {models}; score both the same way"
         assert (result.returncode, result.stderr) == (1, f"fuse.py: error: {told}\n") and not out.exists()
     else:
         assert result.returncode == 0 and origin(out)["backend"] == "fused", result.stderr

@@ -103,7 +103,8 @@ def test_mean_of_another_model_is_refused(step: Run, folder: Path) -> None:
     assert (result.returncode, result.stderr) == (1, f"score_trials.py: error: {told}")
     assert (folder / "out" / "x.score").read_bytes() == before
     np.save(folder / "mean_vec.npy", np.zeros(2, np.float32))  # one's own
-    told = "mean_vec.npy is not the file of .done.mean_vec.npy; make it again, or remove the mark if it is yours\n"
+    told = "mean_vec.npy has changed since .done.mean_vec.npy was written; make it again, or remove that mark "
+    told += "if it is yours\n"
     assert score(step, folder, "--mean", "mean_vec.npy").stderr == f"score_trials.py: error: {told}"
     (folder / ".done.mean_vec.npy").unlink()
     assert score(step, folder, "--mean", "mean_vec.npy").returncode == 0
@@ -124,7 +125,7 @@ def test_scp_of_another_folder_is_refused_by_its_mark(step: Run, folder: Path) -
     assert told in score(step, folder).stderr
     lines = scp.read_text().replace(f"{folder}/other/", "./").splitlines(keepends=True)
     scp.write_text("".join(reversed(lines)))
-    assert "xvector.scp is not the file of .done; extract the embeddings again" in score(step, folder).stderr
+    assert "xvector.scp has changed since .done was written; extract the embeddings again" in score(step, folder).stderr
 
 
 def joined(step: Run, folder: Path, first: str, second: str) -> subprocess.CompletedProcess[str]:

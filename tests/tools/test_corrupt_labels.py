@@ -68,7 +68,9 @@ def test_merge_and_split_make_the_classes_of_a_clustering(corrupt, step, tmp_pat
     assert all(true[utt] == spk.removesuffix("-split") for utt, spk in labels.items())
     assert read_table(tmp_path / "split" / "spk2gender").keys() == sizes.keys()
     refused = step("tools/corrupt_labels.py", "--kind", "split", "--ratio", 0.6, data, tmp_path / "no")
-    assert refused.returncode == 1 and "22 labels are to be wrong, and this kind can make 18 wrong" in refused.stderr
+    assert (
+        refused.returncode == 1 and "--ratio asks for 22 wrong labels, and this kind can make only 18" in refused.stderr
+    )
     assert not (tmp_path / "no").exists()
 
 
@@ -125,8 +127,8 @@ def test_a_speaker_who_lost_all_utterances_is_gone_from_all_tables(corrupt, tmp_
         (["--ratio", "1"], "--ratio 1: a share must be at least 0 and below 1"),
         (["--ratio", "-0.1"], "--ratio -0.1: a share must be at least 0 and below 1"),
         (["--ratio", "nan"], "--ratio nan: a share must be at least 0 and below 1"),
-        (["--kind", "openset", "--ratio", "0.1"], "--kind openset: --outside DIR belongs to openset"),
-        (["--outside", "data", "--ratio", "0.1"], "--kind symmetric: --outside DIR belongs to openset"),
+        (["--kind", "openset", "--ratio", "0.1"], "--kind openset: give --outside DIR with openset"),
+        (["--outside", "data", "--ratio", "0.1"], "--kind symmetric: give --outside DIR with openset"),
     ],
 )
 def test_wrong_options_are_one_line(step, tmp_path, words, message):
@@ -152,7 +154,7 @@ def test_data_dirs_that_can_not_be_corrupted_are_refused(step, tmp_path):
 
     data, lone = make(tmp_path / "data"), make(tmp_path / "lone", speakers=1)
     new = tmp_path / "new"
-    assert "lone has 1 speaker; a wrong label takes two or more" in refused(lone, new)
+    assert "lone has 1 speaker; a wrong label needs two or more" in refused(lone, new)
     assert "none is not a data directory" in refused(tmp_path / "none", new)
     assert "is both source and destination" in refused(data, data)
     assert "outside: speaker s0 is in the source as well" in refused(
@@ -160,7 +162,7 @@ def test_data_dirs_that_can_not_be_corrupted_are_refused(step, tmp_path):
     )
     small = make(tmp_path / "small", utts=1, prefix="x")
     openset = ("--kind", "openset", "--outside", small, data, new)
-    assert "14 utterances are to be replaced, the outside has 5" in refused(*openset)
+    assert "--ratio asks to replace 14 utterances, and --outside has only 5" in refused(*openset)
     (small / "fbank.yaml").write_text("num_mel_bins: 40\n")
     assert "small/fbank.yaml: num_mel_bins is 40, but 80 in " in refused(*openset)
     (data / "spk2utt").write_text("s0 s0-u0\n")

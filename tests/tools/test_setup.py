@@ -200,7 +200,7 @@ def test_python_without_venv_uses_another_maker(fresh: Clone, maker: str) -> Non
 def test_torch_for_the_cpu_takes_uv_and_no_package_of_cuda(tmp_path: Path) -> None:
     clone = Clone(tmp_path)
     status, said = clone.run("tools/setup.sh --torch cpu")
-    assert status == 1 and said.startswith("setup.sh: error: --torch cpu takes uv") and said.count("\n") == 1
+    assert status == 1 and said.startswith("setup.sh: error: --torch cpu needs uv") and said.count("\n") == 1
     lock = clone.lock.read_text().splitlines(keepends=True)
     cuda = [
         "cuda-bindings==13.0 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\n",

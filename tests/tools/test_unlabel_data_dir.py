@@ -54,7 +54,7 @@ def test_what_is_shared_with_the_test_set_is_warned_of(run, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("utts", "words", "told"),
     [
-        (["a1"], [], "calls has one utterance; give at least two, which can be clustered"),
+        (["a1"], [], "calls has one utterance; give at least two to cluster"),
         (["a1", "a2"], ["--exclude"], "has no utterance that is not in"),
         ([], [], "calls has no wav.scp; list its recordings: 'utterance file'"),
         (None, [], "calls is not a data dir; give a folder with wav.scp"),

@@ -90,7 +90,7 @@ def test_scores_of_two_systems_are_told_apart_by_what_differs(
     tmp_path: Path, options: dict[str, object], difference: str
 ) -> None:
     one, other = marked(tmp_path / "one"), marked(tmp_path / "other", **options)
-    told = f"{other} was not scored as {one}: {difference}; score both alike"
+    told = f"{other} was not scored like {one}: {difference}; score both the same way"
     with pytest.raises(UserError) as caught:
         check_scored_alike([one, one, other])
     assert str(caught.value) == told
@@ -111,7 +111,9 @@ def test_lists_of_one_system_may_differ_and_unmarked_scores_go_with_any(
 
 def test_other_enroll_models_and_other_embeddings_are_refused(tmp_path: Path) -> None:
     one, other = marked(tmp_path / "one", embeddings_sha256="e"), marked(tmp_path / "other", enroll_map_sha256="p")
-    with pytest.raises(UserError, match=r"other and .*one have other enroll models; score both with one --enroll-map"):
+    with pytest.raises(
+        UserError, match=r"other and .*one have different enroll models; score both with one --enroll-map"
+    ):
         check_same_enrollment([one, other])
     (tmp_path / "xvector.ark").write_text("ark")
     DoneMark(tmp_path / ".done", {}).write([tmp_path / "xvector.ark"])

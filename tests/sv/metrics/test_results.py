@@ -37,7 +37,10 @@ def test_figures_of_another_model_are_told(tmp_path: Path, caplog: pytest.LogCap
     new, old = entry(model_sha256="b", date="2026-01-02"), entry(model_sha256="a")
     merge_results(tmp_path, {"O.kaldi": {"cos": new, "plda": old}, "H.kaldi": {"cos": new}})
     read_results(tmp_path / "results.json")
-    assert "results.json: of another model than O.kaldi cos, which was measured last, are O.kaldi plda;" in caplog.text
+    assert (
+        "results.json: O.kaldi plda are results of another model than O.kaldi cos, the last one measured;"
+        in caplog.text
+    )
     caplog.clear()
     old["model_sha256"] = "b"
     merge_results(tmp_path, {"O.kaldi": {"plda": old}})

@@ -38,8 +38,8 @@ def test_models_have_the_speaker_of_their_utterances(tmp_path: Path) -> None:
     ("line", "message"),
     [
         ("m a1 c1", "map: utterance c1 of model m is not in utt2spk; add it"),
-        ("m a1 b1", "map: by utt2spk, model m is of speakers a, b; mend one"),
-        ("b1 a1 a2", "map: by utt2spk, model b1 is of speakers a, b; mend one"),
+        ("m a1 b1", "map: by utt2spk, model m has speakers a, b; mend one"),
+        ("b1 a1 a2", "map: by utt2spk, model b1 has speakers a, b; mend one"),
     ],
 )
 def test_a_model_of_no_speaker_or_of_two_is_named(tmp_path: Path, line: str, message: str) -> None:

@@ -111,7 +111,7 @@ def test_top_n_above_the_cohort_names_the_largest(unit: Vectors, cohort: Vectors
 
 
 def test_cohort_of_one_speaker_is_refused(unit: Vectors, cohort: Vectors) -> None:
-    with pytest.raises(UserError, match="has 1 speakers; score normalization needs two and more"):
+    with pytest.raises(UserError, match="has 1 speakers; score normalization needs two or more"):
         ScoreNorm(unit, Vectors(["s0"], cohort.matrix[:1]), method="snorm")
 
 
