@@ -50,6 +50,8 @@ def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Overri
     """Resolve the fine-tuning of a trained system: its configuration, changed by a file and then by overrides.
 
     Training starts from the averaged model of the system, whose own `fine_tuning` was for the start of its training.
+    The margin is that of the loss for fine-tuning, or that of the system if it is larger, unless file or overrides give
+    one.
 
     Args:
         path: YAML, conf/*_lm.yaml.
@@ -69,7 +71,7 @@ def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Overri
             )
     config = load_config(path, overrides, over=trained.model_copy(update={"fine_tuning": FineTuning()}))
     start = {"model_init": str(model.absolute()), "pretrained": "", "num_speakers": None}
-    return resolve(config.model_copy(update=start), str(path))
+    return resolve(config.model_copy(update=start), str(path), trained.margin_update.final_margin or 0.0)
 
 
 def trained_system(exp_dir: Path, overrides: Sequence[Override] = ()) -> Config:
@@ -122,11 +124,12 @@ def check_start(config: Config) -> None:
         find_model(config.teacher)
 
 
-def resolve(config: Config, where: str) -> Config:
+def resolve(config: Config, where: str, least_margin: float = 0.0) -> Config:
     """Fill in what a file may leave open: the options of encoder and loss, the margins and the sampler.
 
     Args:
         where: the file, for errors.
+        least_margin: smallest one to fill in.
 
     Raises:
         UserError: a name or an option is unknown; values are out of range or do not go together.
@@ -154,7 +157,7 @@ def resolve(config: Config, where: str) -> Config:
         update={
             "model_args": model_args,
             "loss_args": {**options.model_dump(), **group},
-            "margin_update": _resolve_margins(config, options, where),
+            "margin_update": _resolve_margins(config, options, where, least_margin),
             "dataloader_args": loader_args,
         }
     )
@@ -183,7 +186,7 @@ def _with_own_front_end(config: Config, where: str) -> Config:
     )
 
 
-def _resolve_margins(config: Config, options: LossOptions, where: str) -> MarginUpdate:
+def _resolve_margins(config: Config, options: LossOptions, where: str, least: float) -> MarginUpdate:
     """Fill in the margins of the loss, and check those that the file has."""
     update, margins = config.margin_update, options.margins
     if update.fix_start_epoch < update.increase_start_epoch:
@@ -191,6 +194,7 @@ def _resolve_margins(config: Config, options: LossOptions, where: str) -> Margin
     final = update.final_margin
     if final is None:
         final = margins.finetune if config.do_lm and margins.finetune is not None else margins.default
+        final = max(final, least)
     initial = min(max(update.initial_margin, margins.lowest), final) if margins.grows else final
     for margin in (initial, final):
         margins.check(margin, f"loss {config.loss}")

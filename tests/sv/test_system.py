@@ -259,6 +259,11 @@ def test_fine_tuning_is_not_frozen_or_slowed_as_the_trained_systems_start_was(tr
     assert config.fine_tuning == FineTuning(encoder_lr=0.5)
 
 
+def test_fine_tuning_does_not_lower_the_margin_by_itself(trained, tmp_path):
+    exp = trained("margin_update.final_margin=0.4")
+    assert make_fine_tuning(tmp_path / "lm.yaml", exp).margin_update.final_margin == 0.4
+
+
 def test_fine_tunings_own_margin_comes_first(trained, tmp_path):
     config = make_fine_tuning(tmp_path / "lm.yaml", trained(), sets("margin_update.final_margin=0.35"))
     assert config.margin_update.final_margin == 0.35
