@@ -4,6 +4,7 @@
 e.g.: . ./path.sh; docs/make_api.py
 """
 
+import argparse
 import inspect
 import re
 from pathlib import Path
@@ -23,6 +24,7 @@ _SECTION = re.compile(r"^(Args|Attributes|Raises|Returns):$")
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with atomic_write(PAGE) as f:
         f.write(make_page())
 

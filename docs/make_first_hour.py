@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="for the clone and the copy of the corpus; must not exist")
     parser.add_argument("--corpus", type=Path, required=True, help="folder with a folder for each speaker")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "first-hour.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "first-hour.md", help="page to write")
     args = parser.parse_args()
     args.folder.mkdir(parents=True)
     clone, corpus = args.folder.absolute() / "sphereface2", args.folder.absolute() / "calls"

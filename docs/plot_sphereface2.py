@@ -4,6 +4,7 @@
 e.g.: . ./path.sh; docs/plot_sphereface2.py
 """
 
+import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ _COLORS = ["#3b78c3", "#d9772b", "#3c9d5d", "#b84a8b", "#8a6fd1"]
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.manual_seed(0)
     _save("g", _draw_g)
     _save("logits", _draw_logits)

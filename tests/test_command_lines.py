@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-FILES = sorted(path for folder in ("steps", "local", "tools") for path in (ROOT / folder).glob("*.py"))
+PATTERNS = ("steps/*.py", "local/*.py", "tools/*.py", "docs/make_*.py")
+FILES = sorted(path for pattern in PATTERNS for path in ROOT.glob(pattern))
 SCRIPTS = [str(path.relative_to(ROOT)) for path in FILES if path.read_text().startswith("#!")]
 HEAVY = {"matplotlib", "pydantic", "scipy", "torch"}
 # These load not even numpy before they read their options.

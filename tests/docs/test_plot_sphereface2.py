@@ -41,6 +41,7 @@ def test_only_in_aam_another_speaker_pulls_by_how_hard_the_own_one_is(drawing: M
 @pytest.mark.slow
 def test_pictures_are_drawn(drawing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "_IMAGES", tmp_path)
+    monkeypatch.setattr("sys.argv", ["plot_sphereface2.py"])
     drawing.main()
     text = (ROOT / "docs" / "sphereface2.md").read_text()
     for path in sorted(tmp_path.iterdir()):
