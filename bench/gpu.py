@@ -318,7 +318,7 @@ def main() -> None:
     """Run the parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", default=",".join(PARTS), help="which parts, in this order")
-    parser.add_argument("--seconds", type=float, default=400.0, help="for all parts; none is begun after that")
+    parser.add_argument("--seconds", type=float, default=400.0, help="seconds for all parts; no part starts after that")
     parser.add_argument("--quick", action="store_true", help="small sizes")
     args = parser.parse_args()
     machine, sizes, end = Machine(), QUICK if args.quick else WHOLE, time.monotonic() + args.seconds

@@ -118,8 +118,13 @@ def main() -> None:
     """Run all steps at both lengths and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20,000 and 100,000 trials of 5,000 utterances")
-    parser.add_argument("--trials", type=int, default=10_000_000, help="of the longer list; the other has a million")
-    parser.add_argument("--plain", choices=["true", "false"], default="true", help="run the plain forms")
+    parser.add_argument(
+        "--trials",
+        type=int,
+        default=10_000_000,
+        help="number of trials of the longer list; the other list has a million",
+    )
+    parser.add_argument("--plain", choices=["true", "false"], default="true", help="also run the plain forms")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="folder of the version whose steps are run")
     args = parser.parse_args()
     lengths, utts = ((20_000, 100_000), 5_000) if args.quick else ((MOST, args.trials), UTTS)

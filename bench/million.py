@@ -97,10 +97,10 @@ def work(rank: int, args: argparse.Namespace, meeting: Path) -> None:
 def main() -> None:
     """Train in all processes, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speakers", type=int, default=1_000_000, help="synthetic speakers")
-    parser.add_argument("--procs", type=int, default=4, help="processes, which share the vectors")
-    parser.add_argument("--steps", type=int, default=20, help="steps")
-    parser.add_argument("--batch", type=int, default=8, help="crops of 2 s a process and step")
+    parser.add_argument("--speakers", type=int, default=1_000_000, help="number of synthetic speakers")
+    parser.add_argument("--procs", type=int, default=4, help="number of processes, which share the vectors")
+    parser.add_argument("--steps", type=int, default=20, help="number of steps")
+    parser.add_argument("--batch", type=int, default=8, help="number of crops of 2 s per process and step")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         spawn(work, (args, Path(folder) / "meeting"), nprocs=args.procs)

@@ -181,7 +181,7 @@ def size(count: float) -> str:
 def main() -> None:
     """Measure the rates and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gpu-rate", type=float, default=0.0, help="utterances of 2 s a second and GPU; 0: not known")
+    parser.add_argument("--gpu-rate", type=float, default=0.0, help="utterances of 2 s per second and GPU; 0: unknown")
     parser.add_argument("--gpus", type=int, default=8)
     parser.add_argument("--cores", type=int, default=32)
     parser.add_argument("--epochs", type=int, default=150)

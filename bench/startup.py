@@ -38,7 +38,7 @@ def main() -> None:
     """Count the processes of a recipe, or time --help of scripts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--help-of", nargs="+", metavar="DIR", help="time --help of the scripts of these folders")
-    parser.add_argument("command", nargs="*", help="a recipe, behind --")
+    parser.add_argument("command", nargs="*", help="command of a recipe, after --")
     args = parser.parse_args()
     if args.help_of:
         time_help(args.help_of)

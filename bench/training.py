@@ -57,7 +57,7 @@ def main() -> None:
     """Run all cases and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="few steps, nothing compiled")
-    parser.add_argument("--num-workers", type=int, default=4, help="threads that read ahead")
+    parser.add_argument("--num-workers", type=int, default=4, help="number of threads that read ahead")
     args = parser.parse_args()
     logging.getLogger().setLevel(logging.WARNING)
     world = join(use_gpu=torch.cuda.is_available())

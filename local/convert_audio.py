@@ -197,11 +197,11 @@ def convert(source: Path, target: Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("action", choices=["begin", "part", "join"], help="which part of the work; see above")
     parser.add_argument("corpus", type=Path, help="folder of the corpus, with m4a files")
     parser.add_argument("out", type=Path, help="folder for the converted files")
-    parser.add_argument("--format", choices=list(FORMATS), default="flac", help="of the files that are written")
-    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
+    parser.add_argument("--format", choices=list(FORMATS), default="flac", help="format of the converted files")
+    parser.add_argument("--num-parts", type=int, default=1, help="number of parts of the work")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     args = parser.parse_args()
     work = Conversion(corpus=args.corpus, out=args.out, file_format=args.format, num_jobs=args.num_parts)

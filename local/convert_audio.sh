@@ -28,9 +28,9 @@ set -euo pipefail
 nj=8                  # number of jobs
 cmd="${SV_CMD:-run.pl}" # how jobs run; run.pl: on this machine (docs/cluster.md)
 format=flac           # flac|wav: FLAC takes about half the disk
-out_dir=              # DIR: of VoxCeleb: where the files go (default: the corpus's own folder)
+out_dir=              # DIR: of VoxCeleb: folder of the converted files (default: the corpus's own folder)
 sample_rate=16000     # Hz; of VoxCeleb always 16000
-channel=mix           # mix: the mean of all; 1, 2, ...: that one; each: an utterance of each
+channel=mix           # mix: the mean of all channels; 1, 2, ...: that channel; each: an utterance for each channel
 allow_pipes=false     # true|false: run the commands in wav.scp
 . tools/parse_options.sh
 . tools/guard.sh

@@ -244,14 +244,14 @@ def _decode_by_ffmpeg(path: str) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("action", choices=["begin", "part", "join"], help="which part of the work; see above")
     parser.add_argument("source", type=Path, help="data dir, or folder of audio files")
     parser.add_argument("dest", type=Path, help="data dir to write")
-    parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
-    parser.add_argument("--channel", default="mix", help="mix, each, or a number from 1")
-    parser.add_argument("--format", choices=["flac", "wav"], default="flac", help="of the files that are written")
+    parser.add_argument("--sample-rate", type=int, default=16000, help="sample rate of the converted files in Hz")
+    parser.add_argument("--channel", default="mix", help="mix, each, or the number of a channel, from 1")
+    parser.add_argument("--format", choices=["flac", "wav"], default="flac", help="format of the converted files")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
-    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
+    parser.add_argument("--num-parts", type=int, default=1, help="number of parts of the work")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     args = parser.parse_args()
     work = DirConversion(

@@ -89,16 +89,18 @@ def degrade(args: argparse.Namespace, augmenters: "dict[str, Augmenter]", files:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="data dir of the test set")
-    parser.add_argument("name", help="what the lists are called by, such as noise5")
+    parser.add_argument("name", help="name of the condition, the suffix of the lists, such as noise5")
     parser.add_argument("out", type=Path, help="data dir to write")
     parser.add_argument("--noises", default="", metavar="DIR", help="data dir of noise, whose ids begin with noise/")
     parser.add_argument("--snr", type=float, metavar="DB", help="signal-to-noise ratio of --noises")
     parser.add_argument("--rirs", default="", metavar="DIR", help="data dir of impulse responses")
-    parser.add_argument("--telephone", choices=["true", "false"], default="false", help="band and mu-law of a line")
-    parser.add_argument("--seconds", type=float, help="longest part to keep")
+    parser.add_argument(
+        "--telephone", choices=["true", "false"], default="false", help="apply the band and mu-law of a telephone line"
+    )
+    parser.add_argument("--seconds", type=float, help="cut utterances to this many seconds")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
     parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
-    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all draws")
     args = parser.parse_args()
     if args.config:
         from sv.config import load_config  # pydantic takes a tenth of a second

@@ -192,12 +192,12 @@ def begin(root: Path, options: dict[str, int], *, anew: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out_dir", type=Path, metavar="out-dir", help="folder to put the corpus into")
-    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all draws")
     parser.add_argument("--nj", type=int, default=2, help="number of processes")
-    parser.add_argument("--num-train", type=int, default=40, help="number of speakers to train on, 999 at most")
-    parser.add_argument("--num-test", type=int, default=20, help="number of speakers to test on")
+    parser.add_argument("--num-train", type=int, default=40, help="number of training speakers, at most 999")
+    parser.add_argument("--num-test", type=int, default=20, help="number of test speakers")
     parser.add_argument(
-        "--verify", choices=["true", "false"], default="false", help="compare the checksums of files that are there"
+        "--verify", choices=["true", "false"], default="false", help="compare the checksums of existing files"
     )
     args = parser.parse_args()
     root: Path = args.out_dir

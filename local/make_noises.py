@@ -65,11 +65,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the list and the files")
     parser.add_argument("--speech", type=Path, help="data dir to mix babble from, such as the training data")
-    parser.add_argument("--num-speech", type=int, default=1000, help="number of its recordings to use at most")
+    parser.add_argument("--num-speech", type=int, default=1000, help="maximum number of its recordings")
     parser.add_argument("--count", type=int, default=60, help="number of noises")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
     parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
-    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all draws")
     args = parser.parse_args()
     if args.config:
         from sv.config import load_config  # pydantic takes a tenth of a second

@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=200, help="number of rooms")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz")
     parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
-    parser.add_argument("--seed", type=int, default=1, help="of all that is drawn")
+    parser.add_argument("--seed", type=int, default=1, help="seed of all draws")
     args = parser.parse_args()
     if args.config:
         from sv.config import load_config  # pydantic takes a tenth of a second

@@ -163,9 +163,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, metavar="data-dir", help="data dir of the test set")
     parser.add_argument("out_dir", type=Path, nargs="?", metavar="out-dir", help="default: <data-dir>/trials")
-    parser.add_argument("--seed", type=int, default=SEED, help="of all that is drawn")
+    parser.add_argument("--seed", type=int, default=SEED, help="seed of all draws")
     parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="target trials of each list")
-    parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET, help="non-target trials of each list")
+    parser.add_argument(
+        "--num-nontarget", type=int, default=NUM_NONTARGET, help="number of non-target trials of each list"
+    )
     args = parser.parse_args()
     data = DataDir(args.data_dir)
     groups = None

@@ -147,9 +147,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of train and test")
     parser.add_argument("--corpus", type=Path, help="folder with a folder for each speaker")
     parser.add_argument("--csv", type=Path, help="list of files and speakers")
-    parser.add_argument("--ignore-columns", default="", help="as of local/prepare_folder.py")
-    parser.add_argument("--test-speakers", type=int, default=0, help="number of speakers to test on; 0: chosen")
-    parser.add_argument("--heldout-speakers", type=int, help="number of speakers to calibrate with; default: chosen")
+    parser.add_argument("--ignore-columns", default="", help="as for local/prepare_folder.py")
+    parser.add_argument("--test-speakers", type=int, default=0, help="number of test speakers; 0: chosen")
+    parser.add_argument("--heldout-speakers", type=int, help="number of held-out speakers; default: chosen")
     parser.add_argument(
         "--copies", type=int, default=0, help="copies of the training data, at other speeds or augmented"
     )

@@ -287,7 +287,10 @@ def write_data_dir(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> Non
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "corpus", type=Path, nargs="?", help="folder with a folder for each speaker; with --csv, where its paths begin"
+        "corpus",
+        type=Path,
+        nargs="?",
+        help="folder with a folder for each speaker; with --csv, the folder that relative paths start from",
     )
     parser.add_argument("data", type=Path, help="data dir, or with --test-speakers a folder for train and test")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="list with lines path,speaker[,start,end]")
@@ -300,11 +303,11 @@ def parse() -> argparse.Namespace:
         "--leave-out-bad", choices=["true", "false"], default="false", help="leave out unusable utterances"
     )
     parser.add_argument(
-        "--test-speakers", type=int, default=0, metavar="N", help="number of speakers to test on, drawn by the seed"
+        "--test-speakers", type=int, default=0, metavar="N", help="number of test speakers, drawn by the seed"
     )
     parser.add_argument("--seed", type=int, default=SEED, help="seed of test speakers and trials")
     parser.add_argument("--trials", choices=["true", "false"], default="false", help="make trials/O.kaldi")
-    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="number of target trials at most")
+    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="maximum number of target trials")
     parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET, help="number of non-target trials")
     args = parser.parse_args()
     if args.corpus is None and args.csv is None:

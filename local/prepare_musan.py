@@ -38,7 +38,9 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the list")
     parser.add_argument("--musan", type=Path, help="folder that holds noise/, music/ and speech/")
     parser.add_argument("--add", action="append", default=[], metavar="TYPE=DIR", help="another folder, with its type")
-    parser.add_argument("--speech", type=Path, metavar="DATA_DIR", help="mix babble from 1000 recordings of it at most")
+    parser.add_argument(
+        "--speech", type=Path, metavar="DATA_DIR", help="data dir to mix babble from, at most 1000 of its recordings"
+    )
     add_source_options(parser, "11 GB")
     args = parser.parse_args()
     if not args.musan and not args.add:

@@ -70,7 +70,7 @@ def ids_of(files: Iterable[Path], kind: str, root: Path) -> dict[str, Path]:
 def add_source_options(parser: argparse.ArgumentParser, size: str) -> None:
     """Add the options that `bring_corpus` reads."""
     parser.add_argument("--download", choices=["true", "false"], default="false", help=f"fetch it first ({size})")
-    parser.add_argument("--url", default="", help="address to fetch it from instead, such as a mirror or file:///...")
+    parser.add_argument("--url", default="", help="URL of the archive, such as a mirror or file:///...")
     parser.add_argument("--keep", choices=["true", "false"], default="false", help="keep the archive")
 
 

@@ -50,7 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the list")
     parser.add_argument("--rirs", type=Path, help="folder that holds simulated_rirs/ and real_rirs_isotropic_noises/")
-    parser.add_argument("--real", choices=["true", "false"], default="false", help="list the measured ones, too")
+    parser.add_argument(
+        "--real", choices=["true", "false"], default="false", help="also list the measured impulse responses"
+    )
     parser.add_argument(
         "--add", action="append", default=[], type=Path, metavar="DIR", help="another folder of impulse responses"
     )

@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="folder that holds WAVE/, train/ and test/")
     parser.add_argument("data", type=Path, help="folder of data dirs")
     parser.add_argument("--seed", type=int, default=SEED, help="seed of the trial lists")
-    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="number of target trials at most")
+    parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="maximum number of target trials")
     parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET, help="number of non-target trials")
     args = parser.parse_args()
     corpus = Path(os.path.abspath(args.corpus))

@@ -217,9 +217,12 @@ def main() -> None:
     parser.add_argument("--lists", default="", metavar="DIR", help="folder of the published trial lists")
     parser.add_argument("--trials", default="", help='lists that must be made, such as "O H"; default: all that can be')
     parser.add_argument(
-        "--vox1-files", default="", metavar="FILE", help="paths of all files of --vox1, one a line, instead of a search"
+        "--vox1-files",
+        default="",
+        metavar="FILE",
+        help="list of the paths of all files of --vox1, one per line, instead of a search",
     )
-    parser.add_argument("--vox2-files", default="", metavar="FILE", help="paths of all files of --vox2")
+    parser.add_argument("--vox2-files", default="", metavar="FILE", help="list of the paths of all files of --vox2")
     args = parser.parse_args()
     wanted = args.trials.replace(",", " ").split()
     if not set(wanted) <= set(TRIAL_LISTS):

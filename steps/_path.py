@@ -1,4 +1,4 @@
-"""Let a script run in any folder and any shell; imported before `sv`, for what the import does.
+"""Let a script run in any folder and any shell. Import this before `sv`: the import itself does the work.
 
 The package `sv` is found beside the script's folder. If this Python lacks the packages that `sv` needs, the script is
 started again with the Python that path.sh would choose: SV_PYTHON, or else .venv, which tools/setup.sh makes.

@@ -4,8 +4,8 @@
 Reads   <plda-dir>/{mean.vec,transform.mat,plda}, ours or Kaldi's; xvector.scp of the new domain
 Writes  <adapted-dir>, the same files: mean.vec and plda of the new domain, transform.mat as it was
 
-Methods: kaldi gives fixed shares of the excess of the new domain's covariance over the model's to the within-class and
-the between-class covariance; coral and coral+ align correlations. Scales that are not given keep the method's defaults.
+Methods: kaldi splits the excess of the new domain's covariance over the model's, in fixed shares, between the
+within-class and the between-class covariance; coral and coral+ align correlations. Each method has default scales.
 e.g.: steps/adapt_plda.py --within-scale 0.75 --between-scale 0.25 exp/x/plda e/major/xvector.scp exp/x/plda_adapted
 """
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Average the last models of a training, tensor by tensor, batch norm's statistics included.
+"""Average the last models of a training, tensor by tensor, including batch norm statistics.
 
 Reads   <exp-dir>/{system.yaml,config.yaml}, <exp-dir>/models/model_N.pt.
 Writes  <exp-dir>/models/avg_model.pt and its .sha256.
 
-Training ends with this, too; the step does nothing if avg_model.pt is there, of the same models. If the training has
-fewer epochs than --num-avg, all of its models are averaged, with a warning. It is an error if the training is not
-complete or models are missing in between.
+Training ends with the same average. The step does nothing if avg_model.pt is already the mean of the same models. If
+the training has fewer epochs than --num-avg, all of its models are averaged, with a warning. It is an error if the
+training is not complete, or if a model in between is missing.
 """
 
 import argparse

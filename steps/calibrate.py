@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
 """Calibrate scores to natural-log likelihood ratios on held-out training speakers, and measure thresholds on them.
-With --on DATA_DIR: on recordings of your own, which any model takes, imported ones too.
+With --on DATA_DIR, calibrate on your own recordings instead; this works with any model, imported ones too.
 
 Reads   <exp-dir>/scores/<prefix><heldout>.score         trials of held-out speakers, scored as the test trials are
         <exp-dir>/scores/<prefix><trials>.score          for each trial list
 Writes  <exp-dir>/calibration/<backend>.json             weights
-        <exp-dir>/thresholds.json                        scores to accept from: EER, minDCF, 1 and 0.1 % false accepts
-                                                         (the last two from 100 and 1,000 non-target trials on)
+        <exp-dir>/thresholds.json                        thresholds: at the EER, minDCF, 1 and 0.1 % false accepts
+                                                         (the last two need 100 and 1,000 non-target trials)
         <exp-dir>/scores/cali_<prefix><trials>.score     log-likelihood ratios, for compute_metrics.py --llr true
 
         with --on DATA_DIR: its embeddings in <exp-dir>/calibration/<data>/, trials among its speakers in
         calibration/<data>.kaldi, their cosines in scores/<data>.kaldi.score, and weights and thresholds of these
 
---quality adds quality measures of both sides to the score, some of "duration magnitude cohort". Their names go into the
-names of the score files, cali_duration_<prefix><trials>.score, so that scores calibrated without them stay. Give such a
-calibration a --backend of its own, too. Memory does not grow with the number of test trials.
+--quality adds quality measures of both sides to the score, some of "duration magnitude cohort". The score files get
+their names, as in cali_duration_<prefix><trials>.score, so that scores calibrated without them are kept. Give such a
+calibration its own --backend, too. Memory does not grow with the number of test trials.
 e.g.: local/prepare_folder.py recordings data/own && steps/calibrate.py --on data/own exp/x
       steps/calibrate.py --heldout-data data/train --test-data data/test exp/x heldout.kaldi O.kaldi H.kaldi
 """
@@ -34,14 +34,14 @@ def main() -> None:
     parser.add_argument("trials", nargs="*", help="names of the trial lists whose scores are calibrated")
     parser.add_argument("--on", type=Path, metavar="DATA_DIR", help="labelled recordings to embed and calibrate on")
     parser.add_argument(
-        "--backend", default="", help="what calibration and thresholds are filed under; default: the scores' back-end"
+        "--backend", default="", help="name of the calibration and its thresholds; default: the scores' back-end"
     )
-    parser.add_argument("--prefix", default="", help="start of the score files' names")
+    parser.add_argument("--prefix", default="", help="prefix of the score files' names")
     parser.add_argument("--quality", default="", help='quality measures, as in "duration magnitude cohort"')
     parser.add_argument("--heldout-data", type=Path, help="data dir of the held-out speakers, for quality measures")
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials, for quality measures")
     parser.add_argument("--mean", type=Path, help="mean that was subtracted, if it is not in <exp-dir>/embeddings")
-    parser.add_argument("--p-target", type=float, default=0.05, help="prior at which decisions matter most")
+    parser.add_argument("--p-target", type=float, default=0.05, help="prior that the calibration is optimized for")
     args = parser.parse_args()
     if (args.on is None) == (args.heldout is None):
         parser.error("give the name of a trial list, or --on DATA_DIR")

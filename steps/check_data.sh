@@ -22,8 +22,8 @@ set -euo pipefail
 sample_rate=16000     # Hz, of all files
 config=               # FILE: YAML of a system, whose sample rate is used instead
 min_duration=0.025    # seconds; a shorter utterance is a fault
-find_duplicates=false # true|false: find utterances with the same samples, too
-once=false            # true|false: skip it if these tables were checked with these options and had no fault
+find_duplicates=false # true|false: also find utterances with the same samples
+once=false            # true|false: skip the check if these tables were checked with these options and had no fault
 allow_pipes=false     # true|false: run commands in wav.scp
 . steps/options/jobs.sh
 nj=4

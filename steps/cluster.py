@@ -6,18 +6,18 @@ Writes  <out-dir>/utt2spk, clusters as speakers; clusters.json: threshold, numbe
         of agreement (NMI, ARI, B-cubed, purity)
         with --false-links also maybe_same_spk: "speaker speaker" of classes that may be one person
 
-Clusters of fewer than --min-utts utterances are left out. Up to 20,000 utterances are agglomerated at once; of more,
-k-means makes 20,000 points first.
+Clusters of fewer than --min-utts utterances are left out. Up to 20,000 utterances are clustered directly. If there are
+more, k-means first reduces them to 20,000 points.
 
-With --labelled, the threshold is the one at which the F1 of pairs of their utterances is highest. Wrong pairs are
-weighed by the number of speakers to expect in the recordings, assuming as many utterances a speaker as the labelled
-data have. Labelled speakers also decide whether embeddings are whitened.
+With --labelled, the threshold is the one with the highest pairwise F1 on the labelled utterances. Wrong pairs are
+weighted by the expected number of speakers in the recordings, which assumes as many utterances per speaker as in the
+labelled data. Labelled speakers also decide whether embeddings are whitened.
 
 With --false-links, a cluster joins the nearest labelled speaker outside --spk-list if the cosine of their means is
-above a threshold. At most that share of the fragments of listed speakers exceed it with a speaker outside the list,
-who is always somebody else. Two classes may be one person if their cosine is above the threshold of the EER: fragments
-of one listed speaker fall below it as often as fragments of two exceed it. A fragment has as many utterances as a
-cluster, but at most half of its speaker's.
+above a threshold. The threshold comes from fragments of the listed speakers: at most the given share of them exceeds it
+with a speaker outside the list, who is always another person. Two classes may be one person if their cosine is above
+the EER threshold: fragments of one listed speaker fall below it as often as fragments of two exceed it. A fragment has
+as many utterances as a cluster, but at most half of its speaker's.
 e.g.: steps/cluster.py --labelled exp/x/embeddings/train/xvector.scp --utt2spk data/train/utt2spk \\
         --spk-list exp/x/heldout_spk --false-links 0.01 exp/x/embeddings/calls/xvector.scp exp/x/clusters/calls
 """
@@ -34,14 +34,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("xvector_scp", type=Path, help="embeddings of the recordings")
     parser.add_argument("out_dir", type=Path, help="folder to write")
-    parser.add_argument("--threshold", type=float, help="mean cosine from which two clusters are one")
+    parser.add_argument("--threshold", type=float, help="minimum mean cosine to join two clusters")
     parser.add_argument("--labelled", type=Path, help="xvector.scp of labelled speakers")
-    parser.add_argument("--utt2spk", type=Path, help="their speakers")
-    parser.add_argument("--spk-list", type=Path, help="of these speakers only, one a line")
-    parser.add_argument("--false-links", type=float, help="link clusters; largest share of wrong links")
-    parser.add_argument("--min-utts", type=int, default=4, help="utterances of the smallest cluster that is kept")
-    parser.add_argument("--truth", type=Path, help='true speakers, "utt spk", to measure against')
-    parser.add_argument("--before", type=Path, help="utt2spk of earlier clusters, to measure what has changed")
+    parser.add_argument("--utt2spk", type=Path, help="utt2spk of the labelled speakers")
+    parser.add_argument("--spk-list", type=Path, help="list of labelled speakers to use, one per line")
+    parser.add_argument(
+        "--false-links", type=float, help="link clusters to labelled speakers; maximum share of wrong links"
+    )
+    parser.add_argument("--min-utts", type=int, default=4, help="minimum number of utterances of a cluster")
+    parser.add_argument("--truth", type=Path, help='"utt spk", the true speakers, to measure the clusters')
+    parser.add_argument("--before", type=Path, help="utt2spk of earlier clusters, to measure the change")
     args = parser.parse_args()
     if (args.threshold is None) == (args.labelled is None) or (args.labelled is None) != (args.utt2spk is None):
         raise UserError("give either --threshold, or --labelled and --utt2spk")

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compare systems on the same trials: one table, paired tests of the first against each other one, one report.
+"""Compare systems on the same trials: a table, paired tests of the first system against each other one, and a report.
 
 Reads   <exp-dir>/{results.json,scores,...} of each; --test-data: its utt2spk, for the tests over speakers.
 Writes  rows for RESULTS.md on stdout; with --report FILE, one page with all systems.
 
-A test leaves out the same speakers for both systems, whose score files must be over the same trials. They are read
-together and not held: of each pair at most a million trials of each kind are kept. Lists of too few speakers are not
-tested; a line says so. Nothing is printed before all is checked.
+A test leaves out the same speakers for both systems, so their score files must be over the same trials. The files are
+read together; for each pair of systems at most a million trials of each kind are held. Lists with too few speakers are
+not tested, and a line says so. Nothing is printed before everything is checked.
 e.g.: steps/compare.py --test-data data/test --report compare.html exp/a exp/b
 """
 

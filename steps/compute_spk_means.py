@@ -4,8 +4,8 @@
 Reads   xvector.scp "utt ark:offset", utt2spk (the file or its data dir)
 Writes  spk_xvector.scp, and spk_xvector.ark beside it; speakers sorted
 
-Embeddings are averaged as they are, over whole utterances. --exclude leaves out the speakers that calibration and
-thresholds are measured on: no test speaker is in the cohort, so they must not be either.
+Embeddings are averaged without normalization of their length. --exclude leaves out the speakers that calibration and
+thresholds are measured on. No test speaker is in the cohort, so these must not be either.
 e.g.: steps/compute_spk_means.py --exclude exp/x/heldout_spk \\
         e/vox2_dev/xvector.scp data/vox2_dev e/vox2_dev/spk_xvector.scp
 """
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("xvector_scp", type=Path, help="embeddings")
     parser.add_argument("utt2spk", type=Path, help="the file, or its data dir")
     parser.add_argument("spk_xvector_scp", type=Path, help="written whole or not at all")
-    parser.add_argument("--exclude", type=Path, help="list of speakers to leave out, one a line")
+    parser.add_argument("--exclude", type=Path, help="list of speakers to leave out, one per line")
     args = parser.parse_args()
     from sv.scoring.speakers import write_speaker_means
 

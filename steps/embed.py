@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compute the embeddings of audio files, checked one by one; a system without calibration will do.
+"""Compute the embeddings of audio files, each checked; the system needs no calibration.
 
 Reads   <model>: folder with config.yaml and models/avg_model.pt; audio files of one channel, or a wav.scp of such files
-Writes  <out>/xvector.ark, <out>/xvector.scp  one float vector a file, in Kaldi's format; its id is that of wav.scp, or
-        the file's name without ending; <out>/.done: the model and front-end that made them, which scoring compares.
-        Without --out, vectors are printed in Kaldi's text format.
-        Paths in xvector.scp start from <out>; tools/rebase_scp.pl prints absolute ones, to join several.
-Status  0: all were embedded; 1: some failed, with the reason on stderr; 2: wrong call
+Writes  <out>/xvector.ark, <out>/xvector.scp  one float vector for each file, in Kaldi's format; its id is that of
+        wav.scp, or the file's name without extension; <out>/.done: the model and front-end that made them, which
+        scoring compares. Without --out, vectors are printed in Kaldi's text format.
+        Paths in xvector.scp are relative to <out>; tools/rebase_scp.pl prints absolute ones, to join several.
+Status  0: all files were embedded; 1: some failed, with the reason on stderr; 2: wrong call
 
 For a corpus with features, steps/extract_embeddings.sh is faster.
 e.g.: steps/embed.py --model exp/x --out emb a.wav b.wav
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def open_archive(out: Path, listener: "Listener") -> "Iterator[ArkWriter]":
-    """Open the archive of a folder; its mark, written last, tells the model and front-end, as that of stage 4."""
+    """Open the archive of a folder; its mark, written last, names the model and front-end, as in stage 4."""
     from sv.io import ArkWriter
     from sv.jobs import DoneMark
 

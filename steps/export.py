@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Export a trained system for programs that know nothing of this toolkit.
+"""Export a trained system for use without this toolkit.
 
 Reads   <exp-dir>/{config.yaml,models/avg_model.pt}; for a bundle also calibration/cos.json, thresholds.json (stage 7)
         and results.json.
@@ -10,7 +10,7 @@ Writes  <out>: an ONNX or TorchScript file, or a folder that steps/verify.py --m
 --format torchscript  the same, traced
 --format bundle       model, front-end, cohort mean, calibration, thresholds, model card and checksums
 
-What is written was compared with the trained model: the cosine of each embedding with its own is at least 0.9999.
+Every export is compared with the trained model: the cosine of their embeddings is at least 0.9999.
 e.g.: steps/export.py exp/x x.onnx
       steps/export.py --format bundle --license apache-2.0 --data "VoxCeleb2 dev" --language en exp/x bundle
 """
@@ -30,9 +30,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--format", choices=["onnx", "torchscript", "bundle"], default="onnx", help="see above")
     parser.add_argument("--input", choices=["feats", "waveform"], default="feats", help="of a file")
     parser.add_argument("--model", type=Path, help="default: <exp-dir>/models/avg_model.pt")
-    parser.add_argument("--license", default="", help="of the weights, for the model card, such as apache-2.0")
-    parser.add_argument("--data", default="", help="what the model was trained on, for the model card")
-    parser.add_argument("--language", default="", help="of that data, for the model card, such as en")
+    parser.add_argument("--license", default="", help="licence of the weights for the model card, such as apache-2.0")
+    parser.add_argument("--data", default="", help="training data, for the model card")
+    parser.add_argument("--language", default="", help="language of that data, for the model card, such as en")
     return parser.parse_args()
 
 

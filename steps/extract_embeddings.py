@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""One part of the work of steps/extract_embeddings.sh, which calls this before, for and after its jobs.
+"""Do the Python part of steps/extract_embeddings.sh: it is called before the jobs, in each job, and after them.
 
-begin  checks model, features and --gpus, and prints how many jobs to run, 0 if the embeddings are there already; where
-       they share GPUs, also how many may run at a time, as an option of run.pl
+begin  checks model, features and --gpus, and prints how many jobs to run: 0 if the embeddings are made. If jobs share
+       GPUs, it also prints how many may run at a time, as an option of run.pl
 part   writes the embeddings of part N of M to <out-dir>/parts
 join   makes <out-dir>/xvector.{ark,scp} of all parts
 
@@ -27,28 +27,40 @@ JOBS_A_GPU = 4  # each of them holds the model
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("action", choices=["begin", "part", "join"], help="which part of the work; see above")
     parser.add_argument("exp_dir", type=Path, help="folder with config.yaml and models/")
     parser.add_argument("data_dir", type=Path, help="data dir with feats.scp (or what --feats takes)")
     parser.add_argument("out_dir", type=Path, help="folder of the embeddings")
     parser.add_argument("--model", type=Path, help="state dict; default: <exp-dir>/models/avg_model.pt")
-    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
+    parser.add_argument("--num-parts", type=int, default=1, help="number of parts of the work")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
-    parser.add_argument("--gpus", default="none", help='none, auto, or "0,1": part N takes the N-th, and round again')
-    parser.add_argument("--num-threads", type=int, default=1, help="of a part, on the CPU")
+    parser.add_argument("--gpus", default="none", help='none, auto, or "0,1": part N takes the N-th of these in turn')
+    parser.add_argument("--num-threads", type=int, default=1, help="threads of each part, on the CPU")
     parser.add_argument(
-        "--backend", choices=["auto", "onnx", "torch"], default="auto", help="of the CPU; auto: onnx for long work"
+        "--backend",
+        choices=["auto", "onnx", "torch"],
+        default="auto",
+        help="what computes on the CPU; auto: onnx for long work",
     )
-    parser.add_argument("--max-frames", type=int, default=0, help="cut longer utterances; 0: never")
-    parser.add_argument("--batch-frames", type=int, default=0, help="on a GPU: utterances of equal length together")
+    parser.add_argument(
+        "--max-frames", type=int, default=0, help="longer utterances are cut into equal chunks; 0: never"
+    )
+    parser.add_argument(
+        "--batch-frames",
+        type=int,
+        default=0,
+        help="on a GPU: maximum frames of a batch of equally long utterances; 0: one by one",
+    )
     parser.add_argument(
         "--feats",
         choices=["ark", "online", "shard", "auto"],
         default="ark",
-        help="read them, or compute them from waveforms; auto: read them if they are as the model takes them",
+        help="read features, or compute them from waveforms; auto: read them if they are those of the model",
     )
-    parser.add_argument("--skip-bad", choices=["true", "false"], default="false", help="leave out what cannot be read")
-    parser.add_argument("--train-data", type=Path, help="training data, read as training read it")
+    parser.add_argument(
+        "--skip-bad", choices=["true", "false"], default="false", help="leave out utterances that cannot be read"
+    )
+    parser.add_argument("--train-data", type=Path, help="training data, read in the same way as in training")
     args = parser.parse_args()
     for option, least in (("--num-threads", 1), ("--max-frames", 0), ("--batch-frames", 0)):
         if (value := getattr(args, option[2:].replace("-", "_"))) < least:

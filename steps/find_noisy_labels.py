@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Rank the utterances of a training set by how wrong their speaker labels look.
+"""Rank the utterances of a training set by how suspicious their speaker labels are.
 
 Reads   <exp-dir>/{config.yaml,spk2id,models/avg_model.pt}, <exp-dir>/embeddings/<name of data-dir>/xvector.scp (made by
         steps/extract_embeddings.sh), <data-dir>/utt2spk; <data-dir>/utt2spk_true if the true speakers are known.

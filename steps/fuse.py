@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Fuse the scores of several systems into log-likelihood ratios: logistic regression on held-out training speakers.
+"""Fuse the scores of several systems into log-likelihood ratios, by logistic regression on held-out training speakers.
 
-Reads   --heldout: score files of the held-out speakers' trials, one a system
+Reads   --heldout: score files of the held-out speakers' trials, one for each system
         --scores: score files of the test trials, the systems in the same order
         All files of --heldout are over the same trials, and so are all files of --scores.
 Writes  <out>             "enroll test llr target|nontarget", for compute_metrics.py --llr true
@@ -29,13 +29,13 @@ def main() -> None:
         nargs="+",
         required=True,
         metavar="SCORES",
-        help="score files of trials of held-out speakers, one of each system",
+        help="score files of trials of held-out speakers, one for each system",
     )
     parser.add_argument(
         "--scores", type=Path, nargs="+", required=True, metavar="SCORES", help="score files to fuse, in the same order"
     )
     parser.add_argument("out", type=Path, help="written whole or not at all")
-    parser.add_argument("--p-target", type=float, default=0.05, help="prior at which decisions matter most")
+    parser.add_argument("--p-target", type=float, default=0.05, help="prior that the fusion is optimized for")
     args = parser.parse_args()
     check_probability("--p-target", args.p_target)
     from sv.scoring.fusion import fuse_files

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Tell which enrolled speaker is heard in each recording.
+"""Identify the enrolled speaker of each recording.
 
 Reads   <model>: folder of a trained and calibrated system; <speakers>: what steps/enroll.py wrote; audio files of one
         channel
 Prints  for each recording: the speaker, or "nobody" or "cannot tell", and the most similar ones with their
         log-likelihood ratios (natural log) and probabilities; or "failed", with the reason
-Status  0: each recording is of an enrolled speaker; 3: one or more are of nobody; 4: some cannot be told; 1: some
-        failed, or nothing could be done; 2: wrong call
+Status  0: each recording is of an enrolled speaker; 3: one or more are of none; 4: some answers are "cannot tell";
+        1: some recordings failed, or nothing could be done; 2: wrong call
 
 --prior and --threshold are those of verify.py, for each speaker.
 e.g.: steps/identify.py --model exp/x call1.wav call2.wav

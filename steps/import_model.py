@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Import a model that another toolkit trained: as a system of ours, to score, verify and fine-tune with.
+"""Import a model that another toolkit trained, to score, verify and fine-tune with it here.
 
 Reads   <checkpoint>, a file or a folder, with tensors and plain values only
             wespeaker    folder with config.yaml and avg_model.pt, or a model file beside its config.yaml
@@ -9,7 +9,8 @@ Reads   <checkpoint>, a file or a folder, with tensors and plain values only
             resemblyzer  pretrained.pt
 Writes  <exp-dir>/{config.yaml,models/avg_model.pt}, and spk2id if the speakers' names are known; whole or not at all
 
-The configuration has the model's own front-end. Where the checkpoint tells the head and it is one of ours, it is kept.
+The configuration has the model's own front-end. The head is kept if the checkpoint has one and this project has its
+loss.
 e.g.: steps/import_model.py --from 3dspeaker campplus_cn_en_common.pt exp/campplus_cn_en
       bash egs/speechocean762/run.sh --speeds "" --data data/campplus --exp-dir exp/campplus_cn_en --corpus DIR \\
         --config exp/campplus_cn_en/config.yaml --stop-stage 2; the same with --stage 4 instead of the last line
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path, help="file or folder of the other toolkit")
     parser.add_argument("exp_dir", type=Path, help="folder of the system; it must not exist")
     parser.add_argument("--from", dest="source", choices=SOURCES, required=True, help="toolkit that trained it")
-    parser.add_argument("--model", help="name of the encoder, if it is not told or guessed rightly")
+    parser.add_argument("--model", help="name of the encoder, if the checkpoint does not give it")
     args = parser.parse_args()
     if args.model:
         from sv.models import MODELS

@@ -3,7 +3,7 @@
 
 Reads   <labelled>/utt2spk; <exp-dir>/roundN/{heldout_spk,clusters/clusters.json}, and its embeddings of <labelled>
 Writes  <exp-dir>/rounds.json: held-out EER and clusters of each round, the best one, and why the rounds ended; with
-        --truth also how rightly its training trusted and corrected labels
+        --truth also how often its training was right to trust and correct labels
 Prints  the number of the best round if the rounds have ended, else nothing
 
 The EER is that of the averaged model, on all pairs of utterances of the held-out labelled speakers.
@@ -22,9 +22,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labelled", type=Path, help="data dir of the labelled speakers")
     parser.add_argument("exp_dir", type=Path, help="folder of the experiment, with a folder for each round")
-    parser.add_argument("--num-rounds", type=int, default=3, help="most rounds after round 0")
-    parser.add_argument("--last", type=int, required=True, help="the round that was made now; later ones are older")
-    parser.add_argument("--truth", type=Path, help="true speakers of the recordings, to measure against")
+    parser.add_argument("--num-rounds", type=int, default=3, help="maximum number of rounds after round 0")
+    parser.add_argument(
+        "--last", type=int, required=True, help="number of the latest round; higher rounds are from an earlier run"
+    )
+    parser.add_argument("--truth", type=Path, help="true speakers of the recordings, to measure the clusters")
     args = parser.parse_args()
     from sv.clustering.rounds import judge_rounds
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""List the encoders: size, arithmetic of an embedding of 2 s, and the toolkits whose checkpoints they load.
+"""List the encoders: size, FLOPs of an embedding of 2 s, and the toolkits whose checkpoints they load.
 
-Prints  a Markdown table of all encoders, or of those named; sizes are those of the default options. They stand in
+Prints  a Markdown table of all encoders, or of those named; sizes are those of the default options, from
         sv/models/catalog.csv; no network is built
 e.g.: steps/list_models.py CAMPPlus ResNet34
 """
@@ -19,9 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="model", help="names, as in --model of a recipe")
     parser.add_argument("--json", action="store_true", help="print an object of JSON for each encoder")
-    parser.add_argument(
-        "--renew", action="store_true", help="measure all encoders and write sv/models/catalog.csv anew"
-    )
+    parser.add_argument("--renew", action="store_true", help="measure all encoders and rewrite sv/models/catalog.csv")
     args = parser.parse_args()
     from sv.models import MODELS
     from sv.models.catalog import describe, renew, table

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Draw trials among the held-out training speakers, for calibration and thresholds; the test set is not touched.
+"""Draw trials of the held-out training speakers, for calibration and thresholds. The test set is not used.
 
 Reads   <exp-dir>/heldout_spk, <data-dir>/utt2spk of the training data, <exp-dir>/embeddings/<data>/bad_utts: these
         utterances are left out
 Writes  <exp-dir>/calibration/<name> "enroll test target|nontarget": all pairs, or as many as asked for, drawn by --seed
 
-An utterance never meets itself. Where ids are VoxCeleb's (speaker/video/utterance), target trials are of two videos.
-A calibration holds for trials as hard as its own: for a test list whose non-target trials share sex and age, give
+No utterance is paired with itself. If ids are VoxCeleb's (speaker/video/utterance), target trials are of two videos. A
+calibration is valid for trials as hard as its own. So for a test list whose non-target trials share sex and age, give
 --same "spk2gender spk2age" (tables of the data dir; ages by band).
 """
 
@@ -24,11 +24,11 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path, help="training data, with the speakers that were held out")
     parser.add_argument("--name", default="heldout.kaldi", help="name of the list; default: %(default)s")
     parser.add_argument(
-        "--same", default="", help="tables that must say the same of both speakers of a non-target trial"
+        "--same", default="", help="tables that must have the same value for both speakers of a non-target trial"
     )
     parser.add_argument("--num-target", type=int, default=30_000, help="at most; default: %(default)s")
     parser.add_argument("--num-nontarget", type=int, default=60_000, help="at most; default: %(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="decides which are drawn")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
     args = parser.parse_args()
     if args.seed < 0:
         raise WrongCall(f"--seed {args.seed}: expected a whole number of at least 0")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""One part of the work of steps/make_fbank.sh, which calls this before, for and after its jobs.
+"""Do the Python part of steps/make_fbank.sh: it is called before the jobs, in each job, and after them.
 
-begin  checks settings, data dir and free disk, and prints how many jobs to run: 0 if the features are there already
+begin  checks settings, data dir and free disk, and prints how many jobs to run: 0 if the features are made
 part   writes <ark-dir>/fbank.PART.{ark,scp,utt2num_frames,utt2dur}
 join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of all parts
 
-With --augment also utt2augment, which tells what each utterance was given.
+With --augment it also writes utt2augment, the augmentation of each utterance.
 """
 
 import argparse
@@ -18,18 +18,18 @@ from sv.errors import WrongCall, run_step, suggest
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("action", choices=["begin", "part", "join"], help="which part of the work; see above")
     parser.add_argument("data_dir", type=Path, help="data dir with wav.scp")
-    parser.add_argument("ark_dir", type=Path, help="for this data dir alone")
-    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
+    parser.add_argument("ark_dir", type=Path, help="folder for this data dir only")
+    parser.add_argument("--num-parts", type=int, default=1, help="number of parts of the work")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--config", type=Path, help="YAML of a system, with dataset_args.fbank_args")
     parser.add_argument(
         "--dither", choices=["true", "false"], default="false", help="add noise of one 16-bit step, for training"
     )
-    parser.add_argument("--augment", default="", help="add it to the audio: noise, reverb, ...")
-    parser.add_argument("--noise-data", default="", help="folder of noise for it")
-    parser.add_argument("--reverb-data", default="", help="folder of impulse responses for it")
+    parser.add_argument("--augment", default="", help="augmentation of the audio: noise, reverb, ...")
+    parser.add_argument("--noise-data", default="", help="folder of noise for the augmentation")
+    parser.add_argument("--reverb-data", default="", help="folder of impulse responses for the augmentation")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make one page with everything known about a system; it opens without a network connection.
+"""Make one page with everything known about a system; it needs no network connection.
 
 Reads   <exp-dir>/{results.json,scores,metrics.jsonl,config.yaml}, the same score files that were measured;
         --train-data and --test-data for corpus statistics, --test-data for the map of embeddings and playable errors.

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""One part of the work of steps/make_shards.sh, which calls this before, for and after its jobs.
+"""Do the Python part of steps/make_shards.sh: it is called before the jobs, in each job, and after them.
 
-begin  checks data dir and free disk, and prints how many jobs to run: 0 if the shards are there already
-part   makes every --num-parts'th of the shards, unless it is whole
+begin  checks data dir and free disk, and prints how many jobs to run: 0 if the shards are made
+part   makes every --num-parts-th of the shards, unless it is complete
 join   writes <data-dir>/shard.list
 check  compares every utterance of every shard with its checksum
 """
@@ -19,10 +19,12 @@ from sv.jobs.parts import act
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join", "check"], help="see above")
+    parser.add_argument("action", choices=["begin", "part", "join", "check"], help="which part of the work; see above")
     parser.add_argument("data_dir", type=Path, help="data dir with wav.scp")
-    parser.add_argument("shard_dir", type=Path, nargs="?", help="for this data dir alone (default: <data-dir>/shards)")
-    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
+    parser.add_argument(
+        "shard_dir", type=Path, nargs="?", help="folder for this data dir only (default: <data-dir>/shards)"
+    )
+    parser.add_argument("--num-parts", type=int, default=1, help="number of parts of the work")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--sample-rate", type=int, default=16000, help="Hz, of all audio")
     parser.add_argument("--config", type=Path, help="YAML of a system, whose sample rate is used instead")
@@ -31,7 +33,7 @@ def main() -> None:
         "--format",
         choices=["same", "flac", "wav"],
         default="same",
-        help="of the audio in the shards; same: as the files are, where that is possible",
+        help="format of the audio in the shards; same: that of the files, if possible",
     )
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")

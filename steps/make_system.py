@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 """Resolve a system's configuration: a YAML file, changed by options, with every default filled in.
 
-Reads   --config YAML (with its bases); of a system that was trained already, <exp-dir>/config.yaml.
+Reads   --config YAML (with its bases); if the system is already trained, <exp-dir>/config.yaml.
 Writes  <exp-dir>/system.yaml, which training and all later steps read; prints <exp-dir>.
 
 Without <exp-dir> the folder is ROOT/<model>-<loss>[-<type>][-m<margin>]-seed<N>, such as
 exp/ResNet34-sphereface2-A-m0.15-seed42.
-A model or loss other than the file's drops the file's model_args (or loss_args and margin) for its own.
-With --fine-tune TRAINED the file states differences from that trained system, which training then starts from.
+Another model or loss than the file's replaces the file's model_args (or loss_args and margin) by its own defaults.
+With --fine-tune TRAINED the file has the differences to that trained system, and training starts from its model.
 
 e.g.: steps/make_system.py --config egs/voxceleb/conf/resnet34.yaml --set "loss=aam seed=1" exp/aam
 """
@@ -34,12 +34,18 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--override", action="append", default=[], metavar='"--FLAG KEY=VALUE"', help="for recipes")
     parser.add_argument("--same-config", default="false", help="true: a trained system must have its model and loss")
     parser.add_argument("--noise-data", default="", help="noise to augment waveforms with, if training reads them")
-    parser.add_argument("--reverb-data", default="", help="impulse responses for the same")
-    parser.add_argument("--speeds", default=None, metavar='"FACTOR ..."', help="speed copies, likewise")
+    parser.add_argument(
+        "--reverb-data", default="", help="impulse responses to augment waveforms with, if training reads them"
+    )
+    parser.add_argument(
+        "--speeds", default=None, metavar='"FACTOR ..."', help="speeds of copies of waveforms, if training reads them"
+    )
     parser.add_argument("--root", type=Path, default=Path("exp"), help="folder of the systems' folders")
-    parser.add_argument("--suffix", default="", help="end of the folder's name")
-    parser.add_argument("--stage", type=int, default=3, help="of a recipe; beyond 3 the system must be trained")
-    parser.add_argument("--gpus", default="none", help="of a recipe; its form is checked")
+    parser.add_argument("--suffix", default="", help="suffix of the folder's name")
+    parser.add_argument(
+        "--stage", type=int, default=3, help="first stage of the recipe; after stage 3 the system must be trained"
+    )
+    parser.add_argument("--gpus", default="none", help="--gpus of the recipe; its form is checked")
     parser.add_argument("--fine-tune", type=Path, metavar="TRAINED", help="folder of the system to fine-tune")
     parser.add_argument("--output", type=Path, help="write the configuration here, not to <exp-dir>")
     parser.add_argument("--speakers", type=Path, help="names that a trained system must have been trained on")

@@ -6,7 +6,7 @@ Reads   <fold-exp>/{results.json,scores} of each fold
 Writes  <exp-dir>/{results.json,results.md,scores}, which steps/compare.py takes: every list and back-end that all folds
         have
 
-Pool calibrated scores: raw ones of two networks need not have the same threshold.
+Pool only calibrated scores: raw scores of two networks need not have the same threshold.
 e.g.: steps/pool_scores.py data/folds/pooled/trials exp/pooled/x exp/fold1/x exp/fold2/x
 """
 

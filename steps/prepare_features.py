@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""One part of the work of steps/prepare_features.sh, which calls this before, for and after its jobs.
+"""Do the Python part of steps/prepare_features.sh: it is called before the jobs, in each job, and after them.
 
-begin  checks settings, data dirs and the free disk for all of them, and prints how many jobs to run: 0 if all is there
+begin  checks settings, data dirs and the free disk for all of them, and prints how many jobs to run: 0 if all is made
 part   writes a part of the features of each data dir, or of its shards
 join   makes feats.scp, utt2num_frames, utt2dur and fbank.yaml of each, with the VAD vad.scp, or shard.list
 """
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=["begin", "part", "join"], help="see above")
+    parser.add_argument("action", choices=["begin", "part", "join"], help="which part of the work; see above")
     parser.add_argument("test_data", type=Path, help="data dir of the test set")
-    parser.add_argument("train_data", nargs="*", help="what training reads: DIR, or DIR:reverb for an augmented copy")
-    parser.add_argument("--num-parts", type=int, default=1, help="parts that the work is split into")
+    parser.add_argument("train_data", nargs="*", help="training data: DIR, or DIR:reverb for an augmented copy")
+    parser.add_argument("--num-parts", type=int, default=1, help="number of parts of the work")
     parser.add_argument("--part", type=int, default=1, help="1 to --num-parts")
     parser.add_argument("--config", type=Path, required=True, help="YAML of the system; train_feats shard: make shards")
     parser.add_argument("--fbank", type=Path, required=True, help="folder of feature archives")
     parser.add_argument("--noise-data", default="", help="folder of noise for copies")
-    parser.add_argument("--reverb-data", default="", help="folder of impulse responses for them")
+    parser.add_argument("--reverb-data", default="", help="folder of impulse responses for copies")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()

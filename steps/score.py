@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Score trial lists of a system by back-ends and measure them; with --calibrate-on, calibrate scores that are there.
+"""Score trial lists of a system by back-ends and measure them; with --calibrate-on, calibrate existing scores.
 
 Reads   <test-data>/trials/<trials>; <exp-dir>/embeddings/<set>/xvector.scp of both sets, and what the back-end needs:
         embeddings/<train>/{mean_vec.npy,spk_xvector.scp}, plda/
 Writes  <exp-dir>/scores/<prefix><trials>.score, measured in results.{json,md} and scores/<test>_<label>_result
         with --calibrate-on: calibration/<label>.json, thresholds.json, scores/cali_<prefix><trials>.score, measured as
-        <label>_cali; without any <trials>, thresholds alone. Several back-ends are also fused, as by steps/fuse.py:
+        <label>_cali; without any <trials>, only thresholds. Several back-ends are also fused, as by steps/fuse.py:
         scores/fused_<trials>.score, measured as fused
 
-<label> is the back-end's name, of asnorm asnorm<top-n>. <prefix> is "" for cos, plda_ for PLDA, <train>_<label>_ for a
-normalization. With --prepare true the step first makes what comes from the training data, without the held-out
+<label> is the back-end's name; for asnorm it is asnorm<top-n>. <prefix> is "" for cos, plda_ for PLDA, <train>_<label>_
+for a normalization. With --prepare true the step first makes what comes from the training data, without the held-out
 speakers: the cohort of a normalization, the PLDA, or with --calibrate-on the list of their trials.
 e.g.: steps/score.py --backend cos exp/x data/vox2_dev data/vox1 vox1_O_cleaned.kaldi
       steps/score.py --prepare true --backend asnorm --top-n 300 exp/x data/vox2_dev data/vox1 vox1_O_cleaned.kaldi
@@ -35,7 +35,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("trials", nargs="*", help="names of lists in <test-data>/trials")
     parser.add_argument("--backend", default="cos", help='one or more, as in "cos plda"; default: %(default)s')
     parser.add_argument(
-        "--prepare", type=true_or_false, default=False, metavar="true|false", help="make what is needed first"
+        "--prepare",
+        type=true_or_false,
+        default=False,
+        metavar="true|false",
+        help="first make what is needed from the training data",
     )
     parser.add_argument(
         "--calibrate-on",
@@ -43,7 +47,9 @@ def parse() -> argparse.Namespace:
         help="heldout.kaldi, or heldout_X.kaldi for thresholds under <label>_X: list in <exp-dir>/calibration",
     )
     parser.add_argument(
-        "--same", default="", help="tables that must say the same of both speakers; see make_calibration_trials.py"
+        "--same",
+        default="",
+        help="tables that must have the same value for both speakers; see make_calibration_trials.py",
     )
     parser.add_argument(
         "--enroll-map",

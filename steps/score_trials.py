@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Score one list of trials by a back-end, from files that stand anywhere. steps/score.py does all lists of a system.
+"""Score one list of trials by a back-end, from files in any place. steps/score.py scores all lists of a system.
 
 Reads   trials "enroll test target|nontarget" (or without label), xvector.scp "utt ark:offset" (one vector an
         utterance), and what the back-end needs
-Writes  scores "enroll test score target|nontarget" in the order of the trials; .done.NAME beside: their origin. Behind
-        the label of normalized scores stand "enroll_mag test_mag enroll_cohort_mean test_cohort_mean": lengths of the
-        embeddings after the mean was subtracted, means of each side's scores with the cohort
+Writes  scores "enroll test score target|nontarget" in the order of the trials; .done.NAME beside: their origin.
+        Normalized scores have four more columns, "enroll_mag test_mag enroll_cohort_mean test_cohort_mean": lengths of
+        the embeddings after the mean is subtracted, means of each side's scores with the cohort
 
-With --enroll-map, "enroll" is a model of one or more utterances: for cosine scores the mean of their embeddings, each
-of unit length; for PLDA the mean of their embeddings as they are, and their number counts in the ratio, as in Kaldi's
-x-vector recipes.
+With --enroll-map, "enroll" is a model of one or more utterances. For cosine scores it is the mean of their embeddings,
+each scaled to unit length. For PLDA it is the mean of their unscaled embeddings, and the number of utterances enters
+the likelihood ratio, as in Kaldi's x-vector recipes.
 e.g.: steps/score_trials.py --mean e/vox2_dev/mean_vec.npy data/vox1/trials/vox1_O_cleaned.kaldi e/vox1/xvector.scp \\
         scores/O.score
       steps/score_trials.py --backend asnorm --top-n 300 --mean e/vox2_dev/mean_vec.npy \\

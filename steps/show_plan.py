@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Show what a recipe has done, and the plan of its training: `--dry-run true` of egs/*/run.sh. Writes nothing.
+"""Show what a recipe has done, and the plan of its training, for `--dry-run true` of egs/*/run.sh. Writes nothing.
 
 Reads   the marks of finished features and embeddings; for the training, data dir, configuration and checkpoints.
-Prints  features and embeddings that are there; iterations, learning rate and margin by epoch; the free disk.
+Prints  finished features and embeddings; iterations, learning rate and margin by epoch; the free disk space.
 """
 
 import argparse
@@ -22,15 +22,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("exp_dir", type=Path, help="folder of the system")
     parser.add_argument("train_data", type=Path, help="data dir of the training data")
-    parser.add_argument("training_set", type=Path, help="data dir that training reads: train_data, or with its copies")
+    parser.add_argument(
+        "training_set", type=Path, help="data dir that training reads: train_data, or one with its copies"
+    )
     parser.add_argument("test_data", type=Path, help="data dir of the test set")
     parser.add_argument("--system", type=Path, required=True, help="resolved configuration (steps/make_system.py)")
     parser.add_argument("--stage", type=int, default=1, help="first stage to run")
     parser.add_argument("--gpus", default="auto", help="numbers, auto or none")
     parser.add_argument("--num-procs", type=int, default=1, help="processes on the CPU")
     parser.add_argument("--num-nodes", type=int, default=1, help="machines or jobs that train together")
-    parser.add_argument("--rounds", choices=["true", "false"], default="false", help="with recordings without labels")
-    parser.add_argument("--new-lists", choices=["true", "false"], default="false", help="stage 1 makes other lists")
+    parser.add_argument(
+        "--rounds", choices=["true", "false"], default="false", help="the run has recordings without labels"
+    )
+    parser.add_argument("--new-lists", choices=["true", "false"], default="false", help="stage 1 will make other lists")
     args = parser.parse_args()
     from sv.config import PseudoArgs, load_config
     from sv.jobs.disk import existing, in_words

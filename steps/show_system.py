@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Show what a trained system is: encoder, loss, front-end, thresholds and results.
+"""Show a trained system: encoder, loss, front-end, thresholds and results.
 
 Reads   <exp-dir>/config.yaml; models/avg_model.pt, whose tensors are not loaded; thresholds.json and results.json, if
         they are there

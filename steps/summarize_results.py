@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A table of the results of one or more experiments, in Markdown, on stdout.
+"""Print a table of the results of one or more experiments, in Markdown.
 
 Reads   <exp-dir>/results.json of each, as steps/compute_metrics.py leaves it
 e.g.: steps/summarize_results.py egs/mini/exp/*

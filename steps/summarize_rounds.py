@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Tables of experiments in rounds (steps/train_half_labelled.sh), in Markdown, on stdout.
+"""Print tables of experiments in rounds (steps/train_half_labelled.sh), in Markdown.
 
 Reads   <exp-dir>/rounds.json and results.json of its best round, of each; folders are named <row>-seed<N>
 Prints  EER of the best round by the cosine, the share of the oracle's gain over the baseline that is recovered, and
@@ -22,9 +22,9 @@ def main() -> None:
     parser.add_argument(
         "exp_dirs", type=Path, nargs="+", metavar="exp-dir", help="folders of experiments, named <row>-seed<N>"
     )
-    parser.add_argument("--baseline", default="labelled-C", help="row that gains nothing")
-    parser.add_argument("--oracle", default="oracle-C", help="row that gains all")
-    parser.add_argument("--against", default="", help="row to test against the others")
+    parser.add_argument("--baseline", default="labelled-C", help="row with a gain of 0")
+    parser.add_argument("--oracle", default="oracle-C", help="row with the full gain")
+    parser.add_argument("--against", default="", help="row that is compared with the others")
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials, for the tests")
     args = parser.parse_args()
     if args.against and not args.test_data:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Train a network, or continue a training that was interrupted; steps/train.sh is the usual way to call this.
+"""Train a network, or continue an interrupted training. Usually steps/train.sh calls this.
 
 Reads   <exp-dir>/system.yaml (steps/make_system.py), <data-dir> (see steps/train.sh).
 Writes  <exp-dir>/{config.yaml,spk2id,heldout_spk,train.log,metrics.jsonl,tensorboard/,models/,checkpoints/}.
@@ -29,7 +29,9 @@ def parse() -> argparse.Namespace:
         default="auto",
         help="0,1: one process on each; auto: the first GPU, if any; none: the CPU",
     )
-    parser.add_argument("--num-procs", "--num_procs", type=int, default=1, help="processes if no GPU is used")
+    parser.add_argument(
+        "--num-procs", "--num_procs", type=int, default=1, help="number of processes, if no GPU is used"
+    )
     parser.add_argument(
         "--num-threads",
         "--num_threads",
@@ -38,7 +40,11 @@ def parse() -> argparse.Namespace:
         help="CPU threads of each process; 0: share all cores",
     )
     parser.add_argument(
-        "--num-nodes", "--num_nodes", type=int, default=1, help="machines that train together, each by this command"
+        "--num-nodes",
+        "--num_nodes",
+        type=int,
+        default=1,
+        help="number of machines that train together, each with this command",
     )
     parser.add_argument("--node", type=int, default=1, help="number of this machine, from 1")
     parser.add_argument("--dry-run", choices=["true", "false"], default="false", help="only print the plan")

@@ -24,16 +24,20 @@ def main() -> None:
     parser.add_argument("utt2spk", type=Path, help="the file, or its data dir")
     parser.add_argument("plda_dir", type=Path, help="folder to write")
     parser.add_argument(
-        "--lda-dim", type=int, default=0, help="dimensions LDA keeps, below the number of speakers; 0: no LDA"
+        "--lda-dim", type=int, default=0, help="dimensions that LDA keeps, below the number of speakers; 0: no LDA"
     )
     parser.add_argument(
-        "--whiten", type=true_or_false, default=False, metavar="true|false", help="make the total covariance 1"
+        "--whiten",
+        type=true_or_false,
+        default=False,
+        metavar="true|false",
+        help="make the total covariance the identity",
     )
     parser.add_argument(
         "--length-norm", type=true_or_false, default=True, metavar="true|false", help="scale to length sqrt(dim)"
     )
     parser.add_argument("--num-iters", type=int, default=10, help="iterations of EM; default: %(default)s")
-    parser.add_argument("--exclude", type=Path, help="list of speakers to leave out, one a line")
+    parser.add_argument("--exclude", type=Path, help="list of speakers to leave out, one per line")
     args = parser.parse_args()
     from sv.scoring.plda_backend import train_plda_folder
 

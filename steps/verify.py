@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Tell whether the first recording and each of the others are of the same speaker.
+"""Decide whether the first recording and each of the others are of the same speaker.
 
 Reads   <model>: folder of a trained and calibrated system (stages 3 to 7); audio files of one channel.
 Prints  for each pair: same, different or cannot tell; the log-likelihood ratio (natural log), the probability of the
         same speaker given the prior, and the threshold used; or "failed", with the reason.
-Status  0: all pairs are of the same speaker; 3: one or more are of different ones; 4: some cannot be told, the rest is
-        the same; 1: some failed, or the model or the list of pairs cannot be used; 2: wrong call.
+Status  0: all pairs are of the same speaker; 3: one or more are of different speakers; 4: some answers are "cannot
+        tell", all others "same"; 1: some pairs failed, or the model or the list of pairs cannot be used; 2: wrong
+        call.
 
 Scores are calibrated cosines. They are compared with the threshold that follows from --prior, or with --threshold.
-"cannot tell" means nearer to the threshold than --margin. Files that are silent, too short, clipped or unreadable, or
-hold no speech, fail. A line on stderr warns if the calibration fails on the test trials of results.json.
+"cannot tell" means closer to the threshold than --margin. Files that are silent, too short, clipped, unreadable or
+without speech fail. A line on stderr warns if the calibration fails on the test trials of results.json.
 e.g.: steps/verify.py --model exp/x a.wav b.wav
       steps/verify.py --model exp/x --pairs pairs.txt --json
 """
@@ -32,15 +33,19 @@ STATUS = {"same": 0, "cannot tell": 4, "different": 3}  # of several pairs, the 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recordings", nargs="*", metavar="recording", help="the first is compared with each other one")
-    parser.add_argument("--pairs", help="in place of recordings: a file with two of them in each line; - for stdin")
+    parser.add_argument(
+        "recordings", nargs="*", metavar="recording", help="recordings; the first is compared with each other one"
+    )
+    parser.add_argument("--pairs", help="file with two recordings in each line, instead of recordings; - for stdin")
     parser.add_argument("--model", type=Path, required=True, help="folder of the system")
     parser.add_argument(
         "--threshold",
         help="LLR, or one of eer, min_dcf_0.01, min_dcf_0.05, fa_0.01, fa_0.001 (default: follows from the prior)",
     )
     parser.add_argument("--prior", type=float, default=0.5, help="probability of the same speaker before listening")
-    parser.add_argument("--margin", type=float, help="least distance of the LLR from the threshold (default: log 3)")
+    parser.add_argument(
+        "--margin", type=float, help="minimum distance of the LLR from the threshold for an answer (default: log 3)"
+    )
     parser.add_argument("--gpus", default="auto", help="auto, none, or the number of a GPU")
     parser.add_argument("--json", action="store_true", help="print an object of JSON for each pair")
     args = parser.parse_args()

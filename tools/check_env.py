@@ -75,8 +75,8 @@ def describe_cuda() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--test", action="store_true", help="look also for the packages that tools/test.sh needs")
-    parser.add_argument("--quick", action="store_true", help="look at versions only: import nothing, print nothing")
+    parser.add_argument("--test", action="store_true", help="also check the packages that tools/test.sh needs")
+    parser.add_argument("--quick", action="store_true", help="only check versions: import nothing, print nothing")
     args = parser.parse_args()
     core = read_requirements("dependencies")
     check_versions({**core, **(read_requirements("test") if args.test else {})})

@@ -20,10 +20,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["check", "write"], help="check the mark, or write it")
     parser.add_argument("mark", type=Path, help="file of the mark")
-    parser.add_argument("--options", default="", help="everything that decides the result")
-    parser.add_argument("--inputs", nargs="*", type=Path, default=[], help="files that decide the outputs")
+    parser.add_argument("--options", default="", help="text of all options that decide the result")
+    parser.add_argument("--inputs", nargs="*", type=Path, default=[], help="input files that decide the outputs")
     parser.add_argument("--outputs", nargs="*", type=Path, default=[], help="files that the work made")
-    parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums, too")
+    parser.add_argument("--verify", choices=["true", "false"], default="false", help="also compare checksums")
     args = parser.parse_args()
     mark = DoneMark(args.mark, {"options": args.options}, tuple(args.inputs))
     if args.action == "write":

@@ -39,8 +39,8 @@ def from_feats(data: DataDir, frame_shift: float) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, help="data dir with wav.scp")
-    parser.add_argument("--nj", type=int, default=1, help="headers read at a time")
-    parser.add_argument("--frame-shift", type=float, default=0.01, help="seconds")
+    parser.add_argument("--nj", type=int, default=1, help="number of headers that are read at a time")
+    parser.add_argument("--frame-shift", type=float, default=0.01, help="frame shift in seconds")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     args = parser.parse_args()
     data = DataDir(args.data_dir)

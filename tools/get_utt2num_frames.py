@@ -36,7 +36,7 @@ def from_durations(data: DataDir, frame_shift: float, frame_overlap: float) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data_dir", type=Path, help="data dir with feats.scp")
-    parser.add_argument("--nj", type=int, default=1, help="headers read at a time")
+    parser.add_argument("--nj", type=int, default=1, help="number of headers that are read at a time")
     parser.add_argument("--frame-shift", type=float, default=0.01, help="seconds")
     parser.add_argument("--frame-overlap", type=float, default=0.015, help="seconds")
     args = parser.parse_args()

@@ -17,8 +17,8 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 . steps/options/stages.sh
 # Corpus
 cnceleb1=egs/cnceleb/corpora/CN-Celeb_flac # DIR: CN-Celeb 1, as unpacked
-cnceleb2=egs/cnceleb/corpora/CN-Celeb2_flac # DIR: CN-Celeb 2, as unpacked ("": train on CN-Celeb 1 alone)
-min_duration=5        # seconds: shorter training utterances are joined with others of the same speaker and genre; 0: none
+cnceleb2=egs/cnceleb/corpora/CN-Celeb2_flac # DIR: CN-Celeb 2, as unpacked ("": train on CN-Celeb 1 only)
+min_duration=5        # seconds; shorter training utterances are joined with others of the same speaker and genre; 0: no joining
 data=egs/cnceleb/data # DIR: data lists, and the joined utterances
 . steps/options/jobs.sh
 . steps/options/processes.sh

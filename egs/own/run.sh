@@ -17,11 +17,11 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 # Options
 . steps/options/stages.sh
 # Corpus
-corpus=               # DIR: the corpus, with a folder for each speaker; with --csv, where its paths begin
+corpus=               # DIR: the corpus, with a folder for each speaker; with --csv, the folder that relative paths start from
 csv=                  # FILE: a list of files and speakers instead (local/prepare_folder.py --help)
 ignore_columns=       # columns of the list that are not read, as in "transcript note"
 leave_out_bad=false   # true|false: leave out files that cannot be used
-test_speakers=0       # speakers to test on; 0: a fifth of them, 100 at most
+test_speakers=0       # number of test speakers; 0: a fifth of all, at most 100
 data=egs/own/data     # DIR: data lists
 . steps/options/jobs.sh
 nj=2
@@ -31,8 +31,8 @@ nj=2
 config=egs/own/conf/resnet_small.yaml
 . steps/options/rounds.sh
 . steps/options/scoring.sh
-top_n=0               # nearest speakers of the cohort, for asnorm; 0: half of those that are trained on
-lda_dim=0             # dimensions that LDA keeps before PLDA (default: below the number of speakers that are trained on)
+top_n=0               # number of nearest speakers of the cohort, for asnorm (default: half of the training speakers, at most 300)
+lda_dim=0             # dimensions that LDA keeps before PLDA (default: chosen, below the number of training speakers)
 lm_config=egs/speechocean762/conf/any_lm.yaml
 . tools/parse_options.sh
 . steps/recipe.sh

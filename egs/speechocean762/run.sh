@@ -19,7 +19,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 . steps/options/stages.sh
 # Corpus
 corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
-download=false        # true|false: fetch the corpus into that folder first
+download=false        # true|false: first download the corpus into that folder
 data=egs/speechocean762/data # DIR: data lists
 . steps/options/jobs.sh
 nj=2

@@ -23,14 +23,14 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 data=egs/speechocean762/data # DIR: data lists and features, of run.sh
 exp=egs/speechocean762/exp/semi # DIR: folders of all rows
 labelled_speakers=40  # speakers that keep their labels, beside the held-out ones; several as in "20 40 60"
-heldout_speakers=15   # labelled speakers that are held out: they give thresholds and end the rounds
-seeds="1 2 3"         # of the split and of the training
+heldout_speakers=15   # labelled speakers that are held out; they decide thresholds and the end of the rounds
+seeds="1 2 3"         # seeds of the split and of the training
 rows="labelled-C oracle-C pseudo-aam pseudo-C pseudo-A pseudo-C+gate pseudo-C+mask pseudo-C+correct pseudo-C+all pseudo-aam+gate+correct"
-against=              # row to test against the others of its seed, in pairs
+against=              # row that is compared with the others of its seed, by paired tests
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: YAML of the systems
 set=                  # further keys of all systems (sv/config.py)
-num_rounds=3          # most rounds of clustering and training
-teacher=              # DIR: system that makes the first clusters, such as an imported one (default: labelled-C)
+num_rounds=3          # maximum number of rounds of clustering and training
+teacher=              # DIR: trained or imported system that makes the first clusters (default: labelled-C)
 . steps/options/jobs.sh
 nj=1
 . steps/options/processes.sh

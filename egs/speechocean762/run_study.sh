@@ -31,21 +31,21 @@ stage=1               # first stage to run
 stop_stage=3          # last stage to run
 part=losses           # tables of <tables>, as in "losses noise"; all: "losses options noise start"
 seeds=1               # seeds of training, as in "1 2 3"
-speakers=all          # all|train: of the cross-validation; train: choose a recipe, without looking at the test speakers
+speakers=all          # all|train: speakers of the cross-validation; train: to choose a recipe without looking at the test speakers
 num_folds=5           # folds of the cross-validation; 0: only the corpus's own split
 corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
 data=egs/speechocean762/data # DIR: data lists; those of the folds are in <data>/folds_<speakers>
 exp_dir=              # DIR: all systems (default: egs/speechocean762/exp/study_<speakers>)
-conditions=           # of the tests, besides clean: "noise0 noise5 noise10 room telephone 1s 2s 3s"
+conditions=           # conditions to test in as well: "noise0 noise5 noise10 room telephone 1s 2s 3s"
 noises=               # DIR: recordings of noise for training (default: synthetic)
-test_noises=          # DIR: others, for the conditions (default: synthetic, of another seed)
+test_noises=          # DIR: other recordings of noise, for the conditions (default: synthetic, of another seed)
 teacher=              # DIR: trained or imported system, for rows with TEACHER
-config=egs/speechocean762/conf/resnet_small.yaml # FILE: what the systems change
+config=egs/speechocean762/conf/resnet_small.yaml # FILE: YAML that the options of each system change
 tables=egs/speechocean762/study # DIR: tables of the parts
-top_n=50              # nearest speakers of the cohort, for asnorm
-lda_dim=              # dimensions that LDA keeps before PLDA (default: 100; of --speakers train 50)
+top_n=50              # number of nearest speakers of the cohort, for asnorm
+lda_dim=              # dimensions that LDA keeps before PLDA (default: 100; with --speakers train: 50)
 . steps/options/jobs.sh
-nj=2                  # trainings at a time
+nj=2                  # number of trainings at a time
 . steps/options/processes.sh
 num_threads=1
 . tools/parse_options.sh

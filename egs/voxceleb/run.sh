@@ -18,13 +18,13 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 # Options
 . steps/options/stages.sh
 # Corpus
-corpora=egs/voxceleb/corpora # DIR: where stage 0 puts what it downloads
+corpora=egs/voxceleb/corpora # DIR: downloads of stage 0
 vox1=                 # DIR: VoxCeleb1, as distributed or unpacked (default: <corpora>/voxceleb1)
 vox2=                 # DIR: VoxCeleb2, the same (default: <corpora>/voxceleb2)
-lists=                # DIR: veri_test2.txt, list_test_all2.txt, list_test_hard2.txt (default: looked for beside VoxCeleb1)
-source=hf             # stage 0: hf, mmai, oxford, an address or a folder; see local/download_voxceleb.py --help
-audio_format=flac     # flac|wav: what m4a files are turned into
-audio_dir=            # DIR: where those go (default: beside the m4a files, in <vox2>)
+lists=                # DIR: veri_test2.txt, list_test_all2.txt, list_test_hard2.txt (default: beside VoxCeleb1)
+source=hf             # stage 0: hf, mmai, oxford, a URL or a folder; see local/download_voxceleb.py --help
+audio_format=flac     # flac|wav: format that m4a files are converted to
+audio_dir=            # DIR: converted files (default: beside the m4a files, in <vox2>)
 data=egs/voxceleb/data # DIR: data lists
 . steps/options/jobs.sh
 . steps/options/processes.sh

@@ -2,4 +2,4 @@
 # Stages
 stage=1               # first stage to run
 stop_stage=8          # last stage to run (9, large-margin fine-tuning, only when asked)
-dry_run=false         # true|false: print what is done and the plan of the training, and do nothing
+dry_run=false         # true|false: print what is already done and the plan of the training; run nothing

@@ -1,17 +1,17 @@
 # shellcheck shell=bash disable=SC2034
-# System; empty, an option with a [key] leaves what the file says, else it sets that key
+# System: an option sets the key in [brackets]; empty: the key keeps its value in the file
 config=               # FILE: YAML of encoder, loss and schedules
-model=                # encoder; list prints all, with sizes and whose checkpoints they load [model]
+model=                # encoder; list prints all, their sizes and whose checkpoints they load [model]
 loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, teacher, ...; an unknown name lists them all [loss]
 margin_type=          # C, A or M, of sphereface2 [loss_args.margin_type]
 margin=               # final margin [margin_update.final_margin]
-scale=                # s [loss_args.scale]
+scale=                # scale of the logits (s) [loss_args.scale]
 lambda=               # weight of the target pair in sphereface2 [loss_args.target_weight]
 t=                    # exponent of sphereface2's g [loss_args.t]
-num_epochs=           # length of training [num_epochs]
-seed=                 # of initialization, held-out speakers, order and crops [seed]
+num_epochs=           # number of epochs [num_epochs]
+seed=                 # seed of initialization, held-out speakers, order and crops [seed]
 vad=                  # true|false: drop the frames without speech, in training and extraction [dataset_args.vad]
 set=                  # any other key, as in "dataloader_args.batch_size=64 scheduler_args.initial_lr=0.1" (sv/config.py)
-checkpoint=           # FILE: start training from the weights of this model [model_init]
+checkpoint=           # FILE: model whose weights training starts from [model_init]
 pretrained=           # FILE: weights of the network that the encoder is built on, such as WavLM [pretrained]
 exp_dir=              # DIR: the system's folder (default: <recipe>/exp/<model>-<loss>-m<margin>-seed<N>)
