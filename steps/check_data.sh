@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
 # Check the audio of data dirs, decoding every file to its end, and print a table of hours, speakers and utterances.
 #
-# Reads   <data-dir>/{wav.scp,utt2spk}, segments where there is one, and all audio
+# Reads   <data-dir>/{wav.scp,utt2spk}, segments if there is one, and all audio
 # Leaves  the table on stdout and in <first data-dir>/check_data/table; check_data/log/*.log; of each data dir with faults
 #         check_data/faults: an utterance, what is wrong and what to do in each line
 #
-# Faults, each a line, and exit status 1: files that are missing, unreadable, truncated, longer than their header says, of
-# another rate, with several channels, shorter than a frame, or silent; ids that come twice or are not in both tables;
-# audio of two speakers; speakers named as speed copies of others; speakers of the first data-dir (training) in another
-# one (test); with --find-duplicates, utterances with the same samples as another. To leave those utterances out:
-# tools/fix_data_dir.sh --leave-out <data-dir>/check_data/faults <data-dir>. Killed and started again with the same nj,
-# whole parts are kept.
+# Each fault gives a line, and exit status 1. Faults are files that are missing, unreadable, truncated, longer than
+# their header says, of another rate, with several channels, shorter than a frame, or silent; ids that come twice or are
+# not in both tables; audio of two speakers; speakers named as speed copies of others; speakers of the first data-dir
+# (training) in another one (test); with --find-duplicates, utterances with the same samples as another. To leave these
+# utterances out: tools/fix_data_dir.sh --leave-out <data-dir>/check_data/faults <data-dir>. After a kill, a run with
+# the same nj keeps the finished parts.
 #
 # Usage: steps/check_data.sh [options] <data-dir> ...
 # e.g.: steps/check_data.sh --nj 16 data/vox2_dev data/vox1

@@ -6,13 +6,13 @@
 #
 # Kaldi takes the log energy from C0 of its MFCC. Fbank has none, so it is computed from the waveform as Kaldi's
 # --use-energy --raw-energy does: the logarithm of a frame's sum of squares on 16-bit scale, mean removed, before
-# pre-emphasis and window, without dither. A vector has as many values as the features have frames. Killed and started
-# again with the same nj, whole parts are kept; a vad.scp that is complete is left alone.
+# pre-emphasis and window, without dither. A vector has as many values as the features have frames. After a kill, a run
+# with the same nj keeps the finished parts. A complete vad.scp is not made again.
 #
 # Usage: steps/compute_vad_decision.sh [options] <data-dir> [<ark-dir>]
 #    or: steps/compute_vad_decision.sh [options] <data-dir> <log-dir> <ark-dir>
 # e.g.: steps/compute_vad_decision.sh --nj 8 --vad-energy-threshold 5.5 data/train fbank/train
-#       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
+#       (<ark-dir> is for one data dir only; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
 set -euo pipefail
 [ -e path.sh ] || { echo "compute_vad_decision.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
 . ./path.sh
@@ -23,7 +23,7 @@ vad_energy_mean_scale=0.5       #   plus this times the utterance's mean log ene
 vad_frames_context=0            # number of frames to either side that vote on a frame
 vad_proportion_threshold=0.6    # it is speech if at least this share of the votes is loud
 vad_config=                     # FILE: Kaldi's conf/vad.conf; the four options above override its lines
-config=                         # FILE: YAML of a system, for frame length and shift where there is no fbank.yaml
+config=                         # FILE: YAML of a system, for frame length and shift if there is no fbank.yaml
 allow_pipes=false               # true|false: run the commands in wav.scp (speed copies need none)
 . steps/options/jobs.sh
 nj=4

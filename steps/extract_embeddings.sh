@@ -3,16 +3,17 @@
 #
 # Reads   <exp-dir>/config.yaml, models/avg_model.pt (or --model), <data-dir>/feats.scp, utt2num_frames, fbank.yaml;
 #         with --feats online wav.scp and utt2spk, with --feats shard shard.list
-# Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it is done;
-#         with --skip-bad true <out-dir>/bad_utts, a list of utterances that cannot be read and are left out, if there are
-#         any; remove it when they are mended, and all are extracted again
+# Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it
+#         is done; with --skip-bad true <out-dir>/bad_utts, a list of utterances that cannot be read and are left out,
+#         if there are any; repair them, remove the list, and all are extracted again
 #         with --train-data the same in <exp-dir>/embeddings/<its name>, and mean_vec.npy, the mean of all of them; a
 #         warning if <exp-dir>/spk2id has speakers of <data-dir>, a test set
 #
-# The mean is subtracted over the whole utterance. Four jobs share a GPU of this machine, as each of them holds the model.
-# Killed and started again with the same nj, whole parts are kept; those of another model, of other features or of another
-# nj are removed. On the CPU any nj gives the same bits. onnxruntime needs 0.4 to 0.8 of torch's time on a CPU
-# (bench/README.md); its embeddings are torch's up to rounding (cosine of 0.99999 or more, which is checked first).
+# The mean over the whole utterance is subtracted. At most four jobs share a GPU of this machine, since each holds the
+# model. After a kill, a run with the same nj keeps the finished parts; parts of another model, other features or
+# another nj are removed. On the CPU, nj does not change a bit of the result. On a CPU onnxruntime needs 0.4 to 0.8 of
+# torch's time (bench/README.md). Its embeddings equal torch's up to rounding: a cosine of 0.99999 or more, which is
+# checked first.
 #
 # Usage: steps/extract_embeddings.sh [options] <exp-dir> <data-dir> [<out-dir>]
 # e.g.: steps/extract_embeddings.sh --nj 8 exp/ResNet34-softmax-m0.2-seed42 data/vox1
@@ -23,12 +24,12 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-gpus=none             # "0,1": part N takes the N-th of them, and round again; auto: one if there is one; none: CPU
+gpus=none             # "0,1": part N takes the N-th of these in turn; auto: one GPU if there is one; none: CPU
 model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
-num_threads=1         # threads of a job on the CPU
-backend=auto          # of the CPU: torch, onnx (onnxruntime), or auto: onnx from an hour of speech a job on, if it can
+num_threads=1         # threads of each job on the CPU
+backend=auto          # on the CPU: torch, onnx (onnxruntime), or auto: onnx if a job has an hour of speech or more and the network can be exported
 feats=ark             # ark: features of <data-dir>; online: computed from its waveforms; shard: from its shards; auto: what fits
-train_data=           # DIR: training data; its embeddings, too, in the same jobs: read as training read it, bad ones left out
+train_data=           # DIR: training data, to extract as well, in the same jobs; it is read as in training, without bad utterances
 skip_bad=false        # true: leave out utterances that cannot be read, up to max_bad_share of the training; false: an error
 max_frames=20000      # longer utterances (200 s) are cut into equal chunks, whose embeddings are averaged; 0: never
 batch_frames=0        # on a GPU: utterances of equal length together, up to this number of frames; 0: one by one

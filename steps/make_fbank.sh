@@ -1,30 +1,31 @@
 #!/usr/bin/env bash
-# Compute log-mel filter banks of a data dir's utterances, in nj jobs; two bytes a value (Kaldi's CM2), mean included.
+# Compute log-mel filter banks of a data dir's utterances, in nj jobs: two bytes per value (Kaldi's CM2), without mean
+# subtraction.
 #
 # Reads   <data-dir>/wav.scp, segments if there are (16-bit scale, hamming window, 80 bins; --config sets others)
 # Leaves  <data-dir>/{feats.scp,utt2num_frames,utt2dur,fbank.yaml}, <ark-dir>/fbank.JOB.{ark,scp}, log/make_fbank.JOB.log
-#         with --augment also <data-dir>/utt2augment, which tells what was added ("noise 7.31 noise/0012.wav")
+#         with --augment also <data-dir>/utt2augment, the augmentation of each utterance ("noise 7.31 noise/0012.wav")
 #
-# fbank.yaml holds the settings. Any nj gives the same features: dither and augmentation are seeded by utterance. Killed and
-# started again with the same nj, whole parts are kept. Complete features are left alone; after a change of settings, of
+# fbank.yaml holds the settings. nj does not change the features: dither and augmentation are seeded by utterance. After a
+# kill, a run with the same nj keeps the finished parts. Complete features are kept; after a change of settings, of
 # wav.scp or of segments they are made again.
 #
 # Usage: steps/make_fbank.sh [options] <data-dir> [<ark-dir>]
 #    or: steps/make_fbank.sh [options] <data-dir> <log-dir> <ark-dir>
 # e.g.: steps/make_fbank.sh --nj 8 --dither true data/train fbank/train
-#       (<ark-dir> serves one data dir alone; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
+#       (<ark-dir> is for one data dir only; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
 set -euo pipefail
 [ -e path.sh ] || { echo "make_fbank.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
 . ./path.sh
 
 # Options
-config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: theirs)
+config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: those of sv/config.py)
 dither=false          # true|false: add fbank_args.dither of noise; for training features only
-augment=              # reverb, noise, music or babble: add it to the audio (of a copy by tools/augment_data_dir.sh)
-noise_data=           # DIR: noise for it, as local/prepare_musan.py or local/make_noises.py leave it
-reverb_data=          # DIR: impulse responses for it, as local/prepare_rirs.py or local/make_rirs.py leave them
+augment=              # reverb, noise, music or babble: augmentation of the audio (of a copy by tools/augment_data_dir.sh)
+noise_data=           # DIR: noise for the augmentation, as local/prepare_musan.py or local/make_noises.py leave it
+reverb_data=          # DIR: impulse responses for the augmentation, as local/prepare_rirs.py or local/make_rirs.py leave them
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
-verify=false          # true|false: compare archives that are there already with their checksums, not by size alone
+verify=false          # true|false: compare existing archives by checksum, not only by size
 . steps/options/jobs.sh
 nj=4
 . tools/parse_options.sh

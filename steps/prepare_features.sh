@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2154  # options come from steps/options
-# Features of a recipe's training and test set (stage 2): log-mel fbank in ark files, of speed-perturbed and augmented
-# copies of the training set as well; or, where training reads waveforms, its durations or tar shards.
+# Make the features of a recipe's training and test set (stage 2): log-mel fbank in ark files, also of speed-perturbed and
+# augmented copies of the training set. If training reads waveforms, make its durations or tar shards instead.
 #
 # Reads   <train-data>, <test-data>: {wav.scp,utt2spk,spk2utt}, and segments if there are; to augment, noises and rirs
 #         beside <train-data> (local/prepare_augmentation.sh)
-# Leaves  in <train-data>, its copies and <test-data>: feats.scp, utt2num_frames, utt2dur, fbank.yaml, with the VAD vad.scp; the union of
-#         <train-data> and its copies in <train-data>_sp, _aug or _sp_aug
+# Leaves  in <train-data>, its copies and <test-data>: feats.scp, utt2num_frames, utt2dur, fbank.yaml, with the VAD
+#         vad.scp; the union of <train-data> and its copies in <train-data>_sp, _aug or _sp_aug
 #
 # Usage: steps/prepare_features.sh [options] <train-data> <test-data>
 # e.g.: steps/prepare_features.sh --config exp/x/system.yaml --fbank fbank --speeds "0.9 1.1" data/train data/test

@@ -1,11 +1,11 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What all recipes do around their first stages; a recipe sources this behind tools/parse_options.sh. With --model list it
-# prints the encoders and ends.
+# Do what all recipes do around their first stages; a recipe sources this after tools/parse_options.sh. With --model list,
+# print the encoders and end.
 #
 #   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, take the locks;
 #                                      with --dry-run show the plan and end
-#   log_stages <exp-dir>               from now on the log of a stage is <exp-dir>/log/stage<N>.log, and stderr gets only what
-#                                      tells how far the run is, each warning once, and errors
+#   log_stages <exp-dir>               from now on the log of a stage is <exp-dir>/log/stage<N>.log, and stderr gets
+#                                      only what tells how far the run is, each warning once, and errors
 #   is_augmented                       true if training takes noise and rooms: stage 1 lists them
 #   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask with the lists that stage 1
 #                                      made; of the recipe's own --trials and --matched-trials, keep those that are there
@@ -13,8 +13,9 @@
 #   system_value <key>                 print what $system says of a key outside of blocks
 #   run_common_stages <train-data> <test-data>   stages 2 to 9: features; one system, or with --unlabelled rounds
 #
-# A recipe that knows before stage 1 which speakers <train-data> will have sets train_speakers, their names: sizes are checked
-# then, and an <exp-dir> of other speakers is refused, unless files that cannot be used are left out (leave_out_bad).
+# A recipe that knows before stage 1 which speakers <train-data> will have sets train_speakers, their names: sizes are
+# checked then, and an <exp-dir> of other speakers is refused, unless files that cannot be used are left out
+# (leave_out_bad).
 #
 # begin_recipe sets exp_dir, system (its system.yaml: the resolved configuration, which all later steps read),
 # train_feats and training_set.

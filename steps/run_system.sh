@@ -5,8 +5,8 @@
 #   3 training   4 embeddings   5 cosine scores   6 score normalization   7 PLDA and calibration   8 report
 #   9 large-margin fine-tuning into <exp-dir>-LM, and its stages 3 to 8 (only when asked)
 #
-# Reads   <exp-dir>/system.yaml (steps/make_system.py); <train-data>, <test-data> with features (steps/prepare_features.sh)
-#         and <test-data>/trials/*
+# Reads   <exp-dir>/system.yaml (steps/make_system.py); <train-data>, <test-data> with features
+#         (steps/prepare_features.sh) and <test-data>/trials/*
 # Leaves  <exp-dir>: config.yaml, models/, embeddings/, scores/, plda/, thresholds.json, results.{json,md}, report.html
 #
 # Usage: steps/run_system.sh [options] <train-data> <test-data> <exp-dir>
@@ -18,7 +18,7 @@ set -euo pipefail
 # Options
 stage=3               # first stage to run
 stop_stage=8          # last stage to run
-training_set=         # DIR: what training reads, <train-data> with its copies (default: that of stage 3, or <train-data>)
+training_set=         # DIR: data dir that training reads, <train-data> with its copies (default: that of stage 3, or <train-data>)
 . steps/options/jobs.sh
 . steps/options/processes.sh
 . steps/options/scoring.sh

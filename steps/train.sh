@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034  # options are read by their names
-# Train a network from the features or waveforms of a data dir, or continue a training that was interrupted.
+# Train a network from the features or waveforms of a data dir, or continue an interrupted training.
 #
 # Reads   <exp-dir>/system.yaml (steps/make_system.py); <data-dir>/{feats.scp,utt2spk,utt2num_frames,fbank.yaml}; with
 #         train_feats online {wav.scp,utt2spk}, and segments and utt2dur if there are; with train_feats shard shard.list

@@ -2,21 +2,22 @@
 # shellcheck disable=SC2034,SC2154  # options come from steps/options and are read by name
 # Train on labelled speakers and on recordings without labels, in rounds of clustering and training (stages 3 to 9).
 #
-#   3 rounds   4 to 8 those of steps/run_system.sh, of the best round
-#   9 large-margin fine-tuning of it, without the labels that it did not trust (only when asked)
+#   3 rounds   4 to 8 as in steps/run_system.sh, for the best round
+#   9 large-margin fine-tuning of the best round, without the labels that it did not trust (only when asked)
 #
 # Round 0 is a system trained on <train-data> alone, or --teacher. Each further round clusters the embeddings of the round
 # before (steps/cluster.py), gives the clusters to training as speakers, and starts from the encoder of the round before.
 # Rounds end after --num-rounds, when the EER on held-out labelled speakers stops falling, or when the clusters stay the
-# same. Test trials decide nothing. --teacher may be a round of another experiment on the same data: its clusters are taken.
+# same. Test trials decide nothing. --teacher may be a round of another experiment on the same data, to use its clusters.
 #
 # Reads   <exp-dir>/system.yaml (steps/make_system.py); <train-data> and <test-data> with features; --unlabelled, of which
 #         features are made if it has none
-# Leaves  <exp-dir>/roundN: data/all, what it was trained on; the system; embeddings/; clusters/{utt2spk,clusters.json,...}
+# Leaves  <exp-dir>/roundN: data/all, the training data of the round; the system; embeddings/;
+#         clusters/{utt2spk,clusters.json,...}
 #         <exp-dir>/rounds.json: what was measured, and the best round, whose folder has the results
-#         <dir of train-data>/<name of unlabelled>_unlabelled, a data dir without labels; .made_of says of which folders
+#         <dir of train-data>/<name of unlabelled>_unlabelled, a data dir without labels; .made_of names its sources
 #
-# If it was killed, the same command continues it.
+# After a kill, the same command continues.
 #
 # Usage: steps/train_half_labelled.sh [options] <train-data> <test-data> <exp-dir>
 # e.g.: steps/train_half_labelled.sh --unlabelled data/calls data/train data/test exp/x

@@ -15,7 +15,7 @@ tools=$(dirname "${BASH_SOURCE[0]}")
 # Options
 extra_files=   # names of more files to combine
 # shellcheck disable=SC2034
-skip_fix=false # as in Kaldi, without effect: valid dirs are combined into a valid one
+skip_fix=false # accepted as in Kaldi, without effect: valid dirs are combined into a valid one
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
 # shellcheck source=tools/data_dir_lib.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Copy a data dir, with a prefix or suffix for its utterances and speakers if asked; --speaker-prefix mends utterances
-# that do not sort as their speakers do.
+# Copy a data dir, with a prefix or suffix for its utterances and speakers if asked; --speaker-prefix renames
+# utterances that do not sort as their speakers do.
 #
 # Reads   <src-dir>: all of Kaldi's files that it has, fbank.yaml, trials/
 # Leaves  <dest-dir> with the same files, ids renamed in all of them and sorted again; if utterances are renamed, also
@@ -14,12 +14,12 @@ export LC_ALL=C
 tools=$(dirname "${BASH_SOURCE[0]}")
 
 # Options
-spk_prefix=    # put before each speaker
-spk_suffix=    # put after each speaker
-utt_prefix=    # put before each utterance
+spk_prefix=    # prefix of each speaker
+spk_suffix=    # suffix of each speaker
+utt_prefix=    # prefix of each utterance
 speaker_prefix=false # true|false: put its speaker before each utterance, so that utterances sort as their speakers do
-utt_suffix=    # put after each utterance
-validate_opts= # for validate_data_dir.sh, such as "--no-spk-sort"
+utt_suffix=    # suffix of each utterance
+validate_opts= # options of validate_data_dir.sh, such as "--no-spk-sort"
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
 # shellcheck source=tools/data_dir_lib.sh

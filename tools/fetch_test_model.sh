@@ -6,7 +6,7 @@
 #         <dir>/ge2e.pt                   Resemblyzer's LSTM, 17 MB, Apache-2.0
 #         (default <dir>: corpora/test_models, where the tests look for them, or $SV_TEST_MODELS)
 #
-# Files that are there already with the right checksum are left alone.
+# Existing files with the right checksum are kept.
 #
 # Usage: tools/fetch_test_model.sh [options] [<dir>]
 # e.g.: tools/fetch_test_model.sh && steps/import_model.py --from 3dspeaker corpora/test_models/campplus_cn_en_common.pt exp/campplus

@@ -3,8 +3,8 @@
 #
 #   filter_scp.pl [--exclude] [-f <field>] <id-list> [<in.scp>] > out.scp          (stdin without <in.scp>)
 #
-# --exclude keeps the other lines; -f 2 looks at the second column. Two files sorted by the id (LC_ALL=C) are merged
-# without being held in memory; in any other case the list is held.
+# --exclude keeps the other lines; -f 2 looks at the second column. If both files are sorted by the id
+# (LC_ALL=C), they are merged without being held in memory. Otherwise the list is held.
 
 use strict;
 use warnings;

@@ -15,8 +15,8 @@ fi
 . ./path.sh
 
 # Options
-nj=8                  # headers read at a time
-cmd=                  # read them in one job of this, such as "queue.pl"; its log: <data-dir>/log/get_utt2dur.log (default: here)
+nj=8                  # number of headers that are read at a time
+cmd=                  # read the headers in one job of this command, such as "queue.pl"; its log: <data-dir>/log/get_utt2dur.log (default: here)
 frame_shift=0.01      # seconds; used if there are only features, and no fbank.yaml
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 . tools/parse_options.sh

@@ -14,8 +14,8 @@ fi
 . ./path.sh
 
 # Options
-nj=8                  # headers read at a time
-cmd=                  # read them in one job of this, such as "queue.pl"; its log: <data-dir>/log/get_utt2num_frames.log (default: here)
+nj=8                  # number of headers that are read at a time
+cmd=                  # read the headers in one job of this command, such as "queue.pl"; its log: <data-dir>/log/get_utt2num_frames.log (default: here)
 frame_shift=0.01      # seconds; used if there are no features
 frame_overlap=0.015   # seconds that a frame shares with the next; used if there are no features
 . tools/parse_options.sh

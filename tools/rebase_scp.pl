@@ -1,5 +1,5 @@
 #!/usr/bin/env perl
-# Print an scp with absolute paths, for Kaldi's own tools: those that begin with ./ or ../ start from the scp's folder.
+# Print an scp with absolute paths, for Kaldi's own tools. Paths that begin with ./ or ../ start from the scp's folder.
 #
 #   rebase_scp.pl [--from <dir>] [--to <dir>] [<in.scp>] > out.scp                 (stdin without <in.scp>)
 #

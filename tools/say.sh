@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154  # tools/parse_options.sh, which sources this, sets _po_name
-# Lines for the user, and for the log of a stage ($SV_STAGE_LOG); what say, tell and die do: tools/parse_options.sh. Python's
-# steps do the same (sv/errors.py). tools/run.pl and the like report a killed job (tools/SvJobs.pm).
+# Print lines for the user, and for the log of a stage ($SV_STAGE_LOG). tools/parse_options.sh describes say, tell and
+# die. Python's steps do the same (sv/errors.py). tools/run.pl and the like report a killed job (tools/SvJobs.pm).
 
 say() {
   if [[ -z ${SV_STAGE_LOG:-} ]]; then

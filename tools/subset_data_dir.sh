@@ -2,7 +2,7 @@
 # Make a data dir of some utterances of another one: evenly spaced ones, unless an option says which.
 #
 # Reads   <src-dir>: all of Kaldi's files that it has, fbank.yaml, trials/
-# Leaves  <dest-dir> with the same files; of trials/, the lists of which all utterances are still there
+# Leaves  <dest-dir> with the same files; of trials/, the lists whose utterances are all still there
 #
 # Usage: tools/subset_data_dir.sh [options] <src-dir> <num-utt> <dest-dir>
 #    or: tools/subset_data_dir.sh --spk-list FILE|--utt-list FILE <src-dir> <dest-dir>
@@ -19,7 +19,7 @@ last=false     # the last <num-utt>
 shortest=false # the shortest <num-utt>, by utt2num_frames or utt2dur
 spk_list=      # speakers to keep, in the first column of this file
 utt_list=      # utterances to keep, in the first column of this file
-seed=0         # of --speakers
+seed=0         # seed of --speakers
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
 # shellcheck source=tools/data_dir_lib.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lint and test everything; sets up the environment if there is none. The time of each part is printed at the end; that
-# of mypy, which runs beside all others, is only the wait that is left when they have ended.
+# Lint and test everything; sets up the environment if there is none. The time of each part is printed at the end.
+# mypy runs beside the other parts; its time is only what is left when they have ended.
 #
 # Reads   SV_CORPORA  a folder with real speech (speechocean762); without it, tests that need it are skipped
 #         SV_PYTHON   an existing environment's python to use instead of .venv
@@ -13,9 +13,9 @@ start_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options
-fast=false  # true|false: only quick tests (marked neither slow nor recipe), and of shell scripts those not committed yet
+fast=false  # true|false: only quick tests (not marked slow or recipe), and only shell scripts that are not committed yet
 lint=true   # true|false: also lint
-nj=3        # processes that run tests, of which some wait for jobs
+nj=3        # number of processes that run tests
 . tools/parse_options.sh
 
 failed=()

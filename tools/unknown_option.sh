@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
-# What to say of an option that a script does not have, or a word that an option does not take; tools/parse_options.sh
-# sources this when it meets one.
+# Print an error for an unknown option, or for a value that an option does not take. tools/parse_options.sh sources this
+# when it meets one.
 
 _po_answer() { # <name>: print what follows its name: the answer in elsewhere.txt, the nearest option, or nothing
   local name answer

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Make a data dir without labels of another one, which may have labels or not: each utterance is a speaker of its own.
+# Make a data dir without labels from another one, with or without labels. Each utterance becomes a speaker of its own.
 #
 # Reads   <src-dir>: wav.scp, and segments if there are; or feats.scp. utt2spk is not needed, and no label is read
-# Leaves  <dest-dir> with the same files, but for those of speakers and transcripts; without <dest-dir> it only checks that
-#         there are two utterances or more
+# Leaves  <dest-dir> with the same files, but for those of speakers and transcripts; without <dest-dir> it only checks
+#         that there are two utterances or more
 #
 # Usage: tools/unlabel_data_dir.sh [options] <src-dir> [<dest-dir>]
 # e.g.: tools/unlabel_data_dir.sh --exclude data/train data/calls data/calls_unlabelled
@@ -13,7 +13,7 @@ tools=$(dirname "${BASH_SOURCE[0]}")
 
 # Options
 exclude=      # DIR: a data dir whose utterances are left out, such as that of the labelled speakers
-apart_from=   # DIR: a data dir that should share nothing with this one, such as the test set: else a warning
+apart_from=   # DIR: data dir that should share nothing with this one, such as the test set; if it does, print a warning
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
 # shellcheck source=tools/data_dir_lib.sh

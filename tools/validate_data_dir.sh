@@ -18,8 +18,8 @@ no_text=false     # do not check text (it may be missing in any case)
 no_spk_sort=false # speakers need not be in the order of the utterances
 non_print=false   # text may hold characters that cannot be printed
 check_arks=true   # true|false: the files named in feats.scp and vad.scp exist and are long enough
-quiet=false       # say nothing if it is right
-shown_as=         # what to call the data dir in messages (default: its path)
+quiet=false       # print nothing if the data dir is valid
+shown_as=         # name of the data dir in messages (default: its path)
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
 
