@@ -17,7 +17,7 @@ from sv.io import atomic_write
 PAGE = Path(__file__).parent / "api.md"
 HEAD = """# Python interface
 
-Made from the docstrings by `docs/make_api.py`; change those. What decides, and what is refused:
+Made from the docstrings by `docs/make_api.py`; change those. Decisions and refused recordings:
 [verification.md](verification.md).
 """
 _SECTION = re.compile(r"^(Args|Attributes|Raises|Returns):$")
@@ -43,7 +43,7 @@ def describe_class(cls: type[Any]) -> str:
         parts.append(f"```python\n{cls.__name__}{signature(cls)}\n```\n\n")
     parts.append(describe(cls))
     parents = [parent for parent in cls.__mro__[1:] if parent.__module__.startswith("sv.")]
-    parts += [f"\nIt also has what {parent.__name__} has.\n" for parent in parents]
+    parts += [f"\nIt also has the members of {parent.__name__}.\n" for parent in parents]
     for name, member in vars(cls).items():
         if name.startswith("_") or not (callable(member) or isinstance(member, (property, classmethod))):
             continue

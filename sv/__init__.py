@@ -1,6 +1,6 @@
 """Speaker verification with SphereFace2 and the losses it is compared with.
 
-`sv.Verifier` tells whether two recordings are of the same speaker.
+`sv.Verifier` decides whether two recordings are of the same speaker.
 """
 
 from importlib import import_module

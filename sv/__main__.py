@@ -1,4 +1,4 @@
-"""The command line `sv`: a door to the steps that a user of a trained system types.
+"""Command line `sv`: run the steps that users of a trained system need.
 
 sv verify --model exp/NAME a.wav b.wav    runs steps/verify.py
 sv COMMAND --help                         shows the step's help

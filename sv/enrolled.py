@@ -24,10 +24,10 @@ _NAME = re.compile(r"[\w-][\w.@+-]*")  # fits the name of a file
 
 @dataclass(frozen=True)
 class Identification:
-    """Answer about one recording and all enrolled speakers; no truth value.
+    """Answer about one recording and all enrolled speakers. `if identification` raises TypeError.
 
     Attributes:
-        speaker: name of the speaker; None if it is none of them, or cannot be told.
+        speaker: name of the speaker; None if it is none of them, or if the answer is "cannot tell".
         decision: "same" if it is `speaker`, "different" if it is none of them, or "cannot tell".
         verdicts: name -> verdict, the most similar speaker first.
     """
@@ -57,11 +57,11 @@ class Enrolled:
         self.verifier, self.folder = verifier, Path(folder)
 
     def add(self, name: str, recordings: Sequence[Audio]) -> Speaker:
-        """Enroll a speaker, in place of an earlier one of that name.
+        """Enroll a speaker, and replace an earlier one of the same name.
 
         Raises:
-            UserError: a name with other characters than letters, digits and _ - . @ +; no recording, or one that is
-                refused.
+            UserError: the name has other characters than letters, digits and _ - . @ +; there is no recording, or one
+                is refused.
         """
         check_name(name)
         speaker = self.verifier.enroll(recordings)
@@ -78,7 +78,7 @@ class Enrolled:
         """Read all speakers, sorted by name.
 
         Raises:
-            UserError: there is none, or one is damaged or of another system.
+            UserError: there is no speaker, or one is damaged or of another system.
         """
         return {path.stem: self._read(path) for path in speaker_files(self.folder)}
 
@@ -90,14 +90,14 @@ class Enrolled:
         threshold: str | float | None = None,
         margin: float = MARGIN,
     ) -> Iterator[Identification | UserError]:
-        """Compare each recording with all speakers; where one cannot be judged, yield its error and go on.
+        """Compare each recording with all speakers. If one cannot be judged, yield its error and continue.
 
         Args:
             recordings: files or samples, as for `Verifier.embed`.
             prior, threshold, margin: as for `Verifier.score`, for each speaker.
 
         Raises:
-            UserError: as `speakers`, or an unusable option.
+            UserError: as `speakers` raises; or an option is unusable.
         """
         speakers = self.speakers()
         for audio in recordings:

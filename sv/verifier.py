@@ -44,17 +44,17 @@ _SAME = {"same": True, "different": False, "cannot tell": None}
 
 @dataclass(frozen=True)
 class Verdict:
-    """Answer about two recordings; no truth value, since "different" must not count as true.
+    """Answer about two recordings. `if verdict` raises TypeError, since "different" must not count as true.
 
     Attributes:
         decision: "same", "different" or "cannot tell".
         llr: natural logarithm of the likelihood ratio, same speaker over different speakers.
         probability: probability of the same speaker, given `prior`.
         prior: probability of the same speaker before listening.
-        threshold: what `llr` is compared with.
-        threshold_name: "prior"; or the threshold that was asked for: its name in thresholds.json, or "given".
-        cosine: score behind the llr.
-        warnings: what makes the answer doubtful, a line each.
+        threshold: value that `llr` is compared with.
+        threshold_name: "prior", the name in thresholds.json that was asked for, or "given" for a number.
+        cosine: uncalibrated score of the pair.
+        warnings: reasons to doubt the answer, one per line.
     """
 
     decision: str
@@ -82,7 +82,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A speaker enrolled from one or more recordings; scored by the mean of their unit-length embeddings."""
+    """A speaker enrolled from one or more recordings. Scores use the mean of their unit-length embeddings."""
 
     recordings: tuple[Recording, ...]
 
@@ -111,20 +111,20 @@ class _Rule:
 
 
 class Verifier(Listener):
-    """A trained system with its calibration and thresholds; loading it warns if the calibration fails on test trials.
+    """A trained system with its calibration and thresholds. Loading it warns if the calibration fails on test trials.
 
-    Reads config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json and results.json, if there is one, of
-    the folder; or a bundle (`sv.export.bundle`), by onnxruntime and without torch.
+    It is read from the folder: config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json, and
+    results.json if there is one. A bundle (`sv.export.bundle`) runs by onnxruntime, without torch.
 
     Args:
-        exp_dir: the folder.
+        exp_dir: folder of the system, or a bundle.
         gpus: "auto" for the first GPU if there is one, "none" for the CPU, or the number of a GPU.
-        resample_audio: resample recordings of another rate than the model's, and say so once; else refuse them.
+        resample_audio: resample recordings of another rate than the model's, and log this once; False: refuse them.
 
     Attributes:
         thresholds: name -> log-likelihood ratio.
-        calibration: what makes log-likelihood ratios of cosines.
-        mean: (dim,) float32, which is subtracted from embeddings before the cosine; None: nothing is.
+        calibration: map from cosines to log-likelihood ratios.
+        mean: (dim,) float32, subtracted from embeddings before the cosine; None: nothing is subtracted.
 
     Raises:
         UserError: something is missing or damaged; the calibration is of another model or front-end, or uses a measure
@@ -154,18 +154,18 @@ class Verifier(Listener):
 
     @classmethod
     def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> "Verifier":
-        """Load a system: the same as `Verifier(exp_dir)`."""
+        """Load a system, as `Verifier(exp_dir)` does."""
         return cls(exp_dir, gpus=gpus, resample_audio=resample_audio)
 
     def enroll(self, recordings: Sequence[Audio | Recording], *, sample_rate: int | None = None) -> Speaker:
-        """Enroll a speaker from one or more recordings; `score` takes the result in place of a recording.
+        """Enroll a speaker from one or more recordings; `score` takes the result instead of a recording.
 
         Args:
             recordings: files or samples, as for `embed`, or results of `listen`.
-            sample_rate: of samples, as for `embed`.
+            sample_rate: rate of samples, as for `embed`.
 
         Raises:
-            UserError: no recording, or as `embed` raises.
+            UserError: there is no recording; or as `embed` raises.
         """
         if isinstance(recordings, (str, Path)) or len(recordings) == 0:
             raise UserError("enroll: give a list of one or more recordings, as in ['a1.wav', 'a2.wav']")
@@ -192,12 +192,11 @@ class Verifier(Listener):
 
         Args:
             first, second: files or samples, as for `embed`, or results of `listen` and `enroll`.
-            sample_rate: of samples, as for `embed`.
-            prior: probability of the same speaker before listening; the answer follows from it if there is no
-                threshold.
-            threshold: a log-likelihood ratio, or one of thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05",
+            sample_rate: rate of samples, as for `embed`.
+            prior: probability of the same speaker before listening; without `threshold` it decides the answer.
+            threshold: a log-likelihood ratio, or a name in thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05",
                 "fa_0.01", "fa_0.001".
-            margin: nearer to the threshold than this, the answer is "cannot tell".
+            margin: if the log-likelihood ratio is closer to the threshold than this, the answer is "cannot tell".
 
         Raises:
             UserError: as `embed` raises; an unknown threshold; a prior that is not between 0 and 1.
@@ -236,7 +235,7 @@ class Verifier(Listener):
         threshold: str | float | None = None,
         margin: float = MARGIN,
     ) -> Iterator[Verdict | UserError]:
-        """Compare pairs one by one, as `score_batch`; where a recording cannot be judged, yield its error and go on."""
+        """Compare pairs one by one, as `score_batch`. If a recording cannot be judged, yield its error and continue."""
         rule = _rule(self.thresholds, prior, threshold, margin)
         heard: dict[str | int, tuple[Side, Recording | Speaker | UserError]] = {}  # holds arrays: their id stays theirs
         for number, pair in enumerate(pairs, 1):

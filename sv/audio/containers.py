@@ -56,7 +56,7 @@ def check_container(file: BinaryIO, name: str) -> bytes:
 
     Args:
         file: able to seek; left at any place.
-        name: of the file, for error messages.
+        name: name of the file, for error messages.
 
     Returns:
         The content to read in place of the file's, where its header does not give the length: MP3 without a length or
@@ -215,7 +215,7 @@ def _mpeg_sizes(header: bytes) -> list[int]:
     """Return the bytes of an MPEG layer III frame by the third byte of its header, 0 if it is none of this stream.
 
     Args:
-        header: of the first frame; the others have its version and sample rate.
+        header: header of the first frame; the others have its version and sample rate.
 
     Returns:
         256 sizes; an empty list if `header` is no such header.

@@ -12,7 +12,7 @@ def segment_span(name: str, start_s: float, end_s: float, samples: int, sample_r
     """Return the first sample of a segment and the one after its last, cut at the end of its recording.
 
     Args:
-        name: of the recording, for error messages.
+        name: name of the recording, for error messages.
         start_s, end_s: seconds, from `segments`; the end may be up to MAX_OVERSHOOT_S after that of the recording.
         samples: length of the recording.
         sample_rate: Hz.

@@ -34,7 +34,7 @@ class FeatureParts(Parts):
         data_dir: with wav.scp, and segments if it has some.
         ark_dir: for this data dir alone; the scp names its archives.
         allow_pipes: run the commands in wav.scp.
-        name: of the archives: "fbank".
+        name: name of the archives: "fbank".
         scp: name of the scp in the data dir: "feats.scp".
         extra: names of further files in the data dir that belong to the result.
     """

@@ -186,7 +186,7 @@ def read_sound(file: BinaryIO, name: str, sample_rate: int, start: int, end: int
 
     Args:
         file: at its beginning, able to seek.
-        name: of the file, for error messages.
+        name: name of the file, for error messages.
         sample_rate: Hz; another rate is refused.
         start, end: in samples.
         checked: as in `read_wav`.

@@ -132,7 +132,7 @@ def log_mel(waveform: NDArray[np.float32], config: FbankConfig) -> NDArray[np.fl
 
     Args:
         waveform: (samples,) in [-1, 1], at least one frame long.
-        config: of Kaldi's kind, with a hamming window.
+        config: settings of Kaldi's kind, with a hamming window.
     """
     length, shift = frame_samples(config)
     x = np.lib.stride_tricks.sliding_window_view(waveform.astype(np.float64) * INT16_SCALE, length)[::shift]

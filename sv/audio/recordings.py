@@ -36,8 +36,8 @@ def read_audio(audio: Audio, name: str, sample_rate: int | None) -> tuple[Wavefo
 
     Args:
         audio: a file; or samples of one channel, (samples,), (1, samples) or (samples, 1): floats in [-1, 1], or int16.
-        name: what errors call samples.
-        sample_rate: of samples, in Hz.
+        name: name of samples in errors.
+        sample_rate: rate of samples, in Hz.
 
     Raises:
         UserError: unreadable audio, several channels, samples without a usable rate.
@@ -82,7 +82,7 @@ def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
     Args:
         waveform: (samples,) from -1 to 1.
         sample_rate: in Hz.
-        name: what errors call it.
+        name: its name in errors.
 
     Raises:
         UserError: NaN, silence, less than a second, clipping, or too little speech.

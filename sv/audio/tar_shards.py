@@ -32,11 +32,11 @@ class Entry:
 
     Attributes:
         utt, spk: ids.
-        ending: of its audio: "flac", "wav".
+        ending: format of its audio: "flac", "wav".
         sample_rate: Hz.
-        num_samples: of the utterance.
-        offset, size: of the audio's bytes within the shard.
-        crc32: of those bytes, in hexadecimal; "-" if nobody has read them.
+        num_samples: number of samples of the utterance.
+        offset, size: place of the audio's bytes within the shard.
+        crc32: checksum of those bytes, in hexadecimal; "-" if nobody has read them.
     """
 
     utt: str
@@ -65,8 +65,8 @@ class FilePart(io.RawIOBase):
     """Some bytes of an open file as a file of their own; several of the same file may be in use at a time.
 
     Args:
-        fd: of the file, which stays open.
-        offset, size: which bytes.
+        fd: descriptor of the file, which stays open.
+        offset, size: place of the bytes.
     """
 
     def __init__(self, fd: int, offset: int, size: int) -> None:

@@ -35,7 +35,7 @@ class Heldout:
         Args:
             sizes: (clusters,) utterances of the clusters, from which the sizes of the fragments are drawn. A speaker's
                 fragment has at most half of their utterances.
-            seed: of the draws.
+            seed: seed of the draws.
 
         Returns:
             means of both, (pairs, dim) each, of length 1, and (pairs,) the speaker.
@@ -88,7 +88,7 @@ def measure_thresholds(
         classes: (classes, dim) means of the labelled speakers, of length 1.
         sizes: (clusters,) utterances of the clusters.
         most_false: largest share of false links.
-        seed: of the fragments.
+        seed: seed of the fragments.
 
     Raises:
         UserError: see `Heldout.fragments`.

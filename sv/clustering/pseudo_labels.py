@@ -115,7 +115,7 @@ class PseudoLabels:
     """Labels of recordings.
 
     Attributes:
-        utt2spk: of the recordings that were labelled.
+        utt2spk: labels of the recordings that were clustered.
         speakers: labelled speakers that clusters could be linked to.
         maybe_same: pairs of classes that may be one person.
         report: what was found.

@@ -26,7 +26,7 @@ class Round:
         number: 0 for the system that was trained on labelled speakers alone, or the teacher.
         heldout_eer: percent on all pairs of utterances of the held-out speakers, by the averaged model.
         clusters: what clusters.json says.
-        trust: of `measure_trust`; {} if the training doubted no label, or the truth is not known.
+        trust: result of `measure_trust`; {} if the training doubted no label, or the truth is not known.
     """
 
     number: int
@@ -40,7 +40,7 @@ def heldout_eer(xvector_scp: Path, utt2spk: Path, heldout_spk: Path) -> float:
 
     Args:
         xvector_scp: embeddings of the labelled data.
-        utt2spk: of the labelled data.
+        utt2spk: speakers of the labelled data.
         heldout_spk: the speakers, one a line.
 
     Raises:

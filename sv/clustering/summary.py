@@ -26,8 +26,8 @@ class Experiment:
     Attributes:
         path: its folder, <row>-seed<N>; the folder that holds it may hold others to compare it with.
         best: the best round.
-        rounds: of rounds.json.
-        results: of the best round.
+        rounds: content of rounds.json.
+        results: results of the best round.
     """
 
     path: Path

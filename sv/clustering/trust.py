@@ -19,7 +19,7 @@ class Decision(NamedTuple):
     """A line of <exp-dir>/pseudo_labels.
 
     Attributes:
-        label: of the clustering.
+        label: label by the clustering.
         corrected: the label at the end of training; the same if it was not corrected.
         mean: running mean of the loss of `label`.
         posterior: probability that `label` is right.
@@ -61,12 +61,12 @@ def measure_trust(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -
     """Measure gate and correction. A label is right if the class is the utterance's true speaker.
 
     Args:
-        decisions: of `read_decisions`.
+        decisions: result of `read_decisions`.
         truth: true speaker of each utterance.
 
     Returns:
         wrong: share of the clustering's labels that are wrong.
-        gate_precision, gate_recall: of those that the gate does not trust, the share that is wrong, and the reverse.
+        gate_precision, gate_recall: share of wrong labels among those that the gate does not trust, and the reverse.
         corrected: number of labels that were changed.
         correction_precision: share of the changed labels that are right now.
         correction_recall: share of the wrong labels that are right now, of those whose speaker has a class.

@@ -25,7 +25,7 @@ class ArkReader:
     Archives stay open. The header of a matrix is read on first use and kept.
 
     Args:
-        index: of the data dir.
+        index: index of the data dir.
         num_mels: dimension of all matrices.
     """
 

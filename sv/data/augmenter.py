@@ -54,9 +54,9 @@ class Augmenter:
 
     Args:
         args: weights and ranges.
-        folders: of noise and impulse responses; types without files are not drawn.
+        folders: folders of noise and impulse responses; types without files are not drawn.
         prob: probability that a sample is augmented.
-        seed: of the draws.
+        seed: seed of the draws.
         sample_rate: Hz.
 
     Attributes:

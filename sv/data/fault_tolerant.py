@@ -29,7 +29,7 @@ class FaultTolerantDataset:
         dataset: makes batches and raises UserError for utterances that it cannot read.
         utts: rows of the index that are trained on, from which substitutes are taken.
         index: names utterances and speakers.
-        seed: of the draws.
+        seed: seed of the draws.
         max_share: largest share of `utts` that may be bad.
         keep_speakers: take substitutes from the same speaker only.
 

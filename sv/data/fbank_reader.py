@@ -29,8 +29,8 @@ def index_waveforms(source: WaveformSource, data_dir: str | Path, fbank_args: Fb
     """Index the utterances of a source, in its order.
 
     Args:
-        source: of the waveforms.
-        data_dir: of the source, for error messages.
+        source: source of the waveforms.
+        data_dir: data dir of the source, for error messages.
         fbank_args: length and shift of frames.
 
     Raises:
@@ -56,7 +56,7 @@ class FbankReader:
     """Computes features of whole utterances, without dither; may be used by several threads.
 
     Args:
-        source: of the waveforms.
+        source: source of the waveforms.
         args: settings of the features and of the VAD.
     """
 

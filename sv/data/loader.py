@@ -68,7 +68,7 @@ class ArkDataset:
     Args:
         reader: reads the features.
         num_frms: frames of a crop.
-        seed: of the positions.
+        seed: seed of the positions.
         center: subtract the mean over the crop.
         spec_aug: settings of SpecAugment; None for none.
     """

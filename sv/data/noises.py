@@ -92,7 +92,7 @@ class Clips:
         """Read a part of a file, never a silent one; a shorter file is repeated.
 
         Args:
-            row: of the file.
+            row: row of the file.
             samples: how many to return.
             place: in [0, 1), relative start among all that fit.
             channel: in [0, 1), relative index of the channel.

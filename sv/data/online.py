@@ -47,7 +47,7 @@ class Sounds:
         noise: rows (n,), noise (n, samples), SNR in dB (n,) float32.
         telephone: rows (n,) sent through a telephone line.
         dither: (batch,) int64 positions in the table of dither.
-        bands: of SpecAugment.
+        bands: bands of SpecAugment.
         voiced: (batch, num_frms) int64 frames to keep; (0, num_frms): all.
     """
 
@@ -78,8 +78,8 @@ class FrontEnd(nn.Module):
     """Augments waveforms and computes features (batch, num_frms, mels) of them.
 
     Args:
-        args: of the data.
-        seed: of the dither.
+        args: configuration of the data.
+        seed: seed of the dither.
     """
 
     dither: Tensor
@@ -151,11 +151,11 @@ class OnlineDataset:
     """Augmented crops of waveforms; all random choices are drawn from (seed, epoch, draw).
 
     Args:
-        source: of the waveforms, in the order of the index.
+        source: source of the waveforms, in the order of the index.
         speaker: (1 + speeds, utts) class of each utterance at speed 1.0 and at each speed of `args`.
         augmenter: draws and reads noise and impulse responses.
-        args: of the data.
-        seed: of crops, speeds, telephone lines, dither and SpecAugment.
+        args: configuration of the data.
+        seed: seed of crops, speeds, telephone lines, dither and SpecAugment.
         on_device: compute features on the device that a batch is moved to.
     """
 

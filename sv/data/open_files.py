@@ -15,7 +15,7 @@ class OpenFiles:
     """Opens files on first use and keeps them open; may be used by several threads.
 
     Args:
-        paths: of the files.
+        paths: paths of the files.
         missing: returns the error message for a path that does not exist.
     """
 

@@ -53,11 +53,11 @@ class Sampler:
     Args:
         utts: rows of the index to train on.
         global_batch: samples of a step, over all processes.
-        seed: of the order.
+        seed: seed of the order.
         per_epoch: samples of an epoch, at most the number of utterances; 0 for that many.
 
     Attributes:
-        steps: of an epoch; an incomplete last batch is left out.
+        steps: number of steps of an epoch; an incomplete last batch is left out.
 
     Raises:
         UserError: fewer utterances than a batch.
@@ -127,7 +127,7 @@ class ShareSampler(Sampler):
 
     Args: those of `Sampler`, and
         chosen: (len(utts),) bool, which utterances get the share.
-        share: of a batch, over all processes.
+        share: their share of a batch, over all processes.
 
     Raises:
         UserError: all utterances are of one kind, or a batch is too small for both.

@@ -53,7 +53,7 @@ class UttIndex:
     """The utterances of a data dir, one row each.
 
     Attributes:
-        path: of the data dir, for error messages.
+        path: path of the data dir, for error messages.
         utts: ids.
         num_frames: (utts,) frames of each.
         speaker: (utts,) index into `speakers`.

@@ -73,7 +73,7 @@ class VoicedReader:
     A crop costs the whole utterance, over all of whose frames the mean is taken.
 
     Args:
-        reader: of all frames.
+        reader: reader of all frames.
         voiced: the frames of speech.
         index: as that of `voiced`, with its `num_frames`; its speakers may have other numbers.
     """

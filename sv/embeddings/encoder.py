@@ -88,7 +88,7 @@ class SpeakerEncoder:
 
         Args:
             waveform: at the system's sample rate.
-            fbank: of the system's front-end, on `device`.
+            fbank: features of the system's front-end, on `device`.
             max_frames: see `embed`.
         """
         args = self.config.dataset_args

@@ -100,7 +100,7 @@ def embed_rows(
     Args:
         encoder: the model.
         source: the data dir's utterances.
-        rows: which of them.
+        rows: rows of the utterances.
         bad: notes those that cannot be read, whose rows are NaN; None: the first one is an error.
         max_frames: see `SpeakerEncoder.embed`.
         batch_frames: utterances of equal length go through the network together, up to this number of frames; 0: one

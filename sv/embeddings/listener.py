@@ -28,7 +28,7 @@ class Recording:
     Attributes:
         duration_s: seconds.
         embedding: (dim,).
-        warnings: what makes answers doubtful, a line each.
+        warnings: reasons to doubt answers, one per line.
     """
 
     duration_s: float
@@ -47,10 +47,10 @@ class Listener:
     Args:
         exp_dir: folder with config.yaml and models/avg_model.pt; or a bundle (`sv.export.bundle`), without torch.
         gpus: "auto" for the first GPU if there is one, "none" for the CPU, or the number of a GPU.
-        resample_audio: resample recordings of another rate than the model's, and say so once; else refuse them.
+        resample_audio: resample recordings of another rate than the model's, and log this once; False: refuse them.
 
     Attributes:
-        encoder: what makes embeddings of waveforms; it checks nothing.
+        encoder: encoder of waveforms; it checks nothing.
 
     Raises:
         UserError: something is missing or damaged.
@@ -76,7 +76,7 @@ class Listener:
         Args:
             audio: a file; or samples of one channel, (samples,), (1, samples) or (samples, 1), from numpy or torch:
                 floats in [-1, 1], or int16.
-            sample_rate: of the samples, in Hz; None for the model's.
+            sample_rate: rate of the samples, in Hz; None for the model's.
 
         Raises:
             UserError: unreadable audio, another sample rate if the verifier refuses it, several channels, silence, too

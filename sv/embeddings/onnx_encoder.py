@@ -30,8 +30,8 @@ def open_session(model: bytes | Path, where: str | Path, *, num_threads: int = 0
 
     Args:
         model: content or path of an ONNX file.
-        where: what errors call it.
-        num_threads: of one run; 0: one for each core.
+        where: its name in errors.
+        num_threads: threads of one run; 0: one for each core.
 
     Raises:
         UserError: onnxruntime is not installed, or cannot read the model.

@@ -46,7 +46,7 @@ class Extraction(Parts):
         skip_bad: leave out utterances that cannot be read, up to the `max_bad_share` of the training; else the first
             one is an error.
         gpus: "none", "auto", or "0,1": part N takes the N-th of them, and round again.
-        num_threads: of a part, on the CPU.
+        num_threads: threads of each part, on the CPU.
         batch_frames: on a GPU, see `embed_rows`.
     """
 

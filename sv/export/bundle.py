@@ -41,7 +41,7 @@ def write_bundle(exp_dir: Path, bundle: Path, about: About, model_file: Path | N
     Args:
         exp_dir: folder of the system.
         bundle: the folder.
-        about: what the model card says beyond the results.
+        about: facts of the model card besides the results.
         model_file: None for models/avg_model.pt.
 
     Raises:

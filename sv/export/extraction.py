@@ -23,7 +23,7 @@ def prepare_network(works: Sequence[Extraction], num_jobs: int, backend: Backend
 
     Args:
         works: all of one model, begun; those that are done already are left alone.
-        num_jobs: that share the works.
+        num_jobs: number of jobs that share the works.
         backend: "auto" exports for long extractions on CPUs, and tells in a line if that is not possible.
 
     Raises:

@@ -13,7 +13,7 @@ def write_file(exp_dir: Path, out: Path, file_format: str, kind: str, model_file
         exp_dir: folder of the system.
         out: the file.
         file_format: "onnx" or "torchscript".
-        kind: of the input: "feats" or "waveform".
+        kind: kind of input: "feats" or "waveform".
         model_file: None for models/avg_model.pt.
 
     Raises:

@@ -61,9 +61,9 @@ class About:
     """Facts that the files of a system do not tell.
 
     Attributes:
-        licence: of the weights, as hubs name it: "apache-2.0".
-        data: what it was trained on.
-        language: of the training data, as hubs name it: "en".
+        licence: licence of the weights, as hubs name it: "apache-2.0".
+        data: training data.
+        language: language of the training data, as hubs name it: "en".
     """
 
     licence: str = ""

@@ -125,9 +125,9 @@ def _export(
 
     Args:
         example: any input.
-        names: of input and output.
-        axes: those of the input, other than the batch, that have any length.
-        what: what errors call it.
+        names: names of input and output.
+        axes: axes of the input, besides the batch, that may have any length.
+        what: its name in errors.
     """
     axes = {0: torch.export.Dim("B", min=1, max=_LONGEST), **axes}
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):

@@ -24,7 +24,7 @@ def check_parity(
     Args:
         exported, trained: input (batch, ...) to embeddings (batch, dim).
         inputs: for both; a random one of each length will do.
-        lowest_cosine: of an embedding of one and that of the other.
+        lowest_cosine: lowest cosine between an embedding of one and that of the other.
 
     Raises:
         UserError: the exported model does not run; the cosine of two embeddings is below

@@ -48,7 +48,7 @@ class ArkHeader:
         rows: frames of a matrix; 1 for a vector.
         cols: dimension.
         data_offset: where the numbers begin in the file; for CM, where its column headers begin.
-        minimum, range: of the compressed forms.
+        minimum, range: range of values of the compressed forms.
     """
 
     kind: str
@@ -87,7 +87,7 @@ def split_location(location: str, where: str = "scp", *, folder: str | Path = ""
     Args:
         location: the value.
         where: its line, for errors.
-        folder: of the scp; "" if the path is one from the working folder.
+        folder: folder of the scp; "" if the path is one from the working folder.
 
     Raises:
         UserError: it is a command or a range, or not "path:offset".
@@ -264,7 +264,7 @@ class ArkWriter:
         compress: write matrices as CM2 (two bytes a value); else as FM. Vectors are FV always.
 
     Attributes:
-        sha256: of the archive, once the block has ended.
+        sha256: checksum of the archive, once the block has ended.
     """
 
     def __init__(self, ark: str | Path, scp: str | Path, *, compress: bool = False) -> None:

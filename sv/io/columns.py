@@ -98,7 +98,7 @@ def parse_labels(columns: Columns, column: int, labels: Sequence[bytes]) -> NDAr
 
     Args:
         columns: the lines.
-        column: of the labels.
+        column: column of the labels.
         labels: the label of non-target trials, then that of target trials.
 
     Raises:

@@ -13,7 +13,7 @@ class DataDir:
     """A Kaldi data directory. Each table is read and checked when it is first asked for.
 
     Args:
-        path: of the directory.
+        path: path of the directory.
         remedy: what makes it, for the error if it is missing.
         rows: the utterances that `wav_scp`, `segments` and `utts` hold; no others take memory. None: all.
     """
@@ -30,7 +30,7 @@ class DataDir:
         """Write sorted tables, each whole or not at all; a table that has not changed is left alone.
 
         Args:
-            path: of the directory; made if it is missing.
+            path: path of the directory; it is made if it is missing.
             tables: by file name, from key to value. "utt2spk" also writes spk2utt, and first moves tables of other
                 utterances, such as feats.scp, to .backup; "wav.scp" without "segments" removes
                 segments of an earlier wav.scp.

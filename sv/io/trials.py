@@ -50,10 +50,10 @@ class ListForm:
     """The form of a list: which column is what.
 
     Attributes:
-        layout: of a line, for errors.
+        layout: layout of a line, for errors.
         enroll, test: their columns.
         label: its column; None: there is none.
-        labels: those of non-target and target trials.
+        labels: labels of non-target and target trials.
     """
 
     layout: str

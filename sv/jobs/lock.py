@@ -52,7 +52,7 @@ def folder_lock(folder: Path, doing: str) -> Iterator[None]:
 
     Args:
         folder: created if it is missing.
-        doing: what is done there, for the error of another process: "trained".
+        doing: what the holder does there, for the error of another process: "trained".
 
     Raises:
         UserError: another process holds it; the error names it, its host and since when.

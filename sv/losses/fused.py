@@ -75,8 +75,8 @@ def pair_sums(batch: Labelled, rows: Rows, pairs: Pairs, *, block: int = 0, grad
     """Compute losses and gradients in one pass over the rows.
 
     Args:
-        batch: of all processes.
-        rows: of this process.
+        batch: batch of all processes.
+        rows: rows of this process.
         pairs: options and margin.
         block: rows taken together; 0: as many as fit a cache.
         gradients: False leaves them 0.

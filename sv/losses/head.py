@@ -156,7 +156,7 @@ class Head(nn.Module):
         """Return the probability of each logit, of the same shape.
 
         Args:
-            logit: of any shape.
+            logit: logits of any shape.
             log_sum: logarithm of the sum of e^z over all classes, which can be broadcast to `logit`.
         """
         raise NotImplementedError
@@ -183,7 +183,7 @@ class Head(nn.Module):
 
         Args:
             embedding, speaker: (utterances, dim), (utterances,), a sample of the speakers' utterances.
-            margin: of the first step.
+            margin: margin of the first step.
         """
 
     def check_speakers(self, speaker: Tensor) -> None:

@@ -18,8 +18,8 @@ class Lesson(nn.Module):
     """Compare embeddings with those of a teacher.
 
     Args:
-        embedding_dim: of the encoder.
-        teacher_dim: of the teacher.
+        embedding_dim: dimension of the encoder.
+        teacher_dim: dimension of the teacher.
         weight: w.
     """
 

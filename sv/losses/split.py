@@ -21,7 +21,7 @@ class HeadPart:
 
     Args:
         rank, size: number of the process, and number of processes.
-        num_speakers: of the whole head.
+        num_speakers: number of speakers of the whole head.
     """
 
     rank: int

@@ -86,7 +86,7 @@ class Conditions:
     Where `utt2genre` has several genres of an utterance, they are joined by "+".
 
     Args:
-        data: of the utterances.
+        data: data dir of the utterances.
         enroll_map: utterances of each enroll model, whose durations are added up; None: there are no models.
 
     Raises:

@@ -55,9 +55,9 @@ class ScoredSystem:
     """Results of one experiment folder.
 
     Attributes:
-        name: of the folder.
-        path: of the folder.
-        results: of results.json.
+        name: name of the folder.
+        path: path of the folder.
+        results: content of results.json.
         scores: every score file that results.json names and that is there.
     """
 
@@ -176,7 +176,7 @@ def compare_files(
 
     Args:
         paths: two score files of one trial list.
-        speakers: of the utterances.
+        speakers: speaker of each utterance.
         columns: what is compared; measures without interval are left out.
         trials: the list, for scores without labels.
 

@@ -33,7 +33,7 @@ class ScoredLists:
     Attributes:
         exp_dir: experiment folder.
         trials: the lists, all in one folder: data/vox1/trials/vox1_O_cleaned.kaldi, ...
-        backend: what the results are filed under.
+        backend: name of the back-end in the results.
         prefix: start of the score files' names: "vox2_dev_asnorm300_".
     """
 
@@ -127,7 +127,7 @@ def measure_file(
         path: the score file.
         columns: what is measured.
         trials: its list, for scores without labels.
-        speakers: of the utterances.
+        speakers: speaker of each utterance.
         conditions: each returns, for a block of trials, what to part them by.
 
     Raises:

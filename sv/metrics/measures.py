@@ -32,13 +32,13 @@ class Measure:
     Attributes:
         key: in results.json.
         title: for people.
-        value: of `SortedScores`; of these and a prior if `by_prior`.
+        value: function of `SortedScores`, and of a prior if `by_prior`.
         threshold: the same for the score from which trials are accepted; None: there is no such score.
         by_prior: the measure has a value for each p_target.
         needs_llr: it is measured on log-likelihood ratios alone.
         shown: "always", "llr" (beside log-likelihood ratios alone) or "never"; results.json has it in any case.
         unit: "%".
-        decimals: that are printed.
+        decimals: number of decimals that are printed.
         interval: its ends, of value, deviation and number of speakers; None: it has no interval and is not compared.
         one_error: like `value`, for what one more error of each kind adds; goes with `interval`.
     """

@@ -65,7 +65,7 @@ def mark_derived(scores: Path, sources: Sequence[Path], calibration: Path) -> No
     Args:
         scores: just written.
         sources: score files that they were made from, all of one trial list.
-        calibration: that was applied.
+        calibration: calibration that was applied.
     """
     known = [origin(source) for source in sources]
     if not all("trials_sha256" in one for one in known):

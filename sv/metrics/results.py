@@ -254,7 +254,7 @@ def failure_of(exp_dir: Path, backend: str, calibration_sha256: str) -> str:
     Args:
         exp_dir: folder of the system.
         backend: whose scores it calibrates.
-        calibration_sha256: of its file; results of another calibration do not count.
+        calibration_sha256: checksum of the calibration's file; results of another calibration do not count.
 
     Raises:
         UserError: results.json is damaged.

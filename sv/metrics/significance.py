@@ -23,7 +23,7 @@ class Difference:
     Attributes:
         column: the measure.
         first, second: its value for either system.
-        interval: of second - first.
+        interval: interval of second - first.
         p_value: two-sided; how likely a difference as large is if the systems are equally good.
     """
 

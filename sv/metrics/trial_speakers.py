@@ -50,7 +50,7 @@ class Speakers:
         source: where it comes from, for errors.
 
     Attributes:
-        names: of the speakers, by number.
+        names: names of the speakers, by number.
     """
 
     def __init__(self, utt2spk: Mapping[str, str], source: str | Path) -> None:
@@ -129,7 +129,7 @@ class TrialSample:
     Args:
         most: trials of a kind.
         seed: decides which.
-        systems: that scored each trial.
+        systems: number of systems that scored each trial.
     """
 
     def __init__(self, most: int = _MOST, seed: int = 0, *, systems: int = 1) -> None:

@@ -43,9 +43,9 @@ class Entry:
 
     Attributes:
         name: as in `model:` of a configuration.
-        embedding_dim: of its embeddings.
+        embedding_dim: dimension of its embeddings.
         parameters: number of learnt values; None: the options have no defaults.
-        flops: of one embedding of 2 s, a product and a sum counted as two; None as of `parameters`.
+        flops: FLOPs of one embedding of 2 s, a product and a sum counted as two; None as for `parameters`.
         checkpoints: toolkits whose published models it loads; "" for none.
     """
 

@@ -79,7 +79,7 @@ def flat_state(content: Any, where: str) -> dict[str, Any]:
     """Return the state dict in a file's content: the content itself, or what stands under "model" or "state_dict".
 
     Args:
-        content: of a model or checkpoint file, {"model": {"state_dict": ...}} at the deepest.
+        content: content of a model or checkpoint file, {"model": {"state_dict": ...}} at the deepest.
         where: the file, for the error.
 
     Raises:

@@ -205,8 +205,8 @@ class WavLmOptions(PooledOptions):
 
     Attributes:
         feat_dim: samples of a frame of the input.
-        layers, width, heads, feed_forward: of the transformer.
-        conv_channels: of the convolutions before it.
+        layers, width, heads, feed_forward: sizes of the transformer.
+        conv_channels: channels of the convolutions before it.
         lora_rank: rank of updates of queries and values, which are learnt in place of WavLM's own weights; 0: none.
         lora_alpha: an update counts lora_alpha / lora_rank.
         dropout: in the transformer while it is trained.

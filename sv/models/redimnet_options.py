@@ -19,7 +19,7 @@ class ReDimNetOptions(PooledOptions):
     """Options of ReDimNet.
 
     Attributes:
-        channels: of the first 2-d map; the authors' C, as `feat_dim` is their F.
+        channels: channels of the first 2-d map; the authors' C, as `feat_dim` is their F.
         group_divisor: 2-d convolutions have channels / `group_divisor` groups.
         stages_setup: for each stage its stride over the bins, its number of 2-d blocks, how many times more channels
             these have, and by how much the 1-d block divides the channels (None: no 1-d block).
@@ -87,7 +87,7 @@ class ReDimNet2Options(PooledOptions):
         channels, block_2d_type, group_divisor: as of ReDimNet.
         stages_setup: for each stage its strides over bins and frames, its number of 2-d blocks, how many times more
             channels these have, and by how much the 1-d block divides the channels (None: no 1-d block).
-        out_channels: of the map that is pooled; None: all of it.
+        out_channels: channels of the map that is pooled; None: all.
         return_2d_output: pool the 2-d map, bins and all.
         compress_tconvs: the strided convolutions have as many groups as divide their channels.
         dual_agg: a stage gives two maps, from before and after its 1-d block.

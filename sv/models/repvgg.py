@@ -112,7 +112,7 @@ class RepVgg(Encoder):
     Args:
         num_blocks: in each of the four stages.
         widths: times as many channels as `STAGE_CHANNELS`.
-        groups: of every second convolution.
+        groups: groups of every second convolution.
         rsbb: the second branch is a 3x3 convolution with dilation 2.
     """
 

@@ -20,7 +20,7 @@ class Res2Block(nn.Module):
     """1x1 (which strides), 3x3 on each part, and 1x1, with a shortcut.
 
     Args:
-        channels: of the group; the output has `expansion` times as many.
+        channels: channels of the group; the output has `expansion` times as many.
         base_width: channels of a part, for 64 channels of the group.
         scale: number of parts.
     """

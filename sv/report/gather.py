@@ -47,11 +47,11 @@ class SpeakerErrors:
     "Sheep, goats, lambs and wolves", ICSLP 1998).
 
     Args:
-        speakers: of all utterances and enroll models.
+        speakers: speaker of each utterance and enroll model.
         threshold: trials that score this or more are accepted.
 
     Attributes:
-        names: of the speakers.
+        names: names of the speakers.
         counts: (4, speakers): targets, misses, non-targets, false accepts; a non-target counts for both its speakers.
         eers: percent, by row of the speakers with the most errors, of the trials that each of them takes part in.
     """
@@ -180,7 +180,7 @@ def read_facts(scores: ScoreSet, speakers: Speakers | None = None) -> ScoreFacts
 
     Args:
         scores: the score file.
-        speakers: of its utterances and enroll models, for the errors by speaker; None: not known.
+        speakers: speaker of each utterance and enroll model, for the errors by speaker; None: unknown.
 
     Raises:
         UserError: the file is damaged, or lacks labels, targets or non-targets.

@@ -102,8 +102,8 @@ class _Page:
 
     Args:
         systems: experiment folders.
-        facts: of all their score files; those of the card's back-end come first.
-        folder: of the plots as PNG.
+        facts: facts of all score files; those of the card's back-end come first.
+        folder: folder of the plots as PNG.
     """
 
     def __init__(self, systems: Sequence[System], facts: Sequence[ScoreFacts], folder: Path) -> None:

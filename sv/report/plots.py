@@ -195,7 +195,7 @@ def speakers(errors: SpeakerErrors, named: int = 3) -> Callable[[Any], None]:
     """Return a function that draws a point for each speaker: its false accepts and misses, the worst with their names.
 
     Args:
-        errors: of each speaker.
+        errors: error rates of each speaker.
         named: speakers whose names are written.
     """
 

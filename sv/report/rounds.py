@@ -101,7 +101,7 @@ class Map:
     """Utterances on a plane.
 
     Attributes:
-        title: of which round, and how many clusters it has.
+        title: names the round and the number of its clusters.
         place: (utts, 2).
         color: (utts,) row of the speaker among those in colour; -1 for all others.
         right: (utts,) whether an utterance is in a cluster, and if the truth is known, in one of its speaker.
@@ -143,7 +143,7 @@ def choose_utterances(speakers: Mapping[str, str]) -> tuple[list[str], NDArray[n
     """Choose utterances for a map, and a colour for some of their speakers.
 
     Args:
-        speakers: of all utterances; "" for none.
+        speakers: speaker of each utterance; "" for none.
 
     Returns:
         utterances, in their order, and of each the row of its colour, or -1.

@@ -47,10 +47,10 @@ class Backend:
         label: name in results and thresholds; {OPTION} is the value of an option.
         prefix: start of the names of its score files; {train} is the name of the training set.
         needs: files that it reads beside the embeddings.
-        options: of `load`.
+        options: options of `load`.
         prepare: takes `TrainingFiles`, the path of the file to make and the training options; None: nothing to make.
         made: name of the file that `prepare` makes.
-        training_options: of `prepare`.
+        training_options: options of `prepare`.
     """
 
     title: str

@@ -57,9 +57,9 @@ class Calibration:
         """Check that the scores were of this model and front-end, as far as is known.
 
         Args:
-            model_sha256: of the model's file.
-            fingerprint: of model and front-end.
-            path: of the calibration, for the message.
+            model_sha256: checksum of the model's file.
+            fingerprint: fingerprint of model and front-end.
+            path: path of the calibration, for the message.
 
         Raises:
             UserError: they were of others.
@@ -110,7 +110,7 @@ def fit(
     Args:
         features: (trials, features).
         is_target: (trials,) bool.
-        names: of the features.
+        names: names of the features.
         p_target: prior at which decisions matter.
 
     Raises:

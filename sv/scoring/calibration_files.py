@@ -31,7 +31,7 @@ class ScoresToCalibrate:
         exp_dir: experiment folder.
         filed_under: name of the weights and the thresholds, which begins with that of the back-end: "cos", "cos_X"; "":
             that of the back-end, as the marks of the scores tell.
-        prefix: of the score files' names.
+        prefix: prefix of the score files' names.
         mean: that was subtracted, in the experiment's folder; its path is kept for steps/verify.py. None: the one in
             embeddings/*/mean_vec.npy that the marks tell of.
         p_target: prior at which decisions matter most.
@@ -85,7 +85,7 @@ def calibrate_files(scores: ScoresToCalibrate, heldout: str, trials: Sequence[st
     """Write weights, thresholds and calibrated scores, all or nothing.
 
     Args:
-        scores: of one back-end.
+        scores: scores of one back-end.
         heldout: name of the trial list of held-out speakers.
         trials: names of the trial lists whose scores are calibrated.
 

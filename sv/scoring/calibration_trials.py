@@ -37,7 +37,7 @@ def write_calibration_trials(
     Args:
         exp_dir: folder of the system, with heldout_spk.
         data_dir: data dir that it was trained on.
-        name: of the list.
+        name: name of the list.
         same: tables of the data dir that must say the same of both speakers of a non-target trial; where no two
             held-out speakers are the same, a line in the log says so and non-target trials are of any two.
         draw: num_target, num_nontarget and seed of `draw_calibration_trials`.

@@ -189,8 +189,8 @@ def cosine_scores(trials: Trials, unit: Vectors, enroll: Vectors | None = None) 
 
     Args:
         trials: a block whose rows point into the ids of the vectors.
-        unit: of `unit_vectors`, (utterances, dim).
-        enroll: of `enroll_models`, (models, dim); None: enroll on the utterances.
+        unit: result of `unit_vectors`, (utterances, dim).
+        enroll: result of `enroll_models`, (models, dim); None: enroll on the utterances.
     """
     return pair_dots(unit.matrix if enroll is None else enroll.matrix, unit.matrix, trials.enroll, trials.test)
 

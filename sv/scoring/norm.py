@@ -36,7 +36,7 @@ def check_method(method: str, top_n: int, num_cohort: int, *, source: str | Path
     """Return how many of the cohort count for each utterance: top_n for asnorm, all for the others.
 
     Args:
-        method: of METHODS.
+        method: name in METHODS.
         top_n: used only by asnorm.
         num_cohort: speakers in the cohort.
         source: where the cohort comes from, for errors.
@@ -62,7 +62,7 @@ def load_norm(inputs: Inputs, *, method: str, top_n: int = 300) -> Scorer:
 
     Args:
         inputs: with a cohort, and a mean if one is to be subtracted.
-        method: of METHODS.
+        method: name in METHODS.
         top_n: see `check_method`.
     """
     cohort_scp, sides = inputs.needed("cohort"), read_sides(inputs)
@@ -153,10 +153,10 @@ class ScoreNorm:
     """Normalized cosine scores of trials.
 
     Args:
-        unit: of `unit_vectors`, (utterances, dim).
-        cohort: of `unit_vectors`, (cohort, dim), centered by the same mean.
-        enroll: of `enroll_models`, (models, dim); None: enroll on the utterances.
-        method: of METHODS.
+        unit: result of `unit_vectors`, (utterances, dim).
+        cohort: result of `unit_vectors`, (cohort, dim), centered by the same mean.
+        enroll: result of `enroll_models`, (models, dim); None: enroll on the utterances.
+        method: name in METHODS.
         top_n: see `check_method`.
         source: where the cohort comes from, for errors.
     """

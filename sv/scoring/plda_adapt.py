@@ -34,8 +34,8 @@ def adapt_plda(plda: Plda, projected: Floats, method: str, options: Mapping[str,
     Args:
         plda: trained elsewhere.
         projected: (utterances, dim) of the new domain, of `Projection.apply`.
-        method: of `adaptations`.
-        options: of the method.
+        method: name in `adaptations`.
+        options: options of the method.
 
     Raises:
         UserError: an unknown method or option; a scale below 0; fewer than two utterances; too few for coral.

@@ -72,11 +72,11 @@ def adapt_plda_folder(
     """Adapt a folder's PLDA to the domain of some embeddings; their mean replaces that of the projection.
 
     Args:
-        plda_dir: of `write_backend` or of Kaldi.
+        plda_dir: folder made by `write_backend` or by Kaldi.
         xvector_scp: embeddings of the other domain.
         adapted_dir: folder to write.
-        method: of `sv.scoring.plda_adapt.adaptations`.
-        options: of the method.
+        method: name in `sv.scoring.plda_adapt.adaptations`.
+        options: options of the method.
         length_norm: see `read_backend`.
 
     Raises:

@@ -59,7 +59,7 @@ def read_backend(folder: str | Path, *, length_norm: bool = True) -> PldaBackend
     """Read the three files.
 
     Args:
-        folder: of `write_backend` or of Kaldi.
+        folder: folder made by `write_backend` or by Kaldi.
         length_norm: whether embeddings were brought to length sqrt(projected) before the PLDA was trained; only for
             Kaldi's folders, which do not say.
 

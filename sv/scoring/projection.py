@@ -69,7 +69,7 @@ def make_projection(
     """Make the projection from the statistics of the training embeddings.
 
     Args:
-        stats: of the embeddings as they are.
+        stats: statistics of the embeddings before projection.
         mean: (dim,) over all utterances.
         lda_dim: dimensions that LDA keeps; 0: no LDA.
         whiten: make the total covariance 1.

@@ -50,7 +50,7 @@ def score_list(trials: Path, scores: Path, scorer: Scorer) -> int:
     Args:
         trials: the list.
         scores: the file to write.
-        scorer: of a back-end.
+        scorer: scorer of a back-end.
 
     Raises:
         UserError: see `read_trials`; a list with labels all of which are the same; embeddings and a file of the

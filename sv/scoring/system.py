@@ -23,7 +23,7 @@ class SystemBackend:
     Attributes:
         exp_dir: experiment folder.
         train_data, test_data: data dirs; their names are those of the folders of embeddings.
-        backend: of `sv.scoring.backends.BACKENDS`.
+        backend: name in `sv.scoring.backends.BACKENDS`.
         given: options of the back-end, among others; those that are missing have their defaults.
         enroll_map: utterances of each enroll model of the test data's lists; None: "enroll" is an utterance.
     """

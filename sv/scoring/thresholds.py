@@ -43,7 +43,7 @@ def find_thresholds(
 
     Args:
         scores: log-likelihood ratios.
-        calibration: that made them.
+        calibration: calibration that made the scores.
         p_targets: priors of minDCF.
         false_accepts: shares of non-targets that may be accepted.
 
@@ -92,7 +92,7 @@ def no_threshold(name: str, known: Sequence[str]) -> WrongCall:
     """Return the error for a threshold that a model does not have.
 
     Args:
-        name: that was asked for.
+        name: name that was asked for.
         known: names of those it has.
     """
     needed = {_fa_name(rate): round(1 / rate) for rate in FALSE_ACCEPTS}

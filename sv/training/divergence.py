@@ -43,7 +43,7 @@ class NonFiniteGuard:
         """Remember a step.
 
         Args:
-            epoch, step: of the training, from 1.
+            epoch, step: numbers in the training, from 1.
             utts: (batch,) draws of the utterances.
             losses: (batch,) one for each utterance.
             norm: norm of the gradient, 0-d; None if it may overflow (fp16, whose scaler then skips the step).
@@ -116,7 +116,7 @@ class Progress:
 
         Args:
             loss: mean of the epoch.
-            accuracy: of the epoch, in percent.
+            accuracy: training accuracy of the epoch, in percent.
             heldout_eer: in percent; None if it was not measured.
         """
         chance = 100 / self.num_classes

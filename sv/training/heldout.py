@@ -25,7 +25,7 @@ def choose_heldout(index: UttIndex, count: int, seed: int, is_pseudo: NDArray[np
     Args:
         index: the utterances.
         count: number of speakers; 0: none.
-        seed: of the choice.
+        seed: seed of the choice.
         is_pseudo: (utts,) whether a label is from a clustering; no speaker with such an utterance is chosen.
 
     Raises:

@@ -125,7 +125,7 @@ class Monitor(AbstractContextManager["Monitor"]):
     Args:
         exp_dir: gets metrics.jsonl and tensorboard/.
         step: where training begins or continues; records of later steps are cut.
-        num_epochs: of the training.
+        num_epochs: number of epochs of the training.
         steps_per_epoch: batches.
         tensorboard: write TensorBoard's files, if it is installed.
     """
