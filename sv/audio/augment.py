@@ -43,7 +43,7 @@ def add_noise(speech: Tensor, noise: Tensor, snr_db: Tensor) -> Tensor:
 def reverberate(speech: Tensor, rir: Tensor, peak: Tensor) -> Tensor:
     """Convolve speech with impulse responses, aligned to the direct sound, at unchanged power.
 
-    As Kaldi's wav-reverberate with --shift-output and --normalize-output.
+    This does the same as Kaldi's wav-reverberate with --shift-output and --normalize-output.
 
     Args:
         speech: (batch, samples).

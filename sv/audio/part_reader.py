@@ -1,7 +1,7 @@
-"""Parts of files that are read again and again, as in training: only the first read of a file checks all of it.
+"""Parts of files that are read again and again, as in training: only the first read of a file checks the whole file.
 
-Each later read of a 16-bit mono WAV file takes the bytes that are wanted; of another file, it decodes that part. A WAV
-file whose size or time of change differs is checked again.
+Each later read of a 16-bit mono WAV file takes the bytes that are needed; of another file, it decodes only that part. A
+WAV file whose size or time of change differs is checked again.
 """
 
 import os

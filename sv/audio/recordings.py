@@ -1,4 +1,4 @@
-"""Single recordings as a verifier takes them: files or samples of any rate, checked for what no system should judge."""
+"""Single recordings for a verifier: files or samples of any rate, checked for faults that make scores meaningless."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""Measure how much speech a recording holds, by silero-vad or else by a measure that refuses steady sounds.
+"""Measure how much speech a recording holds, by silero-vad, or else by a detector that ignores steady sounds.
 
 silero-vad (Silero Team, 2021, https://github.com/snakers4/silero-vad) is a network that torch runs, or onnxruntime if
 there is no torch.

@@ -1,6 +1,6 @@
 """Clusters of embeddings by average linkage on the cosine, with a threshold taken from labelled speakers.
 
-Agglomeration merges, again and again, the two clusters whose utterances have the highest mean cosine, until no pair of
+Agglomeration repeatedly merges the two clusters whose utterances have the highest mean cosine, until no pair of
 clusters reaches the threshold. It finds the number of speakers by itself. Its memory grows with the square of the
 utterances; above `MOST_UTTS` spherical k-means makes as many small clusters first, which are then merged.
 """
@@ -104,9 +104,9 @@ def _distances(points: Floats) -> Doubles:
 def best_threshold(embeddings: Floats, speaker: Longs, num_speakers: float = 0.0) -> tuple[float, float]:
     """Return the threshold at which agglomeration finds labelled speakers best, by F1 of pairs, and this F1.
 
-    Among more speakers, more clusters of two speakers are near enough to merge, and more pairs of utterances are wrong:
-    those of one speaker grow with the number of speakers, those of two with its square. Wrong pairs therefore weigh
-    as many times as there are more speakers to meet.
+    With more speakers, more clusters of two speakers are close enough to merge, and more pairs of utterances are wrong:
+    pairs of one speaker grow with the number of speakers, pairs of two with its square. So wrong pairs are weighted by
+    the ratio of the numbers of other speakers.
 
     Args:
         embeddings: (utts, dim), as `merge` takes them.

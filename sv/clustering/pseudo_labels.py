@@ -138,7 +138,7 @@ def write_pseudo_labels(
 ) -> dict[str, object]:
     """Cluster embeddings, and write out_dir/utt2spk (clusters as speakers) and out_dir/clusters.json.
 
-    Clusters of fewer than `min_utts` utterances are left out: they are as often a part of a speaker as a whole one.
+    Clusters of fewer than `min_utts` utterances are left out: they are often only a part of a speaker.
     With links, clusters of labelled speakers get their names, and out_dir/maybe_same_spk is written.
 
     Args:

@@ -1,4 +1,4 @@
-"""Rounds of clustering and training: measure each, and decide by labelled held-out speakers whether to go on."""
+"""Rounds of clustering and training: measure each, and decide by labelled held-out speakers whether to continue."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -92,7 +92,7 @@ def read_rounds(exp_dir: Path, labelled: Path, truth: Path | None = None, *, las
 
 
 def judge(rounds: list[Round], most: int) -> tuple[int, str]:
-    """Return the number of the best round, and why to stop; "" to go on.
+    """Return the number of the best round, and the reason to stop; "" to continue.
 
     The best round has the lowest EER on held-out speakers, of those that were trained on recordings without labels.
     Rounds end when this EER has not fallen, or when the clusters stay the same.

@@ -1,13 +1,13 @@
 """Spaces to compare embeddings in: without their mean, and whitened in part.
 
-A network that has seen few speakers puts most of the variance of its embeddings into few directions, in which many
-strangers are alike. Whitening gives all directions equal weight:
+A network trained on few speakers puts most of the variance of its embeddings into few directions, in which many
+unknown speakers look alike. Whitening gives all directions equal weight:
 
     x -> W (x - mean),    W = ((1 - a) C + a tr(C) / dim I)^(-1/2),    C the covariance
 
 The shrinkage a keeps directions of little variance from growing without end; a = 1 changes no cosine (the target is
 that of Ledoit, Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", 2004). Whitening harms
-where there are fewer speakers than dimensions: it then shrinks what tells them apart. Labelled speakers decide.
+if there are fewer speakers than dimensions: it then shrinks the differences between them. Labelled speakers decide.
 """
 
 from dataclasses import dataclass

@@ -114,7 +114,7 @@ def _share(one: Experiment, others: Sequence[Experiment], trials: str, ends: tup
 
 
 def rounds_table(experiments: Sequence[Experiment]) -> str:
-    """Return a row for each round: its clusters, against the truth where it is known, and how its training doubted."""
+    """Return a row for each round: its clusters, measured by the truth if known, and how its training doubted."""
     rows = []
     for one in experiments:
         for number, found in enumerate(one.rounds):

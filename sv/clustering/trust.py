@@ -1,4 +1,4 @@
-"""Measure how often a training trusted and corrected pseudo labels rightly, where the true speakers are known."""
+"""Measure how often a training was right to trust and correct pseudo labels, if the true speakers are known."""
 
 from collections.abc import Mapping
 from pathlib import Path

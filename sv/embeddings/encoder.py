@@ -55,7 +55,7 @@ class SpeakerEncoder:
         return fingerprint_of(self.config, self.sha256)
 
     def embed(self, feats: Tensor, *, max_frames: int = 0, centered: bool = False) -> Tensor:
-        """Compute the embeddings of utterances of one length, whose features lose their mean over time first.
+        """Compute the embeddings of utterances of one length, after subtracting the mean of their features over time.
 
         On one CPU, with one number of threads, an utterance alone always gets the same embedding bit by bit.
 
@@ -63,7 +63,7 @@ class SpeakerEncoder:
             feats: (batch, frames, mels), or (frames, mels) of one utterance; features as stored, mean included.
             max_frames: an utterance with more frames is cut into the fewest equal chunks of at most this many; its
                 embedding is the mean of theirs. Memory grows with the frames of a chunk. 0: never cut.
-            centered: the features have lost their mean already, as where the VAD has dropped frames after that.
+            centered: the mean was already subtracted, as it is before the VAD drops frames.
 
         Returns:
             (batch, dim), or (dim,) of one utterance; float32 on the CPU.

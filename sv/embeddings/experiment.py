@@ -118,9 +118,9 @@ def fingerprint_of(config: Config, model_sha256: str) -> str:
 
 
 def front_end_difference(data_dir: str | Path, fbank: FbankConfig) -> tuple[str, Any, Any] | None:
-    """Return the first setting in which a data dir's features differ from a system's, there and here, but for dither.
+    """Return the first setting in which a data dir's features differ from a system's, there and here, except dither.
 
-    None if they are alike, or if the data dir does not tell.
+    None if they are equal, or if the data dir does not record it.
     """
     found = read_front_end(data_dir)
     return first_difference(found.model_dump(), fbank.model_dump(), {"dither"}) if found else None

@@ -112,8 +112,8 @@ class OnnxEncoder:
     def embed(self, waveform: Floats) -> Floats:
         """Return the embedding (dim,) of a waveform (samples,) in [-1, 1].
 
-        One of more than 200 s is cut into equal chunks, whose embeddings are averaged. Each chunk loses its own mean,
-        whereas torch subtracts that of the whole.
+        One of more than 200 s is cut into equal chunks, whose embeddings are averaged. The mean of each chunk is
+        subtracted, whereas torch subtracts that of the whole recording.
 
         Raises:
             UserError: the embedding is not finite.

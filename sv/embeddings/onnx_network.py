@@ -1,4 +1,4 @@
-"""The network of a trained system by onnxruntime, in place of torch's, for extraction on CPUs."""
+"""The network of a trained system by onnxruntime instead of torch, for extraction on CPUs."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ from sv.models.encoder import Encoder
 
 
 class OnnxNetwork(Encoder):
-    """An exported network (`sv.export.extraction`) that stands where the trained encoder stands.
+    """An exported network (`sv.export.extraction`) that replaces the trained encoder.
 
-    The file takes features (batch, frames, mels) without their mean, and tells the fewest frames ("min_frames") that it
-    takes. Shorter utterances go through the trained encoder.
+    The file takes features (batch, frames, mels) without their mean, and its metadata ("min_frames") has the fewest
+    frames that it takes. Shorter utterances go through the trained encoder.
 
     Args:
         trained: the encoder that was exported, on the CPU.

@@ -9,7 +9,7 @@ Headers are read here, so that a crop of some frames is one small read and damag
     CM          uint8, column by column, with quartiles for each column; a crop of it costs the whole matrix
     text        [ 1 2 3 ], a line for each row of a matrix; whole matrices and vectors only
 
-Features are written as CM2: two bytes a value, one minimum and range a matrix.
+Features are written as CM2: two bytes per value, one minimum and range per matrix.
 """
 
 import hashlib

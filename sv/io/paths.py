@@ -1,4 +1,4 @@
-"""Paths that a file gives, from its own folder: so that data and experiment folders can be copied, moved and renamed.
+"""Paths relative to the file that holds them, so that data and experiment folders can be copied, moved and renamed.
 
     ./xvector.ark:17               beside the scp
     ../fbank/vox1/fbank.1.ark:22   in a folder beside the scp's
@@ -18,9 +18,9 @@ def written_path(path: str | Path, folder: str | Path) -> str:
 
 
 def path_from(path: str | Path, folder: str | Path, *, levels: int = 2) -> str:
-    """Return a path from a folder; absolute if it is farther than some levels above: on another disk, say.
+    """Return a path from a folder; absolute if it is many levels above, for instance on another disk.
 
-    Symbolic links are followed, but for the path's last part, since `..` behind a link leads elsewhere.
+    Symbolic links are followed, except in the path's last part, since `..` after a link leads elsewhere.
     """
     whole = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     relative = os.path.relpath(whole, os.path.realpath(folder))

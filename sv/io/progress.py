@@ -1,4 +1,4 @@
-"""Show how far long work is: bars on a terminal, and lines in the logs of jobs, which tools/show_progress.py draws."""
+"""Show progress: bars on a terminal, and lines in the logs of jobs, which tools/show_progress.py draws."""
 
 import time
 from collections.abc import Iterable

@@ -41,7 +41,7 @@ def base_speaker(speaker: str) -> str:
 def original_speakers(speakers: Iterable[str]) -> dict[str, str]:
     """Return the original of each speaker: of a speed copy the one without its prefix, of any other the speaker.
 
-    A copy stands beside its original: where nobody is called x, sp1-x is a name like any other.
+    A copy needs its original: if no speaker is called x, sp1-x is a name like any other.
     """
     names = dict.fromkeys(speakers)
     return {name: base if (base := base_speaker(name)) in names else name for name in names}

@@ -1,6 +1,6 @@
-"""Trial lists: lines `enroll test target|nontarget`, or `enroll test` where the truth is not known.
+"""Trial lists: lines `enroll test target|nontarget`, or `enroll test` if the truth is unknown.
 
-VoxCeleb's own `1|0 enroll test`, and `enroll test 1|0`, are read as well. The first line tells the form.
+VoxCeleb's own `1|0 enroll test`, and `enroll test 1|0`, are read as well. The first line determines the form.
 """
 
 from collections.abc import Iterator, Sequence
@@ -47,7 +47,7 @@ _LAYOUT = "enroll test target|nontarget"
 
 @dataclass(frozen=True)
 class ListForm:
-    """The form of a list: which column is what.
+    """The form of a list: the meaning of each column.
 
     Attributes:
         layout: layout of a line, for errors.

@@ -1,4 +1,4 @@
-"""All vectors, such as embeddings, that an scp names: one matrix.
+"""Vectors of an scp, such as embeddings, as one matrix.
 
 The archive itself may be given instead of its scp, since Kaldi's tools often write no scp.
 """

@@ -1,6 +1,6 @@
 """Words of a block of text as arrays of numbers: no Python object is made for each word of a large list.
 
-A word is where it begins and how long it is. It is looked up by a 64-bit hash of its bytes; among a million different
+A word is stored as its start and its length. It is looked up by a 64-bit hash of its bytes; among a million different
 words, two have the same one with a probability of 3e-8.
 """
 
@@ -85,7 +85,7 @@ class Words:
         return found
 
     def numbers(self) -> NDArray[np.float64]:
-        """Return each word as a number, as `float` reads it; NaN for what is none.
+        """Return each word as a number, as `float` reads it; NaN for other words.
 
         It is quick for numbers with as many decimals as the first one.
         """

@@ -1,11 +1,11 @@
-"""Work shared by several jobs: what is to do, the parts of each job, and one result at the end.
+"""Work shared by several jobs: a list of what to do, the parts of each job, and one result at the end.
 
     begin     one process: check all that would fail in every part, clear away what is out of date
-    run       one process a job: make those of its parts that are missing; the mark of each is written last
-    finish    one process: one result out of all parts
+    run       one process per job: make its missing parts; the mark of each part is written last
+    finish    one process: make one result from all parts
 
-A part counts as done while its mark fits: the same options and inputs, and files of the right size. Killed at any
-moment and started again, only the other parts are made. Several works may share jobs (`act`), to start fewer processes.
+A part counts as done while its mark fits: the same options and inputs, and files of the right size. After a kill, only
+the other parts are made. Several works may share jobs (`act`), to start fewer processes.
 """
 
 import re

@@ -75,7 +75,7 @@ class Pairs:
         return self.options.scale * similarity + bias
 
     def balanced_bias(self, num_speakers: int) -> float:
-        """Return the bias at which a target pair and all others pull equally hard while cosines are 0, as at first.
+        """Return the bias at which the gradients of a target pair and of all others balance if all cosines are 0.
 
         With a = e^(s f_y(0)), c = e^(s f_j(0)), n = (1 - lambda) (num_speakers - 1), it is ln y of the positive root of
 

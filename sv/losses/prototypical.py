@@ -15,7 +15,7 @@ from sv.losses.metric import MetricHead, cross_entropy_of_groups, queries_and_pr
 
 
 class Prototypical(MetricHead):
-    """Prototypical loss on the embeddings as they are, not normalized."""
+    """Prototypical loss on embeddings without normalization."""
 
     def compare(self, groups: Tensor, margin: float) -> tuple[Tensor, Tensor]:
         queries, prototypes = queries_and_prototypes(groups)

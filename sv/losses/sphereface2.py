@@ -1,12 +1,12 @@
-"""SphereFace2: one binary classifier a speaker, learned from pairs of an utterance and a speaker's weight vector.
+"""SphereFace2: one binary classifier per speaker, learned from pairs of an utterance and a speaker's weight vector.
 
     loss = lambda softplus(-z_y) + (1 - lambda) sum_{j != y} softplus(z_j)
 
 A doubtful label (`doubt.py`) gives each of these pairs a weight of its own, at most 1.
 
 `pairs.py` has the logits z of the target pair and of the others, with margin types C, A and M. `sphereface2` is the
-plain form; the head computes the same in one pass over blocks of speakers (`fused.py`), which torch.compile leaves as
-it is.
+plain form; the head computes the same in one pass over blocks of speakers (`fused.py`), which torch.compile does not
+change.
 
 Wen et al., "SphereFace2: Binary Classification is All You Need for Deep Face Recognition", 2021, arXiv 2108.01513.
 Han, Chen, Qian, "Exploring Binary Classification Loss for Speaker Verification", ICASSP 2023, arXiv 2307.08205.
@@ -76,7 +76,7 @@ class SphereFace2(Head):
 
     @torch.no_grad()
     def fit_bias(self, embedding: Tensor, speaker: Tensor, margin: float) -> None:
-        """Set the bias to the one with the lowest loss, at which target pairs and others pull equally hard.
+        """Set the bias to the value with the lowest loss, where the gradients of target pairs and others balance.
 
         The loss is convex in the bias: bisection finds where its slope is 0. `Pairs.balanced_bias` is the solution if
         all cosines are 0.

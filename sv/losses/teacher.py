@@ -9,7 +9,7 @@ from sv.losses.head import Head, HeadOutput
 
 
 class Teacher(Head):
-    """Loss of 0 but for the lesson; right is an embedding to which its own teacher's is the nearest of the batch."""
+    """Loss of 0, besides the lesson; an embedding counts as right if its own teacher's is the nearest of the batch."""
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
         nothing = embedding.new_zeros(len(embedding))

@@ -1,10 +1,10 @@
 """Trials among held-out training speakers, on which scores are calibrated and thresholds are measured.
 
-No utterance meets itself, and no pair comes twice. Where ids name the video (speaker/video/utterance, VoxCeleb's
+No utterance is paired with itself, and no pair occurs twice. If ids name the video (speaker/video/utterance, VoxCeleb's
 layout), target trials are of two videos, as in VoxCeleb's test lists: one video would be far too easy.
 
-A calibration holds for trials as hard as those it was trained on: where the non-target trials of a test list share sex
-or age, so must these.
+A calibration is valid for trials as hard as those it was trained on. If the non-target trials of a test list share sex
+or age, these trials must share it, too.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 Embeddings are centered (if a mean is given) and brought to unit length once; a trial then costs two rows and a dot
 product. A model of several utterances is the mean of their unit vectors, brought to unit length again: each utterance
-counts the same, however long its embedding is.
+counts the same, whatever the length of its embedding.
 """
 
 from collections.abc import Mapping, Sequence

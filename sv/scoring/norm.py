@@ -6,10 +6,10 @@
     asnorm  the same, with mean and deviation over the top_n nearest of the cohort, chosen for each side on its own
 
 Matejka et al., "Analysis of Score Normalization in Multilingual Speaker Recognition", Interspeech 2017 (asnorm is its
-AS-Norm1). The cohort holds one vector a speaker: the mean over whole utterances, so that nothing is random.
+AS-Norm1). The cohort holds one vector per speaker: the mean over whole utterances, so that nothing is random.
 
-An utterance meets the cohort once, when a trial first asks for it, in blocks of a few megabytes; memory does not grow
-with the number of trials.
+An utterance is scored with the cohort once, when a trial first needs it, in blocks of a few megabytes. Memory does not
+grow with the number of trials.
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ def check_method(method: str, top_n: int, num_cohort: int, *, source: str | Path
 def load_norm(inputs: Inputs, *, method: str, top_n: int = 300) -> Scorer:
     """Return a scorer by the normalized cosine.
 
-    Behind the scores stand the length of both embeddings and the mean of both sides' scores with the cohort.
+    Further columns have the length of both embeddings, and the mean of both sides' scores with the cohort.
 
     Args:
         inputs: with a cohort, and a mean if one is to be subtracted.

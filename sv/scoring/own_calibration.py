@@ -1,4 +1,4 @@
-"""Calibrate a system on labelled recordings of the user's own, which need be none of its training."""
+"""Calibrate a system on the user's own labelled recordings, which need not be training data of the system."""
 
 import os
 from pathlib import Path
@@ -23,7 +23,7 @@ def calibrate_on(scores: ScoresToCalibrate, data_dir: Path) -> None:
     """Embed the recordings of a data dir, score trials among its speakers by cosine, and calibrate on these.
 
     Leaves <exp-dir>/calibration/<data>/xvector.{ark,scp}, calibration/<data>.kaldi, scores/<data>.kaldi.score, and what
-    `calibrate_files` writes. Embeddings that are there already are kept.
+    `calibrate_files` writes. Existing embeddings are kept.
 
     Args:
         scores: the system, and how it is calibrated; its prefix is "".

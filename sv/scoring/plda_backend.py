@@ -111,8 +111,8 @@ def adapt_plda_folder(
 def load_plda(inputs: Inputs, *, normalize_length: bool = True, length_norm: bool = True) -> Scorer:
     """Return a scorer by PLDA.
 
-    As in Kaldi's x-vector recipes, an enroll model of several utterances is the mean of their embeddings as they are,
-    and their number counts in the ratio.
+    As in Kaldi's x-vector recipes, an enroll model of several utterances is the mean of their unscaled embeddings,
+    and their number enters the ratio.
 
     Args:
         inputs: with a plda_dir.

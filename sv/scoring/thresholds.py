@@ -1,4 +1,4 @@
-"""Thresholds of a system, in thresholds.json: measured on held-out training speakers, one entry a back-end.
+"""Thresholds of a system, in thresholds.json: measured on held-out training speakers, one entry per back-end.
 
     {"cos": {"eer": {"llr": 1.2, "score": 0.31, "miss": 0.05, "false_accept": 0.05}, "fa_0.001": ..., ...,
              "measured_on": {"scores": "heldout.kaldi.score", "num_target": 1800, "calibration_sha256": ..., ...}},
@@ -7,7 +7,7 @@
 llr is the threshold of calibrated scores; score is that of the back-end's own scores, if the calibration uses nothing
 else. A back-end is named as in results.json, with _X behind it for a calibration on heldout_X.kaldi: "cos_H".
 sv.verifier, which scores by the cosine, takes "cos". A share of false accepts below one non-target trial has no
-threshold: there is nothing to measure it on. In a bundle, "measured_on" has "failure", a line that warns, if the
+threshold, since it cannot be measured. In a bundle, "measured_on" has "failure", a line that warns, if the
 calibration fails.
 """
 

@@ -19,7 +19,7 @@ _NAME = re.compile(r"model_(\d+)\.pt")
 
 
 def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None) -> Path:
-    """Write models/avg_model.pt, the mean of the last models, unless it is there; return its path.
+    """Write models/avg_model.pt, the mean of the last models, unless it exists; return its path.
 
     A mark beside it has the checksums of these models. model_0.pt, the untrained model, never counts. If the training
     has fewer epochs than `num_avg`, all of its models are averaged, with a warning.

@@ -96,8 +96,8 @@ def _is_finite(step: _Step) -> Tensor:
 class Progress:
     """Tell from the figures of the epochs whether a network learns.
 
-    The bounds are far from what a training that works shows: a loss may rise while its margin grows, and the accuracy
-    of many speakers is low in the first epochs.
+    The bounds are far from the figures of a normal training: the loss may rise while the margin grows, and with many
+    speakers the accuracy is low in the first epochs.
 
     Args:
         num_classes: what an answer is chosen from: the speakers, or those of a batch.

@@ -53,7 +53,7 @@ def start_from(
                  else the head must have the same shape
     class_means  set each speaker's row to the mean of their embeddings, and fit the bias to them
     auto         `load` where the file has a row, `class_means` for the others
-    random       leave it as it was drawn
+    random       keep the random initialization
 
     Args:
         net: the network to change.
@@ -97,7 +97,7 @@ def warn_of_front_end(config: Config, model: Path) -> None:
 
 
 def load_pretrained(net: SpeakerNet, file: str) -> None:
-    """Load the weights of the network that the encoder is built on; "random" leaves them as they were drawn.
+    """Load the weights of the network that the encoder is built on; "random" keeps their random initialization.
 
     Raises:
         UserError: the file is missing, or does not hold these weights.
@@ -116,8 +116,8 @@ def load_pretrained(net: SpeakerNet, file: str) -> None:
 def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int, world: World) -> ClassMeans:
     """Return the direction of each class, seen from the mean of all classes.
 
-    A class's mean is the unit mean of its unit embeddings. The part that all classes share is subtracted. With it, a
-    row would have a high cosine with every utterance, which costs SphereFace2 dearly in all non-target pairs. The
+    A class's mean is the unit mean of its unit embeddings. The part that all classes share is subtracted. Otherwise a
+    row would have a high cosine with every utterance, and SphereFace2 a high loss in all non-target pairs. The
     processes share the batches, and all get the result.
 
     Args:

@@ -1,4 +1,4 @@
-"""Settings of a GPU in training, and what a log says of it; docs/gpu.md lists all that concerns GPUs."""
+"""Settings of a GPU in training, and its description for the log; docs/gpu.md lists everything about GPUs."""
 
 import torch
 
@@ -6,9 +6,9 @@ from sv.config import Config
 
 
 def set_up_gpu(config: Config) -> None:
-    """Set what holds for training alone: extraction and held-out tests choose exact algorithms for any length.
+    """Set what applies to training only: extraction and held-out tests choose exact algorithms for any length.
 
-    Matrix products outside of convolutions stay in float32, as torch has them: those of the head need it.
+    Matrix products outside of convolutions stay in float32, torch's default: the head needs it.
     """
     torch.backends.cudnn.benchmark = True  # crops have one size
     torch.backends.cudnn.allow_tf32 = config.tf32

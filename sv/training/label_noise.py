@@ -105,12 +105,11 @@ def measure_detection(is_wrong: Bools) -> Detection:
 
 
 def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = None) -> None:
-    """Write exp_dir/noisy_labels/NAME/{loss,cosine,suspected}, the utterances ranked by how wrong their labels look.
+    """Write exp_dir/noisy_labels/NAME/{loss,cosine,suspected}: utterances, ranked by how suspicious their labels are.
 
     The lines are "utt spk score nearest-other-speaker", the most suspicious first; in `loss` the probability that the
     label is right follows, and `suspected` lists the utterances where it is below a half. If the true speakers are
-    known, report.json says how well each ranking finds the wrong labels (`Detection`), and precision and recall of
-    `suspected`.
+    known, report.json has the measures of each ranking (`Detection`), and precision and recall of `suspected`.
 
     Args:
         exp_dir: folder of a trained system, with the embeddings of `data_dir`.

@@ -2,8 +2,8 @@
 
 Each node, a machine or a task of a scheduler, runs the same command with its own number. Node 1 hosts the store where
 the nodes meet, and writes its address to a file that all nodes can read. When a process or a node is lost, all nodes
-meet again, and their new processes go on from the last checkpoint; the scheduler's retries bring a lost node back.
-torch's `max_restarts` is 0, since torch would restart after a user's mistake, too.
+meet again, and their new processes continue from the last checkpoint; the scheduler's retries bring a lost node back.
+torch's `max_restarts` is 0, since torch would also restart after a user's error.
 """
 
 import logging

@@ -84,7 +84,7 @@ def _means(sums: Tensor) -> dict[str, float]:
 
 
 class Clock:
-    """Stopwatch: samples per second, and the share of time spent waiting for data, since named moments."""
+    """Stopwatch: samples per second, and the share of time spent waiting for data, each since a named start."""
 
     def __init__(self) -> None:
         self._waited, self._samples = 0.0, 0

@@ -40,9 +40,9 @@ def build_optimizer(net: SpeakerNet, config: Config) -> torch.optim.Optimizer:
 
 
 def start_momenta(sgd: torch.optim.SGD) -> None:
-    """Begin with momenta of 0, with which the first step is the same.
+    """Start with momenta of 0, which do not change the first step.
 
-    Without them torch's fused kernel takes memory as it finds it, and leaves it so if the first step of fp16 overflows.
+    Otherwise torch's fused kernel uses uninitialized memory, and keeps it if the first step of fp16 overflows.
     """
     for group in sgd.param_groups:
         for parameter in group["params"]:

@@ -1,4 +1,4 @@
-"""Prepare a training: choose classes, held-out speakers and batches, and check the state to go on from."""
+"""Prepare a training: choose classes, held-out speakers and batches, and check the state to continue from."""
 
 from pathlib import Path
 from typing import Any

@@ -1,18 +1,18 @@
-"""Train on labels from a clustering: watch how well each one fits, stop trusting some, correct others.
+"""Train on labels from a clustering: follow the loss of each label, stop trusting some, correct others.
 
 An utterance's running mean m_i follows the loss of its pseudo label, without margin (`HeadOutput.label_losses`):
 
     v_i <- d v_i + (1 - d) loss_i,    u_i <- d u_i + (1 - d),    m_i = v_i / u_i        once an epoch, if it was visited
 
-gate        two Gaussians are fitted to the log m_i of all pseudo labels. A label is trusted if it is more probably of
-            the low mode; all are until there are two clear modes (`Mixture.has_two_modes`). The pair of an utterance
-            and a class that it is not trusted to be of weighs nothing (`sv.losses.doubt`).
-correction  a running average of the network embeds each whole utterance. Where it is sure of a class, that class is the
-            label of the next epoch. Each epoch decides afresh, from the original labels: a correction that the network
-            no longer believes is withdrawn, so errors cannot build on one another. Meanwhile m_i, which is of the
-            original label, stands still.
+gate        two Gaussians are fitted to the log m_i of all pseudo labels. A label is trusted if it belongs more probably
+            to the low mode. All labels are trusted until there are two clear modes (`Mixture.has_two_modes`). The pair
+            of an utterance and the class of a label without trust has the weight 0 (`sv.losses.doubt`).
+correction  a running average of the network embeds each whole utterance. If it is sure of a class, that class is the
+            label of the next epoch. Each epoch decides again, from the original labels. So a correction is withdrawn
+            when the network no longer supports it, and errors do not accumulate. Meanwhile m_i, which belongs to the
+            original label, is not updated.
 
-Labels given by people are never doubted.
+Labels given by people are always trusted.
 
 Li, Socher, Hoi, "DivideMix: Learning with Noisy Labels as Semi-supervised Learning", ICLR 2020, arXiv 2002.07394.
 Han, Chen, Qian, "Self-Supervised Speaker Verification Using Dynamic Loss-Gate and Label Correction", Interspeech 2022,
@@ -50,7 +50,7 @@ _SAVED = ("mean", "weight", "posterior", "corrected", "trust")  # arrays of `Pse
 
 @dataclass(frozen=True)
 class PseudoUtts:
-    """Hold what a data dir says about labels from a clustering.
+    """Labels from a clustering, as a data dir marks them.
 
     Attributes:
         index: the utterances; the speakers are the classes.
@@ -71,7 +71,7 @@ class PseudoUtts:
 
 
 def read_pseudo_utts(index: UttIndex) -> NDArray[np.bool_] | None:
-    """Read <data-dir>/pseudo_utts, an utterance id a line; (utts,) bool, or None if there is no such file.
+    """Read <data-dir>/pseudo_utts, an utterance id per line; (utts,) bool, or None if there is no such file.
 
     Raises:
         UserError: an utterance is not in the data dir.
@@ -92,7 +92,7 @@ def read_pseudo_utts(index: UttIndex) -> NDArray[np.bool_] | None:
 
 
 def read_rivals(index: UttIndex, left_out: set[str]) -> Longs:
-    """Read <data-dir>/maybe_same_spk, two speakers a line: (classes, k), the rivals of each class, -1 for none.
+    """Read <data-dir>/maybe_same_spk, two speakers per line: (classes, k), the rivals of each class, -1 for none.
 
     The copies of two rivals at one speed are rivals, too.
 
@@ -128,7 +128,7 @@ def read_rivals(index: UttIndex, left_out: set[str]) -> Longs:
 class PseudoLabels:
     """The state of all pseudo labels in a training; every process has the same.
 
-    Each pseudo label has a place in the arrays; one place more stands for all other utterances, which are trusted.
+    Each pseudo label has a place in the arrays. One further place is for all other utterances, which are trusted.
 
     Args:
         utts: what the data dir says.

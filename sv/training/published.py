@@ -1,4 +1,4 @@
-"""Checkpoints of other toolkits as ours: which encoder, which front-end, which head, and tensors under our names.
+"""Convert checkpoints of other toolkits to ours: encoder, front-end, head, and tensors under our names.
 
     wespeaker    a folder with config.yaml and avg_model.pt, or a model file beside its config.yaml
     3dspeaker    a model file: CAM++, ERes2Net, ERes2NetV2, ECAPA
@@ -197,7 +197,7 @@ SOURCES: dict[str, Callable[[Path, str | None], Published]] = {
 
 
 def guess_encoder(state: Mapping[str, Any], names: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """Return which of the encoders a state dict fits best, and the options that its shapes tell.
+    """Return the encoder that a state dict fits best, and the options that follow from its shapes.
 
     Raises:
         UserError: a name is unknown.

@@ -1,8 +1,8 @@
-"""Run one training, from a configuration and a data dir to models: check everything, then train or go on.
+"""Run one training, from a configuration and a data dir to models: check everything, then train or continue.
 
 exp_dir/config.yaml      the resolved configuration, which alone rebuilds the network
         spk2id           speaker -> class, in the order of the classes
-        heldout_spk      speakers set aside
+        heldout_spk      held-out speakers
         pseudo_labels    what the training made of labels from a clustering; only with pseudo_args (pseudo_labels.py)
         bad_utts         utterances that could not be read, and why; absent if there are none
         train.log, metrics.jsonl, tensorboard/
