@@ -1,4 +1,4 @@
-"""The configuration of a system: one typed YAML file, with the keys that WeSpeaker's users know.
+"""The configuration of a system: one typed YAML file, with WeSpeaker's keys.
 
 A file may name another as its `base:` and state only the differences. An unknown key or a value of another type is
 refused by name. The registries check the options of encoders and losses (`model_args`, `loss_args`).
@@ -25,13 +25,13 @@ class Section(BaseModel):
 
 
 class FbankConfig(Section):
-    """Log-mel filter bank, computed on the scale of 16-bit samples, as Kaldi does; other kinds are for other models."""
+    """Log-mel filter bank on the scale of 16-bit samples, as in Kaldi; other kinds are for models of other toolkits."""
 
-    # Whose arithmetic, see sv/audio/centered_fbank.py; waveform: none, frames of samples (sv/audio/wave_frames.py)
+    # Toolkit of the formulas (sv/audio/centered_fbank.py); waveform: frames of samples (sv/audio/wave_frames.py)
     kind: Literal["kaldi", "speechbrain", "redimnet", "redimnet_tf", "ge2e", "waveform"] = "kaldi"
-    int16_scale: bool = True  # of kaldi; False: samples in [-1, 1], so that the floor of a bin's energy is higher
-    snip_edges: bool = True  # of kaldi; False: a frame a shift, of the waveform mirrored at its ends
-    unit_variance: bool = False  # of redimnet(_tf): each waveform is shifted and scaled to mean 0 and variance 1
+    int16_scale: bool = True  # kaldi only; False: samples in [-1, 1], so the floor of the energies is higher
+    snip_edges: bool = True  # kaldi only; False: one frame per shift, of the waveform mirrored at its ends
+    unit_variance: bool = False  # redimnet(_tf) only: shift and scale each waveform to mean 0 and variance 1
     sample_rate: int = Field(16000, gt=0)  # Hz
     num_mel_bins: int = Field(80, gt=3)
     frame_length: float = Field(25.0, gt=0)  # ms
@@ -53,10 +53,10 @@ _LATER_KEYS = {"kind": "kaldi", "int16_scale": True, "snip_edges": True, "unit_v
 class SpecAugArgs(Section):
     """SpecAugment: bands of the features that are set to their mean, drawn for each sample."""
 
-    num_t_mask: int = Field(1, ge=0)  # over time
-    num_f_mask: int = Field(1, ge=0)  # over frequency
-    max_t: int = Field(10, gt=0)  # most frames of a mask
-    max_f: int = Field(8, gt=0)  # most mels of a mask
+    num_t_mask: int = Field(1, ge=0)  # number of masks over time
+    num_f_mask: int = Field(1, ge=0)  # number of masks over frequency
+    max_t: int = Field(10, gt=0)  # frames of the longest mask
+    max_f: int = Field(8, gt=0)  # mels of the widest mask
     prob: float = Field(0.6, ge=0, le=1)  # probability that a sample gets masks
 
 
@@ -98,10 +98,10 @@ class DatasetArgs(Section):
     spec_aug: bool = False
     spec_aug_args: SpecAugArgs = SpecAugArgs()
     # With train_feats online or shard:
-    speeds: list[float] = []  # drawn as often as 1.0; each makes other speakers
+    speeds: list[float] = []  # each is drawn as often as 1.0, and makes speakers of its own
     aug_prob: float = Field(0.6, ge=0, le=1)  # probability of reverberation, noise, music or babble
     augment_args: AugmentArgs = AugmentArgs()
-    telephone_prob: float = Field(0.0, ge=0, le=1)  # probability of a telephone line after that: band and mu-law
+    telephone_prob: float = Field(0.0, ge=0, le=1)  # probability of a telephone line (band and mu-law) after the others
 
 
 class DataloaderArgs(Section):
@@ -109,7 +109,7 @@ class DataloaderArgs(Section):
 
     batch_size: int = Field(128, gt=0)  # per process
     num_workers: int = Field(4, ge=0)  # threads that read ahead; 0: read when needed
-    prefetch_factor: int = Field(4, gt=0)  # batches read ahead by each
+    prefetch_factor: int = Field(4, gt=0)  # batches that each thread reads ahead
     # How a batch is drawn; auto: as the loss needs
     sampler: Literal["auto", "utterance", "speaker", "pxk", "length"] = "auto"
     utts_per_speaker: int = Field(2, gt=1)  # K of sampler pxk; P is batch_size / K
@@ -129,15 +129,15 @@ class MarginUpdate(Section):
 class PseudoArgs(Section):
     """Options of labels from a clustering, those of <data-dir>/pseudo_utts; see docs/half-labelled.md."""
 
-    labelled_share: float = Field(0.0, ge=0, lt=1)  # of each batch, labelled by people; 0: as the data fall
-    gate: bool = False  # each epoch a mixture of two Gaussians decides which pseudo labels are trusted
-    negatives: Literal["labelled", "all"] = "labelled"  # of SphereFace2: kept by an utterance that is not trusted
+    labelled_share: float = Field(0.0, ge=0, lt=1)  # share of each batch that people labelled; 0: any
+    gate: bool = False  # in each epoch two Gaussians decide which pseudo labels are trusted
+    negatives: Literal["labelled", "all"] = "labelled"  # SphereFace2: non-targets of an untrusted utterance
     mask: bool = False  # no pair with a class that may be the same speaker, by <data-dir>/maybe_same_spk
     correct_above: float = Field(0.0, ge=0, lt=1)  # probability above which a class replaces the label; 0: never
-    correct_lead: float = Field(0.2, ge=0, le=1)  # by which that class must exceed the second one
+    correct_lead: float = Field(0.2, ge=0, le=1)  # minimum lead of that class over the second one
     start_epoch: int = Field(0, ge=0)  # epochs before gate and correction begin; about 30 % of all
-    decay: float = Field(0.8, ge=0, lt=1)  # of each utterance's mean loss, an epoch
-    average_decay: float = Field(0.99, ge=0, lt=1)  # of the averaged network that corrects labels, a step
+    decay: float = Field(0.8, ge=0, lt=1)  # decay per epoch of each utterance's mean loss
+    average_decay: float = Field(0.99, ge=0, lt=1)  # decay per step of the averaged network that corrects labels
 
     @property
     def doubts(self) -> bool:
@@ -152,12 +152,12 @@ class PseudoArgs(Section):
 
 
 class FineTuning(Section):
-    """Options of weights that train beside new ones; see sv/training/parameter_groups.py and docs/fine-tuning.md.
+    """Options of pretrained weights; see sv/training/parameter_groups.py and docs/fine-tuning.md.
 
     They are those of the whole encoder, or of the part that the encoder names as pretrained.
     """
 
-    frozen_epochs: int = Field(0, ge=0)  # first epochs, in which they and their batch norm do not change
+    frozen_epochs: int = Field(0, ge=0)  # number of first epochs in which they and their batch norm do not change
     encoder_lr: float = Field(1.0, gt=0)  # factor of their learning rate
     layer_decay: float = Field(1.0, gt=0, le=1)  # factor of a layer's learning rate to that of the next layer's
 
@@ -165,9 +165,9 @@ class FineTuning(Section):
 class TeacherArgs(Section):
     """Options of learning a teacher's embeddings, see sv/losses/lesson.py."""
 
-    weight: float = Field(10.0, gt=0)  # of 1 - cos, which is added to the loss
-    center: bool = True  # subtract the mean of the teacher's embeddings, as cosine scores do
-    project: bool = True  # map embeddings to the teacher's dimension, if it is another one; false: that is an error
+    weight: float = Field(10.0, gt=0)  # weight of 1 - cos, which is added to the loss
+    center: bool = True  # subtract the mean of the teacher's embeddings, as for cosine scores
+    project: bool = True  # map embeddings to the teacher's dimension if it differs; false: that is an error
     dim: int | None = None  # the teacher's dimension; filled in when training begins
 
 
@@ -186,7 +186,7 @@ class SchedulerArgs(Section):
     final_lr: float = Field(5e-5, gt=0)
     warm_up_epoch: int = Field(6, ge=0)
     warm_from_zero: bool = True
-    scale_with_batch: bool = True  # multiply by global batch / 64, as WeSpeaker does
+    scale_with_batch: bool = True  # multiply the learning rate by global batch / 64, as WeSpeaker does
 
 
 def _from_wespeaker(data_type: Any) -> Any:
@@ -199,26 +199,26 @@ class Config(Section):
 
     seed: int = 42
     num_epochs: int = Field(150, gt=0)
-    num_avg: int = Field(10, gt=0)  # last models, which are averaged
+    num_avg: int = Field(10, gt=0)  # number of last models that are averaged
 
     model: str = "ResNet34"
     model_args: dict[str, Any] = {}
     loss: str = "sphereface2"
     loss_args: dict[str, Any] = {}
     num_speakers: int | None = None  # classes; filled in when training begins
-    teacher: str = ""  # experiment folder whose embeddings are learned, too (--teacher); "" for none
+    teacher: str = ""  # experiment folder whose embeddings are also learned (--teacher); "" for none
     teacher_args: TeacherArgs = TeacherArgs()
     margin_update: MarginUpdate = MarginUpdate()
     model_init: str = ""  # model whose weights training starts from; "" for none (--checkpoint)
     pretrained: str = ""  # weights of the network that the encoder is built on (WavLM); "random" for tests
-    head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # if training starts from a model
+    head_init: Literal["auto", "load", "class_means", "random"] = "auto"  # head, if training starts from a model
     fine_tuning: FineTuning = FineTuning()
-    do_lm: bool = False  # large-margin fine-tuning: no speed copies, and the loss's margin for it
+    do_lm: bool = False  # large-margin fine-tuning: no speed copies, and the loss's fine-tuning margin
 
     train_feats: Annotated[Literal["ark", "online", "shard"], BeforeValidator(_from_wespeaker)] = "ark"
     noise_data: str = ""  # data dir of noise, music and speech (local/prepare_musan.py); "" for none
     reverb_data: str = ""  # data dir of impulse responses (local/prepare_rirs.py); "" for none
-    max_bad_share: float = Field(0.01, ge=0, le=1)  # largest share of unreadable utterances, which are replaced
+    max_bad_share: float = Field(0.01, ge=0, le=1)  # maximum share of unreadable utterances, which are replaced
     dataset_args: DatasetArgs = DatasetArgs()
     dataloader_args: DataloaderArgs = DataloaderArgs()
     pseudo_args: PseudoArgs = PseudoArgs()
@@ -230,17 +230,17 @@ class Config(Section):
     clip_grad_norm: float = Field(0.0, ge=0)  # 0: no clipping
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     split_head: bool = False  # each process owns the weight vectors of some speakers
-    tf32: bool = True  # on a GPU, float32 convolutions of training round their factors to 10 bits; false: exact
+    tf32: bool = True  # on a GPU, float32 convolutions of training round their inputs to 10 bits; false: exact
     channels_last: bool = True  # memory layout of 2-d encoders on a GPU
     compile: bool = False  # train the encoder with torch.compile, which takes a minute or more at the start
-    freeze_batch_norm: bool = False  # use and keep the running statistics
+    freeze_batch_norm: bool = False  # use the running statistics, and do not change them
     sync_bn: bool = False  # batch norm over the batches of all processes; needs GPUs
 
     heldout_speakers: int = Field(15, ge=0)  # training speakers held out to measure the EER; 0: none
-    heldout_utts: int = Field(10, gt=1)  # utterances used of each of them
+    heldout_utts: int = Field(10, gt=1)  # number of utterances used of each held-out speaker
     eval_epoch_interval: int = Field(5, gt=0)
-    save_epoch_interval: int = Field(5, gt=0)  # of models/model_N.pt; the last `num_avg` are kept, too
-    save_minutes: float = Field(15.0, gt=0)  # between checkpoints; each epoch ends with one, too
+    save_epoch_interval: int = Field(5, gt=0)  # epochs between models/model_N.pt; the last `num_avg` are kept, too
+    save_minutes: float = Field(15.0, gt=0)  # minutes between checkpoints; each epoch also ends with one
     keep_checkpoints: int = Field(2, gt=0)
     log_batch_interval: int = Field(100, gt=0)
     tensorboard: bool = True

@@ -1,4 +1,4 @@
-"""Crops of feature matrices in arks: read only the wanted rows of each, then decode several crops at once."""
+"""Crops of feature matrices in arks: read only the needed rows of each, then decode several crops at once."""
 
 import os
 from typing import Any

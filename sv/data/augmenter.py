@@ -208,7 +208,7 @@ class Augmenter:
 
 
 def distinct(draws: Floats, count: int) -> Longs:
-    """Turn draws in [0, 1) into numbers below `count`; no number comes twice in a row before all have come once.
+    """Turn draws in [0, 1) into numbers below `count`; no number is repeated in a row before all have occurred.
 
     Args:
         draws: (rows, n); the n-th picks one of the numbers that are left.

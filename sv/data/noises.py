@@ -3,7 +3,7 @@
 Their folder holds a `wav.scp` whose ids begin with the type, as in WeSpeaker: `noise/free-sound/0000.wav`,
 `music/...`, `speech/...` (mixed into babble), `rir/...`. local/prepare_musan.py and prepare_rirs.py write it.
 
-Files of another rate are resampled. Of several channels one is drawn: any microphone of an array will do.
+Files of another rate are resampled. If there are several channels, one is drawn.
 """
 
 import hashlib

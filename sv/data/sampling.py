@@ -112,7 +112,7 @@ def another_visit(draw: int, batch: Longs) -> int:
 
 @dataclass
 class UtteranceSampler(Sampler):
-    """Draws every utterance once an epoch, in random order; an incomplete last batch is left out."""
+    """Draws every utterance once per epoch, in random order; an incomplete last batch is left out."""
 
     def _draws(self, rng: np.random.Generator) -> Longs:
         return rng.permutation(self.utts)
@@ -122,8 +122,8 @@ class UtteranceSampler(Sampler):
 class ShareSampler(Sampler):
     """Draws a fixed share of each batch from some utterances, and the rest from the others.
 
-    Both kinds come in random order, and start again when all have come. An epoch has as many steps as if each
-    utterance came once.
+    Both kinds are drawn in random order, and again from the start when all were drawn. An epoch has as many steps as if
+    each utterance were drawn once.
 
     Args: those of `Sampler`, and
         chosen: (len(utts),) bool, which utterances get the share.
@@ -163,7 +163,7 @@ class ShareSampler(Sampler):
 
 @dataclass
 class LengthSampler(Sampler):
-    """Draws every utterance once an epoch, in batches of similar length, which come in random order.
+    """Draws every utterance once per epoch, in batches of similar length, in random order.
 
     Lengths are perturbed by a tenth before they are sorted, so that batches differ from epoch to epoch.
 
@@ -184,7 +184,7 @@ class LengthSampler(Sampler):
 class SpeakerSampler(Sampler):
     """Draws every speaker equally often: one utterance of each in random order, then another of each.
 
-    A speaker's utterances come in random order, and start again when all have come.
+    A speaker's utterances are drawn in random order, and again from the start when all were drawn.
 
     Args: those of `Sampler`, and
         speaker: (len(utts),) number of the speaker.
@@ -216,7 +216,7 @@ class SpeakerSampler(Sampler):
 
 @dataclass
 class GroupSampler(SpeakerSampler):
-    """Draws P speakers x K utterances a step, for losses that compare the utterances of a batch.
+    """Draws P speakers x K utterances per step, for losses that compare the utterances of a batch.
 
     The K utterances of a speaker are adjacent and go to one process. The speakers of a step differ. Each round deals
     all speakers out to steps in random order; speakers left over are skipped in this round. A speaker with fewer than

@@ -70,7 +70,7 @@ def check_speech(utt: str, frames: int) -> None:
 class VoicedReader:
     """Reads the frames of speech of utterances in arks, as `ArkReader` reads all of them.
 
-    A crop costs the whole utterance, over all of whose frames the mean is taken.
+    A crop reads the whole utterance, since the mean is over all of its frames.
 
     Args:
         reader: reader of all frames.

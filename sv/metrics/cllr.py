@@ -3,7 +3,7 @@
     actDCF = DCF(t) / min(p_target, 1 - p_target), at Bayes' threshold t = ln (1 - p_target) / p_target
     Cllr   = 1/2 mean log2(1 + e^-llr) over targets + 1/2 mean log2(1 + e^llr) over non-targets
 
-actDCF less minDCF, and Cllr less minCllr, is what calibration loses. Always saying llr = 0 has a Cllr of 1.
+actDCF - minDCF and Cllr - minCllr are the loss by calibration. A system that always says llr = 0 has a Cllr of 1.
 Brummer and du Preez, "Application-independent evaluation of speaker detection", Computer Speech & Language, 2006.
 """
 

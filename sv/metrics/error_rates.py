@@ -1,4 +1,4 @@
-"""Error rates of a verification system: EER and minDCF, with tied scores handled right.
+"""Error rates of a verification system: EER and minDCF, correct for tied scores too.
 
 A trial is accepted when its score is at least the threshold. Trials of equal score are accepted or rejected together:
 only the distinct scores are thresholds, and no result depends on the order of the trials.

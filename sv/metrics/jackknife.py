@@ -33,7 +33,7 @@ class FewSpeakers(UserError):
 
 
 def effective_speakers(trials: SpeakerTrials) -> float:
-    """Return how many speakers with equally many trials would tell as much, of targets or of non-targets, the fewer.
+    """Return the effective number of speakers, of target or of non-target trials, whichever is lower.
 
     Of speakers with n_i trials that is (sum n_i)^2 / sum n_i^2 (Kish, "Survey Sampling", 1965). It is at most 100, the
     number of groups that are left out.

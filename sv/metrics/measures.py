@@ -1,7 +1,6 @@
 """The table of measures: a new measure is one row of `MEASURES`.
 
-What is measured, has intervals, is written to results.json and results.md, printed, compared and reported follows
-from the rows.
+Measurement, intervals, results.json, results.md, printed lines, comparisons and reports follow from the rows.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Tell where files come from: marks beside them, written when they are made and read when they are put together.
+"""Record where files come from: marks beside them, written when they are made and read when they are combined.
 
     scores/.done.vox1_O_cleaned.kaldi.score   checksums of scores, trial list, embeddings, and the model behind them
     embeddings/vox2_dev/.done.mean_vec.npy    of the embeddings and the model; so has .done.spk_xvector.scp

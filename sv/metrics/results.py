@@ -7,7 +7,7 @@
 
 An entry has every measure of `sv.metrics.measures.MEASURES` by its key, some of them for log-likelihood ratios alone;
 under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry replaces the
-one of the same list and back-end. So that the table is of one system on the same trials, an added entry removes those
+one of the same list and back-end. The table is always of one system on the same trials: an added entry removes entries
 of a list that is gone or has changed, and those of another model or other training data. For entries under a name of
 one's own, such as cos_NAME, only the list counts.
 """
@@ -174,7 +174,7 @@ def _locked(folder: Path) -> Iterator[None]:
 def markdown_table(systems: Mapping[str, Results]) -> str:
     """Return a row for each system, trial list and back-end; no column of systems if there is one without a name.
 
-    In brackets stand the confidence intervals over speakers, where they were measured.
+    Brackets hold the confidence intervals over speakers, if they were measured.
     """
     head, rows = table_of(systems)
     start = 1 if list(systems) == [""] else 0
@@ -200,8 +200,8 @@ def calibrated_entry(entries: Mapping[str, Entry], backend: str) -> Entry | None
 def terminal_table(results: Results) -> str:
     """Return EER with its interval and minDCF at the lowest prior; at most 80 columns wide if names are not too long.
 
-    Trials stand down and back-ends across; calibrated scores are not repeated. If there are many back-ends, intervals
-    stand below the EERs; if these are still too wide, there are several tables.
+    Rows are trial lists and columns are back-ends; calibrated scores are not repeated. If there are many back-ends,
+    intervals are below the EERs; if the table is still too wide, there are several tables.
     """
     backends = list(dict.fromkeys(name for entries in results.values() for name in plain_backends(entries)))
     first = max((len(list_name(trials)) for trials in results), default=0)

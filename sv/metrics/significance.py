@@ -2,8 +2,8 @@
 
 The standard deviation is that of `sv.metrics.jackknife`, where speakers are left out, and the ends are those of
 `sv.metrics.intervals`. Errors come in whole trials: a measure is not known better than to one error of each kind. So
-what these cost is added to the deviation, as the root of the sum of squares, a correction for continuity. It matters
-where a list has few errors, and where leaving out any speaker changes nothing.
+the effect of one error of each kind is added to the deviation in quadrature, as a correction for continuity. It matters
+if a list has few errors, and if leaving out any speaker changes nothing.
 """
 
 import math
@@ -59,7 +59,7 @@ def intervals(trials: SpeakerTrials, measured: Entry, columns: Sequence[Column])
 def compare(systems: Sequence[SpeakerTrials], measured: Sequence[Entry], columns: Sequence[Column]) -> list[Difference]:
     """Return the difference of two systems in each measure that has an interval.
 
-    The same speakers are left out for both: what makes a list hard for both drops out.
+    The same speakers are left out for both, so what makes a list hard for both cancels.
 
     Args:
         systems: the same trials, in the same order, scored by both, or the same sample of them.

@@ -1,4 +1,4 @@
-"""Tell who speaks in each trial of a score file: what intervals, tests and calibration need."""
+"""Find the speakers of each trial of a score file, for intervals, tests and calibration."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ def with_models(utt2spk: Mapping[str, str], source: Path, enroll_map: Path | Non
 
 
 class TrialSample:
-    """Trials with their speakers; where more of a kind come than are wanted, a random sample is kept.
+    """Trials with their speakers; if there are more of a kind than wanted, a random sample is kept.
 
     Args:
         most: trials of a kind.
