@@ -1,4 +1,4 @@
-"""A corpus of one's own as a folder with a folder for each speaker."""
+"""Your own corpus as a folder with a folder for each speaker."""
 
 import os
 from collections.abc import Iterator, Sequence

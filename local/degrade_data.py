@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Make a copy of a test set as it would sound elsewhere: in noise, in a room, over the telephone, or cut short.
+"""Make a degraded copy of a test set: in noise, in a room, over the telephone, or cut short.
 
 Reads   <data>/{wav.scp,segments,utt2spk,...} and its trial lists; --noises, --rirs: folders as local/prepare_musan.py
         and local/prepare_rirs.py write them
 Writes  <out>/degraded/*.flac (16 bit), wav.scp, utt2spk and the other tables of utterances and speakers,
         <out>/trials/<list>_<name> (H.kaldi becomes H_noise5.kaldi), <out>/.done
 
-The utterances keep their ids, so the lists differ from those of <data> by their names alone. What is drawn depends on
-the id and on --seed. Applied in this order: --seconds, --rirs, --noises, --telephone; the SNR holds over the utterance
-as it then is. Sound above full scale is made quieter, not clipped.
+The utterances keep their ids, so only the names of the lists differ from those of <data>. All draws depend on the id
+and on --seed. The order is --seconds, --rirs, --noises, --telephone, and the SNR is that of the utterance at that
+point. If the result exceeds full scale, it is made quieter, not clipped.
 
 e.g.: local/degrade_data.py --noises noises/test --snr 5 data/test noise5 data/test_noise5
       local/degrade_data.py --seconds 2 data/test 2s data/test_2s

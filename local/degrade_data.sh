@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make copies of test sets as they would sound elsewhere (local/degrade_data.py), with features, one for each condition:
+# Make degraded copies of test sets (local/degrade_data.py), with features, one for each condition:
 #
 #   noise5      in noise at an SNR of 5 dB         room   in a synthetic room
 #   telephone   over a telephone line              2s     cut to 2 s

@@ -13,8 +13,8 @@ Writes  <out-dir>/archives/*              the parts, checked by MD5; --keep fals
         <out-dir>/voxceleb2/dev/aac/...   VoxCeleb2 dev, in m4a; stage 1 converts it
         <out-dir>/voxceleb1/*.txt         the trial lists
 
-A second run continues a part at the byte where it was cut off, and unpacks the files that are missing. VoxCeleb1 takes
-about 40 GB and VoxCeleb2 about 80 GB, twice while the archives are kept.
+A second run continues a part at the byte where it stopped, and unpacks missing files. VoxCeleb1 takes about 40 GB and
+VoxCeleb2 about 80 GB, and twice as much while the archives are kept.
 """
 
 import argparse
@@ -39,7 +39,7 @@ HAVE_FILES = "or give the folders of existing copies: run.sh --vox1 DIR --vox2 D
 
 @dataclass(frozen=True)
 class Source:
-    """A place of files: a local folder, or a url with {file}, {folder} and {key}."""
+    """A source of files: a local folder, or a URL with {file}, {folder} and {key}."""
 
     folder: Path | None = None
     url: str = ""

@@ -1,4 +1,4 @@
-"""Find the audio files of a folder (your own corpus, noise or rooms), and report the files that are not taken."""
+"""Find the audio files of a folder (your own corpus, noise or rooms), and report the other files."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Deal the speakers of a data dir out to the folds of a cross-validation: each fold tests some and trains on the others.
+# Split the speakers of a data dir into the folds of a cross-validation: each fold tests some and trains on the others.
 #
-# Speakers are sorted by sex and age and dealt in turn, so the folds are alike, and depend on the ids alone.
+# Speakers are sorted by sex and age and assigned in turn, so the folds are balanced, and depend only on the tables.
 #
 # Reads   <data-dir> with spk2gender, spk2age and features; <data-dir>_sp, its union with speed copies, if it is there
 # Leaves  <out-dir>/fold<N>/{train,train_sp,test}, and <out-dir>/fold<N>/test/trials/{O,H}.kaldi (local/make_trials.py)
@@ -14,9 +14,9 @@ set -euo pipefail
 . ./path.sh
 
 # Options
-num_folds=5           # folds; each speaker is tested in one
-num_target=6000       # target trials of a fold's lists, at most
-num_nontarget=12000   # non-target trials
+num_folds=5           # number of folds; each speaker is tested in one
+num_target=6000       # maximum number of target trials of a fold's lists
+num_nontarget=12000   # number of non-target trials of a fold's lists
 . tools/parse_options.sh
 
 data=$1 out=$2

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Make a small synthetic corpus in VoxCeleb's layout: 60 voices with 3 sessions of 4 utterances of 2 to 6 s each.
 
-Writes  <out-dir>/voxceleb2/dev/wav/id00001/mini_001_s1/00001.wav ...   40 speakers to train on
-        <out-dir>/voxceleb1/wav/id10001/mini_041_s1/00001.wav ...       20 speakers to test on, odd numbers male
+Writes  <out-dir>/voxceleb2/dev/wav/id00001/mini_001_s1/00001.wav ...   40 training speakers
+        <out-dir>/voxceleb1/wav/id10001/mini_041_s1/00001.wav ...       20 test speakers, odd numbers male
         <out-dir>/voxceleb1/{veri_test2,list_test_all2,list_test_hard2}.txt   "1|0 UTT1 UTT2"
         <out-dir>/.done                                                 written last
 
 local/voices.py makes the voices. Target trials pair two sessions of a speaker; non-target trials are drawn as in
 local/make_trials.py, those of list_test_hard2.txt from one sex. Each utterance has its own random numbers, from the
 seed, its speaker, session and number, so that any --nj gives the same bytes (on one machine; another processor or numpy
-may round a sample differently). A speaker's folder is written whole or not at all, and a second run continues with the
-next speaker. Another --seed makes the corpus again.
+may round a sample differently). A speaker's folder is written whole or not at all. A second run continues with the next
+speaker. With another --seed the corpus is made again.
 """
 
 import argparse
@@ -82,7 +82,7 @@ def wav_files(folder: Path, speaker: Speaker) -> list[Path]:
 
 
 def is_whole(folder: Path, speaker: Speaker) -> bool:
-    """Return whether a speaker's files are all there and none of them is truncated."""
+    """Return whether all files of a speaker exist and none is truncated."""
     return all(path.is_file() and promised_size(path) == path.stat().st_size for path in wav_files(folder, speaker))
 
 
@@ -93,7 +93,7 @@ def promised_size(path: Path) -> int:
 
 
 def make_speaker(speaker: Speaker, root: Path, seed: int) -> str:
-    """Write all utterances of a speaker, unless they are there, and return the folder."""
+    """Write all utterances of a speaker, unless they exist, and return the folder."""
     folder = root / speaker.folder
     if is_whole(folder, speaker):
         return speaker.folder

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make noise for augmentation without MUSAN: coloured noise, and speech of the training data to mix babble from.
+"""Make noise for augmentation without MUSAN: coloured noise, and training speech for babble.
 
 Reads   <speech-data>/wav.scp, if --speech is given: babble is mixed from utterances drawn by the seed
 Writes  <data>/wav/NNNN.wav (16 bit): 60 files of 10 s, whose power falls as 1/f^0 (white) to 1/f^2 (brown), with a

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
-"""Make two trial lists for a test set that has none: O of any speakers, H of speakers of the same sex and age band.
+"""Make two trial lists for a test set: O of any speakers, H of speakers of the same sex and age band.
 
 Target trials, the same in both lists: all pairs of two utterances of a speaker; if there are more than --num-target,
 those with the smallest SHA-256 of "SEED target UTT1 UTT2".
 Non-target trials: for k = 0, 1, 2 ... the SHA-256 of "SEED LIST k" (LIST is O or H) gives two utterances: bytes 0 to 7
 and 8 to 15, as big-endian numbers modulo the number of utterances, are indices into their sorted list. A pair is left
 out if both are of one speaker, if it was drawn before in either order or, for H, if sex or age band (under 10, 10 to
-17, 18 and over) differ. Drawing ends with --num-nontarget pairs, or when there are no more.
+17, 18 and over) differ. Drawing ends at --num-nontarget pairs, or when there are no more.
 So the lists depend only on the ids and the seed, not on a library's random numbers or on the order of the input.
 
 Reads   <data-dir>/utt2spk; for list H also spk2gender (f or m) and spk2age (years)
 Writes  <out-dir>/O.kaldi and H.kaldi, "enroll test target|nontarget", the smaller id first, sorted; a list is written
         whole or not at all
-Tells   name, size and the first digits of the SHA-256 of each list
+Prints  name, size and the first digits of the SHA-256 of each list
 """
 
 import argparse

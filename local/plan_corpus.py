@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Choose the sizes of egs/own from the speakers of a corpus; refuse a corpus that is too small.
+"""Choose the settings of egs/own from the number of speakers of a corpus; refuse a corpus that is too small.
 
 Reads   <corpus> or --csv, as local/prepare_folder.py, without opening the audio; or what that has made,
         <data>/{train,test}/spk2utt, if --prepared true

@@ -13,9 +13,9 @@ Writes  <data>/{wav.scp,utt2spk,spk2utt,utt2dur}, and `segments` if there are pa
 
 An utterance is named SPEAKER/.../NAME.wav whatever the file's format, and a part of a file SPEAKER/.../NAME-START-END
 in milliseconds. Characters that an id may not hold, such as a blank, become underscores. The header of every file is
-read for its rate, channels and length. A recording that two speakers have whole is of neither. Everything is checked
-before anything is written, and the result passes tools/validate_data_dir.sh. To find damage inside files, decode them
-with steps/check_data.sh.
+read for its rate, channels and length. A whole recording that is listed under two speakers belongs to neither.
+Everything is checked before anything is written, and the result passes tools/validate_data_dir.sh. To find damage
+inside files, decode them with steps/check_data.sh.
 
 e.g.: local/prepare_folder.py --test-speakers 40 --trials true /corpora/calls data/calls
       local/prepare_folder.py --csv calls.csv data/calls

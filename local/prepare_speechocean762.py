@@ -5,7 +5,7 @@ Reads   <corpus>/{train,test}/{wav.scp,utt2spk,spk2gender,spk2age}, columns sepa
         blanks, and the files that wav.scp names, WAVE/SPEAKER0001/000010011.{WAV,flac}, relative to <corpus>
 Writes  <data>/{train,test}/{wav.scp,utt2spk,spk2utt,spk2gender,spk2age}, with the corpus's ids: 000010011 is of
         speaker 0001, so utterances sort like their speakers, as Kaldi needs
-        <data>/test/trials/{O,H}.kaldi (local/make_trials.py), which tells their SHA-256
+        <data>/test/trials/{O,H}.kaldi (local/make_trials.py), which prints their SHA-256
 
 Everything is checked before anything is written.
 """

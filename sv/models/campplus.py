@@ -1,4 +1,4 @@
-"""CAM++: a small 2-d network, then densely connected 1-d layers, each masked by what its surroundings hold.
+"""CAM++: a small 2-d network, then densely connected 1-d layers with context-aware masks.
 
 Wang, Zheng, Chen, Cheng, Chen, "CAM++: A Fast and Efficient Network for Speaker Verification Using Context-Aware
 Masking", Interspeech 2023, arXiv 2303.00332. Layers, names and arithmetic are those of WeSpeaker's CAMPPlus, whose

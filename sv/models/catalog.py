@@ -1,7 +1,7 @@
-"""Facts of each encoder before it is trained: its size, its arithmetic, and whose checkpoints it loads.
+"""Facts of each encoder before it is trained: its size, its FLOPs, and whose checkpoints it loads.
 
-They stand in catalog.csv, so that showing them takes no torch and builds no network. After a change of an encoder,
-`steps/list_models.py --renew` writes that file anew; a test compares it with the networks.
+They are in catalog.csv, so that showing them needs no torch and builds no network. After a change of an encoder,
+`steps/list_models.py --renew` rewrites that file; a test compares it with the networks.
 """
 
 import csv

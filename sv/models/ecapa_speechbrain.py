@@ -57,7 +57,7 @@ class Tdnn(nn.Module):
 
 
 class Res2(nn.Module):
-    """Leave the first of eight parts of the channels, convolve the others after adding the output before each."""
+    """Keep the first of eight parts of the channels, convolve each other one after adding the output before it."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()

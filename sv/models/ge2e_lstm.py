@@ -1,7 +1,7 @@
 """The LSTM of GE2E as Resemblyzer publishes it: three layers, the last state, a linear layer with ReLU, norm 1.
 
-The input is cut into overlapping windows, as there; its embedding is the mean of theirs. What is missing in the last
-window is 0, the feature of silence; unless it is the only one, it is left out if more than 1 / 4 of it is missing.
+The input is cut into overlapping windows, as there; its embedding is the mean of theirs. The last window is
+padded with 0, the feature of silence. It is left out if more than 1 / 4 is padding, unless it is the only one.
 
 Wan, Wang, Papir, Moreno, "Generalized End-to-End Loss for Speaker Verification", 2017, arXiv 1710.10467;
 resemblyzer/voice_encoder.py.

@@ -66,7 +66,7 @@ def check_finite(state: Mapping[str, Tensor], where: str, remedy: str) -> None:
 def cut_prefix(state: Mapping[str, Value]) -> tuple[dict[str, Value], str]:
     """Return the tensors without the prefix that all names of the encoder's have, and the prefix; "" if there is none.
 
-    Wrappers put it there: "module." of parallel training, "model.", "backbone.", also one behind the other.
+    Wrappers add it: "module." of parallel training, "model.", "backbone.", or several of them.
     """
     prefix, cut = "", dict(state)
     while found := next((word for word in PREFIXES if cut and all(_below(key, word) for key in cut)), ""):
@@ -76,7 +76,7 @@ def cut_prefix(state: Mapping[str, Value]) -> tuple[dict[str, Value], str]:
 
 
 def flat_state(content: Any, where: str) -> dict[str, Any]:
-    """Return the state dict in a file's content: the content itself, or what stands under "model" or "state_dict".
+    """Return the state dict in a file's content: the content itself, or the entry "model" or "state_dict".
 
     Args:
         content: content of a model or checkpoint file, {"model": {"state_dict": ...}} at the deepest.

@@ -1,4 +1,4 @@
-"""SimAM-ResNet: a wide ResNet whose blocks weigh each value by how far it lies from its channel's mean.
+"""SimAM-ResNet: a wide ResNet whose blocks weight each value by its distance from its channel's mean.
 
 The weights have no parameters. They come from the whole utterance, so zeros appended to one change its embedding.
 Layers, names and arithmetic are those of WeSpeaker's SimAM_ResNet34_ASP and SimAM_ResNet100_ASP, whose checkpoints

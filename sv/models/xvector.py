@@ -24,7 +24,7 @@ class TdnnLayer(nn.Module):
 
 
 class XVector(Encoder):
-    """X-vector TDNN; it looks at 15 frames at once, so it needs as many."""
+    """X-vector TDNN; its context is 15 frames, so it needs at least 15."""
 
     def __init__(self, options: XVectorOptions) -> None:
         super().__init__(options, min_frames=15)
