@@ -112,11 +112,11 @@ def check_audio(waveform: Waveform, sample_rate: int, name: str) -> None:
 
 
 def is_narrow(waveform: Waveform, sample_rate: int) -> bool:
-    """Return whether a recording has nothing above 4 kHz, as telephone speech at a higher rate.
+    """Return whether a recording has nothing above 5 kHz, as telephone speech at a higher rate.
 
     Args:
         waveform: (samples,), a second or more.
-        sample_rate: Hz; at less than 12 kHz, there is nothing to look at.
+        sample_rate: Hz; below 12 kHz the answer is False.
     """
     if sample_rate < 12000:
         return False

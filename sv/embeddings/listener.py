@@ -97,7 +97,7 @@ class Listener:
             waveform = _resampled(waveform, rate, self.sample_rate, name)
         check_audio(waveform, self.sample_rate, name)
         narrow = is_narrow(waveform, self.sample_rate)
-        warnings = (f"{name} has nothing above 4 kHz, as telephone speech: scores are less sure",) if narrow else ()
+        warnings = (f"{name} has nothing above 5 kHz, as telephone speech: scores are less reliable",) if narrow else ()
         return Recording(len(waveform) / self.sample_rate, self.encoder.embed(waveform), warnings)
 
 

@@ -116,7 +116,7 @@ def test_telephone_speech_at_a_higher_rate_is_told(exp: Path) -> None:
     verifier, wide = Verifier(exp, gpus="none"), noise(0)
     narrow = resample(torch.from_numpy(wide), RATE, 8000).numpy()
     upsampled = resample(torch.from_numpy(narrow), 8000, RATE).numpy()
-    warning = "first waveform has nothing above 4 kHz, as telephone speech: scores are less sure"
+    warning = "first waveform has nothing above 5 kHz, as telephone speech: scores are less reliable"
     assert verifier.score(wide, wide).warnings == ()
     assert verifier.score(upsampled, wide).warnings == (warning,)
     assert verifier.listen(narrow, "x", sample_rate=8000).warnings == (warning.replace("first waveform", "x"),)
