@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import _path  # noqa: F401
@@ -132,8 +133,9 @@ def make_speakers(speakers: list[Speaker], root: Path, seed: int, nj: int) -> No
     for speaker in speakers:
         (root / speaker.folder).parent.mkdir(parents=True, exist_ok=True)
     make = partial(make_speaker, root=root, seed=seed)
+    fork = get_context("fork")  # Python 3.14 would put a server between this process and the others
     try:
-        with ProcessPoolExecutor(nj, initializer=die_with_parent, initargs=(os.getpid(),)) as pool:
+        with ProcessPoolExecutor(nj, fork, die_with_parent, (os.getpid(),)) as pool:
             for done, folder in enumerate(bar(pool.map(make, speakers), "speakers", len(speakers)), start=1):
                 log.debug("%s (%d of %d)", folder, done, len(speakers))
     except BrokenProcessPool as error:

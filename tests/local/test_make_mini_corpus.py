@@ -1,4 +1,5 @@
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -54,6 +55,18 @@ def test_target_trials_join_sessions_and_hard_ones_keep_the_sex(corpus):
 @pytest.mark.slow
 def test_any_nj_gives_the_same_bytes(corpus, tmp_path, step):
     assert step("local/make_mini_corpus.py", *SMALL, "--nj", 3, tmp_path / "corpus").returncode == 0
+    assert content(tmp_path / "corpus") == content(corpus)
+
+
+@pytest.mark.slow
+def test_it_chooses_how_processes_start(corpus, tmp_path, step):
+    """The default of Python 3.14 would end them at once: their parent would be a server."""
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        result = step("local/make_mini_corpus.py", *SMALL, "--nj", 1, tmp_path / "corpus")
+    finally:
+        multiprocessing.set_start_method(None, force=True)
+    assert result.returncode == 0, result.stderr
     assert content(tmp_path / "corpus") == content(corpus)
 
 
