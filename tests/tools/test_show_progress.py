@@ -1,7 +1,9 @@
 """tools/show_progress.py: what jobs' logs say, the bar on a terminal, and messages that pass through."""
 
+import fcntl
 import os
 import pty
+import struct
 import subprocess
 import sys
 import termios
@@ -41,7 +43,7 @@ def test_progress_is_the_sum_over_the_logs_and_jobs_to_come(
 def test_a_terminal_shows_a_bar_and_the_jobs_messages(tmp_path: Path) -> None:
     (tmp_path / "x.1.log").write_text(f"{HEAD}8 to do\nd t x.py: 2 of 8 are done\n")
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # rows, columns, and pixels
     command = [sys.executable, str(ROOT / "tools/show_progress.py"), str(tmp_path / "x.JOB.log"), "1"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=theirs) as process:
         os.close(theirs)
