@@ -82,6 +82,7 @@ def system_of(options, keys):
     return make_system(ROOT / "egs/speechocean762/conf/resnet_small.yaml", [Override.of(word) for word in words])
 
 
+@pytest.mark.slow
 def test_every_row_is_a_system_and_a_name_stands_for_one():
     lines = "".join((ROOT / f"steps/options/{name}.sh").read_text() for name in ("system", "features"))
     keys = dict(re.findall(r"^(\w+)=.*\[([\w.]+)\]$", lines, re.MULTILINE)) | {"teacher": "teacher"}

@@ -106,6 +106,7 @@ def test_voxceleb_all_parts_together_have_to_fit(vox, server, tmp_path, monkeypa
     assert not server.log  # nothing was fetched
 
 
+@pytest.mark.slow
 def test_voxceleb_refused_by_the_server(vox, server, tmp_path, run):
     server.status["/v1_partaa"] = 401
     result = run("local/download_voxceleb.py", "--table", vox[0], "--source", server.url, tmp_path / "out")

@@ -85,6 +85,7 @@ def test_bad_corpora_get_one_line_and_write_nothing(corpus, tmp_path, step, brea
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_real_corpus(corpora, tmp_path, run, step):
     result = step("local/prepare_speechocean762.py", corpora / "speechocean762", tmp_path)
     assert result.returncode == 0, result.stderr

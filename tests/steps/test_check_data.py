@@ -50,6 +50,7 @@ def test_an_id_that_comes_twice(train, run):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_usage(run, tmp_path):
     assert run("steps/check_data.sh").returncode == 2
     result = run("steps/check_data.sh", tmp_path / "nowhere")

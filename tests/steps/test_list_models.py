@@ -5,6 +5,8 @@ import re
 import subprocess
 from collections.abc import Callable
 
+import pytest
+
 from sv.models.catalog import table
 
 Step = Callable[..., subprocess.CompletedProcess[str]]
@@ -27,6 +29,7 @@ def test_unknown_name_lists_the_known_ones(step: Step) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 def test_the_list_is_told_without_torch(run: Step) -> None:
     done = run("env", "PYTHONPROFILEIMPORTTIME=1", "steps/list_models.py")
     assert done.returncode == 0 and done.stdout.splitlines() == list(table([]))

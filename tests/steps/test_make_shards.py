@@ -47,6 +47,7 @@ def test_shards_hold_the_audio_for_any_nj_and_are_made_once(run: Run, data: Path
     assert checksums(data) == first
 
 
+@pytest.mark.slow
 def test_sv_cmd_is_the_default_of_cmd(run: Run, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SV_CMD", "no_such.pl")
     result = run("steps/make_shards.sh", data)

@@ -63,6 +63,7 @@ def begin(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "sets"),
     [("", 2.0), ("0.5 2.0", 2 + 2 + 0.5), ("noise", 3.0)],  # a slow copy is longer

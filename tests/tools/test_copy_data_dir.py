@@ -19,6 +19,7 @@ def test_copy(data_dir: Path, ok: Say, snapshot: Snapshot, add_trials: Add) -> N
     assert snapshot(data_dir.parent / "new") == snapshot(data_dir)
 
 
+@pytest.mark.slow
 def test_copy_with_other_ids(data_dir: Path, ok: Say, valid: Check, read: Read, add_trials: Add) -> None:
     add_trials(data_dir)
     (data_dir / "wav.scp").write_text((data_dir / "wav.scp").read_text().replace("/audio/", "/my  audio/"))
@@ -92,6 +93,7 @@ def unsorted(make_data_dir: MakeDataDir, speakers: tuple[str, str], **files: str
     return make_data_dir(**none, **tables, utt2dur="1 3\n2 4\n", **files)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("speakers", "between"), [(("ann", "bob"), "-"), (("ann", "ann-b"), "-"), (("a", "a+b"), "#")])
 def test_speakers_before_their_utterances(
     make_data_dir: MakeDataDir, ok: Say, error: Say, valid: Check, read: Read, speakers: tuple[str, str], between: str

@@ -22,6 +22,7 @@ def test_fix_leaves_a_valid_dir_alone(data_dir: Path, ok: Say, snapshot: Snapsho
     assert snapshot(data_dir) == before
 
 
+@pytest.mark.slow
 def test_fix_mends(data_dir: Path, ok: Say, valid: Check, read: Read, snapshot: Snapshot) -> None:
     old = snapshot(data_dir)
     (data_dir / "utt2spk").write_bytes(b"\n".join(reversed(old["utt2spk"].splitlines())) + b"\ns1-u1 s3")
@@ -111,6 +112,7 @@ def test_fix_makes_utt2spk(make_data_dir: MakeDataDir, ok: Say, valid: Check, re
     assert len(read(data / "utt2spk")) == 9
 
 
+@pytest.mark.slow
 def test_fix_extra_files(data_dir: Path, ok: Say, error: Say) -> None:
     (data_dir / "snr").write_text("s3-u1 3\ns1-u1 4\nzzz 5\n")
     (data_dir / "city").write_text("s2 x\ns0 y\n")

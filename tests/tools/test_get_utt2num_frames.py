@@ -24,6 +24,7 @@ def test_number_of_frames(step: Run, data: Path) -> None:
     assert "is there already" in step("tools/get_utt2num_frames.py", data).stderr
 
 
+@pytest.mark.slow
 def test_number_of_frames_from_durations(run: Run, step: Run, data: Path) -> None:
     (data / "feats.scp").unlink()
     result = step("tools/get_utt2num_frames.py", data)

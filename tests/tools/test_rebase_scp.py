@@ -42,6 +42,7 @@ def test_wrong_calls(tool: Run, words: list[str], status: int, message: str) -> 
     assert done.returncode == status and message in done.stderr and done.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dest", ["copy", "far/away/copy"])
 @pytest.mark.parametrize(
     "words",

@@ -15,6 +15,7 @@ Check = Callable[..., None]
 Add = Callable[[Path], None]
 
 
+@pytest.mark.slow
 def test_split_by_speaker(data_dir: Path, ok: Say, valid: Check, read: Read) -> None:
     ok("split_data.sh", "data", 3)
     parts = [data_dir / "split3" / str(part) for part in (1, 2, 3)]
@@ -27,6 +28,7 @@ def test_split_by_speaker(data_dir: Path, ok: Say, valid: Check, read: Read) -> 
         assert "".join((part / name).read_text() for part in parts) == (data_dir / name).read_text()
 
 
+@pytest.mark.slow
 def test_split_by_utterance(data_dir: Path, ok: Say, valid: Check, read: Read) -> None:
     ok("split_data.sh", "--per-utt", "data", 4)
     parts = [data_dir / "split4utt" / str(part) for part in (1, 2, 3, 4)]

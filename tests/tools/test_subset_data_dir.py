@@ -16,6 +16,7 @@ Check = Callable[..., None]
 Add = Callable[[Path], None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "utts"),
     [
@@ -82,6 +83,7 @@ def test_subset_by_duration(make_data_dir: MakeDataDir, ok: Say, error: Say, rea
     assert not (data.parent / "other").exists()
 
 
+@pytest.mark.slow
 def test_subset_with_segments_and_trials(
     data_dir: Path, ok: Say, valid: Check, add_segments: Add, add_trials: Add
 ) -> None:

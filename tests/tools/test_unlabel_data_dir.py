@@ -37,6 +37,7 @@ def test_segments_and_no_utt2spk_are_enough(run, tmp_path: Path) -> None:
     assert read_table(tmp_path / "new" / "wav.scp").keys() == {"r1"}
 
 
+@pytest.mark.slow
 def test_what_is_shared_with_the_test_set_is_warned_of(run, tmp_path: Path) -> None:
     source = make(tmp_path / "calls", ["a1", "a2", "b1"])
     test = make(tmp_path / "test", ["a2", "d1", "d2", "d3"], "d")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from scipy.signal import fftconvolve
 
 from sv.audio.augment import add_noise, change_speed, mask, reverberate, samples_needed
 from sv.audio.files import change_speed as change_speed_of_one
@@ -42,7 +41,7 @@ def test_a_room_is_a_convolution_moved_back_by_the_direct_path_at_the_same_power
     wet = reverberate(speech, rir, peak)
     for one, x, h, at in zip(wet.numpy(), speech.numpy(), rir.numpy(), peak.tolist(), strict=True):
         full = np.zeros(at + 1000)
-        convolved = fftconvolve(x, h)[: at + 1000]
+        convolved = np.convolve(x, h)[: at + 1000]
         full[: len(convolved)] = convolved
         expected = full[at:]
         np.testing.assert_allclose(one, expected * np.sqrt(np.mean(x**2) / np.mean(expected**2)), atol=1e-9)

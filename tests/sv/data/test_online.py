@@ -120,6 +120,7 @@ def test_some_samples_go_through_a_telephone_line(data_dir):
     assert "telephone_percent" not in clean.statistics(utts, 1)
 
 
+@pytest.mark.slow
 def test_batches_are_the_same_with_any_workers_and_from_any_step(data_dir, noise_dir, rir_dir):
     args = {"spec_aug": True, "fbank_args": {"num_mel_bins": 20, "dither": 1.0}}
     dataset = make(data_dir, noise_dir, rir_dir, **args)

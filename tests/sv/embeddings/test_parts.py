@@ -188,6 +188,7 @@ def test_utterances_that_can_not_be_read_in_several_parts_are_counted_together(w
         work.run(1)
 
 
+@pytest.mark.slow
 def test_of_too_many_that_could_not_be_read_those_mended_since_are_read(waves: tuple[Path, Path]) -> None:
     work = Extraction(*waves, waves[0] / "embeddings" / "data", feats="online", skip_bad=True)
     extract(work)

@@ -178,6 +178,7 @@ def test_sherpa_onnx_loads_the_file_and_embeds(system: Path, corpora: Path) -> N
         assert cosines(found, encoder.embed(feats).numpy()).min() > lowest
 
 
+@pytest.mark.slow
 def test_features_of_the_preset_are_those_that_sherpa_onnx_computes(corpora: Path, tmp_path: Path) -> None:
     sherpa_onnx = pytest.importorskip("sherpa_onnx")
     from onnx import TensorProto, helper, save  # a network that returns its features

@@ -65,6 +65,7 @@ def test_the_second_is_told_who_holds_it_and_gets_it_afterwards(root, tmp_path, 
     assert after.end()[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", TAKE)
 def test_the_lock_of_a_killed_holder_is_taken_over(root, tmp_path, language):
     holder = Holder(root, language, tmp_path / "first", tmp_path / "data")

@@ -1,7 +1,6 @@
 """Ends of intervals: what must hold exactly."""
 
 import pytest
-from scipy import stats
 
 from sv.metrics.intervals import cost_interval, min_dcf_interval, p_value, rate_interval, student_quantile
 
@@ -21,8 +20,11 @@ def test_cost_near_that_of_rejecting_everything_is_not_wider_than_its_deviation_
     assert small == pytest.approx(rate, rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("speakers", [5, 5.5, 40, 100])
 def test_quantiles_are_students_of_half_as_many_degrees_of_freedom(speakers: float) -> None:
+    from scipy import stats  # takes half a second, which a worker that only collects should not pay
+
     assert student_quantile(speakers) == pytest.approx(stats.t.ppf(0.975, speakers / 2), rel=1e-12)
     assert p_value(-3.0, 1.5, speakers) == pytest.approx(2 * stats.t.sf(2, speakers / 2), rel=1e-12)
     assert p_value(0.0, 1.5, speakers) == 1

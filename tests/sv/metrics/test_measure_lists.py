@@ -82,6 +82,7 @@ def test_other_back_ends_stay_and_own_entries_are_replaced(exp: Path) -> None:
     assert found["H.kaldi"]["cos"]["eer"] == 50.0
 
 
+@pytest.mark.slow
 def test_results_of_another_version_of_the_list_are_removed(exp: Path, caplog: pytest.LogCaptureFixture) -> None:
     compute(exp)
     compute(exp, "O.kaldi", backend="asnorm3")

@@ -72,6 +72,7 @@ def test_min_cllr_worked_by_hand() -> None:
     assert min_cllr(sort_scores([2, 4], [1, 3])) == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 @given(score_lists)
 def test_hull_eer_is_the_lowest_line_between_operating_points(scores: tuple[list[float], list[float]]) -> None:
     assert eer_rocch(sort_scores(*scores)) == pytest.approx(slow_hull_eer(*scores), abs=1e-9)

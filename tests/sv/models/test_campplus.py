@@ -164,6 +164,7 @@ def test_network_is_its_layers_in_turn(small: Encoder) -> None:
     torch.testing.assert_close(small(features), expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frames", [1, 2, 3, 199, 200, 201, 410])
 def test_any_length_is_finite_and_alone_as_in_a_batch(small: Encoder, frames: int) -> None:
     features = torch.randn(3, frames, 80)

@@ -106,6 +106,7 @@ def test_gradients_under_bf16_autocast_reach_every_parameter(model: Encoder) -> 
     assert [name for name, grad in learnt.items() if grad is None or not grad.isfinite().all()] == []
 
 
+@pytest.mark.slow
 def test_utterances_do_not_see_one_another_when_evaluated(model: Encoder) -> None:
     model.eval()
     features = torch.randn(3, 41, 80)

@@ -51,6 +51,7 @@ def slow_gemini(state: dict[str, Tensor], features: Tensor) -> Tensor:
     return functional.linear(normed, state["seg_2.weight"], state["seg_2.bias"])
 
 
+@pytest.mark.slow
 def test_arithmetic_is_wespeakers() -> None:
     torch.manual_seed(1)
     args = {"feat_dim": 20, "embed_dim": 8, "two_emb_layer": True}

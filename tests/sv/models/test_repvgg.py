@@ -121,6 +121,7 @@ def test_grouped_branches_are_fused_group_by_group() -> None:
     torch.testing.assert_close(model.for_inference()(features), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_converted_checkpoint_is_loaded_with_deploy() -> None:
     fused = trained("REPVGG_TINY_A0").for_inference()
     model = build_model("REPVGG_TINY_A0", {**SMALL, "deploy": True}).double().eval()

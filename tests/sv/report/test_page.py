@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from sv.io import DataDir
 from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import sort_scores
@@ -30,6 +32,7 @@ def test_a_calibrated_copy_of_a_curve_is_not_drawn_again() -> None:
     assert _by_curve([plain, calibrated, *others]) == ([plain, *others], [calibrated])
 
 
+@pytest.mark.slow
 def test_plots_and_details_begin_with_the_back_end_of_the_card(tmp_path: Path) -> None:
     def entry(eer: float) -> dict[str, Any]:
         return {"eer": eer, "eer_rocch": eer, "min_cllr": 0.2, "eer_threshold": 0.5, "min_dcf_threshold": {}}

@@ -23,6 +23,7 @@ def test_epochs_are_whole_numbers(epochs: int) -> None:
     assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("losses", [[16.0, 0.3], [0.2, 1e-5], [0.6, 0.35]])
 def test_no_letter_of_a_log_axis_is_smaller_than_10_px(tmp_path: Path, losses: list[float]) -> None:
     records = {"epoch": [{"epoch": epoch, "loss": loss} for epoch, loss in enumerate(losses)]}

@@ -135,6 +135,7 @@ def test_a_training_from_waveforms_goes_on_bit_by_bit_and_says_what_it_drew(
     assert "drawn: clean_percent " in (tmp_path / "whole/train.log").read_text()
 
 
+@pytest.mark.slow
 def test_other_noise_is_refused_when_a_training_goes_on(speech, make_config, tmp_path):
     config = make_config(**with_noise(speech), num_epochs=1)
     train(config, speech, tmp_path / "exp", WORLD)

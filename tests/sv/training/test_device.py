@@ -84,6 +84,7 @@ def test_no_encoder_waits_in_a_step(model: str, tmp_path: Path) -> None:
     assert len(gradients) > 10 and all(gradient.device == META for gradient in gradients)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [name for name in LOSSES.names() if not loss_options(name, {}).needs_teacher])
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
 def test_no_head_and_no_optimizer_waits_in_a_step(loss: str, optimizer: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def records(exp_dir, *names):
     return [[line.get(name) for name in names] for line in lines] if names else lines
 
 
+@pytest.mark.slow
 def test_a_training_learns_and_leaves_its_files(data_dir, make_config, tmp_path, caplog):
     caplog.set_level("INFO")
     config = make_config(num_epochs=6)
