@@ -37,7 +37,7 @@ FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("ECAPA_TDNN_c512", {}, {}),
     ("ECAPA_TDNN_GLOB_c512", {}, {}),
     ("ECAPA_TDNN_SpeechBrain", {"channels": 64}, {"kind": "speechbrain"}),
-    ("GE2E_LSTM", {"window_frames": 40, "step_frames": 19}, {"kind": "ge2e", "num_mel_bins": 40}),
+    ("GE2E_LSTM", {"window_frames": 40, "step_frames": 19, "num_layers": 2}, {"kind": "ge2e", "num_mel_bins": 40}),
     ("XVEC", {}, {"window": "povey", "int16_scale": False, "snip_edges": False}),
     ("CAMPPlus", {}, {}),
     ("XI_VEC_XVEC", {}, {}),
@@ -74,6 +74,8 @@ def fewer_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same layers, fewer of them: exporting takes its time for each."""
     monkeypatch.setattr("sv.models.campplus.BLOCKS", ((2, 1), (2, 2), (2, 2)))
     monkeypatch.setattr("sv.models.res2net.NUM_BLOCKS", (1, 1, 1, 1))
+    for name in ("ecapa_tdnn", "ecapa_speechbrain"):
+        monkeypatch.setattr(f"sv.models.{name}.RES2_SCALE", 4)
     for name in ("simam_resnet:SimamResNet", "gemini_dfresnet:GeminiDfResNet", "repvgg:RepVgg"):
         module, _, encoder = name.partition(":")
         whole = getattr(import_module(f"sv.models.{module}"), encoder)
