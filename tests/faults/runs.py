@@ -26,7 +26,8 @@ TOKEN = "SV_FAULTS_RUN"  # in the environment of a run, by which its processes a
 OPTIONS = [
     *["--num-epochs", "3", "--top-n", "5", "--lda-dim", "5", "--num-threads", "1"],
     "--set",
-    "num_avg=2 dataloader_args.batch_size=16 heldout_speakers=3 model_args.embed_dim=32 save_minutes=0.01 "
+    "num_avg=2 dataloader_args.batch_size=16 heldout_speakers=3 model_args.embed_dim=32 save_minutes=0.000001 "
+    "model_args.m_channels=4 model_args.feat_dim=40 dataset_args.fbank_args.num_mel_bins=40 "
     "dataset_args.num_frms=80 dataset_args.min_num_frames=80 "
     "eval_epoch_interval=1 margin_update.increase_start_epoch=1 margin_update.fix_start_epoch=2",
 ]
@@ -43,6 +44,7 @@ def command(folder: Path, stage: int, last: int | None = None, *, verify: bool =
         return ["local/make_mini_corpus.py", "--num-train", "12", "--num-test", "6", *options, str(folder / "corpora")]
     words = ["--corpora", folder / "corpora", "--data", folder / "data", "--exp-dir", folder / "exp"]
     stages = ["--stage", str(stage), "--stop-stage", str(last or stage)]
+    stages += ["--nj", "2" if stage <= 2 else "1"]  # jobs load torch; archives of features come out as by the first run
     return ["egs/mini/run.sh", *stages, *map(str, words), *options, *OPTIONS]
 
 
