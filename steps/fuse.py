@@ -7,8 +7,8 @@ Reads   --heldout: score files of the held-out speakers' trials, one for each sy
 Writes  <out>             "enroll test llr target|nontarget", for compute_metrics.py --llr true
         <out>.json        weights
 
-The systems must have the same held-out speakers: the same seed and number. Memory does not grow with the number of test
-trials.
+No weight is below 0. The systems must have the same held-out speakers: the same seed and number. Memory does not grow
+with the number of test trials.
 e.g.: steps/fuse.py --heldout exp/{a,b}/scores/heldout.kaldi.score --scores exp/{a,b}/scores/O.kaldi.score \\
         -- exp/fused/scores/O.kaldi.score
 """

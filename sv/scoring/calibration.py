@@ -103,7 +103,12 @@ def load_calibration(path: str | Path) -> Calibration:
 
 
 def fit(
-    features: Doubles, is_target: NDArray[np.bool_], names: Sequence[str], *, p_target: float = 0.05
+    features: Doubles,
+    is_target: NDArray[np.bool_],
+    names: Sequence[str],
+    *,
+    p_target: float = 0.05,
+    nonnegative: bool = False,
 ) -> Calibration:
     """Train a calibration.
 
@@ -112,6 +117,7 @@ def fit(
         is_target: (trials,) bool.
         names: names of the features.
         p_target: prior at which decisions matter.
+        nonnegative: whether weights below 0 are forbidden.
 
     Raises:
         UserError: only targets or only non-targets, features that are not finite, a prior out of its range.
@@ -135,7 +141,8 @@ def fit(
         value = share @ np.logaddexp(0, -margin) + 0.5 * penalty @ weights[:-1]
         return float(value), x.T @ slope + np.append(penalty, 0.0)
 
-    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-14})
+    start, bounds = np.zeros(x.shape[1]), [(0 if nonnegative else None, None)] * features.shape[1] + [(None, None)]
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-14})
     weights = found.x[:-1] / deviation
     counts = {"num_target": int(is_target.sum()), "num_nontarget": int((~is_target).sum())}
     return Calibration(list(names), weights.tolist(), float(found.x[-1] - weights @ mean), p_target, counts)

@@ -1,4 +1,8 @@
-"""Fuse the score files of several systems by weights trained on held-out speakers. Test trials are never held."""
+"""Fuse the score files of several systems by weights trained on held-out speakers. Test trials are never held.
+
+No weight is below 0: a higher score of a system never speaks against the same speaker. Scores of one network are alike,
+and few held-out speakers would give them large weights of opposite signs, which do not hold for others.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -62,7 +66,7 @@ def _train(heldout: Sequence[Path], names: Sequence[str], p_target: float) -> Ca
     blocks = [(systems[0].labels(), _features_of(systems)) for systems in iter_same_trials(heldout)]
     is_target, features = (np.concatenate(column) for column in zip(*blocks, strict=True))
     try:
-        return fit(features, is_target, names, p_target=p_target)
+        return fit(features, is_target, names, p_target=p_target, nonnegative=True)
     except UserError as error:
         raise UserError(f"{heldout[0]}: {error}") from error
 

@@ -9,6 +9,7 @@ import pytest
 from sv.errors import UserError
 from sv.io import read_scored_trials
 from sv.metrics.error_rates import min_dcf, sort_scores
+from sv.scoring.calibration import fit
 from sv.scoring.fusion import fuse_files
 
 
@@ -38,6 +39,23 @@ def test_fusion_has_a_weight_a_system_and_is_better_than_one(systems: tuple[list
         found = read_scored_trials(path)
         costs.append(min_dcf(sort_scores(found.values[found.labels()], found.values[~found.labels()]), 0.05))
     assert costs[0] < costs[1]
+
+
+def test_no_score_speaks_against_the_same_speaker(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    is_target, common = np.arange(600) < 100, rng.normal(0, 0.2, 600)  # an error that both systems make
+    values = np.stack([0.5 * is_target + common + rng.normal(0, 0.1, 600), common + rng.normal(0, 0.05, 600)])
+    heldout = []
+    for name, scores in zip("ab", values, strict=True):
+        heldout.append(tmp_path / name / "heldout.score")
+        heldout[-1].parent.mkdir()
+        rows = zip(scores, np.where(is_target, "target", "nontarget"), strict=True)
+        heldout[-1].write_text("".join(f"h{i} h{i + 1} {score:.5f} {kind}\n" for i, (score, kind) in enumerate(rows)))
+    scores = [write_scores_file(tmp_path / name / "O.score", 2, "O") for name in "ab"]
+    fuse_files(heldout, scores, tmp_path / "O.score")
+    first, second = json.loads((tmp_path / "O.score.json").read_text())["weights"]
+    assert first > 5 and second == 0
+    assert fit(values.T, is_target, ["a", "b"]).weights[1] < -5  # without a bound
 
 
 def test_files_that_make_no_sense_are_refused(systems: tuple[list[Path], ...], tmp_path: Path) -> None:
