@@ -20,6 +20,7 @@ import tracemalloc
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,7 +137,7 @@ def bench_asnorm(num_utts: int, num_cohort: int, top_n: int) -> None:
         mean, std = top.mean(axis=1), top.std(axis=1)
         return time_of_trials(lambda e, t: float(unit.matrix[e] @ unit.matrix[t]), mean, std)
 
-    def time_of_trials(dot: Callable[[int, int], float], mean: Floats, std: Floats) -> float:
+    def time_of_trials(dot: Callable[[int, int], float], mean: NDArray[Any], std: NDArray[Any]) -> float:
         start = time.process_time()
         for e in range(some):
             for t in range(num_utts, num_utts + some):

@@ -151,7 +151,7 @@ def k_means(unit: Floats, count: int) -> Longs:
 
 def _k_means(unit: Floats, centers: Floats) -> Longs:
     """Return the nearest center of each row after the iterations, (utts,); the centers move."""
-    nearest = np.zeros(len(unit), np.int64)
+    nearest: Longs = np.zeros(len(unit), np.int64)
     for _ in range(_ITERATIONS):
         before, nearest = nearest, _nearest(unit, centers)
         if np.array_equal(before, nearest):

@@ -124,7 +124,7 @@ def close_pairs(means: Floats, num_labelled: int, threshold: float) -> Longs:
         num_labelled: number of labelled speakers.
         threshold: cosine.
     """
-    pairs = [np.empty((0, 2), np.int64)]
+    pairs: list[Longs] = [np.empty((0, 2), np.int64)]
     for first in range(0, len(means), _BLOCK):
         rows, columns = np.nonzero(means[first : first + _BLOCK] @ means.T > threshold)
         rows += first

@@ -28,7 +28,7 @@ def uniform(seed: int, epoch: int, items: Longs, stream: int | Longs = 0) -> NDA
         items: (n,) any integers: draws of a sampler, or positions in the epoch.
         stream: number of the purpose, or (streams, 1) numbers; different streams are independent.
     """
-    state = np.zeros(1, dtype=np.uint64)
+    state: NDArray[np.uint64] = np.zeros(1, dtype=np.uint64)
     for word in (seed, stream, epoch, items):
         state = _mix(state + np.asarray(word).astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15))
     return (state >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -140,7 +140,7 @@ def _memory_advice(encoder: SpeakerEncoder, shape: tuple[int, ...], max_frames: 
 
 def make_batches(num_frames: NDArray[np.int32], rows: range, batch_frames: int) -> list[NDArray[np.int64]]:
     """Return batches of rows of equal length, up to `batch_frames` frames each; each row once."""
-    order = np.arange(rows.start, rows.stop)
+    order: NDArray[np.int64] = np.arange(rows.start, rows.stop)
     if not batch_frames:
         return list(order[:, None])
     order = order[np.argsort(num_frames[rows.start : rows.stop], kind="stable")]

@@ -46,6 +46,6 @@ def check_parity(
 
 def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float64]:
     """Return the cosine of each row of a matrix with the same row of another."""
-    a, b = (x.astype(np.float64) / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
-    product: NDArray[np.float64] = (a * b).sum(axis=1)
+    unit_a, unit_b = (x.astype(np.float64) / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
+    product: NDArray[np.float64] = (unit_a * unit_b).sum(axis=1)
     return product

@@ -63,7 +63,8 @@ class _Encoded:
     """Ids as bytes, encoded once; a list that has only grown since is encoded from there on."""
 
     def __init__(self) -> None:
-        self._ids, self._bytes = np.empty(0, dtype=object), np.empty(0, dtype="S1")
+        self._ids: NDArray[np.object_] = np.empty(0, dtype=object)
+        self._bytes: Bytes = np.empty(0, dtype="S1")
 
     def of(self, ids: NDArray[np.object_]) -> Bytes:
         """Return the ids (ids,) as bytes of one width."""

@@ -127,7 +127,7 @@ class WordTable:
     """Numbers of words: 0, 1, ... in the order in which they were added."""
 
     def __init__(self, words: Iterable[bytes] = ()) -> None:
-        self._hashes = np.empty(0, dtype=np.uint64)
+        self._hashes: NDArray[np.uint64] = np.empty(0, dtype=np.uint64)
         self._slots = np.full(16, -1, dtype=np.int32)  # by the upper bits of the hash; else in one of the next slots
         self.add(words_of(words))
 

@@ -21,7 +21,8 @@ class ScoreCounter:
     """Counts of each distinct score, of scores that come in blocks."""
 
     def __init__(self) -> None:
-        self._values, self._counts = np.empty(0), np.empty(0, dtype=np.int64)
+        self._values: Doubles = np.empty(0)
+        self._counts: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._waiting: list[Doubles] = []
         self._num_waiting = 0
 
@@ -38,7 +39,8 @@ class ScoreCounter:
         return int(self._counts.sum()) + self._num_waiting
 
     def _merge(self) -> None:
-        values, counts = np.unique(np.concatenate([*self._waiting, np.empty(0)]), return_counts=True)
+        waiting: Doubles = np.concatenate([*self._waiting, np.empty(0)])
+        values, counts = np.unique(waiting, return_counts=True)
         self._waiting, self._num_waiting = [], 0
         row = np.searchsorted(self._values, values)
         known = np.append(self._values, np.nan)[row] == values

@@ -137,7 +137,8 @@ class TrialSample:
         self._row = np.dtype(
             [("scores", np.float64, (systems,)), ("enroll", np.int32), ("test", np.int32), ("draw", np.float32)]
         )
-        self._kept = {kind: [np.empty(0, dtype=self._row)] for kind in (True, False)}
+        empty: NDArray[np.void] = np.empty(0, dtype=self._row)
+        self._kept = {kind: [empty] for kind in (True, False)}
         self._share = {True: 1.0, False: 1.0}  # of the trials that are kept
         self._seen = 0
 

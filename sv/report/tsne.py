@@ -34,7 +34,8 @@ def tsne(unit: Doubles, start: Doubles | None) -> Doubles:
 
 def _neighbours(squared: Doubles) -> Doubles:
     """Return the symmetric probabilities of neighbours, (utts, utts), each row at the perplexity by bisection."""
-    low, high = np.full(len(squared), 1e-3), np.full(len(squared), 1e4)
+    low: Doubles = np.full(len(squared), 1e-3)
+    high: Doubles = np.full(len(squared), 1e4)
     np.fill_diagonal(squared, np.inf)
     wanted = np.log(min(_PERPLEXITY, max(2, len(squared) / 4)))
     for _ in range(50):

@@ -131,7 +131,8 @@ def train_plda(stats: ClassStats, *, num_iters: int = 10) -> Plda:
     if len(stats.counts) < 2:
         raise UserError(f"PLDA is trained on {len(stats.counts)} speaker; give two and more")
     check_within(stats)
-    within, psi, directions = np.eye(stats.dim), np.ones(stats.dim), np.eye(stats.dim)
+    within, directions = np.eye(stats.dim), np.eye(stats.dim)
+    psi: Doubles = np.ones(stats.dim)
     for iteration in range(num_iters):
         within, between = _em_step(stats, within, psi, directions)
         psi, directions = _diagonalize(within, between)
@@ -181,7 +182,8 @@ class PldaScorer:
         of_model = kind if len(n) > 1 else np.zeros(1, dtype=np.intp)  # one row serves all models
         self.enroll = models * (share / variance)[of_model].astype(np.float32)
         self.enroll_term = constant[of_model] - 0.5 * _weighted_squares(models, (share**2 / variance)[of_model])
-        self.test, self.test_term = test, np.zeros(len(test))
+        self.test = test
+        self.test_term: Doubles = np.zeros(len(test))
         if len(n) == 1:
             self.test_term = _weighted_squares(test, own)
         else:

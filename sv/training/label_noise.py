@@ -78,7 +78,7 @@ def class_cosines(embeddings: Floats, speaker: Longs) -> tuple[Floats, Longs]:
 
 
 def _unit(rows: Floats) -> Floats:
-    unit: Floats = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    unit: Floats = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(1e-12)
     return unit
 
 
