@@ -5,7 +5,9 @@ A `UserError` carries one line: what is wrong, where (file and line), what to do
 traceback as well.
 """
 
+import atexit
 import errno
+import gc
 import logging
 import os
 import re
@@ -95,6 +97,7 @@ def run_step(main: Callable[[], None]) -> None:
     """
     import argparse  # by now the script has it
 
+    atexit.register(gc.freeze)  # else the end of a process looks for garbage among torch's objects: 0.3 CPU s
     argparse.ArgumentParser.error = _refuse  # type: ignore[assignment, method-assign]
     verbose = "--verbose" in sys.argv or os.environ.get("SV_VERBOSE", "") == "1"
     sys.argv = [_with_hyphens(word) for word in sys.argv if word != "--verbose"]

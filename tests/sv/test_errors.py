@@ -40,6 +40,16 @@ def main():
 run_step(main)
 """
 
+CYCLE = """
+from sv.errors import run_step
+class Node:
+    def __init__(self): self.next = self
+    def __del__(self): print("found")
+def main():
+    Node()
+run_step(main)
+"""
+
 WRITE = """
 import sys
 from sv.errors import run_step
@@ -188,6 +198,13 @@ def test_lack_of_memory_is_told_with_advice(error, said):
 def test_other_errors_pass():
     with pytest.raises(RuntimeError, match="a bug"), memory_told(lambda: ""):
         raise RuntimeError("a bug")
+
+
+def test_a_process_that_ends_looks_for_no_garbage(run, tmp_path):
+    script = tmp_path / "cycle.py"
+    script.write_text(CYCLE)
+    done = run("python3", script)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_bug_keeps_its_traceback(run, step):
