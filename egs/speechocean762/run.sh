@@ -27,7 +27,7 @@ nj=2
 . steps/options/features.sh
 speeds="0.9 1.1"
 . steps/options/system.sh
-config=egs/speechocean762/conf/resnet_small.yaml
+config=egs/speechocean762/conf/default.yaml
 . steps/options/rounds.sh
 . steps/options/scoring.sh
 trials="O.kaldi H.kaldi" # trial lists: O of any speakers, H of the same sex and age band
