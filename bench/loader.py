@@ -17,7 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from bench.common import best_seconds, parse_quick, report
-from bench.loader_waves import compare_waveforms, exhaust
+from bench.loader_waves import compare_waveforms, exhaust, worker_processes
 from sv.data import ArkDataset, ArkReader, FeatsIndex, Loader, UtteranceSampler, read_index
 from sv.data.ark_reader import crop_starts
 from sv.data.sampling import uniform
@@ -38,15 +38,13 @@ def main() -> None:
         samples = utts // BATCH * BATCH
         floor = best_seconds(partial(bare_reads, index), budget=budget / 4)[0] / samples
         for workers in (0, 1, 2):
-            usual = partial(
-                exhaust, DataLoader(whole, BATCH, True, num_workers=workers, persistent_workers=workers > 0)
-            )
+            usual = partial(exhaust, DataLoader(whole, BATCH, True, **worker_processes(workers)))
             ours = partial(drain, reader, workers)
             times = [seconds / samples for seconds in best_seconds(ours, usual, budget=budget)]
             case = f"CM2 8 s, crops of 2 s, {workers} workers, against kaldiio in a DataLoader"
             report("loader", case, times[0], times[1], floor, samples_per_second=1 / times[0])
         threads = partial(drain, reader, 1)
-        processes = partial(exhaust, DataLoader(Steps(reader), batch_size=None, num_workers=1, persistent_workers=True))
+        processes = partial(exhaust, DataLoader(Steps(reader), batch_size=None, **worker_processes(1)))
         times = [seconds / samples for seconds in best_seconds(threads, processes, budget=budget)]
         report("loader", "one thread, against the same work in one worker process", times[0], times[1])
     with tempfile.TemporaryDirectory() as folder:

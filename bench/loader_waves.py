@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -192,7 +193,7 @@ def compare_waveforms(folder: Path, *, quick: bool) -> None:
     for workers in (0, 1, 2):
         clock = time.perf_counter if workers else time.process_time
         for prob in (0.0, 0.6):
-            usual = DataLoader(Usual(corpus, prob), BATCH, True, num_workers=workers, persistent_workers=workers > 0)
+            usual = DataLoader(Usual(corpus, prob), BATCH, True, **worker_processes(workers))
             ours: dict[str, Batches] = {
                 "online": corpus.online(WavScpSource(corpus.folder), prob),
                 "shards": corpus.online(TarSource(corpus.folder / "shard.list"), prob),
@@ -220,6 +221,11 @@ def epoch(dataset: Batches, workers: int) -> None:
 def dataset_size(dataset: Batches) -> int:
     """Return the number of utterances of one of our datasets."""
     return len(dataset.reader.index if isinstance(dataset, ArkDataset) else dataset.source.utts)  # type: ignore[attr-defined]
+
+
+def worker_processes(count: int) -> dict[str, Any]:
+    """Return a DataLoader's options for worker processes; they are forked, since Python 3.14 would pickle the data."""
+    return {"num_workers": count, "persistent_workers": count > 0, "multiprocessing_context": "fork" if count else None}
 
 
 def exhaust(loader: DataLoader[torch.Tensor]) -> None:
