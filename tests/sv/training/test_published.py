@@ -253,7 +253,7 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
     "nothing": (lambda folder: folder, r"theirs does not exist; give a checkpoint"),
     "pickled object": (
         pickled,
-        r"avg_model\.pt holds a Python object, pathlib\.\w+, which may run code and is not read",
+        r"avg_model\.pt holds a Python object, pathlib[.\w]+, which may run code and is not read",
     ),
     "truncated": (truncated, r"avg_model\.pt is not a model file, or is truncated \(.*\); give the file as it was"),
     "NaN": (
