@@ -142,7 +142,8 @@ def fit(
         return float(value), x.T @ slope + np.append(penalty, 0.0)
 
     start, bounds = np.zeros(x.shape[1]), [(0 if nonnegative else None, None)] * features.shape[1] + [(None, None)]
-    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": 1000, "ftol": 1e-14})
+    options = {"maxiter": 1000, "ftol": 1e-14, "gtol": 1e-9}
+    found = minimize(loss, start, jac=True, bounds=bounds, method="L-BFGS-B", options=options)
     weights = found.x[:-1] / deviation
     counts = {"num_target": int(is_target.sum()), "num_nontarget": int((~is_target).sum())}
     return Calibration(list(names), weights.tolist(), float(found.x[-1] - weights @ mean), p_target, counts)

@@ -148,7 +148,7 @@ def test_recordings_of_another_folder_of_the_same_name_are_not_overwritten(run, 
     for folder, refused in (("there/calls", True), ("gone/calls", False), ("here/calls", False)):
         note.write_text(f"{tmp_path}/{folder}\n{tmp_path}/data/train\n")
         done = run(*command)
-        told = f"calls_unlabelled has {tmp_path}/{folder} without {tmp_path}/data/train; rename {tmp_path}/here/calls,"
+        told = f"was made from {tmp_path}/{folder}, without what is in {tmp_path}/data/train; rename {tmp_path}/here"
         assert done.returncode == 1 and (told in done.stderr) == refused, done.stderr
         assert refused or f"{tmp_path}/here/calls has no wav.scp" in done.stderr
 
