@@ -4,7 +4,7 @@ The folder of a round (docs/half-labelled.md) is beside the others of its experi
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sv.clustering.space import make_space
 from sv.clustering.trust import TRUSTED, Decision, persons, read_decisions
+from sv.errors import UserError
 from sv.io import Vectors, read_json, read_table
 from sv.metrics.mixture import fit_mixture
 from sv.report.plots import COLORS, INK
@@ -48,8 +49,7 @@ class Round:
 
     def clusters(self, folder: Path) -> dict[str, Any]:
         """Return what clusters.json says of `before` or `after`."""
-        found: dict[str, Any] = read_json(folder / "clusters" / "clusters.json")
-        return found
+        return _read_keys(folder / "clusters" / "clusters.json", ("clusters", "shrinkage"))
 
     def decisions(self) -> dict[str, Decision]:
         """Return what the training thought of its labels; {} if it doubted none."""
@@ -86,14 +86,25 @@ def read_round(folder: Path) -> Round | None:
     files = [one / "clusters" / "clusters.json" for one in (before, folder)]
     if not all(path.is_file() for path in [*files, labels]):
         return None
-    clusters = [read_json(path) for path in files]
+    clusters = [_read_keys(path, ("clusters", "shrinkage")) for path in files]
     if not all(Path(one.get("embeddings", "")).is_file() for one in clusters):
         return None
     truth, labelled = Path(clusters[1].get("truth", "")), read_table(labels)
     known = read_table(truth) if truth.is_file() else {}
     if not labelled.keys() <= known.keys():  # another file by now
         known = {}
-    return Round(number, read_json(table), before, folder, labelled, known)
+    return Round(number, _read_keys(table, ("best", "why", "rounds")), before, folder, labelled, known)
+
+
+def _read_keys(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Read a file of JSON that has these keys."""
+    try:
+        found: dict[str, Any] = read_json(path)
+        if all(key in found for key in keys) and isinstance(found, dict):
+            return found
+    except (ValueError, TypeError):
+        pass
+    raise UserError(f"{path} is damaged; remove it and run stage 3 again")
 
 
 @dataclass(frozen=True)

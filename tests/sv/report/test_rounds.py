@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from sv.errors import UserError
 from sv.io import ArkWriter, DataDir, write_table
 from sv.metrics.comparison import ScoredSystem
 from sv.report import write_report
@@ -85,6 +86,15 @@ def test_what_a_folder_lacks_is_left_out(tmp_path: Path, gone: str) -> None:
     folder = write_rounds(tmp_path)
     (tmp_path / "exp" / gone).unlink()
     assert read_round(folder) is None
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "7", '{"best": 1}'])
+@pytest.mark.parametrize("name", ["rounds.json", "round0/clusters/clusters.json", "round1/clusters/clusters.json"])
+def test_a_damaged_file_is_told(tmp_path: Path, name: str, text: str) -> None:
+    folder = write_rounds(tmp_path)
+    (tmp_path / "exp" / name).write_text(text)
+    with pytest.raises(UserError, match=rf"{name} is damaged; remove it and run stage 3 again"):
+        read_round(folder)
 
 
 def test_round_0_and_other_folders_are_no_rounds(tmp_path: Path) -> None:
