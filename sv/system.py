@@ -14,10 +14,11 @@ from sv.models import MODELS, encoder_options
 RANDOM = "random"  # of `pretrained`: no file, for tests
 GROUP_OPTION = "utts_per_speaker"  # of the losses that compare the utterances of a batch
 
-# Keys that belong to one encoder or loss: an override that names another one drops them.
+# Keys that belong to one encoder, loss or margin type: an override that names another one drops them.
 OWN_KEYS = {
     "model": ["model_args={}"],
     "loss": ["loss_args={}", "margin_update.final_margin=null", "dataloader_args.sampler=auto"],
+    "margin_type": ["margin_update.final_margin=null"],
 }
 
 
@@ -35,15 +36,15 @@ def make_system(path: str | Path, overrides: Sequence[Override] = ()) -> Config:
         UserError: a key, a name or an option is unknown; a value has another type or is out of range.
     """
     in_file, asked = load_config(path), load_config(path, overrides)
-    changed = [kind for kind in OWN_KEYS if getattr(asked, kind) != getattr(in_file, kind)]
+    changed = [kind for kind in OWN_KEYS if _named(asked)[kind] != _named(in_file)[kind]]
     dropped = [Override.of(word) for kind in changed for word in OWN_KEYS[kind]]
-    if _margin_type(asked) != _margin_type(in_file):
-        dropped.append(Override.of("margin_update.final_margin=null"))
     return resolve(load_config(path, [*dropped, *overrides]), str(path))
 
 
-def _margin_type(config: Config) -> object:
-    return config.loss_args.get("margin_type", SphereFace2Options.model_fields["margin_type"].default)
+def _named(config: Config) -> dict[str, object]:
+    """Return what `OWN_KEYS` belong to."""
+    margin_type = config.loss_args.get("margin_type", SphereFace2Options.model_fields["margin_type"].default)
+    return {"model": config.model, "loss": config.loss, "margin_type": margin_type}
 
 
 def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Override] = ()) -> Config:

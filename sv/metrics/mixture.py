@@ -54,7 +54,7 @@ class Mixture:
         if not self.separation > _APART:
             return f"the two modes are {self.separation:.2f} deviations apart, not more than {_APART:g}"
         if not self.weights[0] >= 0.5:
-            return f"the low mode holds {100 * self.weights[0]:.0f} % of the values, less than half"
+            return f"the low mode holds {100 * self.weights[0]:.1f} % of the values, less than half"
         return ""
 
     def low_posterior(self, values: ArrayLike) -> Doubles:

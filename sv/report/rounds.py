@@ -1,4 +1,4 @@
-"""What a round of clustering and training did to recordings without labels: its map before and after, and its losses.
+"""Show what a round of clustering and training did to recordings without labels: maps before and after, and losses.
 
 The folder of a round (docs/half-labelled.md) is beside the others of its experiment.
 """
@@ -36,6 +36,7 @@ class Round:
         number: from 1 on.
         table: content of rounds.json.
         before, after: folders of the round before, whose clusters this one was trained on, and of this one.
+        clusters: content of clusters.json of both, by folder.
         labels: cluster of each utterance that was trained on.
         truth: true speaker of each utterance; {} if it is not known.
     """
@@ -44,12 +45,9 @@ class Round:
     table: dict[str, Any]
     before: Path
     after: Path
+    clusters: dict[Path, dict[str, Any]]
     labels: dict[str, str]
     truth: dict[str, str]
-
-    def clusters(self, folder: Path) -> dict[str, Any]:
-        """Return what clusters.json says of `before` or `after`."""
-        return _read_keys(folder / "clusters" / "clusters.json", ("clusters", "shrinkage"))
 
     def decisions(self) -> dict[str, Decision]:
         """Return what the training thought of its labels; {} if it doubted none."""
@@ -83,17 +81,17 @@ def read_round(folder: Path) -> Round | None:
         return None
     number = int(found[1])
     before, labels = folder.with_name(f"round{number - 1}"), folder / "data" / "pseudo" / "utt2spk"
-    files = [one / "clusters" / "clusters.json" for one in (before, folder)]
-    if not all(path.is_file() for path in [*files, labels]):
+    files = {one: one / "clusters" / "clusters.json" for one in (before, folder)}
+    if not all(path.is_file() for path in [*files.values(), labels]):
         return None
-    clusters = [_read_keys(path, ("clusters", "shrinkage")) for path in files]
-    if not all(Path(one.get("embeddings", "")).is_file() for one in clusters):
+    clusters = {one: _read_keys(path, ("clusters", "shrinkage")) for one, path in files.items()}
+    if not all(Path(one.get("embeddings", "")).is_file() for one in clusters.values()):
         return None
-    truth, labelled = Path(clusters[1].get("truth", "")), read_table(labels)
+    truth, labelled = Path(clusters[folder].get("truth", "")), read_table(labels)
     known = read_table(truth) if truth.is_file() else {}
     if not labelled.keys() <= known.keys():  # another file by now
         known = {}
-    return Round(number, _read_keys(table, ("best", "why", "rounds")), before, folder, labelled, known)
+    return Round(number, _read_keys(table, ("best", "why", "rounds")), before, folder, clusters, labelled, known)
 
 
 def _read_keys(path: Path, keys: Sequence[str]) -> dict[str, Any]:
@@ -129,12 +127,12 @@ def read_maps(of: Round) -> list[Map]:
 
     Some speakers have colours: the true ones if they are known, else the clusters that were trained on.
     """
-    vectors = {folder: read_embeddings(Path(of.clusters(folder)["embeddings"])) for folder in (of.before, of.after)}
+    vectors = {folder: read_embeddings(Path(found["embeddings"])) for folder, found in of.clusters.items()}
     both = [utt for utt in vectors[of.before].ids if utt in vectors[of.after].index]
     shown, color = choose_utterances({utt: (of.truth or of.labels).get(utt, "") for utt in both})
     maps: list[Map] = []
     for folder, found in vectors.items():
-        clusters = of.clusters(folder)
+        clusters = of.clusters[folder]
         unit = _unit(found, clusters["shrinkage"], shown)
         place = tsne(unit, maps[-1].place if maps else None)
         agreed = f", NMI with the truth {clusters['nmi']:.2f}" if "nmi" in clusters else ""
@@ -197,8 +195,7 @@ def draw_map(of: Map) -> Callable[[Any], None]:
 
 def draw_losses(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> Callable[[Any], None]:
     """Return a function that draws the losses of labels, the two Gaussians that were fitted, and the gate."""
-    seen = [utt for utt, one in decisions.items() if one.mean > 0]
-    logs = np.log10([decisions[utt].mean for utt in seen])
+    seen, logs = _log_losses(decisions)
     person = persons({utt: one.label for utt, one in decisions.items()}, truth) if truth else {}
     right = np.array([not truth or person[decisions[utt].label] == truth[utt] for utt in seen])
     kinds = {"right label": right, "wrong label": ~right} if truth else {"labels": right}
@@ -225,11 +222,13 @@ def draw_losses(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> 
 
 def losses_caption(decisions: Mapping[str, Decision]) -> str:
     """Say what `draw_losses` shows."""
-    mixture = fit_mixture([np.log10(one.mean) for one in decisions.values() if one.mean > 0])
+    mixture = fit_mixture(_log_losses(decisions)[1])
     trusted = sum(one.posterior >= TRUSTED for one in decisions.values())
-    none = "too close together, or too few labels in the lower one, for a gate"
-    told = "the gate trusts the labels to its left" if mixture.has_two_modes else none
-    return (
-        "Losses of the labels at the end of training. The means of the two modes are "
-        f"{mixture.separation:.1f} deviations apart: {told}. Trusted: {trusted} of {len(decisions)} labels"
-    )
+    gate = f"no gate, since {mixture.unclear}" if mixture.unclear else "the gate trusts the labels to its left"
+    return f"Losses of the labels at the end of training; {gate}. Trusted: {trusted} of {len(decisions)} labels"
+
+
+def _log_losses(decisions: Mapping[str, Decision]) -> tuple[list[str], Doubles]:
+    """Return the utterances that training has seen, and log10 of the mean loss of each."""
+    seen = [utt for utt, one in decisions.items() if one.mean > 0]
+    return seen, np.log10([decisions[utt].mean for utt in seen])

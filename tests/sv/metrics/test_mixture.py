@@ -71,7 +71,7 @@ def test_two_values_are_two_modes() -> None:
     [
         (0.7, 3.0, ""),
         (0.7, 1.5, "the two modes are 1.50 deviations apart, not more than 2"),
-        (0.3, 3.0, "the low mode holds 30 % of the values, less than half"),
+        (0.3, 3.0, "the low mode holds 30.0 % of the values, less than half"),
         (0.5, 2.0, "the two modes are 2.00 deviations apart, not more than 2"),
     ],
 )

@@ -61,5 +61,5 @@ def test_too_few_low_losses_suspect_no_label_and_say_why(caplog: pytest.LogCaptu
     rng = np.random.default_rng(0)
     losses = np.exp(np.concatenate([rng.normal(-3, 0.3, 30), rng.normal(1, 0.3, 70)])).astype(np.float32)
     assert (probably_right(losses, Path("loss")) == 1).all()
-    why = "the low mode holds 30 % of the values, less than half"
+    why = "the low mode holds 30.0 % of the values, less than half"
     assert f"have no two clear modes ({why}); check labels from the top of loss" in caplog.text
