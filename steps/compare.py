@@ -6,7 +6,8 @@ Writes  rows for RESULTS.md on stdout; with --report FILE, one page with all sys
 
 A test leaves out the same speakers for both systems, so their score files must be over the same trials. The files are
 read together; for each pair of systems at most a million trials of each kind are held. Lists with too few speakers are
-not tested, and a line says so. Nothing is printed before everything is checked.
+not tested, and a line says so. Nothing is printed before everything is checked. Systems are named by their folders:
+exp/a/round1 and exp/b/round1 are a/round1 and b/round1.
 e.g.: steps/compare.py --test-data data/test --report compare.html exp/a exp/b
 """
 
@@ -15,10 +16,10 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import run_step
 from sv.io import DataDir
 from sv.metrics.comparison import check_same_lists, paired_tests, read_scored_system
-from sv.metrics.results import folder_name, markdown_table
+from sv.metrics.results import markdown_table, system_names
 
 
 def main() -> None:
@@ -33,9 +34,9 @@ def main() -> None:
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials")
     parser.add_argument("--report", type=Path, help="page to write")
     args = parser.parse_args()
-    if len({folder_name(path) for path in args.exp_dirs}) < max(2, len(args.exp_dirs)):
-        raise UserError("give two or more folders, of different names")
-    systems = [read_scored_system(path) for path in args.exp_dirs]
+    if len(args.exp_dirs) < 2:
+        parser.error("give two or more folders")
+    systems = [read_scored_system(*one) for one in zip(args.exp_dirs, system_names(args.exp_dirs), strict=True)]
     check_same_lists(systems)
     tests = paired_tests(systems, DataDir(args.test_data)) if args.test_data else ""
     if args.report:

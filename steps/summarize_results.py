@@ -10,18 +10,16 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
-from sv.metrics.results import folder_name, markdown_table, read_results
+from sv.errors import run_step
+from sv.metrics.results import markdown_table, read_results, system_names
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("exp_dirs", type=Path, nargs="+", metavar="exp-dir", help="folders of systems with results")
     args = parser.parse_args()
-    systems = {folder_name(path): read_results(path / "results.json") for path in args.exp_dirs}
-    if len(systems) < len(args.exp_dirs):
-        raise UserError("give folders of different names: they are the rows' names")
-    print(markdown_table(systems), end="")
+    results = [read_results(path / "results.json") for path in args.exp_dirs]
+    print(markdown_table(dict(zip(system_names(args.exp_dirs), results, strict=True))), end="")
 
 
 if __name__ == "__main__":

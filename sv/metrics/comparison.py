@@ -55,7 +55,7 @@ class ScoredSystem:
     """Results of one experiment folder.
 
     Attributes:
-        name: name of the folder.
+        name: what tables call it.
         path: path of the folder.
         results: content of results.json.
         scores: every score file that results.json names and that is there.
@@ -67,14 +67,18 @@ class ScoredSystem:
     scores: list[ScoreSet]
 
 
-def read_scored_system(exp_dir: Path) -> ScoredSystem:
+def read_scored_system(exp_dir: Path, name: str = "") -> ScoredSystem:
     """Read results.json of an experiment folder, and look up its score files.
+
+    Args:
+        exp_dir: the folder.
+        name: what tables call the system; "": the name of its folder.
 
     Raises:
         UserError: there is no results.json, or it is damaged; a score file or trial list has changed since it was
             measured.
     """
-    name, results, scores = folder_name(exp_dir), read_results(exp_dir / "results.json"), []
+    name, results, scores = name or folder_name(exp_dir), read_results(exp_dir / "results.json"), []
     for trials, entries in results.items():
         for backend, entry in entries.items():
             path = exp_dir / "scores" / Path(entry["score_file"]).name

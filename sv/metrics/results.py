@@ -43,6 +43,23 @@ def folder_name(exp_dir: str | Path) -> str:
     return Path(os.path.abspath(exp_dir)).name
 
 
+def system_names(exp_dirs: Sequence[Path]) -> list[str]:
+    """Return what a table calls each system: its folder's name, after those of folders above if systems share it.
+
+    Raises:
+        UserError: a folder is given twice.
+    """
+    known = [Path(os.path.abspath(exp_dir)).parts for exp_dir in exp_dirs]
+    names = []
+    for number, parts in enumerate(known):
+        if parts in known[:number]:
+            raise UserError(f"{exp_dirs[number]} is given twice; give each system once")
+        lengths = range(1, len(parts))
+        alone = (n for n in lengths if sum(other[-n:] == parts[-n:] for other in known) == 1)
+        names.append(str(Path(*parts[-next(alone, len(parts)) :])))
+    return names
+
+
 def printed_lines(score_name: str, entry: Entry, columns: Sequence[Column]) -> str:
     """Return what WeSpeaker prints for a score file, with a line for each further measure and for each part."""
     columns = shown_columns(columns)

@@ -168,7 +168,8 @@ class _Page:
         return backend if len(self._systems) == 1 else f"{one.system}, {backend}"
 
     def _figure(self, fig: object, name: str, caption: str) -> dict[str, str]:
-        return {"svg": plots.save(fig, self._folder / f"{name}.png", caption), "caption": caption}
+        png = self._folder / f"{name.replace('/', '_')}.png"  # a system may be called a/round1
+        return {"svg": plots.save(fig, png, caption), "caption": caption}
 
     def training(self) -> list[dict[str, str]]:
         """Return curves over the epochs."""

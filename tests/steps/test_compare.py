@@ -104,18 +104,23 @@ def test_score_files_over_other_trials_are_refused_before_anything_is_printed(st
     assert "c/scores/O.kaldi.score ends after 275 trials, " in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_systems_are_named_by_their_folders(step: Run, tmp_path: Path) -> None:
-    for seed, name in enumerate(("a/x", "x")):
+    for seed, name in enumerate(("a/x", "b/x")):
         write_system(tmp_path / name, seed)
         measure(step, tmp_path / name)
-    folders = [tmp_path / "a" / "x", tmp_path / "x" / "scores" / ".."]
-    for command, told in (
-        ("steps/compare.py", "give two or more folders, of different names"),
-        ("steps/summarize_results.py", "give folders of different names: they are the rows' names"),
-    ):
-        result = step(command, *folders)
-        assert result.returncode == 1 and result.stdout == "" and told in result.stderr
+    folders = [tmp_path / "a" / "x", tmp_path / "b" / "x" / "scores" / ".."]
+    for script in ("steps/compare.py", "steps/summarize_results.py"):
+        rows = step(script, *folders).stdout.splitlines()[2:]
+        assert [row.split(" | ")[0] for row in rows] == ["| a/x", "| b/x"]
+        result = step(script, folders[1], tmp_path / "b" / "x")
+        assert result.returncode == 1 and result.stdout == "" and "b/x is given twice" in result.stderr
     assert "| x | O | cos |" in step("steps/summarize_results.py", folders[1]).stdout
+    assert step("steps/compare.py", folders[0]).returncode == 2
+    pages = ["--test-data", tmp_path / "a" / "data", "--report", tmp_path / "all.html"]
+    result = step("steps/compare.py", *pages, *folders)
+    assert result.returncode == 0 and "| O | cos: a/x, b/x | EER (%) |" in result.stdout, result.stderr
+    assert (tmp_path / "all_plots" / "speakers_a_x_O_cos.png").is_file()
 
 
 def nearest_to_equal(scores: Path) -> list[float]:

@@ -7,7 +7,15 @@ import pytest
 
 from sv.errors import UserError
 from sv.metrics.measures import Entry
-from sv.metrics.results import KEYS, failed_calibration, markdown_table, merge_results, read_results, terminal_table
+from sv.metrics.results import (
+    KEYS,
+    failed_calibration,
+    markdown_table,
+    merge_results,
+    read_results,
+    system_names,
+    terminal_table,
+)
 
 
 def entry(**more: object) -> Entry:
@@ -19,6 +27,12 @@ def entry(**more: object) -> Entry:
         "trials_file": "none/O",
         **more,
     }
+
+
+def test_systems_have_the_shortest_names_that_tell_them_apart(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a/LM/round1", "b/LM/round1", "b/x/round1", "y")]
+    assert system_names(folders) == ["a/LM/round1", "b/LM/round1", "x/round1", "y"]
+    assert system_names([Path("/x"), Path("/a/x")]) == ["/x", "a/x"]
 
 
 def test_damaged_results_are_named(tmp_path: Path) -> None:
