@@ -70,6 +70,18 @@ def mark(cluster: Cluster) -> Path:
     return Path(tempfile.gettempdir()) / f"sv-{cluster.name}-started-by-tests"
 
 
+def stop_unused(cluster: Cluster, lock: TextIO) -> None:
+    """Stop a scheduler that tests have started, and its jobs, unless a process that tests holds its lock."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return
+    if mark(cluster).exists():
+        mark(cluster).unlink()
+        stopped = cluster.script("stop")
+        assert stopped.returncode == 0, stopped.stderr
+
+
 @pytest.fixture(scope="session")
 def start_cluster() -> Iterator[Callable[[str], Cluster]]:
     """Start a scheduler by name; stopped at the end, by the last of the processes that test."""
@@ -79,6 +91,7 @@ def start_cluster() -> Iterator[Callable[[str], Cluster]]:
         cluster = Cluster(name, TOOLS / {"gridengine": "queue.pl", "slurm": "slurm.pl"}[name])
         if cluster not in users:
             lock = open(mark(cluster).with_suffix(".users"), "w")  # noqa: SIM115
+            stop_unused(cluster, lock)  # tests that were killed have left it, with jobs
             fcntl.flock(lock, fcntl.LOCK_SH)
             users[cluster] = lock
             start(cluster)
@@ -87,14 +100,7 @@ def start_cluster() -> Iterator[Callable[[str], Cluster]]:
     yield start_one
     for cluster, lock in users.items():
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            if mark(cluster).exists():
-                mark(cluster).unlink()
-                stopped = cluster.script("stop")
-                assert stopped.returncode == 0, stopped.stderr
+            stop_unused(cluster, lock)
 
 
 @pytest.fixture(params=["gridengine", "slurm"])

@@ -289,7 +289,7 @@ trivial_job() { # trivial_job USER
 }
 
 do_start() {
-  local t0=$SECONDS want u
+  local t0=$SECONDS want u fresh=''
   installed || do_install
   fix_names
   make_shim
@@ -303,9 +303,13 @@ do_start() {
   if ! daemon_pid sge_qmaster >/dev/null; then
     launch_daemon sge_qmaster
     rm -f "$STATE/configured"
+    fresh=yes
   fi
   wait_for "$CLUSTER_TIMEOUT" answers ||
     die "sge_qmaster does not answer: $(qconf -sm 2>&1 | tr '\n' ' '; tail -n 3 /var/spool/gridengine/qmaster/messages)"
+  if [ -n "$fresh" ]; then # jobs of a cluster that was killed would hold slots for ever
+    timeout 20 qdel -f -u '*' >/dev/null 2>&1 || true
+  fi
 
   refuse_foreign
   touch "$STATE/ours"

@@ -220,7 +220,7 @@ do_start() {
   fi
   start_munge
   if gone slurmctld; then
-    launch slurmctld
+    launch slurmctld -c # without the jobs of a cluster that was killed: they would hold CPUs for ever
     fresh=yes
   fi
   wait_for "$CLUSTER_TIMEOUT" answers ||
