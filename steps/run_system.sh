@@ -55,11 +55,11 @@ score() { # <option>...; what it prints stands in scores/*_result
 if in_stage 3 "training"; then
   basename "$training_set" >"$exp_dir/training_set"
   teacher=$(system_value teacher)
-  if [ "${teacher:-''}" != "''" ]; then # what it says of whole utterances, once for all that learn from it
-    hold_lock "$teacher/lessons/.lock" "the embeddings of $teacher are being extracted" wait
+  if [ "${teacher:-''}" != "''" ]; then # its embeddings of whole utterances serve all trainings
+    hold_lock "$teacher/distillation/.lock" "the embeddings of $teacher are being extracted" wait
     steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" --feats auto "$teacher" "$training_set" \
-      "$teacher/lessons$(realpath "$training_set")" # as sv/training/teacher.py
-    release_lock "$teacher/lessons/.lock"
+      "$teacher/distillation$(realpath "$training_set")" # as sv/training/teacher.py
+    release_lock "$teacher/distillation/.lock"
   fi
   options_of steps/options/{jobs,processes}.sh
   steps/train.sh "${options[@]}" "$training_set" "$exp_dir"

@@ -163,7 +163,7 @@ class FineTuning(Section):
 
 
 class TeacherArgs(Section):
-    """Options of learning a teacher's embeddings, see sv/losses/lesson.py."""
+    """Options of distillation from a teacher's embeddings, see sv/losses/distillation.py."""
 
     weight: float = Field(10.0, gt=0)  # weight of 1 - cos, which is added to the loss
     center: bool = True  # subtract the mean of the teacher's embeddings, as for cosine scores

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sv.errors import UserError
+from sv.losses.distillation import Distillation
 from sv.losses.doubt import Doubt
-from sv.losses.lesson import Lesson
 from sv.losses.options import LossOptions
 from sv.losses.split import HeadPart
 
@@ -63,7 +63,7 @@ class Head(nn.Module):
             loss.
         margins: the margins that it takes.
         part: this process's rows, if the head is split.
-        lesson: adds the loss against a teacher, if there is one.
+        distillation: the loss against a teacher's embeddings, if there is one.
     """
 
     no_weight_decay: ClassVar[frozenset[str]] = frozenset()
@@ -80,7 +80,7 @@ class Head(nn.Module):
         self.num_speakers = num_speakers
         self.margins = options.margins
         self.part: HeadPart | None = None
-        self.lesson: Lesson | None = None
+        self.distillation: Distillation | None = None
 
     def forward(
         self,
@@ -97,7 +97,7 @@ class Head(nn.Module):
             speaker: (batch,) int64, 0 to num_speakers - 1; checked on the CPU only, since on a GPU that waits.
             margin: m, which the schedule gives for this step.
             doubt: which labels and pairs count less; None: all count.
-            target: (batch, teacher_dim) the teacher's embeddings, if there is a `lesson`.
+            target: (batch, teacher_dim) the teacher's embeddings; None without `distillation`.
 
         Raises:
             UserError: a margin or a speaker out of range.
@@ -110,16 +110,16 @@ class Head(nn.Module):
             if self.part is not None:
                 return self.compute_split(embedding, speaker, margin, doubt, self.part)
             output = self.compute(embedding, speaker, margin, doubt)
-            return output if target is None else self.learn(output, embedding, target.to(embedding.dtype))
+            return output if target is None else self.distill(output, embedding, target.to(embedding.dtype))
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
         """Compute `forward` of checked, widened inputs."""
         raise NotImplementedError
 
-    def learn(self, output: HeadOutput, embedding: Tensor, target: Tensor) -> HeadOutput:
+    def distill(self, output: HeadOutput, embedding: Tensor, target: Tensor) -> HeadOutput:
         """Add the loss against a teacher's embeddings (batch, teacher_dim) to the output."""
-        assert self.lesson is not None, "embeddings of a teacher come with a lesson"
-        losses = self.lesson(embedding, target)
+        assert self.distillation is not None, "embeddings of a teacher come with `distillation`"
+        losses = self.distillation(embedding, target)
         return output._replace(loss=output.loss + losses.mean(), losses=output.losses + losses.detach())
 
     def compute_split(

@@ -1,4 +1,4 @@
-"""Learn a teacher's embeddings alone (`sv/losses/lesson.py`), without labels."""
+"""Learn a teacher's embeddings alone (`sv/losses/distillation.py`), without labels."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from sv.losses.head import Head, HeadOutput
 
 
 class Teacher(Head):
-    """Loss of 0, besides the lesson; an embedding counts as right if its own teacher's is the nearest of the batch."""
+    """Distillation alone, no other loss; an embedding is right if its own teacher's is the nearest of the batch."""
 
     def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
         nothing = embedding.new_zeros(len(embedding))
@@ -18,8 +18,8 @@ class Teacher(Head):
     def check_speakers(self, speaker: Tensor) -> None:
         """Accept any numbers: labels are not read."""
 
-    def learn(self, output: HeadOutput, embedding: Tensor, target: Tensor) -> HeadOutput:
-        assert self.lesson is not None, "a resolved configuration with this loss has a teacher"
-        cosine = normalize(self.lesson.project(embedding.detach())) @ normalize(target).T  # (batch, batch)
+    def distill(self, output: HeadOutput, embedding: Tensor, target: Tensor) -> HeadOutput:
+        assert self.distillation is not None, "a resolved configuration with this loss has a teacher"
+        cosine = normalize(self.distillation.project(embedding.detach())) @ normalize(target).T  # (batch, batch)
         correct = cosine.argmax(dim=1) == torch.arange(len(cosine), device=cosine.device)
-        return super().learn(output, embedding, target)._replace(correct=correct)
+        return super().distill(output, embedding, target)._replace(correct=correct)

@@ -68,7 +68,7 @@ def start_from(
     state = read_model(path)
     load_backbone(net.backbone, state, str(path))
     theirs = {key.removeprefix(HEAD_PREFIX): value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
-    theirs = _of_lesson(net.head.state_dict(), True) | _of_lesson(theirs, False)
+    theirs = _of_distillation(net.head.state_dict(), True) | _of_distillation(theirs, False)
     if head_init in ("auto", "load"):
         missing, told = _load_head(net.head, theirs, path, speakers)
     else:
@@ -142,9 +142,9 @@ def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int
     return ClassMeans(functional.normalize((means - means.sum(dim=0) / seen.sum()) * seen), embedding, speaker)
 
 
-def _of_lesson(head: dict[str, Tensor], wanted: bool) -> dict[str, Tensor]:
+def _of_distillation(head: dict[str, Tensor], wanted: bool) -> dict[str, Tensor]:
     """Return the tensors that belong to the loss against a teacher, or all others."""
-    return {key: value for key, value in head.items() if key.startswith("lesson.") == wanted}
+    return {key: value for key, value in head.items() if key.startswith("distillation.") == wanted}
 
 
 def _load_head(head: nn.Module, theirs: dict[str, Tensor], path: Path, speakers: list[str]) -> tuple[list[int], str]:

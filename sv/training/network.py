@@ -16,9 +16,9 @@ from sv.embeddings.encoder import load_state
 from sv.embeddings.experiment import existing_model
 from sv.io import read_table
 from sv.losses import build_head
+from sv.losses.distillation import Distillation
 from sv.losses.doubt import Doubt
 from sv.losses.head import Head, HeadOutput
-from sv.losses.lesson import Lesson
 from sv.models import build_model
 from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.training.schedules import build_margin
@@ -111,7 +111,7 @@ def build_network(config: Config) -> SpeakerNet:
     head.start(build_margin(config, steps_per_epoch=1)(0))
     if config.teacher:
         assert config.teacher_args.dim is not None, "dim is filled in before the network is built"
-        head.lesson = Lesson(backbone.embedding_dim, config.teacher_args.dim, config.teacher_args.weight)
+        head.distillation = Distillation(backbone.embedding_dim, config.teacher_args.dim, config.teacher_args.weight)
     return SpeakerNet(backbone, head, freeze_batch_norm=config.freeze_batch_norm)
 
 

@@ -1,4 +1,4 @@
-"""A teacher's embeddings of the utterances to train on: <teacher>/lessons/<path of the data dir>/xvector.scp."""
+"""A teacher's embeddings of the utterances to train on: <teacher>/distillation/<path of the data dir>/xvector.scp."""
 
 import hashlib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from sv.io import read_vectors
 
 def teacher_scp(teacher: str | Path, data_dir: Path) -> Path:
     """Return where stage 3 (steps/run_system.sh) extracts a teacher's embeddings of a data dir."""
-    return Path(teacher) / "lessons" / data_dir.resolve().relative_to("/") / "xvector.scp"
+    return Path(teacher) / "distillation" / data_dir.resolve().relative_to("/") / "xvector.scp"
 
 
 @dataclass(frozen=True)

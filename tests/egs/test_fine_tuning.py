@@ -107,12 +107,12 @@ def test_stage_9_without_a_trained_system_is_one_line(recipe, tmp_path):
 def test_a_teacher_is_asked_once_and_learned_from(recipe, inputs, trained, tmp_path):
     student, words = tmp_path / "student", ["--stage", 3, "--stop-stage", 3, "--teacher", trained, "--loss", "teacher"]
     plan = recipe(student, *words, "--dry-run", "true", speeds=())  # leaves out the copies
-    lessons = f"{trained}/lessons{inputs}/data/vox2_dev"
-    assert f"first the teacher's embeddings, {lessons}/xvector.scp" in plan.stdout
-    (trained / "lessons").mkdir()
+    teacher_embeddings = f"{trained}/distillation{inputs}/data/vox2_dev"
+    assert f"first the teacher's embeddings, {teacher_embeddings}/xvector.scp" in plan.stdout
+    (trained / "distillation").mkdir()
     log = student / "log" / "stage3.log"
     until_it_waits = f"until grep -qs 'waiting for its end' {log}; do sleep 0.1; done"
-    another = ["timeout", "90", "flock", trained / "lessons" / ".lock", "bash", "-c", until_it_waits]
+    another = ["timeout", "90", "flock", trained / "distillation" / ".lock", "bash", "-c", until_it_waits]
     with subprocess.Popen(another) as other:  # which learns from the same teacher
         first = recipe(student, *words, speeds=())
     assert (first.returncode, other.returncode) == (0, 0), first.stderr
@@ -121,4 +121,4 @@ def test_a_teacher_is_asked_once_and_learned_from(recipe, inputs, trained, tmp_p
     assert "training is complete" in again.stderr
     config = yaml.safe_load((student / "config.yaml").read_text())
     assert (config["teacher"], config["teacher_args"]["dim"]) == (str(trained), 8)
-    assert Path(f"{lessons}/log/extract.1.log").read_text().count("48 utterances in") == 1
+    assert Path(f"{teacher_embeddings}/log/extract.1.log").read_text().count("48 utterances in") == 1

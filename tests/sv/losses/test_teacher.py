@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from sv.losses import build_head
-from sv.losses.lesson import Lesson
+from sv.losses.distillation import Distillation
 
 
-def test_the_loss_is_the_lesson_and_right_is_who_is_nearest_to_the_own_teacher():
+def test_the_loss_is_distillation_and_right_is_who_is_nearest_to_the_own_teacher():
     head = build_head("teacher", 2, 2, {})
     assert not list(head.parameters())
-    head.lesson = Lesson(2, 2, 1.0)
+    head.distillation = Distillation(2, 2, 1.0)
     embedding = torch.tensor([[1.0, 0], [0, 1], [0, 1]], requires_grad=True)
     target = torch.tensor([[1.0, 0], [0, 2], [-1, 0]])  # cosines to the own one 1, 1 and 0
     output = head(embedding, torch.tensor([5, 7, 9]), 0.0, None, target)
@@ -23,7 +23,7 @@ def test_the_loss_is_the_lesson_and_right_is_who_is_nearest_to_the_own_teacher()
 
 def test_bf16_embeddings_are_compared_in_float32():
     head = build_head("teacher", 64, 2, {})
-    head.lesson = Lesson(64, 64, 1.0)
+    head.distillation = Distillation(64, 64, 1.0)
     torch.manual_seed(0)
     embedding = torch.randn(8, 64).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):

@@ -120,7 +120,7 @@ def test_no_split_head_waits_in_a_step(loss: str, tmp_path: Path) -> None:
 def test_a_teacher_does_not_wait_in_a_step(loss: str, tmp_path: Path) -> None:
     changes = {"teacher": "t", "teacher_args": {"dim": 128}}  # the encoder's: a map to another one reads back
     trainer = train_one_step(tmp_path, model="resnet_small", loss=loss, **changes)
-    assert trainer.net.head.lesson is not None
+    assert trainer.net.head.distillation is not None
 
 
 def test_a_wait_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

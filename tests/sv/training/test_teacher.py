@@ -82,8 +82,9 @@ def test_utterances_without_a_class_need_no_embedding_and_others_do(tmp_path, da
 
 def test_a_teacher_without_embeddings_is_told_with_the_command(tmp_path, make_config, data_dir):
     config = make_config(teacher=str(tmp_path / "t"))
-    command = rf"extract them: steps/extract_embeddings.sh --feats auto {tmp_path}/t {data_dir} {tmp_path}/t/lessons/"
-    with pytest.raises(UserError, match=f"t/lessons{data_dir.resolve()}/xvector.scp does not exist: .*{command}"):
+    command = rf"steps/extract_embeddings.sh --feats auto {tmp_path}/t {data_dir} {tmp_path}/t/distillation/"
+    wrong = f"t/distillation{data_dir.resolve()}/xvector.scp does not exist: .*extract them: {command}"
+    with pytest.raises(UserError, match=wrong):
         train(config, data_dir, tmp_path / "exp", WORLD)
     with pytest.raises(UserError, match=r"avg_model.pt does not exist"):
         check_start(config)
@@ -114,7 +115,7 @@ def test_another_dimension_without_a_map_is_refused(teacher, make_config, data_d
     assert not (tmp_path / "exp/models").exists()
     same = make_config(teacher=teacher, teacher_args={"project": False}, model_args={"m_channels": 2, "embed_dim": 5})
     train(same.model_copy(update={"num_epochs": 1}), data_dir, tmp_path / "same", WORLD)
-    assert not any("lesson" in key for key in load_tensors(tmp_path / "same/models/model_1.pt"))
+    assert not any("distillation" in key for key in load_tensors(tmp_path / "same/models/model_1.pt"))
 
 
 def records(exp):
@@ -131,7 +132,7 @@ def test_alone_it_learns_to_embed_as_the_teacher_does_and_reads_no_labels(teache
     assert last < first
     assert load_config(tmp_path / "exp/config.yaml").teacher_args.dim == DIM
     state = load_tensors(tmp_path / "exp/models/model_8.pt")
-    assert all(key.startswith("projection.lesson.") for key in state if key.startswith("projection."))
+    assert all(key.startswith("projection.distillation.") for key in state if key.startswith("projection."))
 
 
 def test_the_first_loss_is_that_of_the_batch_beside_the_pairs(teacher, make_config, data_dir, tmp_path, monkeypatch):
@@ -153,7 +154,7 @@ def test_the_first_loss_is_that_of_the_batch_beside_the_pairs(teacher, make_conf
     net.load_flat(first, "test")
     embedding = net.backbone(features)
     pairs = net.head.compute(embedding, speaker, margin, doubt)
-    mapped = net.head.lesson.project(embedding)
+    mapped = net.head.distillation.project(embedding)
     expected = pairs.loss + 3 * (1 - cosine_similarity(mapped, target)).mean()
     assert float(output.loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
     classes = {int(s): normalize(target[speaker == s]).mean(dim=0) for s in speaker}

@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity
 from torch.nn.utils.parametrizations import orthogonal
 
 
-class Lesson(nn.Module):
+class Distillation(nn.Module):
     """Compare embeddings with those of a teacher.
 
     Args:
