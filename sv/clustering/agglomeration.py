@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.clustering.agreement import pair_f1
-from sv.clustering.space import unit_rows
+from sv.clustering.whitening import unit_rows
 from sv.errors import UserError, log
 
 Floats = NDArray[np.float32]

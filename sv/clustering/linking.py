@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sv.clustering.agglomeration import Floats, Longs, group_sums
-from sv.clustering.space import unit_rows
+from sv.clustering.whitening import unit_rows
 from sv.errors import UserError
 from sv.metrics.error_rates import eer, eer_threshold, sort_scores
 

@@ -11,8 +11,8 @@ import numpy as np
 from sv.clustering.agglomeration import Longs, best_threshold, merge
 from sv.clustering.agreement import measure_agreement
 from sv.clustering.linking import Heldout, Thresholds, close_pairs, measure_thresholds, nearest, unit_means
-from sv.clustering.space import SHRINKAGES, Space, make_space
 from sv.clustering.trust import persons
+from sv.clustering.whitening import SHRINKAGES, Whitening, fit_whitening
 from sv.errors import UserError, counted, log
 from sv.io import Vectors, atomic_write, read_table, write_table
 from sv.scoring.cosine import Floats, read_embeddings
@@ -57,8 +57,8 @@ class Labelled:
             )
         return chosen, {utt: spk for utt, spk in speakers.items() if spk not in listed}
 
-    def best_space(self, embeddings: Floats) -> tuple[Space, float, float]:
-        """Return the best space and threshold of the clusters, and the F1 of pairs to expect.
+    def best_whitening(self, embeddings: Floats) -> tuple[Whitening, float, float]:
+        """Return whitening and threshold that cluster best, and the F1 of pairs to expect.
 
         Args:
             embeddings: (utts, dim) to cluster. It is assumed that a speaker has as many as among the labelled ones.
@@ -76,15 +76,15 @@ class Labelled:
         expected = len(embeddings) * len(set(speakers)) / len(speakers)
         found = []
         for shrinkage in SHRINKAGES:
-            space = make_space(embeddings, shrinkage)
-            heldout = self._heldout(space)
+            whitening = fit_whitening(embeddings, shrinkage)
+            heldout = self._heldout(whitening)
             try:
-                found.append((space, *best_threshold(heldout.unit, heldout.speaker, expected)))
+                found.append((whitening, *best_threshold(heldout.unit, heldout.speaker, expected)))
             except UserError as error:
                 raise UserError(f"{self.spk_list or self.utt2spk}: {error}") from error
         return max(found, key=lambda one: one[2])  # of equal ones the first, which is whitened least
 
-    def classes(self, space: Space) -> tuple[list[str], Floats]:
+    def classes(self, whitening: Whitening) -> tuple[list[str], Floats]:
         """Return the labelled speakers to link to, and their mean directions (classes, dim).
 
         Raises:
@@ -93,20 +93,20 @@ class Labelled:
         known = self._speakers[1]
         if not known:
             raise UserError(f"{self.utt2spk} has no speaker beside those of {self.spk_list}; nobody can be linked to")
-        unit = space.unit(_rows(self._vectors, list(known)))
+        unit = whitening.apply(_rows(self._vectors, list(known)))
         return sorted(set(known.values())), unit_means(unit, _numbers(list(known.values())))
 
-    def link_thresholds(self, space: Space, classes: Floats, sizes: Longs) -> Thresholds:
+    def link_thresholds(self, whitening: Whitening, classes: Floats, sizes: Longs) -> Thresholds:
         """Return the thresholds of links; see `measure_thresholds`."""
         assert self.false_links is not None
         try:
-            return measure_thresholds(self._heldout(space), classes, sizes, most_false=self.false_links)
+            return measure_thresholds(self._heldout(whitening), classes, sizes, most_false=self.false_links)
         except UserError as error:
             raise UserError(f"{self.spk_list or self.utt2spk}: {error}") from error
 
-    def _heldout(self, space: Space) -> Heldout:
+    def _heldout(self, whitening: Whitening) -> Heldout:
         chosen = self._speakers[0]
-        unit = space.unit(_rows(self._vectors, list(chosen)))
+        unit = whitening.apply(_rows(self._vectors, list(chosen)))
         return Heldout(unit, _numbers(list(chosen.values())))
 
 
@@ -187,9 +187,9 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
         raise UserError(f"{xvector_scp} has {counted(len(vectors.ids), 'embedding')}; at least two are needed")
     if not np.ptp(vectors.matrix, axis=0).any():
         raise UserError(f"{xvector_scp}: all {len(vectors.ids)} embeddings are equal; were they made from equal audio?")
-    space, threshold, report = _choose_space(vectors.matrix, source)
+    whitening, threshold, report = _choose_whitening(vectors.matrix, source)
     try:
-        unit = space.unit(vectors.matrix)
+        unit = whitening.apply(vectors.matrix)
     except UserError as error:
         raise UserError(f"{xvector_scp}: {error}") from error
     cluster = merge(unit).clusters(threshold)
@@ -216,8 +216,8 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     speakers: list[str] = []
     maybe_same: list[tuple[str, str]] = []
     if isinstance(source, Labelled) and source.false_links is not None:
-        speakers, classes = source.classes(space)
-        means, thresholds = unit_means(unit[is_kept], group), source.link_thresholds(space, classes, sizes[kept])
+        speakers, classes = source.classes(whitening)
+        means, thresholds = unit_means(unit[is_kept], group), source.link_thresholds(whitening, classes, sizes[kept])
         names, maybe_same = _link((speakers, classes), means, thresholds)
         linked = np.isin(names, speakers)
         report |= {
@@ -228,17 +228,18 @@ def find_pseudo_labels(xvector_scp: Path, source: float | Labelled, *, min_utts:
     return PseudoLabels({utt: names[row] for utt, row in zip(utts, group, strict=True)}, speakers, maybe_same, report)
 
 
-def _choose_space(matrix: Floats, source: float | Labelled) -> tuple[Space, float, dict[str, object]]:
-    """Return the space of the clusters, their threshold, and what the report says of both."""
+def _choose_whitening(matrix: Floats, source: float | Labelled) -> tuple[Whitening, float, dict[str, object]]:
+    """Return the whitening before clustering, the threshold of the clusters, and the report's entries on both."""
     if not isinstance(source, Labelled):
-        space = make_space(matrix, 1.0)
-        return space, source, {"shrinkage": space.shrinkage}
-    space, threshold, f1 = source.best_space(matrix)
+        whitening = fit_whitening(matrix, 1.0)
+        return whitening, source, {"shrinkage": whitening.shrinkage}
+    whitening, threshold, f1 = source.best_whitening(matrix)
+    whitened = "" if whitening.shrinkage == 1 else f" on whitened embeddings (shrinkage {whitening.shrinkage})"
     log.info(
         "threshold %.3f%s, chosen on labelled speakers; expected F1 of pairs: %.3f",
-        *(threshold, "" if space.shrinkage == 1 else f" on whitened embeddings (shrinkage {space.shrinkage})", f1),
+        *(threshold, whitened, f1),
     )
-    return space, threshold, {"expected_pair_f1": f1, "shrinkage": space.shrinkage}
+    return whitening, threshold, {"expected_pair_f1": f1, "shrinkage": whitening.shrinkage}
 
 
 def _link(

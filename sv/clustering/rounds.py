@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sv.clustering.space import unit_rows
 from sv.clustering.trust import measure_trust, read_decisions
+from sv.clustering.whitening import unit_rows
 from sv.errors import UserError, counted, log, tell
 from sv.io import atomic_write, read_json, read_table
 from sv.metrics.error_rates import eer, sort_scores

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.clustering.space import make_space
 from sv.clustering.trust import TRUSTED, Decision, persons, read_decisions
+from sv.clustering.whitening import fit_whitening
 from sv.errors import UserError
 from sv.io import Vectors, read_json, read_table
 from sv.metrics.mixture import fit_mixture
@@ -145,7 +145,7 @@ def read_maps(of: Round) -> list[Map]:
 
 def _unit(vectors: Vectors, shrinkage: float, utts: list[str]) -> Doubles:
     rows = vectors.matrix[[vectors.index[utt] for utt in utts]]
-    return make_space(vectors.matrix, shrinkage).unit(rows).astype(np.float64)
+    return fit_whitening(vectors.matrix, shrinkage).apply(rows).astype(np.float64)
 
 
 def choose_utterances(speakers: Mapping[str, str]) -> tuple[list[str], NDArray[np.int64]]:

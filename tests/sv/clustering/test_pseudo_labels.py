@@ -1,4 +1,4 @@
-"""Pseudo speakers of embeddings: the space and the threshold that labelled speakers choose."""
+"""Pseudo speakers of embeddings: the whitening and threshold that labelled speakers choose."""
 
 from pathlib import Path
 
@@ -53,5 +53,5 @@ def test_as_many_utterances_a_speaker_are_expected_as_the_labelled_ones_have(
 
     monkeypatch.setattr("sv.clustering.pseudo_labels.best_threshold", best_threshold)
     source = Labelled(tmp_path / "labelled" / "xvector.scp", tmp_path / "labelled" / "utt2spk", tmp_path / "list")
-    assert source.best_space(read_embeddings(tmp_path / "calls" / "xvector.scp").matrix)[0].shrinkage == 1
+    assert source.best_whitening(read_embeddings(tmp_path / "calls" / "xvector.scp").matrix)[0].shrinkage == 1
     assert asked == [(3, 50)] * 3

@@ -1,4 +1,4 @@
-"""Spaces to compare embeddings in: without their mean, and whitened in part.
+"""Whitening of embeddings before they are clustered, with shrinkage; their mean is subtracted.
 
 A network trained on few speakers puts most of the variance of its embeddings into few directions, in which many
 unknown speakers look alike. Whitening gives all directions equal weight:
@@ -20,12 +20,12 @@ from sv.errors import UserError
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-SHRINKAGES = (1.0, 0.3, 0.1)  # that are tried
+SHRINKAGES = (1.0, 0.3, 0.1)  # the values to try
 
 
 @dataclass(frozen=True)
-class Space:
-    """A mean and a matrix.
+class Whitening:
+    """What is subtracted from embeddings, and what they are then multiplied by.
 
     Attributes:
         mean: (dim,).
@@ -37,22 +37,22 @@ class Space:
     matrix: Floats
     shrinkage: float
 
-    def unit(self, rows: Floats) -> Floats:
-        """Return embeddings (utts, dim) in this space, of length 1; raise UserError if one is 0."""
+    def apply(self, rows: Floats) -> Floats:
+        """Whiten embeddings (utts, dim) and scale them to length 1; raise UserError if one is 0."""
         return unit_rows(((rows - self.mean) @ self.matrix).astype(np.float32, copy=False))
 
 
-def make_space(embeddings: Floats, shrinkage: float) -> Space:
-    """Return the space of embeddings (utts, dim), of which two differ at least."""
+def fit_whitening(embeddings: Floats, shrinkage: float) -> Whitening:
+    """Estimate mean and matrix from embeddings (utts, dim), of which at least two differ."""
     mean = embeddings.mean(axis=0)
     dim = len(mean)
     if shrinkage == 1:
-        return Space(mean, np.eye(dim, dtype=np.float32), shrinkage)
+        return Whitening(mean, np.eye(dim, dtype=np.float32), shrinkage)
     centered = embeddings - mean
     covariance = (centered.T @ centered).astype(np.float64) / len(embeddings)
     shrunk = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / dim * np.eye(dim)
     variances, axes = np.linalg.eigh(shrunk)
-    return Space(mean, ((axes / np.sqrt(variances)) @ axes.T).astype(np.float32), shrinkage)
+    return Whitening(mean, ((axes / np.sqrt(variances)) @ axes.T).astype(np.float32), shrinkage)
 
 
 def unit_rows(rows: Floats) -> Floats:
