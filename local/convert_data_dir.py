@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from sv.audio.files import ENDINGS, UNREADABLE, AudioInfo, Waveform, info, parse_source, read_channel
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, WrongCall, log, run_step
 from sv.io import DataDir, atomic_write, check_id, part_rows, read_table, sha256_of
 from sv.jobs import DoneMark
 from sv.jobs.parts import Outputs, Parts, act, try_all
@@ -123,7 +123,7 @@ class DirConversion(Parts):
         if self.dest.exists() and self.dest.samefile(self.source):
             raise UserError(f"{self.dest} is both source and destination; name another destination")
         if self.channel not in ("mix", "each") and not (self.channel.isdecimal() and int(self.channel) > 0):
-            raise UserError(f"--channel is mix, each or a number from 1, not {self.channel!r}")
+            raise WrongCall(f"--channel is mix, each or a number from 1, not {self.channel!r}")
         if self.channel == "each" and (self.source / "segments").exists():
             raise UserError(
                 f"{self.source} has segments, which name no channel; give --channel 1, then 2, in place of each"

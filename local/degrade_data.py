@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, WrongCall, log, run_step
 from sv.io import DataDir, check_id, write_table
 from sv.io.atomic import sha256_of
 from sv.io.progress import bar
@@ -107,13 +107,13 @@ def parse() -> argparse.Namespace:
 
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if (args.snr is None) != (not args.noises):
-        raise UserError("--noises DIR and --snr DB belong together; give both or none")
+        raise WrongCall("--noises DIR and --snr DB belong together; give both or none")
     if not (args.noises or args.rirs or args.telephone == "true" or args.seconds):
-        raise UserError("nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds")
+        raise WrongCall("nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds")
     if args.snr is not None and not math.isfinite(args.snr):
-        raise UserError(f"--snr {args.snr}: give a number of dB")
+        raise WrongCall(f"--snr {args.snr}: give a number of dB")
     if args.seconds is not None and not 0.1 <= args.seconds < math.inf:
-        raise UserError(f"--seconds {args.seconds}: give 0.1 or more")
+        raise WrongCall(f"--seconds {args.seconds}: give 0.1 or more")
     if args.out.resolve() == args.data.resolve():
         raise UserError(f"{args.out} is the data dir that is read; give another folder")
     check_id(args.name, "the name of the copy")

@@ -41,7 +41,7 @@ for condition in $conditions; do
       ;;
     telephone) how=(--telephone true) ;;
     *[0-9]s) how=(--seconds "${condition%s}") ;;
-    *) die "--conditions $condition: give noise<dB>, room, telephone or <seconds>s, as in noise5 and 2s" ;;
+    *) refuse "--conditions $condition: give noise<dB>, room, telephone or <seconds>s, as in noise5 and 2s" ;;
   esac
   for test in "$@"; do
     local/degrade_data.py "${how[@]}" "${config[@]}" "$test" "$condition" "${test}_$condition"

@@ -28,7 +28,7 @@ import _path  # noqa: F401
 import yaml
 
 from local.download import SPARE_BYTES, Remote, check, fetch, missing_bytes, unzip
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, WrongCall, log, run_step
 from sv.io import atomic_write
 from sv.jobs import DoneMark
 from sv.jobs.disk import check_free
@@ -64,7 +64,7 @@ def find_source(name: str, table: dict[str, Any]) -> Source:
         return Source(folder=Path(name))
     known = table["sources"].get(name, {})
     if not known and not re.match(r"(https?|file)://", name):
-        raise UserError(f"--source {name!r}: known are {', '.join(table['sources'])}, an address, or a folder")
+        raise WrongCall(f"--source {name!r}: known are {', '.join(table['sources'])}, an address, or a folder")
     url = known.get("url") or (name if "{file}" in name else name.rstrip("/") + "/{file}")
     variable = known.get("key") or known.get("token") or "VOXCELEB_KEY"
     secret = os.environ.get(variable, "")
@@ -166,7 +166,7 @@ def main() -> None:
     wanted = args.parts.replace(",", " ").split() or ["lists", *table["archives"]]
     for name in wanted:
         if name != "lists" and name not in table["archives"]:
-            raise UserError(f"--parts {name}: known are lists, {', '.join(table['archives'])}")
+            raise WrongCall(f"--parts {name}: known are lists, {', '.join(table['archives'])}")
     source = find_source(args.source, table)
     archives = {name: table["archives"][name] for name in wanted if name != "lists"}
     if source.folder is None:

@@ -20,7 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sv.audio.files import parse_source
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, WrongCall, log, run_step
 from sv.io import DataDir, write_table
 from sv.jobs import DoneMark
 
@@ -76,7 +76,7 @@ def main() -> None:
 
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if args.count < 1 or args.num_speech < 1 or args.sample_rate < 1000 or args.seed < 0:
-        raise UserError("--count and --num-speech must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
+        raise WrongCall("--count and --num-speech must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
     speech = draw_speech(args.speech, args.num_speech, args.seed) if args.speech else {}
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}
     mark = DoneMark(args.data / ".done", {**options, "speech": speech})

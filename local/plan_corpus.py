@@ -25,7 +25,7 @@ import _path  # noqa: F401
 from local.corpus_folder import scan_folder
 from local.corpus_list import Row, read_csv
 from local.prepare_folder import SEED, choose_test_speakers, speaker_ids
-from sv.errors import UserError, counted, log, run_step, tell
+from sv.errors import UserError, WrongCall, counted, log, run_step, tell
 from sv.io import DataDir
 
 MIN_SPEAKERS = 12
@@ -106,10 +106,11 @@ def read_rows(args: argparse.Namespace) -> list[Row]:
     """Return the utterances of the corpus.
 
     Raises:
-        UserError: there is no corpus, or none that has speakers.
+        WrongCall: no corpus is given.
+        UserError: it has no speakers.
     """
     if not args.corpus and not args.csv:
-        raise UserError(
+        raise WrongCall(
             "give --corpus DIR, a folder with a folder for each speaker, or --csv FILE (local/prepare_folder.py)"
         )
     level = log.level

@@ -23,7 +23,7 @@ import _path  # noqa: F401
 
 from local.download import Remote
 from local.prepare_noises import add_source_options, audio_files, bring_corpus, ids_of, write_list
-from sv.errors import UserError, run_step
+from sv.errors import UserError, WrongCall, run_step
 
 TYPES = ("noise", "music", "speech")
 MUSAN = Remote(
@@ -44,7 +44,7 @@ def main() -> None:
     add_source_options(parser, "11 GB")
     args = parser.parse_args()
     if not args.musan and not args.add:
-        raise UserError("nothing to list; give --musan DIR, or --add TYPE=DIR")
+        raise WrongCall("nothing to list; give --musan DIR, or --add TYPE=DIR")
     bring_corpus(MUSAN, "musan", args.musan, args)
     files: dict[str, Path] = {}
     if args.musan:
@@ -53,7 +53,7 @@ def main() -> None:
     for word in args.add:
         kind, equals, folder = word.partition("=")
         if not equals or kind not in TYPES:
-            raise UserError(f"--add {word}: expected TYPE=DIR, TYPE one of {', '.join(TYPES)}")
+            raise WrongCall(f"--add {word}: expected TYPE=DIR, TYPE one of {', '.join(TYPES)}")
         added = ids_of(audio_files(Path(folder)), f"{kind}/{Path(folder).resolve().name}", Path(folder))
         if both := files.keys() & added.keys():
             raise UserError(f"--add {word}: {min(both)} comes twice; rename one of the folders")

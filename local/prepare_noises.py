@@ -9,7 +9,7 @@ from pathlib import Path
 from local.download import Remote, bring
 from local.found_audio import ending_of, is_audio, tell_not_taken
 from sv.audio.files import ENDINGS, UNREADABLE, info
-from sv.errors import UserError, counted, log
+from sv.errors import UserError, WrongCall, counted, log
 from sv.io import check_id, write_table
 from sv.io.progress import bar
 
@@ -78,6 +78,6 @@ def bring_corpus(remote: Remote, inside: str, folder: Path | None, args: argpars
     """Fetch an archive with --download true, and unpack its folder `inside` as `folder`, unless that is there."""
     if args.download == "true":
         if not folder:
-            raise UserError("--download true needs the folder to unpack to; give --musan DIR or --rirs DIR")
+            raise WrongCall("--download true needs the folder to unpack to; give --musan DIR or --rirs DIR")
         archive = folder.absolute().with_name(Path(remote.url).name)
         bring(replace(remote, url=args.url or remote.url), archive, inside, folder, keep=args.keep == "true")

@@ -18,7 +18,7 @@ import _path  # noqa: F401
 
 from local.download import Remote
 from local.prepare_noises import add_source_options, audio_files, bring_corpus, ids_of, write_list
-from sv.errors import UserError, run_step
+from sv.errors import UserError, WrongCall, run_step
 
 RIRS = Remote(
     "https://www.openslr.org/resources/28/rirs_noises.zip",
@@ -59,7 +59,7 @@ def main() -> None:
     add_source_options(parser, "1.3 GB")
     args = parser.parse_args()
     if not args.rirs and not args.add:
-        raise UserError("nothing to list; give --rirs DIR, or --add DIR")
+        raise WrongCall("nothing to list; give --rirs DIR, or --add DIR")
     bring_corpus(RIRS, "RIRS_NOISES", args.rirs, args)
     files: dict[str, Path] = {}
     if args.rirs:

@@ -23,7 +23,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from local.voxceleb import TRIAL_LISTS, choose_files, find_speaker_folders, read_listing, scan
-from sv.errors import UserError, log, run_step, tell
+from sv.errors import UserError, WrongCall, log, run_step, tell
 from sv.io import DataDir, atomic_write, check_id
 from sv.jobs import folder_lock
 
@@ -226,7 +226,7 @@ def main() -> None:
     args = parser.parse_args()
     wanted = args.trials.replace(",", " ").split()
     if not set(wanted) <= set(TRIAL_LISTS):
-        raise UserError(f"--trials {args.trials!r}: known lists are {', '.join(TRIAL_LISTS)}")
+        raise WrongCall(f"--trials {args.trials!r}: known lists are {', '.join(TRIAL_LISTS)}")
 
     test = find_utterances([args.vox1], args.vox1_files)
     train = find_utterances(args.vox2, args.vox2_files, leave_out="test")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import WrongCall, run_step
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
 
 def _number(option: str, text: str) -> int | None:
     if text and not (text.isdecimal() and int(text) > 0):
-        raise UserError(f"{option} {text}: expected a whole number of at least 1")
+        raise WrongCall(f"{option} {text}: expected a whole number of at least 1")
     return int(text) if text else None
 
 

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import WrongCall, run_step
 
 
 def main() -> None:
@@ -46,13 +46,13 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="utt2spk of earlier clusters, to measure the change")
     args = parser.parse_args()
     if (args.threshold is None) == (args.labelled is None) or (args.labelled is None) != (args.utt2spk is None):
-        raise UserError("give either --threshold, or --labelled and --utt2spk")
+        raise WrongCall("give either --threshold, or --labelled and --utt2spk")
     if args.false_links is not None and (args.spk_list is None or not 0 <= args.false_links < 1):
-        raise UserError("--false-links must be at least 0 and below 1, and needs --labelled and --spk-list")
+        raise WrongCall("--false-links must be at least 0 and below 1, and needs --labelled and --spk-list")
     if args.spk_list is not None and args.labelled is None:
-        raise UserError("--spk-list needs --labelled and --utt2spk, in place of --threshold")
+        raise WrongCall("--spk-list needs --labelled and --utt2spk, in place of --threshold")
     if args.min_utts < 1:
-        raise UserError(f"--min-utts {args.min_utts} must be at least 1")
+        raise WrongCall(f"--min-utts {args.min_utts} must be at least 1")
     from sv.clustering.pseudo_labels import Labelled, write_pseudo_labels
 
     source: float | Labelled = args.threshold

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, counted, log, run_step
+from sv.errors import UserError, WrongCall, counted, log, run_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,7 @@ def main() -> None:
     is_scp = len(args.files) == 1 and args.files[0].endswith(".scp")
     files = read_table(args.files[0]) if is_scp else {Path(name).stem: name for name in args.files}
     if not is_scp and len(files) < len(args.files):
-        raise UserError("two files have the same name, which is their id; give a wav.scp with ids of your choice")
+        raise WrongCall("two files have the same name, which is their id; give a wav.scp with ids of your choice")
     listener, failed = Listener(args.model, gpus=args.gpus), 0
     with open_archive(args.out, listener) if args.out else contextlib.nullcontext() as ark:
         for utt, path in files.items():

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import run_step
+from sv.errors import UserError, run_step
 
 
 def main() -> None:
@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("data_dir", type=Path, help="training data, whose labels are ranked")
     parser.add_argument("--truth", type=Path, help='"utt spk" of the true speakers (default: utt2spk_true, if any)')
     args = parser.parse_args()
+    if args.truth and not args.truth.is_file():
+        raise UserError(f"--truth {args.truth} does not exist; give a file with lines 'utterance speaker'")
     from sv.training.label_noise import find_noisy_labels
 
     find_noisy_labels(args.exp_dir, args.data_dir, args.truth)

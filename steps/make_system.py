@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import WrongCall, run_step
 
 if TYPE_CHECKING:
     from sv.config import Config, Override
@@ -51,7 +51,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--speakers", type=Path, help="names that a trained system must have been trained on")
     args = parser.parse_args()
     if not args.config:
-        raise UserError("--config must be given: a YAML file such as egs/voxceleb/conf/resnet34.yaml")
+        raise WrongCall("--config must be given: a YAML file such as egs/voxceleb/conf/resnet34.yaml")
     return args
 
 

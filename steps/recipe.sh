@@ -107,13 +107,13 @@ check_options() {
   elif [[ ${cmd%% *} == run.pl && $dry_run == false && $gpus =~ ^\[?[0-9,\ ]+\]?$ ]] && ! has_gpu; then
     die "--gpus $gpus: this machine has no GPU; give --gpus none for the CPU, or a --cmd that finds one"
   elif is_given data_type && is_given train_feats; then
-    die "--data-type and --train-feats say the same; give one of them"
+    refuse "--data-type and --train-feats say the same; give one of them"
   elif ((stop_stage == 9)) && [ ! -e "$lm_config" ]; then
     die "--lm-config $lm_config does not exist; give the YAML file of the fine-tuning"
   elif ((lm_stop_stage < 3 || lm_stop_stage > 8)); then
-    die "--lm-stop-stage $lm_stop_stage: fine-tuning has the stages 3 to 8"
+    refuse "--lm-stop-stage $lm_stop_stage: fine-tuning has the stages 3 to 8"
   elif ((stage == 9)) && [ "$dry_run" = true ]; then
-    die "--dry-run shows stages 1 to 8; leave out --stage 9"
+    refuse "--dry-run shows stages 1 to 8; leave out --stage 9"
   fi
   check_unlabelled
   [ -z "$unlabelled" ] || tools/unlabel_data_dir.sh "$unlabelled"
@@ -131,7 +131,7 @@ check_unlabelled() { # the options of steps/options/rounds.sh
   local file name wrong
   if [ -z "$unlabelled" ]; then
     for name in num_rounds pseudo_labels truth min_utts false_links; do
-      ! is_given "$name" || die "--${name//_/-} needs --unlabelled DIR; give both, or neither"
+      ! is_given "$name" || refuse "--${name//_/-} needs --unlabelled DIR; give both, or neither"
     done
     return 0
   fi
@@ -142,9 +142,7 @@ check_unlabelled() { # the options of steps/options/rounds.sh
   done
   [ -z "$teacher" ] || [ -e "$teacher/models/avg_model.pt" ] || [ -e "$teacher/clusters/.done" ] ||
     die "--teacher $teacher is neither a trained system (models/avg_model.pt) nor a round of another experiment"
-  [[ $num_rounds =~ ^[0-9]+$ ]] || die "--num-rounds $num_rounds: it must be a whole number of at least 0"
-  [[ $min_utts =~ ^[1-9][0-9]*$ ]] || die "--min-utts $min_utts: it must be a whole number of at least 1"
-  [[ $false_links =~ ^(0|0?\.[0-9]+)$ ]] || die "--false-links $false_links: it must be a share of at least 0 and below 1, as in 0.01"
+  [[ $false_links =~ ^(0|0?\.[0-9]+)$ ]] || refuse "--false-links $false_links: it must be a share of at least 0 and below 1, as in 0.01"
 }
 
 has_gpu() { # the device files of NVIDIA (in a virtual Windows, on a Jetson) and AMD; torch takes seconds to load
@@ -159,8 +157,8 @@ check_augment() {
   for type in $augment; do
     case $type in
       reverb | noise | babble) ;;
-      music) [ -n "$musan" ] || die "--augment music needs MUSAN (--musan DIR), since there is no synthetic music; give it, or leave music out" ;;
-      *) die "--augment $type: the types are reverb, noise, music and babble" ;;
+      music) [ -n "$musan" ] || refuse "--augment music needs MUSAN (--musan DIR), since there is no synthetic music; give it, or leave music out" ;;
+      *) refuse "--augment $type: the types are reverb, noise, music and babble" ;;
     esac
   done
 }

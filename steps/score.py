@@ -22,7 +22,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import WrongCall, run_step
 from sv.scoring.backends import backend_lines, find_backends, flags, true_or_false
 
 
@@ -60,7 +60,7 @@ def parse() -> argparse.Namespace:
         parser.add_argument(flag, **about)
     args = parser.parse_args()
     if not args.trials and not args.calibrate_on:
-        raise UserError("no trial list to score; give names of lists in <test-data>/trials")
+        raise WrongCall("no trial list to score; give names of lists in <test-data>/trials")
     return args
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import WrongCall, run_step
 from sv.scoring.backends import backend_lines, find_backends, flags, values_of
 from sv.scoring.inputs import Inputs
 
@@ -41,7 +41,7 @@ def main() -> None:
     args = parser.parse_args()
     backend, *others = find_backends(args.backend)
     if others:
-        raise UserError(f"--backend {args.backend}: one back-end writes one file of scores; name one")
+        raise WrongCall(f"--backend {args.backend}: one back-end writes one file of scores; name one")
     from sv.scoring.score_list import score_list
 
     inputs = Inputs(args.xvector_scp, values_of(backend.needs, vars(args)), args.enroll_map)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import WrongCall, run_step
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials, for the tests")
     args = parser.parse_args()
     if args.against and not args.test_data:
-        raise UserError("--against takes --test-data DIR, whose utt2spk names the speakers")
+        raise WrongCall("--against takes --test-data DIR, whose utt2spk names the speakers")
     from sv.clustering.summary import Experiment, paired_rows, results_table, rounds_table
 
     found = [Experiment.read(path) for path in args.exp_dirs]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import WrongCall, run_step
 
 if TYPE_CHECKING:
     from sv.config import Config
@@ -50,7 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dry-run", choices=["true", "false"], default="false", help="only print the plan")
     args = parser.parse_args()
     if args.num_procs < 1 or args.num_threads < 0:
-        raise UserError(
+        raise WrongCall(
             f"--num-procs {args.num_procs} --num-threads {args.num_threads}: "
             "--num-procs must be at least 1, --num-threads at least 0"
         )
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
 
     named_gpus(args.gpus)  # a wrong name is told before torch loads
     if not 1 <= args.node <= args.num_nodes:
-        raise UserError(f"--node {args.node} is not one of --num-nodes {args.num_nodes}, which count from 1")
+        raise WrongCall(f"--node {args.node} is not one of --num-nodes {args.num_nodes}, which count from 1")
     return args
 
 

@@ -24,7 +24,7 @@ exp_dir=$2
 resources=()
 if [ "${cmd%% *}" != run.pl ]; then
   if [ "$gpus" = auto ]; then
-    die "--gpus auto: a scheduler must be told how many; give 0 for one, 0,1 for two and so on, or none"
+    refuse "--gpus auto: a scheduler must be told how many; give 0 for one, 0,1 for two and so on, or none"
   elif [ "$gpus" = none ]; then
     num_threads=$((num_threads > 0 ? num_threads : 1))
     resources=(--num-threads "$((num_procs * num_threads))")
@@ -43,7 +43,7 @@ if [ "${cmd%% *}" != run.pl ]; then # what the job would stop for is better know
 fi
 if [ "$num_nodes" -gt 1 ]; then
   if [ "${cmd%% *}" = run.pl ] && [ "$gpus" != none ]; then
-    die "--num-nodes $num_nodes: run.pl knows one machine; give --gpus 0,1 alone, or a --cmd that knows more"
+    refuse "--num-nodes $num_nodes: run.pl knows one machine; give --gpus 0,1 alone, or a --cmd that knows more"
   elif [[ $cmd != *--max-retries* ]]; then
     resources+=(--max-retries 3) # brings back a node that was lost
   fi

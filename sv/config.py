@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sv.errors import UserError, suggest
+from sv.errors import UserError, WrongCall, suggest
 from sv.io import atomic_write, parse_yaml, read_yaml
 from sv.io.trees import merge, numbers_as_float
 from sv.registry import explain_value
@@ -259,11 +259,11 @@ class Override:
         """Read "key=value", the value of --set.
 
         Raises:
-            UserError: no key, or no "=".
+            WrongCall: no key, or no "=".
         """
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise UserError(f"--set {word!r}: expected key=value without spaces, as in dataset_args.speeds=[0.9,1.1]")
+            raise WrongCall(f"--set {word!r}: expected key=value without spaces, as in dataset_args.speeds=[0.9,1.1]")
         return cls(key, value, f"--set {word}")
 
 

@@ -51,7 +51,7 @@ class UserError(Exception):
 
 
 class WrongCall(UserError):
-    """A wrong call: a value that an option cannot have, or a wrong name; not what stands in a file."""
+    """A wrong call: options or arguments that are wrong by themselves, whatever files and machine hold."""
 
     exit_status = 2
 

@@ -23,7 +23,7 @@ src=${2%/}
 dest=${3%/}
 case $type in
   reverb | noise | music | babble) ;;
-  *) die "the type is reverb, noise, music or babble, not '$type'" ;;
+  *) usage_error "the type is reverb, noise, music or babble, not '$type'" ;;
 esac
 check_target "$dest" "$src"
 check_source "$src"

@@ -29,7 +29,7 @@ src=${1%/}
 dest=${2%/}
 read -ra checks <<<"$validate_opts"
 if [[ $spk_prefix$spk_suffix$utt_prefix$utt_suffix == *[[:space:]]* ]]; then
-  die "a prefix or suffix contains a blank; ids cannot, give another"
+  refuse "a prefix or suffix contains a blank; ids cannot, give another"
 fi
 check_target "$dest" "$src"
 check_source "$src"

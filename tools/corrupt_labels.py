@@ -26,7 +26,7 @@ from pathlib import Path
 import _path  # noqa: F401
 import numpy as np
 
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, WrongCall, log, run_step
 from sv.io import DataDir, original_speakers, read_table, write_table
 from sv.io.trees import first_difference
 
@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--outside", type=Path, help="data dir from which openset takes utterances")
     args = parser.parse_args()
     if not 0 <= args.ratio < 1:
-        raise UserError(f"--ratio {args.ratio:g}: a share must be at least 0 and below 1")
+        raise WrongCall(f"--ratio {args.ratio:g}: a share must be at least 0 and below 1")
     if (args.kind == "openset") != (args.outside is not None):
-        raise UserError(f"--kind {args.kind}: give --outside DIR with openset, and with no other kind")
+        raise WrongCall(f"--kind {args.kind}: give --outside DIR with openset, and with no other kind")
     if args.dest_dir.exists() and args.dest_dir.samefile(args.src_dir):
         raise UserError(f"{args.dest_dir} is both source and destination; name another destination")
     labels = read_labels(args.src_dir)

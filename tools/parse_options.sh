@@ -14,9 +14,9 @@
 #
 # "--name value" and "--name=value", with dashes or underscores, before or after the positional arguments. A boolean
 # without a value means true. "--" ends the options. --help prints the comment and the block. --verbose sets
-# SV_VERBOSE=1. Checked are names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, *_speakers, top_n, *_dim), speeds,
-# and the number of positional arguments, which stay in "$@" (<a> is required, [<b>] optional, "..." any number; if the
-# usage line has none, none are allowed).
+# SV_VERBOSE=1. Checked are names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, *_speakers, *_utts,
+# top_n, *_dim), speeds, and the number of positional arguments, which stay in "$@" (<a> is required, [<b>] optional,
+# "..." any number; if the usage line has none, none are allowed).
 # DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there; it stays relative
 # if it lies below the script's folder of work. Slashes at the end of a DIR: are removed.
 # A wrong call exits with 2. The script can then use
@@ -29,6 +29,7 @@
 #   tell "what"            the same, and in a stage of a recipe on stderr, too
 #   die "what; remedy"     print it as an error, in a stage of a recipe also in its log; exit 1; the same, by itself, if a
 #                          command is killed by a signal
+#   refuse "what; remedy"  the same for a wrong call (a value or combination that options cannot have); exit 2
 #   usage_error "what"     print one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
 #   script_dir             the folder of the script, absolute if the script was called from elsewhere
@@ -61,8 +62,7 @@ declare -A _po_default=() _po_about=() _po_kind=() _po_given=() _po_file=()
 . "${BASH_SOURCE[0]%/*}/say.sh"
 
 _po_refuse() {
-  _po_error "$* (--help lists the options)"
-  exit 2
+  refuse "$* (--help lists the options)"
 }
 
 usage_error() {
@@ -104,13 +104,13 @@ end_stages() {
 check_stages() {
   local last=${3:-$2}
   if ((${stop_stage:?} > last)); then
-    die "--stop-stage $stop_stage: the last stage is $last"
+    refuse "--stop-stage $stop_stage: the last stage is $last"
   elif [[ ${stage:?} == "${3:-}" ]] && ! is_given stop_stage; then
     stop_stage=$stage
   elif ((stage < $1 || stage > last)); then
-    die "--stage $stage: stages begin at $1 and end at $last; leave --stage out for a whole run (--help says what each does)"
+    refuse "--stage $stage: stages begin at $1 and end at $last; leave --stage out for a whole run (--help says what each does)"
   elif ((stage > stop_stage)); then
-    die "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
+    refuse "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
   fi
 }
 
@@ -124,7 +124,7 @@ _po_find_kind() { # <name>: find its kind by its default, which the variable sti
     kind=bool
   elif [[ $about == DIR:* || $about == FILE:* ]]; then
     kind=path
-  elif [[ $1 =~ ^(stage|nj|seed|num_.*|.*_speakers|top_n|.*_dim|.*_stage|.*_nj)$ && ${!1} =~ ^-?[0-9]+$ ]]; then
+  elif [[ $1 =~ ^(stage|nj|seed|num_.*|.*_(speakers|utts|dim|stage|nj)|top_n)$ && ${!1} =~ ^-?[0-9]+$ ]]; then
     kind=int
   elif [[ $1 == speeds ]]; then
     kind=speeds
@@ -240,9 +240,9 @@ _po_check() { # <name> <value>
     int)
       if [[ ! $2 =~ ^-?(0|[1-9][0-9]{0,8})$ ]]; then
         _po_refuse "$flag is a whole number, not '$2'"
-      elif [[ $1 =~ ^(.*nj|num_procs|num_nodes)$ && $2 -lt 1 ]]; then
+      elif [[ $1 =~ ^(.*nj|num_procs|num_nodes|min_utts)$ && $2 -lt 1 ]]; then
         _po_refuse "$flag is at least 1, not $2"
-      elif [[ $1 == num_threads && $2 -lt 0 ]]; then
+      elif [[ $1 =~ ^num_(threads|rounds)$ && $2 -lt 0 ]]; then
         _po_refuse "$flag is at least 0, not $2"
       fi
       ;;

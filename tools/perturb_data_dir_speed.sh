@@ -23,7 +23,7 @@ factor=$1
 src=${2%/}
 dest=${3%/}
 if [[ ! $factor =~ ^[0-9]{1,2}(\.[0-9]{1,6})?$ ]] || ! awk -v f="$factor" 'BEGIN { exit !(f >= 0.1 && f <= 10) }'; then
-  die "the factor is a number from 0.1 to 10, such as 0.9, not '$factor'"
+  usage_error "the factor is a number from 0.1 to 10, such as 0.9, not '$factor'"
 fi
 check_target "$dest" "$src"
 check_source "$src"

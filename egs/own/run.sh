@@ -83,7 +83,7 @@ if ((stage > 1)); then
 elif [ -n "$corpus$csv" ]; then
   choose_sizes "${lists[@]}" --leave-out-bad "$leave_out_bad" ${corpus:+--corpus "$corpus"}
 elif [ "$dry_run" = false ]; then
-  die "no corpus; give --corpus DIR, a folder with a folder for each speaker, or --csv FILE"
+  refuse "no corpus; give --corpus DIR, a folder with a folder for each speaker, or --csv FILE"
 fi
 
 begin_recipe 1 "$data/train" "$data/test"

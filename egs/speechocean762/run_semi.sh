@@ -70,7 +70,7 @@ configure() { # <row> <seed> <labelled speakers> <exp-dir> [<model to start from
   case $loss in
     aam) keys+=" loss=aam" ;;
     A | C | M) keys+=" loss=sphereface2 loss_args.margin_type=$loss" ;;
-    *) die "--rows $1: the losses are C, A, M and aam" ;;
+    *) refuse "--rows $1: the losses are C, A, M and aam" ;;
   esac
   [[ $1 != pseudo-* ]] || keys+=" pseudo_args.labelled_share=0.5 pseudo_args.start_epoch=5" # a third of the epochs
   for trick in ${tricks//+/ }; do
@@ -82,7 +82,7 @@ configure() { # <row> <seed> <labelled speakers> <exp-dir> [<model to start from
         keys+=$(scaled "$key" "$(awk "BEGIN { print ($all - $heldout_speakers) / $3 }")")
       done
     fi
-    [[ $trick == @(gate|mask|correct|all|long) ]] || die "--rows $1: the options are gate, mask, correct, all and long"
+    [[ $trick == @(gate|mask|correct|all|long) ]] || refuse "--rows $1: the options are gate, mask, correct, all and long"
   done
   steps/make_system.py --config "$config" --set "$keys" ${5:+"--override=--checkpoint model_init=$5" \
     "--override=head_init head_init=class_means"} "$4" >/dev/null
@@ -94,7 +94,7 @@ run_row() { # <row> <seed> <labelled speakers> <split> <folder>
     labelled-*) kind=(--num-rounds 0) ;;
     oracle-*) kind=(--pseudo-labels "$4/truth") ;;
     pseudo-*) ;;
-    *) die "--rows $1: a row begins with labelled-, oracle- or pseudo-" ;;
+    *) refuse "--rows $1: a row begins with labelled-, oracle- or pseudo-" ;;
   esac
   if [[ $1 != labelled-* ]]; then
     kind+=(--teacher "${teacher:-$first/round0}")

@@ -60,7 +60,7 @@ for table in $part; do
 done
 for condition in $conditions; do
   if [[ ! $condition =~ ^(noise-?[0-9]+|room|telephone|[0-9]+(\.[0-9]+)?s)$ ]]; then
-    die "--conditions $condition: give noise<dB>, room, telephone or <seconds>s, as in noise5 and 2s"
+    refuse "--conditions $condition: give noise<dB>, room, telephone or <seconds>s, as in noise5 and 2s"
   fi
 done
 exp_dir=${exp_dir:-egs/speechocean762/exp/study_$speakers}

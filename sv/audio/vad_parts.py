@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sv.audio.feature_parts import FeatureParts
 from sv.audio.utterances import Utterances
-from sv.errors import UserError, log
+from sv.errors import UserError, WrongCall, log
 from sv.jobs.parts import Outputs
 
 if TYPE_CHECKING:
@@ -85,16 +85,16 @@ def parse_vad_settings(texts: Mapping[str, str]) -> dict[str, float]:
         texts: values as given by the user, by name.
 
     Raises:
-        UserError: a value is not a number, or out of range.
+        WrongCall: a value is not a number, or out of range.
     """
     settings: dict[str, float] = {}
     for name, text in texts.items():
         try:
             settings[name] = VAD_TYPES[name](text)
         except ValueError:
-            raise UserError(f"--vad-{name.replace('_', '-')} is {text!r}, not a number") from None
+            raise WrongCall(f"--vad-{name.replace('_', '-')} is {text!r}, not a number") from None
     if settings.get("frames_context", 0) < 0 or not 0 <= settings.get("proportion_threshold", 0) <= 1:
-        raise UserError("--vad-frames-context must be 0 or more and --vad-proportion-threshold within 0 to 1")
+        raise WrongCall("--vad-frames-context must be 0 or more and --vad-proportion-threshold within 0 to 1")
     return settings
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from sv.embeddings.parts import Extraction
-from sv.errors import UserError, log
+from sv.errors import UserError, WrongCall, log
 from sv.io import atomic_write
 from sv.jobs.gpus import parse_gpus
 
@@ -35,7 +35,7 @@ def prepare_network(works: Sequence[Extraction], num_jobs: int, backend: Backend
         return
     if works[0].gpus != "none" and parse_gpus(works[0].gpus):
         if backend == "onnx":
-            raise UserError(f"--backend onnx computes on CPUs, not with --gpus {works[0].gpus}; give --gpus none")
+            raise WrongCall(f"--backend onnx computes on CPUs, not with --gpus {works[0].gpus}; give --gpus none")
         return
     if backend == "auto" and sum(int(work.open()[0].num_frames.sum()) for work in works) < LONG * num_jobs:
         return

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from sv.errors import UserError
+from sv.errors import UserError, WrongCall
 
 if TYPE_CHECKING:
     import torch
@@ -13,7 +13,8 @@ def parse_gpus(gpus: str) -> list[int]:
     """Read --gpus, counted among the visible GPUs: "0,1" or "[0,1]"; "auto" for the first, if any; or "none".
 
     Raises:
-        UserError: something else, or a GPU that is not there.
+        WrongCall: something else.
+        UserError: a GPU that is not there.
     """
     numbers = named_gpus(gpus)
     if numbers == []:
@@ -33,14 +34,14 @@ def named_gpus(gpus: str) -> list[int] | None:
     """Read the numbers in --gpus, whether such GPUs are here or not; None for "auto".
 
     Raises:
-        UserError: something else than `parse_gpus` reads.
+        WrongCall: something else than `parse_gpus` reads.
     """
     text = gpus.strip().strip("[]").replace(" ", "")  # WeSpeaker's users write "[0,1]"
     if text == "auto":
         return None
     words = [] if text in ("", "none", "cpu") else text.split(",")
     if not all(word.isdecimal() for word in words) or len(set(words)) < len(words):
-        raise UserError(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
+        raise WrongCall(f"--gpus {gpus!r}: expected numbers, as in 0,1; or auto, or none")
     return [int(word) for word in words]
 
 

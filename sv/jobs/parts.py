@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from sv.errors import UserError, log
+from sv.errors import UserError, WrongCall, log
 from sv.io.progress import Tally
 from sv.jobs.disk import check_free
 from sv.jobs.done import NOT_MADE, DoneMark
@@ -155,7 +155,7 @@ def run_all(works: Sequence[Parts], job: int) -> None:
     to_do = []
     for work in works:
         if not 1 <= job <= work.num_jobs:
-            raise UserError(f"--part {job} of --num-parts {work.num_jobs}; parts count from 1")
+            raise WrongCall(f"--part {job} of --num-parts {work.num_jobs}; parts count from 1")
         for part in range(job, work.num_parts + 1, work.num_jobs):
             mark = work.part_mark(part)
             if mark.stale():

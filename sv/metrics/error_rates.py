@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, WrongCall
 
 _BLOCK = 4096  # thresholds that are tried, or passed over, together
 
@@ -160,9 +160,9 @@ def check_any(count: int, kind: str, where: str = "") -> None:
 
 
 def check_prior(p_target: float) -> None:
-    """Raise UserError unless the prior of a target is between 0 and 1."""
+    """Raise WrongCall unless the prior of a target is between 0 and 1."""
     if not 0 < p_target < 1:
-        raise UserError(f"p_target {p_target}: expected 0 < p_target < 1, such as 0.01")
+        raise WrongCall(f"p_target {p_target}: expected 0 < p_target < 1, such as 0.01")
 
 
 def eer(scores: SortedScores) -> float:
@@ -201,7 +201,7 @@ def min_dcf(scores: SortedScores, p_target: float) -> float:
     """Return the lowest detection cost; 1 is the best that a system can do without looking at the scores.
 
     Raises:
-        UserError: a prior out of its range.
+        WrongCall: a prior out of its range.
     """
     return float(scores.once(_lowest_cost, p_target)[0])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
-from sv.errors import UserError, suggest
+from sv.errors import WrongCall, suggest
 from sv.scoring.inputs import Inputs, flag_of
 
 if TYPE_CHECKING:
@@ -140,14 +140,14 @@ def find_backends(names: str) -> list[Backend]:
     """Return the back-ends of a list of names such as "cos plda".
 
     Raises:
-        UserError: no name, or an unknown one.
+        WrongCall: no name, or an unknown one.
     """
     found = dict.fromkeys(names.split())
     if not found:
-        raise UserError(f"no back-end is named; known: {', '.join(BACKENDS)}")
+        raise WrongCall(f"no back-end is named; known: {', '.join(BACKENDS)}")
     unknown = next((name for name in found if name not in BACKENDS), None)
     if unknown is not None:
-        raise UserError(f"unknown back-end {unknown!r}{suggest(unknown, list(BACKENDS))}")
+        raise WrongCall(f"unknown back-end {unknown!r}{suggest(unknown, list(BACKENDS))}")
     return [BACKENDS[name] for name in found]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError, log
+from sv.errors import UserError, WrongCall, log
 from sv.io import Trials, Vectors, read_enroll_map, sha256_of
 from sv.metrics.provenance import check_same_model, embeddings_origin
 from sv.scoring.cosine import mean_of_each, read_embeddings
@@ -40,7 +40,7 @@ def train_plda_folder(
         UserError: see `read_by_speaker`, `make_projection` and `train_plda`.
     """
     if num_iters < 1:
-        raise UserError(f"--num-iters is {num_iters}; give 1 or more")
+        raise WrongCall(f"--num-iters is {num_iters}; give 1 or more")
     labelled = read_by_speaker(training)
     vectors, speaker = labelled.vectors, labelled.speaker
     mean = vectors.matrix.mean(axis=0, dtype=np.float64)

@@ -151,7 +151,7 @@ def test_a_wrong_option_is_one_line(run, options, message, tmp_path):
 @pytest.mark.parametrize("recipe", ["mini", "speechocean762"])
 def test_synthetic_noise_has_no_music(run, recipe):
     result = run(f"egs/{recipe}/run.sh", "--stage", "2", "--augment", "noise music")
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr == (
         "run.sh: error: --augment music needs MUSAN (--musan DIR), since there is no synthetic music; "
         "give it, or leave music out\n"

@@ -63,7 +63,7 @@ def test_an_unknown_part_is_one_line(run):
 @pytest.mark.parametrize("condition", ["noise", "rooms", "2", "s"])
 def test_an_unknown_condition_is_one_line(run, condition):
     result = run(STUDY, "--conditions", condition)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert result.stderr.startswith(
         f"run_study.sh: error: --conditions {condition}: give noise<dB>, room, telephone or"
     )

@@ -158,22 +158,22 @@ def test_loud_sound_becomes_quieter_and_is_not_clipped(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("status", "words", "told"),
     [
-        ([], "nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds"),
-        (["--snr", "5"], "--noises DIR and --snr DB belong together; give both or none"),
-        (["--seconds", "-1"], "--seconds -1.0: give 0.1 or more"),
-        (["--seconds", "nan"], "--seconds nan: give 0.1 or more"),
-        (["--noises", "{here}/noises", "--snr", "inf"], "--snr inf: give a number of dB"),
-        (["--noises", "{here}/no", "--snr", "5"], "{here}/no/wav.scp does not exist; make it"),
-        (["--rirs", "{here}/noises"], "noise/n.wav: type 'noise' is not one of rir"),
+        (2, [], "nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds"),
+        (2, ["--snr", "5"], "--noises DIR and --snr DB belong together; give both or none"),
+        (2, ["--seconds", "-1"], "--seconds -1.0: give 0.1 or more"),
+        (2, ["--seconds", "nan"], "--seconds nan: give 0.1 or more"),
+        (2, ["--noises", "{here}/noises", "--snr", "inf"], "--snr inf: give a number of dB"),
+        (1, ["--noises", "{here}/no", "--snr", "5"], "{here}/no/wav.scp does not exist; make it"),
+        (1, ["--rirs", "{here}/noises"], "noise/n.wav: type 'noise' is not one of rir"),
     ],
 )
 def test_bad_input_is_one_line(
-    step: Callable, data: Path, sounds: dict[str, Path], tmp_path: Path, words: list[str], told: str
+    step: Callable, data: Path, sounds: dict[str, Path], tmp_path: Path, status: int, words: list[str], told: str
 ) -> None:
     made = step(TOOL, *(word.format(here=tmp_path) for word in words), data, "x", tmp_path / "x")
-    assert made.returncode == 1
+    assert made.returncode == status
     assert told.format(here=tmp_path) in made.stderr and made.stderr.count("\n") == 1
     assert not (tmp_path / "x" / "wav.scp").exists()
 
@@ -199,4 +199,4 @@ def test_each_condition_gets_a_copy_with_features(run: Callable, data: Path, tmp
 def test_an_unknown_condition_is_one_line(run: Callable, data: Path, tmp_path: Path) -> None:
     made = run("local/degrade_data.sh", "--conditions", "rooms", tmp_path, data)
     told = "--conditions rooms: give noise<dB>, room, telephone or <seconds>s, as in noise5 and 2s"
-    assert (made.returncode, made.stderr) == (1, f"degrade_data.sh: error: {told}\n")
+    assert (made.returncode, made.stderr) == (2, f"degrade_data.sh: error: {told}\n")

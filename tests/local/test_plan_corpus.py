@@ -103,7 +103,7 @@ def test_sizes_of_a_folder_a_list_and_what_was_prepared_are_the_same(tmp_path: P
 
 def test_no_corpus_and_none_prepared_are_one_line(tmp_path: Path, step: Callable[..., Any]) -> None:
     result = step("local/plan_corpus.py", tmp_path)
-    assert (result.returncode, result.stderr.count("\n")) == (1, 1) and "give --corpus DIR, a folder" in result.stderr
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1) and "give --corpus DIR, a folder" in result.stderr
     result = step("local/plan_corpus.py", "--prepared", "true", tmp_path)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "train is not a data directory; prepare it first (stage 1)" in result.stderr

@@ -70,4 +70,4 @@ def test_a_bad_file_is_told_and_the_others_are_kept(step: Step, exp: Path, audio
     result = step("steps/embed.py", "--model", exp, "--json", "--out", tmp_path / "emb", audio)
     assert result.returncode == 2 and "give --json or --out, not both" in result.stderr
     result = step("steps/embed.py", "--model", exp, audio, tmp_path / "other" / "a.wav")
-    assert result.returncode == 1 and "two files have the same name" in result.stderr
+    assert result.returncode == 2 and "two files have the same name" in result.stderr

@@ -82,7 +82,7 @@ def test_what_is_missing_is_one_line(step, system, tmp_path):
         assert "Traceback" not in done.stderr
         return done.stderr.splitlines()[-1]
 
-    assert "none.txt does not exist" in refused("--truth", tmp_path / "none.txt")
+    assert "none.txt does not exist; give a file" in refused("--truth", tmp_path / "none.txt")
     write_table(tmp_path / "part", {"a0": "a"})
     assert "part lacks 23 utterances of" in refused("--truth", tmp_path / "part")
     scp = exp / "embeddings" / "train" / "xvector.scp"

@@ -40,22 +40,27 @@ def test_resolved_configuration_is_written_and_resolves_to_itself(call, step, tm
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("status", "words", "message"),
     [
-        ([*override("loss", "aam"), "--set", "loss_args.t=3"], "loss aam has no option 't'; known: scale, easy_margin"),
         (
+            1,
+            [*override("loss", "aam"), "--set", "loss_args.t=3"],
+            "loss aam has no option 't'; known: scale, easy_margin",
+        ),
+        (
+            1,
             override("margin_update.final_margin", "x"),
             "--margin_update.final_margin x: margin_update.final_margin is 'x'",
         ),
-        (["--gpus", "0;1"], "--gpus '0;1': expected numbers, as in 0,1"),
-        (["--stage", "4"], "exp/config.yaml does not exist; train the system first (stage 3)"),
-        (["--set", "model_init=no.pt"], "no.pt does not exist; give a model such as exp/NAME/models/avg_model.pt"),
-        (["--set", "model_init=/"], "/ is a folder; give a model such as exp/NAME/models/avg_model.pt"),
+        (2, ["--gpus", "0;1"], "--gpus '0;1': expected numbers, as in 0,1"),
+        (1, ["--stage", "4"], "exp/config.yaml does not exist; train the system first (stage 3)"),
+        (1, ["--set", "model_init=no.pt"], "no.pt does not exist; give a model such as exp/NAME/models/avg_model.pt"),
+        (1, ["--set", "model_init=/"], "/ is a folder; give a model such as exp/NAME/models/avg_model.pt"),
     ],
 )
-def test_a_mistake_is_one_line_and_writes_nothing(call, tmp_path, words, message):
+def test_a_mistake_is_one_line_and_writes_nothing(call, tmp_path, status, words, message):
     done = call(*words, tmp_path / "exp")
-    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, "")
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (status, 1, "")
     assert message in done.stderr
     assert not (tmp_path / "exp").exists()
 

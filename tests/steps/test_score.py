@@ -23,8 +23,8 @@ def test_help_names_back_ends_and_their_options(step: Run) -> None:
 @pytest.mark.parametrize(
     ("words", "status", "message"),
     [
-        (["exp", "train", "test"], 1, "score.py: error: no trial list to score; give names"),
-        (["--backend", "pldaa", "exp", "train", "test", "O"], 1, "unknown back-end 'pldaa'; did you mean 'plda'?"),
+        (["exp", "train", "test"], 2, "score.py: error: no trial list to score; give names"),
+        (["--backend", "pldaa", "exp", "train", "test", "O"], 2, "unknown back-end 'pldaa'; did you mean 'plda'?"),
         (["--prepare", "yes", "exp", "train", "test", "O"], 2, "invalid true_or_false value: 'yes'"),
         (["exp", "train"], 2, "the following arguments are required: test_data"),
     ],

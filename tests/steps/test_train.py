@@ -135,7 +135,7 @@ def test_a_system_that_is_not_resolved_is_one_line(run, data_dir, tmp_path):
 @pytest.mark.slow
 def test_a_scheduler_is_told_how_many_gpus(run, data_dir, tmp_path):
     done = run("steps/train.sh", "--cmd", "slurm.pl", "--gpus", "auto", data_dir, tmp_path / "exp")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("train.sh: error: --gpus auto: a scheduler must be told how many; give 0 for one")
 
 
@@ -185,7 +185,7 @@ def test_wrong_calls_print_usage(run):
 )
 def test_nodes_that_can_not_be_are_refused(run, config, data_dir, tmp_path, options, message):
     done = run(*command(config, data_dir, tmp_path / "exp", *options))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert message in done.stderr
     assert [path.name for path in (tmp_path / "exp").iterdir()] == ["system.yaml"]
 

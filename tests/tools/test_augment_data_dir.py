@@ -23,7 +23,8 @@ def test_copy_for_an_augmentation(
     (wet / "utt2augment").write_text("made since\n")
     ok("augment_data_dir.sh", "reverb", "data", "wet")
     assert (wet / "feats.scp").read_text() == (wet / "utt2augment").read_text() == "made since\n"
-    assert "the type is reverb, noise, music or babble, not 'rain'" in error("augment_data_dir.sh", "rain", "data", "x")
+    message = error("augment_data_dir.sh", "rain", "data", "x", status=2)
+    assert "the type is reverb, noise, music or babble, not 'rain'" in message
     add_segments(data_dir)
     ok("augment_data_dir.sh", "babble", "data", "crowd")
     crowd = data_dir.parent / "crowd"

@@ -64,8 +64,8 @@ def test_copy_sorts_again_and_keeps_recordings(
 
 
 def test_copy_refuses_ids_that_are_not_valid(data_dir: Path, error: Say) -> None:
-    message = error("copy_data_dir.sh", "--utt-prefix", "a b", "data", "new")
-    assert message == "copy_data_dir.sh: error: a prefix or suffix contains a blank; ids cannot, give another\n"
+    message = error("copy_data_dir.sh", "--utt-prefix", "a b", "data", "new", status=2)
+    assert message == "copy_data_dir.sh: error: a prefix or suffix contains a blank; ids cannot, give another"
     message = error("copy_data_dir.sh", "--utt-prefix", "a;b", "data", "new")
     assert message == "validate_data_dir.sh: error: new/utt2spk:1: id 'a;bs1-u1' holds ';'; rename it\n"
     assert not (data_dir.parent / "new").exists()

@@ -134,7 +134,7 @@ def test_a_speaker_who_lost_all_utterances_is_gone_from_all_tables(corrupt, tmp_
 def test_wrong_options_are_one_line(step, tmp_path, words, message):
     make(tmp_path / "data")
     done = step("tools/corrupt_labels.py", *words, tmp_path / "data", tmp_path / "new")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith(f"corrupt_labels.py: error: {message}")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "new").exists()

@@ -292,13 +292,13 @@ def test_a_line_that_is_not_an_option_is_the_authors_mistake(tmp_path: Path) -> 
     ("words", "status", "said"),
     [
         (["--stage", "9"], 0, "9 to 9"),
-        (["--stage", "9", "--stop-stage", "8"], 1, "--stage 9 comes after --stop-stage 8: nothing to do"),
+        (["--stage", "9", "--stop-stage", "8"], 2, "--stage 9 comes after --stop-stage 8: nothing to do"),
         (["--stage", "3", "--stop-stage", "9"], 0, "3 to 9"),
         (["--stop-stage", "9"], 0, "1 to 9"),
-        (["--stage", "3", "--stop-stage", "10"], 1, "--stop-stage 10: the last stage is 9"),
-        (["--stage", "10"], 1, "--stage 10: stages begin at 0 and end at 9; leave --stage out for a whole"),
-        (["--stage", "-1"], 1, "--stage -1: stages begin at 0 and end at 9; leave --stage out for a whole"),
-        (["--stage", "4", "--stop-stage", "3"], 1, "--stage 4 comes after --stop-stage 3"),
+        (["--stage", "3", "--stop-stage", "10"], 2, "--stop-stage 10: the last stage is 9"),
+        (["--stage", "10"], 2, "--stage 10: stages begin at 0 and end at 9; leave --stage out for a whole"),
+        (["--stage", "-1"], 2, "--stage -1: stages begin at 0 and end at 9; leave --stage out for a whole"),
+        (["--stage", "4", "--stop-stage", "3"], 2, "--stage 4 comes after --stop-stage 3"),
     ],
 )
 def test_a_stage_that_is_run_only_when_asked(tmp_path: Path, words: list[str], status: int, said: str) -> None:

@@ -81,9 +81,9 @@ def test_perturb_again_keeps_features_made_since(data_dir: Path, ok: Say, read: 
 
 @pytest.mark.parametrize("factor", ["0", "0.0", "-1", "x", "11", "1e-1", "0.9;"])
 def test_perturb_refuses_a_wrong_factor(data_dir: Path, factor: str, error: Say) -> None:
-    message = error("perturb_data_dir_speed.sh", "--", factor, "data", "new")
+    message = error("perturb_data_dir_speed.sh", "--", factor, "data", "new", status=2)
     assert message == (
-        f"perturb_data_dir_speed.sh: error: the factor is a number from 0.1 to 10, such as 0.9, not '{factor}'\n"
+        f"perturb_data_dir_speed.sh: error: the factor is a number from 0.1 to 10, such as 0.9, not '{factor}'"
     )
 
 
