@@ -15,8 +15,8 @@
 # "--name value" and "--name=value", with dashes or underscores, before or after the positional arguments. A boolean
 # without a value means true. "--" ends the options. --help prints the comment and the block. --verbose sets
 # SV_VERBOSE=1. Checked are names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, *_speakers, *_utts,
-# top_n, *_dim), speeds, and the number of positional arguments, which stay in "$@" (<a> is required, [<b>] optional,
-# "..." any number; if the usage line has none, none are allowed).
+# top_n, *_dim), lists of them (the description says: as in "1 2 3"), speeds, and the number of positional arguments,
+# which stay in "$@" (<a> is required, [<b>] optional, "..." any number; if the usage line has none, none are allowed).
 # DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there; it stays relative
 # if it lies below the script's folder of work. Slashes at the end of a DIR: are removed.
 # A wrong call exits with 2. The script can then use
@@ -115,7 +115,7 @@ check_stages() {
 }
 
 _po_find_kind() { # <name>: find its kind by its default, which the variable still holds, and by its description
-  local kind=any about=${_po_about[$1]} list='^([^][:space:]:|]+(\|[^][:space:]:|]+)+)(:|$)'
+  local kind=any about=${_po_about[$1]} list='^([^][:space:]:|]+(\|[^][:space:]:|]+)+)(:|$)' numbers='as in "[0-9]+ [0-9]'
   if [[ $about == 'true|false'* && ! $about =~ ^true\|false\| ]]; then
     kind=bool
   elif [[ $about =~ $list ]]; then
@@ -124,6 +124,8 @@ _po_find_kind() { # <name>: find its kind by its default, which the variable sti
     kind=bool
   elif [[ $about == DIR:* || $about == FILE:* ]]; then
     kind=path
+  elif [[ $about =~ $numbers ]]; then
+    kind=ints
   elif [[ $1 =~ ^(stage|nj|seed|num_.*|.*_(speakers|utts|dim|stage|nj)|top_n)$ && ${!1} =~ ^-?[0-9]+$ ]]; then
     kind=int
   elif [[ $1 == speeds ]]; then
@@ -244,6 +246,11 @@ _po_check() { # <name> <value>
         _po_refuse "$flag is at least 1, not $2"
       elif [[ $1 =~ ^num_(threads|rounds)$ && $2 -lt 0 ]]; then
         _po_refuse "$flag is at least 0, not $2"
+      fi
+      ;;
+    ints)
+      if [[ ! $2 =~ ^[0-9]{1,9}(\ [0-9]{1,9})*$ ]]; then
+        _po_refuse "$flag takes whole numbers, as in \"1 2 3\", not '$2'"
       fi
       ;;
     speeds)

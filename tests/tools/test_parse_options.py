@@ -26,12 +26,13 @@ loss=softmax             # softmax|aam: the training loss
 margin_type=             # C|A: where the margin goes
                          # (sphereface2)
 scale=32                 # s
+seeds=1                  # several as in "1 2 3"
 config=                  # FILE: settings
 exp_dir=/exp/"a b"       # DIR: results
 NODE_ADDR=localhost      # capitals stay
 # shellcheck source=tools/parse_options.sh
 . "{tools}/parse_options.sh"
-for name in stage stop_stage nj cmd allow_pipes dither loss margin_type scale config exp_dir NODE_ADDR; do
+for name in stage stop_stage nj cmd allow_pipes dither loss margin_type scale seeds config exp_dir NODE_ADDR; do
   printf '%s=%s\\n' "$name" "${{!name}}"
 done
 printf 'arg=%s\\n' "$@"
@@ -76,6 +77,7 @@ def test_defaults_are_those_of_the_block(script: Script) -> None:
         "loss": "softmax",
         "margin_type": "",
         "scale": "32",
+        "seeds": "1",
         "config": "",
         "exp_dir": "/exp/a b",
         "NODE_ADDR": "localhost",
@@ -99,6 +101,7 @@ def test_defaults_are_those_of_the_block(script: Script) -> None:
         (["--allow-pipes"], "allow_pipes", "true"),
         (["--allow-pipes", "--nj", "1"], "allow_pipes", "true"),
         (["--scale", "32.5"], "scale", "32.5"),
+        (["--seeds", "1 2 42"], "seeds", "1 2 42"),
         (["--NODE_ADDR", "h:1"], "NODE_ADDR", "h:1"),
         (["--cmd", "queue.pl --mem 4G"], "cmd", "queue.pl --mem 4G"),
         (["--cmd", "--mem"], "cmd", "--mem"),
@@ -130,6 +133,7 @@ def test_values_are_taken_as_they_are(script: Script, value: str) -> None:
         (["--nj", "08"], "--nj is a whole number, not '08'"),
         (["--nj", "0"], "--nj is at least 1, not 0"),
         (["--stage", "1; touch hacked"], "--stage is a whole number, not '1; touch hacked'"),
+        (["--seeds", "1 -2"], "--seeds takes whole numbers, as in \"1 2 3\", not '1 -2'"),
         (["--nj"], "--nj needs a value"),
         (["--cmd", "--nj", "3"], "--cmd needs a value"),
         (["--dither", "yes"], "--dither is true or false, not 'yes'"),
