@@ -20,7 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sv.audio.files import parse_source
-from sv.errors import UserError, WrongCall, log, run_step
+from sv.errors import UserError, WrongCall, check_seed, log, run_step
 from sv.io import DataDir, write_table
 from sv.jobs import DoneMark
 
@@ -71,12 +71,13 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
     parser.add_argument("--seed", type=int, default=1, help="seed of all draws")
     args = parser.parse_args()
+    check_seed(args.seed)
     if args.config:
         from sv.config import load_config  # pydantic takes a tenth of a second
 
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
-    if args.count < 1 or args.num_speech < 1 or args.sample_rate < 1000 or args.seed < 0:
-        raise WrongCall("--count and --num-speech must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
+    if args.count < 1 or args.num_speech < 1 or args.sample_rate < 1000:
+        raise WrongCall("--count and --num-speech must be 1 or more, --sample-rate 1000 or more")
     speech = draw_speech(args.speech, args.num_speech, args.seed) if args.speech else {}
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}
     mark = DoneMark(args.data / ".done", {**options, "speech": speech})

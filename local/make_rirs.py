@@ -14,7 +14,7 @@ import _path  # noqa: F401
 import numpy as np
 import soundfile
 
-from sv.errors import WrongCall, log, run_step
+from sv.errors import WrongCall, check_seed, log, run_step
 from sv.io import write_table
 from sv.jobs import DoneMark
 
@@ -30,12 +30,13 @@ def main() -> None:
     parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
     parser.add_argument("--seed", type=int, default=1, help="seed of all draws")
     args = parser.parse_args()
+    check_seed(args.seed)
     if args.config:
         from sv.config import load_config  # pydantic takes a tenth of a second
 
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
-    if args.count < 1 or args.sample_rate < 1000 or args.seed < 0:
-        raise WrongCall("--count must be 1 or more, --sample-rate 1000 or more, --seed 0 or more")
+    if args.count < 1 or args.sample_rate < 1000:
+        raise WrongCall("--count must be 1 or more, --sample-rate 1000 or more")
     from local.rooms import draw_room, impulse_response  # scipy.signal takes a second
 
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, check_seed, log, run_step
 from sv.io import DataDir, atomic_write, read_table, sha256_of
 
 Pair = tuple[str, str]
@@ -169,6 +169,7 @@ def main() -> None:
         "--num-nontarget", type=int, default=NUM_NONTARGET, help="number of non-target trials of each list"
     )
     args = parser.parse_args()
+    check_seed(args.seed)
     data = DataDir(args.data_dir)
     groups = None
     tables = [data.path / "spk2gender", data.path / "spk2age"]

@@ -40,7 +40,7 @@ from local.corpus_list import Row, read_csv
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
 from sv.audio.durations import MAX_OVERSHOOT_S, format_seconds
 from sv.audio.files import TO_MONO, info
-from sv.errors import UserError, log, run_step, tell
+from sv.errors import UserError, check_seed, log, run_step, tell
 from sv.io import DataDir, base_speaker, check_id
 from sv.io.progress import bar
 from sv.io.tables import FORBIDDEN_IN_IDS
@@ -312,6 +312,7 @@ def parse() -> argparse.Namespace:
     args = parser.parse_args()
     if args.corpus is None and args.csv is None:
         parser.error("give the corpus' folder, or a list with --csv")
+    check_seed(args.seed)
     return args
 
 

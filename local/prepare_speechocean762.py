@@ -20,7 +20,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, SEED, draw_trials, speaker_groups, write_trials
-from sv.errors import UserError, run_step, tell
+from sv.errors import UserError, check_seed, run_step, tell
 from sv.io import DataDir, read_table
 from sv.jobs import folder_lock
 
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="maximum number of target trials")
     parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET, help="number of non-target trials")
     args = parser.parse_args()
+    check_seed(args.seed)
     corpus = Path(os.path.abspath(args.corpus))
     if not corpus.is_dir():
         raise UserError(f"{corpus} does not exist; give --corpus, or fetch it with --download true")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import WrongCall, run_step
+from sv.errors import check_whole, run_step
 
 if TYPE_CHECKING:
     from sv.embeddings.parts import Extraction
@@ -63,8 +63,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--train-data", type=Path, help="training data, read in the same way as in training")
     args = parser.parse_args()
     for option, least in (("--num-threads", 1), ("--max-frames", 0), ("--batch-frames", 0)):
-        if (value := getattr(args, option[2:].replace("-", "_"))) < least:
-            raise WrongCall(f"{option} {value}: expected a whole number of at least {least}")
+        check_whole(option, getattr(args, option[2:].replace("-", "_")), least)
     return args
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, WrongCall, check_probability, run_step
+from sv.errors import UserError, check_probability, check_whole, run_step
 
 STATUS = {"same": 0, "cannot tell": 4, "different": 3}  # of several recordings, the last that occurs
 
@@ -36,8 +36,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print an object of JSON for each recording")
     args = parser.parse_args()
     check_probability("--prior", args.prior)
-    if args.top < 1:
-        raise WrongCall(f"--top {args.top}: expected a whole number of at least 1")
+    check_whole("--top", args.top, 1)
     from sv.embeddings.listener import check_system
     from sv.enrolled import Enrolled, speaker_files
     from sv.verifier import Verifier, check_rule

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import WrongCall, run_step
+from sv.errors import check_seed, run_step
 
 
 def main() -> None:
@@ -30,8 +30,7 @@ def main() -> None:
     parser.add_argument("--num-nontarget", type=int, default=60_000, help="at most; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
     args = parser.parse_args()
-    if args.seed < 0:
-        raise WrongCall(f"--seed {args.seed}: expected a whole number of at least 0")
+    check_seed(args.seed)
     from sv.scoring.calibration_trials import write_calibration_trials
 
     draw = {name: getattr(args, name) for name in ("num_target", "num_nontarget", "seed")}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, run_step
+from sv.errors import UserError, check_seed, run_step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--wav", choices=["true", "false"], default="false", help="also write the waveforms")
     parser.add_argument("--seed", type=int, default=0, help="seed of the augmentation")
     args = parser.parse_args()
+    check_seed(args.seed)
     from sv.config import DatasetArgs, load_config
 
     system = load_config(args.config).dataset_args if args.config else DatasetArgs()

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sv.errors import UserError, WrongCall, suggest
+from sv.errors import MAX_SEED, UserError, WrongCall, suggest
 from sv.io import atomic_write, parse_yaml, read_yaml
 from sv.io.trees import merge, numbers_as_float
 from sv.registry import explain_value
@@ -197,7 +197,7 @@ def _from_wespeaker(data_type: Any) -> Any:
 class Config(Section):
     """Everything that decides a system, except its data."""
 
-    seed: int = 42
+    seed: int = Field(42, ge=0, le=MAX_SEED)
     num_epochs: int = Field(150, gt=0)
     num_avg: int = Field(10, gt=0)  # number of last models that are averaged
 

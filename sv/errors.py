@@ -27,6 +27,9 @@ else:
 
 log = logging.getLogger("sv")
 
+MAX_SEED = 2**32 - 1
+"""Largest seed; all generators of random numbers take those from 0 to this."""
+
 _TOLD = logging.INFO + 5
 
 _NO_MEMORY = re.compile("(?i)out of memory|can't allocate memory|not enough memory|_STATUS_ALLOC_FAILED")
@@ -87,6 +90,18 @@ def check_probability(option: str, value: float) -> None:
     """Raise WrongCall unless the value of an option lies between 0 and 1."""
     if not 0 < value < 1:
         raise WrongCall(f"{option} {value}: expected a probability between 0 and 1, such as 0.5")
+
+
+def check_whole(option: str, value: int, least: int) -> None:
+    """Raise WrongCall unless the value of an option is at least `least`."""
+    if value < least:
+        raise WrongCall(f"{option} {value}: expected a whole number of at least {least}")
+
+
+def check_seed(seed: int) -> None:
+    """Raise WrongCall unless the value of --seed is one that all generators take."""
+    if not 0 <= seed <= MAX_SEED:
+        raise WrongCall(f"--seed {seed}: expected a whole number from 0 to {MAX_SEED}")
 
 
 def run_step(main: Callable[[], None]) -> None:

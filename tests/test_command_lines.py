@@ -38,6 +38,34 @@ def test_help_tells_of_every_argument_without_heavy_packages(
     assert "encodings" in loaded and not loaded & (HEAVY | {"numpy"} if Path(script).stem in LIGHT else HEAVY)
 
 
+SEEDED = {
+    "local/degrade_data.py": ["data", "name", "out"],
+    "local/make_mini_corpus.py": ["out"],
+    "local/make_noises.py": ["data"],
+    "local/make_rirs.py": ["data"],
+    "local/make_trials.py": ["data"],
+    "local/prepare_folder.py": ["corpus", "data"],
+    "local/prepare_speechocean762.py": ["corpus", "data"],
+    "steps/make_calibration_trials.py": ["exp", "data"],
+    "steps/plot_augmentation.py": ["data", "utt", "out"],
+    "tools/corrupt_labels.py": ["--ratio", "0.3", "data", "out"],
+}
+
+
+def test_all_scripts_with_a_seed_are_known() -> None:
+    assert {script for script in SCRIPTS if '"--seed"' in (ROOT / script).read_text()} == SEEDED.keys()
+
+
+@pytest.mark.parametrize("script", SEEDED)
+@pytest.mark.parametrize("seed", ["-1", "4294967296"])
+def test_a_seed_out_of_range_is_refused(
+    step: Callable[..., subprocess.CompletedProcess[str]], script: str, seed: str
+) -> None:
+    result = step(script, "--seed", seed, *SEEDED[script])
+    told = f"{Path(script).name}: error: --seed {seed}: expected a whole number from 0 to 4294967295\n"
+    assert (result.returncode, result.stderr) == (2, told)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "words", "told"),
@@ -64,7 +92,7 @@ def test_help_tells_of_every_argument_without_heavy_packages(
             "did you mean 'ResNet34'?",
         ),
         (1, ["export.py", "exp", "out", "--model", "none.pt"], "none.pt does not exist; give an existing file with"),
-        (2, ["make_calibration_trials.py", "exp", "data", "--seed", "-1"], "--seed -1: expected a whole number of at"),
+        (2, ["make_calibration_trials.py", "exp", "data", "--seed", "-1"], "--seed -1: expected a whole number from"),
         (2, ["average_models.py", "exp", "--num-avg", "0"], "--num-avg 0: expected a whole number of at least 1"),
         (1, ["find_noisy_labels.py", "exp", "data", "--truth", "none"], "--truth none does not exist; give a file"),
     ],

@@ -26,7 +26,7 @@ from pathlib import Path
 import _path  # noqa: F401
 import numpy as np
 
-from sv.errors import UserError, WrongCall, log, run_step
+from sv.errors import UserError, WrongCall, check_seed, log, run_step
 from sv.io import DataDir, original_speakers, read_table, write_table
 from sv.io.trees import first_difference
 
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
     parser.add_argument("--outside", type=Path, help="data dir from which openset takes utterances")
     args = parser.parse_args()
+    check_seed(args.seed)
     if not 0 <= args.ratio < 1:
         raise WrongCall(f"--ratio {args.ratio:g}: a share must be at least 0 and below 1")
     if (args.kind == "openset") != (args.outside is not None):

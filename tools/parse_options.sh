@@ -244,7 +244,7 @@ _po_check() { # <name> <value>
         _po_refuse "$flag is a whole number, not '$2'"
       elif [[ $1 =~ ^(.*nj|num_procs|num_nodes|min_utts)$ && $2 -lt 1 ]]; then
         _po_refuse "$flag is at least 1, not $2"
-      elif [[ $1 =~ ^num_(threads|rounds)$ && $2 -lt 0 ]]; then
+      elif [[ $1 =~ ^(num_threads|num_rounds|seed)$ && $2 -lt 0 ]]; then
         _po_refuse "$flag is at least 0, not $2"
       fi
       ;;

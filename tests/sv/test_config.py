@@ -44,6 +44,8 @@ def test_overrides_win_and_take_yaml_values(tmp_path):
         ),
         ("batch_size: 8", "unknown key 'batch_size'; did you mean dataloader_args.batch_size?"),
         ("model_init: null\nprojection_args: {scale: 32}", "key of WeSpeaker; convert the file with tools/import_w"),
+        ("seed: -1", "seed is -1: Input should be greater than or equal to 0"),
+        ("seed: 4294967296", "seed is 4294967296: Input should be less than or equal to 4294967295"),
         ("seed: abc", "seed is 'abc': Input should be a valid integer"),
         ("dataset_args: {num_frms: 0}", "dataset_args.num_frms is 0: Input should be greater than 0"),
         ("precision: fp8", "precision is 'fp8'; known: fp32, bf16, fp16"),

@@ -50,7 +50,7 @@ def test_subset(
 
 
 @pytest.mark.slow
-def test_subset_of_whole_speakers(data_dir: Path, ok: Say, read: Read, snapshot: Snapshot) -> None:
+def test_subset_of_whole_speakers(data_dir: Path, ok: Say, error: Say, read: Read, snapshot: Snapshot) -> None:
     ok("subset_data_dir.sh", "--speakers", "data", 4, "new")
     assert len(read(data_dir.parent / "new/spk2utt")) == 2
     assert len(read(data_dir.parent / "new/utt2spk")) == 6
@@ -61,6 +61,8 @@ def test_subset_of_whole_speakers(data_dir: Path, ok: Say, read: Read, snapshot:
         ok("subset_data_dir.sh", "--speakers", "--seed", seed, "data", 1, "other")
         chosen |= set(read(data_dir.parent / "other/spk2utt"))
     assert len(chosen) > 1
+    message = error("subset_data_dir.sh", "--speakers", "--seed", "-1", "data", 4, "bad", status=2)
+    assert message == "subset_data_dir.sh: error: --seed is at least 0, not -1 (--help lists the options)"
 
 
 @pytest.mark.parametrize("option", ["--utt-list", "--spk-list"])
