@@ -2,7 +2,7 @@
 # Do what all recipes do around their first stages; a recipe sources this after tools/parse_options.sh. With --model list,
 # print the encoders and end.
 #
-#   begin_recipe <first stage> <train-data> <test-data>   check the options, resolve the system, take the locks;
+#   begin_recipe <first stage> <train-data> <test-data>   check options and data, resolve the system, take the locks;
 #                                      with --dry-run show the plan and end
 #   log_stages <exp-dir>               from now on the log of a stage is <exp-dir>/log/stage<N>.log, and stderr gets
 #                                      only what tells how far the run is, each warning once, and errors
@@ -70,6 +70,7 @@ begin_recipe() {
       --new-lists "${new_lists:-false}" ${unlabelled:+--rounds true} "$exp_dir" "$2" "$training_set" "$3"
     exit
   fi
+  check_data "$2" "$3"
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"
   export SV_HELD_LOCK=$exp_dir/.run.lock # run_system.sh works under it
   if ((stage <= 2)); then
@@ -199,6 +200,25 @@ check_lists() {
     count=$(wc -l <"$1/spk2utt")
     check_sizes "$1 has $count speakers" "$count" "$last"
   fi
+}
+
+check_data() { # <train-data> <test-data>: end if earlier stages have not made what a new system is trained on and tested with
+  local folder last=$((stage == 9 ? lm_stop_stage : stop_stage))
+  local -A table=([ark]=feats.scp [online]=wav.scp [shard]=shard.list)
+  if ((stage == 2)); then
+    for folder in "$@"; do
+      [ -e "$folder/wav.scp" ] || die "$folder/wav.scp does not exist; prepare the data first (stage 1)"
+    done
+  elif ((stage == 3)) && [ ! -e "$training_set/${table[$train_feats]}" ] && [ ! -e "$exp_dir/config.yaml" ]; then # else it was begun
+    die "$training_set/${table[$train_feats]} does not exist; make it first (stages 1 and 2)"
+  fi
+  if ((stage > 1 && last >= 5)); then
+    check_has_trials "$2"
+  fi
+}
+
+check_has_trials() { # <test-data>
+  [ -d "$1/trials" ] || die "no trial list in $1/trials; make them (stage 1)"
 }
 
 check_trials() { # <test-data>: of the lists that were made, if any

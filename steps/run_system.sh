@@ -34,12 +34,13 @@ if ((stage > 3)) && [ -e "$exp_dir/training_set" ]; then
 fi
 training_set=${training_set:-$train}
 read -ra lists <<<"$trials"
-if ((stop_stage >= 5)) && [ ! -d "$test/trials" ]; then
-  die "no trial list in $test/trials; make them (stage 1)"
-elif ((stop_stage >= 5 && ${#lists[@]} == 0)); then
-  for list in "$test"/trials/*; do
-    lists+=("$(basename "$list")")
-  done
+if ((stop_stage >= 5)); then
+  check_has_trials "$test"
+  if ((${#lists[@]} == 0)); then
+    for list in "$test"/trials/*; do
+      lists+=("$(basename "$list")")
+    done
+  fi
 fi
 check_lists "$train" "$test"
 if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds it

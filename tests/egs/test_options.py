@@ -159,12 +159,25 @@ def test_synthetic_noise_has_no_music(run, recipe):
 
 
 @pytest.mark.slow
-def test_training_before_its_data_says_which_stages_make_it_and_paths_are_those_of_the_user(run, root, tmp_path):
-    words = ["--stage", 3, "--stop-stage", 3, "--data", "mine", "--exp-dir", "exp"]
-    result = run(root / "egs/voxceleb/run.sh", *words, cwd=tmp_path)
-    assert result.returncode == 1
-    told = f"{tmp_path}/mine/vox2_dev_sp is not a data directory; make it first (stages 1 and 2)"
-    assert told in result.stderr.splitlines()[-1]
+@pytest.mark.parametrize(
+    ("first", "last", "message"),
+    [
+        (2, 4, "vox1/wav.scp does not exist; prepare the data first (stage 1)"),
+        (2, 5, "no trial list in {}/mine/vox1/trials; make them (stage 1)"),
+        (3, 3, "{}/mine/vox2_dev_sp/feats.scp does not exist; make it first (stages 1 and 2)"),
+    ],
+)
+def test_a_stage_before_its_data_says_which_stages_make_it_and_writes_nothing(
+    run, root, tmp_path, first, last, message
+):
+    (tmp_path / "mine/vox2_dev").mkdir(parents=True)
+    (tmp_path / "mine/vox2_dev/wav.scp").touch()
+    if last == 5:
+        (tmp_path / "mine/vox1").symlink_to("vox2_dev")
+    words = ["--stage", first, "--stop-stage", last, "--data", "mine", "--exp-dir", "exp"]
+    result = run(root / "egs/voxceleb/run.sh", *words, cwd=tmp_path)  # paths are those of the user
+    assert result.returncode == 1 and message.format(tmp_path) in result.stderr and result.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"] and not (tmp_path / "mine/.run.lock").exists()
 
 
 @pytest.mark.slow
