@@ -22,7 +22,7 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
     """Write models/avg_model.pt, the mean of the last models, unless it exists; return its path.
 
     A mark beside it has the checksums of these models. model_0.pt, the untrained model, never counts. If the training
-    has fewer epochs than `num_avg`, all of its models are averaged, with a warning.
+    has fewer epochs than the configuration's num_avg, all of its models are averaged, with a warning.
 
     Args:
         exp_dir: the training's folder.
@@ -30,7 +30,8 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
         epoch: the last model's epoch; None: the training's last epoch.
 
     Raises:
-        UserError: the training is not complete (and `epoch` is None), a model is missing or damaged.
+        UserError: the training is not complete (and `epoch` is None), there are fewer models than the argument
+            `num_avg`, or a model is missing or damaged.
     """
     config = read_system(exp_dir) if (exp_dir / "system.yaml").is_file() else read_config(exp_dir)
     last, count = epoch or config.num_epochs, num_avg or config.num_avg
@@ -45,7 +46,7 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
             f"{exp_dir}/models/model_{last}.pt does not exist, {have}; finish the training (stage 3) or give --epoch"
         )
     chosen = [number for number in sorted(models) if number <= last][-count:]
-    if len(chosen) < count and not _has_all(models, last, count):
+    if len(chosen) < count and (num_avg or not _has_all(models, last, count)):
         raise UserError(
             f"{exp_dir}/models holds {len(chosen)} of the {count} models to average up to epoch {last}; "
             f"give --num-avg {len(chosen)} or less"
