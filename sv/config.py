@@ -140,8 +140,8 @@ class PseudoArgs(Section):
     average_decay: float = Field(0.99, ge=0, lt=1)  # decay per step of the averaged network that corrects labels
 
     @property
-    def doubts(self) -> bool:
-        """Tell whether pairs or labels of a batch change."""
+    def changes_loss(self) -> bool:
+        """Tell whether some pairs of a batch count less, or some labels are corrected."""
         return self.gate or self.mask or self.correct_above > 0
 
     @property

@@ -250,7 +250,7 @@ def _check_teacher(config: Config, options: LossOptions, where: str) -> None:
 def _check_pseudo_args(config: Config, options: LossOptions, sampler: str, where: str) -> None:
     """Check that loss, sampler and speeds go with what is done about pseudo labels."""
     args = config.pseudo_args
-    if args.doubts and not options.can_split:
+    if args.changes_loss and not options.can_split:
         what = "compares utterances" if options.compares_utterances else "reads no labels"
         raise UserError(
             f"{where}: pseudo_args.gate, mask and correct_above take a loss with a class for each speaker, and loss "

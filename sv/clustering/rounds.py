@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from sv.clustering.trust import measure_trust, read_decisions
+from sv.clustering.label_decisions import measure_decisions, read_decisions
 from sv.clustering.whitening import unit_rows
 from sv.errors import UserError, counted, log, tell
 from sv.io import atomic_write, read_json, read_table
@@ -26,13 +26,13 @@ class Round:
         number: 0 for the system that was trained on labelled speakers alone, or the teacher.
         heldout_eer: percent on all pairs of utterances of the held-out speakers, by the averaged model.
         clusters: what clusters.json says.
-        trust: result of `measure_trust`; {} if the training doubted no label, or the truth is not known.
+        decisions: result of `measure_decisions`; {} without gate and correction, or if the truth is not known.
     """
 
     number: int
     heldout_eer: float
     clusters: dict[str, Any]
-    trust: dict[str, Any]
+    decisions: dict[str, Any]
 
 
 def heldout_eer(xvector_scp: Path, utt2spk: Path, heldout_spk: Path) -> float:
@@ -83,9 +83,9 @@ def read_rounds(exp_dir: Path, labelled: Path, truth: Path | None = None, *, las
             raise UserError(f"{own} and {heldout} differ, so that their EER cannot be compared; remove {folder}")
         embeddings = folder / "embeddings" / labelled.name / "xvector.scp"
         measured = heldout_eer(embeddings, labelled / "utt2spk", own)
-        clusters, decisions = read_json(folder / "clusters" / "clusters.json"), folder / "pseudo_labels"
-        trust = measure_trust(read_decisions(decisions), known) if known and decisions.is_file() else {}
-        found.append(Round(len(found), measured, clusters, trust))
+        clusters, labels = read_json(folder / "clusters" / "clusters.json"), folder / "pseudo_labels"
+        decisions = measure_decisions(read_decisions(labels), known) if known and labels.is_file() else {}
+        found.append(Round(len(found), measured, clusters, decisions))
     if not found:
         raise UserError(f"{exp_dir} has no complete round; train first (stage 3)")
     return found

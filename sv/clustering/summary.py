@@ -16,7 +16,7 @@ from sv.metrics.results import Results, list_name, markdown_rows, read_results
 BACKEND = "cos"
 _NAME = re.compile(r"(?P<row>.+)-seed(?P<seed>\d+)")
 _CLUSTERS = {"nmi": "NMI", "ari": "ARI", "b_cubed_precision": "B3 P", "b_cubed_recall": "B3 R"}
-_TRUST = ("wrong", "gate_precision", "gate_recall", "corrected", "correction_precision", "correction_recall")
+_DECISIONS = ("wrong", "gate_precision", "gate_recall", "corrected", "correction_precision", "correction_recall")
 
 
 @dataclass(frozen=True)
@@ -114,17 +114,17 @@ def _share(one: Experiment, others: Sequence[Experiment], trials: str, ends: tup
 
 
 def rounds_table(experiments: Sequence[Experiment]) -> str:
-    """Return a row for each round: its clusters, measured by the truth if known, and how its training doubted."""
+    """Return a row for each round: its clusters, gate and corrections, measured by the truth if it is known."""
     rows = []
     for one in experiments:
         for number, found in enumerate(one.rounds):
-            clusters, trust = found["clusters"], found.get("trust", {})
+            clusters, decisions = found["clusters"], found.get("decisions", {})
             there = f"{clusters['clusters']} / {clusters.get('true_speakers', '?')}"
             linked = clusters.get("linked", {}).get("clusters", 0)
             pairs = clusters.get("true_pairs", {})
             cells = [_number(clusters.get(key)) for key in (*_CLUSTERS, "nmi_with_before")]
             cells += [_number(pairs.get(key)) for key in ("precision", "recall")]
-            cells += [_number(trust.get(key)) for key in _TRUST]
+            cells += [_number(decisions.get(key)) for key in _DECISIONS]
             left_out = clusters["left_out"]["utterances"] / clusters["utterances"]
             rows.append(
                 [*one.name, str(number), f"{found['heldout_eer']:.2f}", there, _number(left_out), str(linked), *cells]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sv.losses.blocks import Block, block_rows
 from sv.losses.cosine import unit
-from sv.losses.doubt import Doubt
+from sv.losses.label_confidence import Confidence
 from sv.losses.pairs import Pairs, softplus
 from sv.losses.split import entries
 
@@ -24,12 +24,12 @@ class Labelled(NamedTuple):
     Attributes:
         embedding: (batch, dim) of norm 1.
         speaker: (batch,) int64.
-        doubt: which pairs count less, its classes counted from the first of these rows.
+        confidence: which pairs count less, its classes counted from the first of these rows.
     """
 
     embedding: Tensor
     speaker: Tensor
-    doubt: Doubt | None = None
+    confidence: Confidence | None = None
 
 
 class Rows(NamedTuple):
@@ -58,7 +58,7 @@ class PairSums:
         embedding_grad: (batch, dim), with respect to embeddings of norm 1.
         weight_grad: (rows, dim).
         label_losses: (batch,) softplus of minus the target's logit without margin, 0 where it is not among these rows;
-            None without `doubt`.
+            None without `confidence`.
     """
 
     losses: Tensor
@@ -92,7 +92,12 @@ class _Pass:
     """One pass over the rows; arguments as `pair_sums`."""
 
     def __init__(self, labelled: Labelled, rows: Rows, pairs: Pairs, gradients: bool) -> None:
-        self.embedding, self.doubt, self.pairs, self.gradients = labelled.embedding, labelled.doubt, pairs, gradients
+        self.embedding, self.confidence, self.pairs, self.gradients = (
+            labelled.embedding,
+            labelled.confidence,
+            pairs,
+            gradients,
+        )
         self.weight, self.bias = rows.weight, rows.bias
         self.row = labelled.speaker - rows.first  # (batch,) of the true speaker, if it is among these rows
         embedding, batch = labelled.embedding, len(labelled.speaker)
@@ -112,8 +117,8 @@ class _Pass:
         cosine = (self.embedding * unit(self.weight[self.row.clamp(0, len(self.weight) - 1)])).sum(dim=1)
         self.sums.target.copy_(self.pairs.nontarget_logit(cosine, self.bias).where(present, 0))
         weight: Tensor | float = self.pairs.options.target_weight
-        if self.doubt is not None:
-            weight = weight * self.doubt.trust
+        if self.confidence is not None:
+            weight = weight * self.confidence.weight
             self.sums.label_losses = softplus(-self.pairs.plain_logit(cosine, self.bias)).where(present, 0)
         with torch.set_grad_enabled(self.gradients):
             cosine, bias = cosine.requires_grad_(self.gradients), self.bias.detach().requires_grad_(self.gradients)
@@ -134,9 +139,9 @@ class _Pass:
         logit, slope = self.pairs.nontarget_logit_and_slope(block.products, self.bias, factor)
         logit.scatter_(1, *entries(logit, row, torch.full_like(self.target_slope, -torch.inf)))  # weighs nothing
         weight = None
-        if self.doubt is not None:
-            self.doubt.leave_out(logit, start, -torch.inf)
-            weight = self.doubt.pair_weight(start, stop)
+        if self.confidence is not None:
+            self.confidence.leave_out(logit, start, -torch.inf)
+            weight = self.confidence.pair_weight(start, stop)
         losses = softplus(logit)
         sums.losses.add_((losses if weight is None else losses.mul_(weight)).sum(dim=1), alpha=share)
         torch.maximum(sums.hardest, logit.amax(dim=1), out=sums.hardest)

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from sv.errors import UserError
 from sv.losses.distillation import Distillation
-from sv.losses.doubt import Doubt
+from sv.losses.label_confidence import Confidence
 from sv.losses.options import LossOptions
 from sv.losses.split import HeadPart
 
@@ -26,7 +26,7 @@ class HeadOutput(NamedTuple):
         correct: (batch,) bool, whether the true speaker scores highest, without margin.
         label_losses: (batch,) float32, without gradients, margin and weights: how little each label fits. The negative
             logarithm of the probability that the label is right, of the class's own classifier (SphereFace2:
-            softplus(-z_y)) or among all classes (softmax). None unless the head was called with a `Doubt`.
+            softplus(-z_y)) or among all classes (softmax). None unless the head was called with a `Confidence`.
     """
 
     loss: Tensor
@@ -87,7 +87,7 @@ class Head(nn.Module):
         embedding: Tensor,
         speaker: Tensor,
         margin: float,
-        doubt: Doubt | None = None,
+        confidence: Confidence | None = None,
         target: Tensor | None = None,
     ) -> HeadOutput:
         """Compute the loss of a batch, in float32 whatever autocast says (float64 if the embedding is).
@@ -96,7 +96,7 @@ class Head(nn.Module):
             embedding: (batch, dim), of any norm; float16 and bfloat16 are widened.
             speaker: (batch,) int64, 0 to num_speakers - 1; checked on the CPU only, since on a GPU that waits.
             margin: m, which the schedule gives for this step.
-            doubt: which labels and pairs count less; None: all count.
+            confidence: which labels and pairs count less; None: all count.
             target: (batch, teacher_dim) the teacher's embeddings; None without `distillation`.
 
         Raises:
@@ -108,11 +108,11 @@ class Head(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             embedding = embedding.to(torch.promote_types(embedding.dtype, torch.float32))
             if self.part is not None:
-                return self.compute_split(embedding, speaker, margin, doubt, self.part)
-            output = self.compute(embedding, speaker, margin, doubt)
+                return self.compute_split(embedding, speaker, margin, confidence, self.part)
+            output = self.compute(embedding, speaker, margin, confidence)
             return output if target is None else self.distill(output, embedding, target.to(embedding.dtype))
 
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None) -> HeadOutput:
         """Compute `forward` of checked, widened inputs."""
         raise NotImplementedError
 
@@ -123,7 +123,7 @@ class Head(nn.Module):
         return output._replace(loss=output.loss + losses.mean(), losses=output.losses + losses.detach())
 
     def compute_split(
-        self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None, part: HeadPart
+        self, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None, part: HeadPart
     ) -> HeadOutput:
         """Compute in several processes, each with a batch of the same size; `loss` is the mean over all of them."""
         raise NotImplementedError

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from sv.errors import UserError
-from sv.losses.doubt import Doubt
 from sv.losses.head import Head, HeadOutput
+from sv.losses.label_confidence import Confidence
 from sv.losses.options import MetricOptions, ScaledMetricOptions
 
 SMALLEST_SCALE = 1e-6
@@ -25,8 +25,8 @@ class MetricHead(Head):
         super().__init__(embedding_dim, num_speakers, options)
         self.utts_per_speaker = options.utts_per_speaker
 
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
-        assert doubt is None, "a configuration with doubtful labels does not take a metric loss"
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None) -> HeadOutput:
+        assert confidence is None, "a configuration with label confidence does not take a metric loss"
         self.check_groups(speaker)
         groups = embedding.unflatten(0, (-1, self.utts_per_speaker))
         losses, correct = self.compare(groups, margin)

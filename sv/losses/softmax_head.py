@@ -18,9 +18,9 @@ from torch._compile import _disable_dynamo  # torch.compiler.disable, which impo
 
 from sv.losses.blocks import Block, block_rows
 from sv.losses.cosine import unit
-from sv.losses.doubt import Doubt
 from sv.losses.gradients import with_gradients
 from sv.losses.head import Head, HeadOutput
+from sv.losses.label_confidence import Confidence
 from sv.losses.options import LossOptions
 from sv.losses.split import HeadPart, entries
 
@@ -65,9 +65,9 @@ class SoftmaxHead(Head):
         return self.scale * product
 
     @_disable_dynamo
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None) -> HeadOutput:
         x = self.inputs(embedding)
-        passes = _Passes(self, x.detach(), speaker, margin, doubt)
+        passes = _Passes(self, x.detach(), speaker, margin, confidence)
         total = passes.first().total(passes)
         loss = total.losses.mean()
         if torch.is_grad_enabled():
@@ -77,11 +77,11 @@ class SoftmaxHead(Head):
 
     @_disable_dynamo
     def compute_split(
-        self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None, part: HeadPart
+        self, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None, part: HeadPart
     ) -> HeadOutput:
         x = self.inputs(embedding)
         everyone, speakers = part.gather_batch(x.detach(), speaker)
-        of_all = None if doubt is None else doubt.gathered(part)
+        of_all = None if confidence is None else confidence.gathered(part)
         passes = _Passes(self, everyone, speakers - part.first, margin, of_all)
         total = passes.first().gathered(part).total(passes, part.rank)
         loss, own = total.losses.mean(), part.own(len(x))
@@ -144,9 +144,9 @@ class _Found(NamedTuple):
         log_sum = torch.cat([self.rest.T, moved, target.unsqueeze(1)], dim=1).logsumexp(dim=1)
         plain = self.plain.amax(dim=0)
         correct, losses, label_losses = plain > self.hardest.amax(dim=0), log_sum - target, None
-        if passes.doubt is not None:
+        if passes.confidence is not None:
             unmoved = torch.cat([self.rest.T, passes.head.scale * top, plain.unsqueeze(1)], dim=1)
-            losses, label_losses = passes.doubt.trust * losses, unmoved.logsumexp(dim=1) - plain
+            losses, label_losses = passes.confidence.weight * losses, unmoved.logsumexp(dim=1) - plain
         return _Total(losses, correct, log_sum, nearest.unflatten(1, (parts, k))[:, rank], label_losses)
 
 
@@ -176,14 +176,16 @@ class _Passes:
         embedding: (batch, dim) x, without gradients.
         row: (batch,) of the true speaker, counted from the first row; out of range where another process has it.
         margin: m.
-        doubt: which utterances and classes count less; its classes are counted from the first row, too.
+        confidence: which utterances and classes count less; its classes are counted from the first row, too.
 
     Attributes:
         block: speakers taken together, as many as fit a cache.
     """
 
-    def __init__(self, head: SoftmaxHead, embedding: Tensor, row: Tensor, margin: float, doubt: Doubt | None) -> None:
-        self.head, self.embedding, self.row, self.margin, self.doubt = head, embedding, row, margin, doubt
+    def __init__(
+        self, head: SoftmaxHead, embedding: Tensor, row: Tensor, margin: float, confidence: Confidence | None
+    ) -> None:
+        self.head, self.embedding, self.row, self.margin, self.confidence = head, embedding, row, margin, confidence
         self.weight = head.weight.detach().to(embedding.dtype)
         self.bias = None if head.bias is None else head.bias.detach().to(embedding.dtype)
         self.block = max(1, block_rows(len(embedding), self.weight) // self.weight[0, ..., 0].numel())
@@ -196,8 +198,8 @@ class _Passes:
         top, self._column = x.new_full((len(x), k), -torch.inf), self.row.new_full((len(x), k), -1)
         for start, _, logits, _ in self._blocks():
             logits.scatter_(1, *entries(logits, self.row - start, torch.full_like(total, -torch.inf)))
-            if self.doubt is not None:
-                self.doubt.leave_out(logits, start, -torch.inf)
+            if self.confidence is not None:
+                self.confidence.leave_out(logits, start, -torch.inf)
             before, highest = highest, torch.maximum(highest, logits.amax(dim=1))
             if k:
                 top, logits = self._take_top(top, logits, start)
@@ -245,9 +247,9 @@ class _Passes:
         column = self._column.where(total.nearest, -1)
         for start, block, logits, choice in self._blocks():
             grad = torch.sub(logits, total.log_sum.unsqueeze(1)).exp_().mul_(1 / len(logits))
-            if self.doubt is not None:
-                self.doubt.leave_out(grad, start, 0.0)
-                grad.mul_(self.doubt.trust.unsqueeze(1))
+            if self.confidence is not None:
+                self.confidence.leave_out(grad, start, 0.0)
+                grad.mul_(self.confidence.weight.unsqueeze(1))
             grad.scatter_(1, *entries(grad, self.row - start, target))
             for one, value in zip(column.unbind(1), nearest.unbind(1), strict=True):
                 grad.scatter_(1, *entries(grad, one - start, value))
@@ -263,8 +265,8 @@ class _Passes:
     def _target_grad(self, total: _Total, embedding_grad: Tensor) -> Tensor:
         """Return the gradient (batch,) of the target's logit without margin; add what comes by x itself."""
         pull = ((self._target.detach() - total.log_sum).exp() - 1).where(self.present, 0) / len(total.losses)
-        if self.doubt is not None:
-            pull = pull * self.doubt.trust
+        if self.confidence is not None:
+            pull = pull * self.confidence.weight
         of_product, of_x = self._slopes
         if of_x is not None:
             embedding_grad.addcmul_(pull.unsqueeze(1), of_x)
@@ -279,7 +281,7 @@ class _Passes:
         moved = self.nearest(product)
         (slope,) = torch.autograd.grad(moved.sum(), product)
         grad = (moved.detach() - total.log_sum.unsqueeze(1)).exp() * slope / (self.head.scale * len(product))
-        return grad if self.doubt is None else grad * self.doubt.trust.unsqueeze(1)
+        return grad if self.confidence is None else grad * self.confidence.weight.unsqueeze(1)
 
     def _blocks(self) -> Iterator[tuple[int, Block, Tensor, Tensor | None]]:
         """Yield the first row of each block, the block, logits (batch, speakers), and which subcenter each is from."""

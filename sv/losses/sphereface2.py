@@ -2,7 +2,7 @@
 
     loss = lambda softplus(-z_y) + (1 - lambda) sum_{j != y} softplus(z_j)
 
-A doubtful label (`doubt.py`) gives each of these pairs a weight of its own, at most 1.
+A label that may be wrong (`label_confidence.py`) gives each of these pairs a weight of its own, at most 1.
 
 `pairs.py` has the logits z of the target pair and of the others, with margin types C, A and M. `sphereface2` is the
 plain form; the head computes the same in one pass over blocks of speakers (`fused.py`), which torch.compile does not
@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch._compile import _disable_dynamo  # torch.compiler.disable, which imports the compiler when it is called
 
 from sv.losses.cosine import cosine_matrix, unit
-from sv.losses.doubt import Doubt
 from sv.losses.fused import Labelled, Rows, pair_sums
 from sv.losses.gradients import with_gradients
 from sv.losses.head import Head, HeadOutput, speaker_weight
+from sv.losses.label_confidence import Confidence
 from sv.losses.options import SphereFace2Options
 from sv.losses.pairs import Pairs, softplus
 from sv.losses.split import HeadPart
@@ -31,7 +31,9 @@ from sv.losses.split import HeadPart
 _BIAS_STEP = 1e-3  # at which `fit_bias` ends
 
 
-def sphereface2(cosine: Tensor, speaker: Tensor, bias: Tensor, *, pairs: Pairs, doubt: Doubt | None = None) -> Tensor:
+def sphereface2(
+    cosine: Tensor, speaker: Tensor, bias: Tensor, *, pairs: Pairs, confidence: Confidence | None = None
+) -> Tensor:
     """Return the losses (batch,) of a batch.
 
     Args:
@@ -39,19 +41,19 @@ def sphereface2(cosine: Tensor, speaker: Tensor, bias: Tensor, *, pairs: Pairs, 
         speaker: (batch,) int64, index of the true speaker.
         bias: b, 0-d, shared by all pairs.
         pairs: options and margin.
-        doubt: which pairs count less.
+        confidence: which pairs count less.
     """
     index = speaker.unsqueeze(1)  # (batch, 1)
     target = pairs.target_logit(cosine.gather(1, index).squeeze(1), bias)  # (batch,)
     nontarget = pairs.nontarget_logit(cosine, bias)  # (batch, speakers)
     nontarget = nontarget.scatter(1, index, -torch.inf)  # softplus(-inf) = 0: the true speaker is left out
     weight = pairs.options.target_weight
-    if doubt is None:
+    if confidence is None:
         return weight * softplus(-target) + (1 - weight) * softplus(nontarget).sum(dim=1)
-    doubt.leave_out(nontarget, 0, -torch.inf)
-    of_others, pair_weight = softplus(nontarget), doubt.pair_weight(0, nontarget.shape[1])
+    confidence.leave_out(nontarget, 0, -torch.inf)
+    of_others, pair_weight = softplus(nontarget), confidence.pair_weight(0, nontarget.shape[1])
     of_others = of_others if pair_weight is None else pair_weight * of_others
-    return weight * doubt.trust * softplus(-target) + (1 - weight) * of_others.sum(dim=1)
+    return weight * confidence.weight * softplus(-target) + (1 - weight) * of_others.sum(dim=1)
 
 
 class SphereFace2(Head):
@@ -95,9 +97,9 @@ class SphereFace2(Head):
         nn.init.constant_(self.bias, (low + high) / 2)
 
     @_disable_dynamo
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None) -> HeadOutput:
         x, rows = self._inputs(embedding)
-        batch, pairs = Labelled(x, speaker, doubt), Pairs(self.options, margin)
+        batch, pairs = Labelled(x, speaker, confidence), Pairs(self.options, margin)
         sums = pair_sums(batch, rows, pairs, gradients=torch.is_grad_enabled())
         loss = sums.losses.mean()
         if torch.is_grad_enabled():
@@ -107,16 +109,16 @@ class SphereFace2(Head):
 
     @_disable_dynamo
     def compute_split(
-        self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None, part: HeadPart
+        self, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None, part: HeadPart
     ) -> HeadOutput:
         x, rows = self._inputs(embedding)
         everyone, speakers = part.gather_batch(x.detach(), speaker)
-        labelled = Labelled(everyone, speakers, None if doubt is None else doubt.gathered(part))
+        labelled = Labelled(everyone, speakers, None if confidence is None else confidence.gathered(part))
         sums = pair_sums(labelled, rows._replace(first=part.first), Pairs(self.options, margin))
         embedding_grad, arriving = part.start_sum(sums.embedding_grad)
         of_labels = [] if sums.label_losses is None else [sums.label_losses]
         found = torch.cat([sums.losses, sums.target, sums.bias_grad.expand(1), *of_labels, sums.hardest])
-        of_all = part.gather(found.unsqueeze(0))  # (size, 3 * batch + 1), with doubt 4 * batch + 1
+        of_all = part.gather(found.unsqueeze(0))  # (size, 3 * batch + 1), with confidence 4 * batch + 1
         batch = len(everyone)
         losses, target, bias_grad, *label_losses = (
             of_all[:, :-batch].sum(dim=0).split([batch, batch, 1, *(batch for _ in of_labels)])

@@ -4,14 +4,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from sv.losses.doubt import Doubt
 from sv.losses.head import Head, HeadOutput
+from sv.losses.label_confidence import Confidence
 
 
 class Teacher(Head):
     """Distillation alone, no other loss; an embedding is right if its own teacher's is the nearest of the batch."""
 
-    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None) -> HeadOutput:
+    def compute(self, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None) -> HeadOutput:
         nothing = embedding.new_zeros(len(embedding))
         return HeadOutput(nothing.mean(), nothing, nothing.bool())
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.clustering.trust import TRUSTED, Decision, persons, read_decisions
+from sv.clustering.label_decisions import TRUSTED, Decision, majority_speakers, read_decisions
 from sv.clustering.whitening import fit_whitening
 from sv.errors import UserError
 from sv.io import Vectors, read_json, read_table
@@ -50,7 +50,7 @@ class Round:
     truth: dict[str, str]
 
     def decisions(self) -> dict[str, Decision]:
-        """Return what the training thought of its labels; {} if it doubted none."""
+        """Return what the training decided about its labels; {} without gate and correction."""
         path = self.after / "pseudo_labels"
         return read_decisions(path) if path.is_file() else {}
 
@@ -173,7 +173,7 @@ def choose_utterances(speakers: Mapping[str, str]) -> tuple[list[str], NDArray[n
 
 def in_cluster(clusters: Mapping[str, str], truth: Mapping[str, str], utts: list[str]) -> Bools:
     """Return whether each utterance is in a cluster; if the truth is known, in one that is mostly its speaker's."""
-    person = persons(clusters, truth) if truth else {}
+    person = majority_speakers(clusters, truth) if truth else {}
     return np.array([utt in clusters and (not truth or person[clusters[utt]] == truth.get(utt)) for utt in utts])
 
 
@@ -196,7 +196,7 @@ def draw_map(of: Map) -> Callable[[Any], None]:
 def draw_losses(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> Callable[[Any], None]:
     """Return a function that draws the losses of labels, the two Gaussians that were fitted, and the gate."""
     seen, logs = _log_losses(decisions)
-    person = persons({utt: one.label for utt, one in decisions.items()}, truth) if truth else {}
+    person = majority_speakers({utt: one.label for utt, one in decisions.items()}, truth) if truth else {}
     right = np.array([not truth or person[decisions[utt].label] == truth[utt] for utt in seen])
     kinds = {"right label": right, "wrong label": ~right} if truth else {"labels": right}
 

@@ -17,8 +17,8 @@ from sv.embeddings.experiment import existing_model
 from sv.io import read_table
 from sv.losses import build_head
 from sv.losses.distillation import Distillation
-from sv.losses.doubt import Doubt
 from sv.losses.head import Head, HeadOutput
+from sv.losses.label_confidence import Confidence
 from sv.models import build_model
 from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.training.schedules import build_margin
@@ -48,11 +48,11 @@ class SpeakerNet(nn.Module):
         features: Tensor,
         speaker: Tensor,
         margin: float,
-        doubt: Doubt | None = None,
+        confidence: Confidence | None = None,
         target: Tensor | None = None,
     ) -> HeadOutput:
         """Return the output of `Head.forward`, from features (batch, frames, mels) instead of embeddings."""
-        return self.head(self._encoder[0](features), speaker, margin, doubt, target)
+        return self.head(self._encoder[0](features), speaker, margin, confidence, target)
 
     def wrap_backbone(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
         """Wrap `backbone` for training (compiled, parallel), around earlier wrappers; its state keeps its names."""

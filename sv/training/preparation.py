@@ -142,7 +142,7 @@ class Preparation:
             UserError: as `read_rivals`.
         """
         args, index = self.config.pseudo_args, self.data.index
-        if not args.doubts:
+        if not args.changes_loss:
             return None
         everyone = set(self._all_speakers.speakers)
         is_pseudo = np.zeros(len(index), dtype=bool) if self._is_pseudo is None else self._is_pseudo

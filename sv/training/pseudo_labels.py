@@ -6,7 +6,7 @@ An utterance's running mean m_i follows the loss of its pseudo label, without ma
 
 gate        two Gaussians are fitted to the log m_i of all pseudo labels. A label is trusted if it belongs more probably
             to the low mode. All labels are trusted until there are two clear modes (`Mixture.has_two_modes`). The pair
-            of an utterance and the class of a label without trust has the weight 0 (`sv.losses.doubt`).
+            of an utterance and its class has the weight 0 if the label is not trusted (`sv.losses.label_confidence`).
 correction  a running average of the network embeds each whole utterance. If it is sure of a class, that class is the
             label of the next epoch. Each epoch decides again, from the original labels. So a correction is withdrawn
             when the network no longer supports it, and errors do not accumulate. Meanwhile m_i, which belongs to the
@@ -36,7 +36,7 @@ from sv.data.sampling import Longs
 from sv.errors import UserError, log
 from sv.io import atomic_write, iter_table, original_speakers
 from sv.jobs.gpus import send
-from sv.losses.doubt import Doubt
+from sv.losses.label_confidence import Confidence
 from sv.metrics.mixture import fit_mixture
 from sv.training.distributed import World
 from sv.training.heldout import WholeUtts
@@ -45,7 +45,7 @@ from sv.training.network import SpeakerNet
 UTTS_FILE, RIVALS_FILE = "pseudo_utts", "maybe_same_spk"
 _SMALLEST = float(np.finfo(np.float32).tiny)  # under the logarithm
 _BLOCK = 256  # utterances that the head looks at together
-_SAVED = ("mean", "weight", "posterior", "corrected", "trust")  # arrays of `PseudoLabels`
+_SAVED = ("mean", "weight", "posterior", "corrected", "confidence")  # arrays of `PseudoLabels`
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class PseudoLabels:
         self._mean, self._weight = np.zeros((2, self._count))  # v and u
         self._posterior = np.ones(self._count)
         self._corrected = np.full(self._count + 1, -1)  # class; -1: the label stands
-        self._trust = np.ones(self._count + 1, dtype=np.float32)
+        self._confidence = np.ones(self._count + 1, dtype=np.float32)
         self._rivals = None if utts.rivals is None else torch.from_numpy(utts.rivals)
         hides = self.args.gate and self.args.negatives == "labelled"
         self._unlabelled = torch.from_numpy(utts.unlabelled()).to(world.device) if hides else None
@@ -158,18 +158,18 @@ class PseudoLabels:
             decay = get_ema_multi_avg_fn(self.args.average_decay)
             self._average = AveragedModel(plain, multi_avg_fn=decay, use_buffers=True).eval()
 
-    def doubted(self, batch: Batch) -> tuple[Batch, Doubt]:
-        """Return a batch, on the CPU, with corrected labels, and how far they are trusted."""
+    def relabel(self, batch: Batch) -> tuple[Batch, Confidence]:
+        """Return a batch, on the CPU, with corrected labels, and the confidence in them."""
         place = self._place[rows_of(batch.utts)]
         corrected = torch.from_numpy(self._corrected[place])
         speaker = torch.where(corrected < 0, batch.speaker, corrected)
         ignored = None if self._rivals is None else self._rivals[speaker]
-        doubt = Doubt(torch.from_numpy(self._trust[place]), ignored, self._unlabelled)
-        return replace(batch, speaker=speaker), doubt
+        confidence = Confidence(torch.from_numpy(self._confidence[place]), ignored, self._unlabelled)
+        return replace(batch, speaker=speaker), confidence
 
     def note(self, batch: Batch, label_losses: Tensor | None, net: SpeakerNet) -> None:
         """Remember the losses (batch,) of a step's labels, on their device, and the network after the step."""
-        assert label_losses is not None, "a head that was given doubt returns them"
+        assert label_losses is not None, "a head that was given confidence returns them"
         place = self._place[rows_of(batch.utts)]
         place = np.where(self._corrected[place] < 0, place, self._count)
         index = send(torch.from_numpy(place), label_losses.device)
@@ -200,8 +200,8 @@ class PseudoLabels:
             self._corrected[:-1][self._corrected[:-1] == self.utts.index.speaker[self._rows]] = -1
             figures["pseudo_corrected"] = float((self._corrected >= 0).sum())
             told.append(f"{figures['pseudo_corrected']:.0f} corrected")
-        self._trust[:-1] = (self._posterior >= 0.5) | (self._corrected[:-1] >= 0)
-        figures["pseudo_trusted"] = float(self._trust[:-1].mean())
+        self._confidence[:-1] = (self._posterior >= 0.5) | (self._corrected[:-1] >= 0)
+        figures["pseudo_trusted"] = float(self._confidence[:-1].mean())
         if self.world.is_main:
             told = [f"{100 * figures['pseudo_trusted']:.1f} % trusted", *told]
             log.info("epoch %d: of %d pseudo labels %s", epoch, self._count, ", ".join(told))

@@ -164,12 +164,12 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         place = self.place
         lr, margin = self.learning_rate(place.step), self.margin(place.step)
-        batch, doubt = (batch, None) if self.pseudo is None else self.pseudo.doubted(batch)
-        batch, doubt = batch.to(self.world.device), doubt and doubt.to(self.world.device)
+        batch, confidence = (batch, None) if self.pseudo is None else self.pseudo.relabel(batch)
+        batch, confidence = batch.to(self.world.device), confidence and confidence.to(self.world.device)
         set_learning_rate(self.optimizer, lr)
         self.optimizer.zero_grad(set_to_none=True)
         with self._autocast():
-            output = self._parallel(batch.features, batch.speaker, margin, doubt, self._target(batch))
+            output = self._parallel(batch.features, batch.speaker, margin, confidence, self._target(batch))
         loss, losses, correct, label_losses = output
         self.scaler.scale(loss).backward()
         norm = self._clip()

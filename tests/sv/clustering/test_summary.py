@@ -16,7 +16,7 @@ def write_experiment(path: Path, eer: float) -> Path:
     entry = dict.fromkeys(KEYS, "") | entry | {"min_dcf": {}}
     (path / "round1" / "results.json").write_text(json.dumps({"results": {"H.kaldi": {"cos": entry}}}))
     clusters = {"clusters": 7, "utterances": 10, "left_out": {"utterances": 1}, "nmi": 0.5}
-    found = [{"number": n, "heldout_eer": 5.0 - n, "clusters": clusters, "trust": {}} for n in range(2)]
+    found = [{"number": n, "heldout_eer": 5.0 - n, "clusters": clusters, "decisions": {}} for n in range(2)]
     (path / "rounds.json").write_text(json.dumps({"best": 1, "why": "", "rounds": found}))
     return path
 

@@ -7,7 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from sv.errors import UserError
 from sv.jobs.gpus import choose_device, send
-from sv.losses.doubt import Doubt
+from sv.losses.label_confidence import Confidence
 from tests.one_device import one_device
 
 
@@ -28,10 +28,10 @@ def test_what_goes_to_a_gpu_is_pinned_first_and_nothing_waits(monkeypatch: pytes
     monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: pinned.append(tensor) or tensor)
     gpu, cpu = torch.device("cuda", 0), torch.device("cpu")
     with FakeTensorMode(), one_device():
-        trust, ignored = torch.ones(3), torch.ones(3, 2)
-        assert send(trust, cpu).device == cpu and not pinned
-        there = send(trust, gpu)
+        weight, ignored = torch.ones(3), torch.ones(3, 2)
+        assert send(weight, cpu).device == cpu and not pinned
+        there = send(weight, gpu)
         assert there.device == send(there, gpu).device == gpu and len(pinned) == 1
-        doubt = Doubt(trust, ignored, torch.ones(4, device=gpu)).to(gpu)
-        assert [part.device for part in doubt if part is not None] == 3 * [gpu]
+        confidence = Confidence(weight, ignored, torch.ones(4, device=gpu)).to(gpu)
+        assert [part.device for part in confidence if part is not None] == 3 * [gpu]
     assert len(pinned) == 3

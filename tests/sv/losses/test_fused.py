@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sv.losses import build_head
 from sv.losses.cosine import cosine_matrix, unit
-from sv.losses.doubt import Doubt
 from sv.losses.fused import Labelled, Rows, pair_sums
+from sv.losses.label_confidence import Confidence
 from sv.losses.options import Gradient, MarginOn, MarginType, SphereFace2Options
 from sv.losses.pairs import Pairs, softplus
 from sv.losses.sphereface2 import sphereface2
@@ -32,13 +32,13 @@ def problem(dtype: torch.dtype, batch: int = 12, speakers: int = 37, dim: int = 
     return embedding, weight, speaker
 
 
-def some_doubt(dtype: torch.dtype, batch: int = 12, speakers: int = 37) -> Doubt:
+def some_confidence(dtype: torch.dtype, batch: int = 12, speakers: int = 37) -> Confidence:
     """Labels that are trusted, not and by half; ignored classes, once, twice or none; some classes unlabelled."""
     generator = torch.Generator().manual_seed(2)
-    trust = torch.tensor([1.0, 0.0, 0.5], dtype=dtype).repeat(batch)[:batch]
+    weight = torch.tensor([1.0, 0.0, 0.5], dtype=dtype).repeat(batch)[:batch]
     ignored = torch.randint(-1, speakers, (batch, 3), generator=generator)
     ignored[0], ignored[1] = torch.tensor([5, 5, -1]), -1
-    return Doubt(trust, ignored, torch.arange(speakers) % 3 == 0)
+    return Confidence(weight, ignored, torch.arange(speakers) % 3 == 0)
 
 
 def make_pairs(margin_type: MarginType = "C", **options: Any) -> Pairs:
@@ -73,25 +73,27 @@ def test_equals_the_plain_form(
 
 
 @pytest.mark.parametrize("margin_type", ["C", "A", "M"])
-@pytest.mark.parametrize("parts", ["trust", "ignored", "unlabelled", "all"])
+@pytest.mark.parametrize("parts", ["weight", "ignored", "unlabelled", "all"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_doubt_equals_the_plain_form(margin_type: MarginType, parts: str, dtype: torch.dtype, tolerance: float) -> None:
+def test_confidence_equals_the_plain_form(
+    margin_type: MarginType, parts: str, dtype: torch.dtype, tolerance: float
+) -> None:
     embedding, weight, speaker = problem(dtype)
-    doubt = some_doubt(dtype)
+    confidence = some_confidence(dtype)
     if parts != "all":
-        doubt = Doubt(
-            doubt.trust if parts != "ignored" else torch.ones_like(doubt.trust),
-            doubt.ignored if parts == "ignored" else None,
-            doubt.unlabelled if parts == "unlabelled" else None,
+        confidence = Confidence(
+            confidence.weight if parts != "ignored" else torch.ones_like(confidence.weight),
+            confidence.ignored if parts == "ignored" else None,
+            confidence.unlabelled if parts == "unlabelled" else None,
         )
     head = build_head("sphereface2", 9, 37, {"margin_type": margin_type}).to(dtype)
     head.load_state_dict({"weight": weight, "bias": torch.full((1, 1), 2.0)})
     embedding.requires_grad_()
     inputs = [embedding, head.get_parameter("weight"), head.get_parameter("bias")]
-    output = head(embedding, speaker, MARGINS[margin_type], doubt)
+    output = head(embedding, speaker, MARGINS[margin_type], confidence)
     pairs, bias = make_pairs(margin_type), inputs[2].squeeze()
     cosine = cosine_matrix(embedding, inputs[1])
-    losses = sphereface2(cosine, speaker, bias, pairs=pairs, doubt=doubt)
+    losses = sphereface2(cosine, speaker, bias, pairs=pairs, confidence=confidence)
     torch.testing.assert_close(output.losses, losses.detach(), rtol=tolerance, atol=tolerance)
     of_labels = softplus(-pairs.plain_logit(cosine, bias)).gather(1, speaker.unsqueeze(1))
     torch.testing.assert_close(output.label_losses, of_labels.detach().squeeze(1), rtol=tolerance, atol=tolerance)
@@ -105,7 +107,7 @@ def test_doubt_equals_the_plain_form(margin_type: MarginType, parts: str, dtype:
 def test_any_block_gives_the_same(block: int, margin_type: MarginType) -> None:
     embedding, weight, speaker = problem(torch.float64)
     rows = Rows(weight, torch.tensor(1.0, dtype=torch.float64))
-    arguments = (Labelled(unit(embedding), speaker, some_doubt(torch.float64)), rows, make_pairs(margin_type))
+    arguments = (Labelled(unit(embedding), speaker, some_confidence(torch.float64)), rows, make_pairs(margin_type))
     whole, blocks = pair_sums(*arguments), pair_sums(*arguments, block=block)
     for name in ("losses", "target", "hardest", "bias_grad", "embedding_grad", "weight_grad", "label_losses"):
         torch.testing.assert_close(getattr(blocks, name), getattr(whole, name), rtol=1e-12, atol=1e-14)

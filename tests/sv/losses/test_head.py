@@ -8,8 +8,8 @@ from torch import Tensor
 
 from sv.errors import UserError
 from sv.losses import build_head
-from sv.losses.doubt import Doubt
 from sv.losses.head import Head
+from sv.losses.label_confidence import Confidence
 
 CASES: dict[str, tuple[str, dict[str, object]]] = {
     "softmax": ("softmax", {}),
@@ -44,28 +44,30 @@ def first_rows(head: Head) -> Tensor:
 
 
 def gradients(
-    head: Head, embedding: Tensor, speaker: Tensor, margin: float, doubt: Doubt | None = None
+    head: Head, embedding: Tensor, speaker: Tensor, margin: float, confidence: Confidence | None = None
 ) -> tuple[Tensor, list[Tensor]]:
     embedding = embedding.clone().requires_grad_()
-    output = head(embedding, speaker, margin, doubt)
+    output = head(embedding, speaker, margin, confidence)
     return output.losses, list(torch.autograd.grad(output.loss, [embedding, *head.parameters()]))
 
 
-def some_doubt(batch: int, speakers: int, dtype: torch.dtype = torch.float32) -> Doubt:
-    """Every part of doubt at once; -1 where no class is ignored."""
-    trust = torch.tensor([0.5, 0.0, 1.0], dtype=dtype).repeat(batch)[:batch]
-    return Doubt(trust, torch.arange(-1, 2 * batch - 1).view(batch, 2) % speakers, torch.arange(speakers) % 2 == 0)
+def some_confidence(batch: int, speakers: int, dtype: torch.dtype = torch.float32) -> Confidence:
+    """Every field of the confidence at once; -1 where no class is ignored."""
+    weight = torch.tensor([0.5, 0.0, 1.0], dtype=dtype).repeat(batch)[:batch]
+    return Confidence(
+        weight, torch.arange(-1, 2 * batch - 1).view(batch, 2) % speakers, torch.arange(speakers) % 2 == 0
+    )
 
 
-@pytest.mark.parametrize("doubt", [None, some_doubt(3, 5, torch.float64)], ids=["sure", "doubt"])
-def test_gradcheck(case: str, doubt: Doubt | None) -> None:
+@pytest.mark.parametrize("confidence", [None, some_confidence(3, 5, torch.float64)], ids=["sure", "weighted"])
+def test_gradcheck(case: str, confidence: Confidence | None) -> None:
     head = make(case, 4, 5, scale=8.0).double()
     embedding = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     speaker = torch.tensor([0, 4, 2])
     names, values = zip(*head.named_parameters(), strict=True)
 
     def loss(embedding: Tensor, *parameters: Tensor) -> Tensor:
-        arguments = (embedding, speaker, head.margins.default, doubt)
+        arguments = (embedding, speaker, head.margins.default, confidence)
         return torch.func.functional_call(head, dict(zip(names, parameters, strict=True)), arguments).loss
 
     class Anew(torch.autograd.Function):
@@ -114,7 +116,7 @@ def test_finite_at_the_edges(
     for speaker in (rows, (rows + 1) % 50):
         with torch.autocast("cpu", autocast or torch.bfloat16, enabled=autocast is not None):
             batch = embedding.to(autocast or torch.float32), speaker.repeat(4), _margin(head, margin)
-            found = [gradients(head, *batch, doubt) for doubt in (None, some_doubt(200, 50))]
+            found = [gradients(head, *batch, confidence) for confidence in (None, some_confidence(200, 50))]
         for losses, grads in found:
             assert losses.dtype == torch.float32
             assert losses.isfinite().all()
@@ -125,30 +127,31 @@ def _margin(head: Head, margin: float) -> float:
     return min(head.margins.lowest + margin, head.margins.highest)
 
 
-def test_full_trust_changes_no_bit(case: str) -> None:
+def test_full_confidence_changes_no_bit(case: str) -> None:
     head = make(case, 16, 50)
     embedding, speaker = torch.randn(8, 16), torch.randint(50, (8,))
     nothing = torch.full((8, 2), -1)
     sure = gradients(head, embedding, speaker, head.margins.default)
-    for doubt in (Doubt(torch.ones(8)), Doubt(torch.ones(8), nothing), Doubt(torch.ones(8), nothing[:, :0])):
-        losses, grads = gradients(head, embedding, speaker, head.margins.default, doubt)
+    for ignored in (None, nothing, nothing[:, :0]):
+        confidence = Confidence(torch.ones(8), ignored)
+        losses, grads = gradients(head, embedding, speaker, head.margins.default, confidence)
         assert torch.equal(losses, sure[0])
         assert all(torch.equal(one, other) for one, other in zip(grads, sure[1], strict=True))
 
 
-def test_without_trust_an_utterance_pulls_at_no_class_of_its_own(case: str) -> None:
+def test_without_confidence_an_utterance_pulls_at_no_class_of_its_own(case: str) -> None:
     """The row of its class and, in a softmax, every row keep their place."""
     head = make(case, 16, 50)
-    doubt = Doubt(torch.zeros(4), None, torch.ones(50, dtype=torch.bool))
-    losses, grads = gradients(head, torch.randn(4, 16), torch.arange(4), head.margins.default, doubt)
+    confidence = Confidence(torch.zeros(4), None, torch.ones(50, dtype=torch.bool))
+    losses, grads = gradients(head, torch.randn(4, 16), torch.arange(4), head.margins.default, confidence)
     assert (losses == 0).all()
     assert all((grad == 0).all() for grad in grads)
 
 
 def test_an_ignored_class_is_not_pushed(case: str) -> None:
     head = make(case, 16, 50)
-    doubt = Doubt(torch.ones(8), torch.tensor([[7, 9]]).expand(8, 2))
-    _, (_, weight, *_) = gradients(head, torch.randn(8, 16), torch.arange(10, 18), head.margins.default, doubt)
+    confidence = Confidence(torch.ones(8), torch.tensor([[7, 9]]).expand(8, 2))
+    _, (_, weight, *_) = gradients(head, torch.randn(8, 16), torch.arange(10, 18), head.margins.default, confidence)
     moved = weight.reshape(50, -1).abs().sum(dim=1) > 0
     assert not moved[[7, 9]].any() and moved[[8, *range(10, 18)]].all()
 
@@ -160,7 +163,7 @@ def test_losses_of_labels_have_no_margin_and_no_weight(case: str) -> None:
     probability = head.probability(logits, logits.logsumexp(dim=1, keepdim=True))
     expected = -probability.gather(1, speaker.unsqueeze(1)).squeeze(1).log()
     for margin in (head.margins.lowest, head.margins.default):
-        found = head(embedding, speaker, margin, Doubt(torch.rand(8))).label_losses
+        found = head(embedding, speaker, margin, Confidence(torch.rand(8))).label_losses
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert head(embedding, speaker, head.margins.default).label_losses is None
 

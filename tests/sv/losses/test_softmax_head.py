@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from sv.losses import LOSSES, build_head, loss_options
 from sv.losses.cosine import cosine_matrix, unit
-from sv.losses.doubt import Doubt
+from sv.losses.label_confidence import Confidence
 from sv.losses.margin_softmax import MarginSoftmax
 from sv.losses.softmax_head import SoftmaxHead, _Passes
 from sv.losses.sphereface import annealed_angle
@@ -86,28 +86,28 @@ def test_correct_means_that_the_true_speaker_is_nearest_without_margin(case: str
     assert not head(100 * weight[others], speaker[some], head.margins.default).correct.any()
 
 
-def some_doubt(dtype: torch.dtype) -> Doubt:
+def some_confidence(dtype: torch.dtype) -> Confidence:
     """Utterances that are trusted, not and by half; ignored classes, once or twice, or none."""
     ignored = torch.randint(-1, SPEAKERS, (BATCH, 3), generator=torch.Generator().manual_seed(2))
     ignored[0], ignored[1] = torch.tensor([5, 5, -1]), -1
-    return Doubt(torch.tensor([1.0, 0.0, 0.5], dtype=dtype).repeat(BATCH)[:BATCH], ignored)
+    return Confidence(torch.tensor([1.0, 0.0, 0.5], dtype=dtype).repeat(BATCH)[:BATCH], ignored)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_doubt_equals_a_loop_over_utterances(case: str, dtype: torch.dtype, tolerance: float) -> None:
+def test_label_confidence_equals_a_loop_over_utterances(case: str, dtype: torch.dtype, tolerance: float) -> None:
     """Each utterance alone, with a head that lacks the classes that the utterance ignores."""
     head, embedding, speaker = problem(case, dtype)
-    doubt, margin = some_doubt(dtype), head.margins.default
-    output = head(embedding, speaker, margin, doubt)
+    confidence, margin = some_confidence(dtype), head.margins.default
+    output = head(embedding, speaker, margin, confidence)
     losses, of_labels = [], []
     for row in range(BATCH):
-        kept = [n for n in range(SPEAKERS) if n == speaker[row] or n not in doubt.ignored[row]]
+        kept = [n for n in range(SPEAKERS) if n == speaker[row] or n not in confidence.ignored[row]]
         few = build_head(CASES[case][0], DIM, len(kept), CASES[case][1]).to(dtype)
         for name in few.row_parameters:
             delattr(few, name)
             setattr(few, name, head.get_parameter(name)[kept])  # with their gradients
         own = torch.tensor([kept.index(int(speaker[row]))])
-        losses.append(doubt.trust[row] * plain_losses(few, embedding[row : row + 1], own, margin))
+        losses.append(confidence.weight[row] * plain_losses(few, embedding[row : row + 1], own, margin))
         of_labels.append(cross_entropy(few.logits(embedding[row : row + 1]), own, reduction="none"))
     torch.testing.assert_close(output.losses, torch.cat(losses).detach(), rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(output.label_losses, torch.cat(of_labels).detach(), rtol=tolerance, atol=tolerance)
@@ -118,12 +118,12 @@ def test_doubt_equals_a_loop_over_utterances(case: str, dtype: torch.dtype, tole
 
 
 @pytest.mark.parametrize("block", [1, 5, 36, 37, 1000])
-@pytest.mark.parametrize("doubt", [None, some_doubt(torch.float64)], ids=["sure", "doubt"])
-def test_any_block_gives_the_same(case: str, block: int, doubt: Doubt | None) -> None:
+@pytest.mark.parametrize("confidence", [None, some_confidence(torch.float64)], ids=["sure", "weighted"])
+def test_any_block_gives_the_same(case: str, block: int, confidence: Confidence | None) -> None:
     head, embedding, speaker = problem(case, torch.float64)
     found = []
     for rows in (block, 0):
-        passes = _Passes(head, unit(embedding.detach()), speaker, head.margins.default, doubt)
+        passes = _Passes(head, unit(embedding.detach()), speaker, head.margins.default, confidence)
         passes.block = rows or passes.block
         total = passes.first().total(passes)
         of_labels = {} if total.label_losses is None else {"label_losses": total.label_losses}

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import linear, normalize, one_hot
 
 from sv.losses import build_head
-from sv.losses.doubt import Doubt
+from sv.losses.label_confidence import Confidence
 from sv.losses.options import Gradient, MarginType, SphereFace2Options
 from sv.losses.pairs import Pairs
 from sv.losses.sphereface2 import sphereface2
@@ -73,23 +73,23 @@ def test_loss_equals_a_slow_loop(margin_type: MarginType, margin: float, t: floa
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 
 
-def test_doubt_equals_a_slow_loop() -> None:
-    """A target pair weighs its trust, an ignored class nothing, an unlabelled class the trust."""
+def test_label_confidence_equals_a_slow_loop() -> None:
+    """A target pair and pairs with unlabelled classes have the utterance's weight, those with ignored classes 0."""
     cosine, speaker = some_cosines()
-    trust, unlabelled = torch.rand(40, dtype=torch.float64), [False, True, False, True, False, False, True]
-    trust[:2] = torch.tensor([0.0, 1.0])
+    weight, unlabelled = torch.rand(40, dtype=torch.float64), [False, True, False, True, False, False, True]
+    weight[:2] = torch.tensor([0.0, 1.0])
     ignored = torch.stack([(speaker + 2) % 7, (speaker + 5) % 7], dim=1)
     ignored[::3, 1] = -1
     expected = []
     for i, (row, y) in enumerate(zip(cosine.tolist(), speaker.tolist(), strict=True)):
-        loss = 0.7 * float(trust[i]) * softplus(-(32 * target_similarity(row[y], 0.2, "C", 3) + 1))
+        loss = 0.7 * float(weight[i]) * softplus(-(32 * target_similarity(row[y], 0.2, "C", 3) + 1))
         for j, c in enumerate(row):
             if j != y and j not in ignored[i].tolist():
-                weight = float(trust[i]) if unlabelled[j] else 1.0
-                loss += 0.3 * weight * softplus(32 * nontarget_similarity(c, 0.2, "C", 3) + 1)
+                pair_weight = float(weight[i]) if unlabelled[j] else 1.0
+                loss += 0.3 * pair_weight * softplus(32 * nontarget_similarity(c, 0.2, "C", 3) + 1)
         expected.append(loss)
-    doubt, pairs = Doubt(trust, ignored, torch.tensor(unlabelled)), Pairs(SphereFace2Options(), 0.2)
-    losses = sphereface2(cosine, speaker, torch.tensor(1.0), pairs=pairs, doubt=doubt)
+    confidence, pairs = Confidence(weight, ignored, torch.tensor(unlabelled)), Pairs(SphereFace2Options(), 0.2)
+    losses = sphereface2(cosine, speaker, torch.tensor(1.0), pairs=pairs, confidence=confidence)
     torch.testing.assert_close(losses, torch.tensor(expected, dtype=torch.float64), rtol=1e-12, atol=1e-12)
 
 

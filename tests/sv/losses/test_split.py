@@ -11,8 +11,8 @@ from torch import Tensor
 
 from sv.errors import UserError
 from sv.losses import build_head
-from sv.losses.doubt import Doubt
 from sv.losses.head import Head
+from sv.losses.label_confidence import Confidence
 
 CASES: dict[str, tuple[str, dict[str, object]]] = {
     "softmax": ("softmax", {}),
@@ -48,17 +48,17 @@ def make_batch(num_speakers: int, speakers: list[int]) -> tuple[Tensor, Tensor]:
     return torch.randn(BATCH, DIM, generator=generator, dtype=torch.float64), torch.tensor(speakers)
 
 
-def make_doubt(num_speakers: int, own: slice) -> Doubt:
+def make_confidence(num_speakers: int, own: slice) -> Confidence:
     """Some labels are not trusted; classes of every process are ignored, or may hold another speaker."""
-    trust = torch.linspace(0, 1, BATCH, dtype=torch.float64)
+    weight = torch.linspace(0, 1, BATCH, dtype=torch.float64)
     ignored = torch.arange(-1, 2 * BATCH - 1).view(BATCH, 2) % num_speakers
     ignored[::3] = -1
-    return Doubt(trust[own], ignored[own], torch.arange(num_speakers) % 2 == 0)
+    return Confidence(weight[own], ignored[own], torch.arange(num_speakers) % 2 == 0)
 
 
-def outcome(head: Head, embedding: Tensor, speaker: Tensor, doubt: Doubt | None) -> dict[str, Tensor]:
+def outcome(head: Head, embedding: Tensor, speaker: Tensor, confidence: Confidence | None) -> dict[str, Tensor]:
     embedding = embedding.clone().requires_grad_()
-    output = head(embedding, speaker, head.margins.default, doubt)
+    output = head(embedding, speaker, head.margins.default, confidence)
     output.loss.backward()
     grads = {name: p.grad for name, p in head.named_parameters() if p.grad is not None}
     assert embedding.grad is not None
@@ -70,7 +70,7 @@ def outcome(head: Head, embedding: Tensor, speaker: Tensor, doubt: Doubt | None)
 
 WORKER = """
 import torch, torch.distributed as dist
-from tests_sv_losses_test_split import BATCH, CASES, SPEAKERS, make_batch, make_doubt, make_head, outcome
+from tests_sv_losses_test_split import BATCH, CASES, SPEAKERS, make_batch, make_confidence, make_head, outcome
 torch.set_num_threads(1)
 dist.init_process_group("gloo", init_method=address, rank=rank, world_size=size)
 found = {}
@@ -78,10 +78,10 @@ for case in CASES:
     for name, (num_speakers, speakers) in SPEAKERS.items():
         embedding, speaker = make_batch(num_speakers, speakers)
         own = slice(rank * BATCH // size, (rank + 1) * BATCH // size)
-        for doubt in (None, make_doubt(num_speakers, own)):
+        for confidence in (None, make_confidence(num_speakers, own)):
             head = make_head(case, num_speakers)
             head.split(rank, size)
-            found[f"{case}, {name}, {doubt is None}"] = outcome(head, embedding[own], speaker[own], doubt)
+            found[f"{case}, {name}, {confidence is None}"] = outcome(head, embedding[own], speaker[own], confidence)
 torch.save(found, path)
 dist.destroy_process_group()
 """
@@ -111,13 +111,13 @@ def test_split_heads_equal_whole_ones(size: int, with_torch: ForkServerContext, 
     found = [torch.load(path, weights_only=True) for path in paths]
     for case in CASES:
         for name, (num_speakers, speakers) in SPEAKERS.items():
-            for doubt in (None, make_doubt(num_speakers, slice(BATCH))):
+            for confidence in (None, make_confidence(num_speakers, slice(BATCH))):
                 head = make_head(case, num_speakers)
-                expected = outcome(head, *make_batch(num_speakers, speakers), doubt)
-                parts = [part[f"{case}, {name}, {doubt is None}"] for part in found]
+                expected = outcome(head, *make_batch(num_speakers, speakers), confidence)
+                parts = [part[f"{case}, {name}, {confidence is None}"] for part in found]
                 for key, value in expected.items():
                     ours = _join(key, [part[key] for part in parts], head)
-                    where = f"{case}, {name}, {key}, {'sure' if doubt is None else 'in doubt'}"
+                    where = f"{case}, {name}, {key}, {'sure' if confidence is None else 'weighted'}"
                     assert torch.allclose(ours, value, rtol=1e-9, atol=1e-12), where
 
 

@@ -25,7 +25,7 @@ def embeddings(spread: float, seed: int = 1) -> NDArray[np.float32]:
     return rows.astype(np.float32)
 
 
-def write_rounds(folder: Path, truth: bool = True, doubts: bool = True) -> Path:
+def write_rounds(folder: Path, truth: bool = True, decisions: bool = True) -> Path:
     """Two rounds: the clusters are the speakers, but two utterances are in none; write the second one's folder."""
     write_table(folder / "truth", TRUTH)
     found: dict[str, object] = {"clusters": 4, "utterances": 48, "labelled": 46}
@@ -44,10 +44,10 @@ def write_rounds(folder: Path, truth: bool = True, doubts: bool = True) -> Path:
         write_table(base / "clusters/utt2spk", labels)
         clusters = {**found, "embeddings": str(scp), "shrinkage": 1.0 if number else 0.3}
         (base / "clusters/clusters.json").write_text(json.dumps(clusters))
-        rounds.append({"number": number, "heldout_eer": 5.0 - number, "clusters": found, "trust": {}})
+        rounds.append({"number": number, "heldout_eer": 5.0 - number, "clusters": found, "decisions": {}})
     DataDir.write(folder / "exp/round1/data/pseudo", {"utt2spk": labels})
     (folder / "exp/rounds.json").write_text(json.dumps({"best": 1, "why": "1 round done", "rounds": rounds}))
-    if doubts:  # two modes: 36 losses about 0.01, ten about 1
+    if decisions:  # two modes: 36 losses about 0.01, ten about 1
         lines = [
             f"{utt} {label} {label} {(0.01 if row < 36 else 1) * (1 + row % 5 / 10)} {int(row < 36)}\n"
             for row, (utt, label) in enumerate(labels.items())
@@ -145,14 +145,14 @@ def test_the_caption_says_whether_there_is_a_gate(tmp_path: Path) -> None:
     assert "; no gate, since the low mode holds " in told and told.endswith(". Trusted: 46 of 46 labels")
 
 
-@pytest.mark.parametrize("doubts", [False, True])
-def test_the_page_shows_the_round(tmp_path: Path, doubts: bool) -> None:
-    folder = write_rounds(tmp_path, doubts=doubts)
+@pytest.mark.parametrize("decisions", [False, True])
+def test_the_page_shows_the_round(tmp_path: Path, decisions: bool) -> None:
+    folder = write_rounds(tmp_path, decisions=decisions)
     write_report([ScoredSystem("x", folder, {}, [])], folder / "report.html")
     page = (folder / "report.html").read_text()
     assert '<a href="#rounds">Recordings without labels</a>' in page
     assert "Round 1 is the best. The rounds ended: 1 round done." in page
     assert page.count("Colours: some true speakers; crosses: utterances not in a cluster of their speaker") == 4
     plots = sorted(path.name for path in (folder / "report_plots").iterdir())
-    losses = ["round_losses_x.png"] if doubts else []
+    losses = ["round_losses_x.png"] if decisions else []
     assert plots == ["round_after_x.png", "round_before_x.png", *losses]

@@ -64,9 +64,9 @@ def train_one_step(tmp_path: Path, *, processes: int = 1, **changes: Any) -> Tra
         Path(), PackedStrings.pack("abcdefgh"), np.ones(8), np.arange(8) // 2, [f"{n:02d}" for n in range(50)]
     )
     pseudo = PseudoUtts(index, np.arange(8) > 3, np.array([[1], [0]] + [[-1]] * 48), WholeUtts(loader, True, ""))
-    doubts = config.pseudo_args.doubts
+    changes_loss = config.pseudo_args.changes_loss
     teacher = TeacherEmbeddings(np.zeros((8, 128), np.float32)) if config.teacher else None
-    inputs = Inputs(loader, BadUtts(8, 0.0, "left out"), guard, None, [], "", pseudo if doubts else None, teacher)
+    inputs = Inputs(loader, BadUtts(8, 0.0, "left out"), guard, None, [], "", pseudo if changes_loss else None, teacher)
     trainer = Trainer(config, net, inputs, build_schedules(config, 10, 8), world, tmp_path)
     trainer.monitor = None
     net.train()
@@ -94,9 +94,9 @@ def test_no_head_and_no_optimizer_waits_in_a_step(loss: str, optimizer: str, tmp
 
 
 @pytest.mark.parametrize("loss", [name for name in LOSSES.names() if loss_options(name, {}).can_split])
-def test_doubt_about_labels_does_not_wait_in_a_step(loss: str, tmp_path: Path) -> None:
-    doubt = {"gate": True, "mask": True, "correct_above": 0.9}
-    trainer = train_one_step(tmp_path, model="resnet_small", loss=loss, pseudo_args=PseudoArgs(**doubt))
+def test_label_confidence_does_not_wait_in_a_step(loss: str, tmp_path: Path) -> None:
+    options = {"gate": True, "mask": True, "correct_above": 0.9}
+    trainer = train_one_step(tmp_path, model="resnet_small", loss=loss, pseudo_args=PseudoArgs(**options))
     assert trainer.pseudo is not None and trainer.pseudo._sums.device == META
 
 

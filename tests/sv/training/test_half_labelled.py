@@ -74,7 +74,7 @@ def test_a_list_changes_nothing_until_it_is_used(half_labelled, config, tmp_path
         for name in ("off", "gate", "unlisted")
     }
     assert models["off"] == models["unlisted"]
-    assert models["off"][:2] == models["gate"][:2]  # full trust changes no bit
+    assert models["off"][:2] == models["gate"][:2]  # full confidence changes no bit
     assert not (tmp_path / "off" / "pseudo_labels").exists()
 
 
@@ -164,7 +164,7 @@ def test_the_gate_finds_most_wrong_labels(loss, config, tmp_path):
     train(config(args, loss=loss, **changes), data, tmp_path / "exp", WORLD)
     truth = read_table(data / "utt2spk_true")
     is_wrong = np.array([truth[utt] != label for utt, label, *_ in rows(tmp_path / "exp")])
-    is_doubted = np.array([float(posterior) < 0.5 for *_, posterior in rows(tmp_path / "exp")])
-    hits = (is_wrong & is_doubted).sum()
+    is_rejected = np.array([float(posterior) < 0.5 for *_, posterior in rows(tmp_path / "exp")])
+    hits = (is_wrong & is_rejected).sum()
     assert hits >= 0.6 * is_wrong.sum()  # recall
-    assert hits >= 0.8 * is_doubted.sum()  # precision; chance is 0.3
+    assert hits >= 0.8 * is_rejected.sum()  # precision; chance is 0.3

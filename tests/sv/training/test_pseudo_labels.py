@@ -76,11 +76,11 @@ class Case:
             self.note(*items[first : first + 3])
         return self.labels.end_epoch(epoch)
 
-    def trust(self, *rows: int) -> list[float]:
-        return self.labels.doubted(batch_of(*rows))[1].trust.tolist()
+    def weight(self, *rows: int) -> list[float]:
+        return self.labels.relabel(batch_of(*rows))[1].weight.tolist()
 
     def speaker(self, *rows: int) -> list[int]:
-        return self.labels.doubted(batch_of(*rows))[0].speaker.tolist()
+        return self.labels.relabel(batch_of(*rows))[0].speaker.tolist()
 
     def lines(self, folder: Path) -> list[list[str]]:
         self.labels.write(folder / "pseudo_labels")
@@ -94,11 +94,11 @@ def batch_of(*rows: int) -> Batch:
 LOSSES = {0: 9.0, 1: 9.0, 2: 9.0, 3: 9.0, 4: 0.1, 5: 0.12, 6: 5.0, 7: 0.11, 8: 6.0, 9: 0.1}
 
 
-def test_the_gate_doubts_pseudo_labels_of_the_high_mode_alone(tmp_path: Path) -> None:
+def test_the_gate_rejects_pseudo_labels_of_the_high_mode_alone(tmp_path: Path) -> None:
     case = Case(gate=True)
-    assert case.trust(*range(10)) == [1] * 10
+    assert case.weight(*range(10)) == [1] * 10
     figures = case.pass_epoch(LOSSES)
-    assert case.trust(*range(10)) == [1, 1, 1, 1, 1, 1, 0, 1, 0, 1]
+    assert case.weight(*range(10)) == [1, 1, 1, 1, 1, 1, 0, 1, 0, 1]
     assert figures["pseudo_trusted"] == pytest.approx(4 / 6)
     assert figures["pseudo_low"] == pytest.approx(0.107, abs=0.001) and figures["pseudo_separation"] > 10
     assert figures["pseudo_high"] == pytest.approx(math.sqrt(30))  # the mean of the logarithms of 5 and 6
@@ -121,9 +121,9 @@ def test_running_means_by_hand() -> None:
 def test_before_the_start_nothing_is_decided_and_the_means_are_kept() -> None:
     case = Case(gate=True, start_epoch=3)
     assert case.pass_epoch(LOSSES, 1) == {} == case.pass_epoch(LOSSES, 2)
-    assert case.trust(6, 8) == [1, 1]
+    assert case.weight(6, 8) == [1, 1]
     case.pass_epoch({}, 3)
-    assert case.trust(6, 8) == [0, 0]
+    assert case.weight(6, 8) == [0, 0]
 
 
 def test_losses_without_two_modes_are_all_trusted(caplog: pytest.LogCaptureFixture) -> None:
@@ -150,24 +150,24 @@ def test_a_loss_of_zero_has_a_logarithm() -> None:
 def test_an_utterance_that_was_never_seen_is_trusted(tmp_path: Path) -> None:
     case = Case(gate=True)
     case.pass_epoch({row: loss for row, loss in LOSSES.items() if row != 8})
-    assert case.trust(6, 8) == [0, 1]
+    assert case.weight(6, 8) == [0, 1]
     assert case.lines(tmp_path)[4] == ["utt8", "d", "d", "nan", "1"]
 
 
 @pytest.mark.parametrize("negatives", ["labelled", "all"])
-def test_an_utterance_without_trust_keeps_the_pairs_that_it_is_told_to(negatives: str) -> None:
-    unlabelled = Case(gate=True, negatives=negatives).labels.doubted(batch_of(4))[1].unlabelled
+def test_an_utterance_without_confidence_keeps_the_pairs_that_it_is_told_to(negatives: str) -> None:
+    unlabelled = Case(gate=True, negatives=negatives).labels.relabel(batch_of(4))[1].unlabelled
     assert (unlabelled is None) == (negatives == "all")
     assert unlabelled is None or unlabelled.tolist() == [False, False, True, True]
 
 
 def test_masked_classes_are_those_of_the_label_in_training() -> None:
     case = Case(rivals=np.array([[-1, -1], [3, -1], [-1, -1], [1, -1]]), mask=True, correct_above=0.9)
-    assert case.labels.doubted(batch_of(0, 2, 4, 7))[1].ignored.tolist() == [[-1, -1], [3, -1], [-1, -1], [1, -1]]
+    assert case.labels.relabel(batch_of(0, 2, 4, 7))[1].ignored.tolist() == [[-1, -1], [3, -1], [-1, -1], [1, -1]]
     case.features[4] = [0, 0, 0, 1.0]
     case.pass_epoch({4: 1.0})
-    batch, doubt = case.labels.doubted(batch_of(4))
-    assert batch.speaker.tolist() == [3] and doubt.ignored.tolist() == [[1, -1]]
+    batch, confidence = case.labels.relabel(batch_of(4))
+    assert batch.speaker.tolist() == [3] and confidence.ignored.tolist() == [[1, -1]]
 
 
 @pytest.mark.parametrize("loss", ["sphereface2", "aam"])
@@ -179,7 +179,7 @@ def test_a_sure_network_corrects_pseudo_labels_and_no_others(
     case.features |= {5: [0, 0, 1.0, 1.0], 6: [0, -1.0, 0, 0]}  # two classes alike; none
     figures = case.pass_epoch(LOSSES)
     assert case.speaker(*range(10)) == [0, 0, 1, 1, 3, 2, 2, 3, 3, 3]
-    assert case.trust(*range(10)) == [1, 1, 1, 1, 1, 1, 0, 1, 0, 1]
+    assert case.weight(*range(10)) == [1, 1, 1, 1, 1, 1, 0, 1, 0, 1]
     assert figures["pseudo_corrected"] == 1
     assert "utterance to correct left out: utt9 cannot be read" in caplog.text
     assert [line[1:3] for line in case.lines(tmp_path)[:2]] == [["c", "d"], ["c", "c"]]
@@ -189,12 +189,12 @@ def test_a_corrected_label_is_trusted_its_mean_stands_still_and_it_may_be_withdr
     case = Case(gate=True, correct_above=0.9)
     case.features |= {row: [0, 0, 1.0, 0] for row in (4, 5)} | {row: [0, 0, 0, 1.0] for row in (6, 7, 8, 9)}
     case.pass_epoch(LOSSES, 1)
-    assert (case.speaker(6), case.trust(6)) == ([3], [1])
+    assert (case.speaker(6), case.weight(6)) == ([3], [1])
     case.pass_epoch({**LOSSES, 6: 0.001}, 2)  # of the corrected label
     assert case.labels.running_means()[2] == pytest.approx(5.0)
     case.features[6] = [0, -1.0, 0, 0]
     case.pass_epoch(LOSSES, 3)
-    assert (case.speaker(6), case.trust(6)) == ([2], [0])
+    assert (case.speaker(6), case.weight(6)) == ([2], [0])
 
 
 def test_the_lead_keeps_labels() -> None:

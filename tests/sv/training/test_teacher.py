@@ -149,11 +149,11 @@ def test_the_first_loss_is_that_of_the_batch_beside_the_pairs(teacher, make_conf
         patch.setattr(torch.nn.Module, "__call__", look)
         config = make_config(teacher=teacher, teacher_args={"weight": 3.0}, num_epochs=1, freeze_batch_norm=True)
         train(config, data_dir, tmp_path / "exp", WORLD)
-    (net, (features, speaker, margin, doubt, target), output) = seen[0]
+    (net, (features, speaker, margin, confidence, target), output) = seen[0]
     first = load_tensors(tmp_path / "exp/models/model_0.pt")
     net.load_flat(first, "test")
     embedding = net.backbone(features)
-    pairs = net.head.compute(embedding, speaker, margin, doubt)
+    pairs = net.head.compute(embedding, speaker, margin, confidence)
     mapped = net.head.distillation.project(embedding)
     expected = pairs.loss + 3 * (1 - cosine_similarity(mapped, target)).mean()
     assert float(output.loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Measure how often a training was right to trust and correct pseudo labels, if the true speakers are known."""
+"""Decisions of a training about pseudo labels (gate and correction), and how often they are right if that is known."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,15 +49,15 @@ def read_decisions(path: Path) -> dict[str, Decision]:
     return found
 
 
-def persons(labels: Mapping[str, str], truth: Mapping[str, str]) -> dict[str, str]:
-    """Return who each class is: its most frequent true speaker."""
+def majority_speakers(labels: Mapping[str, str], truth: Mapping[str, str]) -> dict[str, str]:
+    """Return the most frequent true speaker of each class."""
     speakers: dict[str, list[str]] = {}
     for utt, label in labels.items():
         speakers.setdefault(label, []).append(truth[utt])
     return {label: max(sorted(set(of)), key=of.count) for label, of in speakers.items()}
 
 
-def measure_trust(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> dict[str, float | int | None]:
+def measure_decisions(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> dict[str, float | int | None]:
     """Measure gate and correction. A label is right if the class is the utterance's true speaker.
 
     Args:
@@ -72,16 +72,16 @@ def measure_trust(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -
         correction_recall: share of the wrong labels that are right now, of those whose speaker has a class.
         A share of nothing is None.
     """
-    person = persons({utt: one.label for utt, one in decisions.items()}, truth)
+    person = majority_speakers({utt: one.label for utt, one in decisions.items()}, truth)
     right = np.array([person[one.label] == truth[utt] for utt, one in decisions.items()])
     now = np.array([person.get(one.corrected, one.corrected) == truth[utt] for utt, one in decisions.items()])
     changed = np.array([one.corrected != one.label for one in decisions.values()])
-    doubted = np.array([one.posterior < TRUSTED for one in decisions.values()])
+    rejected = np.array([one.posterior < TRUSTED for one in decisions.values()])
     has_class = np.isin([truth[utt] for utt in decisions], list(person.values()))
     return {
         "wrong": float((~right).mean()),
-        "gate_precision": _share(~right, doubted),
-        "gate_recall": _share(doubted, ~right),
+        "gate_precision": _share(~right, rejected),
+        "gate_recall": _share(rejected, ~right),
         "corrected": int(changed.sum()),
         "correction_precision": _share(now, changed),
         "correction_recall": _share(now & changed, ~right & has_class),

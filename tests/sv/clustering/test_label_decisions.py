@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from sv.clustering.trust import Decision, measure_trust, read_decisions
+from sv.clustering.label_decisions import Decision, measure_decisions, read_decisions
 from sv.errors import UserError
 
 
 def test_gate_and_correction_are_counted_against_the_truth(tmp_path: Path) -> None:
     lines = [  # cluster 1 is ann, cluster 2 is bob
         "a1 cluster1 cluster1 0.1 0.9",
-        "a2 cluster1 cluster1 0.1 0.2",  # right, doubted
+        "a2 cluster1 cluster1 0.1 0.2",  # right, rejected
         "a3 cluster1 cluster2 0.9 0.1",  # right, made wrong
         "a4 cluster2 cluster1 0.9 0.1",  # wrong, mended
         "b1 cluster2 cluster2 nan 1",
@@ -22,7 +22,7 @@ def test_gate_and_correction_are_counted_against_the_truth(tmp_path: Path) -> No
     (tmp_path / "pseudo_labels").write_text("".join(f"{line}\n" for line in lines))
     decisions = read_decisions(tmp_path / "pseudo_labels")
     truth = {utt: {"a": "ann", "b": "bob", "c": "cid"}[utt[0]] for utt in decisions}
-    assert measure_trust(decisions, truth) == pytest.approx(
+    assert measure_decisions(decisions, truth) == pytest.approx(
         {
             "wrong": 3 / 8,
             "gate_precision": 1 / 3,
@@ -33,7 +33,9 @@ def test_gate_and_correction_are_counted_against_the_truth(tmp_path: Path) -> No
         }
     )
     kept = {utt: Decision(one.label, one.label, 0.1, 1.0) for utt, one in decisions.items()}
-    assert measure_trust(kept, truth)["gate_precision"] is None and measure_trust(kept, truth)["gate_recall"] == 0
+    assert (
+        measure_decisions(kept, truth)["gate_precision"] is None and measure_decisions(kept, truth)["gate_recall"] == 0
+    )
 
 
 def test_a_line_of_another_form_is_named(tmp_path: Path) -> None:
