@@ -26,17 +26,17 @@ from sv.errors import UserError, WrongCall, counted, log, run_step
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sv.embeddings.listener import Listener
+    from sv.embeddings.embedder import Embedder
     from sv.io import ArkWriter
 
 
 @contextlib.contextmanager
-def open_archive(out: Path, listener: "Listener") -> "Iterator[ArkWriter]":
+def open_archive(out: Path, embedder: "Embedder") -> "Iterator[ArkWriter]":
     """Open the archive of a folder; its mark, written last, names the model and front-end, as in stage 4."""
     from sv.io import ArkWriter
     from sv.jobs import DoneMark
 
-    mark = DoneMark(out / ".done", {"model_sha256": listener.encoder.sha256, "fingerprint": listener.fingerprint})
+    mark = DoneMark(out / ".done", {"model_sha256": embedder.encoder.sha256, "fingerprint": embedder.fingerprint})
     mark.path.unlink(missing_ok=True)
     with ArkWriter(out / "xvector.ark", out / "xvector.scp") as ark:
         yield ark
@@ -53,18 +53,18 @@ def main() -> None:
     args = parser.parse_args()
     if args.json and args.out:
         parser.error("give --json or --out, not both")
-    from sv.embeddings.listener import Listener
+    from sv.embeddings.embedder import Embedder
     from sv.io import read_table
 
     is_scp = len(args.files) == 1 and args.files[0].endswith(".scp")
     files = read_table(args.files[0]) if is_scp else {Path(name).stem: name for name in args.files}
     if not is_scp and len(files) < len(args.files):
         raise WrongCall("two files have the same name, which is their id; give a wav.scp with ids of your choice")
-    listener, failed = Listener(args.model, gpus=args.gpus), 0
-    with open_archive(args.out, listener) if args.out else contextlib.nullcontext() as ark:
+    embedder, failed = Embedder(args.model, gpus=args.gpus), 0
+    with open_archive(args.out, embedder) if args.out else contextlib.nullcontext() as ark:
         for utt, path in files.items():
             try:
-                recording = listener.listen(path)
+                recording = embedder.embed_recording(path)
             except UserError as error:
                 failed += 1
                 log.warning("failed: %s", error)

@@ -37,7 +37,7 @@ def main() -> None:
     args = parser.parse_args()
     check_probability("--prior", args.prior)
     check_whole("--top", args.top, 1)
-    from sv.embeddings.listener import check_system
+    from sv.embeddings.embedder import check_system
     from sv.enrolled import Enrolled, speaker_files
     from sv.verifier import Verifier, check_rule
 

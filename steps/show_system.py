@@ -21,8 +21,8 @@ def main() -> None:
     parser.add_argument("exp_dir", type=Path, metavar="exp-dir", help="folder of the system")
     parser.add_argument("--json", action="store_true", help="print one object of JSON")
     args = parser.parse_args()
+    from sv.embeddings.embedder import check_system
     from sv.embeddings.experiment import check_model, find_model, read_config
-    from sv.embeddings.listener import check_system
     from sv.io import read_json
 
     check_system(args.exp_dir)

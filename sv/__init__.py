@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sv.embeddings.listener import Listener, Recording
+    from sv.embeddings.embedder import Embedder, Recording
     from sv.enrolled import Enrolled, Identification
     from sv.errors import UserError
     from sv.verifier import Speaker, Verdict, Verifier
@@ -16,17 +16,17 @@ __version__ = "0.1.0"
 _HOMES = {
     "Enrolled": "sv.enrolled",
     "Identification": "sv.enrolled",
-    "Listener": "sv.embeddings.listener",
-    "Recording": "sv.embeddings.listener",
+    "Embedder": "sv.embeddings.embedder",
+    "Recording": "sv.embeddings.embedder",
     "Speaker": "sv.verifier",
     "UserError": "sv.errors",
     "Verdict": "sv.verifier",
     "Verifier": "sv.verifier",
 }
 __all__ = [
+    "Embedder",
     "Enrolled",
     "Identification",
-    "Listener",
     "Recording",
     "Speaker",
     "UserError",

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sv.audio.recordings import Audio
-from sv.embeddings.listener import Recording
+from sv.embeddings.embedder import Recording
 from sv.errors import UserError, WrongCall
 from sv.io import atomic_write
 from sv.verifier import MARGIN, Speaker, Verdict, Verifier

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.audio.recordings import Audio, is_tensor
-from sv.embeddings.listener import Listener, Recording, check_system
+from sv.embeddings.embedder import Embedder, Recording, check_system
 from sv.errors import UserError, WrongCall, log
 from sv.io import Vectors, sha256_of
 from sv.metrics.results import failure_of
@@ -110,7 +110,7 @@ class _Rule:
         return "different" if llr < self.limit - self.margin else "cannot tell"
 
 
-class Verifier(Listener):
+class Verifier(Embedder):
     """A trained system with its calibration and thresholds. Loading it warns if the calibration fails on test trials.
 
     It is read from the folder: config.yaml, models/avg_model.pt, calibration/cos.json, thresholds.json, and
@@ -161,7 +161,7 @@ class Verifier(Listener):
         """Enroll a speaker from one or more recordings; `score` takes the result instead of a recording.
 
         Args:
-            recordings: files or samples, as for `embed`, or results of `listen`.
+            recordings: files or samples, as for `embed`, or results of `embed_recording`.
             sample_rate: rate of samples, as for `embed`.
 
         Raises:
@@ -173,7 +173,7 @@ class Verifier(Listener):
             tuple(
                 audio
                 if isinstance(audio, Recording)
-                else self.listen(audio, f"waveform {number}", sample_rate=sample_rate)
+                else self.embed_recording(audio, f"waveform {number}", sample_rate=sample_rate)
                 for number, audio in enumerate(recordings, 1)
             )
         )
@@ -191,7 +191,7 @@ class Verifier(Listener):
         """Compare two recordings.
 
         Args:
-            first, second: files or samples, as for `embed`, or results of `listen` and `enroll`.
+            first, second: files or samples, as for `embed`, or results of `embed_recording` and `enroll`.
             sample_rate: rate of samples, as for `embed`.
             prior: probability of the same speaker before listening; without `threshold` it decides the answer.
             threshold: a log-likelihood ratio, or a name in thresholds.json: "eer", "min_dcf_0.01", "min_dcf_0.05",
@@ -202,9 +202,9 @@ class Verifier(Listener):
             UserError: as `embed` raises; an unknown threshold; a prior that is not between 0 and 1.
         """
         rule = _rule(self.thresholds, prior, threshold, margin)
-        heard = self._hear(first, "first waveform", sample_rate)
-        other = heard if second is first else self._hear(second, "second waveform", sample_rate)
-        return self._judge(heard, other, rule)
+        one = self._embed_side(first, "first waveform", sample_rate)
+        other = one if second is first else self._embed_side(second, "second waveform", sample_rate)
+        return self._judge(one, other, rule)
 
     def score_batch(
         self,
@@ -215,7 +215,7 @@ class Verifier(Listener):
         threshold: str | float | None = None,
         margin: float = MARGIN,
     ) -> list[Verdict]:
-        """Compare many pairs, hearing each file or array once; arguments and errors are those of `score`.
+        """Compare many pairs, embedding each file or array once; arguments and errors are those of `score`.
 
         A pair may also be an array or tensor of two rows, (2, samples); all pairs may be one, (pairs, 2, samples).
         """
@@ -237,15 +237,15 @@ class Verifier(Listener):
     ) -> Iterator[Verdict | UserError]:
         """Compare pairs one by one, as `score_batch`. If a recording cannot be judged, yield its error and continue."""
         rule = _rule(self.thresholds, prior, threshold, margin)
-        heard: dict[str | int, tuple[Side, Recording | Speaker | UserError]] = {}  # holds arrays: their id stays theirs
+        done: dict[str | int, tuple[Side, Recording | Speaker | UserError]] = {}  # holds arrays: their id stays theirs
         for number, pair in enumerate(pairs, 1):
             sides: list[Recording | Speaker] = []
             try:
                 for which, side in zip(("first", "second"), _both_sides(pair, number), strict=True):
                     key = str(side) if isinstance(side, (str, Path)) else id(side)
-                    if key not in heard:
-                        heard[key] = side, self._try(side, f"{which} waveform of pair {number}", sample_rate)
-                    found = heard[key][1]
+                    if key not in done:
+                        done[key] = side, self._try(side, f"{which} waveform of pair {number}", sample_rate)
+                    found = done[key][1]
                     if isinstance(found, UserError):
                         raise found
                     sides.append(found)
@@ -255,12 +255,14 @@ class Verifier(Listener):
 
     def _try(self, side: Side, name: str, sample_rate: int | None) -> Recording | Speaker | UserError:
         try:
-            return self._hear(side, name, sample_rate)
+            return self._embed_side(side, name, sample_rate)
         except UserError as error:
             return error
 
-    def _hear(self, side: Side, name: str, sample_rate: int | None) -> Recording | Speaker:
-        return side if isinstance(side, (Recording, Speaker)) else self.listen(side, name, sample_rate=sample_rate)
+    def _embed_side(self, side: Side, name: str, sample_rate: int | None) -> Recording | Speaker:
+        if isinstance(side, (Recording, Speaker)):
+            return side
+        return self.embed_recording(side, name, sample_rate=sample_rate)
 
     def _judge(self, first: Recording | Speaker, second: Recording | Speaker, rule: _Rule) -> Verdict:
         sides = [side.recordings if isinstance(side, Speaker) else (side,) for side in (first, second)]

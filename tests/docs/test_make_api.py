@@ -16,9 +16,9 @@ def test_page_names_every_public_class_and_method() -> None:
     page = make_page()
     for name in sv.__all__:
         assert f"sv.{name}" in page
-    for cls in (sv.Verifier, sv.Listener, sv.Enrolled):
+    for cls in (sv.Verifier, sv.Embedder, sv.Enrolled):
         for name, _ in inspect.getmembers(cls, inspect.isfunction):
-            assert name.startswith("_") or f"### {cls.__name__}.{name}\n" in page or "### Listener." + name in page
+            assert name.startswith("_") or f"### {cls.__name__}.{name}\n" in page or "### Embedder." + name in page
 
 
 def test_page_names_every_public_attribute(tmp_path: Path) -> None:

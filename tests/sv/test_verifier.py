@@ -85,7 +85,7 @@ def test_a_speaker_is_enrolled_from_several_recordings(exp: Path, tmp_path: Path
     mean = (units[0] + verifier.embed(noise(1)) / np.linalg.norm(verifier.embed(noise(1)))) / 2
     assert verifier.score(speaker, files[2]).cosine == pytest.approx(mean @ units[2] / np.linalg.norm(mean), abs=1e-5)
     alone = verifier.score(verifier.enroll([files[0]]), files[2])
-    assert alone == verifier.score(files[0], files[2]) == verifier.score(verifier.listen(files[0]), files[2])
+    assert alone == verifier.score(files[0], files[2]) == verifier.score(verifier.embed_recording(files[0]), files[2])
     for wrong in ([], str(files[0])):
         with pytest.raises(UserError, match=r"enroll: give a list of one or more recordings, as in \['a1\.wav'"):
             verifier.enroll(wrong)  # type: ignore[arg-type]
@@ -119,7 +119,7 @@ def test_telephone_speech_at_a_higher_rate_is_told(exp: Path) -> None:
     warning = "first waveform has nothing above 5 kHz, as telephone speech: scores are less reliable"
     assert verifier.score(wide, wide).warnings == ()
     assert verifier.score(upsampled, wide).warnings == (warning,)
-    assert verifier.listen(narrow, "x", sample_rate=8000).warnings == (warning.replace("first waveform", "x"),)
+    assert verifier.embed_recording(narrow, "x", sample_rate=8000).warnings == (warning.replace("first waveform", "x"),)
 
 
 def test_a_bad_recording_spoils_only_its_own_pairs(exp: Path) -> None:
@@ -276,17 +276,17 @@ def test_waveforms_by_the_batch_and_nothing_else(exp: Path, tmp_path: Path) -> N
         verifier.score_batch([(one, other), None])  # type: ignore[list-item]
 
 
-def test_a_recording_that_comes_several_times_is_heard_once(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_that_comes_several_times_is_embedded_once(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verifier, waveforms = Verifier.load(exp, gpus="none"), [noise(seed) for seed in range(3)]
-    heard: list[str] = []
+    embedded: list[str] = []
 
-    def listen(audio: np.ndarray, name: str, **options: object) -> Recording:
-        heard.append(name)
+    def embed_recording(audio: np.ndarray, name: str, **options: object) -> Recording:
+        embedded.append(name)
         return Recording(2.0, audio[:8])
 
-    monkeypatch.setattr(verifier, "listen", listen)
+    monkeypatch.setattr(verifier, "embed_recording", embed_recording)
     verifier.score_batch([(waveforms[0], waveforms[1]), (waveforms[0], waveforms[2])])
-    assert heard == ["first waveform of pair 1", "second waveform of pair 1", "second waveform of pair 2"]
+    assert embedded == ["first waveform of pair 1", "second waveform of pair 1", "second waveform of pair 2"]
 
 
 def test_samples_come_as_numpy_and_torch_have_them(exp: Path) -> None:

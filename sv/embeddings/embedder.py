@@ -1,4 +1,4 @@
-"""Embeddings of recordings: files or samples of any rate, checked before a system hears them."""
+"""Compute the embeddings of recordings: files or samples of any rate, which are checked first."""
 
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Recording:
-    """A checked recording.
+    """The embedding of a checked recording, and what scores need besides.
 
     Attributes:
         duration_s: seconds.
@@ -41,8 +41,8 @@ class Recording:
         return f"Recording(duration_s={self.duration_s:.2f}, embedding=<{dim} numbers>, {warnings=})"
 
 
-class Listener:
-    """A trained or imported system that makes embeddings; it needs no calibration.
+class Embedder:
+    """A trained or imported system that computes embeddings of audio; it needs no calibration.
 
     Args:
         exp_dir: folder with config.yaml and models/avg_model.pt; or a bundle (`sv.export.bundle`), without torch.
@@ -82,10 +82,10 @@ class Listener:
             UserError: unreadable audio, another sample rate if the verifier refuses it, several channels, silence, too
                 little speech or clipping; the message names the file.
         """
-        return self.listen(audio, sample_rate=sample_rate).embedding
+        return self.embed_recording(audio, sample_rate=sample_rate).embedding
 
-    def listen(self, audio: Audio, name: str = "waveform", *, sample_rate: int | None = None) -> Recording:
-        """Check a recording and return its duration and embedding; see `embed`. Errors call samples `name`."""
+    def embed_recording(self, audio: Audio, name: str = "waveform", *, sample_rate: int | None = None) -> Recording:
+        """Check a recording and return embedding, duration and warnings; see `embed`. Errors call samples `name`."""
         name = str(audio) if isinstance(audio, (str, Path)) else name
         waveform, rate = read_audio(audio, name, self.sample_rate if sample_rate is None else sample_rate)
         if rate != self.sample_rate:
