@@ -18,7 +18,7 @@ from sv.errors import run_step
 from sv.io import atomic_write
 from sv.losses.aam_softmax import AamSoftmax
 from sv.losses.options import AamOptions, MarginType, SphereFace2Options
-from sv.losses.pairs import Pairs, softplus, spread
+from sv.losses.pairs import Pairs, adjust_similarity, softplus
 
 _IMAGES = Path(__file__).parent / "images"
 _SPEAKERS, _DIM = 17_982, 256  # speed copies of VoxCeleb2's speakers; cosines of unlike vectors are about 0 +- 1/16
@@ -66,9 +66,9 @@ def _slope(losses: Callable[[Tensor], Tensor]) -> Tensor:
 def _draw_g(both: Sequence[Any]) -> None:
     cosine = torch.linspace(-1, 1, 201, dtype=torch.float64)
     for color, t in zip(_COLORS, (1, 2, 3, 5), strict=False):
-        both[0].plot(cosine, spread(cosine, t), color=color, label=f"t = {t}")
+        both[0].plot(cosine, adjust_similarity(cosine, t), color=color, label=f"t = {t}")
         drawn = torch.randn(200_000, dtype=torch.float64) / math.sqrt(_DIM)
-        values = spread(drawn, t)
+        values = adjust_similarity(drawn, t)
         both[1].hist(values.numpy(), bins=120, density=True, histtype="step", color=color, label=f"t = {t}")
     both[0].set(xlabel="cosine", ylabel="g(cosine)", xticks=np.linspace(-1, 1, 5))
     both[1].set(xlabel="g of the cosines of unlike vectors (256 dimensions)", ylabel="density")

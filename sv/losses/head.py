@@ -40,7 +40,7 @@ class HeadOutput(NamedTuple):
         return cls(losses.mean(), losses.detach(), correct)
 
 
-class Surest(NamedTuple):
+class Prediction(NamedTuple):
     """The class that each utterance fits best, without margin.
 
     Attributes:
@@ -129,8 +129,8 @@ class Head(nn.Module):
         raise NotImplementedError
 
     @torch.no_grad()
-    def surest(self, embedding: Tensor) -> Surest:
-        """Find the class that each utterance fits best, without margin; on a GPU this waits.
+    def predict(self, embedding: Tensor) -> Prediction:
+        """Predict the class of each utterance, without margin; on a GPU this waits.
 
         Args:
             embedding: (batch, dim); of a split head, each process has a batch of the same size.
@@ -146,7 +146,7 @@ class Head(nn.Module):
         probability = self.probability(best.values, of_all[..., 4].logsumexp(dim=1, keepdim=True))
         speaker = of_all[..., 2:4].flatten(1).gather(1, best.indices)[:, 0].long()
         own = slice(batch) if part is None else part.own(batch)
-        return Surest(speaker[own], probability[own, 0], (probability[:, 0] - probability[:, 1])[own])
+        return Prediction(speaker[own], probability[own, 0], (probability[:, 0] - probability[:, 1])[own])
 
     def logits(self, embedding: Tensor) -> Tensor:
         """Return the logits without margin, (batch, rows), of embeddings (batch, dim) with this process's rows."""

@@ -40,7 +40,7 @@ class Pairs:
 
     def plain_logit(self, cosine: Tensor, bias: Tensor) -> Tensor:
         """Return z without margin, of any shape."""
-        return self.options.scale * spread(cosine, self.options.t) + bias
+        return self.options.scale * adjust_similarity(cosine, self.options.t) + bias
 
     def nontarget_logit_and_slope(self, cosine: Tensor, bias: Tensor, factor: float) -> tuple[Tensor, Tensor | float]:
         """Return z_j, and `factor` times its derivative with respect to the cosine; closed form, no autograd."""
@@ -64,10 +64,10 @@ class Pairs:
     def _similarity(self, cosine: Tensor, margin: float) -> Tensor:
         """Return f; a margin above 0 makes a target pair harder, one below 0 a pair with another speaker."""
         if self.options.margin_type == "C":
-            return spread(cosine, self.options.t) - margin
+            return adjust_similarity(cosine, self.options.t) - margin
         if self.options.margin_type == "A":
-            return spread(add_angle(cosine, margin), self.options.t)
-        return spread(multiply_angle(cosine, margin) if margin > 0 else cosine, self.options.t)
+            return adjust_similarity(add_angle(cosine, margin), self.options.t)
+        return adjust_similarity(multiply_angle(cosine, margin) if margin > 0 else cosine, self.options.t)
 
     def _logit(self, cosine: Tensor, similarity: Tensor, bias: Tensor) -> Tensor:
         if self.options.gradient == "detached":
@@ -100,8 +100,8 @@ def softplus(z: Tensor) -> Tensor:
     return functional.softplus(z, threshold=SOFTPLUS_LINEAR_FROM)
 
 
-def spread(z: Tensor, t: float) -> Tensor:
-    """Return g(z) = 2 ((z + 1) / 2)^t - 1, which spreads similarities out; below -1 it follows its tangent at -1.
+def adjust_similarity(z: Tensor, t: float) -> Tensor:
+    """Return g(z) = 2 ((z + 1) / 2)^t - 1, the paper's similarity adjustment; below -1 it follows its tangent at -1.
 
     The tangent has slope t 0^(t - 1): 1 for t = 1, and 0 for all greater t.
     """

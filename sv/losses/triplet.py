@@ -33,7 +33,7 @@ class Triplet(MetricHead):
         speakers, size, _ = groups.shape
         utts = unit(groups.flatten(0, 1))
         distance = 2 - 2 * utts @ utts.T  # (batch, batch)
-        of_own, of_others = compared(speakers, size, groups.device)
+        of_own, of_others = positives_and_negatives(speakers, size, groups.device)
         positive, negative = distance.gather(1, of_own), distance.gather(1, of_others)
         mine = {"semihard": semihard, "hardest": hardest}[self.mining]
         losses = mine(positive, negative, margin).unflatten(0, (speakers, size))
@@ -41,7 +41,7 @@ class Triplet(MetricHead):
         return losses, correct.unflatten(0, (speakers, size))
 
 
-def compared(speakers: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def positives_and_negatives(speakers: int, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the indices of each anchor's positives (batch, K - 1) and negatives (batch, batch - K), in P x K."""
     batch = speakers * size
     place = torch.arange(batch, device=device).unsqueeze(1)

@@ -57,7 +57,7 @@ class MaskedConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         context = x.mean(dim=-1, keepdim=True) + segment_means(x)  # (batch, in_channels, segments)
         mask = self.linear2(relu(self.linear1(context), inplace=True)).sigmoid()  # (batch, out_channels, segments)
-        return self.linear_local(x) * spread(mask, x.shape[-1])  # (batch, out_channels, frames)
+        return self.linear_local(x) * repeat_segments(mask, x.shape[-1])  # (batch, out_channels, frames)
 
 
 class DenseLayer(nn.Module):
@@ -127,7 +127,7 @@ def segment_means(x: Tensor) -> Tensor:
     return filled.sum(dim=-1) / counts
 
 
-def spread(x: Tensor, frames: int) -> Tensor:
+def repeat_segments(x: Tensor, frames: int) -> Tensor:
     """Repeat the value of each segment in its frames: (batch, channels, segments) to (batch, channels, frames)."""
     return x.index_select(-1, torch.arange(frames, device=x.device) // SEGMENT)
 

@@ -238,7 +238,7 @@ class PseudoLabels:
         self.world.broadcast_buffers(net)
         sure = torch.zeros(self._count + 1, dtype=torch.int64, device=self.world.device)  # class + 1
         for places, embeddings in self._blocks(net):
-            found = net.head.surest(embeddings)
+            found = net.head.predict(embeddings)
             known = (found.probability > self.args.correct_above) & (found.lead >= self.args.correct_lead)
             sure[places] = torch.where(known & embeddings.any(dim=1), found.speaker + 1, 0)
         return self.world.sum(sure).cpu().numpy()[:-1] - 1

@@ -168,15 +168,15 @@ def test_losses_of_labels_have_no_margin_and_no_weight(case: str) -> None:
     assert head(embedding, speaker, head.margins.default).label_losses is None
 
 
-def test_the_surest_class_is_the_nearest_one(case: str) -> None:
+def test_the_predicted_class_is_the_nearest_one(case: str) -> None:
     head = make(case, 16, 50)
-    found = head.surest(3 * first_rows(head)[:5])
+    found = head.predict(3 * first_rows(head)[:5])
     assert found.speaker.tolist() == [0, 1, 2, 3, 4]
     logits = head.logits(3 * first_rows(head)[:5])
     first, second = head.probability(logits, logits.logsumexp(dim=1, keepdim=True)).topk(2, dim=1).values.unbind(1)
     torch.testing.assert_close(found.probability, first.double())
     torch.testing.assert_close(found.lead, (first - second).double(), rtol=1e-4, atol=1e-6)
-    assert (head.surest(torch.randn(20, 16)).lead >= 0).all()
+    assert (head.predict(torch.randn(20, 16)).lead >= 0).all()
 
 
 def test_gradient_near_a_parallel_embedding_is_not_blown_up(case: str) -> None:

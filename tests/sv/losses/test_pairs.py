@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sv.losses.options import Gradient, MarginOn, MarginType, SphereFace2Options
-from sv.losses.pairs import Pairs, spread
+from sv.losses.pairs import Pairs, adjust_similarity
 
 
 @pytest.mark.parametrize("margin_type", ["C", "A", "M"])
@@ -35,9 +35,9 @@ def test_balanced_bias_balances(margin_type: MarginType, margin_on: MarginOn, nu
 
 
 @pytest.mark.parametrize("t", [1.0, 1.5, 2.5, 3.0, 4.0])
-def test_spread_below_minus_one_is_finite_and_never_falls(t: float) -> None:
+def test_adjusted_similarity_below_minus_one_is_finite_and_never_falls(t: float) -> None:
     z = torch.linspace(-1.5, 1.5, 301, dtype=torch.float64, requires_grad=True)
-    out = spread(z, t)
+    out = adjust_similarity(z, t)
     out.sum().backward()
     assert z.grad is not None
     assert out.diff().min() >= -1e-12

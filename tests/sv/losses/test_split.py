@@ -64,7 +64,7 @@ def outcome(head: Head, embedding: Tensor, speaker: Tensor, confidence: Confiden
     assert embedding.grad is not None
     found = {"loss": output.loss, "losses": output.losses, "correct": output.correct, "embedding": embedding.grad}
     if output.label_losses is not None:
-        found |= {"label_losses": output.label_losses, **head.surest(embedding)._asdict()}
+        found |= {"label_losses": output.label_losses, **head.predict(embedding)._asdict()}
     return {name: value.detach() for name, value in {**found, **grads}.items()}
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from sv.models import build_model, campplus
-from sv.models.campplus import DenseLayer, MaskedConv, segment_means, spread
+from sv.models.campplus import DenseLayer, MaskedConv, repeat_segments, segment_means
 from sv.models.encoder import Encoder
 from sv.models.loading import load_backbone
 
@@ -87,7 +87,7 @@ def test_segment_means_are_those_of_a_loop(frames: int) -> None:
     for frame in range(frames):
         start = frame - frame % 100
         expected[:, :, frame] = x[:, :, start : min(start + 100, frames)].mean(dim=2)
-    torch.testing.assert_close(spread(segment_means(x), frames), expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(repeat_segments(segment_means(x), frames), expected, rtol=1e-12, atol=1e-12)
 
 
 def slow_dense_layer(state: dict[str, Tensor], x: Tensor, dilation: int) -> Tensor:
