@@ -37,7 +37,7 @@ def main() -> None:
         from sv.models import MODELS
 
         MODELS.options(args.model, {})  # an unknown name is told before torch loads
-    from sv.training.published import import_model
+    from sv.training.import_checkpoint import import_model
 
     import_model(args.source, args.checkpoint, args.exp_dir, args.model)
 

@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--new-lists", choices=["true", "false"], default="false", help="stage 1 will make other lists")
     args = parser.parse_args()
     from sv.config import PseudoArgs, load_config
-    from sv.jobs.disk import existing, in_words
+    from sv.jobs.disk import format_bytes, nearest_folder
 
     config = load_config(args.system)
     if args.rounds == "true":  # round 0 is trained on labels of people
@@ -58,8 +58,8 @@ def main() -> None:
         out = args.exp_dir / "embeddings" / folder.name
         print(f"    {out}: {new_lists or _state(out / '.done') or 'done'}")
     print("stages 5 to 8: scores, results and the report are made anew each time")
-    disk = existing(args.exp_dir)
-    print(f"free: {in_words(shutil.disk_usage(disk).free)} on the disk of {disk}")
+    disk = nearest_folder(args.exp_dir)
+    print(f"free: {format_bytes(shutil.disk_usage(disk).free)} on the disk of {disk}")
 
 
 def _state(mark: Path) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from sv.errors import MAX_SEED, UserError, WrongCall, suggest
 from sv.io import atomic_write, parse_yaml, read_yaml
-from sv.io.trees import merge, numbers_as_float
+from sv.io.nested_keys import merge, numbers_as_float
 from sv.registry import explain_value
 
 

@@ -223,8 +223,8 @@ def _with_hyphens(word: str) -> str:
 
 
 @contextmanager
-def memory_told(advice: Callable[[], str]) -> Iterator[None]:
-    """Turn lack of memory within the block, of the CPU's or of a GPU's, into a UserError.
+def explain_out_of_memory(advice: Callable[[], str]) -> Iterator[None]:
+    """Raise a UserError with advice if the block runs out of memory, on the CPU or a GPU.
 
     Args:
         advice: returns what took the memory, and what to lower.

@@ -6,7 +6,7 @@ from pathlib import Path
 from sv.config import FREE_KEYS, Config, DataloaderArgs, FineTuning, MarginUpdate, Override, load_config
 from sv.embeddings.experiment import existing_model, find_model, read_config
 from sv.errors import UserError
-from sv.io.trees import first_difference
+from sv.io.nested_keys import first_difference
 from sv.losses import loss_options
 from sv.losses.options import LossOptions, SphereFace2Options
 from sv.models import MODELS, encoder_options

@@ -28,7 +28,7 @@ import numpy as np
 
 from sv.errors import UserError, WrongCall, check_seed, log, run_step
 from sv.io import DataDir, original_speakers, read_table, write_table
-from sv.io.trees import first_difference
+from sv.io.nested_keys import first_difference
 
 TOOLS = Path(__file__).resolve().parent
 SPLIT = "-split"  # end of the name of a part of a speaker

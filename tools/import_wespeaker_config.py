@@ -26,7 +26,7 @@ def main() -> None:
         raise UserError(f"{args.config} does not exist; give a configuration of WeSpeaker's")
     from sv.config import save_config
     from sv.io import read_yaml
-    from sv.training.wespeaker import import_config
+    from sv.training.wespeaker_config import import_config
 
     config, found = import_config(read_yaml(args.config), str(args.config))
     for key, why in found.left_out.items():

@@ -28,8 +28,8 @@ from numpy.typing import NDArray
 
 from sv.audio.ark_audio import read_entry, split_entry
 from sv.audio.containers import check_container, truncated
-from sv.audio.decoder_noise import SILENCE
 from sv.audio.durations import check_range
+from sv.audio.mute_mpg123 import MUTE_MPG123
 from sv.errors import UserError
 
 Waveform = NDArray[np.float32]  # (samples,)
@@ -253,7 +253,7 @@ def _open_sound(file: str | BinaryIO, name: str, checked: bool = False) -> sound
                 mended = check_container(plain, name)
                 plain.seek(0)
         raw = os.fsencode(file) if isinstance(file, str) else file  # a name may not be UTF-8
-        with SILENCE if name.lower().endswith(".mp3") else nullcontext():
+        with MUTE_MPG123 if name.lower().endswith(".mp3") else nullcontext():
             f = _Sound(io.BytesIO(mended) if mended else raw)
     except (soundfile.SoundFileError, OSError) as error:
         if isinstance(file, str) and os.path.getsize(file) == 0:
@@ -305,7 +305,7 @@ def _check_format(f: soundfile.SoundFile, name: str, sample_rate: int) -> None:
 
 def _decode(f: soundfile.SoundFile, name: str, start: int, stop: int) -> Waveform:
     try:
-        with SILENCE if f.format == "MP3" else nullcontext():
+        with MUTE_MPG123 if f.format == "MP3" else nullcontext():
             if start:
                 f.seek(start)
             waveform: Waveform = f.read(stop - start, dtype="float32")

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from sv.config import Config, FbankConfig, load_config, read_front_end
 from sv.errors import UserError, log
 from sv.io import DataDir, iter_table, original_speakers, sha256_of
-from sv.io.trees import first_difference
+from sv.io.nested_keys import first_difference
 from sv.models import encoder_options
 
 AGAIN = "average, train or import it again"

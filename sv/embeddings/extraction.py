@@ -16,7 +16,7 @@ from sv.data.voiced import VoicedReader, read_voiced
 from sv.embeddings.encoder import SpeakerEncoder, load_encoder
 from sv.embeddings.onnx_network import OnnxNetwork
 from sv.embeddings.parts import Extraction
-from sv.errors import UserError, log, memory_told
+from sv.errors import UserError, explain_out_of_memory, log
 from sv.io import ArkWriter, read_matrix
 from sv.io.progress import Tally
 from sv.jobs.bad_utts import BadUtts
@@ -120,7 +120,7 @@ def embed_rows(
             continue
         done += len(batch)
         try:
-            with memory_told(partial(_memory_advice, encoder, feats.shape, max_frames)):
+            with explain_out_of_memory(partial(_memory_advice, encoder, feats.shape, max_frames)):
                 embeddings[batch - rows.start] = encoder.embed(
                     torch.from_numpy(feats), max_frames=max_frames, centered=source.centered
                 ).numpy()

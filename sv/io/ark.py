@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError
-from sv.io.atomic import atomic_write, commit
+from sv.io.atomic import atomic_write, sync_to_disk
 from sv.io.paths import read_path, written_path
 from sv.io.tables import check_id, iter_table
 
@@ -285,7 +285,7 @@ class ArkWriter:
     def _open_files(self) -> Iterator[tuple[IO[bytes], IO[str]]]:
         with atomic_write(self.scp) as scp, atomic_write(self.ark, "wb") as ark:
             yield ark, scp
-            commit(scp)  # a full disk shows before the archive gets its name
+            sync_to_disk(scp)  # a full disk shows before the archive gets its name
             self.sha256 = self._digest.hexdigest()
 
     def write(self, key: str, array: NDArray[np.floating[Any]]) -> None:

@@ -28,18 +28,18 @@ def atomic_write(path: str | Path, mode: str = "w", *, keep_same: bool = False) 
     try:
         with open(temporary, mode, **text) as f:  # type: ignore[call-overload]
             yield f
-            commit(f)
+            sync_to_disk(f)
         if keep_same and path.is_file() and filecmp.cmp(temporary, path, shallow=False):
             temporary.unlink()
         else:
             os.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        name_file(error, path)
+        add_file_name(error, path)
         raise
 
 
-def name_file(error: BaseException | None, path: Path) -> None:
+def add_file_name(error: BaseException | None, path: Path) -> None:
     """Add the file's name to an error of the system; that of a failed write (full disk) lacks it."""
     if isinstance(error, OSError) and error.errno is not None and error.filename is None:
         error.filename = str(path)
@@ -50,7 +50,7 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def commit(f: IO[Any]) -> None:
+def sync_to_disk(f: IO[Any]) -> None:
     """Bring what was written to the disk, so that a rename after it cannot outrun it."""
     f.flush()
     os.fsync(f.fileno())

@@ -13,7 +13,7 @@ from sv.config import Config, load_config
 from sv.data import Batch
 from sv.embeddings.encoder import load_state
 from sv.errors import UserError, log
-from sv.io.trees import flatten
+from sv.io.nested_keys import flatten
 from sv.losses.head import Head
 from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.system import RANDOM

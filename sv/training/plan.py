@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from sv.config import Config
-from sv.jobs.disk import check_free, in_words
+from sv.jobs.disk import check_free, format_bytes
 from sv.training.checkpoint import find_damage
 from sv.training.dataset import read_data
 from sv.training.distributed import World
@@ -57,7 +57,7 @@ class TrainingPlan:
             f"{self.exp_dir}: {self.state()}",
             f"{self.config.num_speakers} speakers, {self.num_utts} utterances; "
             f"{self.config.num_epochs} epochs of {steps} iterations, batch {batch} in all",
-            f"disk: {in_words(self.bytes())} for models and checkpoints",
+            f"disk: {format_bytes(self.bytes())} for models and checkpoints",
         ]
         return found if self.is_complete() else found + self._table()
 

@@ -24,7 +24,7 @@ import torch
 
 from sv.config import Config, save_config
 from sv.data import FaultTolerantDataset, Loader, Sampler, rows_of
-from sv.errors import UserError, log, memory_told, tell
+from sv.errors import UserError, explain_out_of_memory, log, tell
 from sv.io import atomic_write, write_table
 from sv.jobs import folder_lock
 from sv.jobs.disk import check_free
@@ -97,7 +97,7 @@ class _Run:
         if state is None:
             check_start(self.config)
             check_free({self.exp_dir: training_bytes(self.config)})
-        with memory_told(self._memory_advice):
+        with explain_out_of_memory(self._memory_advice):
             self._train(state)
         if self.world.is_main:
             self._average()

@@ -16,7 +16,7 @@ from sv.embeddings.encoder import load_encoder
 from sv.embeddings.experiment import read_config
 from sv.metrics.error_rates import eer, sort_scores
 from sv.models import build_model
-from sv.training.published import SOURCES
+from sv.training.import_checkpoint import SOURCES
 
 Step = Callable[..., CompletedProcess[str]]
 

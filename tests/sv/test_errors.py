@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sv.errors import UserError, _with_hyphens, memory_told, suggest
+from sv.errors import UserError, _with_hyphens, explain_out_of_memory, suggest
 
 SCRIPT = """
 import errno, sys
@@ -190,13 +190,13 @@ def test_lack_of_memory_is_one_line(run, step):
     ],
 )
 def test_lack_of_memory_is_told_with_advice(error, said):
-    with pytest.raises(UserError) as told, memory_told(lambda: "lower x"):
+    with pytest.raises(UserError) as told, explain_out_of_memory(lambda: "lower x"):
         raise error
     assert str(told.value) == said
 
 
 def test_other_errors_pass():
-    with pytest.raises(RuntimeError, match="a bug"), memory_told(lambda: ""):
+    with pytest.raises(RuntimeError, match="a bug"), explain_out_of_memory(lambda: ""):
         raise RuntimeError("a bug")
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from sv.errors import UserError
-from sv.jobs.disk import check_free, existing, in_words
+from sv.jobs.disk import check_free, format_bytes, nearest_folder
 
 Usage = namedtuple("Usage", "total used free")
 
 
-def test_sizes_in_words():
-    assert (in_words(3.21e9), in_words(4.1e7)) == ("3.21 GB", "41 MB")
+def test_formatted_sizes():
+    assert (format_bytes(3.21e9), format_bytes(4.1e7)) == ("3.21 GB", "41 MB")
 
 
 def test_folders_of_one_disk_share_what_is_free(tmp_path, monkeypatch):
@@ -33,5 +33,5 @@ def test_each_disk_is_looked_at_alone(tmp_path, monkeypatch):
 
 
 def test_the_nearest_folder_that_is_there(tmp_path):
-    assert existing(tmp_path / "a" / "b") == tmp_path
-    assert existing(tmp_path) == tmp_path
+    assert nearest_folder(tmp_path / "a" / "b") == tmp_path
+    assert nearest_folder(tmp_path) == tmp_path

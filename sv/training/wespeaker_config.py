@@ -12,7 +12,7 @@ from typing import Any
 
 from sv.config import Config, parse_config
 from sv.errors import UserError
-from sv.io.trees import flatten, unflatten
+from sv.io.nested_keys import flatten, unflatten
 from sv.losses import LOSSES
 from sv.models import MODELS
 from sv.system import resolve

@@ -13,7 +13,7 @@ from sv.errors import UserError
 from sv.losses import build_head
 from sv.models import build_model
 from sv.training.schedules import LearningRate
-from sv.training.wespeaker import import_config
+from sv.training.wespeaker_config import import_config
 
 RESNET = """
 exp_dir: exp/ResNet34-TSTP-emb256

@@ -16,8 +16,8 @@ from sv.io import read_table
 from sv.models import build_model
 from sv.system import make_fine_tuning
 from sv.training.fine_tuning import ClassMeans, start_from
+from sv.training.import_checkpoint import SOURCES, import_model
 from sv.training.network import build_network, read_model, read_speakers
-from sv.training.published import SOURCES, import_model
 
 WESPEAKER: dict[str, Any] = {
     "model": "ResNet18",
@@ -312,7 +312,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sv.training.published.save_config", fail)
+    monkeypatch.setattr("sv.training.import_checkpoint.save_config", fail)
     with pytest.raises(OSError, match="No space left"):
         import_model("wespeaker", save_wespeaker(tmp_path / "theirs"), tmp_path / "exp")
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]

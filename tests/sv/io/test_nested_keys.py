@@ -2,7 +2,7 @@
 
 import pytest
 
-from sv.io.trees import first_difference, flatten, merge, numbers_as_float, unflatten
+from sv.io.nested_keys import first_difference, flatten, merge, numbers_as_float, unflatten
 
 TREE = {"a": 1, "b": {"c": [2], "d": {"e": None}}}
 FLAT = {"a": 1, "b.c": [2], "b.d.e": None}

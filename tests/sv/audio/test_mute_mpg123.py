@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from sv.audio.decoder_noise import SILENCE
 from sv.audio.files import read_wav
+from sv.audio.mute_mpg123 import MUTE_MPG123
 from sv.errors import UserError
 
 
@@ -28,7 +28,7 @@ def test_a_damaged_mp3_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 def test_other_lines_come_at_the_end(capfd: pytest.CaptureFixture[str]) -> None:
-    with SILENCE, SILENCE:
+    with MUTE_MPG123, MUTE_MPG123:
         os.write(2, b"Note: Trying to resync...\n12:00 train.py: epoch 1\n")
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "12:00 train.py: epoch 1\nafter\n"

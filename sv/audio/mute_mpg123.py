@@ -1,4 +1,4 @@
-"""Keep a decoder's own lines off stderr: libmpg123 prints dozens for one damaged MP3, which gets our one line."""
+"""Keep libmpg123's own messages off stderr: it prints dozens for one damaged MP3, for which we print one line."""
 
 import os
 import re
@@ -6,14 +6,14 @@ import sys
 import threading
 from contextlib import AbstractContextManager
 
-_NOISE = re.compile(rb"(Note: |Warning: |\s*\[src/libmpg123|$)")
+_MESSAGE = re.compile(rb"(Note: |Warning: |\s*\[src/libmpg123|$)")
 
 
-class Silence(AbstractContextManager[None]):
-    """Drop the lines of libmpg123 that are printed on stderr within `with` blocks; the others come at their ends.
+class MuteMpg123(AbstractContextManager[None]):
+    """Drop what libmpg123 prints on stderr within `with` blocks; other lines are printed at the end of a block.
 
-    It prints to the file descriptor, which the whole process shares: threads share one instance, and their blocks may
-    overlap.
+    libmpg123 prints to the file descriptor, which the whole process shares. So threads share one instance, and their
+    blocks may overlap.
     """
 
     def __init__(self) -> None:
@@ -36,11 +36,11 @@ class Silence(AbstractContextManager[None]):
             text = os.pread(self._caught, os.fstat(self._caught).st_size - self._shown, self._shown)
             self._shown += len(text)
             for line in text.splitlines(keepends=True):
-                if not _NOISE.match(line):
+                if not _MESSAGE.match(line):
                     os.write(self._stderr, line)
             if self._blocks == 0:
                 os.close(self._stderr)
                 os.close(self._caught)
 
 
-SILENCE = Silence()  # one for the process, as stderr is
+MUTE_MPG123 = MuteMpg123()  # one for the process, as stderr is

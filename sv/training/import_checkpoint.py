@@ -25,7 +25,7 @@ from sv.config import Config, parse_config, save_config
 from sv.embeddings.encoder import load_state
 from sv.errors import UserError, log
 from sv.io import read_yaml, write_table
-from sv.io.trees import unflatten
+from sv.io.nested_keys import unflatten
 from sv.losses import build_head
 from sv.models import MODELS, build_model
 from sv.models.loading import HEAD_PREFIX, check_finite, cut_prefix, differences, flat_state, load_backbone
@@ -33,7 +33,7 @@ from sv.models.redimnet import read_official
 from sv.models.redimnet2 import is_official2, read_official2
 from sv.system import resolve
 from sv.training.checkpoint import save_tensors
-from sv.training.wespeaker import import_config, import_encoder
+from sv.training.wespeaker_config import import_config, import_encoder
 
 State = dict[str, Any]
 OTHER_FILE = "give the file as it was published"

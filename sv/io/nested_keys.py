@@ -1,4 +1,4 @@
-"""Blocks of plain values, {"a": {"b": 1}}, as YAML files hold them."""
+"""Nested keys of YAML files, {"a": {"b": 1}}, and the same keys with dots, {"a.b": 1}: compare, merge, convert."""
 
 from collections.abc import Mapping, Set
 from typing import Any
