@@ -49,13 +49,11 @@ def draw_room(rng: Generator) -> Room:
     return Room(size, source, microphone, float(rng.uniform(0.15, 0.8)))
 
 
-def reflection(room: Room) -> float:
-    """Return the fraction of the pressure that a wall reflects, 0 to 1."""
-    return _solve(room, *_images(room))
-
-
 def _solve(room: Room, distance: NDArray[np.float64], order: NDArray[np.int64]) -> float:
-    """Find the reflection that gives the reverberation time, by halving the range from 0 to Eyring's."""
+    """Find the fraction of the pressure that a wall reflects, by halving the range from 0 to Eyring's.
+
+    With it the sound decays in the room's reverberation time.
+    """
     met = order > 0  # without the direct sound, which is loud at short distances
     bins = (distance[met] * (_BINS / (SPEED_OF_SOUND * room.rt60))).astype(np.int64)
     orders = int(order.max()) + 1

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from sv.errors import UserError
 
 Floats = NDArray[np.float32]
-Doubles = NDArray[np.float64]
 
 SHRINKAGES = (1.0, 0.3, 0.1)  # the values to try
 

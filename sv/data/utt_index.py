@@ -18,7 +18,6 @@ from sv.errors import UserError
 from sv.io import DataDir, iter_table, read_header
 from sv.io.ark import split_location, split_rows
 
-Ints = NDArray[np.integer]
 Index = TypeVar("Index", bound="UttIndex")
 
 

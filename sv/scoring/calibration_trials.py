@@ -18,7 +18,6 @@ from sv.io import DataDir, atomic_write
 from sv.jobs.bad_utts import read_bad_utts
 from sv.metrics.breakdown import speaker_words
 
-Pair = tuple[str, str]
 _ENUMERATE = 2000  # utterances; up to this number all pairs are listed, beyond it they are drawn
 
 

@@ -100,16 +100,12 @@ def _diagonalize(within: Doubles, between: Doubles) -> tuple[Doubles, Doubles]:
     return np.maximum(psi, 0), directions
 
 
-def log_likelihood(stats: ClassStats, within: Doubles, between: Doubles) -> float:
+def log_likelihood(stats: ClassStats, psi: Doubles, directions: Doubles) -> float:
     """Return the natural log-likelihood of the training data, centered on the mean of the speakers' means.
 
     An orthogonal matrix turns a speaker's n utterances into sqrt(n) times their mean, of covariance W + n B, and n - 1
-    vectors of covariance W.
+    vectors of covariance W. `directions` (dim, dim), V, makes both diagonal: V^T W V = 1, V^T B V = diag(psi).
     """
-    return _log_likelihood(stats, *_diagonalize(within, between))
-
-
-def _log_likelihood(stats: ClassStats, psi: Doubles, directions: Doubles) -> float:
     logdet_within = -2 * np.linalg.slogdet(directions)[1]
     means = (stats.means - stats.means.mean(axis=0)) @ directions  # (speakers, dim)
     variances = 1 + stats.counts[:, None] * psi
@@ -136,7 +132,7 @@ def train_plda(stats: ClassStats, *, num_iters: int = 10) -> Plda:
     for iteration in range(num_iters):
         within, between = _em_step(stats, within, psi, directions)
         psi, directions = _diagonalize(within, between)
-        each = _log_likelihood(stats, psi, directions) / stats.num_utts
+        each = log_likelihood(stats, psi, directions) / stats.num_utts
         log.debug("PLDA iteration %d: log-likelihood %.4f an utterance", iteration + 1, each)
     log.info("PLDA: log-likelihood %.4f an utterance after %d iterations", each, num_iters)
     return _in_kaldis_order(stats.means.mean(axis=0), psi, directions)

@@ -108,7 +108,7 @@ def test_likelihood_equals_the_joint_density(plda: Plda) -> None:
     wide = vectors.astype(np.float64)
     centered = Plda(stats.means.mean(axis=0), plda.transform, plda.psi)
     expected = joint_density(centered, [wide[speaker == number] for number in range(len(counts))])
-    assert log_likelihood(stats, plda.within, plda.between) == pytest.approx(expected, rel=1e-9)
+    assert log_likelihood(stats, plda.psi, plda.transform.T) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("counts", [[4] * 30, [1, 2, 3, 8] * 8, [2] * 3 + [1] * 20])
@@ -118,8 +118,8 @@ def test_likelihood_never_falls(plda: Plda, counts: list[int]) -> None:
     if sum(counts) - len(counts) < DIM:
         stats = ClassStats(stats.counts, stats.means, stats.scatter + 0.01 * np.eye(DIM))
     models = [train_plda(stats, num_iters=number) for number in range(1, 15)]
-    values = [log_likelihood(stats, np.eye(DIM), np.eye(DIM))]
-    values += [log_likelihood(stats, model.within, model.between) for model in models]
+    values = [log_likelihood(stats, np.ones(DIM), np.eye(DIM))]
+    values += [log_likelihood(stats, model.psi, model.transform.T) for model in models]
     assert (np.diff(values) >= -1e-8 * np.abs(values[1:])).all()
     assert values[-1] > values[0]
 
