@@ -11,7 +11,7 @@ import pytest
 
 from local.prepare_folder import main
 from sv.errors import UserError
-from tests.local.archives import CONTENT
+from tests.archives import CONTENT
 from tests.local.noise_files import write, write_audio
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from local.download import Remote, bring, fetch, untar, unzip
 from sv.errors import UserError
-from tests.local.archives import CONTENT, make_tar, make_zip
+from tests.archives import CONTENT, make_tar, make_zip
 
 MD5 = hashlib.md5(CONTENT).hexdigest()
 
@@ -129,7 +129,7 @@ def test_a_split_zip_is_unpacked_and_a_second_time_only_what_is_missing(tmp_path
 def test_nothing_lands_outside(tmp_path, name):
     unzip([make_zip(tmp_path / "zip", {name: b"x"})], tmp_path / "out")
     with pytest.raises(UserError, match=r"would land outside of .*; not unpacked"):
-        untar(make_tar(tmp_path / "tar", {name: b"x"}), tmp_path / "out")
+        untar(make_tar(tmp_path / "tar.gz", {name: b"x"}), tmp_path / "out")
     assert not (tmp_path / "x").exists() and not os.path.exists("/x")
 
 
@@ -151,9 +151,9 @@ def test_damaged_archives(tmp_path):
     damaged = bytearray(make_zip(tmp_path / "zip", {"a": CONTENT}).read_bytes())
     damaged[1000] ^= 1
     (tmp_path / "zip").write_bytes(damaged)
-    os.truncate(make_tar(tmp_path / "tar", {"a": CONTENT}), 2000)
+    os.truncate(make_tar(tmp_path / "tar.gz", {"a": CONTENT}), 2000)
     (tmp_path / "text").write_text("not an archive")
-    for unpack, name in ((unzip, "zip"), (unzip, "text"), (untar, "tar"), (untar, "text")):
+    for unpack, name in ((unzip, "zip"), (unzip, "text"), (untar, "tar.gz"), (untar, "text")):
         with pytest.raises(UserError, match=rf"{name}: cannot be unpacked .*; remove it and run this again"):
             unpack([tmp_path / name] if unpack is unzip else tmp_path / name, tmp_path / unpack.__name__)
     assert not any((tmp_path / "unzip").iterdir())

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.local.archives import make_tar
+from tests.archives import make_tar
 
 
 @pytest.mark.slow

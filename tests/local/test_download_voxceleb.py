@@ -11,7 +11,7 @@ from local import download_voxceleb
 from local.download import SPARE_BYTES
 from local.download_voxceleb import check_disk, find_source
 from sv.errors import UserError
-from tests.local.archives import make_zip
+from tests.archives import make_zip
 
 
 def digests(files):

@@ -1,7 +1,6 @@
 """Small tar shards, ours and those of others, and a data dir to make shards of."""
 
 import io
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -47,16 +46,6 @@ def make_shard(path: Path, names: list[str] | None = None) -> Path:
 def make_list(*shards: Path) -> Path:
     path = shards[0].parent / "shard.list"
     path.write_text("".join(f"{shard}\n" for shard in shards))
-    return path
-
-
-def make_tar(path: Path, members: dict[str, bytes]) -> Path:
-    """Write a tar file as WeSpeaker's make_shard_list.py and others do."""
-    with tarfile.open(path, "w") as tar:
-        for name, content in members.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
     return path
 
 

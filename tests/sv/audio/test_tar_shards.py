@@ -8,7 +8,8 @@ import pytest
 
 from sv.audio.tar_shards import check_shard, index_path, key_of, read_entries, scan_shard
 from sv.errors import UserError
-from tests.sv.audio.tar_tools import WAVES, encoded, make_shard, make_tar, noise
+from tests.archives import make_tar
+from tests.sv.audio.tar_tools import WAVES, encoded, make_shard, noise
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 from sv.audio.tar_shards import Recording, index_path, read_entries, write_shard
 from sv.data.tar_source import TarSource
 from sv.errors import UserError
-from tests.sv.audio.tar_tools import RATE, WAVES, encoded, make_list, make_shard, make_tar, noise
+from tests.archives import make_tar
+from tests.sv.audio.tar_tools import RATE, WAVES, encoded, make_list, make_shard, noise
 
 
 @pytest.fixture
