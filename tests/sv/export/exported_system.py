@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sv.config import parse_config, save_config
 from sv.io import sha256_of
+from sv.metrics.results import KEYS
 from sv.models import build_model
 from sv.scoring.calibration import Calibration
 from sv.scoring.thresholds import add_thresholds
@@ -20,6 +21,14 @@ DIM = 16
 THRESHOLDS = {
     "eer": {"llr": 0.5, "miss": 0.02, "false_accept": 0.021},
     "fa_0.01": {"llr": 20.0, "miss": 0.1, "false_accept": 0.01},
+}
+RESULT = {
+    **dict.fromkeys(KEYS, 1.0),
+    "eer": 4.2,
+    "min_dcf": {"0.01": 0.4},
+    "interval": {"eer": [3.1, 5.5]},
+    "num_target": 100,
+    "num_nontarget": 900,
 }
 NEEDS_EXPORT = pytest.mark.skipif(  # without importing them, which takes a second
     not all(map(find_spec, ("onnx", "onnxruntime", "onnxscript"))),

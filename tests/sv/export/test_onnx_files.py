@@ -206,16 +206,3 @@ def test_features_of_the_preset_are_those_that_sherpa_onnx_computes(corpora: Pat
             expected = make_fbank(FbankConfig(**settings))(torch.from_numpy(waveform)[None])[0].numpy()
             assert found.shape == expected.shape == ((samples + 80) // 160, 80)
             assert np.quantile(np.abs(found - expected), 0.999) < 5e-3 and np.abs(found - expected).max() < 0.1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["feats", "waveform"])
-def test_torchscript_gives_the_same_embeddings(kind: str, system: Path, tmp_path: Path) -> None:
-    write_file(system / "exp", tmp_path / "x.pt", "torchscript", kind)
-    encoder, network = load_encoder(system / "exp"), torch.jit.load(tmp_path / "x.pt")
-    front_end = make_fbank(encoder.config.dataset_args.fbank_args)
-    for samples in (16000, 50077):
-        waveform = 0.1 * torch.randn(2, samples, generator=torch.Generator().manual_seed(samples))
-        feats = front_end(waveform)
-        found = network(feats if kind == "feats" else waveform).numpy()
-        assert cosines(found, encoder.embed(feats).numpy()).min() >= 1 - 1e-4
