@@ -9,7 +9,6 @@ import pytest
 
 from sv.errors import UserError
 from sv.scoring.backends import BACKENDS, backend_lines, find_backends, flags, true_or_false, values_of
-from sv.scoring.inputs import Inputs
 from sv.scoring.norm import METHODS
 
 
@@ -56,10 +55,3 @@ def test_options_of_the_command_line_are_those_of_the_back_ends() -> None:
     for word in ("yes", "1", "True"):
         with pytest.raises(ValueError, match=word):
             true_or_false(word)
-
-
-def test_file_that_is_needed_and_not_given_is_named() -> None:
-    inputs = Inputs(Path("xvector.scp"), {"plda_dir": None, "cohort": Path("c.scp")})
-    assert inputs.needed("cohort") == Path("c.scp")
-    with pytest.raises(UserError, match="--plda-dir is not given; this back-end needs it"):
-        inputs.needed("plda_dir")
