@@ -22,7 +22,7 @@ Built = TypeVar("Built")
 class Options(BaseModel):
     """Options of one builder; a subclass has a field for each, with its type, range and default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # few of the classes are used in a process
 
 
 @dataclass(frozen=True)
