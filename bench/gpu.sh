@@ -9,7 +9,7 @@
 # Usage: bench/gpu.sh [options] <out>
 # e.g.: SV_CORPORA=/corpora bench/gpu.sh gpu.md
 set -euo pipefail
-[ -e path.sh ] || { echo "bench/gpu.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
+[ -e path.sh ] || { echo "bench/gpu.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
 . ./path.sh
 
 # Options

@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# Convert the audio of a data dir, or of a folder, to one sample rate and one channel, 16 bits, in nj jobs; or VoxCeleb's
-# m4a files, in their corpus.
+# Convert the audio of a data dir, or of a folder, to one sample rate and one channel, 16 bits, in nj jobs; or convert
+# VoxCeleb's m4a files, in their corpus.
 #
-# Of a data dir or folder:
+# For a data dir or folder:
 # Reads   <source-dir>: a data dir, of audio that libsndfile or ffmpeg reads; or a folder of audio in any depth
-# Leaves  <dest-dir>/audio/: a file of each recording (of a folder, the same tree); of a data dir also its tables, with the
-#         new wav.scp, and without what was made from the old audio. --channel each makes an utterance <utt>-ch<number> of
-#         each channel, of the same speaker; where channels hold different speakers, convert one at a time.
+# Leaves  <dest-dir>/audio/: a file of each recording, for a folder in the same tree. For a data dir also its tables,
+#         with a new wav.scp, but not the files that were made from the old audio. --channel each makes an utterance
+#         <utt>-ch<number> of each channel, of the same speaker. If channels hold different speakers, convert one at a
+#         time.
 #
-# Of VoxCeleb (one argument), with ffmpeg, at 16 kHz:
+# For VoxCeleb (one argument), with ffmpeg, at 16 kHz:
 # Reads   <corpus-dir>: ID/VIDEO/NUMBER.m4a up to four levels down (dev/aac/, aac/ ...)
 # Leaves  the same tree with "aac" in the path replaced by the format: dev/aac/ID/... -> dev/flac/ID/..., in the corpus,
 #         or in --out-dir where the corpus is read-only. An utterance that is there as WAV or FLAC is not converted.
@@ -21,7 +22,7 @@
 # e.g.: local/convert_audio.sh --nj 16 --channel 1 data/calls data/calls_16k
 #       local/convert_audio.sh --nj 16 corpora/voxceleb2
 set -euo pipefail
-[ -e path.sh ] || { echo "convert_audio.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
+[ -e path.sh ] || { echo "convert_audio.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
 . ./path.sh
 
 # Options

@@ -2,8 +2,8 @@
 # Check the audio of data dirs, decoding every file to its end, and print a table of hours, speakers and utterances.
 #
 # Reads   <data-dir>/{wav.scp,utt2spk}, segments if there is one, and all audio
-# Leaves  the table on stdout and in <first data-dir>/check_data/table; check_data/log/*.log; of each data dir with faults
-#         check_data/faults: an utterance, what is wrong and what to do in each line
+# Leaves  the table on stdout and in <first data-dir>/check_data/table; check_data/log/*.log; in each data dir with
+#         faults check_data/faults, one a line: the utterance, what is wrong and what to do
 #
 # Each fault gives a line, and exit status 1. Faults are files that are missing, unreadable, truncated, longer than
 # their header says, of another rate, with several channels, shorter than a frame, or silent; ids that come twice or are
@@ -15,7 +15,7 @@
 # Usage: steps/check_data.sh [options] <data-dir> ...
 # e.g.: steps/check_data.sh --nj 16 data/vox2_dev data/vox1
 set -euo pipefail
-[ -e path.sh ] || { echo "check_data.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
+[ -e path.sh ] || { echo "check_data.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
 . ./path.sh
 
 # Options

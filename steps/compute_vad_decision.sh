@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compute Kaldi's energy VAD in nj jobs: which frames of a data dir's utterances hold speech, as float vectors of 0 and 1.
+# Compute Kaldi's energy VAD in nj jobs: a float vector for each utterance of a data dir, 1 for frames of speech, else 0.
 #
 # Reads   <data-dir>/wav.scp, segments if there are, fbank.yaml if there is (frame length and shift)
 # Leaves  <data-dir>/vad.scp, <ark-dir>/vad.JOB.{ark,scp}, log/compute_vad_decision.JOB.log
@@ -14,7 +14,7 @@
 # e.g.: steps/compute_vad_decision.sh --nj 8 --vad-energy-threshold 5.5 data/train fbank/train
 #       (<ark-dir> is for one data dir only; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
 set -euo pipefail
-[ -e path.sh ] || { echo "compute_vad_decision.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
+[ -e path.sh ] || { echo "compute_vad_decision.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
 . ./path.sh
 
 # Options (the defaults are those of Kaldi's compute-vad; its VoxCeleb recipe has 5.5, 0.5, 2 and 0.12)

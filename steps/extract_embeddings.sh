@@ -20,17 +20,17 @@
 #       (into exp/ResNet34-softmax-m0.2-seed42/embeddings/vox1)
 #       steps/extract_embeddings.sh --train-data data/vox2_dev exp/ResNet34-softmax-m0.2-seed42 data/vox1
 set -euo pipefail
-[ -e path.sh ] || { echo "extract_embeddings.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
+[ -e path.sh ] || { echo "extract_embeddings.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
 . ./path.sh
 
 # Options
 gpus=none             # "0,1": part N takes the N-th of these in turn; auto: one GPU if there is one; none: CPU
 model=                # FILE: state dict in WeSpeaker's layout (default: <exp-dir>/models/avg_model.pt)
 num_threads=1         # threads of each job on the CPU
-backend=auto          # on the CPU: torch, onnx (onnxruntime), or auto: onnx if a job has an hour of speech or more and the network can be exported
-feats=ark             # ark: features of <data-dir>; online: computed from its waveforms; shard: from its shards; auto: what fits
-train_data=           # DIR: training data, to extract as well, in the same jobs; it is read as in training, without bad utterances
-skip_bad=false        # true: leave out utterances that cannot be read, up to max_bad_share of the training; false: an error
+backend=auto          # on the CPU: torch, onnx, or auto: onnx if it can, and a job has an hour of speech or more
+feats=ark             # ark: features of <data-dir>; online: from its waveforms; shard: from its shards; auto: what fits
+train_data=           # DIR: training data to extract in the same jobs, read as in training, without bad utterances
+skip_bad=false        # true: leave out utterances that cannot be read, up to the training's max_bad_share; false: stop
 max_frames=20000      # longer utterances (200 s) are cut into equal chunks, whose embeddings are averaged; 0: never
 batch_frames=0        # on a GPU: utterances of equal length together, up to this number of frames; 0: one by one
 . steps/options/jobs.sh

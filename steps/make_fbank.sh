@@ -3,11 +3,11 @@
 # subtraction.
 #
 # Reads   <data-dir>/wav.scp, segments if there are (16-bit scale, hamming window, 80 bins; --config sets others)
-# Leaves  <data-dir>/{feats.scp,utt2num_frames,utt2dur,fbank.yaml}, <ark-dir>/fbank.JOB.{ark,scp}, log/make_fbank.JOB.log
+# Leaves  <data-dir>/{feats.scp,utt2num_frames,utt2dur,fbank.yaml}, <ark-dir>/fbank.JOB.{ark,scp}, log/*.JOB.log;
 #         with --augment also <data-dir>/utt2augment, the augmentation of each utterance ("noise 7.31 noise/0012.wav")
 #
-# fbank.yaml holds the settings. nj does not change the features: dither and augmentation are seeded by utterance. After a
-# kill, a run with the same nj keeps the finished parts. Complete features are kept; after a change of settings, of
+# fbank.yaml holds the settings. nj does not change the features: dither and augmentation are seeded by utterance. After
+# a kill, a run with the same nj keeps the finished parts. Complete features are kept; after a change of settings, of
 # wav.scp or of segments they are made again.
 #
 # Usage: steps/make_fbank.sh [options] <data-dir> [<ark-dir>]
@@ -15,15 +15,15 @@
 # e.g.: steps/make_fbank.sh --nj 8 --dither true data/train fbank/train
 #       (<ark-dir> is for one data dir only; default: <data-dir>/fbank; <log-dir>: <ark-dir>/log)
 set -euo pipefail
-[ -e path.sh ] || { echo "make_fbank.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
+[ -e path.sh ] || { echo "make_fbank.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
 . ./path.sh
 
 # Options
 config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: those of sv/config.py)
 dither=false          # true|false: add fbank_args.dither of noise; for training features only
-augment=              # reverb, noise, music or babble: augmentation of the audio (of a copy by tools/augment_data_dir.sh)
+augment=              # reverb, noise, music or babble: augment the audio (of a copy by tools/augment_data_dir.sh)
 noise_data=           # DIR: noise for the augmentation, as local/prepare_musan.py or local/make_noises.py leave it
-reverb_data=          # DIR: impulse responses for the augmentation, as local/prepare_rirs.py or local/make_rirs.py leave them
+reverb_data=          # DIR: impulse responses for reverb, from local/prepare_rirs.py or local/make_rirs.py
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 verify=false          # true|false: compare existing archives by checksum, not only by size
 . steps/options/jobs.sh

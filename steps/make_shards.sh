@@ -13,14 +13,14 @@
 # e.g.: steps/make_shards.sh --nj 16 data/vox2_dev /disk2/vox2_shards
 #       (<shard-dir> is for one data dir only; default: <data-dir>/shards)
 set -euo pipefail
-[ -e path.sh ] || { echo "make_shards.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
+[ -e path.sh ] || { echo "make_shards.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
 . ./path.sh
 
 # Options
 sample_rate=16000     # Hz, of all files
 config=               # FILE: YAML of a system, whose sample rate is used instead
 utts_per_shard=1000   # utterances per shard
-format=same           # same|flac|wav: same copies WAV and FLAC files unchanged, and makes FLAC of segments and other files
+format=same           # same|flac|wav: same copies WAV and FLAC files unchanged, and writes the others as FLAC
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 verify=false          # true|false: compare existing shards by checksum, not only by size
 . steps/options/jobs.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2154  # options come from steps/options
-# Make the features of a recipe's training and test set (stage 2): log-mel fbank in ark files, also of speed-perturbed and
-# augmented copies of the training set. If training reads waveforms, make its durations or tar shards instead.
+# Make the features of a recipe's training and test set (stage 2): log-mel fbank in ark files, also of speed-perturbed
+# and augmented copies of the training set. If training reads waveforms, make its durations or tar shards instead.
 #
 # Reads   <train-data>, <test-data>: {wav.scp,utt2spk,spk2utt}, and segments if there are; to augment, noises and rirs
 #         beside <train-data> (local/prepare_augmentation.sh)

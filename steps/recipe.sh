@@ -1,21 +1,22 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# Do what all recipes do around their first stages; a recipe sources this after tools/parse_options.sh. With --model list,
-# print the encoders and end.
+# Functions that all recipes share; a recipe sources this file after tools/parse_options.sh. With --model list, print
+# the encoders and end.
 #
 #   begin_recipe <first stage> <train-data> <test-data>   check options and data, resolve the system, take the locks;
 #                                      with --dry-run show the plan and end
-#   log_stages <exp-dir>               from now on the log of a stage is <exp-dir>/log/stage<N>.log, and stderr gets
-#                                      only what tells how far the run is, each warning once, and errors
-#   is_augmented                       true if training takes noise and rooms: stage 1 lists them
-#   check_lists <train-data> <test-data>   end if stages 5 to 7 cannot do what the options ask with the lists that stage 1
-#                                      made; of the recipe's own --trials and --matched-trials, keep those that are there
+#   log_stages <exp-dir>               write the log of each stage to <exp-dir>/log/stage<N>.log from now on; stderr
+#                                      shows only progress, each warning once, and errors
+#   is_augmented                       true if training needs noise and rooms, which stage 1 must then list
+#   check_lists <train-data> <test-data>   check the lists that stage 1 made: stop if stages 3 to 9 cannot run with
+#                                      them and the options; drop the recipe's own --trials and --matched-trials that
+#                                      do not exist
 #   name_training_set <train-data>     print the data dir that stage 3 reads: <train-data>, or its union with copies
-#   system_value <key>                 print what $system says of a key outside of blocks
-#   run_common_stages <train-data> <test-data>   stages 2 to 9: features; one system, or with --unlabelled rounds
+#   system_value <key>                 print the value of a key of $system that is not in a block
+#   run_common_stages <train-data> <test-data>   run stages 2 to 9: features; one system, or with --unlabelled rounds
 #
-# A recipe that knows before stage 1 which speakers <train-data> will have sets train_speakers, their names: sizes are
-# checked then, and an <exp-dir> of other speakers is refused, unless files that cannot be used are left out
-# (leave_out_bad).
+# Some recipes know the speakers of <train-data> before stage 1. They set train_speakers to the names. Then sizes are
+# checked before stage 1, and an <exp-dir> of other speakers is refused (except with leave_out_bad, which may leave
+# speakers out).
 #
 # begin_recipe sets exp_dir, system (its system.yaml: the resolved configuration, which all later steps read),
 # train_feats and training_set.
@@ -58,16 +59,18 @@ begin_recipe() {
   check_teacher
   training_set=$(name_training_set "$2")
   if [ -n "$unlabelled" ] && [ "$training_set" != "$2" ]; then
-    die "--unlabelled cannot use copies in arks (--speeds, --augment); give --train-feats online, which augments while it trains"
+    die "--unlabelled cannot use copies in arks (--speeds, --augment);" \
+      "give --train-feats online, which augments while it trains"
   fi
   if ((stage > 1)); then
     check_lists "$2" "$3"
   else
-    check_before_lists "$2" "$3"
+    check_before_stage_1 "$2" "$3"
   fi
   if [ "$dry_run" = true ]; then
-    steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" --system "$system" \
-      --new-lists "${new_lists:-false}" ${unlabelled:+--rounds true} "$exp_dir" "$2" "$training_set" "$3"
+    steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
+      --system "$system" --new-lists "${new_lists:-false}" ${unlabelled:+--rounds true} \
+      "$exp_dir" "$2" "$training_set" "$3"
     exit
   fi
   check_data "$2" "$3"
@@ -87,7 +90,7 @@ begin_recipe() {
 log_stages() {
   stage_logs=$1/log
   mkdir -p "$stage_logs"
-  : >"$stage_logs/warnings.log" # sv/errors.py shows a warning that stands here no more
+  : >"$stage_logs/warnings.log" # sv/errors.py does not show a warning again that is listed here
   export SV_STAGE_LOG=/dev/null # until in_stage begins the first one
   tell "logs: $stage_logs"
 }
@@ -143,22 +146,29 @@ check_unlabelled() { # the options of steps/options/rounds.sh
   done
   [ -z "$teacher" ] || [ -e "$teacher/models/avg_model.pt" ] || [ -e "$teacher/clusters/.done" ] ||
     die "--teacher $teacher is neither a trained system (models/avg_model.pt) nor a round of another experiment"
-  [[ $false_links =~ ^(0|0?\.[0-9]+)$ ]] || refuse "--false-links $false_links: it must be a share of at least 0 and below 1, as in 0.01"
+  [[ $false_links =~ ^(0|0?\.[0-9]+)$ ]] ||
+    refuse "--false-links $false_links: it must be a share of at least 0 and below 1, as in 0.01"
 }
 
 has_gpu() { # the device files of NVIDIA (in a virtual Windows, on a Jetson) and AMD; torch takes seconds to load
-  compgen -G "/dev/nvidia[0-9]*" >/dev/null || compgen -G "/dev/nvhost*" >/dev/null || [ -e /dev/dxg ] || [ -e /dev/kfd ]
+  compgen -G "/dev/nvidia[0-9]*" >/dev/null || compgen -G "/dev/nvhost*" >/dev/null ||
+    [ -e /dev/dxg ] || [ -e /dev/kfd ]
 }
 
 check_augment() {
   local type
   if [ -n "$augment" ] && [ "$train_feats" != ark ]; then
-    die "--augment makes copies for --train-feats ark; with $train_feats waveforms are augmented on the fly: leave it out"
+    die "--augment makes copies for --train-feats ark; with $train_feats waveforms are augmented on the fly:" \
+      "leave it out"
   fi
   for type in $augment; do
     case $type in
       reverb | noise | babble) ;;
-      music) [ -n "$musan" ] || refuse "--augment music needs MUSAN (--musan DIR), since there is no synthetic music; give it, or leave music out" ;;
+      music)
+        [ -n "$musan" ] ||
+          refuse "--augment music needs MUSAN (--musan DIR), since there is no synthetic music;" \
+            "give it, or leave music out"
+        ;;
       *) refuse "--augment $type: the types are reverb, noise, music and babble" ;;
     esac
   done
@@ -170,11 +180,12 @@ check_teacher() {
   elif [ -n "$unlabelled" ]; then
     die "with --unlabelled a teacher makes the first clusters: give it as --teacher, and leave the key teacher out"
   elif [ "$train_feats" = ark ] && [ -n "$speeds$augment" ]; then
-    die "--teacher cannot use copies in arks (--speeds, --augment); give --train-feats online, which augments while it trains"
+    die "--teacher cannot use copies in arks (--speeds, --augment);" \
+      "give --train-feats online, which augments while it trains"
   fi
 }
 
-check_before_lists() { # what check_lists will find behind stage 1, as far as it is known
+check_before_stage_1() { # what check_lists checks after stage 1, as far as it is known before
   local count
   if [ "$dry_run" = true ] && ((stop_stage >= 5)); then
     check_trials "$2"
@@ -202,14 +213,14 @@ check_lists() {
   fi
 }
 
-check_data() { # <train-data> <test-data>: end if earlier stages have not made what a new system is trained on and tested with
+check_data() { # <train-data> <test-data>: stop if earlier stages have not made the files that later ones read
   local folder last=$((stage == 9 ? lm_stop_stage : stop_stage))
   local -A table=([ark]=feats.scp [online]=wav.scp [shard]=shard.list)
   if ((stage == 2)); then
     for folder in "$@"; do
       [ -e "$folder/wav.scp" ] || die "$folder/wav.scp does not exist; prepare the data first (stage 1)"
     done
-  elif ((stage == 3)) && [ ! -e "$training_set/${table[$train_feats]}" ] && [ ! -e "$exp_dir/config.yaml" ]; then # else it was begun
+  elif ((stage == 3)) && [ ! -e "$exp_dir/config.yaml" ] && [ ! -e "$training_set/${table[$train_feats]}" ]; then
     die "$training_set/${table[$train_feats]} does not exist; make it first (stages 1 and 2)"
   fi
   if ((stage > 1 && last >= 5)); then
@@ -221,7 +232,7 @@ check_has_trials() { # <test-data>
   [ -d "$1/trials" ] || die "no trial list in $1/trials; make them (stage 1)"
 }
 
-check_trials() { # <test-data>: of the lists that were made, if any
+check_trials() { # <test-data>: check the names of trial lists, if the lists exist
   local name list found
   [ -d "$1/trials" ] || return 0
   for name in trials matched_trials; do
@@ -237,11 +248,11 @@ check_trials() { # <test-data>: of the lists that were made, if any
   done
 }
 
-check_sizes() { # <"train-data has N speakers"> <N> <last stage>: of what is held out, of the cohort and of LDA
+check_sizes() { # <"train-data has N speakers"> <N> <last stage>: check sizes of held-out set, cohort and LDA
   local heldout most wrong=()
   heldout=$(system_value heldout_speakers)
   most=$(($2 - heldout))
-  if ((stage <= 3 && most < 2)) && [ "$(system_value model_init)" = "''" ]; then # else those that the model held out
+  if ((stage <= 3 && most < 2)) && [ "$(system_value model_init)" = "''" ]; then # else the model's own are held out
     die "$1, of which heldout_speakers=$heldout are set aside, and at least 2 must be left to" \
       "train on; set it lower (0: none)"
   fi
@@ -280,11 +291,11 @@ run_common_stages() { # <train-data> <test-data>
   fi
   if [ -n "$unlabelled" ]; then
     options_of steps/options/{jobs,processes,rounds,scoring}.sh
-    with_stage steps/train_half_labelled.sh "${options[@]}" --fbank "$fbank" --stage "$first" --stop-stage "$stop_stage" \
-      "$1" "$2" "$exp_dir"
+    with_stage steps/train_half_labelled.sh "${options[@]}" --fbank "$fbank" --stage "$first" \
+      --stop-stage "$stop_stage" "$1" "$2" "$exp_dir"
   else
     options_of steps/options/{jobs,processes,scoring}.sh
-    with_stage steps/run_system.sh "${options[@]}" --stage "$first" --stop-stage "$stop_stage" --training-set "$training_set" \
-      "$1" "$2" "$exp_dir"
+    with_stage steps/run_system.sh "${options[@]}" --stage "$first" --stop-stage "$stop_stage" \
+      --training-set "$training_set" "$1" "$2" "$exp_dir"
   fi
 }

@@ -18,7 +18,7 @@ set -euo pipefail
 # Options
 stage=3               # first stage to run
 stop_stage=8          # last stage to run
-training_set=         # DIR: data dir that training reads, <train-data> with its copies (default: that of stage 3, or <train-data>)
+training_set=         # DIR: data dir that training reads (default: that of stage 3, or <train-data>)
 . steps/options/jobs.sh
 . steps/options/processes.sh
 . steps/options/scoring.sh
@@ -49,7 +49,7 @@ if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds
 fi
 stage_logs=$exp_dir/log
 
-score() { # <option>...; what it prints stands in scores/*_result
+score() { # <option>...; its output is also in scores/*_result
   steps/score.py --top-n "$top_n" --lda-dim "$lda_dim" ${enroll_map:+--enroll-map "$enroll_map"} "$@" >/dev/null
 }
 
@@ -84,7 +84,7 @@ if in_stage 7 "PLDA and calibration"; then
     die "$exp_dir has no spk_xvector.scp of $train; run stage 6 first, since its scores are calibrated, too"
   fi
   score --prepare true --backend plda "$exp_dir" "$train" "$test" "${lists[@]}"
-  if [ -s "$exp_dir/heldout_spk" ]; then # on training speakers that were set aside
+  if [ -s "$exp_dir/heldout_spk" ]; then # calibrate on the held-out training speakers
     calibrate=(--prepare true --backend "cos $score_norm_method plda")
     any=() matched=()
     for list in "${lists[@]}"; do
@@ -96,7 +96,8 @@ if in_stage 7 "PLDA and calibration"; then
     done
     score "${calibrate[@]}" --calibrate-on heldout.kaldi "$exp_dir" "$train" "$test" "${any[@]}"
     if [ "${#matched[@]}" -gt 0 ]; then
-      score "${calibrate[@]}" --calibrate-on heldout_H.kaldi --same "$matched_by" "$exp_dir" "$train" "$test" "${matched[@]}"
+      score "${calibrate[@]}" --calibrate-on heldout_H.kaldi --same "$matched_by" "$exp_dir" "$train" "$test" \
+        "${matched[@]}"
     fi
   fi
 fi
@@ -112,7 +113,8 @@ fi
 if in_stage 9 "large-margin fine-tuning"; then
   steps/make_system.py --fine-tune "$exp_dir" --config "$lm_config" --set "$lm_set" "$exp_dir-LM" >/dev/null
   options_of steps/options/{jobs,processes,scoring}.sh
-  with_stage exec steps/run_system.sh "${options[@]}" --training-set "$training_set" --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"
+  with_stage exec steps/run_system.sh "${options[@]}" --training-set "$training_set" \
+    --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"
 else
   end_stages
 fi

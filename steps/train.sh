@@ -34,7 +34,7 @@ if [ "${cmd%% *}" != run.pl ]; then
   fi
 fi
 train=(steps/train.py --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads")
-if [ "${cmd%% *}" != run.pl ]; then # what the job would stop for is better known before it waits in the queue
+if [ "${cmd%% *}" != run.pl ]; then # check now: the job may wait for hours before it finds an error
   plan=$("${train[@]}" --num-nodes "$num_nodes" --dry-run true "$data_dir" "$exp_dir")
   if [[ $plan == "$exp_dir: complete"* ]]; then
     say "${plan%%$'\n'*}; nothing to do"
@@ -45,11 +45,11 @@ if [ "$num_nodes" -gt 1 ]; then
   if [ "${cmd%% *}" = run.pl ] && [ "$gpus" != none ]; then
     refuse "--num-nodes $num_nodes: run.pl knows one machine; give --gpus 0,1 alone, or a --cmd that knows more"
   elif [[ $cmd != *--max-retries* ]]; then
-    resources+=(--max-retries 3) # brings back a node that was lost
+    resources+=(--max-retries 3) # starts a lost node again
   fi
   $cmd "${resources[@]}" --together true --max-jobs-run "$num_nodes" NODE=1:"$num_nodes" "$exp_dir/log/train.NODE.log" \
     "${train[@]}" --num-nodes "$num_nodes" --node NODE "$data_dir" "$exp_dir"
-elif [ "${cmd%% *}" = run.pl ]; then # a job of this machine: its progress is worth seeing
+elif [ "${cmd%% *}" = run.pl ]; then # without run.pl, so that the terminal shows the progress
   exec "${train[@]}" "$data_dir" "$exp_dir"
 else
   $cmd "${resources[@]}" "$exp_dir/log/train.log" "${train[@]}" "$data_dir" "$exp_dir"

@@ -5,13 +5,14 @@
 #   3 rounds   4 to 8 as in steps/run_system.sh, for the best round
 #   9 large-margin fine-tuning of the best round, without the labels that it did not trust (only when asked)
 #
-# Round 0 is a system trained on <train-data> alone, or --teacher. Each further round clusters the embeddings of the round
-# before (steps/cluster.py), gives the clusters to training as speakers, and starts from the encoder of the round before.
+# Round 0 is a system trained on <train-data> alone, or --teacher. Each further round clusters the embeddings of the
+# round before (steps/cluster.py), takes the clusters as speakers, and trains from the encoder of the round before.
 # Rounds end after --num-rounds, when the EER on held-out labelled speakers stops falling, or when the clusters stay the
-# same. Test trials decide nothing. --teacher may be a round of another experiment on the same data, to use its clusters.
+# same. Test trials decide nothing. To use the clusters of another experiment on the same data, give one of its rounds
+# as --teacher.
 #
-# Reads   <exp-dir>/system.yaml (steps/make_system.py); <train-data> and <test-data> with features; --unlabelled, of which
-#         features are made if it has none
+# Reads   <exp-dir>/system.yaml (steps/make_system.py); <train-data> and <test-data> with features; --unlabelled, for
+#         which missing features are made
 # Leaves  <exp-dir>/roundN: data/all, the training data of the round; the system; embeddings/;
 #         clusters/{utt2spk,clusters.json,...}
 #         <exp-dir>/rounds.json: what was measured, and the best round, whose folder has the results
@@ -66,7 +67,7 @@ once() { # <mark> <input>... -- <command>...: run the command unless the mark sa
   done
   shift
   if ! tools/done.py check "$mark" --options "$*" --inputs "${inputs[@]}" 2>/dev/null; then
-    rm -f "$mark" # a killed run must not leave it beside what it has half made
+    rm -f "$mark" # so that a killed run does not leave it beside half-made files
     "$@"
     tools/done.py write "$mark" --options "$*" --inputs "${inputs[@]}"
   fi
@@ -77,14 +78,16 @@ check_owner() { # stop if $recordings was made of other folders of the same name
   [ -e "$recordings/.made_of" ] || return 0
   { read -r calls && read -r labelled; } <"$recordings/.made_of"
   if [ -d "$calls" ] && [ -d "$labelled" ] && ! [[ $calls -ef $unlabelled && $labelled -ef $train ]]; then
-    die "$recordings was made from $calls, without what is in $labelled; rename $unlabelled, or remove $recordings if no system needs it"
+    die "$recordings was made from $calls, without what is in $labelled; rename $unlabelled," \
+      "or remove $recordings if no system needs it"
   fi
 }
 
 check_start() { # stop if round 0 was begun with another teacher, or without one
   local begun=$exp_dir/round0 remedy="give another --exp-dir, or remove this one"
-  if [ -L "$begun" ] && [ -e "$begun" ]; then # one that leads nowhere was moved away
-    [[ $begun -ef $teacher || ! -e $exp_dir/round1 ]] || die "$exp_dir was begun with --teacher $(realpath "$begun"); $remedy"
+  if [ -L "$begun" ] && [ -e "$begun" ]; then # else its target was moved away
+    [[ $begun -ef $teacher || ! -e $exp_dir/round1 ]] ||
+      die "$exp_dir was begun with --teacher $(realpath "$begun"); $remedy"
   elif [ -e "$begun/system.yaml" ]; then
     [ -z "$teacher" ] || die "$exp_dir was begun without --teacher $teacher; $remedy"
   elif [ -e "$begun/heldout_spk" ] && { [ -z "$teacher" ] || [ -e "$teacher/clusters/.done" ]; }; then
@@ -92,12 +95,13 @@ check_start() { # stop if round 0 was begun with another teacher, or without one
   fi
 }
 
-check_labels() { # stop if --truth does not have all recordings, or --pseudo-labels has none
+check_labels() { # stop if --truth lacks a recording, or --pseudo-labels has none of them
   local lacking found
   if [ -n "$truth" ]; then
     lacking=$(tools/filter_scp.pl --exclude "$truth" "$recordings/utt2spk")
     [ -z "$lacking" ] ||
-      die "$truth lacks $(wc -l <<<"$lacking") utterances of $unlabelled, first ${lacking%% *}; give the speakers of all"
+      die "$truth lacks $(wc -l <<<"$lacking") utterances of $unlabelled, first ${lacking%% *};" \
+        "give the speakers of all"
   fi
   if [ -n "$pseudo_labels" ]; then
     found=$(tools/filter_scp.pl "$pseudo_labels" "$recordings/utt2spk" | wc -l)
@@ -114,7 +118,8 @@ prepare_recordings() { # the data dir without labels, and its features
   if [ "$train_feats" = online ]; then
     tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$recordings"
   elif [ ! -e "$recordings/feats.scp" ] || [ -e "$fbank/$(basename "$recordings")" ]; then
-    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$system" --dither true "$recordings" "$fbank/$(basename "$recordings")"
+    steps/make_fbank.sh --nj "$nj" --cmd "$cmd" --config "$system" --dither true \
+      "$recordings" "$fbank/$(basename "$recordings")"
   fi
   release_lock "$recordings/.run.lock"
 }
@@ -129,13 +134,14 @@ embed() { # <system> <round> <feats>: embeddings of the labelled data and of the
 
 cluster() { # <round> [<round before>]
   local theirs=$1/embeddings/${train##*/} ours=$1/embeddings/${recordings##*/}
-  once "$1/clusters/.done" "$theirs/.done" "$ours/.done" "$1/heldout_spk" "$train/utt2spk" ${2:+"$2/clusters/utt2spk"} \
-    ${truth:+"$truth"} -- steps/cluster.py --labelled "$theirs/xvector.scp" --utt2spk "$train/utt2spk" --spk-list "$1/heldout_spk" \
-    --false-links "$false_links" --min-utts "$min_utts" ${truth:+--truth "$truth"} ${2:+--before "$2/clusters/utt2spk"} \
-    "$ours/xvector.scp" "$1/clusters"
+  once "$1/clusters/.done" \
+    "$theirs/.done" "$ours/.done" "$1/heldout_spk" "$train/utt2spk" ${2:+"$2/clusters/utt2spk"} ${truth:+"$truth"} -- \
+    steps/cluster.py --labelled "$theirs/xvector.scp" --utt2spk "$train/utt2spk" --spk-list "$1/heldout_spk" \
+    --false-links "$false_links" --min-utts "$min_utts" ${truth:+--truth "$truth"} \
+    ${2:+--before "$2/clusters/utt2spk"} "$ours/xvector.scp" "$1/clusters"
 }
 
-combine() { # <labels> <data> <heldout_spk> <maybe_same_spk>: labelled data and recordings with these labels in one data dir
+combine() { # <labels> <data> <heldout_spk> <maybe_same_spk>: join labelled data and recordings with these labels
   tools/subset_data_dir.sh --utt-list "$1" "$recordings" "$2/pseudo"
   tools/filter_scp.pl "$2/pseudo/utt2spk" <(LC_ALL=C sort "$1") >"$2/utt2spk"
   tools/utt2spk_to_spk2utt.pl "$2/utt2spk" | LC_ALL=C sort >"$2/pseudo/spk2utt"
@@ -150,10 +156,11 @@ combine() { # <labels> <data> <heldout_spk> <maybe_same_spk>: labelled data and 
 }
 
 combine_once() { # <labels> <data> <heldout_spk> <maybe_same_spk>
-  once "$2/.done" "$1" "$3" "$4" "$train"/{utt2spk,wav.scp,feats.scp} "$recordings"/{utt2spk,wav.scp,feats.scp} -- combine "$@"
+  once "$2/.done" "$1" "$3" "$4" "$train"/{utt2spk,wav.scp,feats.scp} "$recordings"/{utt2spk,wav.scp,feats.scp} -- \
+    combine "$@"
 }
 
-trusted() { # <round>: make data/trusted/all, the data without the labels that its training did not trust, or corrected
+trusted() { # <round>: make data/trusted/all, the data with the labels that its training trusted or corrected
   local labels=$1/data/trusted_labels
   mkdir -p "$1/data/trusted"
   awk '$3 != $2 || $5 >= 0.5 { print $1, $3 }' "$1/pseudo_labels" >"$labels.tmp"
@@ -172,11 +179,11 @@ first_round() { # a system trained on labelled speakers, or the teacher
     ln -sfn "$(realpath --relative-to "$exp_dir" "$teacher")" "$exp_dir/round0"
     return
   fi
-  [ ! -L "$exp_dir/round0" ] || rm "$exp_dir/round0" # another experiment's
+  [ ! -L "$exp_dir/round0" ] || rm "$exp_dir/round0" # it leads to another experiment
   if [ -n "$teacher" ]; then
     feats=$(steps/begin_rounds.py "$train" "$teacher" "$exp_dir")
   else
-    steps/make_system.py --config "$system" --set "pseudo_args={}" "$exp_dir/round0" >/dev/null # all labels are by people
+    steps/make_system.py --config "$system" --set "pseudo_args={}" "$exp_dir/round0" >/dev/null # people gave all labels
     train_on "$train" "$exp_dir/round0"
   fi
   embed "${teacher:-$exp_dir/round0}" "$exp_dir/round0" "$feats"

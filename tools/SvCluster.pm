@@ -218,7 +218,8 @@ sub find_lost {
     my ($known, $why) = $scheduler->{list}->(map { $_->{job_id} } @{$state->{arrays}});
     if (!$known) {
         $state->{silent_since} //= time;
-        die "the scheduler has not answered for $options->{'scheduler-timeout'} s (" . SvScheduler::one_line($why) . ")\n"
+        my $reason = SvScheduler::one_line($why);
+        die "the scheduler has not answered for $options->{'scheduler-timeout'} s ($reason)\n"
             if time >= $state->{silent_since} + $options->{'scheduler-timeout'};
         complain($state, $why);
         return;

@@ -245,15 +245,16 @@ sub report_failures {
         ? @failed . " of $total job" . ($total > 1 ? 's' : '') . " failed, the first is job $first->{id}"
         : 'the job failed';
     my @tail = $first->{reason} ? () : log_tail($first->{log});
-    my $said = "error: $what ($why); see $first->{log}" . (@tail ? ', which ends:' : '') . "\n" . join '', map { "  $_\n" } @tail;
+    my $said = "error: $what ($why); see $first->{log}" . (@tail ? ', which ends:' : '') . "\n";
+    $said .= "  $_\n" for @tail;
     print STDERR "$me: $said";
     if (defined $stage_log && open my $out, '>>', $stage_log) {
         print $out strftime('%F %T', localtime), " $me: $said";
     }
 }
 
-# Return the highest exit status of failed jobs; a job without one, or killed, counts as 1: the 128 + N of a signal would
-# say that this script was killed, which tools/say.sh tells.
+# Return the highest exit status of failed jobs; a job without one, or killed, counts as 1: the 128 + N of a signal
+# would say that this script was killed, which tools/say.sh tells.
 sub worst_status {
     return max map { my $code = exit_code($_->{status} // 0); $code && $code <= 128 ? $code : 1 } @_;
 }

@@ -91,7 +91,8 @@ combine_settings() { # <file>: copy the settings of the features, which must be 
   for src in "${sources[@]}"; do
     differing=$(diff <(but_dither "${sources[0]}/$1") <(but_dither "$src/$1") | sed -n 's/^[<>] //p' || true)
     if [ -n "$differing" ]; then
-      die "${sources[0]}/$1 and $src/$1 differ (${differing//$'\n'/, }): other front-ends; make the features of one again"
+      die "${sources[0]}/$1 and $src/$1 differ (${differing//$'\n'/, }): other front-ends;" \
+        "make the features of one again"
     fi
   done
   cp "${sources[0]}/$1" "$work/$1"

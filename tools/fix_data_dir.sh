@@ -3,11 +3,11 @@
 # utterances that all files have.
 #
 # Reads   all of Kaldi's files that <data-dir> has
-# Leaves  them repaired, with the old ones in <data-dir>/.backup; of several lines with the same id, the first is kept, and
-#         ids whose lines contradict one another are reported. With --leave-out, the utterances of that list are left out.
-#         utt2spk is made from spk2utt if it is missing, spk2utt always from utt2spk. utt2dur and utt2num_frames are
-#         removed if they lack utterances, since they can be made again. trials/ does not change. If no utterance
-#         would be left, nothing changes.
+# Leaves  the repaired files, with the old ones in <data-dir>/.backup. If several lines have the same id, the first is
+#         kept; ids whose lines contradict one another are reported. With --leave-out, the utterances of that list are
+#         left out. A missing utt2spk is made from spk2utt; spk2utt is always made from utt2spk. utt2dur and
+#         utt2num_frames are removed if they lack utterances, since they can be made again. trials/ does not change. If
+#         no utterance would be left, nothing changes.
 #
 # Usage: tools/fix_data_dir.sh [options] <data-dir>
 # e.g.: tools/fix_data_dir.sh data/train

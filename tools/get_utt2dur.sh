@@ -9,14 +9,14 @@
 # e.g.: tools/get_utt2dur.sh data/train
 set -euo pipefail
 if ! [ -e path.sh ]; then
-  echo "get_utt2dur.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
+  echo "get_utt2dur.sh: error: no path.sh here; call it from the repository root" >&2
   exit 1
 fi
 . ./path.sh
 
 # Options
 nj=8                  # number of headers that are read at a time
-cmd=                  # read the headers in one job of this command, such as "queue.pl"; its log: <data-dir>/log/get_utt2dur.log (default: here)
+cmd=                  # command that runs the job, such as "queue.pl", with a log in <data-dir>/log (default: run here)
 frame_shift=0.01      # seconds; used if there are only features, and no fbank.yaml
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)
 . tools/parse_options.sh

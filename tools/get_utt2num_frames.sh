@@ -8,14 +8,14 @@
 # e.g.: tools/get_utt2num_frames.sh data/train
 set -euo pipefail
 if ! [ -e path.sh ]; then
-  echo "get_utt2num_frames.sh: error: no path.sh in $PWD; run it from the root of the repository" >&2
+  echo "get_utt2num_frames.sh: error: no path.sh here; call it from the repository root" >&2
   exit 1
 fi
 . ./path.sh
 
 # Options
 nj=8                  # number of headers that are read at a time
-cmd=                  # read the headers in one job of this command, such as "queue.pl"; its log: <data-dir>/log/get_utt2num_frames.log (default: here)
+cmd=                  # command that runs the job, such as "queue.pl", with a log in <data-dir>/log (default: run here)
 frame_shift=0.01      # seconds; used if there are no features
 frame_overlap=0.015   # seconds that a frame shares with the next; used if there are no features
 . tools/parse_options.sh
@@ -25,4 +25,5 @@ if [ -n "$cmd" ]; then
   read -ra job <<<"$cmd"
   job+=("$1/log/get_utt2num_frames.log")
 fi
-${job[@]+"${job[@]}"} tools/get_utt2num_frames.py "$1" --nj "$nj" --frame-shift "$frame_shift" --frame-overlap "$frame_overlap"
+${job[@]+"${job[@]}"} tools/get_utt2num_frames.py "$1" --nj "$nj" \
+  --frame-shift "$frame_shift" --frame-overlap "$frame_overlap"

@@ -67,5 +67,6 @@ release_lock() { # <file>
 if [ -z "${SV_GUARDED:-}" ]; then # else the calling script is guarded already
   export SV_GUARDED
   SV_GUARDED=$$.$(_process_start "$$")
-  setsid "$(dirname "${BASH_SOURCE[0]}")/end_orphans.pl" "${SV_GUARDED%.*}" "${SV_GUARDED#*.}" </dev/null >/dev/null 2>&1 &
+  setsid "$(dirname "${BASH_SOURCE[0]}")/end_orphans.pl" "${SV_GUARDED%.*}" "${SV_GUARDED#*.}" \
+    </dev/null >/dev/null 2>&1 &
 fi

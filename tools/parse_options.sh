@@ -12,23 +12,24 @@
 #   config=                # FILE: settings of the front-end
 #   . tools/parse_options.sh
 #
-# "--name value" and "--name=value", with dashes or underscores, before or after the positional arguments. A boolean
-# without a value means true. "--" ends the options. --help prints the comment and the block. --verbose sets
-# SV_VERBOSE=1. Checked are names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, *_speakers, *_utts,
-# top_n, *_dim), lists of them (the description says: as in "1 2 3"), speeds, and the number of positional arguments,
-# which stay in "$@" (<a> is required, [<b>] optional, "..." any number; if the usage line has none, none are allowed).
-# DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there; it stays relative
-# if it lies below the script's folder of work. Slashes at the end of a DIR: are removed.
+# Options are "--name value" or "--name=value", with dashes or underscores, before or after the positional arguments. A
+# boolean without a value means true. "--" ends the options. --help prints the comment and the block. --verbose sets
+# SV_VERBOSE=1. These are checked: names, booleans, "a|b|c:" lists, whole numbers (stage, nj, seed, num_*, *_speakers,
+# *_utts, top_n, *_dim), lists of them (the description says: as in "1 2 3"), speeds, and the number of positional
+# arguments, which stay in "$@". In the usage line, <a> is required, [<b>] is optional, and "..." is any number; without
+# any of them, no positional arguments are allowed.
+# DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there; it stays
+# relative if it lies below the script's folder of work. Slashes at the end of a DIR: are removed.
 # A wrong call exits with 2. The script can then use
 #   in_stage N "title"     true if stage <= N <= stop_stage; then it prints the title on stderr
 #   check_stages 0 8 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
 #   with_stage COMMAND...  run another such script, which keeps counting the time of the stages
 #   end_stages             print how long the last stage and the whole run took
-#   say "what"             print one line on stderr, with the time and the script's name; in a stage of a recipe, in its log,
-#                          and a warning on stderr, too, once a run
-#   tell "what"            the same, and in a stage of a recipe on stderr, too
-#   die "what; remedy"     print it as an error, in a stage of a recipe also in its log; exit 1; the same, by itself, if a
-#                          command is killed by a signal
+#   say "what"             print one line on stderr, with the time and the script's name; in a stage of a recipe, write
+#                          it to the log of the stage, and print only warnings, each once a run
+#   tell "what"            as say, but print it on stderr in a stage of a recipe, too
+#   die "what; remedy"     print it as an error, in a stage of a recipe also in its log, and exit 1; this is done by
+#                          itself if a signal kills a command
 #   refuse "what; remedy"  the same for a wrong call (a value or combination that options cannot have); exit 2
 #   usage_error "what"     print one line and the usage on stderr, exit 2
 #   is_given NAME          true if the user has given that option (a variable's name)
@@ -36,10 +37,10 @@
 #   options_of FILE...     set the array options: those that these files declare, with their values, for another script
 #   overrides              array: "--override=--NAME KEY=VALUE" of each option with a [key] and a value
 #
-# A line ". steps/options/NAME.sh" in the block includes the option lines of that file. A later line may give one of them
-# another default; without a description, it keeps the old one. A description that ends in "[a.b]" names the key of the
-# configuration that the option sets. Names that users of other toolkits may type stand in steps/options/elsewhere.txt,
-# each with the answer.
+# A line ". steps/options/NAME.sh" in the block includes the option lines of that file. A later line may give one of
+# them another default; without a description, it keeps the old one. A description that ends in "[a.b]" names the key of
+# the configuration that the option sets. Names that users of other toolkits may type stand in
+# steps/options/elsewhere.txt, each with the answer.
 
 _po_script=${BASH_SOURCE[1]}
 _po_name=${_po_script##*/}
@@ -108,7 +109,8 @@ check_stages() {
   elif [[ ${stage:?} == "${3:-}" ]] && ! is_given stop_stage; then
     stop_stage=$stage
   elif ((stage < $1 || stage > last)); then
-    refuse "--stage $stage: stages begin at $1 and end at $last; leave --stage out for a whole run (--help says what each does)"
+    refuse "--stage $stage: stages begin at $1 and end at $last; leave --stage out for a whole run" \
+      "(--help says what each does)"
   elif ((stage > stop_stage)); then
     refuse "--stage $stage comes after --stop-stage $stop_stage: nothing to do"
   fi
@@ -259,7 +261,7 @@ _po_check() { # <name> <value>
         _po_refuse "$flag takes factors, as in \"0.9 1.1\", not '$2'"
       elif [[ " $2 " =~ \ 1(\.0+)?\  ]]; then # its copies would be the same audio under other speakers
         _po_refuse "$flag '$2': speed 1 is the original; leave it out"
-      elif [ "$(tr ' ' '\n' <<<"$2" | xargs -n 1 printf '%g\n' | sort | uniq -d)" ]; then # and so would those of one given twice
+      elif [ "$(tr ' ' '\n' <<<"$2" | xargs -n 1 printf '%g\n' | sort | uniq -d)" ]; then # the same audio twice
         _po_refuse "$flag '$2': a speed is given twice; leave one out"
       fi
       ;;

@@ -5,8 +5,8 @@
 #
 # The number of jobs at a time is that of the CPUs, or --max-jobs-run. Options for clusters are ignored. With
 # --max-retries N, a job that failed is run up to N times more. Exit status: 0 if all jobs ended with 0, else the
-# highest one (1 for a job that was killed); the first failing log is then named on stderr, with its last lines. Each job
-# has its own process group, which ends with run.pl, even if SIGKILL ends that.
+# highest one (1 for a job that was killed); the first failing log is then named on stderr, with its last lines. Each
+# job has its own process group, which ends with run.pl, even if SIGKILL ends that.
 
 use strict;
 use warnings;

@@ -1,10 +1,10 @@
 # shellcheck shell=bash disable=SC2034  # data, ark_dir and log_dir are for the script
 # Run a step whose work several jobs share (sv/jobs/parts.py); source this after the option block, which has nj and cmd.
 #
-#   run_parts <log> <step> [arguments]     "run_parts fbank/log/make_fbank.JOB.log steps/make_fbank.py data fbank": <step>
-#                                          begin, its jobs and <step> join, each with the arguments
-#   begin_parts <step> [arguments]         these are its halves, for a script that does something in between
-#   finish_parts <log> <step> [arguments]
+#   run_parts <log> <step> [arguments]     run "<step> begin", its jobs and "<step> join", each with the arguments:
+#                                          run_parts fbank/log/make_fbank.JOB.log steps/make_fbank.py data fbank
+#   begin_parts <step> [arguments]         the first half of run_parts, for a script that does something in between
+#   finish_parts <log> <step> [arguments]  the second half
 #
 #   find_arks <data-dir> [<ark-dir>]       set data, ark_dir and log_dir, and hold the lock of <ark-dir>
 #   find_arks <data-dir> <log-dir> <ark-dir>   the same, as Kaldi's scripts are called

@@ -46,7 +46,7 @@ refuse() {
 
 _po_tell_kill() { # <status> <command> <commands of its pipe>: if a signal ended what failed, say so and exit 1
   local name=${2%% *} why=
-  if (($1 <= 128 || $1 > 192 || $1 == 128 + 2 || $1 == 128 + 13)); then # SIGINT, SIGPIPE: nothing that a user must be told
+  if (($1 <= 128 || $1 > 192 || $1 == 128 + 2 || $1 == 128 + 13)); then # SIGINT, SIGPIPE: not worth a message
     return 0
   elif [[ $name =~ ^\"?\$\{?([a-z_]+)(\[@\])?\}?\"?$ ]]; then
     local -n words=${BASH_REMATCH[1]}

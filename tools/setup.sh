@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Make the Python environment .venv from requirements.lock. Where SV_PYTHON is set, only check that python's environment.
-# A second call does nothing and needs no network. After an interruption, the same command starts over.
+# Make the Python environment .venv from requirements.lock. Where SV_PYTHON is set, only check that python's
+# environment. A second call does nothing and needs no network. After an interruption, the same command starts over.
 #
 # Reads   requirements.lock; the settings of pip (PIP_INDEX_URL, pip.conf, ...), or of uv where uv installs
 # Writes  .venv, a link to .venv-py<version>-<checksum of the lock>[-cpu], in which .done is written last

@@ -47,7 +47,7 @@ sub assign_speakers {
     }
 }
 
-# Return a writer of lines to the parts of one file. It has a buffer for each part, since the number of open files is limited.
+# Return a writer of lines to the parts of one file. It buffers the lines, since the number of open files is limited.
 sub part_writer {
     my ($file) = @_;
     my @buffer = ('') x ($num_parts + 1);

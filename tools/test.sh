@@ -13,7 +13,7 @@ start_dir=$PWD
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options
-fast=false  # true|false: only quick tests (not marked slow or recipe), and only shell scripts that are not committed yet
+fast=false  # true|false: only quick tests (not marked slow or recipe), and only shell scripts with uncommitted changes
 lint=true   # true|false: also lint
 nj=3        # number of processes that run tests
 . tools/parse_options.sh
@@ -42,7 +42,7 @@ list_shell_scripts() { # print them: known by name, or by their first line if th
   list_files ! -name '*.*' -exec grep -qIE '^#!.*\bbash' {} \;
 }
 
-keep_changed() { # of $files, keep those that differ from the last commit; all if others source one of these, or without git
+keep_changed() { # keep the $files that differ from the last commit; all if others source one of these, or without git
   local changed file kept=()
   changed=$(git status --porcelain --no-renames -uall 2>/dev/null) || return 0
   for file in "${files[@]}"; do
@@ -145,7 +145,7 @@ if [ "$lint" = true ]; then
   part "codespell" python3 -m codespell_lib .
 fi
 
-select=(--dist loadfile --no-loadscope-reorder --durations 25) # shows the time of each recipe, which are among the slowest
+select=(--dist loadfile --no-loadscope-reorder --durations 25) # the 25 slowest tests, all recipes among them
 if [ "$fast" = true ]; then
   select=(--dist worksteal -m "not slow and not recipe" --durations 5 --durations-min 0.5)
 fi

@@ -30,10 +30,12 @@ for file in feats.scp wav.scp segments; do
   [ ! -e "$src/$file" ] || list=$src/$file
 done
 [ -n "$list" ] || die "$src has no wav.scp; list its recordings: 'utterance file'"
-[ -z "$exclude" ] || [ -e "$exclude/utt2spk" ] || die "$exclude has no utt2spk; give the data dir of the labelled speakers"
+[ -z "$exclude" ] || [ -e "$exclude/utt2spk" ] ||
+  die "$exclude has no utt2spk; give the data dir of the labelled speakers"
 
 without_labels() { # print the utterances that are not in --exclude, sorted
-  awk '{ print $1 }' "$list" | sort -u | comm -23 - <([ -z "$exclude" ] || awk '{ print $1 }' "$exclude/utt2spk" | sort -u)
+  awk '{ print $1 }' "$list" | sort -u |
+    comm -23 - <([ -z "$exclude" ] || awk '{ print $1 }' "$exclude/utt2spk" | sort -u)
 }
 
 warn_of_shared() { # <what> <sorted file> <sorted file>: warn of lines that are in both

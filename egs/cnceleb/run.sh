@@ -18,7 +18,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 # Corpus
 cnceleb1=egs/cnceleb/corpora/CN-Celeb_flac # DIR: CN-Celeb 1, as unpacked
 cnceleb2=egs/cnceleb/corpora/CN-Celeb2_flac # DIR: CN-Celeb 2, as unpacked ("": train on CN-Celeb 1 only)
-min_duration=5        # seconds; shorter training utterances are joined with others of the same speaker and genre; 0: no joining
+min_duration=5        # seconds; shorter training utterances are joined with others of their speaker and genre; 0: never
 data=egs/cnceleb/data # DIR: data lists, and the joined utterances
 . steps/options/jobs.sh
 . steps/options/processes.sh
@@ -37,7 +37,8 @@ is_given enroll_map || enroll_map=$data/test/enroll.map
 
 for name in cnceleb1 cnceleb2; do
   if ((stage == 1)) && [ "$dry_run" = false ] && [ -n "${!name}" ] && [ ! -e "${!name}" ]; then
-    die "--$name ${!name} does not exist; give --cnceleb1 DIR and --cnceleb2 DIR, or --cnceleb2 \"\" to train on the first alone"
+    die "--$name ${!name} does not exist; give --cnceleb1 DIR and --cnceleb2 DIR," \
+      "or --cnceleb2 \"\" to train on the first alone"
   fi
 done
 

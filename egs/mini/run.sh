@@ -28,7 +28,7 @@ gpus=none
 config=egs/mini/conf/resnet_small.yaml
 . steps/options/rounds.sh
 . steps/options/scoring.sh
-trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (default: those that stage 1 could make)
+trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (default: those of stage 1)
 top_n=20              # number of nearest speakers of the cohort, for asnorm; the cohort has 34
 lda_dim=30            # dimensions that LDA keeps before PLDA, below 34; 0: no LDA
 lm_config=egs/mini/conf/any_lm.yaml

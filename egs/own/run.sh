@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034,SC2154  # options come from steps/options and are read by steps/recipe.sh
-# Speaker verification on a corpus of your own: folders of speakers, or a list. Some speakers are set aside to test on; how
-# many, and what follows from their number, is chosen and said. What it reads and how it chooses: egs/own/README.md.
+# Speaker verification on a corpus of your own: folders of speakers, or a list. The recipe holds out test speakers. It
+# chooses how many, and all settings that depend on the number of speakers, and prints them: egs/own/README.md.
 #
 #   bash egs/own/run.sh --corpus /corpora/calls          # a folder with a folder for each speaker
 #   bash egs/own/run.sh --csv calls.csv                  # path,speaker[,start,end][,sex,age,session,language]
@@ -17,7 +17,7 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 # Options
 . steps/options/stages.sh
 # Corpus
-corpus=               # DIR: the corpus, with a folder for each speaker; with --csv, the folder that relative paths start from
+corpus=               # DIR: the corpus, with a folder for each speaker; with --csv, where relative paths start
 csv=                  # FILE: a list of files and speakers instead (local/prepare_folder.py --help)
 ignore_columns=       # columns of the list that are not read, as in "transcript note"
 leave_out_bad=false   # true|false: leave out files that cannot be used
@@ -31,7 +31,7 @@ nj=2
 config=egs/own/conf/resnet_small.yaml
 . steps/options/rounds.sh
 . steps/options/scoring.sh
-top_n=0               # number of nearest speakers of the cohort, for asnorm (default: half of the training speakers, at most 300)
+top_n=0               # nearest speakers of the cohort, for asnorm (default: half of the training speakers, at most 300)
 lda_dim=0             # dimensions that LDA keeps before PLDA (default: chosen, below the number of training speakers)
 lm_config=egs/speechocean762/conf/any_lm.yaml
 . tools/parse_options.sh
@@ -39,7 +39,7 @@ lm_config=egs/speechocean762/conf/any_lm.yaml
 
 lists=(--ignore-columns "$ignore_columns" ${csv:+--csv "$csv"})
 
-choose_sizes() { # <option>...: set what is not given and depends on the number of speakers; new_lists; train_speakers
+choose_sizes() { # <option>...: set new_lists, train_speakers, and what depends on their number and was not given
   local sizes heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs copies chosen=() given_heldout=()
   read -ra copies <<<"$speeds $augment"
   if [[ " $train_feats $data_type $set " =~ [\ =](online|shard|raw)\  ]]; then
@@ -50,7 +50,8 @@ choose_sizes() { # <option>...: set what is not given and depends on the number 
   fi
   sizes=$(SV_STAGE_LOG=/dev/null local/plan_corpus.py --test-speakers "$test_speakers" --copies "${#copies[@]}" \
     --dry-run "$dry_run" "${given_heldout[@]}" "$@" "$data")
-  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs new_lists train_speakers <<<"$sizes"
+  read -r test_speakers heldout embed_dim chosen_top_n chosen_lda_dim chosen_num_epochs new_lists train_speakers \
+    <<<"$sizes"
   if [[ " $set" != *" heldout_speakers="* ]]; then
     set="heldout_speakers=$heldout $set"
   fi
@@ -89,8 +90,8 @@ fi
 begin_recipe 1 "$data/train" "$data/test"
 
 if in_stage 1 "data and trial lists"; then
-  local/prepare_folder.py "${lists[@]}" --leave-out-bad "$leave_out_bad" --test-speakers "$test_speakers" --trials true \
-    --config "$system" ${corpus:+"$corpus"} "$data"
+  local/prepare_folder.py "${lists[@]}" --leave-out-bad "$leave_out_bad" --test-speakers "$test_speakers" \
+    --trials true --config "$system" ${corpus:+"$corpus"} "$data"
   if is_augmented; then
     local/prepare_augmentation.sh --config "$config" --musan "$musan" --rirs "$rirs" "$data"/{train,noises,rirs}
   fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034,SC2154  # options come from steps/options and are read by steps/recipe.sh
 # Speaker verification on speechocean762: real speech on a laptop. Train on the corpus's `train` speakers, test on its
-# `test` speakers. The corpus, time and disk needed: egs/speechocean762/README.md.  Numbers: egs/speechocean762/RESULTS.md.
+# `test` speakers. Corpus, time and disk needed: README.md beside this file. Numbers: RESULTS.md.
 #
 #   bash egs/speechocean762/run.sh --corpus DIR          # a copy that is there already
 #   bash egs/speechocean762/run.sh --download true       # fetch OpenSLR 101 first (520 MB)

@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034,SC2154  # options come from steps/options and are read by name
-# Half-labelled speechocean762: the labels of most training speakers are hidden, and systems are compared that are trained
-# on the labelled ones alone, on clusters of the others as well, or on the true labels of all. Numbers: SEMI.md.
+# Half-labelled speechocean762: hide the labels of most training speakers. Compare systems that train on the labelled
+# speakers alone, also on clusters of the others, or on the true labels of all. Numbers: SEMI.md.
 #
 #   bash egs/speechocean762/run.sh --corpus DIR --stop-stage 2
 #   bash egs/speechocean762/run_semi.sh --num-threads 1
 #   bash egs/speechocean762/run_semi.sh --seeds 1 --rows "labelled-C oracle-C pseudo-C pseudo-aam"
 #
-# A row is <labels>-<loss>[+<option>...]: labels are labelled, oracle (true labels in place of clusters) or pseudo; losses C,
-# A and M (types of SphereFace2) or aam; options of pseudo are gate, mask, correct, or all. All rows of a seed start from
-# its labelled-C. labelled-C+long takes as many steps as a training on all speakers. What is done is not done again; rows
-# can be added.
+# A row is <labels>-<loss>[+<option>...]. Labels: labelled, oracle (true labels in place of clusters), pseudo. Losses:
+# C, A, M (types of SphereFace2), aam. Options of pseudo: gate, mask, correct, all. All rows of a seed start from its
+# labelled-C. labelled-C+long takes as many steps as a training on all speakers. Finished rows are kept.
 #
 # Stages: 1 hide labels   3 training   5 table of all rows
 set -euo pipefail
@@ -59,7 +58,8 @@ hide_labels() { # <labelled speakers> <seed> <folder>
 }
 
 scaled() { # <key> <factor>: print key=value, the value in --config times the factor
-  sed -n "s/.*\b\(${1##*.}\): \([0-9]*\).*/\2/p" "$config" | awk -v key="$1" -v by="$2" '{ printf " %s=%d", key, $1 * by + 0.5 }'
+  sed -n "s/.*\b\(${1##*.}\): \([0-9]*\).*/\2/p" "$config" |
+    awk -v key="$1" -v by="$2" '{ printf " %s=%d", key, $1 * by + 0.5 }'
 }
 
 configure() { # <row> <seed> <labelled speakers> <exp-dir> [<model to start from>]: resolve its system
@@ -78,7 +78,7 @@ configure() { # <row> <seed> <labelled speakers> <exp-dir> [<model to start from
     [[ $trick != @(mask|all) ]] || keys+=" pseudo_args.mask=true"
     [[ $trick != @(correct|all) ]] || keys+=" pseudo_args.correct_above=0.9"
     if [[ $trick == long ]]; then
-      for key in num_epochs margin_update.increase_start_epoch margin_update.fix_start_epoch scheduler_args.warm_up_epoch; do
+      for key in num_epochs margin_update.{increase,fix}_start_epoch scheduler_args.warm_up_epoch; do
         keys+=$(scaled "$key" "$(awk "BEGIN { print ($all - $heldout_speakers) / $3 }")")
       done
     fi

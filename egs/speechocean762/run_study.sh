@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2034,SC2154,SC2086  # names of parts and seeds are words; options come from steps/options
 # Compare losses, options, encoders and so on: each system is trained on the corpus's own split, and in a
-# cross-validation over all of its speakers. What was found: egs/speechocean762/STUDY.md.
+# cross-validation over all of its speakers. Results: egs/speechocean762/STUDY.md.
 #
 #   bash egs/speechocean762/run_study.sh --corpus DIR --part losses
 #   bash egs/speechocean762/run_study.sh --part "losses noise" --seeds "1 2 3"   # what is done already stays
@@ -14,8 +14,8 @@
 #
 # Choose a recipe with --speakers train: its folds are of the training speakers alone.
 #
-# With --conditions every system is also tested on copies of the test recordings (local/degrade_data.sh). Rows that
-# train with noise use --noises, tests --test-noises, and rooms of other seeds: a test hears nothing that was trained on.
+# With --conditions every system is also tested on copies of the test recordings (local/degrade_data.sh). Training with
+# noise uses --noises; tests use --test-noises and rooms of other seeds, so that no noise or room is in both.
 #
 # Stages: 1 lists, features and folds   2 training and scores of every system   3 pooled results, tests, one report
 # Leaves  <exp-dir>/{split,fold1,fold2,...}/<system>-seed<N> as run.sh does; <exp-dir>/pooled/<system>-seed<N>
@@ -31,7 +31,7 @@ stage=1               # first stage to run
 stop_stage=3          # last stage to run
 part=losses           # tables of <tables>, as in "losses noise"; all: "losses options noise start"
 seeds=1               # seeds of training, as in "1 2 3"
-speakers=all          # all|train: speakers of the cross-validation; train: to choose a recipe without looking at the test speakers
+speakers=all          # all|train: speakers of the cross-validation; train: to choose a recipe without the test speakers
 num_folds=5           # folds of the cross-validation; 0: only the corpus's own split
 corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
 data=egs/speechocean762/data # DIR: data lists; those of the folds are in <data>/folds_<speakers>
@@ -128,7 +128,8 @@ if in_stage 1 "lists, features and folds"; then
     for set in "${sets[@]}"; do
       lists=$(folder "$set" clean)
       wrong=$(folder "$set" "$labels")
-      tools/corrupt_labels.py --kind "${labels%%[0-9]*}" --ratio "${labels##*[a-z]}" --seed 1 "$lists/train" "$wrong/train"
+      tools/corrupt_labels.py --kind "${labels%%[0-9]*}" --ratio "${labels##*[a-z]}" --seed 1 \
+        "$lists/train" "$wrong/train"
       ln -sfn "$(realpath "$lists/test")" "$wrong/test"
     done
   done

@@ -36,7 +36,7 @@ rirs=                 # DIR: RIRS_NOISES, to augment with (default: <corpora>/RI
 config=egs/voxceleb/conf/resnet34.yaml
 . steps/options/rounds.sh
 . steps/options/scoring.sh
-trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (default: those that stage 1 could make)
+trials="vox1_O_cleaned.kaldi vox1_E_cleaned.kaldi vox1_H_cleaned.kaldi" # trial lists (default: those of stage 1)
 lm_config=egs/voxceleb/conf/any_lm.yaml
 . tools/parse_options.sh
 . steps/recipe.sh

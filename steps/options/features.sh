@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034
 # Features
 fbank=                # DIR: feature archives (default: <data>/fbank)
-train_feats=          # ark: the arks of stage 2; online: waveforms, augmented during training; shard: tar shards [train_feats]
+train_feats=          # ark: arks of stage 2; online: waveforms, augmented in training; shard: tar shards [train_feats]
 data_type=            # feat|raw|shard: WeSpeaker's names of the same [train_feats]
 speeds=               # speed-perturbed copies of the training data, each with speakers of its own, such as "0.9 1.1"
 augment=              # with ark: augmented copies of the training data, some of "reverb noise music babble"

@@ -5,7 +5,7 @@ enroll_map=           # FILE: "model utt1 utt2 ..." lines, if the trial lists na
 matched_trials=       # those of --trials whose non-target pairs share --matched-by; they are calibrated on such pairs
 matched_by=           # tables of the data dir, as in "spk2gender spk2age"
 score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: method of stage 6
-top_n=300             # number of nearest speakers of the cohort, for asnorm; the cohort is all training speakers but the held-out ones
+top_n=300             # nearest speakers of the cohort, for asnorm; the cohort: training speakers not held out
 lda_dim=150           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA
 lm_config=            # FILE: stage 9: what changes in the configuration of the trained system
 lm_set=               # stage 9: further keys, as in "num_epochs=3 margin_update.final_margin=0.35"

@@ -2,7 +2,7 @@
 # System: an option sets the key in [brackets]; empty: the key keeps its value in the file
 config=               # FILE: YAML of encoder, loss and schedules
 model=                # encoder; list prints all, their sizes and whose checkpoints they load [model]
-loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, teacher, ...; an unknown name lists them all [loss]
+loss=                 # sphereface2, aam, am, softmax, sphere, triplet, ge2e, teacher, ...; a wrong name lists all [loss]
 margin_type=          # C, A or M, of sphereface2 [loss_args.margin_type]
 margin=               # final margin [margin_update.final_margin]
 scale=                # scale of the logits (s) [loss_args.scale]

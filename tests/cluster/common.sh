@@ -7,8 +7,8 @@
 #   STOP_SECONDS     that a daemon gets to end after SIGTERM
 #   HOST             the machine's name
 #
-# and before they call `main "$@"` they define do_start, do_stop, do_status, daemon_pid <daemon> and, where packages need
-# more than themselves, prepare_install.
+# and before they call `main "$@"` they define do_start, do_stop, do_status, daemon_pid <daemon> and, where packages
+# need more than themselves, prepare_install.
 
 CLUSTER_USER=${CLUSTER_USER:-clusteruser}
 CLUSTER_TIMEOUT=${CLUSTER_TIMEOUT:-60}
