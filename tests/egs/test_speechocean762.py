@@ -33,7 +33,7 @@ def test_three_epochs_lower_the_eer_by_five_points(run, step, corpora, tmp_path)
     quick = "num_avg=1 dataloader_args.batch_size=16 dataset_args.num_frms=100 heldout_speakers=6"
     result = run(
         *["egs/speechocean762/run.sh", "--corpus", tmp_path / "corpus", "--num-epochs", 3, "--set", quick],
-        *["--nj", 1, "--num-threads", 1, "--top-n", 20, "--lda-dim", 20, "--speeds", 0.9],
+        *["--stop-stage", 5, "--nj", 1, "--num-threads", 1, "--speeds", 0.9],
         *["--data", tmp_path / "data", "--fbank", tmp_path / "fbank", "--exp-dir", tmp_path / "exp"],
     )
     assert result.returncode == 0, result.stderr[-3000:]
