@@ -65,7 +65,8 @@ def test_two_processes_with_a_split_head_compile_and_end_with_the_weights_of_one
     start_training, data_dir, make_config, tmp_path, worlds
 ):
     common = {"freeze_batch_norm": True, "num_epochs": 2, "scheduler_args": {"initial_lr": 0.2, "warm_up_epoch": 1}}
-    common |= {"model": "XVEC", "model_args": {"embed_dim": 8}}  # less code to compile than a ResNet
+    small = {"hid_dim": 32, "stats_dim": 64, "embed_dim": 8}
+    common |= {"model": "XVEC", "model_args": small}  # less code to compile than a ResNet
     one = make_config(**common, dataloader_args={"batch_size": 8, "num_workers": 0})
     two = make_config(**common, dataloader_args={"batch_size": 4, "num_workers": 0}, split_head=True, compile=True)
     processes = [start_training(one, data_dir, tmp_path / "one")]
