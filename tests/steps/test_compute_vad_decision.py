@@ -42,14 +42,11 @@ def test_vectors_are_read_by_kaldis_readers(run: Run, data: Path, for_kaldi: For
 def test_called_as_kaldis_script_with_a_config_file(run: Run, data: Path, tmp_path: Path, for_kaldi: ForKaldi) -> None:
     config, wavs = tmp_path / "vad.conf", read_table(data / "wav.scp")
     config.write_text("--vad-energy-threshold=15.5\n--vad-energy-mean-scale=0\n")
-    options = ["--nj", 2, "--vad-config", config, "--vad-energy-mean-scale", 0.5]  # 0.5 is the default, and given
+    options = ["--nj", 1, "--vad-config", config, "--vad-energy-mean-scale", 0.5]  # 0.5 is the default, and given
     result = run("steps/compute_vad_decision.sh", *options, data, tmp_path / "log", tmp_path / "arks")
     assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == [
-        "compute_vad_decision.1.log",
-        "compute_vad_decision.2.log",
-    ]
-    assert sorted(path.name for path in (tmp_path / "arks").glob("*.ark")) == ["vad.1.ark", "vad.2.ark"]
+    assert [path.name for path in (tmp_path / "log").iterdir()] == ["compute_vad_decision.1.log"]
+    assert [path.name for path in (tmp_path / "arks").glob("*.ark")] == ["vad.1.ark"]
     for utt, voiced in kaldiio.load_scp(str(for_kaldi(data / "vad.scp"))).items():
         assert np.array_equal(voiced, expected(wavs[utt], energy_threshold=15.5, energy_mean_scale=0.5))
 

