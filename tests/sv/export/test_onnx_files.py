@@ -111,7 +111,7 @@ def test_every_encoder_gives_torchs_embeddings_of_real_speech(
     )
     fbank_of = make_fbank(encoder.config.dataset_args.fbank_args)
     assert [(x.name, x.shape) for x in of_waveform.get_inputs()] == [("waveform", ["B", "S"])]
-    waveforms = [speech[None, : int(16000 * seconds)] for seconds in (0.5, 1.3, 7.0, 20.0)]
+    waveforms = [speech[None, : int(16000 * seconds)] for seconds in (0.5, 1.3, 10.0)]
     for waveform in [*waveforms, np.stack([speech[:32000], speech[32000:64000]])]:
         feats = fbank_of(torch.from_numpy(waveform))
         expected = encoder.embed(feats).numpy()
