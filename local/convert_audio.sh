@@ -39,8 +39,9 @@ allow_pipes=false     # true|false: run the commands in wav.scp
 
 if [ $# -eq 2 ]; then
   [ -z "$out_dir" ] || usage_error "--out-dir is for VoxCeleb; <dest-dir> is $2"
-  mkdir -p "$2"
-  hold_lock "$2/.convert_audio.lock" "$2 is being filled"
+  if [ -d "$1" ]; then # else the first step says that it is missing
+    hold_lock "$2/.convert_audio.lock" "$2 is being filled"
+  fi
   run_parts "$2/.convert_audio/log/convert.JOB.log" local/convert_data_dir.py --format "$format" \
     --sample-rate "$sample_rate" --channel "$channel" --allow-pipes "$allow_pipes" "$1" "$2"
   exit

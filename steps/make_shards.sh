@@ -32,8 +32,9 @@ nj=4
 data=$1
 shard_dir=${2:-$data/shards}
 
-mkdir -p "$shard_dir/log"
-hold_lock "$shard_dir/.lock" "$shard_dir is being filled"
+if [ -d "$data" ]; then # else the first step says that it is missing
+  hold_lock "$shard_dir/.lock" "$shard_dir is being filled"
+fi
 args=("$data" "$shard_dir" --sample-rate "$sample_rate" --utts-per-shard "$utts_per_shard" --format "$format"
   --allow-pipes "$allow_pipes" --verify "$verify")
 if [ -n "$config" ]; then

@@ -113,6 +113,9 @@ def test_nothing_to_convert_needs_no_ffmpeg(tmp_path, run):
 def test_missing_corpus(tmp_path, run):
     result = run("local/convert_audio.sh", tmp_path / "nowhere")
     assert result.returncode == 1 and "nowhere does not exist" in result.stderr
+    result = run("local/convert_audio.sh", tmp_path / "nowhere", tmp_path / "new")
+    assert result.returncode == 1 and "nowhere is no data dir, and no folder of audio" in result.stderr
+    assert not (tmp_path / "new").exists()
 
 
 def test_usage(run):

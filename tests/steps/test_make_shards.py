@@ -54,6 +54,12 @@ def test_sv_cmd_is_the_default_of_cmd(run: Run, data: Path, monkeypatch: pytest.
     assert result.returncode != 0 and "no_such.pl: command not found" in result.stderr
 
 
+def test_a_missing_data_dir_is_not_made(run: Run, tmp_path: Path) -> None:
+    result = run("steps/make_shards.sh", tmp_path / "no")
+    message = f"make_shards.py: error: {tmp_path}/no is not a data directory; prepare it first (stage 1)\n"
+    assert (result.returncode, result.stderr) == (1, message) and not (tmp_path / "no").exists()
+
+
 def test_usage(run: Run) -> None:
     result = run("steps/make_shards.sh")
     assert result.returncode == 2 and "Usage: steps/make_shards.sh" in result.stderr
