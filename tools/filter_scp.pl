@@ -23,11 +23,8 @@ while (@ARGV && $ARGV[0] =~ /^-./) {
 usage() if @ARGV < 1 || @ARGV > 2;
 my ($list, $scp) = @ARGV;
 
-open my $ids, '<', $list or fail("$list: cannot be read: $!");
-my $in = \*STDIN;
-if (defined $scp && $scp ne '-') {
-    open $in, '<', $scp or fail("$scp: cannot be read: $!");
-}
+my $ids = open_table($list);
+my $in = defined $scp && $scp ne '-' ? open_table($scp) : \*STDIN;
 if ($field == 1 && is_sorted($ids) && is_sorted($in)) {
     merge();
 } else {
@@ -36,6 +33,13 @@ if ($field == 1 && is_sorted($ids) && is_sorted($in)) {
 close STDOUT or fail("cannot write: $!");
 
 sub fail { print STDERR "filter_scp.pl: error: @_\n"; exit 1 }
+
+sub open_table {
+    my ($path) = @_;
+    fail("$path: cannot be read: it is a folder") if -d $path;
+    open my $file, '<', $path or fail("$path: cannot be read: $!");
+    return $file;
+}
 
 sub usage {
     print STDERR "filter_scp.pl: error: @_\n" if @_;

@@ -24,6 +24,7 @@ while (@ARGV && $ARGV[0] =~ /^--(\w+)$/) {
 usage() if @ARGV > 1 || (!@ARGV && !defined $dir{from});
 my $in = \*STDIN;
 if (@ARGV) {
+    fail("$ARGV[0]: cannot be read: it is a folder") if -d $ARGV[0];
     open $in, '<', $ARGV[0] or fail("$ARGV[0]: cannot be read: $!");
     $dir{from} //= realpath(dirname($ARGV[0]));
 }

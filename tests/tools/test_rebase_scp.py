@@ -34,6 +34,7 @@ def test_paths_from_the_scps_folder_become_absolute_and_others_stay(tmp_path: Pa
         ([], 2, "Usage: rebase_scp.pl"),
         (["--for", "x", "y"], 2, "unknown option --for"),
         (["none.scp"], 1, "none.scp: cannot be read: "),
+        (["."], 1, "rebase_scp.pl: error: .: cannot be read: it is a folder"),
         (["--to", "none", "x"], 1, "--to none is no folder"),
     ],
 )

@@ -46,6 +46,9 @@ def test_wrong_calls_show_usage(name: str) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith(f"{name}: error: /nowhere: cannot be read")
     assert done.stderr.count("\n") == 1
+    for words in (["/"], [__file__, "/"] if name == "filter_scp.pl" else ["/"]):
+        done = run(name, *words)
+        assert done.returncode == 1 and done.stderr.startswith(f"{name}: error: /: cannot be read")
 
 
 SCP = "a 1 x\nb 2 y\nc 3 x\n"
