@@ -36,7 +36,7 @@ def main() -> None:
     if args.model:
         from sv.models import MODELS
 
-        MODELS.options(args.model, {})  # an unknown name is told before torch loads
+        MODELS.check_names([args.model])  # before torch loads
     from sv.training.import_checkpoint import import_model
 
     import_model(args.source, args.checkpoint, args.exp_dir, args.model)

@@ -24,13 +24,14 @@ def main() -> None:
     from sv.models import MODELS
     from sv.models.catalog import describe, renew, table
 
+    MODELS.check_names(args.models)
     if args.renew:
         renew()
     elif args.json:
         for entry in map(describe, args.models or MODELS.names()):
             print(json.dumps(asdict(entry)))
     else:
-        print(*list(table(args.models)), sep="\n")  # all or none: a name may be unknown
+        print(*table(args.models), sep="\n")
 
 
 if __name__ == "__main__":

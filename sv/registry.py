@@ -6,7 +6,7 @@ may have been meant. Heavy builders are imported when they are used, so that nam
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from sv.errors import UserError, suggest
+from sv.errors import UserError, WrongCall, suggest
 
 Built = TypeVar("Built")
 
@@ -67,6 +67,12 @@ class Registry(Generic[Built]):
         """Return the known names, in the order in which they were added."""
         return list(self._rows)
 
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise WrongCall if a name that an argument gives is unknown; in a configuration that is a UserError."""
+        for name in names:
+            if name not in self._rows:
+                raise WrongCall(self._unknown(name))
+
     def options(self, name: str, given: Mapping[str, Any]) -> Options:
         """Return the options of `name`: those given checked, the others at their defaults.
 
@@ -97,9 +103,12 @@ class Registry(Generic[Built]):
 
     def _row(self, name: str) -> _Row[Built]:
         if name not in self._rows:
-            hint = f"; here it is {self.elsewhere[name]}" if name in self.elsewhere else suggest(name, self._rows)
-            raise UserError(f"unknown {self.kind} {name!r}{hint}")
+            raise UserError(self._unknown(name))
         return self._rows[name]
+
+    def _unknown(self, name: str) -> str:
+        hint = f"; here it is {self.elsewhere[name]}" if name in self.elsewhere else suggest(name, self._rows)
+        return f"unknown {self.kind} {name!r}{hint}"
 
 
 def _import_and_call(builder: str, fixed: Mapping[str, Any], *positional: Any) -> Any:

@@ -46,6 +46,14 @@ def test_error_is_one_line(step: Step, tmp_path: Path) -> None:
     assert done.stderr == f"import_model.py: error: {tmp_path}/no does not exist; give a checkpoint, see --help\n"
 
 
+def test_unknown_encoder_is_a_wrong_call(step: Step, tmp_path: Path) -> None:
+    done = step(
+        "steps/import_model.py", "--from", "wespeaker", "--model", "ResNet35", tmp_path / "no", tmp_path / "exp"
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("import_model.py: error: unknown model 'ResNet35'; did you mean 'ResNet34'?")
+
+
 def test_unknown_toolkit_prints_usage_with_all(step: Step, tmp_path: Path) -> None:
     done = step("steps/import_model.py", "--from", "nemo", tmp_path / "x.pt", tmp_path / "exp")
     assert done.returncode == 2

@@ -25,7 +25,7 @@ def test_step_prints_the_rows_asked_for(step: Step) -> None:
 
 def test_unknown_name_lists_the_known_ones(step: Step) -> None:
     done = step("steps/list_models.py", "ResNet35")
-    assert done.returncode == 1 and "unknown model 'ResNet35'; did you mean 'ResNet34'" in done.stderr
+    assert done.returncode == 2 and "unknown model 'ResNet35'; did you mean 'ResNet34'" in done.stderr
     assert done.stdout == ""
 
 
