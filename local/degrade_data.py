@@ -109,7 +109,7 @@ def parse() -> argparse.Namespace:
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     if (args.snr is None) != (not args.noises):
         raise WrongCall("--noises DIR and --snr DB belong together; give both or none")
-    if not (args.noises or args.rirs or args.telephone == "true" or args.seconds):
+    if not (args.noises or args.rirs or args.telephone == "true" or args.seconds is not None):
         raise WrongCall("nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds")
     if args.snr is not None and not math.isfinite(args.snr):
         raise WrongCall(f"--snr {args.snr}: give a number of dB")

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, check_seed, log, run_step
+from sv.errors import UserError, check_seed, check_whole, log, run_step
 from sv.io import DataDir, atomic_write, read_table, sha256_of
 
 Pair = tuple[str, str]
@@ -134,8 +134,11 @@ def draw_trials(
     """Draw the trials of list O and, if the speakers' groups are known, of list H: list -> label -> pairs.
 
     Raises:
+        WrongCall: no trial is asked for.
         UserError: a list has no target or no non-target trial.
     """
+    check_whole("--num-target", num_target, 1)
+    check_whole("--num-nontarget", num_nontarget, 1)
     targets = target_pairs(utt2spk, num_target, seed)
     lists = {}
     for name, group in (("O", None), ("H", groups)) if groups is not None else (("O", None),):

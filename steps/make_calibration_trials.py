@@ -15,7 +15,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import check_seed, run_step
+from sv.errors import check_seed, check_whole, run_step
 
 
 def main() -> None:
@@ -31,6 +31,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw")
     args = parser.parse_args()
     check_seed(args.seed)
+    check_whole("--num-target", args.num_target, 1)
+    check_whole("--num-nontarget", args.num_nontarget, 1)
     from sv.scoring.calibration_trials import write_calibration_trials
 
     draw = {name: getattr(args, name) for name in ("num_target", "num_nontarget", "seed")}

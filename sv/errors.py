@@ -98,6 +98,12 @@ def check_whole(option: str, value: int, least: int) -> None:
         raise WrongCall(f"{option} {value}: expected a whole number of at least {least}")
 
 
+def check_above_0(option: str, value: float) -> None:
+    """Raise WrongCall unless the value of an option is above 0."""
+    if not value > 0:
+        raise WrongCall(f"{option} {value}: expected a number above 0")
+
+
 def check_seed(seed: int) -> None:
     """Raise WrongCall unless the value of --seed is one that all generators take."""
     if not 0 <= seed <= MAX_SEED:

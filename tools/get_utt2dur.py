@@ -13,7 +13,7 @@ import _path  # noqa: F401
 
 from sv.audio.durations import format_seconds
 from sv.audio.utterances import Utterances
-from sv.errors import UserError, log, run_step
+from sv.errors import UserError, check_above_0, log, run_step
 from sv.io import DataDir, write_table
 from sv.io.ark import count_rows
 from sv.io.progress import bar
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--frame-shift", type=float, default=0.01, help="frame shift in seconds")
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     args = parser.parse_args()
+    check_above_0("--frame-shift", args.frame_shift)
     data = DataDir(args.data_dir)
     out = data.path / "utt2dur"
     if out.is_file() and data.utt2dur.keys() == data.utt2spk.keys():

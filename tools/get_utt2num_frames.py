@@ -11,7 +11,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import WrongCall, log, run_step
+from sv.errors import check_above_0, log, run_step
 from sv.io import DataDir, write_table
 from sv.io.ark import count_rows
 from sv.io.progress import bar
@@ -40,8 +40,7 @@ def main() -> None:
     parser.add_argument("--frame-shift", type=float, default=0.01, help="seconds")
     parser.add_argument("--frame-overlap", type=float, default=0.015, help="seconds")
     args = parser.parse_args()
-    if args.frame_shift <= 0:
-        raise WrongCall(f"--frame-shift {args.frame_shift} is not above 0; it is in seconds, usually 0.01")
+    check_above_0("--frame-shift", args.frame_shift)
     data = DataDir(args.data_dir)
     out = data.path / "utt2num_frames"
     has_feats = (data.path / "feats.scp").is_file()

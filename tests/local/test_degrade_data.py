@@ -163,6 +163,7 @@ def test_loud_sound_becomes_quieter_and_is_not_clipped(
         (2, [], "nothing to change; give --noises and --snr, --rirs, --telephone true or --seconds"),
         (2, ["--snr", "5"], "--noises DIR and --snr DB belong together; give both or none"),
         (2, ["--seconds", "-1"], "--seconds -1.0: give 0.1 or more"),
+        (2, ["--seconds", "0"], "--seconds 0.0: give 0.1 or more"),
         (2, ["--seconds", "nan"], "--seconds nan: give 0.1 or more"),
         (2, ["--noises", "{here}/noises", "--snr", "inf"], "--snr inf: give a number of dB"),
         (1, ["--noises", "{here}/no", "--snr", "5"], "{here}/no/wav.scp does not exist; make it"),

@@ -113,6 +113,13 @@ def test_bad_tables_are_named_and_nothing_is_written(tmp_path, step, change, mes
     assert not (data / "trials").exists()
 
 
+@pytest.mark.parametrize("option", ["--num-target", "--num-nontarget"])
+def test_no_trials_are_a_wrong_call(tmp_path, step, option):
+    result = step("local/make_trials.py", option, 0, write_data_dir(tmp_path / "data"))
+    message = f"make_trials.py: error: {option} 0: expected a whole number of at least 1\n"
+    assert (result.returncode, result.stderr) == (2, message)
+
+
 def test_a_list_of_one_kind_of_trials_is_refused():
     with pytest.raises(UserError, match="list O: no target trial can be made"):
         draw_trials({"s0-0": "s0", "s1-0": "s1"}, SEX)

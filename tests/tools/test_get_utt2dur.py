@@ -66,6 +66,13 @@ def test_one_job_of_a_command(run: Run, data: Path, name: str) -> None:
     assert "3 utterances" in (data / "log" / f"get_{name}.log").read_text()
 
 
+@pytest.mark.parametrize("tool", ["get_utt2dur.py", "get_utt2num_frames.py"])
+def test_a_frame_shift_of_0_is_a_wrong_call(step: Run, data: Path, tool: str) -> None:
+    result = step(f"tools/{tool}", "--frame-shift", 0, data)
+    message = f"{tool}: error: --frame-shift 0.0: expected a number above 0\n"
+    assert (result.returncode, result.stderr) == (2, message)
+
+
 @pytest.mark.parametrize("tool", ["get_utt2dur.sh", "get_utt2num_frames.sh"])
 def test_usage(run: Run, tool: str) -> None:
     result = run(f"tools/{tool}")
