@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from sv.audio.files import ENDINGS, UNREADABLE, AudioInfo, Waveform, info, parse_source, read_channel
-from sv.errors import UserError, WrongCall, log, run_step
+from sv.errors import UserError, WrongCall, counted, log, run_step
 from sv.io import DataDir, atomic_write, check_id, part_rows, read_table, sha256_of
 from sv.jobs import DoneMark
 from sv.jobs.parts import Outputs, Parts, act, try_all
@@ -176,7 +176,9 @@ class DirConversion(Parts):
         elif self.channel == "mix":
             yield "", self._resample(np.mean(channels, axis=0, dtype=np.float32), rate)
         elif int(self.channel) > len(channels):
-            raise UserError(f"{spec} has {len(channels)} channels; --channel {self.channel} is not one of them")
+            raise UserError(
+                f"{spec} has {counted(len(channels), 'channel')}; --channel {self.channel} is not one of them"
+            )
         else:
             yield "", self._resample(channels[int(self.channel) - 1], rate)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sv.embeddings.experiment import checksum_path, read_config, read_system
-from sv.errors import UserError, log
+from sv.errors import UserError, counted, log
 from sv.jobs import DoneMark
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
         from sv.training.checkpoint import save_tensors
 
         if len(chosen) < count:
-            log.warning("there are %d models, not %d: averaging all of them", len(chosen), count)
+            log.warning("there are only %s, not %d: averaging all of them", counted(len(chosen), "model"), count)
         save_tensors(mean_of(last_models), path)
         mark.write([path, checksum_path(path)])
     log.info("%s: mean of epochs %s", path, ", ".join(map(str, chosen)))

@@ -113,7 +113,7 @@ def test_a_bad_file_is_named_and_the_rest_is_kept(data: Path, tmp_path: Path, jo
     assert not (tmp_path / "new" / "wav.scp").exists()
     soundfile.write(data / "old" / "b.flac", tone(300), RATE)
     convert(data, tmp_path / "new", jobs)
-    with pytest.raises(UserError, match="has 1 channels; --channel 2 is not one of them"):
+    with pytest.raises(UserError, match="has 1 channel; --channel 2 is not one of them"):
         convert(data, tmp_path / "new", jobs, channel="2")
 
 

@@ -48,7 +48,7 @@ def test_epoch_10_comes_after_epoch_9(tmp_path):
 
 def test_a_short_training_has_all_its_models_averaged(tmp_path, caplog):
     assert load_tensors(average(make_exp(tmp_path, [0, 1, 2], 2)))["w"][0] == 1.5
-    assert "there are 2 models, not 3" in caplog.text
+    assert "there are only 2 models, not 3" in caplog.text
     with pytest.raises(UserError, match="holds 2 of the 3 models to average up to epoch 2; give --num-avg 2 or less"):
         average(tmp_path, num_avg=3)
 
