@@ -1,13 +1,17 @@
-"""Synthetic rooms: where the image method puts sound, and how long it rings."""
+"""Synthetic rooms: where the image method puts sound, and how long it rings.
+
+local/rooms.py loads scipy.signal: a second, which a worker that only collects the tests should not take.
+"""
 
 import numpy as np
 import pytest
 
-from local.rooms import SPEED_OF_SOUND, Room, draw_room, impulse_response, reflections
 from tests.local.noise_files import RATE
 
 
 def test_the_image_method_puts_sound_where_geometry_says():
+    from local.rooms import SPEED_OF_SOUND, Room, reflections
+
     source, microphone = np.array([1.0, 1.7, 1.2]), np.array([3.1, 2.4, 1.6])
     room = Room(np.array([5.0, 4.3, 3.0]), source, microphone, 0.3)
     rir = reflections(room, RATE)
@@ -29,6 +33,8 @@ def test_the_image_method_puts_sound_where_geometry_says():
 @pytest.mark.slow
 def test_rooms_decay_as_they_are_asked_to():
     """Reverberation time by a line through Schroeder's backward integral, -5 to -25 dB, against the one asked for."""
+    from local.rooms import draw_room, impulse_response
+
     found = []
     for number in range(1, 41):
         room = draw_room(np.random.default_rng([1, number]))

@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 import pytest
 import soundfile
@@ -160,6 +159,8 @@ onmessage = event => { document.getElementById("told").textContent = JSON.string
 @pytest.mark.parametrize("width", [400, 1280])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_fits_its_window_in_a_browser(step: Run, tmp_path: Path, width: int, scheme: str) -> None:
+    from matplotlib.image import imread  # a third of a second, which a worker that only collects should not take
+
     write_system(tmp_path / "a-system-with-a-long-name", 0, speakers=[f"SPEAKER000{n}" for n in range(6)])
     measure(step, tmp_path / "a-system-with-a-long-name", "--test-data", tmp_path / "data", "--llr", "true")
     folders = ["--train-data", tmp_path / "data", "--test-data", tmp_path / "data"]
@@ -169,7 +170,7 @@ def test_page_fits_its_window_in_a_browser(step: Run, tmp_path: Path, width: int
     browser += ["--hide-scrollbars", f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}"]
     picture = tmp_path / "page.png"
     subprocess.run([*browser, f"--screenshot={picture}", page.as_uri()], check=True, capture_output=True, timeout=120)
-    pixels = matplotlib.image.imread(picture)[:, :, :3]
+    pixels = imread(picture)[:, :, :3]
     assert pixels.shape[1] == width and (np.median(pixels) > 0.5) == (scheme == "light")
     page.with_name("probe.html").write_text(page.read_text().replace("</body>", PROBE + "</body>"))
     frame = page.with_name("frame.html")
