@@ -1,4 +1,4 @@
-"""bench/gpu.sh with its smallest sizes, on the CPU: each part runs to its end and leaves its rows."""
+"""bench/gpu.sh, and bench/gpu.py and bench/training.py by it, with their smallest sizes on the CPU: all leave rows."""
 
 import re
 import subprocess
@@ -28,6 +28,10 @@ def test_all_of_it_runs_to_its_end_and_leaves_a_table_a_part(run: Run, tmp_path:
     assert rows["ceiling"] == 3 and rows["launches"] == 5 and rows["extraction"] == 2
     assert rows["heads"] == 1 + 4 + 2 and rows["steps"] == 1 + 2 * 5, "and their titles, which have figures"
     assert "| online, bf16, channels_last |" in training
+    trained = re.findall(r"\| (\S.*?) \| (\d+) \| (\d+\.\d\d) \| (\d+\.\d) % \|", training)
+    assert [name.partition(",")[0] for name, *_ in trained] == ["arks"] * 4 + ["online"]
+    assert trained[0][2] == "1.00", "the reference"
+    assert all(float(ratio) > 0 and float(wait) <= 100 for *_, ratio, wait in trained)
     assert "stage 3: training" in recipe and "stages 5 to 8: scores" in recipe, "options that the recipe takes"
 
 
