@@ -13,16 +13,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Options
 python=              # python to build with, 3.10 to 3.14 (default: python3, else the first python3.N that fits)
-torch=               # cuda|cpu: cpu leaves out CUDA, 3.4 of 5.3 GiB; it needs uv, whose download of torch is untested (default: as .venv is, else cuda)
+torch=               # cuda|cpu: cpu leaves out CUDA, 3.4 of 5.3 GiB, and needs uv (default: as in .venv, else cuda)
 quiet=false          # true|false: print nothing if there is nothing to do
-test_packages=false  # true|false: as root, also install Debian's packages that tests use: ffmpeg, Chromium, Grid Engine, Slurm
 . tools/parse_options.sh
-
-apt_install() { # <package>: install it, as root on Debian or a derivative; else return 1
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
-  say "installing $1 with apt-get"
-  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >&2 </dev/null
-}
 
 find_python() { # set $python and $version
   local name names=("$python")
@@ -36,26 +29,33 @@ find_python() { # set $python and $version
     "name it with --python, or name an environment's python in SV_PYTHON"
 }
 
+has_venv() { "$python" -c 'import ensurepip, venv' 2>/dev/null; }
+
+install_venv() { # as root on Debian, which leaves venv out of Python; else return 1
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return
+  say "installing python$version-venv with apt-get"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "python$version-venv" >&2 </dev/null && has_venv
+}
+
 find_maker() { # set $maker, the command that makes an environment
-  local has_venv=("$python" -c 'import ensurepip, venv')
   maker=("$python" -m venv)
-  if [ "$torch" != cpu ] && "${has_venv[@]}" 2>/dev/null; then
+  if [ "$torch" != cpu ] && has_venv; then
     return
-  elif [ "$torch" != cpu ] && virtualenv --version >/dev/null 2>&1; then
-    maker=(virtualenv -q -p "$python")
   elif uv --version >/dev/null 2>&1; then
     maker=(uv venv -q --python "$python")
   elif [ "$torch" = cpu ]; then
     die "--torch cpu needs uv, which knows where builds for the CPU are; install it (pip install uv), or set SV_PYTHON"
-  elif ! { apt_install "python$version-venv" && "${has_venv[@]}"; }; then
-    die "$python has no venv, and neither virtualenv nor uv is here; type: sudo apt-get install python$version-venv"
+  elif ! install_venv; then
+    die "$python has no venv, and uv is not here; type: sudo apt-get install python$version-venv"
   fi
 }
 
 install_lock() { # install every package from a wheel with a known checksum (but torch for the CPU), with its bytecode
   local uv=(uv pip install --python "$env/bin/python3" --no-build --compile-bytecode)
   if [ "$torch" = cpu ]; then
-    awk '/^[a-z]/ { keep = !/^(torch|torchaudio|triton|nvidia-[^ ]*|cuda-[^ ]*)==/ } keep' requirements.lock >"$env/tmp/others.txt"
+    awk '/^[a-z]/ { keep = !/^(torch|torchaudio|triton|nvidia-[^ ]*|cuda-[^ ]*)==/ } keep' requirements.lock \
+      >"$env/tmp/others.txt"
     grep -oE '^torch(audio)?==[0-9.]+' requirements.lock | "${uv[@]}" --torch-backend cpu -r - &&
       "${uv[@]}" --require-hashes --no-deps -r "$env/tmp/others.txt"
   elif [ "${maker[0]}" = uv ]; then
@@ -72,7 +72,8 @@ free_gb() { df -Pk "$1" | awk 'NR == 2 { print int($4 * 1024 / 1e9) }'; } # <fol
 
 build() { # make $env
   [ "$torch" = cpu ] || [ "$(free_gb .)" -ge 8 ] || # measured: 7.3 while pip holds what it has downloaded
-    die "$PWD has $(free_gb .) GB free, the environment needs 8; free some, or name an environment's python in SV_PYTHON"
+    die "$PWD has $(free_gb .) GB free, the environment needs 8; free some," \
+      "or name an environment's python in SV_PYTHON"
   find_maker
   say "making $env with ${maker[*]}; that takes some minutes"
   rm -rf "$env"
@@ -86,11 +87,6 @@ build() { # make $env
 
 set_up() {
   local name
-  for name in SV_JOB SLURM_JOB_ID SGE_TASK_ID PBS_JOBID LSB_JOBID; do
-    [ -z "${!name:-}" ] ||
-      die "no environment yet, and a job does not make one ($name=${!name}); run tools/setup.sh on the login node," \
-        "or in an interactive job: env -u $name tools/setup.sh"
-  done
   . tools/guard.sh
   hold_lock .venv.lock "an environment is being made in $PWD" wait
   [ ! -e .venv ] || [ -L .venv ] ||
@@ -108,16 +104,6 @@ set_up() {
 }
 
 [[ $python != [!/]*/* ]] || python=$start_dir/$python
-if [ "$test_packages" = true ]; then
-  for name in ffmpeg chromium; do
-    command -v "$name" >/dev/null || apt_install "$name" ||
-      say "no $name: tests that need it are skipped; type: sudo apt-get install $name"
-  done
-  for name in gridengine slurm; do
-    tests/cluster/"$name".sh install >&2 ||
-      say "without $name, its tests are skipped; type: sudo tests/cluster/$name.sh install"
-  done
-fi
 if [ -z "${SV_PYTHON:-}" ]; then
   version='*' # any
   [ -z "$python" ] || find_python

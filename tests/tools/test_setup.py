@@ -62,7 +62,7 @@ class Clone:
         self.bin.mkdir()
         self.lock = self.root / "requirements.lock"
         self.lock.write_text("".join(make_wheel(self.wheels, *package) for package in VERSIONS.items()))
-        for name, code in {"python3": python, "virtualenv": "exit 1", "uv": "exit 1", "df": DF}.items():
+        for name, code in {"python3": python, "uv": "exit 1", "df": DF}.items():
             self.command(name, code)
         self.env = {"PATH": f"{self.bin}:/usr/bin:/bin", "HOME": str(folder), "PIP_CONFIG_FILE": os.devnull}
         self.env |= {
@@ -119,7 +119,7 @@ def fresh(ready: Clone, tmp_path: Path) -> Clone:
 def test_second_run_does_nothing_and_needs_no_network(ready: Clone) -> None:
     before = ready.environments()
     for options in ["--quiet", f"--quiet --python {sys.executable}"]:
-        assert ready.run(f"tools/setup.sh {options}", PIP_FIND_LINKS="/nowhere", SV_JOB="1") == (0, "")
+        assert ready.run(f"tools/setup.sh {options}", PIP_FIND_LINKS="/nowhere") == (0, "")
     assert ready.environments() == before == [(ready.root / ".venv").resolve()]
     assert list(before[0].glob("lib/python3*/site-packages/torch/__pycache__/seldom.*.pyc"))  # imported by nobody
     assert not (before[0] / "tmp").exists()
@@ -186,14 +186,13 @@ def test_second_of_two_set_ups_waits(fresh: Clone) -> None:
 
 
 @needs_venv
-@pytest.mark.parametrize("maker", ["virtualenv", "uv"])
-def test_python_without_venv_uses_another_maker(fresh: Clone, maker: str) -> None:
+def test_python_without_venv_uses_uv(fresh: Clone) -> None:
     shutil.move(fresh.bin / "python3", fresh.bin / "full")
     fresh.command("python3", WITHOUT_VENV)
     install, make = 'exec "$4" -m pip install -q -r requirements.lock', 'exec full -m venv "${@: -1}"'
-    fresh.command(maker, f"case $1 in --version) ;; pip) {install} ;; *) {make} ;; esac")
+    fresh.command("uv", f"case $1 in --version) ;; pip) {install} ;; *) {make} ;; esac")
     status, said = fresh.run()
-    assert status == 0 and f"with {maker} " in said, said
+    assert status == 0 and "with uv " in said, said
 
 
 @pytest.mark.slow
@@ -233,23 +232,9 @@ def test_root_installs_packages_with_apt(tmp_path: Path) -> None:
     assert status == 1 and f"--no-install-recommends python{VERSION}-venv\n" in said, said
 
 
-def test_missing_test_packages_are_named(tmp_path: Path) -> None:
-    clone = Clone(tmp_path)
-    (clone.root / "tests/cluster").mkdir(parents=True)
-    for name, does in {"gridengine": "exit 1", "slurm": "echo slurm $1"}.items():
-        clone.command(name, does)
-        shutil.move(clone.bin / name, clone.root / f"tests/cluster/{name}.sh")
-    for name in ("ffmpeg", "chromium"):
-        clone.command(name, "")
-    said = clone.run("tools/setup.sh --test-packages", SV_JOB="1")[1].splitlines()
-    assert said[0].endswith("type: sudo tests/cluster/gridengine.sh install") and said[1] == "slurm install"
-
-
 @pytest.mark.parametrize(
     ("before", "reason"),
     [
-        ("export SV_JOB=17", "a job does not make one (SV_JOB=17)"),
-        ("export SLURM_JOB_ID=17", "a job does not make one (SLURM_JOB_ID=17)"),
         ("mkdir .venv", "was not made by this script"),
         ("df() { printf '\\n/dev/x 9000000 6000000 3000000 67%% /\\n'; }; export -f df", "3 GB free, the environment"),
         ("echo echo 3.9 | tee ../bin/python3{,.1{0..4}} >log; chmod +x ../bin/*", "no Python 3.10 to 3.14 here (tried"),
