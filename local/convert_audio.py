@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One part of the work of local/convert_audio.sh, which calls this before, for and after its jobs.
+"""Do the Python part of local/convert_audio.sh: it is called before the jobs, in each job, and after them.
 
 begin  writes <out-dir>/.convert_audio/todo.N with lines "source<TAB>target", and prints the number of jobs (0: none)
 part   runs ffmpeg on each line of todo.N, and lists the files that fail in failed.N beside it

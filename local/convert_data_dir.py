@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""One part of the work of local/convert_audio.sh on a data dir or folder: called before, for and after its jobs.
+"""Do the Python part of local/convert_audio.sh on a data dir or folder: called before the jobs, in each job, and after.
 
 begin  checks the sources, and prints how many jobs to run: 0 if all is converted
 part   writes the audio of part N to <dest>/audio, and what it wrote to <dest>/.convert_audio/made.N

@@ -7,8 +7,8 @@ Writes  <out>/degraded/*.flac (16 bit), wav.scp, utt2spk and the other tables of
         <out>/trials/<list>_<name> (H.kaldi becomes H_noise5.kaldi), <out>/.done
 
 The utterances keep their ids, so only the names of the lists differ from those of <data>. All draws depend on the id
-and on --seed. The order is --seconds, --rirs, --noises, --telephone, and the SNR is that of the utterance at that
-point. If the result exceeds full scale, it is made quieter, not clipped.
+and on --seed. The steps are applied in the order --seconds, --rirs, --noises, --telephone; the SNR holds where noise is
+added. If the result exceeds full scale, it is made quieter, not clipped.
 
 e.g.: local/degrade_data.py --noises noises/test --snr 5 data/test noise5 data/test_noise5
       local/degrade_data.py --seconds 2 data/test 2s data/test_2s

@@ -1,8 +1,8 @@
 """Find VoxCeleb's audio files, and name its published trial lists.
 
 The distributed zips unpack to `wav/` (VoxCeleb1, dev and test) and `dev/aac/`, `test/aac/` (VoxCeleb2); users merge,
-move and convert them. The search is for what all layouts share: ID/VIDEO/NUMBER.{m4a,wav,flac}, with speakers id00012
-to id11251, or of six digits, as VoxBlink2 has them.
+move and convert them. All layouts have files ID/VIDEO/NUMBER.{m4a,wav,flac}, with speakers id00012 to id11251, or with
+six digits as in VoxBlink2. The search looks for these.
 """
 
 import os

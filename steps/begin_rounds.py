@@ -3,7 +3,7 @@
 
 Reads   <exp-dir>/system.yaml, <teacher>/{config.yaml,heldout_spk if there is one}, <labelled>
 Writes  <exp-dir>/round0/heldout_spk: the speakers that the teacher held out, or else those that training will hold out
-Prints  how the teacher reads <labelled>: ark if the features there are of its front-end, else online
+Prints  the --feats with which the teacher reads <labelled>: ark if the features have its front-end, else online
 
 e.g.: steps/begin_rounds.py data/train exp/campplus exp/x
 """

@@ -4,8 +4,9 @@
 # Reads   <exp-dir>/config.yaml, models/avg_model.pt (or --model), <data-dir>/feats.scp, utt2num_frames, fbank.yaml;
 #         with --feats online wav.scp and utt2spk, with --feats shard shard.list
 # Leaves  <out-dir>/xvector.{ark,scp} in the order of the data dir, .done, log/extract.JOB.log; <out-dir>/parts until it
-#         is done; with --skip-bad true <out-dir>/bad_utts, a list of utterances that cannot be read and are left out,
-#         if there are any; repair them, remove the list, and all are extracted again
+#         is done
+#         with --skip-bad true also <out-dir>/bad_utts: utterances that cannot be read and were left out. To extract all
+#         again, repair them and remove this list
 #         with --train-data the same in <exp-dir>/embeddings/<its name>, and mean_vec.npy, the mean of all of them; a
 #         warning if <exp-dir>/spk2id has speakers of <data-dir>, a test set
 #

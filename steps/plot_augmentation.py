@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw one utterance without and with each kind of augmentation, to see and hear what training gets.
+"""Draw one utterance without augmentation and with each kind of it, to see and hear the input of training.
 
 Reads   <data-dir>/wav.scp; folders of noise and of impulse responses, as for training; with --config a system's
         fbank_args, augment_args and telephone_prob (if it is not 0, a telephone line is drawn, too)

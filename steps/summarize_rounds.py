@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Print tables of experiments in rounds (steps/train_half_labelled.sh), in Markdown.
 
-Reads   <exp-dir>/rounds.json and results.json of its best round, of each; folders are named <row>-seed<N>
-Prints  EER of the best round by the cosine, the share of the oracle's gain over the baseline that is recovered, and
-        means over seeds; what each round found; with --against paired tests of that row against the others of its
-        folder and seed
+Reads   rounds.json of each <exp-dir>, and results.json of its best round; folders are named <row>-seed<N>
+Prints  cosine EER of the best round, the share of the oracle's gain over the baseline that is recovered, and means over
+        seeds; the clusters of each round; with --against paired tests of that row against the others of its folder and
+        seed
 
 e.g.: steps/summarize_rounds.py exp/semi/40/*
 """

@@ -42,7 +42,7 @@ class FbankConfig(Section):
     dither: float = Field(1.0, ge=0)  # standard deviation in 16-bit steps; only in training features
 
     def settings(self) -> dict[str, Any]:
-        """Return what marks of finished work hold: all keys, but `_LATER_KEYS` only where they are not the default."""
+        """Return the settings for marks of finished work: all keys, but `_LATER_KEYS` only if not the default."""
         return self.model_dump(exclude={key for key, value in _LATER_KEYS.items() if getattr(self, key) == value})
 
 

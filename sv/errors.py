@@ -60,7 +60,7 @@ class WrongCall(UserError):
 
 
 def tell(message: str, *args: object) -> None:
-    """Log a line that a recipe shows on the terminal, beside warnings; other lines stand in the log of its stage."""
+    """Log a line that a recipe also shows on the terminal; of other lines it shows only warnings there."""
     log.log(_TOLD, message, *args)
 
 

@@ -1,8 +1,8 @@
 # shellcheck shell=bash
 # Let one script at a time work in a folder, and leave no process behind. Source this after parse_options.sh.
 #
-#   hold_lock <file> <what> [wait]     "hold_lock data/.lock 'data is being prepared'": hold the lock until this script
-#                                      and all that it started have ended; if another script holds it, stop, or wait
+#   hold_lock <file> <what> [wait]     hold the lock until this script and everything that it started have ended; if
+#                                      another script holds it, stop, or wait. <what> is like "data is being prepared"
 #   release_lock <file>                release it before that
 #
 # sv/jobs/lock.py is the same lock in Python, and explains the note in the file and how a dead holder is recognized.

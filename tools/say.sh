@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154  # tools/parse_options.sh, which sources this, sets _po_name
-# Print lines for the user, and for the log of a stage ($SV_STAGE_LOG). tools/parse_options.sh describes say, tell,
-# die and refuse. Python's steps do the same (sv/errors.py). tools/run.pl and the like report a killed job (tools/SvJobs.pm).
+# Print lines for the user, and for the log of a stage ($SV_STAGE_LOG). tools/parse_options.sh describes say, tell, die
+# and refuse. Python's steps do the same (sv/errors.py). tools/run.pl, queue.pl and slurm.pl report a killed job
+# (tools/SvJobs.pm).
 
 say() {
   if [[ -z ${SV_STAGE_LOG:-} ]]; then

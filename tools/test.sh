@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lint and test everything; sets up the environment if there is none. The time of each part is printed at the end.
-# mypy runs beside the other parts; its time is only what is left when they have ended.
+# Lint and test everything; set up the environment if there is none. The time of each part is printed at the end. mypy
+# runs beside the other parts; the time printed for it is only the wait for its end.
 #
 # Reads   SV_CORPORA  a folder with real speech (speechocean762); without it, tests that need it are skipped
 #         SV_PYTHON   an existing environment's python to use instead of .venv

@@ -2,8 +2,8 @@
 # Make a data dir without labels from another one, with or without labels. Each utterance becomes a speaker of its own.
 #
 # Reads   <src-dir>: wav.scp, and segments if there are; or feats.scp. utt2spk is not needed, and no label is read
-# Leaves  <dest-dir> with the same files, but for those of speakers and transcripts; without <dest-dir> it only checks
-#         that there are two utterances or more
+# Leaves  <dest-dir> with the same files, except those of speakers and transcripts. Without <dest-dir>, it only checks
+#         that there are at least two utterances
 #
 # Usage: tools/unlabel_data_dir.sh [options] <src-dir> [<dest-dir>]
 # e.g.: tools/unlabel_data_dir.sh --exclude data/train data/calls data/calls_unlabelled

@@ -1,8 +1,8 @@
-"""Check what an audio file's container promises against what is there.
+"""Check that an audio file holds all the audio that its header promises.
 
-libsndfile believes a header or the length of the file, whichever is less, without a word: a file cut in half passes as
-a shorter one, and so does one whose recorder was killed before it wrote the final size. Without a length header, it
-takes an MP3's length from its first bit rate.
+libsndfile reads up to the end of the file or the length in the header, whichever comes first, and reports no error. So
+a file cut in half passes as a shorter one, and so does one whose recorder was killed before it wrote the final size. If
+an MP3 has no length in its header, libsndfile computes it from the first bit rate.
 """
 
 import os

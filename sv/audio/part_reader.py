@@ -1,4 +1,4 @@
-"""Parts of files that are read again and again, as in training: only the first read of a file checks the whole file.
+"""Read parts of files many times, as in training: only the first read of a file checks the whole file.
 
 Each later read of a 16-bit mono WAV file takes the bytes that are needed; of another file, it decodes only that part. A
 WAV file whose size or time of change differs is checked again.

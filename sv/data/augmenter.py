@@ -208,7 +208,7 @@ class Augmenter:
 
 
 def distinct(draws: Floats, count: int) -> Longs:
-    """Turn draws in [0, 1) into numbers below `count`; no number is repeated in a row before all have occurred.
+    """Turn draws in [0, 1) into numbers below `count`; each row repeats no number before all have occurred in it.
 
     Args:
         draws: (rows, n); the n-th picks one of the numbers that are left.

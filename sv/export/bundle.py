@@ -1,4 +1,4 @@
-"""A bundle: one folder with all that telling two recordings apart needs, for a machine without torch.
+"""Write a bundle: one folder with everything that verification needs, for a machine without torch.
 
     model.onnx            features to embeddings
     front_end.onnx        waveform to features

@@ -1,4 +1,4 @@
-"""The network that steps/extract_embeddings.sh hands to its jobs where onnxruntime is faster than torch: on CPUs.
+"""Export the network for the jobs of steps/extract_embeddings.sh: on CPUs, onnxruntime is faster than torch.
 
 The network is exported once, before the jobs, and is removed with their parts. Its embeddings are those of torch up to
 rounding, so that no mark or fingerprint tells which of the two computed them. bench/extract.py measures both.

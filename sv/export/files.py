@@ -1,4 +1,4 @@
-"""One file out of a trained system."""
+"""Export a trained system as one file."""
 
 from pathlib import Path
 

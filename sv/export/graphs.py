@@ -49,7 +49,7 @@ def load_exportable(exp_dir: Path, model_file: Path | None) -> SpeakerEncoder:
 
 
 def check_takes_features(encoder: SpeakerEncoder) -> None:
-    """Raise UserError if the encoder takes waveforms: its parts of long ones are no graph for any length."""
+    """Raise UserError if the encoder takes waveforms: it cuts long ones into parts, so one graph does not fit all."""
     if encoder.config.dataset_args.fbank_args.kind == "waveform":
         raise UserError(
             f"{encoder.config.model} takes waveforms and is not exported, only encoders of features are; "

@@ -58,7 +58,7 @@ on your own recordings before you rely on the thresholds. A voice can be imitate
 
 @dataclass(frozen=True)
 class About:
-    """Facts that the files of a system do not tell.
+    """Facts for the card that are not in the files of a system.
 
     Attributes:
         licence: licence of the weights, as hubs name it: "apache-2.0".

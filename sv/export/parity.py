@@ -1,4 +1,4 @@
-"""Proof that an exported model gives the embeddings of the trained one."""
+"""Check that an exported model gives the embeddings of the trained one."""
 
 from collections.abc import Callable, Iterable
 

@@ -1,4 +1,4 @@
-"""A trained system as a TorchScript file, for those who still load these; ONNX is what is kept up."""
+"""Export a trained system as a TorchScript file, for programs that still load these; prefer ONNX."""
 
 import warnings
 from typing import TYPE_CHECKING

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def written_path(path: str | Path, folder: str | Path) -> str:
-    """Return how an scp or list in `folder` gives a path: from there if it is in the folder above, else absolute."""
+    """Return a path as an scp in `folder` has it: relative if it is in `folder` or the one above, else absolute."""
     near = path_from(path, folder, levels=1)
     return near if near.startswith(("../", "/")) else f"./{near}"
 

@@ -34,7 +34,7 @@ class DoneMark:
 
     @classmethod
     def recorded(cls, path: Path) -> "DoneMark":
-        """Return the mark as it stands in its file, for asking whether what it says still holds."""
+        """Read a mark from its file, to check by `stale` whether it still holds."""
         try:
             mark = read_json(path)
             return cls(path, mark["options"], tuple(path.parent / name for name in mark["inputs"]))

@@ -1,4 +1,4 @@
-"""Parts of a trial list: by a column of a `trial2cond`, by duration, sex, age, genre, or same video.
+"""Break a trial list down into parts: by a column of a `trial2cond`, by duration, sex, age, genre, or same video.
 
 Every part is measured on its own; a part without trials of both kinds is listed without numbers.
 Sex and age are of both sides of a trial: "f / m" is a trial of a woman and a man, in either order.

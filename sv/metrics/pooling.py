@@ -1,4 +1,4 @@
-"""The scores of several systems as one list: those of the folds of a cross-validation, each with its own test speakers.
+"""Pool the scores of several systems into one list: the folds of a cross-validation, each with its own test speakers.
 
 Scores of different systems can be compared if they are calibrated. Raw ones are pooled, too: the difference shows what
 the calibration of the folds does.

@@ -1,4 +1,4 @@
-"""The convex hull of the ROC: what scores are worth after the best monotonic recalibration.
+"""Convex hull of the ROC: EER and Cllr after the best monotonic recalibration.
 
 Pool-adjacent-violators (PAV) gives each score the share of targets among its neighbours, never falling with the score.
 The borders of its pools are the corners of the hull. So the pools' log-likelihood ratios, taken as scores, have the EER

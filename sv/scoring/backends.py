@@ -1,4 +1,4 @@
-"""Back-ends by name: all that scoring, calibration, results and help know of them.
+"""Back-ends by name: everything that scoring, calibration, results and help need to know about them.
 
 To add a back-end, write an entry of BACKENDS and the function that loads it. steps/score.py and steps/score_trials.py
 take their options from here, and name scores and results by it. This module loads no numpy, so that help is quick.
