@@ -10,7 +10,7 @@ called_different_*   percent of pairs of systems, of equal quality and the same 
 median_eer_interval  median of the lower and of the upper ends, in percent
 seconds              of one interval
 
-MIN_SPEAKERS is set to 2 here, so that it can be told what it should be.
+MIN_SPEAKERS is set to 2 here, to find out what it should be.
 """
 
 import math

@@ -50,7 +50,7 @@ def make_data(folder: Path, utts: int, copies: int = 1) -> Path:
     Args:
         folder: of the data dir.
         utts: how many files.
-        copies: how often each of them stands in the lists.
+        copies: how often each of them is in the lists.
     """
     fbank, frames = Fbank(parse_config({}, "bench").dataset_args.fbank_args), {}
     with ArkWriter(folder / "fbank.ark", folder / "feats.scp", compress=True) as writer, torch.inference_mode():

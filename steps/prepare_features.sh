@@ -69,10 +69,10 @@ if [ "$all" != "$train" ]; then
   rm -f "$all/feats.scp" # it points into archives that may be made anew
 fi
 
-begin_parts "${make[@]}" # before the check, which takes long, so that a full disk is told first
+begin_parts "${make[@]}" # before the check, which takes long, so that a full disk is reported first
 if [ "$check_audio" = true ]; then
   steps/check_data.sh --once true --nj "$nj" --cmd "$cmd" --config "$config" --allow-pipes "$allow_pipes" \
-    "$train" "$test" >/dev/null # the table stands in check_data/table
+    "$train" "$test" >/dev/null # the table is in check_data/table
 fi
 if [ "$train_feats" != ark ]; then
   tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" --allow-pipes "$allow_pipes" "$train"

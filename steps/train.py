@@ -56,7 +56,7 @@ def parse() -> argparse.Namespace:
         )
     from sv.jobs.gpus import named_gpus
 
-    named_gpus(args.gpus)  # a wrong name is told before torch loads
+    named_gpus(args.gpus)  # report a wrong name before torch loads
     if not 1 <= args.node <= args.num_nodes:
         raise WrongCall(f"--node {args.node} is not one of --num-nodes {args.num_nodes}, which count from 1")
     return args

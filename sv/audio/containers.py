@@ -16,7 +16,7 @@ from sv.errors import UserError
 _STREAM_SIZES = 0x7FFF0000  # a program that does not know the length yet writes a 32-bit size from here on
 _PADDING = 512  # bytes after the samples that are taken for padding, such as that to a sector
 _OGG_PAGE = 65307  # bytes of the longest page
-_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # behind the frames of an MP3
+_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # after the frames of an MP3
 _OGG_STREAM = re.compile(rb"OggS\0[\2\3\6\7]", re.DOTALL)  # a page that begins a stream
 _FLAC_STREAM = re.compile(rb"fLaC[\0\x80]\0\0\x22")  # its first block has 34 bytes
 _BIT_RATES = {  # kbit/s of layer III, by the header's index, of MPEG 1 and of MPEG 2 and 2.5
@@ -63,7 +63,7 @@ def check_container(file: BinaryIO, name: str) -> bytes:
         with a wrong one, and WAV and AU with a size of 0. Else b"".
 
     Raises:
-        UserError: the file is truncated, or has samples behind those that its header counts.
+        UserError: the file is truncated, or has more samples than its header counts.
     """
     total = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -258,7 +258,7 @@ def _check_mp3(file: BinaryIO, name: str, total: int) -> bytes:
 
 
 def _tag_offset(header: bytes) -> int:
-    """Return where a length tag stands in a frame: behind the header and the side information."""
+    """Return where a length tag is in a frame: after the header and the side information."""
     mono = header[3] >> 6 == 3
     if header[1] >> 3 & 3 == 3:
         return 4 + (17 if mono else 32)
@@ -275,7 +275,7 @@ def _length_tag(frame: bytes) -> int:
 
 
 def _length_frame(header: bytes, count: int) -> bytes:
-    """Return a frame without sound that holds the number of those behind it, as Xing's encoder wrote it."""
+    """Return a frame without sound that holds the number of those after it, as Xing's encoder wrote it."""
     head = bytes([0xFF, header[1] | 1, header[2] & 0x0D | 0xE0, header[3]])  # no checksum; the highest bit rate
     frame = head.ljust(_tag_offset(head), b"\0") + struct.pack(">4sII", b"Xing", 1, count)
     return frame.ljust(_mpeg_sizes(head)[head[2]], b"\0")

@@ -186,7 +186,7 @@ def scan_shard(shard: Path) -> Iterator[Entry]:
                 if ending:
                     found += 1
                     yield _entry(shard, tar, f.fileno(), key, ending, members)
-            if tar.offset > os.fstat(f.fileno()).st_size - _BLOCK:  # there is no end mark behind the last member
+            if tar.offset > os.fstat(f.fileno()).st_size - _BLOCK:  # there is no end mark after the last member
                 raise tarfile.ReadError("unexpected end of data")
     except tarfile.TarError as error:
         raise UserError(f"{shard}: truncated or no tar file ({error}); bring it back, or {_MAKE_AGAIN}") from error

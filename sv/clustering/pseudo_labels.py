@@ -156,7 +156,7 @@ def write_pseudo_labels(
         UserError: too few embeddings, or all are equal; one cluster of all, or none that is large enough; see
             `Labelled`.
     """
-    old, known = (None if path is None else read_table(path) for path in (before, truth))  # a bad one is told at once
+    old, known = (None if path is None else read_table(path) for path in (before, truth))  # report a bad one at once
     found = find_pseudo_labels(xvector_scp, source, min_utts=min_utts)
     report = dict(found.report)
     if old is not None:

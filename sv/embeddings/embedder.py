@@ -107,7 +107,7 @@ def open_encoder(folder: Path, gpus: str) -> "WaveformEncoder | OnnxEncoder":
     Raises:
         UserError: something is missing or damaged; torch is not installed, for an experiment folder; no such GPU.
     """
-    named_gpus(gpus)  # a wrong name is told before torch loads
+    named_gpus(gpus)  # report a wrong name before torch loads
     if is_bundle(folder):
         return OnnxEncoder(folder)
     if find_spec("torch") is None:

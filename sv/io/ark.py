@@ -1,4 +1,4 @@
-"""Kaldi's archives: matrices and vectors behind an scp of `key path:offset` lines, with paths as in `sv.io.paths`.
+"""Kaldi's archives: matrices and vectors, named by an scp of `key path:offset` lines, with paths as in `sv.io.paths`.
 
 kaldiio writes all entries, and decodes all but these: CM2 and CM3 (it differs from Kaldi in the last bit), and text (it
 refuses numbers that Kaldi prints without a point). It only ever gets bytes: given a path, it would run `command |`.

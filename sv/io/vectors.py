@@ -96,7 +96,7 @@ def _iter_archive(path: Path) -> Iterator[tuple[int, str, Floats]]:
 
 
 def _read_key(file: IO[bytes]) -> str:
-    """Read the key of the next entry of an archive, up to the blank behind it; return "" at the end."""
+    """Read the key of the next entry of an archive, up to the blank after it; return "" at the end."""
     key = b""
     while (char := file.read(1)) not in (b" ", b""):
         key += char

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-PADDING = bytes(8)  # behind the text of words, which are read eight bytes at a time
+PADDING = bytes(8)  # after the text of words, which are read eight bytes at a time
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd
 _MASKS = np.array([(1 << 8 * count) - 1 for count in range(9)], dtype=np.uint64)  # of the lower `count` bytes
 _MOST_DIGITS = 15  # of a number that float64 holds exactly
@@ -29,7 +29,7 @@ class Words:
     """Some words of a text, as those of one column.
 
     Attributes:
-        text: what they stand in, with PADDING behind it.
+        text: the text that holds them, with PADDING after it.
         start: (words,) where each begins.
         length: (words,) bytes.
     """
@@ -117,7 +117,7 @@ def _integers(digits: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def words_of(words: Iterable[bytes]) -> Words:
-    """Return words that stand in no text."""
+    """Return words that are in no text."""
     words = list(words)
     length = np.array([len(word) for word in words], dtype=np.int64)
     return Words(b"".join(words) + PADDING, np.cumsum(length) - length, length)

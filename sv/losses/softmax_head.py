@@ -104,7 +104,7 @@ class SoftmaxHead(Head):
         return (logit - log_sum).exp()
 
     def _of_rows(self, grads: Mapping[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
-        """Return parameters, as they stand in the embeddings' dtype, with their gradients."""
+        """Return parameters in the embeddings' dtype, with their gradients."""
         return [(getattr(self, name).to(grad.dtype), grad) for name, grad in grads.items()]
 
 

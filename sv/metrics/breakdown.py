@@ -163,7 +163,7 @@ def _all_genres(genres: list[str]) -> str:
 
 
 def _ends(genres: Words) -> Words:
-    """Put the mark between genres before the first and behind the last one, too."""
+    """Put the mark between genres before the first and after the last one, too."""
     return np.char.add(np.char.add("+", genres), "+")
 
 

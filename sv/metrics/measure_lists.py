@@ -121,7 +121,7 @@ def measure_file(
 ) -> Entry:
     """Measure a score file and its parts, with intervals if its speakers are known and not too few.
 
-    Return numbers as they stand in results.json. On a terminal a bar shows how far it is.
+    Return numbers as in results.json. On a terminal a bar shows how far it is.
 
     Args:
         path: the score file.

@@ -163,7 +163,7 @@ def columns_in(entries: Sequence[Entry]) -> list[Column]:
 
 
 def measure(scores: SortedScores, columns: Sequence[Column]) -> Entry:
-    """Measure the scores of a list: values, thresholds and counts of trials, as they stand in results.json."""
+    """Measure the scores of a list: values, thresholds and counts of trials, as in results.json."""
     thresholds = {column: column.threshold(scores) for column in columns if column.measure.threshold}
     return {
         **to_json({column: column.value(scores) for column in columns}),

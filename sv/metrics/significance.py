@@ -35,7 +35,7 @@ class Difference:
 
 
 def intervals(trials: SpeakerTrials, measured: Entry, columns: Sequence[Column]) -> Entry:
-    """Return confidence intervals over speakers, and how they were worked out, as they stand in results.json.
+    """Return confidence intervals over speakers, and how they were worked out, as in results.json.
 
     Args:
         trials: all trials, or a sample of them.

@@ -61,7 +61,7 @@ class MaskedConv(nn.Module):
 
 
 class DenseLayer(nn.Module):
-    """Put 32 new channels, made from all channels of the input, behind the input."""
+    """Compute 32 new channels from all channels of the input, and append them."""
 
     def __init__(self, in_channels: int, *, dilation: int) -> None:
         super().__init__()

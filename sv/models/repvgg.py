@@ -156,7 +156,7 @@ class RepVgg(Encoder):
 
 
 def _scaled(kernel: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return kernel and bias (outputs,) of a convolution that includes the batch norm behind it."""
+    """Return kernel and bias (outputs,) of a convolution that includes the batch norm after it."""
     assert norm.running_mean is not None and norm.running_var is not None, "batch norm keeps statistics"
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()  # (outputs,)
     return kernel * scale[:, None, None, None], norm.bias - norm.running_mean * scale

@@ -27,7 +27,7 @@ class Option:
         name: as in Python; the option of the steps for "top_n" is --top-n.
         about: one line of help.
         default: gives the type, too; None: a file.
-        path: where a file stands in an experiment's folder; {train} is the name of the training set.
+        path: where a file is in an experiment's folder; {train} is the name of the training set.
     """
 
     name: str

@@ -185,7 +185,7 @@ def mean_of_each(
 
 
 def cosine_scores(trials: Trials, unit: Vectors, enroll: Vectors | None = None) -> Floats:
-    """Return the cosine of each trial; (trials,) float32 in [-1, 1] but for rounding.
+    """Return the cosine of each trial; (trials,) float32 in [-1, 1] except for rounding.
 
     Args:
         trials: a block whose rows point into the ids of the vectors.

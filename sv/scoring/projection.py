@@ -18,7 +18,7 @@ from sv.io import Vectors
 from sv.scoring.speakers import ClassStats, Doubles, Floats
 
 _ROWS = 8192
-_LEAST_EIGENVALUE = 1e-9  # of the largest; below, a direction does not vary but for rounding
+_LEAST_EIGENVALUE = 1e-9  # of the largest; below, a direction varies only by rounding
 
 
 @dataclass(frozen=True)

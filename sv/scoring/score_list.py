@@ -24,7 +24,7 @@ class Scorer:
 
     Attributes:
         inputs: files that it was loaded from.
-        begin_list: returns what scores the blocks of one list: the scores, then the factors that go behind the label,
+        begin_list: returns what scores the blocks of one list: the scores, then the factors that follow the label,
             if any; each (trials,).
         test_ids: ids of the test utterances, each once.
         enroll_ids: ids of the enroll models; None: enroll on the utterances.

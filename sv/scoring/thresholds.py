@@ -5,7 +5,7 @@
      "asnorm300": ..., "plda": ...}
 
 llr is the threshold of calibrated scores; score is that of the back-end's own scores, if the calibration uses nothing
-else. A back-end is named as in results.json, with _X behind it for a calibration on heldout_X.kaldi: "cos_H".
+else. A back-end is named as in results.json, with _X appended for a calibration on heldout_X.kaldi: "cos_H".
 sv.verifier, which scores by the cosine, takes "cos". A share of false accepts below one non-target trial has no
 threshold, since it cannot be measured. In a bundle, "measured_on" has "failure", a line that warns, if the
 calibration fails.

@@ -46,8 +46,8 @@ class Published:
     Attributes:
         path: the model file.
         config: keys of our configuration, in blocks; or a whole configuration.
-        state: the encoder's tensors, and the head's behind `projection.`.
-        speakers: names of the classes, in order; [] if they are not told.
+        state: the encoder's tensors, and the head's after the prefix `projection.`.
+        speakers: names of the classes, in order; [] if they are not known.
     """
 
     path: Path
