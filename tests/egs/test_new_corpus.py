@@ -55,7 +55,9 @@ def test_a_recipe_made_by_the_page_ends_with_a_table(house: Path, small_corpus: 
 
 
 def test_a_corpus_of_another_layout_is_one_line(house: Path, tmp_path: Path) -> None:
-    words = ["egs/calls/run.sh", "--corpus", str(tmp_path)]
-    done = subprocess.run(words, cwd=house, capture_output=True, text=True, timeout=100, env=ENV)
-    assert done.returncode == 1
-    assert f"{tmp_path}/train has no <speaker>/*.wav; give the folder that holds train/ and test/" in done.stderr
+    bare = {name: value for name, value in ENV.items() if name != "PYTHONPATH"}  # a shell without path.sh
+    for words in (["egs/calls/run.sh", "--corpus", tmp_path], ["local/prepare_calls.py", tmp_path, tmp_path / "data"]):
+        done = subprocess.run(list(map(str, words)), cwd=house, capture_output=True, text=True, timeout=100, env=bare)
+        assert done.returncode == 1
+        message = f"{tmp_path}/train has no <speaker>/*.wav; give the folder that holds train/ and test/"
+        assert done.stderr.endswith(f"prepare_calls.py: error: {message}\n")
