@@ -79,8 +79,8 @@ class Embedder:
             sample_rate: rate of the samples, in Hz; None for the model's.
 
         Raises:
-            UserError: unreadable audio, another sample rate if the verifier refuses it, several channels, silence, too
-                little speech or clipping; the message names the file.
+            UserError: unreadable audio, another sample rate if `resample_audio` is False, several channels, silence,
+                too little speech or clipping; the message names the file.
         """
         return self.embed_recording(audio, sample_rate=sample_rate).embedding
 

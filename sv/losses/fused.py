@@ -92,12 +92,8 @@ class _Pass:
     """One pass over the rows; arguments as `pair_sums`."""
 
     def __init__(self, labelled: Labelled, rows: Rows, pairs: Pairs, gradients: bool) -> None:
-        self.embedding, self.confidence, self.pairs, self.gradients = (
-            labelled.embedding,
-            labelled.confidence,
-            pairs,
-            gradients,
-        )
+        self.embedding, self.confidence = labelled.embedding, labelled.confidence
+        self.pairs, self.gradients = pairs, gradients
         self.weight, self.bias = rows.weight, rows.bias
         self.row = labelled.speaker - rows.first  # (batch,) of the true speaker, if it is among these rows
         embedding, batch = labelled.embedding, len(labelled.speaker)
