@@ -1,6 +1,7 @@
 """What all tests share: the real speech, a shell that stands where a recipe stands, and a step in this process."""
 
 import contextlib
+import fcntl
 import gc
 import io
 import logging
@@ -79,10 +80,14 @@ def corpora() -> Path:
 
 @pytest.fixture(scope="session")
 def small_corpus(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A mini corpus of 12 training and 6 test speakers of 12 utterances each; to be read only."""
-    folder = tmp_path_factory.mktemp("small") / "corpora"
-    size = ["--num-train", "12", "--num-test", "6"]
-    subprocess.run([root / "local" / "make_mini_corpus.py", *size, folder], check=True, capture_output=True)
+    """A mini corpus of 12 training and 6 test speakers of 12 utterances each; all processes that test only read it."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, size = shared / "small" / "corpora", ["--num-train", "12", "--num-test", "6"]
+    with open(shared / "small.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # who comes second finds it made
+        subprocess.run([root / "local" / "make_mini_corpus.py", *size, folder], check=True, capture_output=True)
     return folder
 
 
