@@ -31,7 +31,7 @@ import numpy as np
 
 from local.make_trials import Pair, nontarget_pairs, target_pairs
 from local.voices import SAMPLE_RATE, draw_session, draw_voice, synthesize
-from sv.errors import UserError, WrongCall, check_seed, log, run_step
+from sv.errors import UserError, check_seed, check_whole, log, run_step
 from sv.io import atomic_write
 from sv.io.progress import bar
 from sv.jobs import DoneMark
@@ -204,8 +204,9 @@ def main() -> None:
     args = parser.parse_args()
     root: Path = args.out_dir
     check_seed(args.seed)
-    if not (args.nj >= 1 and args.num_train >= 1 and args.num_test >= 3):
-        raise WrongCall("--nj and --num-train must be 1 or more, --num-test 3 or more")
+    check_whole("--nj", args.nj, 1)
+    check_whole("--num-train", args.num_train, 1)
+    check_whole("--num-test", args.num_test, 3)
     speakers = all_speakers(args.num_train, args.num_test)
     options = {"version": VERSION, "seed": args.seed, "num_train": args.num_train, "num_test": args.num_test}
     mark = DoneMark(root / ".done", options)

@@ -20,7 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sv.audio.files import parse_source
-from sv.errors import UserError, WrongCall, check_seed, log, run_step
+from sv.errors import UserError, check_seed, check_whole, log, run_step
 from sv.io import DataDir, write_table
 from sv.jobs import DoneMark
 
@@ -76,8 +76,9 @@ def main() -> None:
         from sv.config import load_config  # pydantic takes a tenth of a second
 
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
-    if args.count < 1 or args.num_speech < 1 or args.sample_rate < 1000:
-        raise WrongCall("--count and --num-speech must be 1 or more, --sample-rate 1000 or more")
+    check_whole("--count", args.count, 1)
+    check_whole("--num-speech", args.num_speech, 1)
+    check_whole("--sample-rate", args.sample_rate, 1000)
     speech = draw_speech(args.speech, args.num_speech, args.seed) if args.speech else {}
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}
     mark = DoneMark(args.data / ".done", {**options, "speech": speech})

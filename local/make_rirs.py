@@ -14,7 +14,7 @@ import _path  # noqa: F401
 import numpy as np
 import soundfile
 
-from sv.errors import WrongCall, check_seed, log, run_step
+from sv.errors import check_seed, check_whole, log, run_step
 from sv.io import write_table
 from sv.jobs import DoneMark
 
@@ -35,8 +35,8 @@ def main() -> None:
         from sv.config import load_config  # pydantic takes a tenth of a second
 
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
-    if args.count < 1 or args.sample_rate < 1000:
-        raise WrongCall("--count must be 1 or more, --sample-rate 1000 or more")
+    check_whole("--count", args.count, 1)
+    check_whole("--sample-rate", args.sample_rate, 1000)
     from local.rooms import draw_room, impulse_response  # scipy.signal takes a second
 
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}

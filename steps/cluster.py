@@ -27,7 +27,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import WrongCall, run_step
+from sv.errors import WrongCall, check_whole, run_step
 
 
 def main() -> None:
@@ -51,8 +51,7 @@ def main() -> None:
         raise WrongCall("--false-links must be at least 0 and below 1, and needs --labelled and --spk-list")
     if args.spk_list is not None and args.labelled is None:
         raise WrongCall("--spk-list needs --labelled and --utt2spk, in place of --threshold")
-    if args.min_utts < 1:
-        raise WrongCall(f"--min-utts {args.min_utts} must be at least 1")
+    check_whole("--min-utts", args.min_utts, 1)
     from sv.clustering.pseudo_labels import Labelled, write_pseudo_labels
 
     source: float | Labelled = args.threshold

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import WrongCall, run_step
+from sv.errors import WrongCall, check_whole, run_step
 
 if TYPE_CHECKING:
     from sv.config import Config
@@ -49,11 +49,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--node", type=int, default=1, help="number of this machine, from 1")
     parser.add_argument("--dry-run", choices=["true", "false"], default="false", help="only print the plan")
     args = parser.parse_args()
-    if args.num_procs < 1 or args.num_threads < 0:
-        raise WrongCall(
-            f"--num-procs {args.num_procs} --num-threads {args.num_threads}: "
-            "--num-procs must be at least 1, --num-threads at least 0"
-        )
+    check_whole("--num-procs", args.num_procs, 1)
+    check_whole("--num-threads", args.num_threads, 0)
     from sv.jobs.gpus import named_gpus
 
     named_gpus(args.gpus)  # report a wrong name before torch loads

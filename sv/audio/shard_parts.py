@@ -20,7 +20,7 @@ import soundfile
 from sv.audio.files import Waveform
 from sv.audio.tar_shards import Recording, check_shard, index_path, read_shard_list, write_shard
 from sv.audio.utterances import Utterances, estimate_hours
-from sv.errors import UserError, WrongCall, log
+from sv.errors import UserError, check_whole, log
 from sv.io import DataDir, atomic_write, written_path
 from sv.jobs import DoneMark, claim_folder
 from sv.jobs.parts import Outputs, Parts, try_all
@@ -49,8 +49,7 @@ class ShardParts(Parts):
     allow_pipes: bool = False
 
     def __post_init__(self) -> None:
-        if self.utts_per_shard < 1:
-            raise WrongCall(f"--utts-per-shard is {self.utts_per_shard}; it must be at least 1")
+        check_whole("--utts-per-shard", self.utts_per_shard, 1)
 
     @property
     def folder(self) -> Path:

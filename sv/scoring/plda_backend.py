@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError, WrongCall, log
+from sv.errors import UserError, check_whole, log
 from sv.io import Trials, Vectors, read_enroll_map, sha256_of
 from sv.metrics.provenance import check_same_model, embeddings_origin
 from sv.scoring.cosine import mean_of_each, read_embeddings
@@ -37,10 +37,10 @@ def train_plda_folder(
         num_iters: iterations of EM.
 
     Raises:
+        WrongCall: no iterations.
         UserError: see `read_by_speaker`, `make_projection` and `train_plda`.
     """
-    if num_iters < 1:
-        raise WrongCall(f"--num-iters is {num_iters}; give 1 or more")
+    check_whole("--num-iters", num_iters, 1)
     labelled = read_by_speaker(training)
     vectors, speaker = labelled.vectors, labelled.speaker
     mean = vectors.matrix.mean(axis=0, dtype=np.float64)

@@ -102,7 +102,7 @@ def test_clusters_of_labelled_speakers_get_their_names(step: Run, sets: Path) ->
             "--false-links must be at least 0 and below 1, and needs --labelled",
         ),
         (2, ["--threshold", "0.5", "--spk-list", "short"], "--spk-list needs --labelled and --utt2spk, in place of"),
-        (2, ["--threshold", "0.5", "--min-utts", "0"], "--min-utts 0 must be at least 1"),
+        (2, ["--threshold", "0.5", "--min-utts", "0"], "--min-utts 0: expected a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_clustered_is_told_and_nothing_written(

@@ -183,7 +183,7 @@ def test_wrong_calls_print_usage(run):
         (["--num-nodes", "2", "--cmd", "queue.pl", "--gpus", "auto"], "--gpus auto: a scheduler must be told how many"),
     ],
 )
-def test_nodes_that_can_not_be_are_refused(run, config, data_dir, tmp_path, options, message):
+def test_wrong_numbers_of_nodes_are_refused(run, config, data_dir, tmp_path, options, message):
     done = run(*command(config, data_dir, tmp_path / "exp", *options))
     assert done.returncode == 2
     assert message in done.stderr

@@ -37,4 +37,5 @@ def test_options_of_training_and_adapting_reach_the_folders(step: Run, tmp_path:
     found = json.loads((tmp_path / ".done.x.score").read_text())["options"]
     assert found["normalize_length"] is True and found["length_norm"] is False
     result = step("steps/train_plda.py", "--num-iters", 0, vectors, tmp_path, tmp_path / "none")
-    assert result.returncode == 2 and result.stderr == "train_plda.py: error: --num-iters is 0; give 1 or more\n"
+    message = "train_plda.py: error: --num-iters 0: expected a whole number of at least 1\n"
+    assert (result.returncode, result.stderr) == (2, message)

@@ -99,7 +99,7 @@ def test_the_size_is_two_bytes_a_sample(data: Path) -> None:
 
 
 def test_wrong_calls_are_refused(data: Path) -> None:
-    with pytest.raises(UserError, match="--utts-per-shard is 0; it must be at least 1"):
+    with pytest.raises(UserError, match="--utts-per-shard 0: expected a whole number of at least 1"):
         parts_of(data, utts_per_shard=0)
     (data / "utt2spk").write_text("s0/x/0.wav s0\n")
     with pytest.raises(UserError, match=r"wav\.scp: s0/x/2\.wav is not in utt2spk; run tools/fix_data_dir\.sh"):

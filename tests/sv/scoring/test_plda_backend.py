@@ -122,7 +122,7 @@ def test_adapted_folder_has_the_mean_of_the_other_domain(folder: Path, method: s
 def test_what_makes_no_sense_is_refused(folder: Path) -> None:
     for options, message in (
         ({"lda_dim": 7}, "lda_dim is 7; 40 speakers and embeddings of dimension 6"),
-        ({"num_iters": 0}, "--num-iters is 0; give 1 or more"),
+        ({"num_iters": 0}, "--num-iters 0: expected a whole number of at least 1"),
     ):
         with pytest.raises(UserError, match=message):
             train_plda_folder(training_files(folder), folder / "none", **options)
