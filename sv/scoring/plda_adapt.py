@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
-from sv.errors import UserError
+from sv.errors import UserError, WrongCall
 from sv.registry import Registry
 from sv.scoring.plda import Plda, from_covariances
 from sv.scoring.speakers import Doubles, Floats
@@ -26,6 +26,22 @@ Covariances = tuple[Doubles, Doubles]  # W, B
 adaptations: Registry[Covariances] = Registry("PLDA adaptation")
 
 _FLOOR = 1e-10  # of the largest eigenvalue: a covariance that is 0 in some direction
+
+
+def find_options(method: str, given: Mapping[str, Any]) -> dict[str, float]:
+    """Return the options of a method: those given, the others at their defaults.
+
+    Raises:
+        WrongCall: an unknown method or option, or a scale below 0.
+    """
+    try:
+        found = adaptations.resolve(method, given)
+    except UserError as error:  # here names and values are arguments, not keys of a configuration
+        raise WrongCall(str(error)) from error
+    for name, scale in found.items():
+        if not (np.isfinite(scale) and scale >= 0):
+            raise WrongCall(f"{name} {scale}: expected a number that is not below 0")
+    return found
 
 
 def adapt_plda(plda: Plda, projected: Floats, method: str, options: Mapping[str, Any]) -> Plda:
@@ -38,12 +54,10 @@ def adapt_plda(plda: Plda, projected: Floats, method: str, options: Mapping[str,
         options: options of the method.
 
     Raises:
-        UserError: an unknown method or option; a scale below 0; fewer than two utterances; too few for coral.
+        WrongCall: see `find_options`.
+        UserError: fewer than two utterances; too few for coral.
     """
-    chosen = adaptations.resolve(method, options)
-    for name, scale in chosen.items():
-        if not (np.isfinite(scale) and scale >= 0):
-            raise UserError(f"{name} {scale}: expected a number that is not below 0")
+    chosen = find_options(method, options)
     if len(projected) < 2:
         raise UserError(f"{len(projected)} embedding to adapt the PLDA to; give many")
     mean = projected.mean(axis=0, dtype=np.float64)

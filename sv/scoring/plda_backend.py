@@ -80,10 +80,12 @@ def adapt_plda_folder(
         length_norm: see `read_backend`.
 
     Raises:
+        WrongCall: see `find_options`.
         UserError: embeddings of another model or dimension; both folders are one; see `adapt_plda`.
     """
-    from sv.scoring.plda_adapt import adapt_plda, adaptations
+    from sv.scoring.plda_adapt import adapt_plda, find_options
 
+    chosen = find_options(method, options)
     if adapted_dir.resolve() == plda_dir.resolve():
         raise UserError(f"{adapted_dir} would overwrite the PLDA it is made from; give another folder")
     backend = read_backend(plda_dir, length_norm=length_norm)
@@ -97,11 +99,11 @@ def adapt_plda_folder(
             "extract them with the same model (stage 4)"
         )
     projection = Projection(mean, old.matrix, old.length_norm)
-    adapted = adapt_plda(backend.plda, projection.apply(vectors, source=xvector_scp), method, options)
+    adapted = adapt_plda(backend.plda, projection.apply(vectors, source=xvector_scp), method, chosen)
     about = {
         "adapted_from_sha256": sha256_of(plda_dir / "plda"),
         "method": method,
-        **adaptations.resolve(method, options),
+        **chosen,
         **embeddings_origin(xvector_scp),
     }
     write_backend(adapted_dir, PldaBackend(projection, adapted), about)

@@ -36,6 +36,12 @@ def test_options_of_training_and_adapting_reach_the_folders(step: Run, tmp_path:
     assert result.returncode == 0 and "2 scores in" in result.stderr, result.stderr
     found = json.loads((tmp_path / ".done.x.score").read_text())["options"]
     assert found["normalize_length"] is True and found["length_norm"] is False
+    for words, message in (
+        (["--method", "corall"], "unknown PLDA adaptation 'corall'; did you mean 'coral'? known: kaldi, coral, coral+"),
+        (["--within-scale", -1], "within_scale -1.0: expected a number that is not below 0"),
+    ):
+        result = step("steps/adapt_plda.py", *words, tmp_path / "none", vectors, adapted)
+        assert (result.returncode, result.stderr) == (2, f"adapt_plda.py: error: {message}\n")
     result = step("steps/train_plda.py", "--num-iters", 0, vectors, tmp_path, tmp_path / "none")
     message = "train_plda.py: error: --num-iters 0: expected a whole number of at least 1\n"
     assert (result.returncode, result.stderr) == (2, message)
