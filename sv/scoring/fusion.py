@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError, WrongCall, log
+from sv.errors import UserError, WrongCall, counted, log
 from sv.io import ScoredTrials, ScoreWriter, atomic_write, iter_same_trials
 from sv.io.paths import path_from
 from sv.io.progress import byte_bar
@@ -51,7 +51,9 @@ def fuse_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path, *, p_
 
 def _check_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path) -> None:
     if len(heldout) != len(scores):
-        raise WrongCall(f"--heldout has {len(heldout)} files, --scores {len(scores)}; give one a system each")
+        raise WrongCall(
+            f"--heldout has {counted(len(heldout), 'file')}, --scores {len(scores)}; give one a system each"
+        )
     known, fused = ({path.resolve() for path in paths} for paths in (heldout, scores))
     if both := known & fused:
         raise UserError(f"{min(both)} is to be fused by weights of its own trials; give --heldout held-out speakers")
