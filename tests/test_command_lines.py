@@ -87,7 +87,7 @@ def test_a_seed_out_of_range_is_refused(
             "--num-threads 0: expected a whole number of at least 1",
         ),
         (
-            1,
+            2,
             ["import_model.py", "--from", "redimnet", "--model", "ResNet35", "file", "out"],
             "did you mean 'ResNet34'?",
         ),
