@@ -1,4 +1,4 @@
-"""How often a 95 % interval contains the truth, on simulated speakers. One JSON line a figure; --quick: a minute.
+"""Count how often a 95 % interval contains the truth, on simulated speakers. One JSON line a figure; --quick: a minute.
 
 Speakers are drawn from two populations, whose true values come from eight million trials. Speakers differ in how much
 their utterances vary, in the hard population so much that minDCF is nearly 1. Scores are calibrated on the population.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What leaving torch costs: EER, embeddings and time of an exported system in onnxruntime, in int8, and in sherpa-onnx.
+"""Measure the cost of leaving torch: EER, embeddings and time of exported systems (onnxruntime, int8, sherpa-onnx).
 
 torch          features and network of steps/extract_embeddings.sh
 onnxruntime    the same features, the network of steps/export.py

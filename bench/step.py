@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Where a training step goes on a CPU, and what bf16 and torch.compile give: resnet_small and ECAPA.
+"""Measure the parts of a training step on a CPU, and the gain of bf16 and torch.compile: resnet_small and ECAPA.
 
 parts    the CPU time of one step of encoder, SphereFace2-C and SGD by kind of work, and its number of operators
 modes    the time of the same step under bf16, and compiled (not with --quick); `ratio` is that of plain fp32 over it,

@@ -24,7 +24,7 @@ SHRINKAGES = (1.0, 0.3, 0.1)  # the values to try
 
 @dataclass(frozen=True)
 class Whitening:
-    """What is subtracted from embeddings, and what they are then multiplied by.
+    """A whitening transform: a mean to subtract from embeddings, and a matrix to multiply them by.
 
     Attributes:
         mean: (dim,).
