@@ -1,4 +1,4 @@
-"""What all tests share: the real speech, a shell that stands where a recipe stands, and a step in this process."""
+"""Fixtures of all tests: the real speech, a shell in the environment of a recipe, and a step in this process."""
 
 import contextlib
 import fcntl

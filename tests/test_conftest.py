@@ -1,4 +1,4 @@
-"""What conftest.py does before each test."""
+"""Actions of conftest.py before each test."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What the check of devices must see, on the meta device."""
+"""Mistakes that the check of devices must find, on the meta device."""
 
 from collections.abc import Callable
 

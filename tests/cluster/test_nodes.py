@@ -84,7 +84,7 @@ def undisturbed(training: Training, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def learned(exp_dir: Path) -> list[tuple[str, list[float | None]]]:
-    """What was learned at each step and epoch: the loss and accuracy of its batch, the EER of the held-out speakers."""
+    """Return loss and accuracy of each step, and the EER of held-out speakers after each epoch."""
     lines = [json.loads(line) for line in (exp_dir / "metrics.jsonl").read_text().splitlines()]
     names = ("step", "lr", "margin", "loss", "accuracy", "heldout_eer")
     return [(line["kind"], [line.get(name) for name in names]) for line in lines]

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.recipe
 
 
 def run_mini(root: Path, cluster: Cluster, corpora: Path, folder: Path, *options: str) -> str:
-    """What the recipe prints; its working folders are in `folder`."""
+    """Run mini with its working folders in `folder`, and return what it prints."""
     words = ["--stage", "1", "--corpora", corpora, "--data", folder / "data", "--exp-dir", folder / "exp"]
     words += ["--cmd", f"{cluster.submitter.name} --mem 1G", *OPTIONS, *options]
     done = subprocess.run(

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def output(log: Path) -> str:
-    """What the command itself wrote."""
+    """Return what the command itself wrote to its log."""
     return "".join(line for line in log.read_text().splitlines(keepends=True) if not re.match(r"#( |$)", line))
 
 

@@ -1,4 +1,4 @@
-"""What the recipes' tests share: a result read back, and the same encoder before its training."""
+"""Functions for the tests of recipes: read a result, and make the same encoder before its training."""
 
 import json
 import shutil

@@ -149,7 +149,7 @@ def untrained(data, root):
 
 
 def short_config(root, case):
-    """Of a loss, or of a loss and a way of mining."""
+    """Make the configuration of a short training with a loss, or with a loss and a way of mining."""
     name, *mining = case.split()
     words = [f"loss={name}", *SHORT, *(f"loss_args.mining={word}" for word in mining)]
     return make_system(root / "egs/mini/conf/resnet_small.yaml", [Override.of(word) for word in words])

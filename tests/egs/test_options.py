@@ -1,4 +1,4 @@
-"""What a user may type wrongly at a recipe gets one line, before anything is done."""
+"""A wrong option of a recipe gets one line, before anything is done."""
 
 import os
 
@@ -143,7 +143,7 @@ def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe,
     ],
 )
 def test_a_wrong_option_is_one_line(run, options, message, tmp_path):
-    """Of what all recipes share (steps/recipe.sh) and steps/make_system.py, whose own tests know more mistakes."""
+    """Options of steps/recipe.sh, and some of steps/make_system.py, which has tests of its own."""
     refused(run("egs/mini/run.sh", *options, "--exp-dir", tmp_path / "exp"), message)
 
 

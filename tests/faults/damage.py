@@ -47,7 +47,7 @@ PLAIN_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"]  # roo
 
 
 def judge(place: Place, status: int, said: str, names: Sequence[str], mend: Callable[[], tuple[int, str]]) -> str:
-    """Whether a run that met a fault has ended as it has to.
+    """Judge whether a run that met a fault has ended as it must.
 
     Args:
         status, said: of the run.
@@ -154,7 +154,7 @@ def hang(place: Place, draw: random.Random) -> tuple[str, str]:
 
 
 def workers_of(run: Run) -> list[int]:
-    """What a recipe has started, but not the one that ends what a dead recipe leaves."""
+    """Return the processes that a recipe has started, except the one that ends those of a dead recipe."""
     return [pid for pid in run.processes() if pid != run.process.pid and "end_orphans.pl" not in words_of(pid)]
 
 

@@ -34,7 +34,7 @@ OPTIONS = [
 
 
 def command(folder: Path, stage: int, last: int | None = None, *, verify: bool = False) -> list[str]:
-    """What runs one stage, or all from it to the last one; the corpus, stage 0 by itself, is smaller than the recipe's.
+    """Return the command of one stage, or of all from it to `last`; stage 0 makes a smaller corpus than the recipe's.
 
     Args:
         verify: what is there is compared with its checksums.
@@ -140,7 +140,7 @@ def run_whole(folder: Path, stage: int) -> float:
 
 @dataclass(frozen=True)
 class Place:
-    """Where runs are made, with copies of what an undisturbed one left.
+    """A folder for runs, with copies of what an undisturbed run left.
 
     Attributes:
         folder: has `run`, `before/STAGE`, `halfway` (through the training) and `calm` (the end).

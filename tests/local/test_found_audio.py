@@ -1,4 +1,4 @@
-"""Which files of a folder are audio, and what is said of the others."""
+"""Tell audio from other files of a folder, and report the others."""
 
 import numpy as np
 import soundfile

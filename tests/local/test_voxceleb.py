@@ -1,4 +1,4 @@
-"""Where VoxCeleb's files are, and which of several is taken."""
+"""Find VoxCeleb's files, and choose one of several copies."""
 
 import pytest
 

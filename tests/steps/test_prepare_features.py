@@ -32,7 +32,7 @@ def make_data(folder: Path) -> Path:
 
 
 def make_noises(folder: Path) -> None:
-    """What local/prepare_noises.py leaves."""
+    """Write a folder of noise as local/prepare_noises.py does."""
     folder.mkdir()
     soundfile.write(folder / "n.wav", 0.1 * np.random.default_rng(9).standard_normal(16000), 16000)
     write_table(folder / "wav.scp", {"noise/n": folder / "n.wav"})

@@ -63,7 +63,7 @@ def tool(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def ok(tool: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., str]:
-    """What a tool that must succeed says on stderr."""
+    """Run a tool that must succeed, and return its stderr."""
 
     def run_tool(name: str, *words: object) -> str:
         done = tool(name, *words)
@@ -75,7 +75,7 @@ def ok(tool: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., s
 
 @pytest.fixture
 def error(tmp_path: Path, tool: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., str]:
-    """What a tool that must fail says on stderr; of a wrong call (status 2) the first line, since usage follows."""
+    """Run a tool that must fail, and return its stderr; for a wrong call (status 2) its first line, without usage."""
 
     def run_tool(name: str, *words: object, status: int = 1) -> str:
         done = tool(name, *words)

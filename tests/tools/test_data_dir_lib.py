@@ -1,4 +1,4 @@
-"""What all data-dir tools have in common: usage, checks of their sources, no overwriting."""
+"""Properties of all data-dir tools: usage, checks of their sources, no overwriting."""
 
 import os
 import shutil

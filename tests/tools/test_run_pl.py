@@ -19,7 +19,7 @@ def run(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[st
 
 
 def output(log: Path) -> str:
-    """What the command itself wrote."""
+    """Return what the command itself wrote to its log."""
     return "".join(line for line in log.read_text().splitlines(keepends=True) if not re.match(r"#( |$)", line))
 
 

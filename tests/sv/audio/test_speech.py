@@ -1,4 +1,4 @@
-"""What counts as speech: voices do; noise, hum and tones do not, nor does music where silero-vad is installed."""
+"""Voices count as speech; noise, hum and tones do not, nor does music where silero-vad is installed."""
 
 import random
 from collections.abc import Callable

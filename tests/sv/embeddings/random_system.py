@@ -53,12 +53,12 @@ def work_of(system: tuple[Path, Path], max_frames: int = 0) -> Extraction:
 
 
 def split(work: Extraction, num_jobs: int) -> Extraction:
-    """The same work in another number of parts."""
+    """Return the same work in another number of parts."""
     return dataclasses.replace(work, num_jobs=num_jobs)
 
 
 def extract(work: Extraction, num_jobs: int = 2) -> bytes:
-    """What the script does, even if all is done; the resulting archive."""
+    """Do what the script does, even if all is done, and return the archive."""
     work.mark().path.unlink(missing_ok=True)
     parts = split(work, num_jobs)
     assert parts.begin() == num_jobs

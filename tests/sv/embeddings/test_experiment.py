@@ -1,4 +1,4 @@
-"""What an experiment folder holds, and the features that its system takes."""
+"""The content of an experiment folder, and the features that its system takes."""
 
 from pathlib import Path
 from typing import Literal

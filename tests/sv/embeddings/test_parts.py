@@ -42,7 +42,7 @@ def system(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def waves(system: tuple[Path, Path]) -> tuple[Path, Path]:
-    """The same with waveforms of half a second; one of the seven may be bad."""
+    """Give the system's data dir waveforms of half a second; one of the seven may be bad."""
     exp, data = system
     for number in range(len(UTTS)):
         soundfile.write(data / f"{number}.wav", np.random.default_rng(number).normal(0, 0.1, 8000), 16000)

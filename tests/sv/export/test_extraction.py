@@ -1,4 +1,4 @@
-"""Which runtime extracts embeddings, and that they are the same."""
+"""The choice of the runtime that extracts embeddings; both give the same ones."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""What cannot be exported is named, and leaves no file."""
+"""A system that cannot be exported gets an error, and leaves no file."""
 
 from pathlib import Path
 

@@ -71,7 +71,7 @@ def front_end() -> Callable[[SpeakerEncoder], Any]:
 
 @pytest.fixture
 def fewer_layers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same layers, fewer of them: exporting takes its time for each."""
+    """Build encoders of fewer layers, since the export takes time for each layer."""
     monkeypatch.setattr("sv.models.campplus.BLOCKS", ((2, 1), (1, 2), (1, 2)))
     monkeypatch.setattr("sv.models.res2net.NUM_BLOCKS", (1, 1, 1, 1))
     for name in ("ecapa_tdnn", "ecapa_speechbrain"):

@@ -1,4 +1,4 @@
-"""Which GPU a job takes, and how data gets there."""
+"""Choose the GPU of a job, and copy data to it."""
 
 import pytest
 import torch

@@ -71,7 +71,7 @@ class Squares(Parts):
 
 
 def do(work: Squares, *, verify: bool = False) -> str:
-    """What a step does; the result."""
+    """Do what a step does, and return the result."""
     for job in range(1, work.begin(verify=verify) + 1):
         work.run(job)
     work.finish()

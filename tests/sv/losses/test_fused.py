@@ -181,7 +181,7 @@ def test_memory_beside_weights_and_gradient_does_not_grow_with_the_speakers(loss
 @pytest.mark.slow
 @pytest.mark.parametrize("margin_type", ["C", "A"])
 def test_a_compiled_network_has_the_same_loss_and_gradients(margin_type: str) -> None:
-    """What stands before the head becomes a graph, and the head runs as it is."""
+    """The encoder is compiled to a graph; the head runs as it is."""
     embedding, _, speaker = problem(torch.float32)
     head = build_head("sphereface2", 9, 37, {"margin_type": margin_type})
     encoder = torch.nn.Linear(9, 9)

@@ -1,4 +1,4 @@
-"""What holds for every head with weight vectors: gradients, finite values at the edges, float32 always, errors."""
+"""Properties of every head with weight vectors: gradients, finite values at the edges, float32 always, errors."""
 
 from typing import Any
 

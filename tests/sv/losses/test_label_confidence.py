@@ -26,7 +26,7 @@ def test_pairs_with_unlabelled_classes_have_the_weight_of_the_utterance() -> Non
 
 
 def test_ignored_classes_are_lowered_and_no_others() -> None:
-    """Of a block that begins with class 2; -1 is none, and class 0 is of another block."""
+    """The block begins with class 2; -1 is none, and class 0 belongs to another block."""
     confidence = Confidence(WEIGHT, ignored=torch.tensor([[3, -1], [0, -1], [2, 3]]))
     matrix = torch.arange(6.0).reshape(3, 2)
     confidence.leave_out(matrix, 2, -torch.inf)

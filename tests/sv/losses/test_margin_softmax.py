@@ -1,4 +1,4 @@
-"""What the softmax losses with a margin share."""
+"""Properties of all softmax losses with a margin."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""What holds for every metric loss: gradients, finite values at the edges, float32 under autocast, clear errors."""
+"""Properties of every metric loss: gradients, finite values at the edges, float32 under autocast, clear errors."""
 
 import pytest
 import torch

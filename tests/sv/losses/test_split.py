@@ -122,7 +122,7 @@ def test_split_heads_equal_whole_ones(size: int, with_torch: ForkServerContext, 
 
 
 def _join(key: str, parts: list[Tensor], head: Head) -> Tensor:
-    """What the processes have found, as one would."""
+    """Join the results of all processes to that of a single one."""
     if key in OF_UTTS or key in head.row_parameters:
         return torch.cat(parts)
     if key == "embedding":  # DistributedDataParallel takes the mean over the processes of what each one adds

@@ -1,4 +1,4 @@
-"""What holds for every encoder: shapes, autocast, short and wrong input."""
+"""Properties of every encoder: shapes, autocast, short and wrong input."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What a round did to recordings without labels: read from its folder, drawn on two maps, told in the report."""
+"""Rounds in the report: read from their folders, drawn on two maps, told in words."""
 
 import json
 from pathlib import Path

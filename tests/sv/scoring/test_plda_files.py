@@ -16,7 +16,7 @@ PLDA = Plda(np.array([1.0, -2.0]), np.array([[1.5, 0.25], [-0.5, 4.0]]), np.arra
 
 
 def by_hand(letter: str) -> bytes:
-    """What Kaldi writes: token, sizes with their own size of 4 before each, numbers; floats or doubles."""
+    """Return a PLDA as Kaldi writes it: token, sizes (each after its own size, 4), numbers; floats or doubles."""
     number = {"F": "<f", "D": "<d"}[letter]
 
     def numbers(values: list[float]) -> bytes:

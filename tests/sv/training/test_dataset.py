@@ -1,4 +1,4 @@
-"""What a training reads from: features, waveforms in files and in shards, and the classes at each speed."""
+"""Sources of a training: features, waveforms in files and in shards, and the classes at each speed."""
 
 import json
 from collections.abc import Callable

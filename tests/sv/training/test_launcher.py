@@ -1,4 +1,4 @@
-"""How processes and nodes are started, and what happens when some are lost; see also tests/cluster/test_nodes.py."""
+"""Start processes and nodes, also when some are lost; see also tests/cluster/test_nodes.py."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What a training records."""
+"""The records of a training."""
 
 import builtins
 import json

@@ -1,4 +1,4 @@
-"""What a training would do is what it then does."""
+"""The plan of a training agrees with the training."""
 
 import json
 import shutil

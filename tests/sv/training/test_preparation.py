@@ -1,4 +1,4 @@
-"""What is refused before a training begins."""
+"""Data and options that are refused before a training begins."""
 
 import numpy as np
 import pytest

@@ -110,7 +110,7 @@ def test_killed_while_it_writes_a_checkpoint_it_ends_with_the_same_weights(
 @pytest.mark.slow
 @pytest.mark.parametrize("loss", ["ge2e", "sphere"])
 def test_metric_losses_and_annealing_go_on_in_mid_epoch(data_dir, make_config, tmp_path, monkeypatch, loss):
-    """What a step draws, and the margin that is the annealing, depend on the step alone."""
+    """The draws of a step, and the margin that the annealing gives, depend on the step alone."""
     config = make_config(loss=loss, save_minutes=1e-9, num_epochs=2)
     train(config, data_dir, tmp_path / "whole", WORLD)
     step = Trainer._step
@@ -200,7 +200,7 @@ def test_other_precisions_and_optimizers_train(data_dir, make_config, tmp_path, 
 
 @pytest.mark.slow
 def test_two_processes_end_with_the_weights_of_one(start_training, data_dir, make_config, tmp_path, worlds):
-    """The same global batch; batch norm frozen, since each process would have its own statistics."""
+    """Both have the same global batch. Batch norm is frozen, since each process would have its own statistics."""
     common = {"freeze_batch_norm": True, "num_epochs": 2, "scheduler_args": {"initial_lr": 0.2, "warm_up_epoch": 1}}
     one = make_config(**common, dataloader_args={"batch_size": 8, "num_workers": 0})
     two = make_config(**common, dataloader_args={"batch_size": 4, "num_workers": 1})
