@@ -34,13 +34,10 @@ from sv.training.pseudo_labels import PseudoUtts
 from sv.training.schedules import build_schedules
 from sv.training.teacher import TeacherEmbeddings
 from sv.training.trainer import Inputs, Trainer
-from tests.one_device import one_device
+from tests.one_device import LARGER, one_device
 
 META = torch.device("meta")
 NEEDS_SIZES = {"ReDimNet", "ReDimNet2"}  # encoders without default sizes; the named ones are the same code
-DEEPER = {"ResNet101", "ResNet152", "ResNet221", "ResNet293", "SimAM_ResNet100_ASP"}  # more of the blocks of others
-DEEPER |= {"Gemini_DF_ResNet114", "Gemini_DF_ResNet183", "Gemini_DF_ResNet237", "WavLM_Large_MFA"}
-DEEPER |= {f"REPVGG_{size}" for size in ("A1", "A2", "B0", "B1", "B2", "B3", "B1g4", "B2g2", "B2g4", "B3g2", "B3g4")}
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +74,7 @@ def train_one_step(tmp_path: Path, *, processes: int = 1, **changes: Any) -> Tra
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [name for name in MODELS.names() if name not in NEEDS_SIZES | DEEPER])
+@pytest.mark.parametrize("model", [name for name in MODELS.names() if name not in NEEDS_SIZES | LARGER])
 def test_no_encoder_waits_in_a_step(model: str, tmp_path: Path) -> None:
     trainer = train_one_step(tmp_path, model=model)
     gradients = [parameter.grad for parameter in trainer.net.parameters() if parameter.grad is not None]
