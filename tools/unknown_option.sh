@@ -20,7 +20,7 @@ _po_nearest() { # <word> <known word>...: print the one that may have been meant
     return
   fi
   for name in "${@:2}"; do
-    if [[ ${#1} -ge 2 && $name == "$1"* ]]; then
+    if [[ ${#1} -ge 2 && ($name == "$1"* || $name == *_"$1") ]]; then
       _po_edits=0
     else
       _po_distance "$1" "$name"

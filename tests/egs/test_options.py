@@ -35,6 +35,7 @@ def refused(result, message):
     ("options", "message"),
     [
         (["--los", "aam"], "unknown option --los; did you mean --loss?"),
+        (["--epochs", "3"], "unknown option --epochs; did you mean --num-epochs?"),
         (["--stage", "10"], "and end at 9; leave --stage out"),
         pytest.param(
             ["--stage", "3", "--loss", "aamm"], "unknown loss 'aamm'; did you mean 'aam'?", marks=pytest.mark.slow

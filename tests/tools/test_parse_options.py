@@ -125,6 +125,7 @@ def test_values_are_taken_as_they_are(script: Script, value: str) -> None:
         (["--stge", "3"], "unknown option --stge; did you mean --stage?"),
         (["--stop-stag=3"], "unknown option --stop-stag; did you mean --stop-stage?"),
         (["--exp", "d"], "unknown option --exp; did you mean --exp-dir?"),
+        (["--dir", "d"], "unknown option --dir; did you mean --exp-dir?"),
         (["--completely-different", "d"], "unknown option --completely-different"),
         (["-x"], "unknown option -x"),
         (["--=3"], "unknown option --"),
