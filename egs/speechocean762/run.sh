@@ -39,6 +39,10 @@ lm_config=egs/speechocean762/conf/any_lm.yaml
 . tools/parse_options.sh
 . steps/recipe.sh
 
+if ((stage == 1)) && [ "$dry_run" = false ] && [ "$download" = false ] && [ ! -e "$corpus" ]; then
+  die "--corpus $corpus does not exist; give --corpus DIR, or --download true"
+fi
+
 begin_recipe 1 "$data/train" "$data/test"
 
 if in_stage 1 "data and trial lists"; then
