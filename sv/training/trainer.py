@@ -368,7 +368,7 @@ def _make_scaler(world: World, split_head: bool, *, enabled: bool) -> torch.Grad
 
 
 def _random_state() -> dict[str, Any]:
-    """Return the random state of torch, from which dropout would draw; nothing draws from those of numpy and Python."""
+    """Return the random state of torch, from which dropout draws; nothing draws from those of numpy and Python."""
     gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
     return {"torch": torch.get_rng_state(), "cuda": gpu}
 
