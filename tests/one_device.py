@@ -26,13 +26,8 @@ _READ_BACK = {  # a GPU's operators that look at error codes or values
     _ATEN.linalg_matrix_exp,
 }
 _PUTS = {_ATEN.index_put, _ATEN.index_put_, _ATEN._index_put_impl_}
-LARGER = {
-    "ResNet34",
-    "ResNet101",
-    "ResNet152",
-    "ResNet221",
-    "ResNet293",
-}  # more, or wider ones, of the layers of others
+# Encoders of more layers of others, or of wider ones.
+LARGER = {"ResNet34", "ResNet101", "ResNet152", "ResNet221", "ResNet293"}
 LARGER |= {"SimAM_ResNet100_ASP", "Gemini_DF_ResNet114", "Gemini_DF_ResNet183", "Gemini_DF_ResNet237"}
 LARGER |= {"ECAPA_TDNN_c1024", "ECAPA_TDNN_GLOB_c1024", "XI_VEC_ECAPA_TDNN_c1024", "WavLM_Large_MFA"}
 LARGER |= {"Res2Net34_Large", "ERes2Net34_Large", "ReDimNetB2", "ReDimNetB3", "ReDimNetB4", "ReDimNetB6"}
