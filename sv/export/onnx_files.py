@@ -135,6 +135,8 @@ def _export(
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
+            import onnxruntime  # noqa: F401  checks what is exported, which takes seconds
+
             program = torch.onnx.export(
                 network.eval(),
                 (example,),

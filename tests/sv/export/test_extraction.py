@@ -68,6 +68,7 @@ def test_a_missing_package_is_named_and_auto_goes_on_by_torch(
     work: Extraction, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setattr(torch.onnx, "export", None)  # it is told first
     with pytest.raises(UserError, match="exported models need the package onnxruntime; install it: pip install"):
         prepare_network([work], 1, "onnx")
     monkeypatch.setattr(extraction, "LONG", 0)
