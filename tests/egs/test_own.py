@@ -22,7 +22,7 @@ def folders(mini: Path, corpus: Path, speakers: int) -> Path:
 
 
 @pytest.mark.recipe
-def test_from_folders_to_verification(run: Run, small_corpus: Path, tmp_path: Path) -> None:
+def test_from_folders_to_verification(run: Run, step: Run, small_corpus: Path, tmp_path: Path) -> None:
     corpus = folders(small_corpus, tmp_path / "corpus", 14)
     words = [
         "--corpus",
@@ -52,7 +52,7 @@ def test_from_folders_to_verification(run: Run, small_corpus: Path, tmp_path: Pa
     again = run("egs/own/run.sh", *words)
     assert again.returncode == 0 and again.stdout.endswith(table)
     pair = sorted(next(folder for folder in sorted(corpus.iterdir())).iterdir())[:2]
-    decided = run("steps/verify.py", "--model", tmp_path / "exp", *pair)
+    decided = step("steps/verify.py", "--model", tmp_path / "exp", *pair)
     assert decided.returncode in (0, 3, 4), decided.stderr  # same, different, cannot tell
     assert any(word in decided.stdout for word in ("same", "different", "cannot tell"))
 

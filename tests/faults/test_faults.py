@@ -66,7 +66,7 @@ def made(*folders: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*.ark")}
 
 
-def test_renamed_folders_are_finished_work_and_give_the_same_scores(run, finished, tmp_path):
+def test_renamed_folders_are_finished_work_and_give_the_same_scores(run, step, finished, tmp_path):
     before = content(finished / "exp", "scores/*.score")
     data, exp = tmp_path / "features", tmp_path / "systems" / "renamed"
     exp.parent.mkdir()
@@ -80,7 +80,7 @@ def test_renamed_folders_are_finished_work_and_give_the_same_scores(run, finishe
     assert content(exp, "scores/*.score") == before
     assert (exp / "report.html").stat().st_size > 0
     wavs = sorted((finished / "corpora").rglob("*.wav"))[:2]
-    verdict = run("steps/verify.py", "--gpus", "none", "--model", exp, *wavs)
+    verdict = step("steps/verify.py", "--gpus", "none", "--model", exp, *wavs)
     assert verdict.returncode == 0 and "LLR" in verdict.stdout, verdict.stderr
 
 
