@@ -32,8 +32,8 @@ def test_the_second_recipe_says_who_is_at_work(run, root, tmp_path, recipe, fold
     with first:
         assert first.stdout is not None and first.stdout.readline() == b"held\n"
         words = ["--stage", "1", "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp"]
-        if recipe == "voxceleb":  # it looks for its corpora first
-            words += ["--vox1", tmp_path, "--vox2", tmp_path]
+        corpora = {"voxceleb": ["--vox1", tmp_path, "--vox2", tmp_path], "speechocean762": ["--corpus", tmp_path]}
+        words += corpora.get(recipe, [])  # which it looks for first
         second = run(f"egs/{recipe}/run.sh", *words)
     assert second.returncode == 1
     who = rf"process {first.pid} on {re.escape(os.uname().nodename)} since .*first.sh\); wait for its end, or end it"
