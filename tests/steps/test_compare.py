@@ -156,8 +156,7 @@ onmessage = event => { document.getElementById("told").textContent = JSON.string
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium to look at the page with")
-@pytest.mark.parametrize("width", [400, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(400, "light"), (1280, "dark")])
 def test_page_fits_its_window_in_a_browser(step: Run, tmp_path: Path, width: int, scheme: str) -> None:
     from matplotlib.image import imread  # a third of a second, which a worker that only collects should not take
 
