@@ -34,7 +34,7 @@ def test_six_kills_change_nothing(place):
 
 
 @pytest.mark.parametrize(  # without "truncate", which is much like "flip"; the seeds draw different stages
-    ("kind", "seed"), [("flip", 1), ("checkpoint", 1), ("deny", 3), ("hang", 1), ("full", 1)]
+    ("kind", "seed"), [("flip", 1), ("checkpoint", 1), ("deny", 3), ("hang", 1), ("full", 4)]
 )
 def test_harm_is_mended_or_told(place, kind, seed, tmp_path):
     if kind == "full" and not may_mount(tmp_path):
