@@ -27,22 +27,14 @@ _READ_BACK = {  # a GPU's operators that look at error codes or values
 }
 _PUTS = {_ATEN.index_put, _ATEN.index_put_, _ATEN._index_put_impl_}
 # Encoders of more layers of others, or of wider ones.
-LARGER = {"ResNet34", "ResNet101", "ResNet152", "ResNet221", "ResNet293"}
-LARGER |= {"SimAM_ResNet100_ASP", "Gemini_DF_ResNet114", "Gemini_DF_ResNet183", "Gemini_DF_ResNet237"}
-LARGER |= {"ECAPA_TDNN_c1024", "ECAPA_TDNN_GLOB_c1024", "XI_VEC_ECAPA_TDNN_c1024", "WavLM_Large_MFA"}
-LARGER |= {"Res2Net34_Large", "ERes2Net34_Large", "ReDimNetB2", "ReDimNetB3", "ReDimNetB4", "ReDimNetB6"}
-LARGER |= {
-    "ReDimNet2B1",
-    "ReDimNet2B2",
-    "ReDimNet2B3",
-    "ReDimNet2B5",
-    "REPVGG_RSBB_A0",
-    "REPVGG_RSBB_A2",
-    "REPVGG_RSBB_B0",
-}
-LARGER |= {
-    f"REPVGG_{size}" for size in ("A0", "A1", "A2", "B0", "B1", "B2", "B3", "B1g4", "B2g2", "B2g4", "B3g2", "B3g4")
-}
+# Encoders with more or wider layers of the kinds that others have
+LARGER = {"ResNet34", "ResNet101", "ResNet152", "ResNet221", "ResNet293", "SimAM_ResNet100_ASP"}
+LARGER |= {"Gemini_DF_ResNet114", "Gemini_DF_ResNet183", "Gemini_DF_ResNet237", "WavLM_Large_MFA"}
+LARGER |= {"ECAPA_TDNN_c1024", "ECAPA_TDNN_GLOB_c1024", "XI_VEC_ECAPA_TDNN_c1024"}
+LARGER |= {"Res2Net34_Large", "ERes2Net34_Large", *(f"ReDimNetB{size}" for size in "2346")}
+LARGER |= {*(f"ReDimNet2B{size}" for size in "1235"), *(f"REPVGG_RSBB_{size}" for size in ("A0", "A2", "B0"))}
+LARGER |= {f"REPVGG_{size}" for size in ("A0", "A1", "A2", "B0", "B1", "B2", "B3")}
+LARGER |= {f"REPVGG_{size}" for size in ("B1g4", "B2g2", "B2g4", "B3g2", "B3g4")}
 _FROM_VALUES = {torch.tensor, torch.as_tensor, torch.asarray, Tensor.new_tensor}
 
 
