@@ -26,7 +26,6 @@ _READ_BACK = {  # a GPU's operators that look at error codes or values
     _ATEN.linalg_matrix_exp,
 }
 _PUTS = {_ATEN.index_put, _ATEN.index_put_, _ATEN._index_put_impl_}
-# Encoders of more layers of others, or of wider ones.
 # Encoders with more or wider layers of the kinds that others have
 LARGER = {"ResNet34", "ResNet101", "ResNet152", "ResNet221", "ResNet293", "SimAM_ResNet100_ASP"}
 LARGER |= {"Gemini_DF_ResNet114", "Gemini_DF_ResNet183", "Gemini_DF_ResNet237", "WavLM_Large_MFA"}
