@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Measure the scores of the folds of a cross-validation as one list.
+"""Measure the scores of the folds of a cross-validation as one list: as they are, calibrated, and fused.
 
 Reads   <fold-exp>/{results.json,scores} of each fold
         <trials-dir>: the trial lists of all folds, joined in their order, and utt2spk beside it (local/make_folds.sh)
 Writes  <exp-dir>/{results.json,results.md,scores}, which steps/compare.py takes: every list and back-end that all folds
-        have
+        have, as cos and cos_cali, and fused
 
-Pool only calibrated scores: raw scores of two networks need not have the same threshold.
+The scores of a fold are calibrated, and fused, on those of all other folds (cross-fitting). Compare these: raw scores
+of two networks need not have the same threshold.
 e.g.: steps/pool_scores.py data/folds/pooled/trials exp/pooled/x exp/fold1/x exp/fold2/x
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import run_step
+from sv.errors import check_probability, run_step
 
 
 def main() -> None:
@@ -23,10 +24,12 @@ def main() -> None:
     parser.add_argument("trials_dir", type=Path, metavar="trials-dir", help="folder of the joined trial lists")
     parser.add_argument("exp_dir", type=Path, metavar="exp-dir", help="folder to write")
     parser.add_argument("folds", type=Path, nargs="+", metavar="fold-exp", help="folders of the systems of the folds")
+    parser.add_argument("--p-target", type=float, default=0.05, help="prior that the calibration is optimized for")
     args = parser.parse_args()
-    from sv.metrics.pooling import pool_scores
+    check_probability("--p-target", args.p_target)
+    from sv.scoring.pooling import pool_scores
 
-    print(pool_scores(args.exp_dir, args.folds, args.trials_dir), end="")
+    print(pool_scores(args.exp_dir, args.folds, args.trials_dir, p_target=args.p_target), end="")
 
 
 if __name__ == "__main__":

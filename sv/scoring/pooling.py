@@ -1,0 +1,127 @@
+"""Pool the scores of the folds of a cross-validation into one list, calibrated and fused by cross-fitting.
+
+The scores of a fold are calibrated on those of all other folds. Speakers of the other folds are training speakers of
+this one, but each score is of a network that has not heard its speakers. So all of them decide, not only the few that a
+training holds out, and no trial is calibrated on itself.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sv.errors import UserError, WrongCall
+from sv.io import ScoreWriter, Trials, atomic_write, iter_same_trials
+from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+from sv.metrics.provenance import FUSED
+from sv.metrics.results import CALIBRATED, Results, list_name, read_results
+from sv.scoring.calibration import fit
+
+
+def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_target: float = 0.05) -> str:
+    """Join, calibrate and fuse the score files that all folds have, measure them and return the printed lines.
+
+    Raw scores are joined, too: the difference shows what the calibration does. Scores that a fold has calibrated itself
+    are left out. All scores of a list are held.
+
+    Args:
+        exp_dir: gets scores/ and results.json, as an experiment folder has them.
+        folds: experiment folders, in the order in which the lists of `trials_dir` were joined.
+        trials_dir: the lists of all folds as one, with utt2spk beside that folder.
+        p_target: prior that calibration and fusion are optimized for.
+
+    Raises:
+        WrongCall: a single fold.
+        UserError: a fold has no results; no list and back-end is common to all; see `fit` and `measure_lists`.
+    """
+    if len(folds) < 2:
+        raise WrongCall(f"{folds[0]} is a single fold; give two or more: each is calibrated on the others")
+    printed = []
+    for trials, names in _common([read_results(fold / "results.json") for fold in folds]).items():
+
+        def measured(backend: str, name: str, *, llr: bool, trials: str = trials) -> str:
+            lists = ScoredLists(exp_dir, [trials_dir / trials], backend, name.removesuffix(f"{trials}.score"))
+            return measure_lists(lists, f"pooled_{backend}_{list_name(trials)}_result", MeasureOptions(llr=llr))
+
+        for backend, name in names.items():
+            with atomic_write(exp_dir / "scores" / name) as f:
+                f.writelines((fold / "scores" / name).read_text() for fold in folds)
+            _cross_fit([[fold / "scores" / name] for fold in folds], exp_dir / "scores" / f"cali_{name}", p_target)
+            printed += [measured(backend, name, llr=False), measured(backend + CALIBRATED, f"cali_{name}", llr=True)]
+        if len(names) > 1:
+            fused = f"{FUSED}_{trials}.score"
+            files = [[fold / "scores" / name for name in names.values()] for fold in folds]
+            _cross_fit(files, exp_dir / "scores" / fused, p_target)
+            printed.append(measured(FUSED, fused, llr=True))
+    if not printed:
+        raise UserError(f"{', '.join(map(str, folds))}: no list is scored by one back-end in all; score them alike")
+    return "".join(printed)
+
+
+def _common(results: Sequence[Results]) -> dict[str, dict[str, str]]:
+    """Return list -> back-end -> name of the file of its raw scores, of those that all folds have.
+
+    Raises:
+        UserError: a file has another name in another fold.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for trials, entries in results[0].items():
+        for backend, entry in entries.items():
+            if "cllr" in entry or not all(backend in other.get(trials, {}) for other in results):
+                continue
+            names = {Path(result[trials][backend]["score_file"]).name for result in results}
+            if len(names) > 1:
+                raise UserError(
+                    f"{trials}, {backend}: the folds' score files are named {', '.join(sorted(names))}; "
+                    "score them alike"
+                )
+            found.setdefault(trials, {})[backend] = names.pop()
+    return found
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Scores of a fold by one or more back-ends.
+
+    Attributes:
+        trials: its trials, in blocks.
+        scores: (trials, back-ends).
+        is_target: (trials,) bool.
+    """
+
+    trials: list[Trials]
+    scores: NDArray[np.float64]
+    is_target: NDArray[np.bool_]
+
+
+def _read(files: Sequence[Path]) -> _Fold:
+    blocks = list(iter_same_trials(files))
+    scores = [np.column_stack([backend.values for backend in block]) for block in blocks]
+    labels = [block[0].labels() for block in blocks]
+    return _Fold([block[0].as_trials() for block in blocks], np.concatenate(scores), np.concatenate(labels))
+
+
+def _cross_fit(files: Sequence[Sequence[Path]], out: Path, p_target: float) -> None:
+    """Write log-likelihood ratios of all folds: the scores of each are calibrated, or fused, on those of the others.
+
+    Args:
+        files: for each fold the score files of the back-ends.
+        out: file to write.
+        p_target: prior at which decisions matter most.
+    """
+    folds, names = [_read(of_fold) for of_fold in files], [path.name for path in files[0]]
+    with atomic_write(out) as f:
+        writer = ScoreWriter(f)
+        for number, fold in enumerate(folds):
+            others = folds[:number] + folds[number + 1 :]
+            scores = np.concatenate([other.scores for other in others])
+            is_target = np.concatenate([other.is_target for other in others])
+            try:
+                calibration = fit(scores, is_target, names, p_target=p_target, nonnegative=True)
+            except UserError as error:
+                raise UserError(f"{files[number][0]} cannot be calibrated on the other folds: {error}") from error
+            ends = np.cumsum([len(block) for block in fold.trials])[:-1]
+            for block, llrs in zip(fold.trials, np.split(calibration.llrs(fold.scores), ends), strict=True):
+                writer.write(block, llrs)
