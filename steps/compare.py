@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Compare systems on the same trials: a table, paired tests of the first system against each other one, and a report.
+"""Compare systems on the same trials: tables, paired tests of the first system against each other one, and a report.
 
 Reads   <exp-dir>/{results.json,scores,...} of each; --test-data: its utt2spk, for the tests over speakers.
 Writes  rows for RESULTS.md on stdout; with --report FILE, one page with all systems.
 
+Systems that differ in their seed alone (NAME-seed1, NAME-seed2, ...) are tested as one, by their means. A table has
+means and standard deviations.
+
 A test leaves out the same speakers for both systems, so their score files must be over the same trials. The files are
-read together; for each pair of systems at most a million trials of each kind are held. Lists with too few speakers are
+read together; for each pair of files at most a million trials of each kind are held. Lists with too few speakers are
 not tested, and a line says so. Nothing is printed before everything is checked. Systems are named by their folders:
 exp/a/round1 and exp/b/round1 are a/round1 and b/round1.
 e.g.: steps/compare.py --test-data data/test --report compare.html exp/a exp/b
@@ -20,6 +23,7 @@ from sv.errors import run_step
 from sv.io import DataDir
 from sv.metrics.comparison import check_same_lists, paired_tests, read_scored_system
 from sv.metrics.results import markdown_table, system_names
+from sv.metrics.seeds import means_table
 
 
 def main() -> None:
@@ -43,7 +47,8 @@ def main() -> None:
         from sv.report import write_report
 
         write_report(systems, args.report, args.test_data)
-    print(markdown_table({system.name: system.results for system in systems}), tests, sep="\n" * bool(tests), end="")
+    results = {system.name: system.results for system in systems}
+    print(*filter(None, [markdown_table(results), means_table(results), tests]), sep="\n", end="")
 
 
 if __name__ == "__main__":

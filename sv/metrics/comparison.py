@@ -11,6 +11,7 @@ from sv.metrics.jackknife import FewSpeakers
 from sv.metrics.measures import Column, Entry, columns_in, measure
 from sv.metrics.results import Results, folder_name, markdown_rows, read_results
 from sv.metrics.score_counts import KindCounter
+from sv.metrics.seeds import seed_groups
 from sv.metrics.significance import Difference, compare
 from sv.metrics.trial_speakers import Speakers, TrialSample, read_speakers
 
@@ -120,6 +121,8 @@ def check_same_lists(systems: Sequence[ScoredSystem]) -> None:
 def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
     """Test the first system against each other one; return a table with a row for each list, back-end and measure.
 
+    Systems that differ in their seed alone (`sv.metrics.seeds`) are tested as one, by their means.
+
     Args:
         systems: two or more.
         data: with the speakers, for the tests.
@@ -127,38 +130,63 @@ def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
     Raises:
         UserError: see `read_speakers` and `compare_files`.
     """
-    others = [one for system in systems[1:] for one in system.scores]
+    named = {system.name: system for system in systems}
+    first, *others = (
+        (title, _common_scores([named[name] for name in names])) for title, names in seed_groups(list(named)).items()
+    )
     pairs = [
-        (first, second)
-        for first in systems[0].scores
-        for second in others
-        if (first.trials, first.backend) == (second.trials, second.backend)
+        (_Seeds(first[0], scores), _Seeds(title, found[key]))
+        for key, scores in first[1].items()
+        for title, found in others
+        if key in found
     ]
     if not pairs:
-        log.warning("%s shares no trial list and back-end with another system: nothing is tested", systems[0].name)
+        log.warning("%s shares no trial list and back-end with another system: nothing is tested", first[0])
     rows = []
-    for first, second in pairs:
-        rows += _rows_of(first, second, read_speakers(data.path / "utt2spk", first.enroll_map))
+    for one, other in pairs:
+        rows += _rows_of(one, other, read_speakers(data.path / "utt2spk", one.scores[0].enroll_map))
     if not rows:
         return ""
     return markdown_rows(["trials", "back-end", "measure", "first", "second", "difference [95 %]", "p"], rows, 3)
 
 
-def _rows_of(first: ScoreSet, second: ScoreSet, speakers: Speakers) -> list[list[str]]:
-    """Compare two score files in all that both were measured by; with too few speakers, log a line instead."""
-    columns = [column for column in columns_in([first.entry]) if column in columns_in([second.entry])]
-    rows = []
+@dataclass(frozen=True)
+class _Seeds:
+    """What the seeds of one system have of a list and a back-end; a system may have a single seed."""
+
+    title: str
+    scores: list[ScoreSet]
+
+
+def _common_scores(seeds: Sequence[ScoredSystem]) -> dict[tuple[str, str], list[ScoreSet]]:
+    """Return the score files of all seeds by list and back-end, of those that every seed has."""
+    found = [{(one.trials, one.backend): one for one in seed.scores} for seed in seeds]
+    return {key: [seed[key] for seed in found] for key in found[0] if all(key in seed for seed in found)}
+
+
+def _rows_of(first: _Seeds, second: _Seeds, speakers: Speakers) -> list[list[str]]:
+    """Compare score files in all that every one was measured by; with too few speakers, log a line instead."""
+    scores = [*first.scores, *second.scores]
+    one, rows = scores[0], []
+    measured_by = [columns_in([score.entry]) for score in scores]
+    columns = [column for column in measured_by[0] if all(column in others for others in measured_by)]
     try:
-        differences = compare_files((first.path, second.path), speakers, columns, trials=first.trials_file)
+        differences = compare_files(
+            [score.path for score in scores],
+            speakers,
+            columns,
+            trials=one.trials_file,
+            num_first=len(first.scores),
+        )
     except FewSpeakers as error:
-        log.warning("%s: not tested against %s: %s", first.title, second.system, error)
+        log.warning("%s: not tested against %s: %s", one.title, second.title, error)
         return []
     for d in differences:
         gap, low, high = (d.column.text(value, "+") for value in (d.second - d.first, *d.interval))
         rows.append(
             [
-                first.trials.removesuffix(".kaldi"),
-                f"{first.backend}: {first.system}, {second.system}",
+                one.trials.removesuffix(".kaldi"),
+                f"{one.backend}: {first.title}, {second.title}",
                 d.column.title,
                 d.column.text(d.first),
                 d.column.text(d.second),
@@ -170,25 +198,27 @@ def _rows_of(first: ScoreSet, second: ScoreSet, speakers: Speakers) -> list[list
 
 
 def compare_files(
-    paths: tuple[Path, Path],
+    paths: Sequence[Path],
     speakers: Speakers,
     columns: Sequence[Column],
     *,
     trials: Path | None = None,
+    num_first: int = 1,
 ) -> list[Difference]:
     """Test whether two systems differ on the same trials; see `compare`. On a terminal a bar shows how far it is.
 
     Args:
-        paths: two score files of one trial list.
+        paths: score files of one trial list: those of the seeds of the first system, then those of the second.
         speakers: speaker of each utterance.
         columns: what is compared; measures without interval are left out.
         trials: the list, for scores without labels.
+        num_first: number of seeds of the first system.
 
     Raises:
         UserError: as `measure_file`, and `iter_same_trials`.
         FewSpeakers: see `compare`.
     """
-    counters, sample = (KindCounter(), KindCounter()), TrialSample(systems=2)
+    counters, sample = [KindCounter() for _ in paths], TrialSample(systems=len(paths))
     with byte_bar(paths[0]) as bar:
         for blocks in iter_same_trials(paths, trials):
             for counter, block in zip(counters, blocks, strict=True):
@@ -197,4 +227,4 @@ def compare_files(
             bar.update(blocks[0].num_bytes)
     columns = [column for column in columns if column.measure.interval]
     measured = [measure(counter.sorted_scores(), columns) for counter in counters]
-    return compare(sample.trials(paths[0]), measured, columns)
+    return compare(sample.trials(paths[0]), measured, columns, num_first=num_first)

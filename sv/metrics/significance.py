@@ -9,6 +9,7 @@ if a list has few errors, and if leaving out any speaker changes nothing.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from sv.metrics.intervals import LEVEL, Interval, p_value, student_quantile
 from sv.metrics.jackknife import deviations, effective_speakers, leave_out
@@ -22,7 +23,7 @@ class Difference:
 
     Attributes:
         column: the measure.
-        first, second: its value for either system.
+        first, second: its value for either system, or its mean over the seeds of either.
         interval: interval of second - first.
         p_value: two-sided; how likely a difference as large is if the systems are equally good.
     """
@@ -56,24 +57,31 @@ def intervals(trials: SpeakerTrials, measured: Entry, columns: Sequence[Column])
     return {**to_json(ends), **how}
 
 
-def compare(systems: Sequence[SpeakerTrials], measured: Sequence[Entry], columns: Sequence[Column]) -> list[Difference]:
-    """Return the difference of two systems in each measure that has an interval.
+def compare(
+    systems: Sequence[SpeakerTrials], measured: Sequence[Entry], columns: Sequence[Column], *, num_first: int = 1
+) -> list[Difference]:
+    """Return the difference of two systems, or of their means over seeds, in each measure that has an interval.
 
-    The same speakers are left out for both, so what makes a list hard for both cancels.
+    The same speakers are left out for all, so what makes a list hard for all cancels. The interval is one over
+    speakers: other seeds would differ, too.
 
     Args:
-        systems: the same trials, in the same order, scored by both, or the same sample of them.
-        measured: values of all trials of both.
+        systems: the same trials, in the same order, scored by all, or the same sample of them: the seeds of the first
+            system, then those of the second.
+        measured: values of all trials of each.
         columns: what was measured; measures without interval are left out.
+        num_first: number of seeds of the first system.
 
     Raises:
         UserError, FewSpeakers: as `intervals`.
     """
     columns, speakers = [column for column in columns if column.measure.interval], effective_speakers(systems[0])
     found, scores = leave_out(systems, columns), [trials.sorted_scores() for trials in systems]
+    gaps = found[:, num_first:].mean(axis=1) - found[:, :num_first].mean(axis=1)
     differences = []
-    for column, deviation in zip(columns, deviations(found[:, 1] - found[:, 0]), strict=True):
-        first, second = (column.read(entry) for entry in measured)
+    for column, deviation in zip(columns, deviations(gaps), strict=True):
+        values = [column.read(entry) for entry in measured]
+        first, second = fmean(values[:num_first]), fmean(values[num_first:])
         deviation = math.hypot(deviation, max(column.one_error(one) for one in scores))
         gap, reach = second - first, student_quantile(speakers) * deviation
         p = p_value(gap, deviation, speakers)

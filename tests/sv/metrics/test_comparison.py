@@ -13,6 +13,7 @@ from sv.io import DataDir, read_scored_trials, write_table
 from sv.metrics.comparison import check_same_lists, compare_files, paired_tests, read_scored_system
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
 from sv.metrics.measures import columns_of, measure
+from sv.metrics.results import read_results
 from sv.metrics.significance import compare
 from sv.metrics.trial_speakers import Speakers
 
@@ -93,6 +94,17 @@ def test_tests_are_of_what_both_systems_have(tmp_path: Path, caplog: pytest.LogC
     assert re.search(r"\| [+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\] \| \d\.\d{3} \|\n$", table)
     assert not paired_tests([a, c], data)
     assert "a shares no trial list and back-end with another system: nothing is tested" in caplog.text
+
+
+def test_seeds_of_a_system_are_tested_as_one(tmp_path: Path) -> None:
+    names = ("a-seed1", "b-seed1", "c", "a-seed2", "b-seed2")
+    for name in names:
+        write_system(tmp_path / name, tmp_path / "data")
+    table = paired_tests([read_scored_system(tmp_path / name) for name in names], DataDir(tmp_path / "data"))
+    assert re.findall(r"\| (\w+: .*?) \| EER", table) == ["cos: a (2 seeds), b (2 seeds)", "cos: a (2 seeds), c"]
+    eers = {name: read_results(tmp_path / name / "results.json")["O.kaldi"]["cos"]["eer"] for name in names}
+    means = [(eers[f"{name}-seed1"] + eers[f"{name}-seed2"]) / 2 for name in "ab"]
+    assert f"b (2 seeds) | EER (%) | {means[0]:.3f} | {means[1]:.3f} |" in table
 
 
 def test_scores_without_labels_and_of_models_are_compared_as_others(tmp_path: Path) -> None:

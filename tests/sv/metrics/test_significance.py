@@ -172,6 +172,20 @@ def test_difference_reaches_as_far_as_the_jackknife_of_differences_and_one_error
         assert (high + low) / 2 == pytest.approx(difference.second - difference.first)
 
 
+def test_seeds_are_compared_by_their_means() -> None:
+    one, two, three = make_trials(np.random.default_rng(0), systems=3)
+    found = leave_out([one, two, three], COLUMNS)
+    apart = deviations(found[:, 2] - (found[:, 0] + found[:, 1]) / 2)
+    entries = [measured(trials) for trials in (one, two, three)]
+    for difference, deviation in zip(compare([one, two, three], entries, COLUMNS, num_first=2), apart, strict=True):
+        first, second, third = (difference.column.read(entry) for entry in entries)
+        assert difference.first == pytest.approx((first + second) / 2) and difference.second == third
+        one_error = max(difference.column.one_error(trials.sorted_scores()) for trials in (one, two, three))
+        low, high = difference.interval
+        assert (high - low) / 2 == pytest.approx(2.13145 * np.hypot(deviation, one_error), rel=1e-4)
+        assert (high + low) / 2 == pytest.approx(third - (first + second) / 2)
+
+
 def test_a_clearly_better_system_is_called_so() -> None:
     trials = make_trials(np.random.default_rng(0))[0]
     better = replace(trials, scores=trials.scores + 2 * trials.is_target)

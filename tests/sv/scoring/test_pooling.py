@@ -115,9 +115,7 @@ def test_a_single_fold_is_refused(folds: list[Path], tmp_path: Path, step) -> No
 def test_folds_without_one_kind_of_trials_name_the_file(folds: list[Path], tmp_path: Path) -> None:
     path = folds[1] / "scores" / "O.kaldi.score"
     path.write_text("".join(line for line in path.open() if line.endswith(" target\n")))
-    with pytest.raises(
-        UserError, match="fold1/scores/O.kaldi.score cannot be calibrated on the other folds: "
-    ):
+    with pytest.raises(UserError, match=r"fold1/scores/O.kaldi.score cannot be calibrated on the other folds: "):
         pooled(tmp_path, folds)
 
 

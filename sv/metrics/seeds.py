@@ -1,0 +1,54 @@
+"""Systems that differ in their seed alone: NAME-seed1, NAME-seed2, ... are seeds of NAME, as the recipes name them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+
+from sv.metrics.measures import columns_in
+from sv.metrics.results import Results, list_name, markdown_rows
+
+_SEED = re.compile(r"-seed\d+(?=-|$)")  # NAME-seed1-LM is a seed of NAME-LM
+
+
+def seed_groups(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return title -> names of the systems that differ in their seed alone, in the order of the first of each.
+
+    The title of a system without others is its name.
+    """
+    groups: dict[tuple[str, bool], list[str]] = {}
+    for name in names:
+        groups.setdefault((_SEED.sub("", name), bool(_SEED.search(name))), []).append(name)
+    return {
+        found[0] if len(found) == 1 else f"{title} ({len(found)} seeds)": found for (title, _), found in groups.items()
+    }
+
+
+def means_table(systems: Mapping[str, Results]) -> str:
+    """Return a table with mean and standard deviation over the seeds of each system that has several; "" if none has.
+
+    A list and back-end that not all seeds have is left out.
+    """
+    found = {
+        title: [systems[name] for name in names]
+        for title, names in seed_groups(list(systems)).items()
+        if len(names) > 1
+    }
+    entries = {
+        (title, trials, backend): [seed[trials][backend] for seed in seeds]
+        for title, seeds in found.items()
+        for trials, backends in seeds[0].items()
+        for backend in backends
+        if all(backend in seed.get(trials, {}) for seed in seeds)
+    }
+    columns = columns_in([entry for seeds in entries.values() for entry in seeds])
+    rows = []
+    for (title, trials, backend), seeds in entries.items():
+        values = [[column.read(entry) for entry in seeds] for column in columns]
+        cells = [
+            "" if None in of_seeds else f"{column.text(fmean(of_seeds))} ± {column.text(stdev(of_seeds))}"
+            for column, of_seeds in zip(columns, values, strict=True)
+        ]
+        rows.append([title, list_name(trials), backend, *cells])
+    if not rows:
+        return ""
+    return markdown_rows(["system", "trials", "back-end", *(column.title for column in columns)], rows, 3)
