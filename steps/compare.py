@@ -2,7 +2,8 @@
 """Compare systems on the same trials: tables, paired tests of the first system against each other one, and a report.
 
 Reads   <exp-dir>/{results.json,scores,...} of each; --test-data: its utt2spk, for the tests over speakers.
-Writes  rows for RESULTS.md on stdout; with --report FILE, one page with all systems.
+Writes  tables for RESULTS.md on stdout: EERs, a row for each system; all measures; the tests
+        with --report FILE, one page with all systems
 
 Systems that differ in their seed alone (NAME-seed1, NAME-seed2, ...) are tested as one, by their means. A table has
 means and standard deviations.
@@ -23,7 +24,7 @@ from sv.errors import run_step
 from sv.io import DataDir
 from sv.metrics.comparison import check_same_lists, paired_tests, read_scored_system
 from sv.metrics.results import markdown_table, system_names
-from sv.metrics.seeds import means_table
+from sv.metrics.seeds import eer_table, means_table
 
 
 def main() -> None:
@@ -48,7 +49,7 @@ def main() -> None:
 
         write_report(systems, args.report, args.test_data)
     results = {system.name: system.results for system in systems}
-    print(*filter(None, [markdown_table(results), means_table(results), tests]), sep="\n", end="")
+    print(*filter(None, [eer_table(results), markdown_table(results), means_table(results), tests]), sep="\n", end="")
 
 
 if __name__ == "__main__":

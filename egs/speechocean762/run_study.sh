@@ -6,11 +6,12 @@
 #   bash egs/speechocean762/run_study.sh --corpus DIR --part losses
 #   bash egs/speechocean762/run_study.sh --part "losses noise" --seeds "1 2 3"   # what is done already stays
 #   bash egs/speechocean762/run_study.sh --stage 3 --part losses                 # results of what is done so far
+#   bash egs/speechocean762/run_study.sh --part all
 #
 # A part is a table, egs/speechocean762/study/<part>, a line for each system: name, labels, options of run.sh. Labels
 # are clean, or as in classwise0.3 (30 % wrong, by tools/corrupt_labels.py). Among the options, @aam is the trained
-# model of the row aam, and TEACHER what --teacher names. In each fold the scores are calibrated on held-out training
-# speakers; then those of all folds are measured as one list. Systems are tested against the first of their table.
+# model of the row aam, and TEACHER what --teacher names. The scores of each fold are calibrated on those of the other
+# folds; then all are measured as one list. Systems are tested against the first of their table.
 #
 # Choose a recipe with --speakers train: its folds are of the training speakers alone.
 #
@@ -19,7 +20,8 @@
 #
 # Stages: 1 lists, features and folds   2 training and scores of every system   3 pooled results, tests, one report
 # Leaves  <exp-dir>/{split,fold1,fold2,...}/<system>-seed<N> as run.sh does; <exp-dir>/pooled/<system>-seed<N>
-#         <exp-dir>/<part>-seed<N>-{split,pooled}.{md,html}: a table, paired tests, and a page that compares the systems
+#         <exp-dir>/RESULTS.md: for each part its results, means over the seeds, and paired tests
+#         <exp-dir>/report-{split,pooled}.html: one page with all systems
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -29,7 +31,8 @@ start_dir="$start_dir" tools/setup.sh --quiet true
 # Options
 stage=1               # first stage to run
 stop_stage=3          # last stage to run
-part=losses           # tables of <tables>, as in "losses noise"; all: "losses options noise start"
+part=losses           # tables of <tables>, as in "losses noise"; all: all but conditions and recipe
+fold_part=            # those with a cross-validation (default: all of them; with --part all "losses backends")
 seeds=1               # seeds of training, as in "1 2 3"
 speakers=all          # all|train: speakers of the cross-validation; train: to choose a recipe without the test speakers
 num_folds=5           # folds of the cross-validation; 0: only the corpus's own split
@@ -53,10 +56,18 @@ num_threads=1
 
 check_stages 1 3
 if [ "$part" = all ]; then
-  part="losses options noise start"
+  part="losses options noise start backends augmentation encoders${teacher:+ teacher}"
+  conditions=${conditions:-noise5 room}
+  if [ "$speakers" = all ]; then
+    fold_part=${fold_part:-losses backends}
+  fi
 fi
 for table in $part; do
   [ -f "$tables/$table" ] || die "--part $table: the parts are $(ls -mw 0 "$tables"), or all"
+done
+fold_part=${fold_part:-$part}
+for table in $fold_part; do
+  [[ " $part " == *" $table "* ]] || refuse "--fold-part $table is none of the parts: $part"
 done
 for condition in $conditions; do
   if [[ ! $condition =~ ^(noise-?[0-9]+|room|telephone|[0-9]+(\.[0-9]+)?s)$ ]]; then
@@ -79,6 +90,13 @@ done
 
 rows() { # <part>...: the lines of their tables, each once, without comments
   (cd "$tables" && sed -e '/^#/d' -e '/^[[:space:]]*$/d' "$@") | awk '!seen[$0]++'
+}
+rows_of() { # <set>: the rows that are trained on it
+  if [ "$1" = split ]; then
+    rows $part
+  else
+    rows $fold_part
+  fi
 }
 twice=$(rows $part | awk 'seen[$1]++ {name = $1} END {print name}')
 [ -z "$twice" ] || die "--part $part: $twice is the name of two systems; give each its own"
@@ -120,12 +138,12 @@ if in_stage 1 "lists, features and folds"; then
   for set in "${sets[@]}"; do
     lists=$(folder "$set" clean)
     tests+=("$lists/test")
-    if [[ $(rows $part) == *"--train-feats online"* ]]; then
+    if [[ $(rows_of "$set") == *"--train-feats online"* ]]; then
       local/prepare_augmentation.sh --noises "$noises" "$lists"/{train,noises,rirs}
     fi
   done
-  for labels in $(rows $part | awk '$2 != "clean" {print $2}' | sort -u); do
-    for set in "${sets[@]}"; do
+  for set in "${sets[@]}"; do
+    for labels in $(rows_of "$set" | awk '$2 != "clean" {print $2}' | sort -u); do
       lists=$(folder "$set" clean)
       wrong=$(folder "$set" "$labels")
       tools/corrupt_labels.py --kind "${labels%%[0-9]*}" --ratio "${labels##*[a-z]}" --seed 1 \
@@ -191,16 +209,16 @@ fill_in() { # <set> <seed>: paths for @NAME and TEACHER in the array words
 run_jobs() { # -v|-e: of the rows without @NAME, or of those with it, what is left to do
   local seed name labels line set words first=$((count + 1))
   for seed in $seeds; do
-    while read -r name labels line; do
-      for set in "${sets[@]}"; do
+    for set in "${sets[@]}"; do
+      while read -r name labels line; do
         mapfile -t words < <(xargs -n 1 <<<"$line") # blanks within quotes stay
         fill_in "$set" "$seed"
         jobs_of "$name" "$set" "$seed" "$labels" "${words[@]}" >"$exp_dir/jobs/$((count + 1))"
         if [ -s "$exp_dir/jobs/$((count + 1))" ]; then
           count=$((count + 1))
         fi
-      done
-    done < <(rows $part | grep "$1" " @")
+      done < <(rows_of "$set" | grep "$1" " @")
+    done
   done
   if ((count >= first)); then
     say "$((count - first + 1)) systems to train or test; their logs are $exp_dir/log/study.*.log"
@@ -225,20 +243,6 @@ is_done() { # <system>: trained, and tested under all conditions
   done
 }
 
-compare() { # <part> <set> <seed> <data dir of the trials>: the systems that are there
-  local name found=() out=$exp_dir/$1-seed$3-$2
-  while read -r name _; do
-    if [ -e "$exp_dir/$2/$name-seed$3/results.json" ]; then
-      found+=("$exp_dir/$2/$name-seed$3")
-    else
-      say "$name-seed$3 is not done; the results of $2 are without it"
-    fi
-  done < <(rows "$1")
-  if ((${#found[@]} > 1)); then
-    steps/compare.py --test-data "$4" --report "$out.html" "${found[@]}" | tee "$out.md"
-  fi
-}
-
 pool() { # <name> <seed>: measure the scores of all folds as one list, if they are there
   local fold systems=()
   for ((fold = 1; fold <= num_folds; fold++)); do # in the order of the pooled lists
@@ -248,18 +252,53 @@ pool() { # <name> <seed>: measure the scores of all folds as one list, if they a
   steps/pool_scores.py "$folds/pooled/trials" "$exp_dir/pooled/$1-seed$2" "${systems[@]}" >/dev/null
 }
 
-if in_stage 3 "results"; then
-  for seed in $seeds; do
-    for table in $part; do
-      if [ "$speakers" = all ]; then
-        compare "$table" split "$seed" "$data/test"
-      fi
-      if ((num_folds > 0)); then
-        while read -r name _; do
-          pool "$name" "$seed"
-        done < <(rows "$table")
-        compare "$table" pooled "$seed" "$folds/pooled"
+found_systems() { # <split|pooled> <part>...: what is done of these parts into the array found, the seeds in a row
+  local name system seed
+  found=()
+  while read -r name _; do
+    for seed in $seeds; do
+      system=$exp_dir/$1/$name-seed$seed
+      if [ "$1" = pooled ] && [ -e "$system/results.json" ] || is_done "$system"; then
+        found+=("$system")
+      else
+        say "$name-seed$seed is not done; the results of $1 are without it"
       fi
     done
+  done < <(rows "${@:2}")
+}
+
+results() { # <split|pooled> <title> <data dir of the trials> <part>...: their tables, and one page with all systems
+  local table
+  for table in "${@:4}"; do
+    found_systems "$1" "$table"
+    if ((${#found[@]} > 1)); then
+      printf '\n## %s, %s\n\n' "$2" "$table"
+      steps/compare.py --test-data "$3" "${found[@]}"
+    fi
   done
+  found_systems "$1" "${@:4}" 2>/dev/null
+  if ((${#found[@]} > 1)); then
+    steps/compare.py --report "$exp_dir/report-$1.html" "${found[@]}" >/dev/null
+  fi
+}
+
+if in_stage 3 "results"; then
+  if ((num_folds > 0)); then
+    for seed in $seeds; do
+      while read -r name _; do
+        pool "$name" "$seed"
+      done < <(rows $fold_part)
+    done
+  fi
+  {
+    printf '# Results of the study\n\nTests are against the first system of each table. Brackets: 95 %% confidence '
+    printf 'intervals over speakers.\n'
+    if [ "$speakers" = all ]; then
+      results split "The corpus's own split" "$data/test" $part
+    fi
+    if ((num_folds > 0)); then
+      results pooled "Cross-validation" "$folds/pooled" $fold_part
+    fi
+  } | tee "$exp_dir/RESULTS.md.tmp"
+  mv "$exp_dir/RESULTS.md.tmp" "$exp_dir/RESULTS.md"
 fi

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-from sv.metrics.measures import columns_in
-from sv.metrics.results import Results, list_name, markdown_rows
+from sv.metrics.measures import Entry, columns_in
+from sv.metrics.results import Results, list_name, markdown_rows, plain_backends
 
 _SEED = re.compile(r"-seed\d+(?=-|$)")  # NAME-seed1-LM is a seed of NAME-LM
 
@@ -21,6 +21,39 @@ def seed_groups(names: Sequence[str]) -> dict[str, list[str]]:
     return {
         found[0] if len(found) == 1 else f"{title} ({len(found)} seeds)": found for (title, _), found in groups.items()
     }
+
+
+def eer_table(systems: Mapping[str, Results]) -> str:
+    """Return a table of the EERs, a row for each system or group of seeds, a column for each list and back-end.
+
+    One seed has its confidence interval, several have mean ± standard deviation. Calibrated copies, which rank the
+    trials alike, are left out.
+    """
+    columns = list(
+        dict.fromkeys(
+            (trials, backend)
+            for results in systems.values()
+            for trials, entries in results.items()
+            for backend in plain_backends(entries)
+        )
+    )
+    rows = []
+    for title, names in seed_groups(list(systems)).items():
+        cells = [[systems[name].get(trials, {}).get(backend) for name in names] for trials, backend in columns]
+        rows.append([title, *(_eers([entry for entry in seeds if entry], len(names)) for seeds in cells)])
+    heads = [f"{list_name(trials)}, {backend}" for trials, backend in columns]
+    return markdown_rows(["EER (%)", *heads], rows, 1)
+
+
+def _eers(entries: Sequence[Entry], wanted: int) -> str:
+    """Return the cell of a list and back-end; "" unless all seeds have it."""
+    if len(entries) < wanted:
+        return ""
+    eers = [float(entry["eer"]) for entry in entries]
+    if len(eers) > 1:
+        return f"{fmean(eers):.2f} ± {stdev(eers):.2f}"
+    ends = entries[0].get("interval", {}).get("eer")
+    return f"{eers[0]:.2f}" + (f" [{ends[0]:.1f}, {ends[1]:.1f}]" if ends else "")
 
 
 def means_table(systems: Mapping[str, Results]) -> str:

@@ -17,6 +17,7 @@ from sv.report.rounds import Round, draw_losses, draw_map, losses_caption, read_
 from sv.report.sounds import Sounds
 
 _HERE = Path(__file__).parent
+_MOST_CURVES = 8  # of a plot, one for each colour; more cards of systems than that are folded away
 _CURVES = {
     "loss": "loss",
     "heldout_eer": "held-out EER (%)",
@@ -77,8 +78,10 @@ def write_report(
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE), autoescape=True, undefined=jinja2.StrictUndefined
     )
+    many = len(systems) > _MOST_CURVES
     text = environment.get_template("page.html").render(
-        title=", ".join(system.name for system in systems),
+        title=f"{len(systems)} systems" if many else ", ".join(system.name for system in systems),
+        many=many,
         style=(_HERE / "page.css").read_text(encoding="utf-8"),
         script=(_HERE / "page.js").read_text(encoding="utf-8"),
         contents=[(key, name) for key, name in _SECTIONS.items() if key == "results" or context[key]],
@@ -148,17 +151,21 @@ class _Page:
             found["histograms"].append({"id": trials, "title": name, "backends": list(names)})
             found["histogram_data"][trials] = {key: tables.histogram_data(one) for key, one in names.items()}
             drawn, again = _by_curve(scored)
-            left_out = [self._name(one.of) for one in again]
-            caption = _det_caption(name, list(plots.det_marks(drawn).items()), left_out)
+            drawn, further = _lowest(drawn)
+            left_out = [] if further else [self._name(one.of) for one in again]
+            caption = _det_caption(name, list(plots.det_marks(drawn).items()), left_out) + further
             draw = plots.det(drawn, [self._name(one.of) for one in drawn])
-            found["det"].append(self._figure(plots.figure(draw, 5.0, 4.6), f"det_{name}", caption))
-            if calibrated := [one for one in scored if "act_dcf" in one.of.entry]:
+            found["det"].append(self._figure(plots.figure(draw, 5.0, 4.6 + _more(drawn)), f"det_{name}", caption))
+            calibrated, further = _lowest([one for one in scored if "act_dcf" in one.of.entry])
+            if calibrated:
                 draw = plots.calibration(calibrated, [self._name(one.of, calibrated="") for one in calibrated])
                 caption = (
                     f"Cost of the calibrated scores on {name} by the prior of targets; solid: as decided (actDCF), "
-                    "dotted: at best (minDCF)"
+                    f"dotted: at best (minDCF){further}"
                 )
-                found["calibration"].append(self._figure(plots.figure(draw, 4.8, 3.6), f"calibration_{name}", caption))
+                found["calibration"].append(
+                    self._figure(plots.figure(draw, 4.8, 3.6 + _more(calibrated)), f"calibration_{name}", caption)
+                )
         return found
 
     def _name(self, one: ScoreSet, calibrated: str = ", calibrated") -> str:
@@ -173,9 +180,11 @@ class _Page:
 
     def training(self) -> list[dict[str, str]]:
         """Return curves over the epochs."""
-        drawn = {key: plots.training(self._systems, key, label) for key, label in _CURVES.items()}
+        shown = self._systems[:_MOST_CURVES]
+        drawn = {key: plots.training(shown, key, label) for key, label in _CURVES.items()}
+        of = f" of the first {len(shown)} systems" * (len(shown) < len(self._systems))
         return [
-            self._figure(plots.figure(draw, 4.8, 2.8), f"training_{key}", f"{_CURVES[key]} over the epochs")
+            self._figure(plots.figure(draw, 4.8, 2.8), f"training_{key}", f"{_CURVES[key]} over the epochs{of}")
             for key, draw in drawn.items()
             if draw is not None
         ]
@@ -280,6 +289,19 @@ def _by_curve(facts: Sequence[ScoreFacts]) -> tuple[list[ScoreFacts], list[Score
     for one in facts:
         (again if any(_same_curve(one.of, other.of) for other in own) else own).append(one)
     return own, again
+
+
+def _lowest(facts: Sequence[ScoreFacts]) -> tuple[list[ScoreFacts], str]:
+    """Return as many score files as a plot can show, those with the lowest EER, and what its caption says of others."""
+    ranked = sorted(range(len(facts)), key=lambda row: float(facts[row].of.entry["eer"]))
+    kept = [facts[row] for row in sorted(ranked[:_MOST_CURVES])]
+    others = len(facts) - len(kept)
+    return kept, f"; {others} more, with a higher EER, are in the table of results alone" * bool(others)
+
+
+def _more(curves: Sequence[ScoreFacts]) -> float:
+    """Return the height in inches that a long legend adds to a plot."""
+    return 0.2 * max(0, len(curves) - 4)
 
 
 def _same_curve(one: ScoreSet, other: ScoreSet) -> bool:

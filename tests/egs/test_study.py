@@ -56,7 +56,7 @@ def corpus(tmp_path):
 def test_an_unknown_part_is_one_line(run):
     result = run(STUDY, "--part", "lossess")
     assert result.returncode == 1
-    assert result.stderr.startswith("run_study.sh: error: --part lossess: the parts are augmentation, conditions,")
+    assert result.stderr.startswith("run_study.sh: error: --part lossess: the parts are augmentation, backends,")
     assert result.stderr.count("\n") == 1
 
 
@@ -103,11 +103,11 @@ def test_every_row_is_a_system_and_a_name_stands_for_one():
 
 def test_the_readme_counts_the_systems_of_every_part():
     rows = {table.name: {row for row in table.read_text().splitlines() if row[0] != "#"} for table in TABLES}
-    together = re.search(r'^  part="(.*)"$', (ROOT / STUDY).read_text(), re.MULTILINE)
+    together = re.search(r'^  part="(.*)\${teacher:\+ teacher}"$', (ROOT / STUDY).read_text(), re.MULTILINE)
     assert together is not None
-    rows["all"] = set().union(*(rows[name] for name in together[1].split()))
+    rows["all"] = set().union(*(rows[name] for name in [*together[1].split(), "teacher"]))
     readme = (ROOT / "egs/speechocean762/README.md").read_text()
-    counts = dict(re.findall(r"^\| `(\w+)` \|.*\| (\d+) \| [^|]+ \|$", readme, re.MULTILINE))
+    counts = dict(re.findall(r"^\| `(\w+)` \|.*\| (\d+) \|[^|]*\|[^|]*\|$", readme, re.MULTILINE))
     assert counts == {name: str(len(found)) for name, found in rows.items()}
 
 
@@ -136,6 +136,12 @@ def test_a_part_with_a_teacher_asks_for_one(run, tmp_path):
     assert (result.returncode, result.stderr) == (1, f"run_study.sh: error: {told}\n")
 
 
+def test_a_part_of_the_folds_that_is_none_of_the_parts_is_one_line(run, tmp_path):
+    result = study(run, tmp_path, {"a": "C clean\n"}, "--fold-part", "b")
+    told = "run_study.sh: error: --fold-part b is none of the parts: a\n"
+    assert (result.returncode, result.stderr) == (2, told)
+
+
 def test_stage_2_before_stage_1_is_one_line(run, tmp_path):
     result = study(run, tmp_path, {"a": "C clean\n"}, "--stage", 2)
     told = f'run_study.sh: error: {tmp_path}/data/train does not exist; run stage 1 with --part "a"'
@@ -159,6 +165,8 @@ def test_a_row_that_starts_from_another_is_trained_behind_it(run, tmp_path):
     jobs = {name: (tmp_path / "exp" / "jobs" / name).read_text() for name in ("7", "8", "9")}
     for name, folder in zip(jobs, ("split", "fold1", "fold2"), strict=True):
         assert f" --checkpoint {tmp_path}/exp/{folder}/C-seed1/models/avg_model.pt " in jobs[name]
+    result = study(run, tmp_path, tables, "--teacher", tmp_path / "net", "--fold-part", "b", *dry)  # row C alone
+    assert re.findall(r"(\d) systems to train", result.stderr) == ["4", "1"]
 
 
 @pytest.mark.recipe
@@ -169,7 +177,7 @@ def test_folds_are_trained_once_and_pooled(run, corpus, tmp_path):
     assert "run_study.sh: 3 systems to train or test" in made.stderr
     results = read_results(exp / "pooled" / "C-seed1" / "results.json")
     for trials in ("O.kaldi", "H.kaldi", "H_noise5.kaldi"):
-        assert {"cos", "cos_cali", "asnorm3_cali", "plda_cali"} <= results[trials].keys()
+        assert {"cos", "cos_cali", "asnorm3_cali", "plda_cali", "fused"} <= results[trials].keys()
         entry = results[trials]["cos"]
         assert entry["num_target"] == 14 * 3
         assert entry["interval"]["num_speakers"] == 14
@@ -182,8 +190,12 @@ def test_folds_are_trained_once_and_pooled(run, corpus, tmp_path):
     made = study(run, tmp_path, tables, *condition, "--stage", 2)
     assert made.returncode == 0, made.stderr[-3000:]
     assert "to train or test" not in made.stderr  # what is done stays
-    assert "| O | cos_cali: C-seed1, again-seed1 | EER (%) |" in (exp / "second-seed1-pooled.md").read_text()
-    assert (exp / "second-seed1-split.html").is_file()
+    told = (exp / "RESULTS.md").read_text()
+    assert re.findall("^## (.*)", told, re.MULTILINE) == ["The corpus's own split, second", "Cross-validation, second"]
+    assert told.count("| O | cos_cali: C-seed1, again-seed1 | EER (%) |") == 2
+    assert told in made.stdout
+    for ground in ("split", "pooled"):
+        assert "<h1>C-seed1, again-seed1</h1>" in (exp / f"report-{ground}.html").read_text()
 
     (exp / "fold2" / "again-seed1" / ".made").unlink()  # one killed at the end, and one tested in other noise
     (exp / "fold1" / "again-seed1" / ".made.noise5").write_text("of other noise")

@@ -2,7 +2,7 @@
 
 from sv.metrics.measures import Entry
 from sv.metrics.results import Results
-from sv.metrics.seeds import means_table, seed_groups
+from sv.metrics.seeds import eer_table, means_table, seed_groups
 
 
 def test_names_that_differ_in_their_seed_alone_are_grouped() -> None:
@@ -35,3 +35,18 @@ def test_means_are_of_what_all_seeds_have() -> None:
         "| C (2 seeds) | O | cos_cali | 3.000 ± 1.414 | 0.200 ± 0.141 | 0.300 ± 0.141 |\n"
     )
     assert means_table({name: seeds[name] for name in ("C-seed1", "other")}) == ""
+
+
+def test_eers_of_all_systems_side_by_side() -> None:
+    alone = {**entry(9.0, 0.9), "interval": {"eer": [7.25, 11.0]}}
+    systems: dict[str, Results] = {
+        "C-seed1": {"O.kaldi": {"cos": entry(2.0, 0.1), "cos_cali": entry(2.0, 0.1, 0.2), "plda": entry(1.0, 0.1)}},
+        "other": {"O.kaldi": {"cos": alone, "fused": entry(1.0, 0.5, 0.2)}},
+        "C-seed2": {"O.kaldi": {"cos": entry(4.0, 0.3)}, "H.kaldi": {"cos": entry(5.0, 0.3)}},
+    }
+    assert eer_table(systems) == (
+        "| EER (%) | O, cos | O, plda | O, fused | H, cos |\n"
+        "| --- | ---: | ---: | ---: | ---: |\n"
+        "| C (2 seeds) | 3.00 ± 1.41 |  |  |  |\n"
+        "| other | 9.00 [7.2, 11.0] |  | 1.00 |  |\n"
+    )

@@ -9,7 +9,7 @@ from sv.io import DataDir
 from sv.metrics.comparison import ScoredSystem, ScoreSet
 from sv.metrics.error_rates import sort_scores
 from sv.report.gather import ScoreFacts, System
-from sv.report.page import _by_curve, _det_caption, _Page, _speakers_on_map, write_report
+from sv.report.page import _by_curve, _det_caption, _lowest, _Page, _speakers_on_map, write_report
 
 
 def test_caption_of_det_curves_names_points_and_what_is_left_out() -> None:
@@ -63,6 +63,26 @@ def test_the_page_warns_of_calibration_that_fails(tmp_path: Path) -> None:
         write_report([ScoredSystem("x", tmp_path, results, [])], tmp_path / "report.html")
         page = (tmp_path / "report.html").read_text()
         assert ("Calibration fails on O cos: Cllr up to 1.82, where" in page) == warns
+
+
+def test_a_plot_of_many_systems_has_the_best_of_them() -> None:
+    eers = [5.0, 9.0, 4.0, 8.0, 3.0, 7.0, 2.0, 6.0, 10.0, 1.0]
+    facts = [
+        ScoreFacts(ScoreSet(str(eer), "O", "cos", Path("x"), {"eer": eer}), sort_scores([0.5], [0.1]), [])
+        for eer in eers
+    ]
+    drawn, further = _lowest(facts)
+    assert [one.of.entry["eer"] for one in drawn] == [eer for eer in eers if eer < 9]
+    assert further == "; 2 more, with a higher EER, are in the table of results alone"
+    assert _lowest(facts[:8]) == (facts[:8], "")
+
+
+def test_cards_of_many_systems_are_folded_away(tmp_path: Path) -> None:
+    for number, title in ((8, "s0, s1, s2, s3, s4, s5, s6, s7"), (9, "9 systems")):
+        write_report([ScoredSystem(f"s{n}", tmp_path, {}, []) for n in range(number)], tmp_path / "report.html")
+        page = (tmp_path / "report.html").read_text()
+        assert f"<h1>{title}</h1>" in page and page.count('<section class="card"') == number
+        assert ("<summary>The systems, one by one</summary>" in page) == (number == 9)
 
 
 def test_a_map_says_of_how_many_speakers_it_is(tmp_path: Path) -> None:
