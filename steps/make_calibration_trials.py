@@ -5,9 +5,9 @@ Reads   <exp-dir>/heldout_spk, <data-dir>/utt2spk of the training data, <exp-dir
         utterances are left out
 Writes  <exp-dir>/calibration/<name> "enroll test target|nontarget": all pairs, or as many as asked for, drawn by --seed
 
-No utterance is paired with itself. If ids are VoxCeleb's (speaker/video/utterance), target trials are of two videos. A
-calibration is valid for trials as hard as its own. So for a test list whose non-target trials share sex and age, give
---same "spk2gender spk2age" (tables of the data dir; ages by band).
+No utterance is paired with itself or with a copy of itself (utt2uniq). If ids are VoxCeleb's (speaker/video/utterance),
+target trials are of two videos. A calibration is valid for trials as hard as its own. So for a test list whose
+non-target trials share sex and age, give --same "spk2gender spk2age" (tables of the data dir; ages by band).
 """
 
 import argparse

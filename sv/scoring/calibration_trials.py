@@ -1,6 +1,6 @@
 """Trials among held-out training speakers, on which scores are calibrated and thresholds are measured.
 
-No utterance is paired with itself, and no pair occurs twice. If ids name the video (speaker/video/utterance, VoxCeleb's
+No utterance is paired with itself or with a copy of itself (utt2uniq), and no pair occurs twice. If ids name the video (speaker/video/utterance, VoxCeleb's
 layout), target trials are of two videos, as in VoxCeleb's test lists: one video would be far too easy.
 
 A calibration is valid for trials as hard as those it was trained on. If the non-target trials of a test list share sex
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, log
-from sv.io import DataDir, atomic_write
+from sv.io import DataDir, atomic_write, read_table
 from sv.jobs.bad_utts import read_bad_utts
 from sv.metrics.breakdown import speaker_words
 
@@ -59,7 +59,9 @@ def write_calibration_trials(
     group = _groups(data_dir, same, heldout)
     for utt in read_bad_utts(exp_dir / "embeddings" / data_dir.name / "bad_utts"):
         utts.pop(utt, None)
-    trials = draw_calibration_trials(utts, group=group, **(draw or {}))
+    copies = data_dir / "utt2uniq"
+    original = read_table(copies) if copies.is_file() else None
+    trials = draw_calibration_trials(utts, group=group, original=original, **(draw or {}))
     out = exp_dir / "calibration" / name
     write_trials(out, trials)
     log.info("%d trials of %d held-out speakers in %s", len(trials), len(heldout), out)
@@ -107,6 +109,7 @@ def draw_calibration_trials(
     num_nontarget: int = 60_000,
     seed: int = 0,
     group: Mapping[str, str] | None = None,
+    original: Mapping[str, str] | None = None,
 ) -> list[tuple[str, str, bool]]:
     """Return (enroll, test, is target), sorted: all pairs, or as many as asked for, drawn by seed.
 
@@ -115,13 +118,14 @@ def draw_calibration_trials(
         num_target, num_nontarget: largest numbers of trials.
         seed: decides which are drawn.
         group: group of each speaker; both speakers of a non-target trial are of one group. None: any two speakers.
+        original: utterance that an utterance is a copy of; no target trial pairs copies of one. None: no copies.
 
     Raises:
         UserError: no target or no non-target trial can be made.
     """
     utts = sorted(utt2spk, key=str.encode)
     rng = np.random.default_rng(seed)
-    targets = _choose(_target_pairs(utts, utt2spk), num_target, rng)
+    targets = _choose(_target_pairs(utts, utt2spk, original or {}), num_target, rng)
     nontargets = _choose(_nontarget_pairs(utts, utt2spk, group, num_nontarget, rng), num_nontarget, rng)
     others = "two speakers" if group is None else "two speakers of one group"
     for pairs, kind, what in ((targets, "target", "utterances of one speaker"), (nontargets, "non-target", others)):
@@ -137,13 +141,13 @@ def _choose(pairs: NDArray[np.int64], limit: int, rng: np.random.Generator) -> N
     return pairs[rng.choice(len(pairs), limit, replace=False)] if len(pairs) > limit else pairs
 
 
-def _target_pairs(utts: list[str], utt2spk: Mapping[str, str]) -> NDArray[np.int64]:
+def _target_pairs(utts: list[str], utt2spk: Mapping[str, str], original: Mapping[str, str]) -> NDArray[np.int64]:
     groups: dict[str, list[int]] = {}
     for row, utt in enumerate(utts):
         groups.setdefault(utt2spk[utt], []).append(row)
     pairs = [np.array(rows)[np.column_stack(np.triu_indices(len(rows), 1))] for rows in groups.values()]
     both = np.concatenate([np.empty((0, 2), np.int64), *pairs])
-    _, video = np.unique([_video(utt) for utt in utts], return_inverse=True)
+    _, video = np.unique([_video(original.get(utt, utt)) for utt in utts], return_inverse=True)
     return both[video[both[:, 0]] != video[both[:, 1]]]
 
 

@@ -83,6 +83,13 @@ def test_list_is_of_the_held_out_speakers(system: Path) -> None:
     assert written(system) == pairs
 
 
+def test_copies_of_one_utterance_make_no_target_trial(system: Path) -> None:
+    (system / "utt2spk").write_text("a1 a\na1-noise a\na2 a\nb1 b\nb2 b\n")
+    (system / "utt2uniq").write_text("a1 a1\na1-noise a1\na2 a2\nb1 b1\nb2 b2\n")
+    targets = [line for line in written(system) if line.endswith(" target")]
+    assert targets == ["a1 a2 target", "a1-noise a2 target", "b1 b2 target"]
+
+
 def test_bad_utterances_are_left_out(system: Path) -> None:
     bad_list = system / "exp" / "embeddings" / system.name / "bad_utts"
     bad_list.parent.mkdir(parents=True)
