@@ -21,7 +21,7 @@ set -euo pipefail
 # Options
 config=               # FILE: YAML of a system; its dataset_args.fbank_args are used (default: those of sv/config.py)
 dither=false          # true|false: add fbank_args.dither of noise; for training features only
-augment=              # reverb, noise, music or babble: augment the audio (of a copy by tools/augment_data_dir.sh)
+augment=              # reverb, noise, music, babble or mixed: augment the audio (of a copy by tools/augment_data_dir.sh)
 noise_data=           # DIR: noise for the augmentation, as local/prepare_musan.py or local/make_noises.py leave it
 reverb_data=          # DIR: impulse responses for reverb, from local/prepare_rirs.py or local/make_rirs.py
 allow_pipes=false     # true|false: run the commands in wav.scp (speed copies need none)

@@ -7,7 +7,7 @@
 #         run keeps features that were made in <dest-dir> since the first.
 #
 # Usage: tools/augment_data_dir.sh <type> <src-dir> <dest-dir>
-# e.g.: tools/augment_data_dir.sh reverb data/train data/train_reverb       (reverb, noise, music, babble)
+# e.g.: tools/augment_data_dir.sh reverb data/train data/train_reverb       (reverb, noise, music, babble, mixed)
 set -euo pipefail
 export LC_ALL=C
 tools=$(dirname "${BASH_SOURCE[0]}")
@@ -22,8 +22,8 @@ type=$1
 src=${2%/}
 dest=${3%/}
 case $type in
-  reverb | noise | music | babble) ;;
-  *) usage_error "the type is reverb, noise, music or babble, not '$type'" ;;
+  reverb | noise | music | babble | mixed) ;;
+  *) usage_error "the type is reverb, noise, music, babble or mixed, not '$type'" ;;
 esac
 check_target "$dest" "$src"
 check_source "$src"

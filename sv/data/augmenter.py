@@ -157,12 +157,12 @@ class Augmenter:
         whole = self.rirs.whole(int(draws.file[sample, 0]), float(draws.channel[sample, 0]))
         return around_peak(whole, samples)
 
-    def augment(self, utt: str, waveform: "Tensor", kind: str) -> tuple["Tensor", str]:
+    def augment(self, utt: str, waveform: "Tensor", kind: str | None = None) -> tuple["Tensor", str]:
         """Augment a whole utterance; the draws depend on its id alone.
 
         Args:
             waveform: (1, samples).
-            kind: one of KINDS, not "clean".
+            kind: one of KINDS, not "clean"; None: one is drawn, and `prob` must be 1.
 
         Returns:
             (1, samples), and a description, see `describe`.
@@ -173,8 +173,8 @@ class Augmenter:
 
         samples = waveform.shape[1]
         item = int.from_bytes(hashlib.sha256(utt.encode()).digest()[:8], "little", signed=True)
-        draws = self.draw(np.array([item]), 0, KINDS.index(kind))
-        if kind == "reverb":
+        draws = self.draw(np.array([item]), 0, KINDS.index(kind) if kind else None)
+        if draws.kind[0] == REVERB:
             rir, peak = self.rir(draws, 0, samples)
             waveform = reverberate(waveform, torch.from_numpy(rir)[None], torch.tensor([peak]))
         else:

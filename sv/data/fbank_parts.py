@@ -20,7 +20,8 @@ from sv.errors import UserError
 from sv.io import atomic_write
 from sv.jobs.parts import Outputs
 
-AUGMENT_KINDS = KINDS[1:]  # without "clean"
+MIXED = "mixed"  # one of the kinds for each utterance, by the weights of augment_args
+AUGMENT_KINDS = (*KINDS[1:], MIXED)  # without "clean"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +59,13 @@ class FbankParts(FeatureParts):
         """Augmenter for the kind; raises UserError if there are no files of this kind."""
         if not self.augment:
             return None
-        weights = {kind: float(kind == self.augment) for kind in AUGMENT_KINDS}
+        args, folders = self.system.dataset_args.augment_args, ClipFolders(self.noise_data, self.reverb_data)
+        if self.augment != MIXED:
+            args = args.model_copy(update={kind: float(kind == self.augment) for kind in KINDS[1:]})
+            folders = ClipFolders(rir=folders.rir) if self.augment == "reverb" else ClipFolders(folders.noise)
         return Augmenter(
-            self.system.dataset_args.augment_args.model_copy(update=weights),
-            ClipFolders(rir=self.reverb_data) if self.augment == "reverb" else ClipFolders(noise=self.noise_data),
+            args,
+            folders,
             prob=1.0,
             seed=self.system.seed,
             sample_rate=self.config.sample_rate,
@@ -97,7 +101,7 @@ class FbankParts(FeatureParts):
             waveform = torch.from_numpy(utterances.read(utt))[None]  # (1, samples)
             given: list[str] = []
             if self.augmenter is not None:
-                waveform, what = self.augmenter.augment(utt, waveform, self.augment)
+                waveform, what = self.augmenter.augment(utt, waveform, None if self.augment == MIXED else self.augment)
                 given = [what]
             samples = waveform.shape[1]
             frames = fbank.num_frames(samples)

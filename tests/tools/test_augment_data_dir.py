@@ -24,7 +24,7 @@ def test_copy_for_an_augmentation(
     ok("augment_data_dir.sh", "reverb", "data", "wet")
     assert (wet / "feats.scp").read_text() == (wet / "utt2augment").read_text() == "made since\n"
     message = error("augment_data_dir.sh", "rain", "data", "x", status=2)
-    assert "the type is reverb, noise, music or babble, not 'rain'" in message
+    assert "the type is reverb, noise, music, babble or mixed, not 'rain'" in message
     add_segments(data_dir)
     ok("augment_data_dir.sh", "babble", "data", "crowd")
     crowd = data_dir.parent / "crowd"

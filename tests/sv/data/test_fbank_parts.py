@@ -176,5 +176,15 @@ def test_augmented_features_are_the_same_for_any_split_and_of_the_audio_that_is_
         make(data, 1, augment="music", noise_data=str(noise))
 
 
+@pytest.mark.slow
+def test_mixed_augmentation_draws_a_kind_for_each_utterance(data: Path, noise_dir: Path, rir_dir: Path) -> None:
+    system = parse_config({"dataset_args": {"augment_args": {"music": 0.0, "babble": 0.0, "noise": 3.0}}}, "test")
+    options: dict[str, Any] = {"system": system, "noise_data": str(noise_dir), "reverb_data": str(rir_dir)}
+    make(data, 2, augment="mixed", **options)
+    told = {utt: what.split() for utt, what in read_table(data / "utt2augment").items()}
+    assert {words[0] for words in told.values()} == {"noise", "reverb"}
+    assert set(told) == set(read_table(data / "wav.scp"))
+
+
 def read_index_features(data: Path) -> dict[str, np.ndarray]:
     return {utt: read_matrix(location) for utt, location in read_scp(data / "feats.scp").items()}
