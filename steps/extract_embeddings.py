@@ -60,7 +60,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--skip-bad", choices=["true", "false"], default="false", help="leave out utterances that cannot be read"
     )
-    parser.add_argument("--train-data", type=Path, help="training data, read in the same way as in training")
+    parser.add_argument("--train-data", type=Path, help="training data")
+    parser.add_argument(
+        "--train-feats", choices=["ark", "online", "shard"], help="how to read --train-data; default: as in training"
+    )
     args = parser.parse_args()
     for option, least in (("--num-threads", 1), ("--max-frames", 0), ("--batch-frames", 0)):
         check_whole(option, getattr(args, option[2:].replace("-", "_")), least)
@@ -90,9 +93,9 @@ def list_works(args: argparse.Namespace) -> "list[Extraction]":
     )
     if not args.train_data:
         return [work]
-    out = args.exp_dir / "embeddings" / args.train_data.name
+    out, trained_on = args.exp_dir / "embeddings" / args.train_data.name, work.config.train_feats
     return [
-        replace(work, data_dir=args.train_data, out_dir=out, feats=work.config.train_feats, skip_bad=True),
+        replace(work, data_dir=args.train_data, out_dir=out, feats=args.train_feats or trained_on, skip_bad=True),
         work,
     ]
 

@@ -30,7 +30,8 @@ model=                # FILE: state dict in WeSpeaker's layout (default: <exp-di
 num_threads=1         # threads of each job on the CPU
 backend=auto          # on the CPU: torch, onnx, or auto: onnx if it can, and a job has an hour of speech or more
 feats=ark             # ark: features of <data-dir>; online: from its waveforms; shard: from its shards; auto: what fits
-train_data=           # DIR: training data to extract in the same jobs, read as in training, without bad utterances
+train_data=           # DIR: training data to extract in the same jobs, without bad utterances
+train_feats=          # ark, online or shard: the same of --train-data (default: as in training)
 skip_bad=false        # true: leave out utterances that cannot be read, up to the training's max_bad_share; false: stop
 max_frames=20000      # longer utterances (200 s) are cut into equal chunks, whose embeddings are averaged; 0: never
 batch_frames=0        # on a GPU: utterances of equal length together, up to this number of frames; 0: one by one
@@ -62,7 +63,7 @@ if [ -n "$model" ]; then
   args+=(--model "$model")
 fi
 if [ -n "$train_data" ]; then
-  args+=(--train-data "$train_data")
+  args+=(--train-data "$train_data" ${train_feats:+--train-feats "$train_feats"})
 fi
 job_options=(--num-threads "$num_threads")
 if [ "${cmd%% *}" != run.pl ] && [ "$gpus" != none ] && [ "$gpus" != auto ]; then

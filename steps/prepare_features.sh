@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # shellcheck disable=SC2154  # options come from steps/options
 # Make the features of a recipe's training and test set (stage 2): log-mel fbank in ark files, also of speed-perturbed
-# and augmented copies of the training set. If training reads waveforms, make its durations or tar shards instead.
+# and augmented copies of the training set. If training reads waveforms, make its durations or tar shards instead; with
+# --backend-augment also features.
 #
 # Reads   <train-data>, <test-data>: {wav.scp,utt2spk,spk2utt}, and segments if there are; to augment, noises and rirs
 #         beside <train-data> (local/prepare_augmentation.sh)
 # Leaves  in <train-data>, its copies and <test-data>: feats.scp, utt2num_frames, utt2dur, fbank.yaml, with the VAD
-#         vad.scp; the union of <train-data> and its copies in <train-data>_sp, _aug or _sp_aug
+#         vad.scp; the union of <train-data> and its copies in <train-data>_sp, _aug or _sp_aug, for back-ends in
+#         <train-data>_backend
 #
 # Usage: steps/prepare_features.sh [options] <train-data> <test-data>
 # e.g.: steps/prepare_features.sh --config exp/x/system.yaml --fbank fbank --speeds "0.9 1.1" data/train data/test
@@ -61,13 +63,28 @@ case $train_feats in
     done
     ;;
 esac
+training=("${featured[@]:1}") # with arks, the data dirs that stage 3 reads
+if [ -n "$backend_augment" ] && [ "$train_feats" = online ]; then
+  featured+=("$train")
+  make+=("$train")
+fi
+backends=("$train") # the data dirs that back-ends are trained on
+for type in $backend_augment; do
+  if [[ " ${featured[*]} " != *" ${train}_$type "* ]]; then
+    copy "${train}_$type" ":$type" tools/augment_data_dir.sh "$type"
+  fi
+  backends+=("${train}_$type")
+done
 for dir in "${featured[@]}"; do
   hold_lock "$fbank/$(basename "$dir")/.lock" "$fbank/$(basename "$dir") is being filled"
 done
 all=$(name_training_set "$train")
-if [ "$all" != "$train" ]; then
-  rm -f "$all/feats.scp" # it points into archives that may be made anew
-fi
+backend_set=$(name_backend_set "$train")
+for union in "$all" "$backend_set"; do
+  if [ "$union" != "$train" ]; then
+    rm -f "$union/feats.scp" # it points into archives that may be made anew
+  fi
+done
 
 begin_parts "${make[@]}" # before the check, which takes long, so that a full disk is reported first
 if [ "$check_audio" = true ]; then
@@ -85,5 +102,8 @@ if [ "$num_jobs" -gt 0 ]; then
   done
 fi
 if [ "$all" != "$train" ]; then
-  tools/combine_data.sh "$all" "${featured[@]:1}"
+  tools/combine_data.sh "$all" "${training[@]}"
+fi
+if [ "$backend_set" != "$train" ]; then
+  tools/combine_data.sh "$backend_set" "${backends[@]}"
 fi

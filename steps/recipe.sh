@@ -6,11 +6,13 @@
 #                                      with --dry-run show the plan and end
 #   log_stages <exp-dir>               write the log of each stage to <exp-dir>/log/stage<N>.log from now on; stderr
 #                                      shows only progress, each warning once, and errors
-#   is_augmented                       true if training needs noise and rooms, which stage 1 must then list
+#   is_augmented                       true if training or back-ends need noise and rooms, which stage 1 must then list
 #   check_lists <train-data> <test-data>   check the lists that stage 1 made: stop if stages 3 to 9 cannot run with
 #                                      them and the options; drop the recipe's own --trials and --matched-trials that
 #                                      do not exist
 #   name_training_set <train-data>     print the data dir that stage 3 reads: <train-data>, or its union with copies
+#   name_backend_set <train-data>      print the data dir that back-ends are trained on: <train-data>, or its union with
+#                                      copies
 #   system_value <key>                 print the value of a key of $system that is not in a block
 #   run_common_stages <train-data> <test-data>   run stages 2 to 9: features; one system, or with --unlabelled rounds
 #
@@ -70,7 +72,7 @@ begin_recipe() {
   if [ "$dry_run" = true ]; then
     steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
       --system "$system" --new-lists "${new_lists:-false}" ${unlabelled:+--rounds true} \
-      "$exp_dir" "$2" "$training_set" "$3"
+      --backend-set "$(name_backend_set "$2")" "$exp_dir" "$2" "$training_set" "$3"
     exit
   fi
   check_data "$2" "$3"
@@ -100,7 +102,7 @@ system_value() {
 }
 
 is_augmented() {
-  [ "$train_feats" != ark ] || [ -n "$augment" ]
+  [ "$train_feats" != ark ] || [ -n "$augment$backend_augment" ]
 }
 
 check_options() {
@@ -156,21 +158,28 @@ has_gpu() { # the device files of NVIDIA (in a virtual Windows, on a Jetson) and
 }
 
 check_augment() {
-  local type
+  local name type
   if [ -n "$augment" ] && [ "$train_feats" != ark ]; then
     die "--augment makes copies for --train-feats ark; with $train_feats waveforms are augmented on the fly:" \
       "leave it out"
+  elif [ -n "$backend_augment" ] && [ "$train_feats" = shard ]; then
+    die "--backend-augment needs features of the training data, and shards have none;" \
+      "give --train-feats ark or online, or leave it out"
+  elif [ -n "$backend_augment" ] && [ -n "$unlabelled" ]; then
+    refuse "--backend-augment and --unlabelled cannot be used together; leave one of them out"
   fi
-  for type in $augment; do
-    case $type in
-      reverb | noise | babble) ;;
-      music)
-        [ -n "$musan" ] ||
-          refuse "--augment music needs MUSAN (--musan DIR), since there is no synthetic music;" \
-            "give it, or leave music out"
-        ;;
-      *) refuse "--augment $type: the types are reverb, noise, music and babble" ;;
-    esac
+  for name in augment backend_augment; do
+    for type in ${!name}; do
+      case $type in
+        reverb | noise | babble | mixed) ;;
+        music)
+          [ -n "$musan" ] ||
+            refuse "--${name/_/-} music needs MUSAN (--musan DIR), since there is no synthetic music;" \
+              "give it, or leave music out"
+          ;;
+        *) refuse "--${name/_/-} $type: the types are reverb, noise, music, babble and mixed" ;;
+      esac
+    done
   done
 }
 
@@ -278,8 +287,13 @@ name_training_set() {
   fi
 }
 
+name_backend_set() {
+  printf '%s' "$1${backend_augment:+_backend}"
+}
+
 run_common_stages() { # <train-data> <test-data>
-  local first=$((stage > 3 ? stage : 3))
+  local first=$((stage > 3 ? stage : 3)) backend_set
+  backend_set=$(name_backend_set "$1")
   if in_stage 2 "features"; then
     options_of steps/options/{jobs,features}.sh
     steps/prepare_features.sh "${options[@]}" --config "$system" "$1" "$2"
@@ -296,6 +310,6 @@ run_common_stages() { # <train-data> <test-data>
   else
     options_of steps/options/{jobs,processes,scoring}.sh
     with_stage steps/run_system.sh "${options[@]}" --stage "$first" --stop-stage "$stop_stage" \
-      --training-set "$training_set" "$1" "$2" "$exp_dir"
+      --training-set "$training_set" --backend-set "$backend_set" "$1" "$2" "$exp_dir"
   fi
 }

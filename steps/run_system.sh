@@ -19,6 +19,7 @@ set -euo pipefail
 stage=3               # first stage to run
 stop_stage=8          # last stage to run
 training_set=         # DIR: data dir that training reads (default: that of stage 3, or <train-data>)
+backend_set=          # DIR: data dir with features that back-ends are trained and calibrated on (default: <train-data>)
 . steps/options/jobs.sh
 . steps/options/processes.sh
 . steps/options/scoring.sh
@@ -33,6 +34,7 @@ if ((stage > 3)) && [ -e "$exp_dir/training_set" ]; then
   training_set=$(dirname "$train")/$(<"$exp_dir/training_set")
 fi
 training_set=${training_set:-$train}
+backend_set=${backend_set:-$train}
 read -ra lists <<<"$trials"
 if ((stop_stage >= 5)); then
   check_has_trials "$test"
@@ -68,22 +70,27 @@ fi
 
 if in_stage 4 "embeddings"; then
   steps/average_models.py "$exp_dir"
-  steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" --train-data "$train" "$exp_dir" "$test"
+  read_as=()
+  if [ "$backend_set" != "$train" ]; then
+    read_as=(--train-feats ark) # its copies are augmented features of clean waveforms
+  fi
+  steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" --train-data "$backend_set" "${read_as[@]}" \
+    "$exp_dir" "$test"
 fi
 
 if in_stage 5 "cosine scores"; then
-  score --backend cos "$exp_dir" "$train" "$test" "${lists[@]}"
+  score --backend cos "$exp_dir" "$backend_set" "$test" "${lists[@]}"
 fi
 
 if in_stage 6 "score normalization"; then
-  score --prepare true --backend "$score_norm_method" "$exp_dir" "$train" "$test" "${lists[@]}"
+  score --prepare true --backend "$score_norm_method" "$exp_dir" "$backend_set" "$test" "${lists[@]}"
 fi
 
 if in_stage 7 "PLDA and calibration"; then
-  if [ -s "$exp_dir/heldout_spk" ] && [ ! -e "$exp_dir/embeddings/$(basename "$train")/spk_xvector.scp" ]; then
-    die "$exp_dir has no spk_xvector.scp of $train; run stage 6 first, since its scores are calibrated, too"
+  if [ -s "$exp_dir/heldout_spk" ] && [ ! -e "$exp_dir/embeddings/$(basename "$backend_set")/spk_xvector.scp" ]; then
+    die "$exp_dir has no spk_xvector.scp of $backend_set; run stage 6 first, since its scores are calibrated, too"
   fi
-  score --prepare true --backend plda "$exp_dir" "$train" "$test" "${lists[@]}"
+  score --prepare true --backend plda "$exp_dir" "$backend_set" "$test" "${lists[@]}"
   if [ -s "$exp_dir/heldout_spk" ]; then # calibrate on the held-out training speakers
     calibrate=(--prepare true --backend "cos $score_norm_method plda")
     any=() matched=()
@@ -94,9 +101,9 @@ if in_stage 7 "PLDA and calibration"; then
         any+=("$list")
       fi
     done
-    score "${calibrate[@]}" --calibrate-on heldout.kaldi "$exp_dir" "$train" "$test" "${any[@]}"
+    score "${calibrate[@]}" --calibrate-on heldout.kaldi "$exp_dir" "$backend_set" "$test" "${any[@]}"
     if [ "${#matched[@]}" -gt 0 ]; then
-      score "${calibrate[@]}" --calibrate-on heldout_H.kaldi --same "$matched_by" "$exp_dir" "$train" "$test" \
+      score "${calibrate[@]}" --calibrate-on heldout_H.kaldi --same "$matched_by" "$exp_dir" "$backend_set" "$test" \
         "${matched[@]}"
     fi
   fi
@@ -113,7 +120,7 @@ fi
 if in_stage 9 "large-margin fine-tuning"; then
   steps/make_system.py --fine-tune "$exp_dir" --config "$lm_config" --set "$lm_set" "$exp_dir-LM" >/dev/null
   options_of steps/options/{jobs,processes,scoring}.sh
-  with_stage exec steps/run_system.sh "${options[@]}" --training-set "$training_set" \
+  with_stage exec steps/run_system.sh "${options[@]}" --training-set "$training_set" --backend-set "$backend_set" \
     --stage 3 --stop-stage "$lm_stop_stage" "$train" "$test" "$exp_dir-LM"
 else
   end_stages

@@ -26,6 +26,7 @@ def main() -> None:
         "training_set", type=Path, help="data dir that training reads: train_data, or one with its copies"
     )
     parser.add_argument("test_data", type=Path, help="data dir of the test set")
+    parser.add_argument("--backend-set", type=Path, help="data dir that back-ends are trained on; default: train_data")
     parser.add_argument("--system", type=Path, required=True, help="resolved configuration (steps/make_system.py)")
     parser.add_argument("--stage", type=int, default=1, help="first stage to run")
     parser.add_argument("--gpus", default="auto", help="numbers, auto or none")
@@ -54,7 +55,7 @@ def main() -> None:
     for line in _training(args, config):
         print(f"    {line}")
     print("stage 4: embeddings")
-    for folder in sets:
+    for folder in (args.backend_set or args.train_data, args.test_data):
         out = args.exp_dir / "embeddings" / folder.name
         print(f"    {out}: {new_lists or _state(out / '.done') or 'done'}")
     print("stages 5 to 8: scores, results and the report are made anew each time")

@@ -130,7 +130,19 @@ def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe,
         pytest.param(
             2,
             ["--stage", "2", "--augment", "reverb nosie"],
-            "--augment nosie: the types are reverb, noise, music and babble",
+            "--augment nosie: the types are reverb, noise, music, babble and mixed",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            2,
+            ["--stage", "2", "--backend-augment", "mixed music"],
+            "--backend-augment music needs MUSAN (--musan DIR), since there is no synthetic music",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            1,
+            ["--stage", "2", "--backend-augment", "mixed", "--train-feats", "shard"],
+            "--backend-augment needs features of the training data, and shards have none",
             marks=pytest.mark.slow,
         ),
         pytest.param(

@@ -3,13 +3,16 @@
 All of them on telephone speech of 8 kHz, with made-up noise.
 """
 
+import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
 
-from sv.io import read_table
+from sv.io import read_table, read_vectors
+from sv.metrics.provenance import embeddings_origin
 from tests.faults.runs import OPTIONS
 
 pytestmark = pytest.mark.recipe
@@ -75,6 +78,22 @@ def test_from_augmented_copies(train):
     said, folder = train("--augment", "reverb noise babble", "--num-epochs", 2, last=3)
     assert "9 speakers to train on, 3 held out; 432 utterances" in said
     assert len((folder / "data/vox2_dev_noise/utt2augment").read_text().splitlines()) == 144
+
+
+def test_back_ends_and_calibration_on_augmented_copies(train):
+    said, folder = train("--train-feats", "online", "--backend-augment", "mixed", last=7)
+    assert "9 speakers to train on, 3 held out" in said
+    scp = folder / "exp/embeddings/vox2_dev_backend/xvector.scp"
+    embeddings = read_vectors(scp)
+    assert len(embeddings.ids) == 288
+    clean, copies = (embeddings.matrix[rows] for rows in (slice(0, None, 2), slice(1, None, 2)))
+    assert all(copy == f"{utt}-mixed" for utt, copy in zip(embeddings.ids[::2], embeddings.ids[1::2], strict=True))
+    assert np.abs(clean - copies).max(axis=1).min() > 1e-3  # of the augmented features, not of the clean waveforms
+    trained_on = json.loads((folder / "exp/plda/.done").read_text())["options"]
+    assert embeddings_origin(scp).items() <= trained_on.items()
+    pairs = [line.split() for line in (folder / "exp/calibration/heldout.kaldi").open()]
+    assert any(name.endswith("-mixed") for pair in pairs for name in pair[:2])
+    assert not any(f"{one}-mixed" == other for one, other, _ in pairs)
 
 
 def test_from_waveforms_as_over_the_telephone_with_made_up_noise(train):

@@ -122,11 +122,15 @@ def test_the_features_are_those_of_make_fbank_for_each_set(run: Run, config: Pat
     system = tmp_path / "system.yaml"
     system.write_text(f"train_feats: ark\nbase: {config}\n")
     options = ["--nj", 2, "--config", system, "--speeds", "0.9", "--augment", "noise"]
+    options += ["--backend-augment", "noise"]  # the same copy
     done = run("steps/prepare_features.sh", *options, train, test)
     assert done.returncode == 0, done.stderr
     made = sorted(path for path in (tmp_path / "fbank").rglob("*.ark"))
     assert [path.parent.name for path in made[::2]] == ["test", "train", "train_noise", "train_sp0.9"]
     assert DataDir(tmp_path / "train_sp_aug").count_utts() == 30
+    assert sorted(DataDir(tmp_path / "train_backend").feats_scp) == sorted(
+        [*(f"a-{number}" for number in range(10)), *(f"a-{number}-noise" for number in range(10))]
+    )
     for dither, folder, augment in (("false", test, ()), ("true", tmp_path / "train_noise", ("--augment", "noise"))):
         words = ["--config", system, "--dither", dither, *augment, "--noise-data", tmp_path / "noises"]
         alone = run("steps/make_fbank.sh", "--nj", 2, *words, folder, tmp_path / "fbank" / folder.name)

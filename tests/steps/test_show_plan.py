@@ -27,3 +27,10 @@ def test_behind_the_training_an_imported_model_needs_none(step, tmp_path: Path) 
     model.touch()
     shown = step("steps/show_plan.py", *words).stdout
     assert f"stage 3: training\n    {model}: imported\nstage 4" in shown
+
+
+def test_embeddings_to_do_are_those_that_back_ends_are_trained_on(step, tmp_path: Path) -> None:
+    (tmp_path / "system.yaml").touch()
+    words = ["--stage", 4, "--system", tmp_path / "system.yaml", "--backend-set", tmp_path / "train_backend"]
+    shown = step("steps/show_plan.py", *words, tmp_path / "exp", tmp_path / "train", tmp_path / "train", tmp_path / "x")
+    assert f"stage 4: embeddings\n    {tmp_path}/exp/embeddings/train_backend: to do\n" in shown.stdout
