@@ -1,7 +1,8 @@
 """Trials among held-out training speakers, on which scores are calibrated and thresholds are measured.
 
-No utterance is paired with itself or with a copy of itself (utt2uniq), and no pair occurs twice. If ids name the video (speaker/video/utterance, VoxCeleb's
-layout), target trials are of two videos, as in VoxCeleb's test lists: one video would be far too easy.
+No utterance is paired with itself or with a copy of itself (utt2uniq), and no pair occurs twice. If ids name the video
+(speaker/video/utterance, VoxCeleb's layout), target trials are of two videos, as in VoxCeleb's test lists: one video
+would be far too easy.
 
 A calibration is valid for trials as hard as those it was trained on. If the non-target trials of a test list share sex
 or age, these trials must share it, too.
