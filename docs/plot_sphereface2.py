@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draw the pictures of docs/sphereface2.md, from the losses themselves, into docs/images.
+"""Draw the pictures of docs/sphereface2.md into docs/images: from the losses themselves, and from the study's table.
 
 e.g.: . ./path.sh; docs/plot_sphereface2.py
 """
@@ -21,6 +21,8 @@ from sv.losses.options import AamOptions, MarginType, SphereFace2Options
 from sv.losses.pairs import Pairs, adjust_similarity, softplus
 
 _IMAGES = Path(__file__).parent / "images"
+_STUDY = Path(__file__).parents[1] / "egs" / "speechocean762" / "STUDY.md"
+_PLAIN = {"lambda": 0.7, "t": 3.0, "margin": 0.2, "scale": 32.0}  # the row "plain" of its table of options
 _SPEAKERS, _DIM = 17_982, 256  # speed copies of VoxCeleb2's speakers; cosines of unlike vectors are about 0 +- 1/16
 DEGREES = torch.linspace(0.5, 179.5, 359, dtype=torch.float64)
 _TYPES: tuple[MarginType, ...] = ("C", "A", "M")
@@ -34,18 +36,19 @@ def main() -> None:
     _save("logits", _draw_logits)
     _save("gradients", _draw_gradients)
     _save("bias", _draw_bias)
+    _save("options", _draw_options, panels=len(_PLAIN))
 
 
-def _save(name: str, draw: Callable[[Sequence[Any]], None]) -> None:
-    """Draw two sets of axes side by side into sphereface2_NAME.png."""
+def _save(name: str, draw: Callable[[Sequence[Any]], None], panels: int = 2) -> None:
+    """Draw sets of axes side by side into sphereface2_NAME.png."""
     from matplotlib.figure import Figure
 
     fig = Figure(figsize=(9, 3.4), layout="constrained")
-    both = fig.subplots(1, 2)
-    for axes in both:
+    some = fig.subplots(1, panels)
+    for axes in some:
         axes.grid(alpha=0.3, linewidth=0.5)
         axes.spines[["top", "right"]].set_visible(False)
-    draw(both)
+    draw(some)
     with atomic_write(_IMAGES / f"sphereface2_{name}.png", "wb") as f:
         fig.savefig(f, format="png", dpi=160, facecolor="white")
 
@@ -144,6 +147,35 @@ def _draw_bias(both: Sequence[Any]) -> None:
     both[1].set(xlabel="speakers", ylabel="balanced bias")
     both[0].legend(loc="upper right")
     both[1].legend()
+
+
+def measured_options() -> dict[str, dict[float, list[float]]]:
+    """Return option -> value -> EERs of O and H with the cosine, then with PLDA: the study's first table of options."""
+    found: dict[str, dict[float, list[float]]] = {}
+    lines = iter(_STUDY.read_text(encoding="utf-8").splitlines())
+    next(line for line in lines if line.startswith("| option |"))
+    option = ""
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        words, *eers = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        *name, value = words.removeprefix("--").split(" ")
+        if value == "plain":
+            found = {known: {at: [float(eer) for eer in eers]} for known, at in _PLAIN.items()}
+        elif value.replace(".", "").isdigit():
+            option = name[0] if name else option  # a value alone is one of the option above it
+            found[option][float(value)] = [float(eer) for eer in eers]
+    return {option: dict(sorted(values.items())) for option, values in found.items()}
+
+
+def _draw_options(some: Sequence[Any]) -> None:
+    for axes, (option, values) in zip(some, measured_options().items(), strict=True):
+        for color, column, name in ((_COLORS[0], 1, "cosine"), (_COLORS[1], 3, "PLDA")):
+            axes.plot(list(values), [eers[column] for eers in values.values()], "o-", color=color, label=name)
+        axes.set(xlabel={"lambda": "λ", "margin": "m", "scale": "s"}.get(option, option), ylim=(7, 11))
+        axes.set_xticks(list(values), [f"{value:g}" for value in values])
+    some[0].set_ylabel("EER on H (%)")
+    some[0].legend()
 
 
 if __name__ == "__main__":

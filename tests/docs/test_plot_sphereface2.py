@@ -38,6 +38,20 @@ def test_only_in_aam_another_speaker_pulls_by_how_hard_the_own_one_is(drawing: M
     assert hard > 20 * easy
 
 
+def test_the_measured_curves_are_those_of_the_study(drawing: ModuleType) -> None:
+    found = drawing.measured_options()
+    table = (ROOT / "egs" / "speechocean762" / "STUDY.md").read_text().partition("| option |")[2].partition("\n\n")[0]
+    values = {option: list(eers) for option, eers in found.items()}
+    assert values == {
+        "lambda": [0.5, 0.6, 0.7, 0.8, 0.9],
+        "t": [1, 2, 3, 5],
+        "margin": [0.1, 0.2, 0.3, 0.4],
+        "scale": [16, 32, 64],
+    }
+    for option, value, row in (("lambda", 0.5, "`--lambda 0.5`"), ("scale", 64, "64"), ("t", 3, "plain")):
+        assert f"| {row} | {' | '.join(f'{eer:.2f}' for eer in found[option][value])} |" in table
+
+
 @pytest.mark.slow
 def test_pictures_are_drawn(drawing: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "_IMAGES", tmp_path)
@@ -46,4 +60,4 @@ def test_pictures_are_drawn(drawing: ModuleType, tmp_path: Path, monkeypatch: py
     text = (ROOT / "docs" / "sphereface2.md").read_text()
     for path in sorted(tmp_path.iterdir()):
         assert path.read_bytes().startswith(b"\x89PNG") and f"(images/{path.name})" in text
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.iterdir())) == 5
