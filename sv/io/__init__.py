@@ -11,6 +11,7 @@ from sv.io.paths import path_from, read_path, written_path
 from sv.io.score_writer import ScoreWriter
 from sv.io.scores import (
     ScoredTrials,
+    check_scores_of_list,
     iter_same_trials,
     iter_scored_trials,
     read_scored_trials,
@@ -31,6 +32,7 @@ __all__ = [
     "base_speaker",
     "check_both_kinds",
     "check_id",
+    "check_scores_of_list",
     "iter_same_trials",
     "iter_scored_trials",
     "iter_table",

@@ -6,7 +6,7 @@ Metrics are measured on these rounded scores: two trials whose scores agree to f
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +208,18 @@ def iter_same_trials(paths: Sequence[Path], trials: Path | None = None) -> Itera
         UserError: as `iter_scored_trials`; lines that differ in trial or label; a file that ends before another one.
     """
     return _side_by_side(paths, [iter_scored_trials(path, trials) for path in paths])
+
+
+def check_scores_of_list(paths: Sequence[Path], trials: Path) -> None:
+    """Check that score files, one after another, are over the trials of a list, in its order.
+
+    Raises:
+        UserError: as `iter_scored_trials` and `iter_same_trials`; scores without labels.
+    """
+    listed = (replace(block, is_target=block.values > 0) for block in _iter_labels(trials))
+    scored = chain.from_iterable(iter_scored_trials(path) for path in paths)
+    for _ in _side_by_side([trials, paths[-1]], [listed, scored]):
+        pass
 
 
 def _side_by_side(paths: Sequence[Path], files: Sequence[Iterator[ScoredTrials]]) -> Iterator[list[ScoredTrials]]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, WrongCall
-from sv.io import ScoreWriter, Trials, atomic_write, iter_same_trials
+from sv.io import ScoreWriter, Trials, atomic_write, check_scores_of_list, iter_same_trials
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
 from sv.metrics.provenance import FUSED
 from sv.metrics.results import CALIBRATED, Results, list_name, read_results
@@ -34,12 +34,19 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
 
     Raises:
         WrongCall: a single fold.
-        UserError: a fold has no results; no list and back-end is common to all; see `fit` and `measure_lists`.
+        UserError: a fold has no results; no list and back-end is common to all; the scores of the folds are not over
+            the joined lists; see `fit` and `measure_lists`.
     """
     if len(folds) < 2:
         raise WrongCall(f"{folds[0]} is a single fold; give two or more: each is calibrated on the others")
+    common = _common([read_results(fold / "results.json") for fold in folds])
+    if not common:
+        raise UserError(f"{', '.join(map(str, folds))}: no list is scored by one back-end in all; score them alike")
+    for trials, names in common.items():
+        for name in names.values():
+            _check_whole([fold / "scores" / name for fold in folds], trials_dir / trials)
     printed = []
-    for trials, names in _common([read_results(fold / "results.json") for fold in folds]).items():
+    for trials, names in common.items():
 
         def measured(backend: str, name: str, *, llr: bool, trials: str = trials) -> str:
             lists = ScoredLists(exp_dir, [trials_dir / trials], backend, name.removesuffix(f"{trials}.score"))
@@ -55,8 +62,6 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
             files = [[fold / "scores" / name for name in names.values()] for fold in folds]
             _cross_fit(files, exp_dir / "scores" / fused, p_target)
             printed.append(measured(FUSED, fused, llr=True))
-    if not printed:
-        raise UserError(f"{', '.join(map(str, folds))}: no list is scored by one back-end in all; score them alike")
     return "".join(printed)
 
 
@@ -79,6 +84,14 @@ def _common(results: Sequence[Results]) -> dict[str, dict[str, str]]:
                 )
             found.setdefault(trials, {})[backend] = names.pop()
     return found
+
+
+def _check_whole(files: Sequence[Path], trials: Path) -> None:
+    """Refuse folds that are missing, in another order or given twice: the last calibrates trials on themselves."""
+    try:
+        check_scores_of_list(files, trials)
+    except UserError as error:
+        raise UserError(f"give all folds of {trials.parent} once, in the order of its lists: {error}") from error
 
 
 @dataclass(frozen=True)

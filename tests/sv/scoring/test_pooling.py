@@ -112,9 +112,26 @@ def test_a_single_fold_is_refused(folds: list[Path], tmp_path: Path, step) -> No
     assert (result.returncode, result.stderr) == (2, told)
 
 
+@pytest.mark.parametrize(("order", "told"), [((0, 0), "fold1/scores/O.kaldi.score:1: "), ((1, 0), "fold2/scores/O")])
+def test_folds_that_are_not_the_joined_list_are_refused(
+    folds: list[Path], tmp_path: Path, order: tuple[int, int], told: str
+) -> None:
+    with pytest.raises(UserError, match=rf"give all folds of \S+/trials once, in the order of its lists: \S+{told}"):
+        pooled(tmp_path, [folds[number] for number in order])
+    assert not (tmp_path / "pooled").exists()
+
+
+def test_a_fold_that_is_missing_is_told(folds: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "data" / "pooled" / "trials" / "O.kaldi"
+    path.write_text(f"{path.read_text()}fold3a fold3b nontarget\n")
+    with pytest.raises(UserError, match=r"in the order of its lists: \S+ ends after 7 trials, \S+O.kaldi does not"):
+        pooled(tmp_path, folds)
+
+
 def test_folds_without_one_kind_of_trials_name_the_file(folds: list[Path], tmp_path: Path) -> None:
-    path = folds[1] / "scores" / "O.kaldi.score"
-    path.write_text("".join(line for line in path.open() if line.endswith(" target\n")))
+    for path in (folds[1] / "scores" / "O.kaldi.score", tmp_path / "data" / "pooled" / "trials" / "O.kaldi"):
+        lines = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(line for line in lines if line.startswith("fold1") or line.endswith(" target\n")))
     with pytest.raises(UserError, match=r"fold1/scores/O.kaldi.score cannot be calibrated on the other folds: "):
         pooled(tmp_path, folds)
 
