@@ -39,7 +39,7 @@ num_folds=5           # folds of the cross-validation; 0: only the corpus's own 
 corpus=egs/speechocean762/corpora/speechocean762 # DIR: the corpus, as distributed or with FLAC files
 data=egs/speechocean762/data # DIR: data lists; those of the folds are in <data>/folds_<speakers>
 exp_dir=              # DIR: all systems (default: egs/speechocean762/exp/study_<speakers>)
-conditions=           # conditions to test in as well: "noise0 noise5 noise10 room telephone 1s 2s 3s"
+conditions=           # to test in as well, as in "noise0 room telephone 2s" (default: none; with --part all "noise5 room")
 noises=               # DIR: recordings of noise for training (default: synthetic)
 test_noises=          # DIR: other recordings of noise, for the conditions (default: synthetic, of another seed)
 teacher=              # DIR: trained or imported system, for rows with TEACHER
@@ -55,9 +55,22 @@ num_threads=1
 . tools/guard.sh
 
 check_stages 1 3
+if ((num_folds < 0 || num_folds == 1)); then
+  refuse "--num-folds $num_folds: give 0, or 2 or more"
+elif [ "$speakers" = train ] && ((num_folds == 0)); then
+  refuse "--speakers train --num-folds 0: systems are trained on folds alone; give 2 or more"
+elif [ "$speakers" = train ] && [ -n "$fold_part" ]; then
+  refuse "--speakers train --fold-part \"$fold_part\": all parts have folds; leave --fold-part out"
+fi
+once() { # <word>...: each word once
+  printf '%s\n' "$@" | awk '!seen[$0]++' | paste -sd ' '
+}
+seeds=$(once $seeds)
+part=$(once $part)
+[ -n "$part" ] || refuse "--part names no table; the parts are $(ls -mw 0 "$tables"), or all"
 if [ "$part" = all ]; then
   part="losses options noise start backends augmentation encoders${teacher:+ teacher}"
-  conditions=${conditions:-noise5 room}
+  is_given conditions || conditions="noise5 room"
   if [ "$speakers" = all ]; then
     fold_part=${fold_part:-losses backends}
   fi
@@ -65,7 +78,7 @@ fi
 for table in $part; do
   [ -f "$tables/$table" ] || die "--part $table: the parts are $(ls -mw 0 "$tables"), or all"
 done
-fold_part=${fold_part:-$part}
+fold_part=$(once ${fold_part:-$part})
 for table in $fold_part; do
   [[ " $part " == *" $table "* ]] || refuse "--fold-part $table is none of the parts: $part"
 done
@@ -80,13 +93,14 @@ if [ "$speakers" = all ]; then
 fi
 lda_dim=${lda_dim:-50}
 folds=$data/folds_$speakers
-sets=()
-if [ "$speakers" = all ]; then
-  sets+=(split)
-fi
+fold_sets=() # in the order of the pooled lists
 for ((fold = 1; fold <= num_folds; fold++)); do
-  sets+=("fold$fold")
+  fold_sets+=("fold$fold")
 done
+sets=("${fold_sets[@]}")
+if [ "$speakers" = all ]; then
+  sets=(split "${fold_sets[@]}")
+fi
 
 rows() { # <part>...: the lines of their tables, each once, without comments
   (cd "$tables" && sed -e '/^#/d' -e '/^[[:space:]]*$/d' "$@") | awk '!seen[$0]++'
@@ -236,30 +250,31 @@ if in_stage 2 "training and scores of every system"; then
   run_jobs -e # which start from the models of those
 fi
 
-is_done() { # <system>: trained, and tested under all conditions
-  local mark
-  for mark in .made ${conditions:+$(printf '.made.%s ' $conditions)}; do
-    [ -e "$1/$mark" ] || return 1
+is_done() { # <split|pooled> <system>: trained, and tested under all conditions; pooled: in all folds
+  local set mark made_in=(split)
+  [ "$1" = split ] || made_in=("${fold_sets[@]}")
+  for set in "${made_in[@]}"; do
+    for mark in .made ${conditions:+$(printf '.made.%s ' $conditions)}; do
+      [ -e "$exp_dir/$set/$2/$mark" ] || return 1
+    done
   done
 }
 
-pool() { # <name> <seed>: measure the scores of all folds as one list, if they are there
-  local fold systems=()
-  for ((fold = 1; fold <= num_folds; fold++)); do # in the order of the pooled lists
-    is_done "$exp_dir/fold$fold/$1-seed$2" || return 0
-    systems+=("$exp_dir/fold$fold/$1-seed$2")
+pool() { # <system>: measure the scores of all folds as one list
+  local set systems=()
+  for set in "${fold_sets[@]}"; do
+    systems+=("$exp_dir/$set/$1")
   done
-  steps/pool_scores.py "$folds/pooled/trials" "$exp_dir/pooled/$1-seed$2" "${systems[@]}" >/dev/null
+  steps/pool_scores.py "$folds/pooled/trials" "$exp_dir/pooled/$1" "${systems[@]}" >/dev/null
 }
 
 found_systems() { # <split|pooled> <part>...: what is done of these parts into the array found, the seeds in a row
-  local name system seed
+  local name seed
   found=()
   while read -r name _; do
     for seed in $seeds; do
-      system=$exp_dir/$1/$name-seed$seed
-      if [ "$1" = pooled ] && [ -e "$system/results.json" ] || is_done "$system"; then
-        found+=("$system")
+      if is_done "$1" "$name-seed$seed"; then
+        found+=("$exp_dir/$1/$name-seed$seed")
       else
         say "$name-seed$seed is not done; the results of $1 are without it"
       fi
@@ -271,9 +286,13 @@ results() { # <split|pooled> <title> <data dir of the trials> <part>...: their t
   local table
   for table in "${@:4}"; do
     found_systems "$1" "$table"
-    if ((${#found[@]} > 1)); then
+    if ((${#found[@]} > 0)); then
       printf '\n## %s, %s\n\n' "$2" "$table"
+    fi
+    if ((${#found[@]} > 1)); then
       steps/compare.py --test-data "$3" "${found[@]}"
+    elif ((${#found[@]} == 1)); then
+      sed 's/^# /### /' "${found[0]}/results.md"
     fi
   done
   found_systems "$1" "${@:4}" 2>/dev/null
@@ -286,13 +305,16 @@ if in_stage 3 "results"; then
   if ((num_folds > 0)); then
     for seed in $seeds; do
       while read -r name _; do
-        pool "$name" "$seed"
+        if is_done pooled "$name-seed$seed"; then
+          pool "$name-seed$seed"
+        fi
       done < <(rows $fold_part)
     done
   fi
   {
-    printf '# Results of the study\n\nTests are against the first system of each table. Brackets: 95 %% confidence '
-    printf 'intervals over speakers.\n'
+    printf '%s\n' "# Results of the study" "" \
+      "Tests are against the first system of each table. Brackets: 95 % confidence intervals over speakers." \
+      "Several seeds are tested by their means. Other seeds would have other means, which no interval includes."
     if [ "$speakers" = all ]; then
       results split "The corpus's own split" "$data/test" $part
     fi
@@ -300,5 +322,9 @@ if in_stage 3 "results"; then
       results pooled "Cross-validation" "$folds/pooled" $fold_part
     fi
   } | tee "$exp_dir/RESULTS.md.tmp"
+  if ! grep -q '^## ' "$exp_dir/RESULTS.md.tmp"; then
+    rm "$exp_dir/RESULTS.md.tmp"
+    die "no system of --part \"$part\" is done in $exp_dir; run stage 2"
+  fi
   mv "$exp_dir/RESULTS.md.tmp" "$exp_dir/RESULTS.md"
 fi

@@ -142,6 +142,60 @@ def test_a_part_of_the_folds_that_is_none_of_the_parts_is_one_line(run, tmp_path
     assert (result.returncode, result.stderr) == (2, told)
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--part", ""], "--part names no table; the parts are a, or all"),
+        (["--num-folds", 1], "--num-folds 1: give 0, or 2 or more"),
+        (["--num-folds", -2], "--num-folds -2: give 0, or 2 or more"),
+        (
+            ["--speakers", "train", "--num-folds", 0],
+            "--speakers train --num-folds 0: systems are trained on folds alone; give 2 or more",
+        ),
+        (
+            ["--speakers", "train", "--fold-part", "a"],
+            '--speakers train --fold-part "a": all parts have folds; leave --fold-part out',
+        ),
+    ],
+)
+def test_options_that_leave_nothing_to_train_are_one_line(run, tmp_path, words, told):
+    result = study(run, tmp_path, {"a": "C clean\n"}, *words)
+    assert (result.returncode, result.stderr) == (2, f"run_study.sh: error: {told}\n")
+
+
+def made(folder):
+    """Mark a system as trained and scored; its results are a line."""
+    folder.mkdir(parents=True)
+    (folder / ".made").touch()
+    (folder / "results.md").write_text(f"# Results of {folder.name}\n\nfigures\n")
+
+
+def test_results_of_nothing_do_not_replace_those_there_are(run, tmp_path):
+    made(tmp_path / "exp" / "split" / "other-seed1")
+    (tmp_path / "exp" / "RESULTS.md").write_text("figures\n")
+    result = study(run, tmp_path, {"a": "C clean\n"}, "--stage", 3)
+    told = f'run_study.sh: error: no system of --part "a" is done in {tmp_path}/exp; run stage 2'
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (1, told)
+    assert (tmp_path / "exp" / "RESULTS.md").read_text() == "figures\n"
+
+
+def test_a_system_alone_has_its_results_and_a_part_that_comes_twice_has_them_once(run, tmp_path):
+    made(tmp_path / "exp" / "split" / "C-seed1")
+    result = study(run, tmp_path, {"a": "C clean\n"}, "--stage", 3, "--part", "a a", "--seeds", "1 1")
+    assert result.returncode == 0, result.stderr
+    told = (tmp_path / "exp" / "RESULTS.md").read_text()
+    assert told.count("\n## The corpus's own split, a\n\n### Results of C-seed1\n\nfigures\n") == 1
+
+
+def test_old_pooled_results_are_left_out_if_a_fold_is_not_done(run, tmp_path):
+    for folder in ("split", "fold1", "pooled"):
+        made(tmp_path / "exp" / folder / "C-seed1")
+    (tmp_path / "exp" / "pooled" / "C-seed1" / "results.json").touch()
+    result = study(run, tmp_path, {"a": "C clean\n"}, "--stage", 3)
+    assert "C-seed1 is not done; the results of pooled are without it" in result.stderr
+    assert "Cross-validation" not in (tmp_path / "exp" / "RESULTS.md").read_text()
+
+
 def test_stage_2_before_stage_1_is_one_line(run, tmp_path):
     result = study(run, tmp_path, {"a": "C clean\n"}, "--stage", 2)
     told = f'run_study.sh: error: {tmp_path}/data/train does not exist; run stage 1 with --part "a"'
@@ -191,7 +245,9 @@ def test_folds_are_trained_once_and_pooled(run, corpus, tmp_path):
     assert made.returncode == 0, made.stderr[-3000:]
     assert "to train or test" not in made.stderr  # what is done stays
     told = (exp / "RESULTS.md").read_text()
-    assert re.findall("^## (.*)", told, re.MULTILINE) == ["The corpus's own split, second", "Cross-validation, second"]
+    heads = [f"{ground}, {part}" for ground in ("The corpus's own split", "Cross-validation") for part in tables]
+    assert re.findall("^## (.*)", told, re.MULTILINE) == heads
+    assert told.count("### Results of C-seed1\n\n| trials | back-end |") == 2  # alone in the first part
     assert told.count("| O | cos_cali: C-seed1, again-seed1 | EER (%) |") == 2
     assert told in made.stdout
     for ground in ("split", "pooled"):
