@@ -124,7 +124,7 @@ def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
     Systems that differ in their seed alone (`sv.metrics.seeds`) are tested as one, by their means.
 
     Args:
-        systems: two or more.
+        systems: two or more; seeds of a single system are not tested.
         data: with the speakers, for the tests.
 
     Raises:
@@ -134,6 +134,9 @@ def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
     first, *others = (
         (title, _common_scores([named[name] for name in names])) for title, names in seed_groups(list(named)).items()
     )
+    if not others:
+        log.warning("%s is the only system: nothing is tested", first[0])
+        return ""
     pairs = [
         (_Seeds(first[0], scores), _Seeds(title, found[key]))
         for key, scores in first[1].items()

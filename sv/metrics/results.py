@@ -15,6 +15,7 @@ one's own, such as cos_NAME, only the list counts.
 import fcntl
 import json
 import os
+import re
 import subprocess
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ Results = dict[str, dict[str, Entry]]  # trial list -> back-end -> entry
 _WIDTH = 80  # columns of a terminal
 CALIBRATED = "_cali"  # ends the name of a back-end whose scores are calibrated ones of the back-end before it
 
+_SEED = re.compile(r"-seed\d+(?=[-/]|$)")  # NAME-seed1-LM is a seed of NAME-LM, NAME-seed1/round1 of NAME/round1
+
 _OF_THE_SYSTEM = {"model_sha256": "model", "fingerprint": "front-end", TRAINED_ON: "training data"}
 
 KEYS = {  # of every entry; one without a measure that was added to the table later is whole, too
@@ -43,19 +46,32 @@ def folder_name(exp_dir: str | Path) -> str:
     return Path(os.path.abspath(exp_dir)).name
 
 
+def without_seed(name: str) -> str:
+    """Return the name that a system shares with those that differ in their seed alone: NAME of NAME-seed1."""
+    return _SEED.sub("", name)
+
+
 def system_names(exp_dirs: Sequence[Path]) -> list[str]:
     """Return what a table calls each system: its folder's name, after those of folders above if systems share it.
+
+    Seeds of one system have equally many folders in their names, so that they are known as seeds.
 
     Raises:
         UserError: a folder is given twice.
     """
     known = [Path(os.path.abspath(exp_dir)).parts for exp_dir in exp_dirs]
+    system_of = [Path(without_seed(str(Path(*parts)))).parts for parts in known]
     names = []
-    for number, parts in enumerate(known):
+    for number, (parts, system) in enumerate(zip(known, system_of, strict=True)):
         if parts in known[:number]:
             raise UserError(f"{exp_dirs[number]} is given twice; give each system once")
-        lengths = range(1, len(parts))
-        alone = (n for n in lengths if sum(other[-n:] == parts[-n:] for other in known) == 1)
+        seeds = [other for other, of in zip(known, system_of, strict=True) if of == system]
+        others = [other for other in system_of if other != system]
+        alone = (
+            n
+            for n in range(1, len(parts))
+            if all(other[-n:] != system[-n:] for other in others) and len({seed[-n:] for seed in seeds}) == len(seeds)
+        )
         names.append(str(Path(*parts[-next(alone, len(parts)) :])))
     return names
 

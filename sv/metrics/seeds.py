@@ -1,13 +1,10 @@
 """Systems that differ in their seed alone: NAME-seed1, NAME-seed2, ... are seeds of NAME, as the recipes name them."""
 
-import re
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
 from sv.metrics.measures import Entry, columns_in
-from sv.metrics.results import Results, list_name, markdown_rows, plain_backends
-
-_SEED = re.compile(r"-seed\d+(?=-|$)")  # NAME-seed1-LM is a seed of NAME-LM
+from sv.metrics.results import Results, list_name, markdown_rows, plain_backends, without_seed
 
 
 def seed_groups(names: Sequence[str]) -> dict[str, list[str]]:
@@ -17,7 +14,7 @@ def seed_groups(names: Sequence[str]) -> dict[str, list[str]]:
     """
     groups: dict[tuple[str, bool], list[str]] = {}
     for name in names:
-        groups.setdefault((_SEED.sub("", name), bool(_SEED.search(name))), []).append(name)
+        groups.setdefault((without_seed(name), without_seed(name) != name), []).append(name)
     return {
         found[0] if len(found) == 1 else f"{title} ({len(found)} seeds)": found for (title, _), found in groups.items()
     }

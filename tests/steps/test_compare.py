@@ -110,7 +110,7 @@ def test_systems_are_named_by_their_folders(step: Run, tmp_path: Path) -> None:
         measure(step, tmp_path / name)
     folders = [tmp_path / "a" / "x", tmp_path / "b" / "x" / "scores" / ".."]
     for script in ("steps/compare.py", "steps/summarize_results.py"):
-        rows = step(script, *folders).stdout.splitlines()[2:]
+        rows = step(script, *folders).stdout.split("\n\n")[0].splitlines()[2:]
         assert [row.split(" | ")[0] for row in rows] == ["| a/x", "| b/x"]
         result = step(script, folders[1], tmp_path / "b" / "x")
         assert result.returncode == 1 and result.stdout == "" and "b/x is given twice" in result.stderr

@@ -107,6 +107,14 @@ def test_seeds_of_a_system_are_tested_as_one(tmp_path: Path) -> None:
     assert f"b (2 seeds) | EER (%) | {means[0]:.3f} | {means[1]:.3f} |" in table
 
 
+def test_seeds_of_a_single_system_are_not_tested(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a-seed1", "a-seed2"):
+        write_system(tmp_path / name, tmp_path / "data")
+    systems = [read_scored_system(tmp_path / name) for name in ("a-seed1", "a-seed2")]
+    assert paired_tests(systems, DataDir(tmp_path / "data")) == ""
+    assert caplog.messages[-1] == "a (2 seeds) is the only system: nothing is tested"
+
+
 def test_scores_without_labels_and_of_models_are_compared_as_others(tmp_path: Path) -> None:
     for name in "ab":
         write_system(tmp_path / name, tmp_path / "data")

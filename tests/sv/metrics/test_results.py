@@ -16,6 +16,7 @@ from sv.metrics.results import (
     system_names,
     terminal_table,
 )
+from sv.metrics.seeds import seed_groups
 
 
 def entry(**more: object) -> Entry:
@@ -33,6 +34,17 @@ def test_systems_have_the_shortest_names_that_tell_them_apart(tmp_path: Path) ->
     folders = [tmp_path / name for name in ("a/LM/round1", "b/LM/round1", "b/x/round1", "y")]
     assert system_names(folders) == ["a/LM/round1", "b/LM/round1", "x/round1", "y"]
     assert system_names([Path("/x"), Path("/a/x")]) == ["/x", "a/x"]
+
+
+def test_seeds_of_a_system_have_names_that_differ_in_their_seed_alone(tmp_path: Path) -> None:
+    seeds = {"m0.4": (1, 2, 3), "m0.2": (1, 2)}
+    folders = [tmp_path / margin / f"C-seed{seed}" for margin, found in seeds.items() for seed in found]
+    names = system_names(folders)
+    assert names == [str(folder.relative_to(tmp_path)) for folder in folders]
+    assert seed_groups(names) == {"m0.4/C (3 seeds)": names[:3], "m0.2/C (2 seeds)": names[3:]}
+    assert system_names([tmp_path / "x" / "C-seed1", tmp_path / "y" / "C-seed2"]) == ["x/C-seed1", "y/C-seed2"]
+    rounds = system_names([tmp_path / f"C-seed{seed}" / "round1" for seed in (1, 2)])
+    assert seed_groups(rounds) == {"C/round1 (2 seeds)": ["C-seed1/round1", "C-seed2/round1"]}
 
 
 def test_damaged_results_are_named(tmp_path: Path) -> None:
