@@ -296,7 +296,7 @@ def _lowest(facts: Sequence[ScoreFacts]) -> tuple[list[ScoreFacts], str]:
     ranked = sorted(range(len(facts)), key=lambda row: float(facts[row].of.entry["eer"]))
     kept = [facts[row] for row in sorted(ranked[:_MOST_CURVES])]
     others = len(facts) - len(kept)
-    return kept, f"; {others} more, with a higher EER, are in the table of results alone" * bool(others)
+    return kept, f"; not drawn: {others} more, with EERs that are as high or higher" * bool(others)
 
 
 def _more(curves: Sequence[ScoreFacts]) -> float:

@@ -73,7 +73,7 @@ def test_a_plot_of_many_systems_has_the_best_of_them() -> None:
     ]
     drawn, further = _lowest(facts)
     assert [one.of.entry["eer"] for one in drawn] == [eer for eer in eers if eer < 9]
-    assert further == "; 2 more, with a higher EER, are in the table of results alone"
+    assert further == "; not drawn: 2 more, with EERs that are as high or higher"
     assert _lowest(facts[:8]) == (facts[:8], "")
 
 
