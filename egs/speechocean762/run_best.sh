@@ -30,6 +30,14 @@ nj=2
 
 read -ra networks <<<"$configs"
 ((${#networks[@]} > 1)) || refuse "--configs $configs: give two or more, whose scores are fused"
+twice=$(basename -a -s .yaml "${networks[@]}" | sort | uniq -d | paste -sd ' ')
+[ -z "$twice" ] || refuse "--configs $configs: two are named $twice; give each network a name of its own"
+for n in "${!networks[@]}"; do
+  if is_given configs && [[ ${networks[n]} != /* ]]; then
+    networks[n]=$start_dir/${networks[n]}
+  fi
+  [ -f "${networks[n]}" ] || die "--configs: ${networks[n]} does not exist"
+done
 options_of steps/options/{jobs,processes}.sh
 systems=()
 for config in "${networks[@]}"; do

@@ -30,3 +30,17 @@ def test_a_single_network_is_refused(run):
     result = run(BEST, "--configs", "a.yaml")
     told = "run_best.sh: error: --configs a.yaml: give two or more, whose scores are fused\n"
     assert (result.returncode, result.stderr) == (2, told)
+
+
+@pytest.mark.parametrize(
+    ("configs", "status", "told"),
+    [
+        ("a/net.yaml b/net.yaml", 2, "--configs a/net.yaml b/net.yaml: two are named net; give each network a name"),
+        ("there.yaml gone.yaml", 1, "--configs: {folder}/gone.yaml does not exist"),
+    ],
+)
+def test_configs_are_checked_before_a_training(run, tmp_path, configs, status, told):
+    (tmp_path / "there.yaml").touch()
+    result = run(ROOT / BEST, "--configs", configs, "--corpus", "none", cwd=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (status, 1)
+    assert result.stderr.startswith(f"run_best.sh: error: {told.format(folder=tmp_path)}")
