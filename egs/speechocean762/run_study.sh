@@ -220,7 +220,8 @@ fill_in() { # <set> <seed>: paths for @NAME and TEACHER in the array words
   done
 }
 
-run_jobs() { # -v|-e: of the rows without @NAME, or of those with it, what is left to do
+failed=false
+run_jobs() { # -v|-e: of the rows without @NAME, or of those with it, what is left to do; failures do not stop others
   local seed name labels line set words first=$((count + 1))
   for seed in $seeds; do
     for set in "${sets[@]}"; do
@@ -236,7 +237,7 @@ run_jobs() { # -v|-e: of the rows without @NAME, or of those with it, what is le
   done
   if ((count >= first)); then
     say "$((count - first + 1)) systems to train or test; their logs are $exp_dir/log/study.*.log"
-    $cmd --max-jobs-run "$nj" JOB="$first:$count" "$exp_dir/log/study.JOB.log" bash "$exp_dir/jobs/JOB"
+    $cmd --max-jobs-run "$nj" JOB="$first:$count" "$exp_dir/log/study.JOB.log" bash "$exp_dir/jobs/JOB" || failed=true
   fi
 }
 
@@ -327,4 +328,8 @@ if in_stage 3 "results"; then
     die "no system of --part \"$part\" is done in $exp_dir; run stage 2"
   fi
   mv "$exp_dir/RESULTS.md.tmp" "$exp_dir/RESULTS.md"
+fi
+
+if [ "$failed" = true ]; then
+  die "some systems failed (see above); their results are left out, and the same command tries them again"
 fi

@@ -223,6 +223,22 @@ def test_a_row_that_starts_from_another_is_trained_behind_it(run, tmp_path):
     assert re.findall(r"(\d) systems to train", result.stderr) == ["4", "1"]
 
 
+@pytest.mark.slow
+def test_a_failed_system_does_not_keep_others_from_their_training_and_results(run, tmp_path):
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    (tmp_path / "data" / "train" / "utt2spk").write_text("a a\n")
+    made(tmp_path / "exp" / "split" / "done-seed1")
+    tables = {"a": "C clean --loss aam\nC-on clean --checkpoint @C\n", "b": "done clean\n"}
+    dry = ["--num-folds", 0, "--stage", 2, "--cmd", f"{tmp_path}/jobs.sh"]
+    (tmp_path / "jobs.sh").write_text(f"#!/bin/sh\ntouch {tmp_path}/exp/split/done-seed1/.made\nexit 1\n")
+    (tmp_path / "jobs.sh").chmod(0o755)
+    result = study(run, tmp_path, tables, *dry)
+    assert re.findall(r"(\d) systems to train", result.stderr) == ["2", "1"]
+    assert "### Results of done-seed1" in (tmp_path / "exp" / "RESULTS.md").read_text()
+    told = "some systems failed (see above); their results are left out, and the same command tries them again"
+    assert (result.returncode, result.stderr.splitlines()[-1]) == (1, f"run_study.sh: error: {told}")
+
+
 @pytest.mark.recipe
 def test_folds_are_trained_once_and_pooled(run, corpus, tmp_path):
     exp, condition = tmp_path / "exp", ["--conditions", "noise5"]
