@@ -5,8 +5,9 @@ Reads   <exp-dir>/{results.json,scores,...} of each; --test-data: its utt2spk, f
 Writes  tables for RESULTS.md on stdout: EERs, a row for each system; all measures; the tests
         with --report FILE, one page with all systems
 
-Systems that differ in their seed alone (NAME-seed1, NAME-seed2, ...) are tested as one, by their means. A table has
-means and standard deviations.
+Systems that differ in their seed alone (NAME-seed1, NAME-seed2, ...) are tested as one, by their means; a further table
+has means and standard deviations. The intervals of tests are over speakers: that other seeds would have other means is
+not in them.
 
 A test leaves out the same speakers for both systems, so their score files must be over the same trials. The files are
 read together; for each pair of files at most a million trials of each kind are held. Lists with too few speakers are
