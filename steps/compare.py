@@ -6,8 +6,8 @@ Writes  tables for RESULTS.md on stdout: EERs, a row for each system; all measur
         with --report FILE, one page with all systems
 
 Systems that differ in their seed alone (NAME-seed1, NAME-seed2, ...) are tested as one, by their means; a further table
-has means and standard deviations. The intervals of tests are over speakers: that other seeds would have other means is
-not in them.
+has means and standard deviations. The intervals of tests are over speakers. They do not include that other seeds would
+have other means.
 
 A test leaves out the same speakers for both systems, so their score files must be over the same trials. The files are
 read together; for each pair of files at most a million trials of each kind are held. Lists with too few speakers are

@@ -1,8 +1,7 @@
 """Pool the scores of the folds of a cross-validation into one list, calibrated and fused by cross-fitting.
 
-The scores of a fold are calibrated on those of all other folds. Speakers of the other folds are training speakers of
-this one, but each score is of a network that has not heard its speakers. So all of them decide, not only the few that a
-training holds out, and no trial is calibrated on itself.
+The scores of a fold are calibrated on those of all other folds, so no trial is calibrated on itself. Each score is of a
+network that has not heard the two speakers. So many more speakers decide than the few that a training holds out.
 """
 
 from collections.abc import Sequence
