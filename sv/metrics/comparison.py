@@ -9,7 +9,7 @@ from sv.io import DataDir, iter_same_trials, sha256_of
 from sv.io.progress import byte_bar
 from sv.metrics.jackknife import FewSpeakers
 from sv.metrics.measures import Column, Entry, columns_in, measure
-from sv.metrics.results import Results, folder_name, markdown_rows, read_results
+from sv.metrics.results import Results, folder_name, list_name, markdown_rows, read_results
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.seeds import seed_groups
 from sv.metrics.significance import Difference, compare
@@ -132,7 +132,8 @@ def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
     """
     named = {system.name: system for system in systems}
     first, *others = (
-        (title, _common_scores([named[name] for name in names])) for title, names in seed_groups(list(named)).items()
+        (title, _common_scores(title, [named[name] for name in names]))
+        for title, names in seed_groups(list(named)).items()
     )
     if not others:
         log.warning("%s is the only system: nothing is tested", first[0])
@@ -161,10 +162,15 @@ class _Seeds:
     scores: list[ScoreSet]
 
 
-def _common_scores(seeds: Sequence[ScoredSystem]) -> dict[tuple[str, str], list[ScoreSet]]:
-    """Return the score files of all seeds by list and back-end, of those that every seed has."""
+def _common_scores(title: str, seeds: Sequence[ScoredSystem]) -> dict[tuple[str, str], list[ScoreSet]]:
+    """Return the score files of all seeds by list and back-end; log a line of those that not every seed has."""
     found = [{(one.trials, one.backend): one for one in seed.scores} for seed in seeds]
-    return {key: [seed[key] for seed in found] for key in found[0] if all(key in seed for seed in found)}
+    known = dict.fromkeys(key for seed in found for key in seed)
+    lacking = [key for key in known if not all(key in seed for seed in found)]
+    if lacking:
+        names = ", ".join(f"{list_name(trials)} {backend}" for trials, backend in lacking)
+        log.warning("%s: not tested, as not all seeds have them: %s", title, names)
+    return {key: [seed[key] for seed in found] for key in known if key not in lacking}
 
 
 def _rows_of(first: _Seeds, second: _Seeds, speakers: Speakers) -> list[list[str]]:

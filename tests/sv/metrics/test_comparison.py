@@ -115,6 +115,19 @@ def test_seeds_of_a_single_system_are_not_tested(tmp_path: Path, caplog: pytest.
     assert caplog.messages[-1] == "a (2 seeds) is the only system: nothing is tested"
 
 
+def test_what_a_seed_lacks_is_told_and_not_tested(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ("a-seed1", "a-seed2", "b")
+    for name in names:
+        write_system(tmp_path / name, tmp_path / "data")
+    write_system(tmp_path / "c-seed1", tmp_path / "data", backend="plda")
+    (tmp_path / "c-seed1").rename(tmp_path / "c-seed2")
+    write_system(tmp_path / "c-seed1", tmp_path / "data")
+    systems = [read_scored_system(tmp_path / name) for name in (*names, "c-seed1", "c-seed2")]
+    table = paired_tests(systems, DataDir(tmp_path / "data"))
+    assert "a (2 seeds), b |" in table and "c (2 seeds)" not in table
+    assert caplog.messages[-1] == "c (2 seeds): not tested, as not all seeds have them: O cos, O plda"
+
+
 def test_scores_without_labels_and_of_models_are_compared_as_others(tmp_path: Path) -> None:
     for name in "ab":
         write_system(tmp_path / name, tmp_path / "data")
