@@ -43,7 +43,7 @@ def run_without_torch(tmp_path: Path) -> Run:
     packages = tmp_path / "packages"
     packages.mkdir()
     for folder in {path for path in sys.path if path.endswith("site-packages")} | set(site.getsitepackages()):
-        for entry in Path(folder).iterdir():
+        for entry in Path(folder).glob("*"):  # Debian's Python names folders that do not exist
             if not re.match(r"(torch|functorch|nvidia|triton|__)", entry.name) and not (packages / entry.name).exists():
                 (packages / entry.name).symlink_to(entry)
     for name in ("steps", "sv"):
