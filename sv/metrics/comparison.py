@@ -156,7 +156,7 @@ def paired_tests(systems: Sequence[ScoredSystem], data: DataDir) -> str:
 
 @dataclass(frozen=True)
 class _Seeds:
-    """What the seeds of one system have of a list and a back-end; a system may have a single seed."""
+    """Score files of one list and back-end, one for each seed of a system, which may have a single seed."""
 
     title: str
     scores: list[ScoreSet]

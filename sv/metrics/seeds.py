@@ -23,8 +23,8 @@ def seed_groups(names: Sequence[str]) -> dict[str, list[str]]:
 def eer_table(systems: Mapping[str, Results]) -> str:
     """Return a table of the EERs, a row for each system or group of seeds, a column for each list and back-end.
 
-    One seed has its confidence interval, several have mean ± standard deviation. Calibrated copies, which rank the
-    trials alike, are left out.
+    One seed has its confidence interval, several have mean ± standard deviation. Calibrated copies are left out: those
+    of one network rank the trials alike; those of pooled folds do not, and stand in the table of all measures.
     """
     columns = list(
         dict.fromkeys(

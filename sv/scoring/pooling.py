@@ -46,22 +46,24 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
             _check_whole([fold / "scores" / name for fold in folds], trials_dir / trials)
     printed = []
     for trials, names in common.items():
-
-        def measured(backend: str, name: str, *, llr: bool, trials: str = trials) -> str:
-            lists = ScoredLists(exp_dir, [trials_dir / trials], backend, name.removesuffix(f"{trials}.score"))
-            return measure_lists(lists, f"pooled_{backend}_{list_name(trials)}_result", MeasureOptions(llr=llr))
-
         for backend, name in names.items():
             with atomic_write(exp_dir / "scores" / name) as f:
                 f.writelines((fold / "scores" / name).read_text() for fold in folds)
             _cross_fit([[fold / "scores" / name] for fold in folds], exp_dir / "scores" / f"cali_{name}", p_target)
-            printed += [measured(backend, name, llr=False), measured(backend + CALIBRATED, f"cali_{name}", llr=True)]
+            printed.append(_measure(exp_dir, trials_dir / trials, backend, name))
+            printed.append(_measure(exp_dir, trials_dir / trials, backend + CALIBRATED, f"cali_{name}", llr=True))
         if len(names) > 1:
             fused = f"{FUSED}_{trials}.score"
             files = [[fold / "scores" / name for name in names.values()] for fold in folds]
             _cross_fit(files, exp_dir / "scores" / fused, p_target)
-            printed.append(measured(FUSED, fused, llr=True))
+            printed.append(_measure(exp_dir, trials_dir / trials, FUSED, fused, llr=True))
     return "".join(printed)
+
+
+def _measure(exp_dir: Path, trials: Path, backend: str, name: str, *, llr: bool = False) -> str:
+    """Measure the joined scores of a list, in the file of that name, and return the printed lines."""
+    lists = ScoredLists(exp_dir, [trials], backend, name.removesuffix(f"{trials.name}.score"))
+    return measure_lists(lists, f"pooled_{backend}_{list_name(trials.name)}_result", MeasureOptions(llr=llr))
 
 
 def _common(results: Sequence[Results]) -> dict[str, dict[str, str]]:
