@@ -48,9 +48,12 @@ def main() -> None:
         new_lists = "to do: stage 1 makes its lists anew"
     print("stage 2: features")
     for folder in sets:
-        print(
-            f"    {folder}: {new_lists or _state(folder / '.done.fbank') or _other_front_end(folder, config) or 'done'}"
-        )
+        if folder == args.train_data and config.train_feats != "ark" and args.backend_set in (None, folder):
+            made = _read_by_training(folder, config)  # no features: training reads waveforms
+            todo = "" if made.is_file() else f"to do: {made.name}"
+        else:
+            todo = _state(folder / ".done.fbank") or _other_front_end(folder, config)
+        print(f"    {folder}: {new_lists or todo or 'done'}")
     print(f"stage 3: training{' (round 0, unless --teacher is given)' * (args.rounds == 'true')}")
     for line in _training(args, config):
         print(f"    {line}")
@@ -61,6 +64,11 @@ def main() -> None:
     print("stages 5 to 8: scores, results and the report are made anew each time")
     disk = nearest_folder(args.exp_dir)
     print(f"free: {format_bytes(shutil.disk_usage(disk).free)} on the disk of {disk}")
+
+
+def _read_by_training(folder: Path, config: "Config") -> Path:
+    """Return the file of a data dir that stage 2 makes for training."""
+    return folder / {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}[config.train_feats]
 
 
 def _state(mark: Path) -> str:
@@ -89,7 +97,7 @@ def _training(args: argparse.Namespace, config: "Config") -> list[str]:
     if args.stage > 3 and not (args.exp_dir / "checkpoints").exists():  # not trained here
         model = args.exp_dir / "models" / "avg_model.pt"
         return [f"{model}: {'imported' if model.is_file() else 'lacking; train, or import a model first'}"]
-    needed = args.training_set / {"ark": "feats.scp", "online": "utt2dur", "shard": "shard.list"}[config.train_feats]
+    needed = _read_by_training(args.training_set, config)
     if (
         not needed.is_file()
         or args.new_lists == "true"

@@ -37,7 +37,7 @@ hold_lock() { # <file> <what> [wait]
   if [ -n "${_lock_fds[$1]:-}" ]; then
     return
   fi
-  mkdir -p "$(dirname "$1")"
+  mkdir -p "$(dirname "$1")" || die "$(dirname "$1") cannot be made (above); give another folder"
   exec {fd}>>"$1"
   while status=0; flock -n "$fd" || status=$?; [ "$status" = 1 ]; do
     _describe_holder "$1"

@@ -104,7 +104,9 @@ set_up() {
 }
 
 [[ $python != [!/]*/* ]] || python=$start_dir/$python
-if [ -z "${SV_PYTHON:-}" ]; then
+if [ -n "${SV_PYTHON:-}" ] && { is_given python || is_given torch; }; then
+  refuse "--python and --torch are for .venv, but SV_PYTHON names another environment; unset it, or leave them out"
+elif [ -z "${SV_PYTHON:-}" ]; then
   version='*' # any
   [ -z "$python" ] || find_python
   [[ -n $torch || $(readlink .venv) != *-cpu ]] || torch=cpu

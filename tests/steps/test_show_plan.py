@@ -34,3 +34,15 @@ def test_embeddings_to_do_are_those_that_back_ends_are_trained_on(step, tmp_path
     words = ["--stage", 4, "--system", tmp_path / "system.yaml", "--backend-set", tmp_path / "train_backend"]
     shown = step("steps/show_plan.py", *words, tmp_path / "exp", tmp_path / "train", tmp_path / "train", tmp_path / "x")
     assert f"stage 4: embeddings\n    {tmp_path}/exp/embeddings/train_backend: to do\n" in shown.stdout
+
+
+def test_training_that_reads_waveforms_needs_durations_and_no_features(step, tmp_path: Path) -> None:
+    train, test, system = tmp_path / "train", tmp_path / "test", tmp_path / "system.yaml"
+    train.mkdir()
+    system.write_text("train_feats: online\n")
+    words = ["steps/show_plan.py", "--system", system, "--stage", 4, tmp_path / "exp", train, train, test]
+    assert f"features\n    {train}: to do: utt2dur\n    {test}: to do\n" in step(*words).stdout
+    (train / "utt2dur").touch()
+    assert f"features\n    {train}: done\n    {test}: to do\n" in step(*words).stdout
+    backend_set = ["--backend-set", tmp_path / "train_backend"]  # augmented copies of its features
+    assert f"features\n    {train}: to do\n" in step(*words, *backend_set).stdout

@@ -138,6 +138,9 @@ def test_existing_environment_is_checked(ready: Clone, tmp_path: Path) -> None:
     clone, python = Clone(tmp_path), f"{ready.root}/.venv/bin/python3"
     assert clone.run("tools/setup.sh --quiet", SV_PYTHON=python) == (0, "")
     assert "python 3." in clone.run(SV_PYTHON=python)[1]
+    for option in ("--torch cpu", "--python python3"):
+        status, said = clone.run(f"tools/setup.sh {option}", SV_PYTHON=python)
+        assert status == 2 and "SV_PYTHON names another environment; unset it, or leave them out\n" in said, said
     assert not clone.environments()
 
 

@@ -98,6 +98,14 @@ def test_a_holder_on_another_machine_is_waited_for(tmp_path, monkeypatch):
             lock._take(open(note, "a"), note, "it is being filled")  # noqa: SIM115
 
 
+def test_a_file_in_place_of_the_folder_is_refused_and_kept(root, tmp_path):
+    (tmp_path / "data").write_text("kept\n")
+    status, said = Holder(root, "bash", tmp_path / "first", tmp_path / "data").end()
+    assert status == 1
+    assert said.endswith(f"first: error: {tmp_path}/data cannot be made (above); give another folder\n")
+    assert (tmp_path / "data").read_text() == "kept\n"
+
+
 def test_an_empty_note_is_another_process(tmp_path):
     (tmp_path / ".lock").touch()
     assert lock.read_holder(tmp_path / ".lock") is None
