@@ -156,9 +156,7 @@ def _iter_labels(trials: Path) -> Iterator[ScoredTrials]:
     for form, columns in iter_list(trials):
         is_target = form.is_target(columns)
         if is_target is None:
-            raise UserError(
-                f"{trials}: neither the list nor its scores have labels; give 'enroll test target|nontarget'"
-            )
+            raise UserError(f"{trials} has no labels; give a trial list 'enroll test target|nontarget'")
         enroll, test = (_rows(columns.words[column], table, ids) for column in (form.enroll, form.test))
         yield ScoredTrials(
             path=columns.path,

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from sv.errors import UserError, log
-from sv.io import DataDir, ScoredTrials, atomic_write, iter_scored_trials, sha256_of
+from sv.io import DataDir, ScoredTrials, atomic_write, check_scores_of_list, iter_scored_trials, sha256_of
 from sv.io.progress import byte_bar
 from sv.metrics.breakdown import Conditions, PartCounter, Trial2Cond, Words, conditions_of
 from sv.metrics.error_rates import check_prior
 from sv.metrics.jackknife import FewSpeakers
 from sv.metrics.measures import Column, Entry, columns_of, measure
-from sv.metrics.provenance import check_name, origin_of
+from sv.metrics.provenance import check_name, origin, origin_of
 from sv.metrics.results import git_commit, list_name, merge_results, printed_lines
 from sv.metrics.score_counts import KindCounter
 from sv.metrics.significance import intervals
@@ -86,11 +86,12 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
         options: how to measure.
 
     Raises:
-        UserError: a score file that is missing, damaged or of another version of its list; see `measure_file`.
+        UserError: a score file that is missing, damaged, of other trials or of another version of its list; see
+            `measure_file`.
     """
     if not lists.exp_dir.is_dir():
         raise UserError(f"{lists.exp_dir} does not exist; train and score first (stages 3 to 5)")
-    speakers, origin = _speakers(lists.trials[0], options), _common_origin(lists.exp_dir)
+    speakers, shared = _speakers(lists.trials[0], options), _common_origin(lists.exp_dir)
     conditions = [Conditions(DataDir(options.test_data), options.enroll_map).of] if options.test_data else []
     conditions += [Trial2Cond(options.trial2cond).of] if options.trial2cond else []
     columns, lines, entries = columns_of(options.p_targets, llr=options.llr), "", {}
@@ -100,10 +101,12 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
             raise UserError(f"{scores} does not exist; score it first (stage 5)")
         check_name(scores, lists.backend)
         entry = measure_file(scores, columns, trials=trials, speakers=speakers, conditions=conditions)
+        if not origin(scores) and next(iter_scored_trials(scores)).is_target is not None:
+            check_scores_of_list([scores], trials)  # those without labels are checked when they get them
         files = {"score_file": str(scores), "trials_file": str(trials.resolve())}  # the report looks for them
         if options.enroll_map:
             files["enroll_map"] = str(options.enroll_map.resolve())
-        entries[trials.name] = {lists.backend: {**entry, **files, **origin_of(scores, trials), **origin}}
+        entries[trials.name] = {lists.backend: {**entry, **files, **origin_of(scores, trials), **shared}}
         lines += printed_lines(scores.name, entry, columns)
     with atomic_write(lists.exp_dir / "scores" / result) as f:
         f.write(lines)

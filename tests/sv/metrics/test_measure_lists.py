@@ -37,10 +37,15 @@ def exp(tmp_path: Path) -> Path:
     (tmp_path / "trials").mkdir()
     (exp / "config.yaml").write_text("seed: 1\n")
     for name, text in SCORES.items():
-        (exp / "scores" / f"{name}.score").write_text(text)
-        lines = [line.split() for line in text.splitlines()]
-        (tmp_path / "trials" / name).write_text("".join(f"{e} {t} {label}\n" for e, t, _, label in lines))
+        write_list(exp, name, text)
     return exp
+
+
+def write_list(exp: Path, name: str, scores: str) -> None:
+    """Scores and their trial list."""
+    (exp / "scores" / f"{name}.score").write_text(scores)
+    lines = [line.split() for line in scores.splitlines()]
+    (exp.parent / "trials" / name).write_text("".join(f"{e} {t} {label}\n" for e, t, _, label in lines))
 
 
 def compute(exp: Path, *names: str, backend: str = "cos", **options: Any) -> str:
@@ -74,7 +79,7 @@ def test_results_keep_numbers_and_origin(exp: Path) -> None:
 def test_other_back_ends_stay_and_own_entries_are_replaced(exp: Path) -> None:
     compute(exp)
     compute(exp, "O.kaldi", backend="asnorm")
-    (exp / "scores" / "O.kaldi.score").write_text("a b 0.9 target\na b 0.1 nontarget\n")
+    (exp / "scores" / "O.kaldi.score").write_text("a b 0.9 target\n" * 4 + "a b 0.1 nontarget\n" * 4)
     compute(exp, "O.kaldi")
     found = read_json(exp)
     assert found["O.kaldi"]["cos"]["eer"] == 0.0
@@ -86,8 +91,7 @@ def test_other_back_ends_stay_and_own_entries_are_replaced(exp: Path) -> None:
 def test_results_of_another_version_of_the_list_are_removed(exp: Path, caplog: pytest.LogCaptureFixture) -> None:
     compute(exp)
     compute(exp, "O.kaldi", backend="asnorm3")
-    (exp / "scores" / "O.kaldi.score").write_text("c d 0.9 target\nc d 0.1 nontarget\n")
-    (exp.parent / "trials" / "O.kaldi").write_text("c d target\nc d nontarget\n")
+    write_list(exp, "O.kaldi", "c d 0.9 target\nc d 0.1 nontarget\n")
     compute(exp, "O.kaldi")
     assert {trials: list(entries) for trials, entries in read_json(exp).items()} == {
         "O.kaldi": ["cos"],
@@ -147,6 +151,8 @@ def test_results_are_filed_under_the_back_end_of_the_scores(exp: Path) -> None:
     [
         ("a b 0.5 target\n", "H.kaldi.score: no nontarget trials; EER and minDCF need trials of both kinds"),
         ("a b 0.5 nontarget\n", "H.kaldi.score: no target trials; EER and minDCF need trials of both kinds"),
+        ("a b 0.5 target\na b 0.5 nontarget\na b 0.5 target\n", "trials/H.kaldi ends after 2 trials, .*score does not"),
+        ("a b 0.5 nontarget\na b 0.5 target\n", "H.kaldi.score:1"),
         ("a b 0.5\n", "H.kaldi.score ends after 1 trials, .*trials/H.kaldi does not; score the same list"),
         ("a b 0.5\na c 0.5\n", "trials/H.kaldi:2: a and b is not the trial of .*H.kaldi.score:2; score the same list"),
         ("a b x target\n", "H.kaldi.score:1: score 'x' is not a finite number"),
@@ -188,7 +194,7 @@ def test_scores_without_labels_get_those_of_their_list(exp: Path, monkeypatch: p
     (exp.parent / "trials" / "O.kaldi").write_text("".join(f"{digits[label]} {a} {b}\n" for a, b, label in lines))
     assert compute(exp) == PRINTED
     (exp.parent / "trials" / "O.kaldi").write_text("".join(f"{a} {b}\n" for a, b, _ in lines))
-    with pytest.raises(UserError, match=r"trials/O\.kaldi: neither the list nor its scores have labels; give 'enroll"):
+    with pytest.raises(UserError, match=r"trials/O\.kaldi has no labels; give a trial list 'enroll"):
         compute(exp)
 
 
@@ -197,7 +203,7 @@ def test_scores_that_are_low_for_targets_may_be_distances(
     exp: Path, sign: int, asked: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines = [f"a b {sign * n} {'target' if n > 2 else 'nontarget'}\n" for n in range(6)]
-    (exp / "scores" / "O.kaldi.score").write_text("".join(lines))
+    write_list(exp, "O.kaldi", "".join(lines))
     compute(exp, "O.kaldi")
     told = "O.kaldi.score: EER 100.0 %, targets score below non-targets; are these distances? negate them"
     assert (told in caplog.text) == asked and ("distances" in caplog.text) == asked
@@ -297,9 +303,7 @@ def test_trials_of_enroll_models_are_measured_by_the_speakers_of_their_utterance
 
 
 def test_conditions_are_printed_and_kept(exp: Path) -> None:
-    (exp / "scores" / "O.kaldi.score").write_text(
-        "a b 0.9 target\na c 0.4 target\na d 0.5 nontarget\na e 0.1 nontarget\n"
-    )
+    write_list(exp, "O.kaldi", "a b 0.9 target\na c 0.4 target\na d 0.5 nontarget\na e 0.1 nontarget\n")
     cond = exp.parent / "trial2cond"
     cond.write_text("enroll test noise\na b quiet\na c babble\na d babble\na e babble\n")
     assert compute(exp, "O.kaldi", p_targets=[0.05], trial2cond=cond).splitlines()[3:] == [
