@@ -40,13 +40,13 @@ def main() -> None:
     parser.add_argument("--quality", default="", help='quality measures, as in "duration magnitude cohort"')
     parser.add_argument("--heldout-data", type=Path, help="data dir of the held-out speakers, for quality measures")
     parser.add_argument("--test-data", type=Path, help="data dir of the test trials, for quality measures")
-    parser.add_argument("--mean", type=Path, help="mean that was subtracted, if it is not in <exp-dir>/embeddings")
+    parser.add_argument("--mean", type=Path, help="mean that is subtracted; default: as in the scores")
     parser.add_argument("--p-target", type=float, default=0.05, help="prior that the calibration is optimized for")
     args = parser.parse_args()
     if (args.on is None) == (args.heldout is None):
         parser.error("give the name of a trial list, or --on DATA_DIR")
-    if args.on is not None and (args.prefix or args.quality):
-        parser.error("--on scores by the cosine alone; leave out --prefix and --quality")
+    if args.on is not None and (args.prefix or args.quality or args.backend.partition("_")[0] not in ("", "cos")):
+        parser.error("--on scores by the cosine alone; leave out --prefix and --quality, and give --backend cos_NAME")
     check_probability("--p-target", args.p_target)
     from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 
@@ -61,7 +61,7 @@ def main() -> None:
         args.test_data,
     )
     if args.on is None:
-        calibrate_files(scores, args.heldout, args.trials)
+        calibrate_files(scores, args.heldout, list(dict.fromkeys(args.trials)))
         return
     from sv.scoring.own_calibration import calibrate_on
 

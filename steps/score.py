@@ -18,6 +18,7 @@ e.g.: steps/score.py --backend cos exp/x data/vox2_dev data/vox1 vox1_O_cleaned.
 """
 
 import argparse
+import re
 from pathlib import Path
 
 import _path  # noqa: F401
@@ -59,8 +60,13 @@ def parse() -> argparse.Namespace:
     for flag, about in flags("options", "training_options"):
         parser.add_argument(flag, **about)
     args = parser.parse_args()
+    args.trials = list(dict.fromkeys(args.trials))
     if not args.trials and not args.calibrate_on:
         raise WrongCall("no trial list to score; give names of lists in <test-data>/trials")
+    if args.calibrate_on and not re.fullmatch(r"heldout(_.+)?\.kaldi", args.calibrate_on):
+        raise WrongCall(f"--calibrate-on {args.calibrate_on}: it must be heldout.kaldi or heldout_X.kaldi")
+    if args.same and not (args.prepare and args.calibrate_on):
+        raise WrongCall("--same is for the list that --prepare true --calibrate-on makes; leave it out")
     return args
 
 

@@ -86,7 +86,7 @@ def read_scored_system(exp_dir: Path, name: str = "") -> ScoredSystem:
             if not path.is_file():
                 log.warning("%s is not there; its curves are left out", path)
                 continue
-            _check_same(path, entry["scores_sha256"], exp_dir, "run the metrics again (stage 5)")
+            _check_same(path, entry["scores_sha256"], exp_dir, "run the metrics again (stages 5 to 7)")
             found = ScoreSet(name, trials, backend, path, entry)
             if found.trials_file:
                 _check_same(found.trials_file, entry["trials_sha256"], exp_dir, "score it again (stage 5)")

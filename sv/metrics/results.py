@@ -113,7 +113,7 @@ def _read(path: Path) -> Results:
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise UserError(f"{path} is damaged; remove it and run the metrics again (stage 5)")
+        raise UserError(f"{path} is damaged; remove it and run the metrics again (stages 5 to 7)")
     return results
 
 

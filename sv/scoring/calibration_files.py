@@ -20,7 +20,7 @@ from sv.metrics.provenance import (
 )
 from sv.scoring.calibration import Calibration, fit
 from sv.scoring.quality import Features
-from sv.scoring.thresholds import add_thresholds, find_thresholds
+from sv.scoring.thresholds import add_thresholds, check_thresholds, find_thresholds
 
 
 @dataclass(frozen=True)
@@ -91,10 +91,12 @@ def calibrate_files(scores: ScoresToCalibrate, heldout: str, trials: Sequence[st
 
     Raises:
         UserError: a score file is missing or damaged, was scored otherwise than the others, is by another back-end than
-            its name says, or is to be calibrated on itself; see `_find_mean`, `fit` and `find_thresholds`.
+            its name says, or is to be calibrated on itself; thresholds.json is damaged; see `_find_mean`, `fit` and
+            `find_thresholds`.
     """
     if heldout in trials:
         raise UserError(f"{heldout} is to be calibrated on itself; give a list of held-out speakers first")
+    check_thresholds(scores.exp_dir)
     on, tests = scores.score_file(heldout), [scores.score_file(name) for name in trials]
     check_scored_alike([on, *tests])
     filed_under = _name(scores, on)

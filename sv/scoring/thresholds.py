@@ -104,6 +104,12 @@ def no_threshold(name: str, known: Sequence[str]) -> WrongCall:
     )
 
 
+def check_thresholds(exp_dir: Path) -> None:
+    """Raise UserError if there is a thresholds.json, and it is damaged."""
+    if (exp_dir / FILE).exists():
+        _read(exp_dir / FILE)
+
+
 def add_thresholds(exp_dir: Path, backend: str, entry: Mapping[str, Any]) -> None:
     """Put a back-end's thresholds into thresholds.json; entries of other back-ends stay."""
     handle = os.open(exp_dir, os.O_RDONLY)

@@ -111,6 +111,15 @@ def test_thresholds_of_another_calibration_are_refused(step: Run, exp: Path) -> 
         read_thresholds(exp, "cos")
 
 
+def test_damaged_thresholds_leave_the_calibration_as_it_is(step: Run, exp: Path) -> None:
+    assert step("steps/calibrate.py", exp, "heldout.kaldi").returncode == 0
+    (exp / "thresholds.json").write_text("{")
+    kept = (exp / "calibration" / "cos.json").read_bytes()
+    result = step("steps/calibrate.py", "--p-target", 0.5, exp, "heldout.kaldi")
+    assert result.returncode == 1 and "thresholds.json is damaged; remove it" in result.stderr
+    assert (exp / "calibration" / "cos.json").read_bytes() == kept
+
+
 MEASURE = """
 import pathlib, re, runpy, sys
 sys.argv = sys.argv[1:]

@@ -26,6 +26,8 @@ def test_help_names_back_ends_and_their_options(step: Run) -> None:
         (["exp", "train", "test"], 2, "score.py: error: no trial list to score; give names"),
         (["--backend", "pldaa", "exp", "train", "test", "O"], 2, "unknown back-end 'pldaa'; did you mean 'plda'?"),
         (["--prepare", "yes", "exp", "train", "test", "O"], 2, "invalid true_or_false value: 'yes'"),
+        (["--calibrate-on", "mine.kaldi", "exp", "train", "test"], 2, "it must be heldout.kaldi or heldout_X.kaldi"),
+        (["--same", "spk2gender", "exp", "train", "test", "O"], 2, "--same is for the list that --prepare true"),
         (["exp", "train"], 2, "the following arguments are required: test_data"),
     ],
 )
@@ -61,7 +63,7 @@ def test_stages_5_to_7_of_a_recipe(step: Run, tmp_path: Path) -> None:
     assert result.returncode == 1
     told = "heldout_H.kaldi does not exist; make it with steps/make_calibration_trials.py (stage 7)"
     assert result.stderr == f"score.py: error: {exp}/calibration/{told}\n"
-    result = step("steps/score.py", "--prepare", "true", *options, "--same", "spk2gender", *words)
+    result = step("steps/score.py", "--prepare", "true", *options, "--same", "spk2gender", *words, "O.kaldi")
     assert result.returncode == 0, result.stderr
     assert list(json.loads((exp / "thresholds.json").read_text())) == ["cos_H", "asnorm3_H", "plda_H"]
     entries = json.loads((exp / "results.json").read_text())["results"]["O.kaldi"]

@@ -39,7 +39,7 @@ def write_system(exp: Path, data: Path, *, backend: str = "cos", trials: int = 2
 @pytest.mark.parametrize(
     ("file", "remedy"),
     [
-        ("a/scores/O.kaldi.score", "run the metrics again (stage 5)"),
+        ("a/scores/O.kaldi.score", "run the metrics again (stages 5 to 7)"),
         ("data/trials/O.kaldi", "score it again (stage 5)"),
     ],
 )

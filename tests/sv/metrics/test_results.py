@@ -55,7 +55,7 @@ def test_damaged_results_are_named(tmp_path: Path) -> None:
     del lacking["eer_rocch"]
     for results in ("{", json.dumps({"results": {"H": {"cos": lacking}}}), '{"results": {"H": {"cos": []}}}'):
         path.write_text(results)
-        with pytest.raises(UserError, match=r"is damaged; remove it and run the metrics again \(stage 5\)"):
+        with pytest.raises(UserError, match=r"is damaged; remove it and run the metrics again \(stages 5 to 7\)"):
             read_results(path)
 
 

@@ -95,6 +95,29 @@ def test_a_second_call_keeps_the_embeddings_and_subtracts_the_mean(step: Step, e
     assert done.returncode == 0, done.stderr
     assert (exp / "calibration" / "own" / "xvector.ark").stat().st_mtime_ns == made
     np.testing.assert_allclose(Verifier.load(exp, gpus="none").mean, mean)
+    assert step("steps/calibrate.py", "--on", data, exp).returncode == 0
+    np.testing.assert_allclose(Verifier.load(exp, gpus="none").mean, mean)  # that of the calibration which is replaced
+
+
+def test_the_mean_of_the_systems_scores_is_subtracted(step: Step, exp: Path, tmp_path: Path) -> None:
+    data, mean = make_data(tmp_path / "own"), np.full(8, 0.5, dtype=np.float32)
+    for name in ("train", "other"):
+        (exp / "embeddings" / name).mkdir(parents=True)
+    np.save(exp / "embeddings" / "train" / "mean_vec.npy", mean)
+    assert step("steps/calibrate.py", "--on", data, exp).returncode == 0
+    np.testing.assert_array_equal(Verifier.load(exp, gpus="none").mean, mean)
+    np.save(exp / "embeddings" / "other" / "mean_vec.npy", mean)
+    done = step("steps/calibrate.py", "--on", data, "--backend", "cos_X", exp)
+    assert done.returncode == 1 and re.search("has several means .*; give one with --mean", done.stderr)
+
+
+def test_lists_of_another_origin_are_kept(step: Step, exp: Path, tmp_path: Path) -> None:
+    data = make_data(tmp_path / "heldout")
+    (exp / "scores").mkdir()
+    (exp / "scores" / "heldout.kaldi.score").write_text("kept")
+    done = step("steps/calibrate.py", "--on", data, exp)
+    assert done.returncode == 1 and "heldout.kaldi.score is of another list of this name; give" in done.stderr
+    assert (exp / "scores" / "heldout.kaldi.score").read_text() == "kept" and not (exp / "calibration").exists()
 
 
 def test_few_speakers_are_told_to_be_too_few(step: Step, exp: Path, tmp_path: Path) -> None:
@@ -123,7 +146,10 @@ def test_a_folder_of_recordings_is_told_how_to_become_a_data_dir(step: Step, exp
     assert done.returncode == 1 and "no is not a data directory; make it of your recordings" in done.stderr
 
 
-@pytest.mark.parametrize("words", [(), ("heldout.kaldi", "--on", "x"), ("--on", "x", "--quality", "duration")])
+@pytest.mark.parametrize(
+    "words",
+    [(), ("heldout.kaldi", "--on", "x"), ("--on", "x", "--quality", "duration"), ("--on", "x", "--backend", "plda")],
+)
 def test_a_list_or_recordings_are_given_not_both(step: Step, exp: Path, words: tuple[str, ...]) -> None:
     done = step("steps/calibrate.py", exp, *words)
     assert done.returncode == 2 and "--on" in done.stderr.splitlines()[-1]
