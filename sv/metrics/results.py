@@ -8,8 +8,9 @@
 An entry has every measure of `sv.metrics.measures.MEASURES` by its key, some of them for log-likelihood ratios alone;
 under "interval" the confidence intervals over speakers, under "breakdown" the parts of the list. An entry replaces the
 one of the same list and back-end. The table is always of one system on the same trials: an added entry removes entries
-of a list that is gone or has changed, and those of another model or other training data. For entries under a name of
-one's own, such as cos_NAME, only the list counts.
+of a list that is gone or has changed, those of another model or other training data, and those of scores made from
+scores that it replaces: calibrated and fused ones. For entries under a name of one's own, such as cos_NAME, only the
+list counts.
 """
 
 import fcntl
@@ -18,7 +19,7 @@ import os
 import re
 import subprocess
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -158,9 +159,11 @@ def _without_outdated(known: Results, added: Results, where: Path) -> Results:
     """Return the known entries that go with the added ones; log a line for each reason to remove others."""
     kept: Results = {}
     removed: dict[str, list[str]] = {}
+    added_scores = {entry["scores_sha256"] for entries in added.values() for entry in entries.values()}
+    replaced = {known[t][name]["scores_sha256"] for t in added for name in added[t] if name in known.get(t, {})}
     for trials, entries in known.items():
         for backend, entry in entries.items():
-            if why := _outdated(trials, backend, entry, added):
+            if why := _outdated(trials, backend, entry, added, replaced - added_scores):
                 removed.setdefault(why, []).append(f"{list_name(trials)} {backend}")
             else:
                 kept.setdefault(trials, {})[backend] = entry
@@ -169,8 +172,14 @@ def _without_outdated(known: Results, added: Results, where: Path) -> Results:
     return kept
 
 
-def _outdated(trials: str, backend: str, entry: Entry, added: Results) -> str:
-    """Return why an entry does not go with the added ones, or ""; one that is replaced goes with them."""
+def _outdated(trials: str, backend: str, entry: Entry, added: Results, replaced: Collection[str]) -> str:
+    """Return why an entry does not go with the added ones, or ""; one that is replaced goes with them.
+
+    Args:
+        trials, backend, entry: the entry and what it is of.
+        added: the new entries.
+        replaced: checksums of score files that are there no more.
+    """
     here, listed = added.get(trials, {}), Path(entry["trials_file"])
     if backend in here:
         return ""
@@ -180,6 +189,8 @@ def _outdated(trials: str, backend: str, entry: Entry, added: Results) -> str:
         return f"{listed} has changed; score again (stages 5 to 7)"
     if _of_ones_own(backend):
         return ""
+    if any(source in replaced for source in entry.get("sources_sha256", ())):
+        return "they are made from scores that have changed; score again (stages 5 to 7)"
     for of_list, entries in added.items():
         others = [other for name, other in entries.items() if not _of_ones_own(name)]
         compared = {**_OF_THE_SYSTEM, **({"embeddings_sha256": "test data"} if of_list == trials else {})}

@@ -7,6 +7,7 @@ plda             <Plda> mean (projected,) transform (projected, projected) psi (
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -44,14 +45,13 @@ def write_backend(folder: str | Path, backend: PldaBackend, options: Mapping[str
     """
     folder = Path(folder)
     mark = DoneMark(folder / ".done", {**options, "length_norm": backend.projection.length_norm})
-    mark.path.unlink(missing_ok=True)
-    for name, content in (
-        ("mean.vec", encode(backend.projection.mean.astype(np.float32))),
-        ("transform.mat", encode(backend.projection.matrix.astype(np.float32))),
-        ("plda", encode_plda(backend.plda)),
-    ):
-        with atomic_write(folder / name, "wb") as f:
-            f.write(content)
+    with ExitStack() as stack:  # all or none; an old mark stays meanwhile, so that a mixture is refused
+        for name, content in (
+            ("mean.vec", encode(backend.projection.mean.astype(np.float32))),
+            ("transform.mat", encode(backend.projection.matrix.astype(np.float32))),
+            ("plda", encode_plda(backend.plda)),
+        ):
+            stack.enter_context(atomic_write(folder / name, "wb")).write(content)
     mark.write([folder / name for name in _NAMES])
 
 

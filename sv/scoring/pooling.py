@@ -33,11 +33,13 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
 
     Raises:
         WrongCall: a single fold.
-        UserError: a fold has no results; no list and back-end is common to all; the scores of the folds are not over
+        UserError: `exp_dir` is a fold; a fold has no results; no list and back-end is common to all; the scores of the folds are not over
             the joined lists; see `fit` and `measure_lists`.
     """
     if len(folds) < 2:
         raise WrongCall(f"{folds[0]} is a single fold; give two or more: each is calibrated on the others")
+    if exp_dir.resolve() in {fold.resolve() for fold in folds}:
+        raise UserError(f"{exp_dir} is a fold, whose scores would be overwritten; give another folder")
     common = _common([read_results(fold / "results.json") for fold in folds])
     if not common:
         raise UserError(f"{', '.join(map(str, folds))}: no list is scored by one back-end in all; score them alike")

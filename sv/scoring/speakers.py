@@ -100,13 +100,15 @@ def by_speaker(
         source, where: where the vectors and the speakers come from, for errors.
 
     Raises:
-        UserError: an utterance without speaker; no speaker is left.
+        UserError: an utterance without speaker; no speaker is left; none of those excluded is there.
     """
     unknown = [utt for utt in vectors.ids if utt not in utt2spk]
     if unknown:
         raise UserError(f"{where}: {unknown[0]} of {source} is not there ({len(unknown)} such utterances); add it")
     names = [utt2spk[utt] for utt in vectors.ids]
     left_out = set(exclude)
+    if left_out and left_out.isdisjoint(utt2spk.values()):
+        raise UserError(f"{where}: none of the {len(left_out)} speakers to exclude is there; give names of speakers")
     rows = [row for row, name in enumerate(names) if name not in left_out]
     if not rows:
         raise UserError(f"{source}: no speaker is left when {len(left_out)} are excluded; exclude fewer")

@@ -101,6 +101,17 @@ def test_results_of_another_version_of_the_system_are_removed(
     assert "removed" not in caplog.text
 
 
+def test_what_was_made_from_replaced_scores_is_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    made = {name: entry(scores_sha256=name) for name in ("cos", "plda")}
+    made |= {"cos_cali": entry(sources_sha256=["cos"]), "plda_cali": entry(sources_sha256=["plda"])}
+    made["fused"] = entry(sources_sha256=["cos", "plda"])
+    merge_results(tmp_path, {"O.kaldi": made})
+    assert list(merge_results(tmp_path, {"O.kaldi": {"plda": made["plda"]}})["O.kaldi"]) == sorted(made)
+    found = merge_results(tmp_path, {"O.kaldi": {"plda": entry(scores_sha256="plda of lower dimension")}})
+    assert list(found["O.kaldi"]) == ["cos", "cos_cali", "plda"]
+    assert "results of O fused, O plda_cali are removed: they are made from scores that have changed" in caplog.text
+
+
 def test_rows_of_a_list_that_is_gone_are_removed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "trials").mkdir()
     lists = {name: tmp_path / "trials" / name for name in ("O.kaldi", "H.kaldi")}

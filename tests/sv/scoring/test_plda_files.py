@@ -1,12 +1,15 @@
 """Kaldi's files: byte for byte as documented, there and back, and a bad one of each kind."""
 
+import errno
 import struct
 from pathlib import Path
+from typing import Any
 
 import kaldi_native_io
 import numpy as np
 import pytest
 
+import sv.io
 from sv.errors import UserError
 from sv.scoring.plda import Plda
 from sv.scoring.plda_files import PldaBackend, encode_plda, read_backend, write_backend
@@ -151,6 +154,22 @@ def test_files_of_two_models_are_refused(folder: Path) -> None:
     (folder / "mean.vec").write_bytes(b"\x00BFV \x04\x02\x00\x00\x00" + struct.pack("<2f", 1, 2))
     with pytest.raises(UserError, match=r"mean\.vec has 2 values, transform\.mat is 2 x 4, plda has dimension 2"):
         read_backend(folder)
+
+
+def test_a_write_that_fails_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def backend_of(mean: float) -> PldaBackend:
+        return PldaBackend(Projection(np.full(3, mean, np.float32), np.eye(2, 3, dtype=np.float32), True), PLDA)
+
+    def atomic_write(path: Path, mode: str) -> Any:
+        if path.name == "plda":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return sv.io.atomic_write(path, mode)
+
+    write_backend(tmp_path, backend_of(1), {})
+    monkeypatch.setattr("sv.scoring.plda_files.atomic_write", atomic_write)
+    with pytest.raises(OSError, match="No space left"):
+        write_backend(tmp_path, backend_of(2), {})
+    np.testing.assert_array_equal(read_backend(tmp_path).projection.mean, np.ones(3))
 
 
 def test_file_changed_after_the_mark_is_refused(tmp_path: Path) -> None:

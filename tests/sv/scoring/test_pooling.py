@@ -112,6 +112,13 @@ def test_a_single_fold_is_refused(folds: list[Path], tmp_path: Path, step) -> No
     assert (result.returncode, result.stderr) == (2, told)
 
 
+def test_a_fold_is_not_overwritten(folds: list[Path], tmp_path: Path) -> None:
+    before = (folds[0] / "scores" / "O.kaldi.score").read_text()
+    with pytest.raises(UserError, match="fold1 is a fold, whose scores would be overwritten; give another folder"):
+        pool_scores(folds[0], folds, tmp_path / "data" / "pooled" / "trials")
+    assert (folds[0] / "scores" / "O.kaldi.score").read_text() == before
+
+
 @pytest.mark.parametrize(("order", "told"), [((0, 0), "fold1/scores/O.kaldi.score:1: "), ((1, 0), "fold2/scores/O")])
 def test_folds_that_are_not_the_joined_list_are_refused(
     folds: list[Path], tmp_path: Path, order: tuple[int, int], told: str

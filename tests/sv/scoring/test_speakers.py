@@ -64,3 +64,5 @@ def test_utterance_without_speaker_is_named(vectors: Vectors) -> None:
 def test_no_speaker_left_is_refused(vectors: Vectors) -> None:
     with pytest.raises(UserError, match=r"x\.scp: no speaker is left when 3 are excluded"):
         by_speaker(vectors, UTT2SPK, exclude=["a", "b", "c"], source="x.scp")
+    with pytest.raises(UserError, match="utt2spk: none of the 2 speakers to exclude is there; give names of speakers"):
+        by_speaker(vectors, UTT2SPK, exclude=list(UTT2SPK)[:2])
