@@ -18,6 +18,7 @@ name in the entry "cos" of thresholds.json, takes the place of the prior's. Near
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.audio.recordings import Audio, is_tensor
+from sv.audio.recordings import Audio, is_tensor, to_waveform
 from sv.embeddings.embedder import Embedder, Recording, check_system
 from sv.errors import UserError, WrongCall, log
 from sv.io import Vectors, sha256_of
@@ -82,7 +83,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Speaker:
-    """A speaker enrolled from one or more recordings. Scores use the mean of their unit-length embeddings."""
+    """A speaker enrolled from one or more recordings. Scores use the mean of their unit-length embeddings.
+
+    The calibration is of single recordings: with several, false accepts at the same LLR are a little more frequent.
+    """
 
     recordings: tuple[Recording, ...]
 
@@ -237,27 +241,32 @@ class Verifier(Embedder):
     ) -> Iterator[Verdict | UserError]:
         """Compare pairs one by one, as `score_batch`. If a recording cannot be judged, yield its error and continue."""
         rule = _rule(self.thresholds, prior, threshold, margin)
-        done: dict[str | int, tuple[Side, Recording | Speaker | UserError]] = {}  # holds arrays: their id stays theirs
+        done: dict[str | bytes, Recording | UserError] = {}
         for number, pair in enumerate(pairs, 1):
             sides: list[Recording | Speaker] = []
             try:
                 for which, side in zip(("first", "second"), _both_sides(pair, number), strict=True):
-                    key = str(side) if isinstance(side, (str, Path)) else id(side)
-                    if key not in done:
-                        done[key] = side, self._try(side, f"{which} waveform of pair {number}", sample_rate)
-                    found = done[key][1]
-                    if isinstance(found, UserError):
-                        raise found
-                    sides.append(found)
+                    sides.append(self._embed_once(side, f"{which} waveform of pair {number}", sample_rate, done))
                 yield self._judge(sides[0], sides[1], rule)
             except UserError as error:
                 yield error
 
-    def _try(self, side: Side, name: str, sample_rate: int | None) -> Recording | Speaker | UserError:
-        try:
-            return self._embed_side(side, name, sample_rate)
-        except UserError as error:
-            return error
+    def _embed_once(
+        self, side: Side, name: str, sample_rate: int | None, done: dict[str | bytes, Recording | UserError]
+    ) -> Recording | Speaker:
+        """Embed a file or samples that are not done yet; samples are known by a checksum, since arrays are reused."""
+        if isinstance(side, (Recording, Speaker)):
+            return side
+        key = str(side) if isinstance(side, (str, Path)) else sha256(to_waveform(side, name).tobytes()).digest()
+        if key not in done:
+            try:
+                done[key] = self.embed_recording(side, name, sample_rate=sample_rate)
+            except UserError as error:
+                done[key] = error
+        found = done[key]
+        if isinstance(found, UserError):
+            raise found
+        return found
 
     def _embed_side(self, side: Side, name: str, sample_rate: int | None) -> Recording | Speaker:
         if isinstance(side, (Recording, Speaker)):

@@ -2,7 +2,8 @@
 
 Agglomeration repeatedly merges the two clusters whose utterances have the highest mean cosine, until no pair of
 clusters reaches the threshold. It finds the number of speakers by itself. Its memory grows with the square of the
-utterances; above `MOST_UTTS` spherical k-means makes as many small clusters first, which are then merged.
+utterances; above `MOST_UTTS` spherical k-means makes as many small clusters first. These are then merged like single
+utterances: the mean over two clusters counts each of them once, however many utterances it has.
 """
 
 from dataclasses import dataclass

@@ -116,7 +116,8 @@ def draw_calibration_trials(
 
     Args:
         utt2spk: utterances of the held-out speakers.
-        num_target, num_nontarget: largest numbers of trials.
+        num_target, num_nontarget: largest numbers of trials. Of more than 2,000 utterances, non-target pairs are drawn
+            at random; fewer are found than there are if one speaker has most of the utterances.
         seed: decides which are drawn.
         group: group of each speaker; both speakers of a non-target trial are of one group. None: any two speakers.
         original: utterance that an utterance is a copy of; no target trial pairs copies of one. None: no copies.

@@ -30,7 +30,7 @@ def fuse_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path, *, p_
 
     Raises:
         UserError: files that are given twice or on both sides; files over different trials; a system whose held-out
-            trials were scored otherwise; see `fit`.
+            trials were scored otherwise; no system scores targets higher; see `fit`.
     """
     _check_files(heldout, scores, out)
     for pair in zip(heldout, scores, strict=True):
@@ -59,18 +59,24 @@ def _check_files(heldout: Sequence[Path], scores: Sequence[Path], out: Path) -> 
         raise UserError(f"{min(both)} is to be fused by weights of its own trials; give --heldout held-out speakers")
     if out.resolve() in known | fused:
         raise UserError(f"{out} would overwrite scores that it is made from; give another file")
-    twice = [path for path, count in Counter(scores).items() if count > 1]
-    if twice:
-        raise WrongCall(f"--scores: {twice[0]} comes twice; give each system once")
+    for option, paths in (("--heldout", heldout), ("--scores", scores)):
+        if twice := [path for path, count in Counter(paths).items() if count > 1]:
+            raise WrongCall(f"{option}: {twice[0]} comes twice; give each system once")
 
 
 def _train(heldout: Sequence[Path], names: Sequence[str], p_target: float) -> Calibration:
     blocks = [(systems[0].labels(), _features_of(systems)) for systems in iter_same_trials(heldout)]
     is_target, features = (np.concatenate(column) for column in zip(*blocks, strict=True))
     try:
-        return fit(features, is_target, names, p_target=p_target, nonnegative=True)
+        found = fit(features, is_target, names, p_target=p_target, nonnegative=True)
     except UserError as error:
         raise UserError(f"{heldout[0]}: {error}") from error
+    if not any(found.weights):
+        raise UserError(
+            f"{heldout[0]}: targets do not score higher than non-targets, nor in the other files; if these are "
+            "distances, negate them"
+        )
+    return found
 
 
 def _features_of(systems: Sequence[ScoredTrials]) -> NDArray[np.float64]:

@@ -33,8 +33,8 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
 
     Raises:
         WrongCall: a single fold.
-        UserError: `exp_dir` is a fold; a fold has no results; no list and back-end is common to all; the scores of the folds are not over
-            the joined lists; see `fit` and `measure_lists`.
+        UserError: `exp_dir` is a fold; a fold has no results; no list and back-end is common to all; the scores of the
+            folds are not over the joined lists; see `fit` and `measure_lists`.
     """
     if len(folds) < 2:
         raise WrongCall(f"{folds[0]} is a single fold; give two or more: each is calibrated on the others")

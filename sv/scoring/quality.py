@@ -30,8 +30,10 @@ def feature_names(measures: Sequence[str]) -> list[str]:
     """Return the names of the features of `Features`.
 
     Raises:
-        UserError: an unknown measure.
+        UserError: an unknown measure, or one that comes twice.
     """
+    if len(set(measures)) < len(measures):
+        raise UserError(f"quality measures {' '.join(measures)}: give each once")
     unknown = next((name for name in measures if name not in MEASURES), None)
     if unknown is not None:
         raise UserError(f"unknown quality measure {unknown!r}{suggest(unknown, MEASURES)}")

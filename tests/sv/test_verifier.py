@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -237,6 +238,18 @@ def test_a_recording_that_comes_several_times_is_embedded_once(exp: Path, monkey
     monkeypatch.setattr(verifier, "embed_recording", embed_recording)
     verifier.score_batch([(waveforms[0], waveforms[1]), (waveforms[0], waveforms[2])])
     assert embedded == ["first waveform of pair 1", "second waveform of pair 1", "second waveform of pair 2"]
+
+
+def test_an_array_that_is_filled_again_is_another_recording(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier, buffer = Verifier.load(exp, gpus="none"), np.empty(16000, np.float32)
+    monkeypatch.setattr(verifier, "embed_recording", lambda audio, name, **options: Recording(2.0, audio[:8].copy()))
+
+    def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for seed in range(2):
+            buffer[:] = noise(seed)[:16000]
+            yield noise(0)[:16000], buffer
+
+    assert [verdict.cosine > 0.99 for verdict in verifier.score_batch(pairs())] == [True, False]
 
 
 def test_verdict_is_plain_values(exp: Path) -> None:

@@ -66,6 +66,7 @@ def test_files_that_make_no_sense_are_refused(systems: tuple[list[Path], ...], t
         (scores, scores, out, f"{min(scores)} is to be fused by weights of its own trials"),
         (heldout, scores[:1], out, "--heldout has 2 files, --scores 1; give one a system each"),
         (heldout, [scores[0], scores[0]], out, f"--scores: {scores[0]} comes twice"),
+        ([heldout[0], heldout[0]], scores, out, f"--heldout: {heldout[0]} comes twice"),
     ]
     for on, of, to, message in cases:
         with pytest.raises(UserError) as caught:
@@ -77,3 +78,13 @@ def test_files_that_make_no_sense_are_refused(systems: tuple[list[Path], ...], t
     with pytest.raises(UserError, match=r"O\.score:8: X7 and O8 is not the trial of"):
         fuse_files(heldout, scores, out)
     assert not out.exists()
+
+
+def test_distances_are_refused(systems: tuple[list[Path], ...], tmp_path: Path) -> None:
+    heldout, scores = systems
+    for path in heldout:
+        rows = [line.split() for line in path.read_text().splitlines()]
+        path.write_text("".join(f"{a} {b} {-float(score):.5f} {label}\n" for a, b, score, label in rows))
+    with pytest.raises(UserError, match=r"a/heldout\.score: targets do not score higher .* distances, negate them"):
+        fuse_files(heldout, scores, tmp_path / "O.score")
+    assert not (tmp_path / "O.score").exists()

@@ -54,6 +54,8 @@ def test_no_measure_is_the_score_alone(scores: ScoredTrials) -> None:
 def test_what_is_missing_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown quality measure 'durations'; did you mean 'duration'"):
         Features(["durations"])
+    with pytest.raises(UserError, match="quality measures cohort cohort: give each once"):
+        Features(["cohort", "cohort"])
     write_table(tmp_path / "utt2dur", {"a": 2.0, "b": 8.0})
     with pytest.raises(UserError, match="utt2dur has no line for utterance c, "):
         Features(["duration"], data_dir=tmp_path).of(scores)
