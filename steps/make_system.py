@@ -4,7 +4,7 @@
 Reads   --config YAML (with its bases); if the system is already trained, <exp-dir>/config.yaml.
 Writes  <exp-dir>/system.yaml, which training and all later steps read; prints <exp-dir>.
 
-Without <exp-dir> the folder is ROOT/<model>-<loss>[-<type>][-m<margin>]-seed<N>, such as
+Without <exp-dir> the folder is ROOT/<model>-<loss>[-<type>][-m<margin>][-online|-shard][-taught]-seed<N>, such as
 exp/ResNet34-sphereface2-A-m0.15-seed42.
 Another model or loss than the file's replaces the file's model_args (or loss_args and margin) by its own defaults.
 With --fine-tune TRAINED the file has the differences to that trained system, and training starts from its model.

@@ -56,7 +56,6 @@ score() { # <option>...; its output is also in scores/*_result
 }
 
 if in_stage 3 "training"; then
-  basename "$training_set" >"$exp_dir/training_set"
   teacher=$(system_value teacher)
   if [ "${teacher:-''}" != "''" ]; then # its embeddings of whole utterances serve all trainings
     hold_lock "$teacher/distillation/.lock" "the embeddings of $teacher are being extracted" wait
@@ -66,6 +65,7 @@ if in_stage 3 "training"; then
   fi
   options_of steps/options/{jobs,processes}.sh
   steps/train.sh "${options[@]}" "$training_set" "$exp_dir"
+  basename "$training_set" >"$exp_dir/training_set"
 fi
 
 if in_stage 4 "embeddings"; then

@@ -10,8 +10,6 @@
 # A row is <labels>-<loss>[+<option>...]. Labels: labelled, oracle (true labels in place of clusters), pseudo. Losses:
 # C, A, M (types of SphereFace2), aam. Options of pseudo: gate, mask, correct, all. All rows of a seed start from its
 # labelled-C. labelled-C+long takes as many steps as a training on all speakers. Finished rows are kept.
-#
-# Stages: 1 hide labels   3 training   5 table of all rows
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."

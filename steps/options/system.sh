@@ -14,4 +14,4 @@ vad=                  # true|false: drop the frames without speech, in training 
 set=                  # any other key, as in "dataloader_args.batch_size=64 scheduler_args.initial_lr=0.1" (sv/config.py)
 checkpoint=           # FILE: model whose weights training starts from [model_init]
 pretrained=           # FILE: weights of the network that the encoder is built on, such as WavLM [pretrained]
-exp_dir=              # DIR: the system's folder (default: <recipe>/exp/<model>-<loss>[-<type>][-m<margin>]-seed<N>)
+exp_dir=              # DIR: the system's folder (default: <recipe>/exp/<name>, as in ResNet34-sphereface2-C-m0.2-seed42)
