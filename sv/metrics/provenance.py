@@ -77,6 +77,19 @@ def mark_derived(scores: Path, sources: Sequence[Path], calibration: Path) -> No
     DoneMark(_mark_path(scores), {"trials_sha256": known[0]["trials_sha256"], **options, **inputs}).write([scores])
 
 
+def mark_pooled(scores: Path, trials: Path, sources: Sequence[Path], backend: str) -> None:
+    """Write the mark of scores that were made from those of several systems, each of a part of the trials.
+
+    Args:
+        scores: just written.
+        trials: the list that was joined from theirs.
+        sources: score files that they were made from.
+        backend: what results are filed under.
+    """
+    checksums = {"trials_sha256": sha256_of(trials), "sources_sha256": [sha256_of(source) for source in sources]}
+    DoneMark(_mark_path(scores), {**checksums, "backend": backend}).write([scores])
+
+
 def mark_made(path: Path, xvector_scp: Path) -> None:
     """Write the mark of a file that was just made from embeddings: their mean, or means of speakers."""
     DoneMark(_mark_path(path), embeddings_origin(xvector_scp)).write([path])

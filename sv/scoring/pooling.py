@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sv.errors import UserError, WrongCall
 from sv.io import ScoreWriter, Trials, atomic_write, check_scores_of_list, iter_same_trials
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
-from sv.metrics.provenance import FUSED
+from sv.metrics.provenance import FUSED, mark_pooled
 from sv.metrics.results import CALIBRATED, Results, list_name, read_results
 from sv.scoring.calibration import fit
 
@@ -49,21 +49,27 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
     printed = []
     for trials, names in common.items():
         for backend, name in names.items():
+            files = [fold / "scores" / name for fold in folds]
             with atomic_write(exp_dir / "scores" / name) as f:
-                f.writelines((fold / "scores" / name).read_text() for fold in folds)
-            _cross_fit([[fold / "scores" / name] for fold in folds], exp_dir / "scores" / f"cali_{name}", p_target)
-            printed.append(_measure(exp_dir, trials_dir / trials, backend, name))
-            printed.append(_measure(exp_dir, trials_dir / trials, backend + CALIBRATED, f"cali_{name}", llr=True))
+                f.writelines(path.read_text() for path in files)
+            printed.append(_measure(exp_dir, trials_dir / trials, backend, name, files))
+            _cross_fit([[path] for path in files], exp_dir / "scores" / f"cali_{name}", p_target)
+            calibrated = backend + CALIBRATED, f"cali_{name}", files
+            printed.append(_measure(exp_dir, trials_dir / trials, *calibrated, llr=True))
         if len(names) > 1:
             fused = f"{FUSED}_{trials}.score"
-            files = [[fold / "scores" / name for name in names.values()] for fold in folds]
-            _cross_fit(files, exp_dir / "scores" / fused, p_target)
-            printed.append(_measure(exp_dir, trials_dir / trials, FUSED, fused, llr=True))
+            of_folds = [[fold / "scores" / name for name in names.values()] for fold in folds]
+            _cross_fit(of_folds, exp_dir / "scores" / fused, p_target)
+            files = [path for of_fold in of_folds for path in of_fold]
+            printed.append(_measure(exp_dir, trials_dir / trials, FUSED, fused, files, llr=True))
     return "".join(printed)
 
 
-def _measure(exp_dir: Path, trials: Path, backend: str, name: str, *, llr: bool = False) -> str:
-    """Measure the joined scores of a list, in the file of that name, and return the printed lines."""
+def _measure(
+    exp_dir: Path, trials: Path, backend: str, name: str, sources: Sequence[Path], *, llr: bool = False
+) -> str:
+    """Mark and measure the scores of a joined list, in the file of that name, and return the printed lines."""
+    mark_pooled(exp_dir / "scores" / name, trials, sources, backend)
     lists = ScoredLists(exp_dir, [trials], backend, name.removesuffix(f"{trials.name}.score"))
     return measure_lists(lists, f"pooled_{backend}_{list_name(trials.name)}_result", MeasureOptions(llr=llr))
 

@@ -60,8 +60,12 @@ def scores_in(path: Path) -> np.ndarray:
     return np.array([float(line.split()[2]) for line in path.read_text().splitlines()])
 
 
-def test_all_trials_are_measured_with_one_threshold(folds: list[Path], tmp_path: Path) -> None:
+def test_all_trials_are_measured_with_one_threshold(
+    folds: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.clear()
     pooled(tmp_path, folds)
+    assert "no mark" not in caplog.text  # the pooled scores have one, which names those of the folds
     entry = read_results(tmp_path / "pooled" / "results.json")["O.kaldi"]["cos"]
     assert (entry["num_target"], entry["num_nontarget"]) == (4, 3)
     # targets 1, 2, 3, 4, non-targets 0, 2, 2.5: misses and false accepts go from 1/4 and 2/3 at 2 to 1/2 and 1/3 at
