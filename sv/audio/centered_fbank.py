@@ -33,7 +33,7 @@ class CenteredFbank(nn.Module):
     There is no gradient.
     """
 
-    window: Tensor  # (frame_length,)
+    window: Tensor  # (fft_length,), zeros around frame_length samples; of redimnet_tf these samples alone
     mel_weights: Tensor  # (fft_length / 2 + 1, mels)
 
     def __init__(self, config: FbankConfig) -> None:
@@ -43,7 +43,9 @@ class CenteredFbank(nn.Module):
         self.fft_length = fft_length(config)
         periodic = config.kind != "redimnet_tf"
         window = make_window(config.window, self.frame_length + periodic)[: self.frame_length]
-        self.register_buffer("window", window.float(), persistent=False)
+        around = self.fft_length - self.frame_length if periodic else 0
+        window = pad(window.float(), (around // 2, around - around // 2))
+        self.register_buffer("window", window, persistent=False)
         weights = torch.from_numpy(mel_banks(config)).T.float().contiguous()
         self.register_buffer("mel_weights", weights, persistent=False)
 
@@ -85,18 +87,18 @@ class CenteredFbank(nn.Module):
 
     def _power(self, signal: Tensor) -> Tensor:
         """Return the power spectrum, (batch, frames, fft_length / 2 + 1); of redimnet_tf without the last bin."""
-        around, side = self.fft_length // 2, self.fft_length - self.frame_length
+        around = self.fft_length // 2
         if self.config.kind == "redimnet_tf":
-            frames = pad(signal, (self.frame_shift // 2,) * 2).unfold(1, self.frame_length, self.frame_shift)
-            spectrum = torch.fft.rfft(frames * self.window, self.fft_length)
-            power = spectrum.real.square() + spectrum.imag.square()
+            power = self._spectrum(pad(signal, (self.frame_shift // 2,) * 2))
             return power[..., :-1].clamp(REDIMNET_TF_FLOOR, 1 / REDIMNET_TF_FLOOR)
         if self.config.kind == "redimnet":
-            padded = pad(signal.unsqueeze(1), (around, around), mode="reflect").squeeze(1)
-        else:
-            padded = pad(signal, (around, around))
-        window = pad(self.window, (side // 2, side - side // 2))
-        spectrum = torch.fft.rfft(padded.unfold(1, self.fft_length, self.frame_shift) * window)
+            return self._spectrum(pad(signal.unsqueeze(1), (around, around), mode="reflect").squeeze(1))
+        return self._spectrum(pad(signal, (around, around)))
+
+    def _spectrum(self, padded: Tensor) -> Tensor:
+        """Return the power spectrum (batch, frames, fft_length / 2 + 1) of windowed frames."""
+        frames = padded.unfold(1, len(self.window), self.frame_shift)
+        spectrum = torch.fft.rfft(frames * self.window, self.fft_length)
         return spectrum.real.square() + spectrum.imag.square()
 
     def _scaled(self, energy: Tensor) -> Tensor:

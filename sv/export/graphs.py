@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, pad
+from torch.nn.functional import conv1d
 
 from sv.audio.centered_fbank import CenteredFbank
 from sv.audio.features import Fbank, mirror
@@ -96,14 +96,9 @@ class ConvCenteredFbank(CenteredFbank):
 
     def __init__(self, config: FbankConfig) -> None:
         super().__init__(config)
-        side = self.fft_length - self.frame_length
-        window = np.pad(self.window.double().numpy(), (side // 2, side - side // 2))
-        self.register_buffer("kernels", fourier_kernels(np.diag(window), self.fft_length))
+        self.register_buffer("kernels", fourier_kernels(np.diag(self.window.double().numpy()), self.fft_length))
 
-    def _power(self, signal: Tensor) -> Tensor:
-        half = (self.fft_length // 2, self.fft_length // 2)
-        mirror = self.config.kind == "redimnet"
-        padded = pad(signal[:, None], half, mode="reflect" if mirror else "constant")[:, 0]
+    def _spectrum(self, padded: Tensor) -> Tensor:
         return power_spectrum(padded, cast(Tensor, self.kernels), self.frame_shift)
 
 

@@ -130,8 +130,8 @@ def _export(
         what: its name in errors.
     """
     axes = {0: torch.export.Dim("B", min=1, max=_LONGEST), **axes}
-    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # they tell each step, and that torchvision is not there
+    for name in ("torch", "onnxscript", "onnx_ir"):  # they tell each step, and 50 lines of an error that is one below
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:

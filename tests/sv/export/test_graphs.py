@@ -21,6 +21,7 @@ SHERPA: dict[str, Any] = {"window": "povey", "high_freq": -400.0, "snip_edges": 
         SHERPA,
         {"kind": "speechbrain"},
         {"kind": "redimnet", "num_mel_bins": 72, "unit_variance": True},
+        {"kind": "redimnet_tf", "num_mel_bins": 72, "high_freq": 7600.0},
         {"kind": "ge2e", "num_mel_bins": 40},
     ],
     ids=str,

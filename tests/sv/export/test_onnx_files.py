@@ -42,7 +42,7 @@ FAMILIES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("CAMPPlus", {}, {}),
     ("XI_VEC_XVEC", {}, {}),
     ("ReDimNet", SMALL_REDIMNET, {"num_mel_bins": 72}),
-    ("ReDimNet2", SMALL_REDIMNET2, {"num_mel_bins": 72}),
+    ("ReDimNet2", SMALL_REDIMNET2, {"kind": "redimnet_tf", "num_mel_bins": 72, "high_freq": 7600.0}),
     ("Gemini_DF_ResNet60", {}, {}),
     ("REPVGG_TINY_A0", {}, {}),
     ("Res2Net34_Base", {"m_channels": 8}, {}),
