@@ -6,7 +6,8 @@ Writes  <exp-dir>/models/avg_model.pt and its .sha256.
 
 Training ends with the same average. The step does nothing if avg_model.pt is already the mean of the same models. If
 the training has fewer epochs than the configuration's num_avg, all of its models are averaged, with a warning. It is an
-error if --num-avg is above the number of models, if the training is not complete, or if a model in between is missing.
+error if --num-avg is above the number of models, if the training is not complete, or if one of the models is missing.
+Training keeps the models of the last num_avg epochs, so that a larger num_avg afterwards is such an error.
 """
 
 import argparse

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sv.config import Config
 from sv.embeddings.experiment import checksum_path, read_config, read_system
 from sv.errors import UserError, counted, log
 from sv.jobs import DoneMark
@@ -21,8 +22,10 @@ _NAME = re.compile(r"model_(\d+)\.pt")
 def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None) -> Path:
     """Write models/avg_model.pt, the mean of the last models, unless it exists; return its path.
 
-    A mark beside it has the checksums of these models. model_0.pt, the untrained model, never counts. If the training
-    has fewer epochs than the configuration's num_avg, all of its models are averaged, with a warning.
+    A mark beside it has the checksums of these models. Up to the training's last epoch they are those of the last
+    epochs. Up to an `epoch` before, some may be further apart: they are the last ones that training keeps
+    (`is_model_due`). model_0.pt, the untrained model, never counts. If the training has fewer epochs than the
+    configuration's num_avg, all of its models are averaged, with a warning.
 
     Args:
         exp_dir: the training's folder.
@@ -30,8 +33,8 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
         epoch: the last model's epoch; None: the training's last epoch.
 
     Raises:
-        UserError: the training is not complete (and `epoch` is None), there are fewer models than the argument
-            `num_avg`, or a model is missing or damaged.
+        UserError: the training is not complete (and `epoch` is None), it keeps fewer models than the argument
+            `num_avg`, or one of them is missing or damaged. With a larger num_avg than in training, some are missing.
     """
     config = read_system(exp_dir) if (exp_dir / "system.yaml").is_file() else read_config(exp_dir)
     last, count = epoch or config.num_epochs, num_avg or config.num_avg
@@ -45,11 +48,19 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
         raise UserError(
             f"{exp_dir}/models/model_{last}.pt does not exist, {have}; finish the training (stage 3) or give --epoch"
         )
-    chosen = [number for number in sorted(models) if number <= last][-count:]
-    if len(chosen) < count and (num_avg or not _has_all(models, last, count)):
+    kept = config.model_copy(update={"num_avg": max(count, config.num_avg)})
+    due = [number for number in range(1, last + 1) if number == last or is_model_due(kept, number)]
+    chosen = due[-count:]
+    if len(chosen) < count and (num_avg or len(due) < last):
         raise UserError(
             f"{exp_dir}/models holds {len(chosen)} of the {count} models to average up to epoch {last}; "
             f"give --num-avg {len(chosen)} or less"
+        )
+    if missing := [number for number in chosen if number not in models]:
+        rest = chosen.index(missing[-1]) + 1
+        raise UserError(
+            f"{exp_dir}/models/model_{missing[-1]}.pt does not exist, one of the {count} models to average up to "
+            f"epoch {last}; give --num-avg {len(chosen) - rest} or less"
         )
     last_models = [models[number] for number in chosen]
     mark = DoneMark(path.with_name(".done.avg_model"), {"epochs": chosen}, tuple(map(checksum_path, last_models)))
@@ -62,6 +73,11 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
         mark.write([path, checksum_path(path)])
     log.info("%s: mean of epochs %s", path, ", ".join(map(str, chosen)))
     return path
+
+
+def is_model_due(config: Config, epoch: int) -> bool:
+    """Return whether an epoch's model is kept; as in WeSpeaker, every few epochs and the last ones, for the average."""
+    return epoch % config.save_epoch_interval == 0 or epoch > config.num_epochs - config.num_avg
 
 
 def mean_of(paths: Sequence[Path]) -> "dict[str, Tensor]":
@@ -89,8 +105,3 @@ def _models(folder: Path) -> dict[int, Path]:
         return {}
     found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
     return {int(match[1]): path for match, path in found if match and int(match[1]) > 0}
-
-
-def _has_all(models: dict[int, Path], last: int, count: int) -> bool:
-    """Return whether there are fewer models than `count` only because there were fewer epochs."""
-    return last < count and all(number in models for number in range(1, last + 1))

@@ -7,13 +7,14 @@ import torch
 
 from sv.config import Config
 from sv.jobs.disk import check_free, format_bytes
+from sv.training.averaging import is_model_due
 from sv.training.checkpoint import find_damage
 from sv.training.dataset import read_data
 from sv.training.distributed import World
 from sv.training.network import build_network
 from sv.training.preparation import Preparation
 from sv.training.schedules import Schedules, build_schedules
-from sv.training.trainer import Place, is_model_due
+from sv.training.trainer import Place
 
 _MAX_ROWS = 20  # in the table of epochs
 _BYTES = 4  # of a parameter, and of each of its moments

@@ -18,6 +18,7 @@ from sv.errors import UserError, log, tell
 from sv.jobs.bad_utts import BadUtts
 from sv.jobs.gpus import send
 from sv.losses import loss_options
+from sv.training.averaging import is_model_due
 from sv.training.checkpoint import Checkpoints, save_tensors
 from sv.training.distributed import World
 from sv.training.divergence import NonFiniteGuard, Progress
@@ -343,11 +344,6 @@ class Trainer:
         if self.pseudo is not None:
             self.pseudo.load_state(state["pseudo"], where)
         tell("continuing at epoch %d, step %d (%s)", self.place.epoch, self.place.step, where)
-
-
-def is_model_due(config: Config, epoch: int) -> bool:
-    """Return whether an epoch's model is kept; as in WeSpeaker, every few epochs and the last ones, for the average."""
-    return epoch % config.save_epoch_interval == 0 or epoch > config.num_epochs - config.num_avg
 
 
 def _num_answers(config: Config) -> int:

@@ -39,7 +39,9 @@ def test_a_model_from_elsewhere_is_kept(tmp_path):
 def test_number_and_last_epoch_can_be_given(tmp_path):
     folder = make_exp(tmp_path, [5, 8, 9, 10], 10)
     assert load_tensors(average(folder, num_avg=2, epoch=8))["w"][0] == 6.5
+    assert load_tensors(average(folder, num_avg=2, epoch=9))["w"][0] == 8.5
     assert load_tensors(average(folder, num_avg=1))["w"][0] == 10
+    assert load_tensors(average(folder, num_avg=1, epoch=8))["w"][0] == 8
 
 
 def test_epoch_10_comes_after_epoch_9(tmp_path):
@@ -70,9 +72,13 @@ def test_what_is_there_is_kept_without_torch_until_something_changes(tmp_path, r
     assert load_tensors(average(folder, num_avg=2))["w"][0] == 5.5
 
 
-def test_too_few_models_are_an_error(tmp_path):
-    with pytest.raises(UserError, match="holds 2 of the 3 models to average up to epoch 10; give --num-avg 2"):
-        average(make_exp(tmp_path, [9, 10], 10))
+def test_a_model_of_the_last_epochs_that_is_missing_is_named(tmp_path):
+    folder = make_exp(tmp_path, [5, 8, 10], 10)
+    for epochs, num_avg, missing, rest in (([5, 8, 10], 3, 9, 1), ([9], 5, 7, 3)):
+        make_exp(tmp_path, epochs, 10, num_avg)  # the second time training kept the models of 3 epochs
+        told = f"/model_{missing}.pt does not exist, one of the {num_avg} models to average up to epoch 10; give "
+        with pytest.raises(UserError, match=f"{told}--num-avg {rest} or less$"):
+            average(folder)
 
 
 def test_an_unfinished_training_is_an_error(tmp_path):
