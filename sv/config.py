@@ -118,11 +118,11 @@ class DataloaderArgs(Section):
 class MarginUpdate(Section):
     """Growth of the margin from `initial_margin` to `final_margin`, between the starts of two epochs."""
 
-    initial_margin: float = 0.0
+    initial_margin: float = 0.0  # 0: none, which is 1 for type M
     final_margin: float | None = None  # None: the loss's own default
     increase_start_epoch: int = Field(20, ge=0)
     fix_start_epoch: int = Field(40, ge=0)
-    update_margin: bool = True  # False: `initial_margin` throughout
+    update_margin: bool = True  # False: `initial_margin` throughout; `final_margin` is then set to it
     increase_type: Literal["exp", "linear", "fixed"] = "exp"  # fixed: always `final_margin`
 
 

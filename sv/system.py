@@ -15,10 +15,11 @@ RANDOM = "random"  # of `pretrained`: no file, for tests
 GROUP_OPTION = "utts_per_speaker"  # of the losses that compare the utterances of a batch
 
 # Keys that belong to one encoder, loss or margin type: an override that names another one drops them.
+_MARGIN = [f"margin_update.{word}" for word in ("initial_margin=0.0", "final_margin=null", "update_margin=true")]
 OWN_KEYS = {
     "model": ["model_args={}"],
-    "loss": ["loss_args={}", "margin_update.final_margin=null", "dataloader_args.sampler=auto"],
-    "margin_type": ["margin_update.final_margin=null"],
+    "loss": ["loss_args={}", *_MARGIN, "dataloader_args.sampler=auto"],
+    "margin_type": _MARGIN,
 }
 
 
@@ -192,13 +193,21 @@ def _resolve_margins(config: Config, options: LossOptions, where: str, least: fl
     update, margins = config.margin_update, options.margins
     if update.fix_start_epoch < update.increase_start_epoch:
         raise UserError(f"{where}: margin_update.fix_start_epoch is before margin_update.increase_start_epoch")
-    final = update.final_margin
-    if final is None:
+    initial, final = update.initial_margin or margins.lowest, update.final_margin
+    if not update.update_margin:
+        final = initial
+    elif final is None:
         final = margins.finetune if config.do_lm and margins.finetune is not None else margins.default
         final = max(final, least)
-    initial = min(max(update.initial_margin, margins.lowest), final) if margins.grows else final
+    if not margins.grows:
+        initial = final
     for margin in (initial, final):
         margins.check(margin, f"loss {config.loss}")
+    if initial > final and update.increase_type != "fixed":
+        raise UserError(
+            f"{where}: margin_update.initial_margin is {initial:g}, above final_margin {final:g}; set it lower, or "
+            "update_margin=false to keep it throughout"
+        )
     return update.model_copy(update={"final_margin": final, "initial_margin": initial})
 
 

@@ -88,6 +88,21 @@ def test_the_margin_of_triplets_does_not_grow(path):
     assert (update.initial_margin, update.final_margin) == (0.3, 0.3)
 
 
+def test_without_an_update_the_initial_margin_is_the_final_one_too(path):
+    constant = ["margin_update.update_margin=false", "margin_update.initial_margin=0.35"]
+    for loss in ("sphereface2", "aam"):
+        config = make(path, f"loss={loss}", *constant)
+        assert (config.margin_update.initial_margin, config.margin_update.final_margin) == (0.35, 0.35)
+        assert "-m0.35-" in system_name(config)
+    save_config(make(path, *constant), path)
+    update = make(path, "loss=aam").margin_update
+    assert (update.initial_margin, update.final_margin, update.update_margin) == (0, 0.2, True)
+
+
+def test_no_initial_margin_is_1_for_type_m(path):
+    assert make(path, "loss_args.margin_type=M").margin_update.initial_margin == 1
+
+
 def test_another_model_drops_options_of_the_files_model(path):
     assert make(path, "model=XVEC").model_args["embed_dim"] == 512
 
@@ -110,6 +125,15 @@ def test_overrides_come_last(path):
         (["model=ResNet35"], "unknown model 'ResNet35'; did you mean"),
         (["margin_update.final_margin=much"], "margin_update.final_margin is 'much'"),
         (["loss=softmax", "margin_update.final_margin=0.2"], "margin 0.2 does not fit: loss softmax has no margin"),
+        (
+            ["margin_update.initial_margin=0.4"],
+            "c.yaml: margin_update.initial_margin is 0.4, above final_margin 0.25; set it lower, or",
+        ),
+        (["margin_update.initial_margin=-0.4"], "margin -0.4 does not fit: loss sphereface2 takes 0 to 1"),
+        (
+            ["loss_args.margin_type=M", "margin_update.initial_margin=0.5"],
+            "margin 0.5 does not fit: loss sphereface2 takes 1 to 4",
+        ),
         (["loss_args.margin_type=B"], "margin_type"),
         (["loss_argz.t=3"], "unknown key 'loss_argz'; did you mean 'loss_args'"),
         (["model_args.feat_dim=40"], "model_args.feat_dim is 40, but dataset_args.fbank_args.num_mel_bins is 80"),
