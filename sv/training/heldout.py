@@ -51,6 +51,34 @@ def choose_heldout(index: UttIndex, count: int, seed: int, is_pseudo: NDArray[np
     return sorted((fit[i] for i in order[:count]), key=str.encode)
 
 
+def select_heldout(
+    index: UttIndex, model: Path | None, count: int, seed: int, is_pseudo: NDArray[np.bool_] | None = None
+) -> list[str]:
+    """Return the speakers of the data dir's heldout_spk, or those that a model's training held out; else choose some.
+
+    Args:
+        index: the utterances.
+        model: the one to start from, or a teacher; None: none.
+        count: number of speakers to choose; 0: none are held out, whoever is listed.
+        seed: see `choose_heldout`.
+        is_pseudo: see `choose_heldout`.
+
+    Raises:
+        UserError: the data dir has no utterance of one of its heldout_spk, or lists fewer than two; or as
+            `choose_heldout`.
+    """
+    listed = index.path / "heldout_spk"
+    if count and listed.is_file():
+        names = sorted(set(listed.read_text(encoding="utf-8").split()), key=str.encode)
+        if unknown := set(names) - set(index.speakers):
+            raise UserError(f"{listed}: {min(unknown)[:80]!r} is not a speaker of {index.path}; list only its own")
+        if len(names) < 2:
+            raise UserError(f"{listed} lists {len(names)} speakers; list two or more, or set heldout_speakers=0")
+        return names
+    inherited = heldout_of(model, index) if model and count else []
+    return inherited or choose_heldout(index, count, seed, is_pseudo)
+
+
 def heldout_of(model: Path, index: UttIndex) -> list[str]:
     """Read the speakers that the training of a model held out, from the heldout_spk of its folder.
 

@@ -20,10 +20,9 @@ from sv.training.distributed import World
 from sv.training.heldout import (
     HeldoutTest,
     WholeUtts,
-    choose_heldout,
     count_originals,
-    heldout_of,
     heldout_utts,
+    select_heldout,
     training_speakers,
 )
 from sv.training.pseudo_labels import RIVALS_FILE, UTTS_FILE, PseudoUtts, read_pseudo_utts, read_rivals
@@ -54,7 +53,7 @@ class Preparation:
 
     Raises:
         UserError: the features are of another front-end; pseudo_args needs a file that is not there; or as
-            `read_pseudo_utts`, `choose_heldout`, `with_speed_copies`, `read_teacher` and `build_dataset` raise.
+            `read_pseudo_utts`, `select_heldout`, `with_speed_copies`, `read_teacher` and `build_dataset` raise.
     """
 
     def __init__(self, config: Config, data: TrainingData, exp_dir: Path, world: World) -> None:
@@ -63,7 +62,7 @@ class Preparation:
             check_front_end(data.index.path, config.dataset_args.fbank_args, exp_dir / "system.yaml")
         self._is_pseudo = self._read_pseudo_utts(config)
         self.init = Path(config.model_init) if config.model_init else None
-        self.heldout = self._choose_heldout(config)
+        self.heldout = select_heldout(data.index, self.init, config.heldout_speakers, config.seed, self._is_pseudo)
         self.speakers = with_speed_copies(training_speakers(data.index, self.heldout), config)
         self.data = data.with_speakers(self.speakers)
         self.teacher = (
@@ -175,25 +174,6 @@ class Preparation:
         utts = heldout_utts(self._all_speakers, self.heldout, self.config.heldout_utts, self.config.seed)
         args = self.config.dataset_args
         return HeldoutTest(self.data.reader(args), utts, self._all_speakers.speaker[utts], args.cmvn)
-
-    def _choose_heldout(self, config: Config) -> list[str]:
-        """Keep those of the data dir's heldout_spk, or of the model to start from, if any; else choose by seed.
-
-        Raises:
-            UserError: the data dir has no utterance of one of its heldout_spk, or lists fewer than two; or as
-                `choose_heldout`.
-        """
-        index = self._all_speakers
-        listed = index.path / "heldout_spk"
-        if config.heldout_speakers and listed.is_file():
-            names = sorted(set(listed.read_text(encoding="utf-8").split()), key=str.encode)
-            if unknown := set(names) - set(index.speakers):
-                raise UserError(f"{listed}: {min(unknown)[:80]!r} is not a speaker of {index.path}; list only its own")
-            if len(names) < 2:
-                raise UserError(f"{listed} lists {len(names)} speakers; list two or more, or set heldout_speakers=0")
-            return names
-        inherited = heldout_of(self.init, index) if self.init and config.heldout_speakers else []
-        return inherited or choose_heldout(index, config.heldout_speakers, config.seed, self._is_pseudo)
 
     def _training_utts(self) -> Longs:
         """Return the rows of the index to train on: those of the classes' speakers that are long enough."""

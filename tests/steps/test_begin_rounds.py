@@ -16,7 +16,9 @@ Step = Callable[..., subprocess.CompletedProcess[str]]
 SPEAKERS = "abcdef"
 
 
-def test_held_out_speakers_are_the_teachers_if_it_was_trained_on_this_data(step: Step, tmp_path: Path) -> None:
+def test_held_out_speakers_are_those_of_the_data_dir_or_of_a_teacher_trained_on_this_data(
+    step: Step, tmp_path: Path
+) -> None:
     teacher, data, exp = tmp_path / "teacher", tmp_path / "data", tmp_path / "exp"
     for folder in (teacher, data, exp):
         folder.mkdir()
@@ -43,5 +45,8 @@ def test_held_out_speakers_are_the_teachers_if_it_was_trained_on_this_data(step:
     assert begin()[0] == ["f", "a", "c"]
     (teacher / "heldout_spk").write_text("f\nstranger\n")  # of another corpus
     assert begin()[0] == drawn
+    (teacher / "heldout_spk").write_text("f\na\nc\n")
+    (data / "heldout_spk").write_text("e\nb\n")  # the data dir's own come first, as in training
+    assert begin()[0] == ["b", "e"]
     (data / "fbank.yaml").write_text(yaml.safe_dump({"num_mel_bins": 2 * MELS}))
     assert begin()[1] == "online\n"  # it needs other features
