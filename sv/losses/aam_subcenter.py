@@ -7,6 +7,8 @@ A speaker's clean utterances gather at one of the K, mislabelled and odd ones at
 Deng et al., "Sub-center ArcFace: Boosting Face Recognition by Large-scale Noisy Web Faces", ECCV 2020.
 """
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 from sv.losses.aam_softmax import AamSoftmax
@@ -19,6 +21,17 @@ def subcenter_weight(embedding_dim: int, num_speakers: int, num_subcenters: int)
     """Draw a weight (speakers, subcenters, dim), like a head of speakers * subcenters speakers."""
     rows = speaker_weight(embedding_dim, num_speakers * num_subcenters).detach()
     return nn.Parameter(rows.unflatten(0, (num_speakers, num_subcenters)))
+
+
+def group_rows(state: Mapping[str, Tensor], num_subcenters: int) -> dict[str, Tensor]:
+    """Return a head's tensors; WeSpeaker's weight (speakers * subcenters, dim) becomes (speakers, subcenters, dim).
+
+    In it, the rows of a speaker follow one another. A weight of another shape is left as it is.
+    """
+    weight = state.get("weight")
+    if not isinstance(weight, Tensor) or weight.dim() != 2 or len(weight) % num_subcenters:
+        return dict(state)
+    return {**state, "weight": weight.unflatten(0, (-1, num_subcenters))}
 
 
 def subcenter_cosines(embedding: Tensor, weight: Tensor) -> Tensor:

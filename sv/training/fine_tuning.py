@@ -14,6 +14,7 @@ from sv.data import Batch
 from sv.embeddings.encoder import load_state
 from sv.errors import UserError, log
 from sv.io.nested_keys import flatten
+from sv.losses.aam_subcenter import group_rows
 from sv.losses.head import Head
 from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.system import RANDOM
@@ -150,6 +151,8 @@ def _of_distillation(head: dict[str, Tensor], wanted: bool) -> dict[str, Tensor]
 def _load_head(head: nn.Module, theirs: dict[str, Tensor], path: Path, speakers: list[str]) -> tuple[list[int], str]:
     """Load the rows that fit; return the missing ones, and words for the log."""
     own, rows = head.state_dict(), read_speakers(path.parent.parent / "spk2id")
+    if "weight" in own and own["weight"].dim() == 3:
+        theirs = group_rows(theirs, own["weight"].shape[1])
     every = list(range(len(speakers)))
     if theirs.keys() != own.keys():
         return every, "the file's is of another loss" if theirs else "the file has none"

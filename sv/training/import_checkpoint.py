@@ -27,6 +27,7 @@ from sv.errors import UserError, log
 from sv.io import read_yaml, write_table
 from sv.io.nested_keys import unflatten
 from sv.losses import build_head
+from sv.losses.aam_subcenter import group_rows
 from sv.models import MODELS, build_model
 from sv.models.loading import HEAD_PREFIX, check_finite, cut_prefix, differences, flat_state, load_backbone
 from sv.models.redimnet import read_official
@@ -108,9 +109,11 @@ def _head(found: Published, state: Mapping[str, Any]) -> dict[str, Tensor]:
     head = {key.removeprefix(HEAD_PREFIX): value for key, value in state.items() if key.startswith(HEAD_PREFIX)}
     if not head:
         return {}
-    config, weight = found.config, head.get("weight")
-    rows = len(weight) if isinstance(weight, Tensor) and weight.dim() == 2 else 0
-    classes = rows // config.loss_args.get("num_subcenters", 1)
+    config = found.config
+    if num_subcenters := config.loss_args.get("num_subcenters"):
+        head = group_rows(head, num_subcenters)
+    weight = head.get("weight")
+    classes = len(weight) if isinstance(weight, Tensor) and weight.dim() > 1 else 0
     with torch.device("meta"):
         dim = config.model_args["embed_dim"]
         own = build_head(config.loss, dim, classes, config.loss_args).state_dict() if classes else {}

@@ -8,11 +8,13 @@ import pytest
 import torch
 import yaml
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from sv.embeddings.encoder import load_encoder
 from sv.embeddings.experiment import read_config
 from sv.errors import UserError
 from sv.io import read_table
+from sv.losses.aam_intertopk_subcenter import AamIntertopkSubcenter
 from sv.models import build_model
 from sv.system import make_fine_tuning
 from sv.training.fine_tuning import ClassMeans, start_from
@@ -47,6 +49,10 @@ def save_wespeaker(folder: Path, state: dict[str, Any] | None = None, **changes:
 
 def head(classes: int = 5) -> dict[str, Tensor]:
     return {"projection.weight": torch.ones(classes, 8), "projection.bias": torch.zeros(1, 1)}
+
+
+def no_means() -> ClassMeans:
+    raise AssertionError("class means are not wanted here")
 
 
 def embedding_of(exp_dir: Path, features: Tensor) -> Tensor:
@@ -96,6 +102,21 @@ def test_prefix_of_a_wrapper_is_left_out_and_named(
         embedding_of(tmp_path / "exp", features), expected(*RESNET, features), rtol=1e-4, atol=1e-5
     )
     assert read_config(tmp_path / "exp").num_speakers == 5
+
+
+def test_wespeakers_subcenters_are_rows_of_a_speaker_one_after_another(tmp_path: Path) -> None:
+    weight = torch.randn(5 * 2, 8)
+    state = {**trained(*RESNET), "projection.weight": weight}
+    projection = {"project_type": "arc_margin_intertopk_subcenter", "scale": 32.0, "easy_margin": False, "K": 2}
+    import_model("wespeaker", save_wespeaker(tmp_path / "theirs", state, projection_args=projection), tmp_path / "exp")
+    config, state = read_config(tmp_path / "exp"), read_model(tmp_path / "exp/models/avg_model.pt")
+    assert config.num_speakers == 5 and torch.equal(state["projection.weight"][3], weight[[6, 7]])
+    net = build_network(config)
+    start_from(net, tmp_path / "theirs" / "avg_model.pt", list("abcde"), head_init="load", means=no_means, margin=0.0)
+    embedding = torch.randn(4, 8)
+    cosine = normalize(embedding) @ normalize(weight).T  # WeSpeaker: reshape to (batch, speakers, K), then the maximum
+    assert isinstance(net.head, AamIntertopkSubcenter)
+    torch.testing.assert_close(net.head.cosines(embedding), cosine.reshape(4, 5, 2).max(2).values)
 
 
 def test_another_head_is_left_out_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
