@@ -17,8 +17,8 @@ from sv.embeddings.experiment import find_model, read_config
 from sv.errors import UserError, log
 from sv.io import DataDir, atomic_write, read_table, sha256_of
 from sv.jobs.bad_utts import read_bad_utts
+from sv.losses import loss_options
 from sv.losses.head import Head
-from sv.losses.metric import MetricHead
 from sv.metrics.mixture import fit_mixture
 from sv.metrics.provenance import embeddings_origin
 from sv.scoring.cosine import read_embeddings
@@ -118,7 +118,7 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
 
     Raises:
         UserError: fewer than two speakers; embeddings, the true speakers or the model are missing or incomplete; the
-            system's loss ranks no single utterance.
+            system's loss compares utterances with one another or reads no labels.
     """
     name = data_dir.resolve().name
     bad = read_bad_utts(exp_dir / "embeddings" / name / "bad_utts")
@@ -232,12 +232,15 @@ def _trained_losses(exp_dir: Path, embeddings: Floats, speakers: list[str]) -> F
     number = {name: row for row, name in enumerate(read_speakers(exp_dir / "spk2id"))}
     if not number:
         raise UserError(f"{exp_dir / 'spk2id'} does not exist; train the system first (stage 3)")
+    options = loss_options(config.loss, config.loss_args)
+    if not options.can_split:
+        what = "compares utterances with one another" if options.compares_utterances else "reads no labels"
+        raise UserError(
+            f"{exp_dir / 'config.yaml'}: loss {config.loss} {what}, so it ranks none; "
+            "train with one such as sphereface2"
+        )
     net = build_network(config.model_copy(update={"num_speakers": len(number)}))
     net.load_flat(read_model(model), str(model))
-    if isinstance(net.head, MetricHead):
-        raise UserError(
-            f"the loss of {exp_dir} compares utterances with one another and ranks no single one; train with another"
-        )
     final = config.margin_update.final_margin
     speaker = np.array([number.get(spk, -1) for spk in speakers])
     return head_losses(net.head, embeddings, speaker, net.head.margins.default if final is None else final)

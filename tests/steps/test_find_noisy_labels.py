@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from sv.config import save_config
+from sv.config import load_config, save_config
 from sv.io import ArkWriter, read_table, write_table
 from sv.system import make_system
 from sv.training.checkpoint import save_tensors
@@ -82,6 +82,11 @@ def test_what_is_missing_is_one_line(step, system, tmp_path):
         assert "Traceback" not in done.stderr
         return done.stderr.splitlines()[-1]
 
+    trained = load_config(exp / "config.yaml")
+    for loss, why in (("ge2e", "compares utterances with one another"), ("teacher", "reads no labels")):
+        save_config(trained.model_copy(update={"loss": loss, "loss_args": {}}), exp / "config.yaml")
+        assert f"/config.yaml: loss {loss} {why}, so it ranks none; train with one such as sphereface2" in refused()
+    save_config(trained, exp / "config.yaml")
     assert "none.txt does not exist; give a file" in refused("--truth", tmp_path / "none.txt")
     write_table(tmp_path / "part", {"a0": "a"})
     assert "part lacks 23 utterances of" in refused("--truth", tmp_path / "part")
