@@ -83,8 +83,8 @@ def main() -> None:
             check_same_network(config, read_config(exp_dir), exp_dir)
         config = trained_system(exp_dir, overrides)
     elif (exp_dir / "config.yaml").is_file():
-        check_same_training(config, read_config(exp_dir), exp_dir)
-    if args.stage <= 3:
+        check_same_training(config, read_config(exp_dir), exp_dir)  # training has begun: it starts from no file again
+    else:
         check_start(config)
     named_gpus(args.gpus)
     save_config(config, args.output or exp_dir / "system.yaml")

@@ -79,6 +79,18 @@ def test_a_trained_system_takes_only_what_does_not_change_its_weights(call, tmp_
     assert yaml.safe_load((exp / "system.yaml").read_text())["seed"] == 42
 
 
+def test_a_training_that_has_begun_does_not_need_the_model_that_it_started_from(call, tmp_path):
+    exp, start = tmp_path / "exp", tmp_path / "start.pt"
+    words = ["--set", f"model_init={start}", exp]
+    done = call(*words)
+    assert done.returncode == 1 and f"{start} does not exist; give a model" in done.stderr
+    start.touch()
+    assert call(*words).returncode == 0
+    (exp / "system.yaml").rename(exp / "config.yaml")
+    start.unlink()
+    assert call(*words).returncode == 0
+
+
 @pytest.mark.slow
 def test_another_file_than_a_trained_system_s_is_refused_where_it_is_named(call, run, tmp_path):
     exp = tmp_path / "exp"
