@@ -52,8 +52,8 @@ def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Overri
     """Resolve the fine-tuning of a trained system: its configuration, changed by a file and then by overrides.
 
     Training starts from the averaged model of the system, whose own `fine_tuning` was for the start of its training.
-    The margin is that of the loss for fine-tuning, or that of the system if it is larger, unless file or overrides give
-    one.
+    With do_lm, the margin is that of the loss for fine-tuning, or that of the system if it is larger, unless file or
+    overrides give one. Without, it is that of the system.
 
     Args:
         path: YAML, conf/*_lm.yaml.
@@ -71,7 +71,11 @@ def make_fine_tuning(path: str | Path, exp_dir: Path, overrides: Sequence[Overri
                 f"{path}: {key} is {getattr(stated, key)}, but {exp_dir} was trained with {getattr(trained, key)}; "
                 f"give the file for that one, or one that leaves {key} out"
             )
-    config = load_config(path, overrides, over=trained.model_copy(update={"fine_tuning": FineTuning()}))
+    over = trained.model_copy(update={"fine_tuning": FineTuning()})
+    if load_config(path, overrides, over=over).do_lm:
+        to_fill_in = {"final_margin": None, "update_margin": True}
+        over = over.model_copy(update={"margin_update": trained.margin_update.model_copy(update=to_fill_in)})
+    config = load_config(path, overrides, over=over)
     start = {"model_init": str(model.absolute()), "pretrained": "", "num_speakers": None}
     return resolve(config.model_copy(update=start), str(path), trained.margin_update.final_margin or 0.0)
 

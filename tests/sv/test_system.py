@@ -288,6 +288,15 @@ def test_fine_tuning_does_not_lower_the_margin_by_itself(trained, tmp_path):
     assert make_fine_tuning(tmp_path / "lm.yaml", exp).margin_update.final_margin == 0.4
 
 
+def test_a_file_that_leaves_the_margin_out_takes_that_for_fine_tuning_with_do_lm_alone(trained, tmp_path):
+    for words, kept in (([], 0.25), (["margin_update.update_margin=false", "margin_update.initial_margin=0.1"], 0.1)):
+        exp = trained(*words)
+        for do_lm, margin in (("true", 0.3), ("false", kept)):
+            (tmp_path / "lm.yaml").write_text(f"do_lm: {do_lm}\nmargin_update: {{increase_type: fixed}}\n")
+            update = make_fine_tuning(tmp_path / "lm.yaml", exp).margin_update
+            assert (update.final_margin, update.update_margin or do_lm == "false") == (margin, True)
+
+
 def test_fine_tunings_own_margin_comes_first(trained, tmp_path):
     config = make_fine_tuning(tmp_path / "lm.yaml", trained(), sets("margin_update.final_margin=0.35"))
     assert config.margin_update.final_margin == 0.35
