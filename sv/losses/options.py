@@ -125,7 +125,8 @@ class SphereFace2Options(LossOptions):
         scale: s.
         margin_type: C, on the similarity; A, on the angle, in radians; M, a factor of the target's angle.
         target_weight: lambda, the weight of the one target pair against all others.
-        t: exponent of g; 1 leaves the cosine as it is. Up to 100: 2^t is a float32.
+        t: exponent of g; 1 leaves the cosine as it is. Up to 80: then (3 - cos m)^t, the highest power of type
+            A, is a float32 for each margin m.
         margin_on: both, as the speaker-verification paper has it, or the target alone, as the face paper; M always the
             latter.
         gradient: through_g differentiates all of f; detached takes the slope of f as 1, so that g and the margin weight
@@ -139,7 +140,7 @@ class SphereFace2Options(LossOptions):
     scale: float = Field(32.0, gt=0, allow_inf_nan=False)
     margin_type: MarginType = "C"
     target_weight: float = Field(0.7, gt=0, lt=1)
-    t: float = Field(3.0, ge=1, le=100)
+    t: float = Field(3.0, ge=1, le=80)
     margin_on: MarginOn = "both"
     gradient: Gradient = "through_g"
     bias_init: Literal["zero", "balanced"] = "zero"

@@ -41,7 +41,7 @@ def test_registry_holds_the_losses() -> None:
         ("ge2e", {"utts_per_speaker": 1}, "utts_per_speaker is 1: .* 2"),
         ("triplet", {"mining": "hard"}, r"mining is 'hard'; did you mean 'hardest'\? known: semihard, hardest"),
         ("sphereface2", {"t": 0.5}, "t is 0.5: .* 1"),
-        ("sphereface2", {"t": 130.0}, "t is 130.0: .* 100"),
+        ("sphereface2", {"t": 81.0}, "t is 81.0: .* 80"),
         ("sphereface2", {"target_weight": 1.0}, "target_weight is 1.0: Input should be less than 1"),
         ("sphereface2", {"target_weight": float("nan")}, "target_weight is nan"),
         ("sphereface2", {"margin_type": "B"}, "margin_type is 'B'"),

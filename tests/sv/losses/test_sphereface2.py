@@ -252,6 +252,17 @@ def test_loss_is_monotonic_in_both_cosines(margin_type: MarginType, margin: floa
     assert of_other[-1] > of_other[0] + 5
 
 
+@pytest.mark.parametrize(("margin_type", "margin"), [("C", 1.0), ("A", 1.5), ("M", 4.0)])
+def test_the_largest_margin_and_t_are_finite_at_the_vector_of_another_speaker(margin_type: str, margin: float) -> None:
+    head = build_head("sphereface2", 4, 3, {"margin_type": margin_type, "t": 80.0})
+    embedding = head.get_parameter("weight")[:1].detach().clone().requires_grad_()
+    output = head(embedding, torch.tensor([1]), margin)
+    output.loss.backward()
+    assert output.losses.isfinite().all()
+    for tensor in (embedding, *head.parameters()):
+        assert tensor.grad is not None and tensor.grad.isfinite().all()
+
+
 def test_defaults_of_both_types() -> None:
     for margin_type, margin in (("C", 0.2), ("A", 0.15), ("M", 1.3)):
         head = build_head("sphereface2", 4, 3, {"margin_type": margin_type})
