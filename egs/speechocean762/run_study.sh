@@ -53,6 +53,7 @@ nj=2                  # number of trainings at a time
 num_threads=1
 . tools/parse_options.sh
 . tools/guard.sh
+. tools/run_parts.sh
 
 check_stages 1 3
 if ((num_folds < 0 || num_folds == 1)); then
@@ -138,9 +139,18 @@ if in_stage 1 "lists, features and folds"; then
     dealt=$folds/all
     tools/combine_data.sh "$dealt" "$data/train" "$data/test"
     if [ -n "$speeds" ]; then
-      steps/prepare_features.sh --nj "$nj" --cmd "$cmd" --config "$exp_dir/features/system.yaml" --speeds "$speeds" \
-        --check-audio false "$data/test" "$data/train"
-      tools/combine_data.sh "${dealt}_sp" "$data/train_sp" "$data/test_sp"
+      copies=() # of the test speakers, whose own features stay without dither
+      for speed in $speeds; do
+        tools/perturb_data_dir_speed.sh "$speed" "$data/test" "$data/test_sp$speed"
+        copies+=("$data/test_sp$speed")
+        hold_lock "$data/fbank/test_sp$speed/.lock" "$data/fbank/test_sp$speed is being filled"
+      done
+      run_parts "$data/fbank/log/make_fbank_test.JOB.log" steps/prepare_features.py \
+        --config "$exp_dir/features/system.yaml" --fbank "$data/fbank" "$data/test" "${copies[@]}"
+      for copy in "${copies[@]}"; do
+        release_lock "$data/fbank/$(basename "$copy")/.lock"
+      done
+      tools/combine_data.sh "${dealt}_sp" "$data/train_sp" "${copies[@]}" "$data/test"
     fi
   else
     dealt=$data/train

@@ -9,7 +9,7 @@ import pytest
 from scipy.io import wavfile
 
 from local.voices import SAMPLE_RATE, draw_session, draw_voice, synthesize
-from sv.config import Override
+from sv.config import Override, read_front_end
 from sv.metrics.results import read_results
 from sv.system import make_system
 from tests.conftest import ROOT
@@ -237,6 +237,25 @@ def test_a_failed_system_does_not_keep_others_from_their_training_and_results(ru
     assert "### Results of done-seed1" in (tmp_path / "exp" / "RESULTS.md").read_text()
     told = "some systems failed (see above); their results are left out, and the same command tries them again"
     assert (result.returncode, result.stderr.splitlines()[-1]) == (1, f"run_study.sh: error: {told}")
+
+
+@pytest.mark.slow
+def test_speed_copies_of_the_test_speakers_leave_the_features_of_both_sets_alone(run, corpus, tmp_path):
+    data, speeds = tmp_path / "data", ["--speeds", "0.9 1.1"]
+    row = f'C clean --loss sphereface2 {speeds[0]} "{speeds[1]}"\n'
+    made = study(run, tmp_path, {"a": row}, "--corpus", corpus, "--stop-stage", 1)
+    assert made.returncode == 0, made.stderr[-3000:]
+    dither = {"train": 1.0, "test": 0.0, "test_sp0.9": 1.0, "folds_all/all": 1.0, "folds_all/fold1/test": 1.0}
+    assert {name: read_front_end(data / name).dither for name in dither} == dither
+    utts = (data / "folds_all/all_sp/feats.scp").read_text().split()[::2]
+    assert len(utts) == len(set(utts)) == 3 * 14 * 3
+    log = tmp_path / "exp/features/log/stage2.log"
+    log.unlink()
+    options = ["--config", tmp_path / "exp/features/system.yaml", "--exp-dir", tmp_path / "exp/features", *speeds]
+    again = run("egs/speechocean762/run.sh", *options, "--data", data, "--stage", 2, "--stop-stage", 2)
+    assert again.returncode == 0, again.stderr
+    said = log.read_text()
+    assert "parts to make" not in said and f"{data}/test/feats.scp is there already" in said
 
 
 @pytest.mark.recipe
