@@ -7,7 +7,10 @@ join   writes the data dir of the converted audio
 """
 
 import argparse
+import hashlib
 import io
+import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -35,7 +38,8 @@ class DirConversion(Parts):
 
     Attributes:
         source: a data dir, or a folder of audio in any depth.
-        dest: becomes a data dir with the same tables, or a folder with the same tree; its audio is in audio/.
+        dest: becomes a data dir with the same tables, or a folder with the same tree; its audio is in audio/. A data
+            dir has other paths for other sources or options, so that features are made anew.
         rate: Hz.
         channel: "mix", the mean of all; the number of one, from 1; "each": an utterance of each, <utt>-ch<number>.
         file_format: flac or wav, of 16 bits.
@@ -53,10 +57,14 @@ class DirConversion(Parts):
     def folder(self) -> Path:
         return self.dest / ".convert_audio"
 
-    @property
+    @cached_property
     def audio(self) -> Path:
         """The folder of converted audio."""
-        return self.dest.absolute() / "audio"
+        folder = self.dest.absolute() / "audio"
+        if not self.is_data_dir:
+            return folder
+        options = json.dumps(self._options(), sort_keys=True)
+        return folder / hashlib.sha256(options.encode()).hexdigest()[:16]
 
     @property
     def file_names(self) -> str:
@@ -122,6 +130,8 @@ class DirConversion(Parts):
         """Raise UserError if ffmpeg is needed and missing, or the channels cannot be told apart in segments."""
         if self.dest.exists() and self.dest.samefile(self.source):
             raise UserError(f"{self.dest} is both source and destination; name another destination")
+        if not self.is_data_dir:
+            self._check_folder()
         if self.channel not in ("mix", "each") and not (self.channel.isdecimal() and int(self.channel) > 0):
             raise WrongCall(f"--channel is mix, each or a number from 1, not {self.channel!r}")
         if self.channel == "each" and (self.source / "segments").exists():
@@ -133,10 +143,27 @@ class DirConversion(Parts):
             raise UserError(f"{unreadable} needs ffmpeg, which is missing; type: sudo apt-get install ffmpeg")
         self.folder.mkdir(parents=True, exist_ok=True)
 
+    def _check_folder(self) -> None:
+        """Raise UserError if the audio would be written into its source, or other audio to the same paths."""
+        source, audio = self.source.resolve(), self.audio.resolve()
+        if source in (audio, *audio.parents):
+            raise UserError(f"{self.audio} is in {self.source}, which is the source; name another destination")
+        made, asked = DoneMark.recorded(self.dest / ".done.convert_audio").options, self._options()
+        for key in ("rate", "channel", "format"):
+            if made and made[key] != asked[key]:
+                raise UserError(
+                    f"{self.audio} has {key} {made[key]}, not {asked[key]}, and features of it would not be made "
+                    "anew; name another destination"
+                )
+
     def withdraw(self) -> None:
-        """Remove the list of earlier audio and what was made from it, so that nobody reads it with new audio."""
+        """Remove earlier audio, its list and what was made from it, so that nobody reads it with new audio."""
         for name in ("wav.scp", "feats.scp", "vad.scp", *LOST, ".done.convert_audio"):
             (self.dest / name).unlink(missing_ok=True)
+        if self.is_data_dir and self.audio.parent.is_dir():
+            for folder in self.audio.parent.iterdir():
+                if folder != self.audio and re.fullmatch("[0-9a-f]{16}", folder.name):
+                    shutil.rmtree(folder)
 
     def make(self, part: int) -> Outputs:
         """Convert the recordings of a part; go on after one that fails."""

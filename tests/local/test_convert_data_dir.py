@@ -61,14 +61,27 @@ def test_a_data_dir_at_16_khz_of_one_channel(data: Path, tmp_path: Path, channel
     assert convert(data, new, channel=channel) == 2
     found = DataDir(new)
     assert found.utt2spk == {"ann-1": "ann", "ann-2": "ann"} and read_table(new / "spk2gender") == {"ann": "f"}
-    assert list(found.wav_scp.values()) == [f"{new}/audio/ann-1.flac", f"{new}/audio/ann-2.flac"]
+    assert [Path(path).name for path in found.wav_scp.values()] == ["ann-1.flac", "ann-2.flac"]
     assert [pitch(path) for path in found.wav_scp.values()] == pytest.approx([hertz, hertz], abs=2)
     assert soundfile.info(found.wav_scp["ann-1"]).frames == 8000
     assert (new / "trials" / "O.kaldi").is_file() and not (new / "utt2dur").exists()
     assert not (new / ".convert_audio").exists()
     assert convert(data, new, channel=channel) == 0  # is there already
-    assert convert(data, new, channel=channel, rate=8000) == 2
-    assert soundfile.info(found.wav_scp["ann-1"]).samplerate == 8000
+
+
+def test_other_audio_gets_other_paths_so_that_its_features_are_made_anew(data: Path, tmp_path: Path) -> None:
+    new, paths = tmp_path / "new", []
+    other = {**read_table(data / "wav.scp"), "ann-1": str(data / "old" / "b.flac")}
+    for options in ({"channel": "1"}, {"channel": "2"}, {"rate": 8000}, {"wavs": other}):
+        if wavs := options.pop("wavs", None):
+            DataDir.write(data, {"wav.scp": wavs})
+        assert convert(data, new, **options) == 2
+        paths.append(DataDir(new).wav_scp["ann-1"])
+    assert len(set(paths)) == 4 and Path(paths[-1]).parent.parent == new / "audio"
+    assert [path.name for path in (new / "audio").iterdir()] == [Path(paths[-1]).parent.name]  # the old is gone
+    convert(data / "old", tmp_path / "tree")
+    with pytest.raises(UserError, match="tree/audio has channel mix, not 2, and features of it would not be made anew"):
+        convert(data / "old", tmp_path / "tree", channel="2")
 
 
 def test_each_channel_becomes_an_utterance(data: Path, tmp_path: Path) -> None:
@@ -121,6 +134,7 @@ def test_wrong_calls(data: Path, tmp_path: Path) -> None:
     for options, message in (
         ({"channel": "left"}, "--channel is mix, each or a number from 1, not 'left'"),
         ({"dest": data}, "is both source and destination; name another destination"),
+        ({"source": data / "old", "dest": data / "old" / "new"}, "old/new/audio is in .*/old, which is the source"),
         ({"source": tmp_path / "none"}, "none is no data dir, and no folder of audio; check the path"),
     ):
         with pytest.raises(UserError, match=message):
