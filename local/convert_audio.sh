@@ -53,6 +53,9 @@ fi
 corpus=$1
 out=${out_dir:-$corpus}
 
+if [ -d "$corpus" ] && { [ -w "$out" ] || [ ! -e "$out" ]; }; then # else the first step says so, if it must write
+  hold_lock "$out/.convert_audio.lock" "$out is being filled"
+fi
 run_parts "$out/.convert_audio/log/convert.JOB.log" local/convert_audio.py --format "$format" "$corpus" "$out"
 if [ "$num_jobs" -eq 0 ]; then
   say "$corpus has no m4a left to convert"

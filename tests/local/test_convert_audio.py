@@ -1,3 +1,5 @@
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import pytest
 import soundfile
 
 from local.convert_audio import missing_files
+from sv.jobs.lock import process_start
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +111,17 @@ def test_nothing_to_convert_needs_no_ffmpeg(tmp_path, run):
     (tmp_path / "dev" / "wav" / "id00012" / "abc" / "00001.wav").touch()
     result = run("local/convert_audio.sh", tmp_path)
     assert result.returncode == 0 and not (tmp_path / ".convert_audio").exists()
+
+
+def test_a_second_run_is_refused(tmp_path, run):
+    (tmp_path / "vox2" / "dev" / "aac" / "id00012" / "abc").mkdir(parents=True)
+    (tmp_path / "vox2" / "dev" / "aac" / "id00012" / "abc" / "00001.m4a").touch()
+    with open(tmp_path / "vox2" / ".convert_audio.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        print(f"{os.uname().nodename} {os.getpid()} {process_start(os.getpid())} now now test", file=lock, flush=True)
+        result = run("local/convert_audio.sh", tmp_path / "vox2")
+    assert result.returncode == 1 and result.stderr.count("\n") == 1
+    assert f"{tmp_path}/vox2 is being filled by process {os.getpid()} on" in result.stderr
 
 
 def test_missing_corpus(tmp_path, run):
