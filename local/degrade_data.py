@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import _path  # noqa: F401
 
 from sv.errors import UserError, WrongCall, check_seed, log, run_step
-from sv.io import DataDir, check_id, write_table
+from sv.io import DataDir, check_id
 from sv.io.atomic import sha256_of
 from sv.io.progress import bar
 from sv.jobs import DoneMark
@@ -146,7 +146,7 @@ def main() -> None:
         shutil.copyfile(table, args.out / table.name)
     for trials in lists:
         shutil.copyfile(trials, args.out / "trials" / f"{trials.stem}_{args.name}{trials.suffix}")
-    write_table(args.out / "wav.scp", files)
+    DataDir.write(args.out, {"wav.scp": files})
     mark.write([args.out / "wav.scp"])
     log.info("%s: %d utterances, %d trial lists", args.out, len(files), len(lists))
 

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sv.errors import UserError, counted, log
-from sv.io.tables import iter_table, read_scp, read_table, write_table
+from sv.io.tables import has_table, iter_table, read_scp, read_table, write_table
 
 
 class DataDir:
@@ -33,11 +33,13 @@ class DataDir:
             path: path of the directory; it is made if it is missing.
             tables: by file name, from key to value. "utt2spk" also writes spk2utt, and first moves tables of other
                 utterances, such as feats.scp, to .backup; "wav.scp" without "segments" removes
-                segments of an earlier wav.scp.
+                segments of an earlier wav.scp. If wav.scp or segments change, utt2dur and reco2dur are removed.
         """
         path = Path(path)
         if "utt2spk" in tables and path.is_dir():
             _move_stale(path, tables)
+        if "wav.scp" in tables or "segments" in tables:
+            _remove_durations(path, tables)
         if "wav.scp" in tables and "segments" not in tables:
             (path / "segments").unlink(missing_ok=True)
         for name, table in tables.items():
@@ -176,6 +178,16 @@ def _move_stale(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
     if moved:
         names = ", ".join(moved)
         log.warning("%s has other utterances now: %s moved to .backup; stage 2 makes features anew", path, names)
+
+
+def _remove_durations(path: Path, tables: Mapping[str, Mapping[str, object]]) -> None:
+    """Remove durations that are not written themselves, if those of other audio or segments are written."""
+    same = all(has_table(path / name, tables[name]) for name in ("wav.scp", "segments") if name in tables)
+    if same and ("segments" in tables or not (path / "segments").exists()):
+        return
+    for name in ("utt2dur", "reco2dur"):
+        if name not in tables:
+            (path / name).unlink(missing_ok=True)
 
 
 def _number(kind: type[int] | type[float], value: str, path: Path, key: str) -> float | int:

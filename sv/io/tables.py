@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count, islice
+from itertools import count, islice, zip_longest
 from pathlib import Path
 
 from sv.errors import UserError
@@ -116,6 +116,18 @@ def write_table(path: str | Path, rows: Mapping[str, object] | Iterable[tuple[st
 
     A file with the same content is left alone.
     """
-    pairs = rows.items() if isinstance(rows, Mapping) else rows
     with atomic_write(path, keep_same=True) as f:
-        f.writelines(f"{key} {value}\n" for key, value in sorted(pairs, key=lambda pair: pair[0].encode()))
+        f.writelines(_lines(rows))
+
+
+def has_table(path: str | Path, rows: Mapping[str, object]) -> bool:
+    """Tell whether a file has exactly the lines that `write_table` would write."""
+    if not Path(path).is_file():
+        return False
+    with open(path, "rb") as f:
+        return all(line == there for line, there in zip_longest(map(str.encode, _lines(rows)), f))
+
+
+def _lines(rows: Mapping[str, object] | Iterable[tuple[str, object]]) -> Iterator[str]:
+    pairs = rows.items() if isinstance(rows, Mapping) else rows
+    return (f"{key} {value}\n" for key, value in sorted(pairs, key=lambda pair: pair[0].encode()))

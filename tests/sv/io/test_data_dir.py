@@ -29,6 +29,22 @@ def test_segments_of_an_earlier_wav_scp_are_removed(tmp_path):
     assert DataDir(tmp_path).segments == {}
 
 
+@pytest.mark.parametrize(
+    ("tables", "kept"),
+    [
+        ({"wav.scp": {"u": "u.wav"}}, True),
+        ({"wav.scp": {"u": "other.wav"}}, False),
+        ({"wav.scp": {"u": "u.wav"}, "segments": {"u": "u 0 1"}}, False),
+        ({"wav.scp": {"u": "other.wav"}, "utt2dur": {"u": "2.0"}}, True),
+    ],
+)
+def test_durations_of_other_audio_are_removed(tmp_path, tables, kept):
+    DataDir.write(tmp_path, {"wav.scp": {"u": "u.wav"}, "utt2spk": {"u": "a"}})
+    write_table(tmp_path / "utt2dur", {"u": "1.0"})
+    DataDir.write(tmp_path, {**tables, "utt2spk": {"u": "a"}})
+    assert (tmp_path / "utt2dur").exists() == kept
+
+
 def test_tables_of_other_utterances_move_to_backup(tmp_path, caplog):
     lists = {"wav.scp": {"u1": "1.wav", "u2": "2.wav"}, "utt2spk": {"u1": "a", "u2": "b"}}
     DataDir.write(tmp_path, lists)
