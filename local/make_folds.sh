@@ -40,6 +40,9 @@ for ((fold = 1; fold <= num_folds; fold++)); do
       awk 'NR == FNR {tested[$1]; next} {spk = $1; sub(/^sp[0-9.]+-/, "", spk)} !(spk in tested) {print $1}' \
         "$dir/test_spk" "$set/spk2utt" >"$dir/train_spk"
       tools/subset_data_dir.sh --spk-list "$dir/train_spk" "$set" "$dir/train${set#"$data"}"
+      if [ -e "$set/copies" ]; then # steps/prepare_features.sh
+        cp "$set/copies" "$dir/train${set#"$data"}/copies"
+      fi
     fi
   done
   tools/subset_data_dir.sh --spk-list "$dir/test_spk" "$data" "$dir/test"

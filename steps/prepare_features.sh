@@ -8,7 +8,7 @@
 #         beside <train-data> (local/prepare_augmentation.sh)
 # Leaves  in <train-data>, its copies and <test-data>: feats.scp, utt2num_frames, utt2dur, fbank.yaml, with the VAD
 #         vad.scp; the union of <train-data> and its copies in <train-data>_sp, _aug or _sp_aug, for back-ends in
-#         <train-data>_backend
+#         <train-data>_backend, with the names of the copies in the file `copies`
 #
 # Usage: steps/prepare_features.sh [options] <train-data> <test-data>
 # e.g.: steps/prepare_features.sh --config exp/x/system.yaml --fbank fbank --speeds "0.9 1.1" data/train data/test
@@ -39,6 +39,11 @@ copy() { # <data-dir> <suffix for the step> <tool> <argument>: list a copy of th
   "$3" "$4" "$train" "$1"
   featured+=("$1")
   make+=("$1$2")
+}
+
+unite() { # <union> <its copies> <data-dir>...
+  tools/combine_data.sh "$1" "${@:3}"
+  printf '%s\n' "$2" >"$1/copies"
 }
 
 validate() {
@@ -82,7 +87,7 @@ all=$(name_training_set "$train")
 backend_set=$(name_backend_set "$train")
 for union in "$all" "$backend_set"; do
   if [ "$union" != "$train" ]; then
-    rm -f "$union/feats.scp" # it points into archives that may be made anew
+    rm -f "$union"/{feats.scp,copies} # feats.scp points into archives that may be made anew
   fi
 done
 
@@ -102,8 +107,10 @@ if [ "$num_jobs" -gt 0 ]; then
   done
 fi
 if [ "$all" != "$train" ]; then
-  tools/combine_data.sh "$all" "${training[@]}"
+  copies=$(list_copies "$speeds" "$augment")
+  unite "$all" "$copies" "${training[@]}"
 fi
 if [ "$backend_set" != "$train" ]; then
-  tools/combine_data.sh "$backend_set" "${backends[@]}"
+  copies=$(list_copies "" "$backend_augment")
+  unite "$backend_set" "$copies" "${backends[@]}"
 fi

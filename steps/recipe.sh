@@ -13,6 +13,7 @@
 #   name_training_set <train-data>     print the data dir that stage 3 reads: <train-data>, or its union with copies
 #   name_backend_set <train-data>      print the data dir that back-ends are trained on: <train-data>, or its union with
 #                                      copies
+#   list_copies <speeds> <types>       print the suffixes of copies of a data dir, a line each: sp0.9, noise
 #   system_value <key>                 print the value of a key of $system that is not in a block
 #   run_common_stages <train-data> <test-data>   run stages 2 to 9: features; one system, or with --unlabelled rounds
 #
@@ -69,6 +70,7 @@ begin_recipe() {
   else
     check_before_stage_1 "$2" "$3"
   fi
+  check_copies "$2"
   if [ "$dry_run" = true ]; then
     steps/show_plan.py --stage "$stage" --gpus "$gpus" --num-procs "$num_procs" --num-nodes "$num_nodes" \
       --system "$system" --new-lists "${new_lists:-false}" ${unlabelled:+--rounds true} \
@@ -289,6 +291,37 @@ name_training_set() {
 
 name_backend_set() {
   printf '%s' "$1${backend_augment:+_backend}"
+}
+
+list_copies() {
+  local name
+  {
+    for name in $1; do
+      printf 'sp%s\n' "$name"
+    done
+    for name in $2; do
+      printf '%s\n' "$name"
+    done
+  } | sort
+}
+
+check_copies() { # <train-data>: stop if stage 2 united other copies than the options say
+  local training='' backend=''
+  if ((stage == 3)) && [ "$training_set" != "$1" ] && { is_given speeds || is_given augment; }; then
+    training=$(list_copies "$speeds" "$augment")
+    check_union "$training_set" "$training"
+  fi
+  if ((stage >= 3 && stage <= 7)) && [ -n "$backend_augment" ]; then
+    backend=$(list_copies "" "$backend_augment")
+    check_union "$(name_backend_set "$1")" "$backend"
+  fi
+}
+
+check_union() { # <union> <copies>: stop if stage 2 has noted other ones
+  local made
+  [ -e "$1/copies" ] || return 0
+  made=$(<"$1/copies")
+  [ "$made" = "$2" ] || die "$1 has the copies ${made//$'\n'/ }, not ${2//$'\n'/ }; give their options, or run stage 2"
 }
 
 run_common_stages() { # <train-data> <test-data>

@@ -151,6 +151,7 @@ if in_stage 1 "lists, features and folds"; then
         release_lock "$data/fbank/$(basename "$copy")/.lock"
       done
       tools/combine_data.sh "${dealt}_sp" "$data/train_sp" "${copies[@]}" "$data/test"
+      cp "$data/train_sp/copies" "${dealt}_sp/copies"
     fi
   else
     dealt=$data/train

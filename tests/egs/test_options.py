@@ -204,6 +204,28 @@ def test_a_stage_before_its_data_says_which_stages_make_it_and_writes_nothing(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--speeds", "0.7 1.3"], "train_sp has the copies sp0.9 sp1.1, not sp0.7 sp1.3; give their options, or run"),
+        (["--speeds", "1.1 0.9", "--backend-augment", "mixed"], ""),
+        ([], ""),
+        (["--backend-augment", "noise"], "train_backend has the copies mixed, not noise; give their options, or run"),
+    ],
+)
+def test_later_stages_refuse_other_copies_than_those_of_stage_2(run, tmp_path, options, message):
+    for name, copies in (("sp", "sp0.9\nsp1.1\n"), ("backend", "mixed\n")):
+        (tmp_path / f"data/train_{name}").mkdir(parents=True)
+        (tmp_path / f"data/train_{name}/copies").write_text(copies)
+    words = ["--stage", 3, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", *options]
+    result = run("egs/speechocean762/run.sh", "--dry-run", "true", *words)
+    if message:
+        refused(result, 1, message)
+    else:
+        assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_path):
     folders = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp"]

@@ -247,6 +247,7 @@ def test_speed_copies_of_the_test_speakers_leave_the_features_of_both_sets_alone
     assert made.returncode == 0, made.stderr[-3000:]
     dither = {"train": 1.0, "test": 0.0, "test_sp0.9": 1.0, "folds_all/all": 1.0, "folds_all/fold1/test": 1.0}
     assert {name: read_front_end(data / name).dither for name in dither} == dither
+    assert (data / "folds_all/fold2/train_sp/copies").read_text() == "sp0.9\nsp1.1\n"
     utts = (data / "folds_all/all_sp/feats.scp").read_text().split()[::2]
     assert len(utts) == len(set(utts)) == 3 * 14 * 3
     log = tmp_path / "exp/features/log/stage2.log"

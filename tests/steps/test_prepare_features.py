@@ -128,6 +128,8 @@ def test_the_features_are_those_of_make_fbank_for_each_set(run: Run, config: Pat
     made = sorted(path for path in (tmp_path / "fbank").rglob("*.ark"))
     assert [path.parent.name for path in made[::2]] == ["test", "train", "train_noise", "train_sp0.9"]
     assert DataDir(tmp_path / "train_sp_aug").count_utts() == 30
+    copies = {name: (tmp_path / f"train_{name}" / "copies").read_text() for name in ("sp_aug", "backend")}
+    assert copies == {"sp_aug": "noise\nsp0.9\n", "backend": "noise\n"}
     assert sorted(DataDir(tmp_path / "train_backend").feats_scp) == sorted(
         [*(f"a-{number}" for number in range(10)), *(f"a-{number}-noise" for number in range(10))]
     )
