@@ -18,6 +18,7 @@ set -euo pipefail
 . steps/options/processes.sh
 . tools/parse_options.sh
 . tools/guard.sh
+. tools/run_parts.sh
 
 data_dir=$1
 exp_dir=$2
@@ -47,8 +48,9 @@ if [ "$num_nodes" -gt 1 ]; then
   elif [[ $cmd != *--max-retries* ]]; then
     resources+=(--max-retries 3) # starts a lost node again
   fi
-  $cmd "${resources[@]}" --together true --max-jobs-run "$num_nodes" NODE=1:"$num_nodes" "$exp_dir/log/train.NODE.log" \
-    "${train[@]}" --num-nodes "$num_nodes" --node NODE "$data_dir" "$exp_dir"
+  node=$(free_name NODE "$data_dir" "$exp_dir")
+  $cmd "${resources[@]}" --together true --max-jobs-run "$num_nodes" "$node=1:$num_nodes" \
+    "$exp_dir/log/train.$node.log" "${train[@]}" --num-nodes "$num_nodes" --node "$node" "$data_dir" "$exp_dir"
 elif [ "${cmd%% *}" = run.pl ]; then # without run.pl, so that the terminal shows the progress
   exec "${train[@]}" "$data_dir" "$exp_dir"
 else

@@ -6,6 +6,9 @@
 #   begin_parts <step> [arguments]         the first half of run_parts, for a script that does something in between
 #   finish_parts <log> <step> [arguments]  the second half
 #
+#   free_name JOB <word>...                print JOB, or a longer name if a word contains it; run.pl replaces that name
+#                                          everywhere, also in paths
+#
 #   find_arks <data-dir> [<ark-dir>]       set data, ark_dir and log_dir, and hold the lock of <ark-dir>
 #   find_arks <data-dir> <log-dir> <ark-dir>   the same, as Kaldi's scripts are called
 #
@@ -25,13 +28,15 @@ begin_parts() { # <step> [arguments]
 }
 
 finish_parts() { # <log> <step> [arguments]
-  local submit step=$2
+  local submit job log step=$2
   if [ "$num_jobs" -gt 0 ]; then
     "${before_jobs[@]}"
     say "$num_jobs job(s), logs: $1"
     read -ra submit <<<"${cmd:?}"
-    submit+=("${job_options[@]}" "${_plan[@]:1}" JOB=1:"$num_jobs" "$1"
-      "$step" part "${@:3}" --part JOB --num-parts "$num_jobs")
+    job=$(free_name JOB "${1%/*}" "${@:3}")
+    log=${1##*/}
+    submit+=("${job_options[@]}" "${_plan[@]:1}" "$job=1:$num_jobs" "${1%/*}/${log/JOB/$job}"
+      "$step" part "${@:3}" --part "$job" --num-parts "$num_jobs")
     if [ -t 2 ]; then
       { "${submit[@]}" 2>&1 >&3 | tools/show_progress.py "$1" "$num_jobs"; } 3>&1
     else
@@ -39,6 +44,14 @@ finish_parts() { # <log> <step> [arguments]
     fi
     "$step" join "${@:3}" --num-parts "$num_jobs"
   fi
+}
+
+free_name() { # <name> <word>...
+  local name=$1
+  while [[ ${*:2} == *"$name"* ]]; do
+    name=_$name
+  done
+  printf '%s' "$name"
 }
 
 run_parts() {

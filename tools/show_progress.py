@@ -11,7 +11,6 @@ import select
 import signal
 import sys
 from collections.abc import Iterable
-from glob import glob
 from pathlib import Path
 
 import _path  # noqa: F401
@@ -37,11 +36,11 @@ def read_progress(logs: Iterable[Path], num_jobs: int) -> tuple[int, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("logs", help="path of the logs, with JOB for the number")
+    parser.add_argument("logs", type=Path, help="path of the logs, with JOB for the number in their name")
     parser.add_argument("num_jobs", type=int, help="number of jobs")
     args = parser.parse_args()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the jobs end, and with them the input
-    with tqdm(desc=Path(args.logs).name.partition(".")[0], unit="", **BAR) as bar:
+    with tqdm(desc=args.logs.name.partition(".")[0], unit="", **BAR) as bar:
         while True:
             if select.select([sys.stdin], [], [], WAIT_S)[0]:
                 line = sys.stdin.readline()
@@ -49,8 +48,8 @@ def main() -> None:
                     return
                 bar.write(line, file=sys.stderr, end="")
             else:
-                logs = [Path(path) for path in glob(args.logs.replace("JOB", "*"))]
-                done, bar.total = read_progress(logs, args.num_jobs)
+                found = args.logs.parent.glob(args.logs.name.replace("JOB", "*"))
+                done, bar.total = read_progress(found, args.num_jobs)
                 if bar.total:
                     bar.update(done - bar.n)
 

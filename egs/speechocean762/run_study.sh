@@ -233,7 +233,7 @@ fill_in() { # <set> <seed>: paths for @NAME and TEACHER in the array words
 
 failed=false
 run_jobs() { # -v|-e: of the rows without @NAME, or of those with it, what is left to do; failures do not stop others
-  local seed name labels line set words first=$((count + 1))
+  local seed name labels line set words job first=$((count + 1))
   for seed in $seeds; do
     for set in "${sets[@]}"; do
       while read -r name labels line; do
@@ -248,7 +248,9 @@ run_jobs() { # -v|-e: of the rows without @NAME, or of those with it, what is le
   done
   if ((count >= first)); then
     say "$((count - first + 1)) systems to train or test; their logs are $exp_dir/log/study.*.log"
-    $cmd --max-jobs-run "$nj" JOB="$first:$count" "$exp_dir/log/study.JOB.log" bash "$exp_dir/jobs/JOB" || failed=true
+    job=$(free_name JOB "$exp_dir")
+    $cmd --max-jobs-run "$nj" "$job=$first:$count" "$exp_dir/log/study.$job.log" bash "$exp_dir/jobs/$job" ||
+      failed=true
   fi
 }
 

@@ -77,8 +77,8 @@ def training(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
 
 @pytest.fixture(scope="module")
 def undisturbed(training: Training, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training of two nodes, both on this machine."""
-    exp_dir = tmp_path_factory.mktemp("nodes") / "exp"
+    """The folder of a training of two nodes, both on this machine; its path has the name of a node's number."""
+    exp_dir = tmp_path_factory.mktemp("nodes") / "NODE"
     training.run(exp_dir, 4, "--num-nodes", "2", "--cmd", "run.pl")
     return exp_dir
 

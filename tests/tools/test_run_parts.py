@@ -24,7 +24,7 @@ say() { echo "$@" >&2; }
 . "$ROOT/tools/run_parts.sh"
 before_jobs=(touch before)
 begin_options=(--gpus none)
-run_parts log/x.JOB.log ./step data --gpus auto
+run_parts "${LOGS:-log}/x.JOB.log" ./step "${DATA:-data}" --gpus auto
 echo "$num_jobs jobs"
 """
 
@@ -35,8 +35,10 @@ def call(run: Run, root: Path, tmp_path: Path) -> Call:
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o755)
 
-    def call(plan: str, fails: str = "") -> tuple[subprocess.CompletedProcess[str], list[str]]:
-        env = {"PLAN": plan, "FAILS": fails, "ROOT": str(root)}
+    def call(
+        plan: str, fails: str = "", data: str = "data", logs: str = "log"
+    ) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        env = {"PLAN": plan, "FAILS": fails, "ROOT": str(root), "DATA": data, "LOGS": logs}
         done = run("./script.sh", cwd=tmp_path, env=env)
         return done, (tmp_path / "calls").read_text().splitlines()
 
@@ -53,6 +55,13 @@ def test_begin_the_jobs_and_join(call: Call, tmp_path: Path) -> None:
         "part data --gpus auto --part 2 --num-parts 2",
         "join data --gpus auto --num-parts 2",
     ]
+
+
+def test_a_path_may_contain_the_name_of_the_job_number(call: Call, tmp_path: Path) -> None:
+    done, calls = call("1", data="JOB7", logs="JOB7/_JOB")
+    assert done.returncode == 0, done.stderr
+    assert calls[1] == "part JOB7 --gpus auto --part 1 --num-parts 1"
+    assert [path.name for path in (tmp_path / "JOB7/_JOB").iterdir()] == ["x.1.log"]
 
 
 def test_one_process_where_all_is_done(call: Call, tmp_path: Path) -> None:
