@@ -37,8 +37,9 @@ fi
 train=(steps/train.py --gpus "$gpus" --num-procs "$num_procs" --num-threads "$num_threads")
 if [ "${cmd%% *}" != run.pl ]; then # check now: the job may wait for hours before it finds an error
   plan=$("${train[@]}" --num-nodes "$num_nodes" --dry-run true "$data_dir" "$exp_dir")
-  if [[ $plan == "$exp_dir: complete"* ]]; then
-    say "${plan%%$'\n'*}; nothing to do"
+  state=${plan%%$'\n'*}
+  if [[ $state =~ ": complete ("[0-9]+" epochs)"$ ]]; then # before it the folder, as Python writes it
+    say "$state; nothing to do"
     exit 0
   fi
 fi

@@ -71,6 +71,11 @@ def test_the_same_command_after_sigkill_ends_with_the_same_models(run, root, con
     done = run(*command(config, data_dir, tmp_path / "whole"))
     assert done.returncode == 0, done.stderr
     assert "training is complete: 2 epochs; best held-out EER" in done.stderr
+    *words, data, _ = command(config, data_dir, tmp_path / "whole", "--cmd", "queue.pl")
+    env = {"PATH": f"{nothing_to_submit_with(tmp_path)}:{os.environ['PATH']}"}
+    done = run(*words, data, f"{tmp_path}/./whole/", env=env)  # Python writes the folder without "." and the last "/"
+    said = f"train.sh: {tmp_path}/whole: complete (2 epochs); nothing to do"
+    assert (done.returncode, done.stderr.splitlines()[-1][20:]) == (0, said)
     exp, log = tmp_path / "killed", tmp_path / "log"
     process = start(root, command(config, data_dir, exp), log)
     wait_until(lambda: list(exp.glob("checkpoints/step_*3.pt")), process)
