@@ -30,7 +30,13 @@ def parse() -> argparse.Namespace:
         "exp_dir", type=Path, nargs="?", help="folder of the system; default: named after it, in --root"
     )
     parser.add_argument("--config", required=True, help="YAML file of the system")
-    parser.add_argument("--set", default="", metavar='"KEY=VALUE ..."', help="keys of the configuration (sv/config.py)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar='"KEY=VALUE ..."',
+        help="keys of the configuration (sv/config.py); may be given several times",
+    )
     parser.add_argument("--override", action="append", default=[], metavar='"--FLAG KEY=VALUE"', help="for recipes")
     parser.add_argument("--same-config", default="false", help="true: a trained system must have its model and loss")
     parser.add_argument("--noise-data", default="", help="noise to augment waveforms with, if training reads them")
@@ -70,7 +76,7 @@ def main() -> None:
         trained_system,
     )
 
-    overrides = [*map(_override, args.override), *map(Override.of, args.set.split())]
+    overrides = [*map(_override, args.override), *map(Override.of, " ".join(args.set).split())]
     if args.fine_tune:
         config = make_fine_tuning(args.config, args.fine_tune, overrides)
     else:

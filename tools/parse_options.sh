@@ -18,6 +18,7 @@
 # *_utts, top_n, *_dim), lists of them (the description says: as in "1 2 3"), speeds, and the number of positional
 # arguments, which stay in "$@". In the usage line, <a> is required, [<b>] is optional, and "..." is any number; without
 # any of them, no positional arguments are allowed.
+# An option given twice has its last value; --set and --lm-set, which take lists, have the keys of all.
 # DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there; it stays
 # relative if it lies below the script's folder of work. Slashes at the end of a DIR: are removed.
 # A wrong call exits with 2. The script can then use
@@ -281,6 +282,9 @@ _po_check() { # <name> <value>
 
 _po_set() { # <name> <value>
   local value=$2
+  if [[ $1 == set || $1 == lm_set ]] && is_given "$1"; then
+    value="${!1} $value"
+  fi
   _po_check "$1" "$value"
   if [[ ${_po_kind[$1]} == path && -n $value && $value != /* && -n ${start_dir:-} ]]; then
     value=$start_dir/${value#./}

@@ -30,7 +30,7 @@ def test_folder_is_named_after_the_system(call, tmp_path):
 
 
 def test_resolved_configuration_is_written_and_resolves_to_itself(call, step, tmp_path):
-    words = [*override("loss", "aam"), "--set", "num_epochs=9 clip_grad_norm=5.0 precision=bf16"]
+    words = [*override("loss", "aam"), "--set", "num_epochs=9 clip_grad_norm=5.0", "--set", "precision=bf16"]
     assert call(*words, tmp_path / "exp").returncode == 0
     written = yaml.safe_load((tmp_path / "exp/system.yaml").read_text())
     assert written["margin_update"]["final_margin"] == 0.2

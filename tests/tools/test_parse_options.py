@@ -190,6 +190,12 @@ def test_help_prints_comment_and_block(script: Script) -> None:
     assert "shellcheck" not in help_text
 
 
+def test_the_keys_of_several_sets_are_joined_and_of_other_options_the_last_value_counts(script: Script) -> None:
+    script.path.write_text(script.path.read_text().replace("scale=32   ", "set=   ").replace(" scale ", " set "))
+    values = script.values("--set", "a=1 b=2", "--nj", "3", "data", "--set=b=3", "--nj", "2")
+    assert (values["set"], values["nj"]) == ("a=1 b=2 b=3", "2")
+
+
 def test_a_path_below_the_folder_of_work_stays_relative(tmp_path: Path) -> None:
     script = Script(tmp_path, before=f"start_dir='{tmp_path}/egs'\ncd '{tmp_path}'")
     values = script.values("--config", "a.yaml", "--exp-dir", "../exp/x", "data")
