@@ -141,19 +141,30 @@ install_data_dir() {
   done
 }
 
+# clean_trials <list> <to>: copy a trial list without byte-order mark, DOS line ends and empty lines, and print the
+# field of its enroll ids, which the test ids follow: 2 in "1|0 enroll test".
+clean_trials() {
+  sed -e $'1s/^\xef\xbb\xbf//' -e 's/\r$//' -e '/^[[:space:]]*$/d' "$1" >"$2"
+  awk 'NR == 1 { print NF == 3 && $1 ~ /^[01]$/ && $3 !~ /^([01]|target|nontarget)$/ ? 2 : 1 }' "$2"
+}
+
+trial_ids() { # <clean list> <field of enroll ids>
+  awk -v enroll="$2" '{ print $enroll; print $(enroll + 1) }' "$1" | sort -u
+}
+
 # copy_trials <source> <destination> <utterances> [<prefix> <suffix>]: copy the trial lists that name only these
-# utterances; their ids get the prefix and the suffix. In "1|0 enroll test" the ids are the fields 2 and 3.
+# utterances; their ids get the prefix and the suffix. An earlier copy of a list that is left out is removed.
 copy_trials() {
   local list enroll ids=$work/.ids clean=$work/.clean
   for list in "$1"/trials/*; do
     if [[ ! -f $list ]]; then
       continue
     fi
-    sed -e $'1s/^\xef\xbb\xbf//' -e 's/\r$//' -e '/^[[:space:]]*$/d' "$list" >"$clean"
-    enroll=$(awk 'NR == 1 { print NF == 3 && $1 ~ /^[01]$/ && $3 !~ /^([01]|target|nontarget)$/ ? 2 : 1 }' "$clean")
-    awk -v enroll="$enroll" '{ print $enroll; print $(enroll + 1) }' "$clean" | sort -u >"$ids"
+    enroll=$(clean_trials "$list" "$clean")
+    trial_ids "$clean" "$enroll" >"$ids"
     if [ -n "$("$tools/filter_scp.pl" --exclude "$3" "$ids" | awk 'NR == 1')" ]; then
       say "$list left out: it has utterances that are not in $2"
+      rm -f "$2/trials/${list##*/}"
       continue
     fi
     mkdir -p "$2/trials"

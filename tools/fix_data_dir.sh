@@ -59,10 +59,11 @@ leave_out_utts() { # take those that --leave-out names from $work/.utts
 }
 
 check_trials() { # say which trial lists name utterances that are left out
-  local list
+  local list enroll
   for list in "$dir"/trials/*; do
     if [[ -f $list && -s $work/.left_out ]]; then
-      awk '{ print $1; print $2 }' "$list" | sort -u >"$work/.named"
+      enroll=$(clean_trials "$list" "$work/.clean")
+      trial_ids "$work/.clean" "$enroll" >"$work/.named"
       filter_file "$work/.left_out" "$work/.named" "$work/.lost"
       if [ -s "$work/.lost" ]; then
         say "$list names $(list_ids "$work/.lost") of these; make it again, or leave their trials out"

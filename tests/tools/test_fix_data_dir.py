@@ -69,6 +69,7 @@ def test_fix_leaves_out_what_a_list_names(
     data_dir: Path, ok: Say, error: Say, read: Read, valid: Check, add_trials: Add
 ) -> None:
     add_trials(data_dir)
+    (data_dir / "trials/veri.txt").write_text("0 s2-u1 s1-u1\n")  # as VoxCeleb's
     (data_dir / "check_data").mkdir()
     faults = data_dir / "check_data" / "faults"
     faults.write_text("s3-u3 /audio/s3-u3.wav: truncated\n- speaker s2 is in test, too\ns1-u1 digital silence\n")
@@ -77,7 +78,8 @@ def test_fix_leaves_out_what_a_list_names(
     assert list(read(data_dir / "wav.scp")) == ["s1-u2", "s1-u3", "s2-u1", "s2-u2", "s2-u3", "s3-u1", "s3-u2"]
     assert f"left out as in {faults}: 2 (s1-u1 s3-u3)\n" in message
     assert "data/trials/far.kaldi names 2 (s1-u1 s3-u3) of these; make it again" in message
-    assert "data/trials/near.kaldi names 1 (s1-u1) of these" in message
+    for name in ("near.kaldi", "veri.txt"):
+        assert f"data/trials/{name} names 1 (s1-u1) of these" in message
     assert f"{faults} has no utterance of data; is it of another" in error(
         "fix_data_dir.sh", "--leave-out", faults, "data"
     )

@@ -91,8 +91,10 @@ def test_subset_with_segments_and_trials(
 ) -> None:
     add_segments(data_dir)
     add_trials(data_dir)
-    message = ok("subset_data_dir.sh", "--first", "data", 4, "new")
     new = data_dir.parent / "new"
+    (new / "trials").mkdir(parents=True)
+    (new / "trials/far.kaldi").write_text("s1-u1 s3-u3 nontarget\n")  # of an earlier run
+    message = ok("subset_data_dir.sh", "--first", "data", 4, "new")
     valid(new)
     assert (new / "wav.scp").read_text() == "r1 /audio/r1.wav\n"
     assert (new / "reco2dur").read_text() == "r1 9\n"
