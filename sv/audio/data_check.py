@@ -176,13 +176,12 @@ class DataCheck(Parts):
             if ours := [fault for fault in faults if fault.data == str(DataDir(data_dir).path)]:
                 with atomic_write(faults_of(data_dir)) as f:
                     f.writelines(f"{fault.utt} {fault.text}\n" for fault in ours)
-                remedies.append(f"tools/fix_data_dir.sh --leave-out {faults_of(data_dir)} {data_dir}")
+                if any(fault.utt != "-" for fault in ours):
+                    remedies.append(f"tools/fix_data_dir.sh --leave-out {faults_of(data_dir)} {data_dir}")
         for fault in faults[:_MAX_SHOWN]:
             log.error("%s", fault)
-        raise UserError(
-            f"{len(faults)} faults in the data, the first: {faults[0]}. Mend them, or leave those utterances out: "
-            f"{'; '.join(remedies)}"
-        )
+        leave_out = f", or leave those utterances out: {'; '.join(remedies)}" if remedies else ""
+        raise UserError(f"{len(faults)} faults in the data, the first: {faults[0]}. Mend them{leave_out}")
 
     def table_faults(self) -> Iterator[Fault]:
         """Yield the faults of the tables, which need no audio.

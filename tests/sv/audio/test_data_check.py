@@ -68,7 +68,9 @@ def test_each_fault_is_named_and_the_rest_is_checked(
 def test_faults_of_the_tables_and_of_both_sides(sets: tuple[Path, Path], tmp_path: Path) -> None:
     train, _ = sets
     other = write_set(tmp_path / "other", {"b-9": ("b", noise(1, 9), 16000)})
-    with pytest.raises(UserError, match=f"{other}: speaker b is in {train}, too; take it out of one of them"):
+    with pytest.raises(
+        UserError, match=rf"{other}: speaker b is in {train}, too; take it out of one of them\. Mend them$"
+    ):
         check(train, other)
     (train / "utt2spk").write_text("a-1 a\nb-1 b\n")
     with pytest.raises(UserError, match=r"a-2: missing in .*utt2spk; run tools/fix_data_dir\.sh"):
