@@ -44,6 +44,7 @@ def main() -> None:
     if not mark.stale():
         log.info("%s is there already", args.data)
         return
+    mark.path.unlink(missing_ok=True)
     folder: Path = args.data.absolute() / "wav"
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:04d}.wav" for number in range(1, args.count + 1)]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import soundfile
 
 from local.make_noises import coloured_noise
 from sv.data.noises import NOISE_TYPES, Clips
@@ -36,3 +37,23 @@ def test_made_up_lists_are_read_and_made_once(call, tmp_path):
     (tmp_path / "noises/wav/0002.wav").unlink()
     call("make_noises", *words)
     assert (tmp_path / "noises/wav/0002.wav").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["make_noises", "make_rirs"])
+def test_files_of_another_seed_that_a_killed_run_left_are_made_again(call, tmp_path, monkeypatch, script):
+    words, files = ["--count", 2, "--seed"], [tmp_path / f"clips/wav/{name}.wav" for name in ("0001", "0002")]
+    call(script, *words, 1, tmp_path / "clips")
+    ours = [path.read_bytes() for path in files]
+    write_one = soundfile.write
+
+    def write_and_end(*args, **options):
+        write_one(*args, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(soundfile, "write", write_and_end)
+        call(script, *words, 2, tmp_path / "clips")
+    assert files[0].read_bytes() != ours[0]
+    call(script, *words, 1, tmp_path / "clips")
+    assert [path.read_bytes() for path in files] == ours
