@@ -20,7 +20,8 @@
 # any of them, no positional arguments are allowed.
 # An option given twice has its last value; --set and --lm-set, which take lists, have the keys of all.
 # DIR: and FILE: mark paths. If the script sets $start_dir, a relative path from the user starts there; it stays
-# relative if it lies below the script's folder of work. Slashes at the end of a DIR: are removed.
+# relative if it lies below the script's folder of work. Slashes at the end of a DIR: are removed. --data and --exp-dir
+# cannot be empty.
 # A wrong call exits with 2. The script can then use
 #   in_stage N "title"     true if stage <= N <= stop_stage; then it prints the title on stderr
 #   check_stages 0 8 [9]   refuse other stages, and --stage after --stop-stage; --stage 9 runs only stage 9
@@ -284,6 +285,9 @@ _po_set() { # <name> <value>
   local value=$2
   if [[ $1 == set || $1 == lm_set ]] && is_given "$1"; then
     value="${!1} $value"
+  fi
+  if [[ -z $value && ($1 == data || $1 == exp_dir) ]]; then # of a variable that is not set; "$data/train" is in /
+    _po_refuse "$(_po_flag "$1") is empty; give a folder, or leave the option out"
   fi
   _po_check "$1" "$value"
   if [[ ${_po_kind[$1]} == path && -n $value && $value != /* && -n ${start_dir:-} ]]; then

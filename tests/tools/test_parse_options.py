@@ -138,6 +138,7 @@ def test_values_are_taken_as_they_are(script: Script, value: str) -> None:
         (["--nj"], "--nj needs a value"),
         (["--cmd", "--nj", "3"], "--cmd needs a value"),
         (["--dither", "yes"], "--dither is true or false, not 'yes'"),
+        (["--exp-dir", ""], "--exp-dir is empty; give a folder, or leave the option out"),
         (["--dither="], "--dither is true or false, not ''"),
         (["--loss", "sphere"], "--loss is one of softmax, aam, not 'sphere'"),
         (["--loss="], "--loss is one of softmax, aam, not ''"),
