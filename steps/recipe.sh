@@ -99,8 +99,8 @@ log_stages() {
   tell "logs: $stage_logs"
 }
 
-system_value() {
-  sed -n "s/^$1: //p" "$system"
+system_value() { # YAML puts some texts in '...', with '' for each ' of the text
+  sed -n "/^$1: /{ s/^$1: //; /^'.*'\$/{ s/^'//; s/'\$//; s/''/'/g }; p }" "$system"
 }
 
 is_augmented() {
@@ -186,7 +186,7 @@ check_augment() {
 }
 
 check_teacher() {
-  if [ "$(system_value teacher)" = "''" ]; then
+  if [ -z "$(system_value teacher)" ]; then
     return 0
   elif [ -n "$unlabelled" ]; then
     die "with --unlabelled a teacher makes the first clusters: give it as --teacher, and leave the key teacher out"
@@ -263,7 +263,7 @@ check_sizes() { # <"train-data has N speakers"> <N> <last stage>: check sizes of
   local heldout most wrong=()
   heldout=$(system_value heldout_speakers)
   most=$(($2 - heldout))
-  if ((stage <= 3 && most < 2)) && [ "$(system_value model_init)" = "''" ]; then # else the model's own are held out
+  if ((stage <= 3 && most < 2)) && [ -z "$(system_value model_init)" ]; then # else the model's own are held out
     die "$1, of which heldout_speakers=$heldout are set aside, and at least 2 must be left to" \
       "train on; set it lower (0: none)"
   fi

@@ -57,7 +57,7 @@ score() { # <option>...; its output is also in scores/*_result
 
 if in_stage 3 "training"; then
   teacher=$(system_value teacher)
-  if [ "${teacher:-''}" != "''" ]; then # its embeddings of whole utterances serve all trainings
+  if [ -n "$teacher" ]; then # its embeddings of whole utterances serve all trainings
     hold_lock "$teacher/distillation/.lock" "the embeddings of $teacher are being extracted" wait
     steps/extract_embeddings.sh --nj "$nj" --cmd "$cmd" --gpus "$gpus" --feats auto "$teacher" "$training_set" \
       "$teacher/distillation$(realpath "$training_set")" # as sv/training/teacher.py

@@ -251,7 +251,7 @@ class Override:
     """A key that the command line sets."""
 
     key: str  # with its blocks: "num_epochs", "dataloader_args.batch_size"
-    value: str  # YAML
+    value: str  # YAML; of a key that takes a text, such as a path, that text
     said: str  # the option as the user gave it, for errors
 
     @classmethod
@@ -340,7 +340,7 @@ FREE_KEYS = frozenset(
 def save_config(config: Config, path: str | Path) -> None:
     """Write a configuration with all its keys."""
     with atomic_write(path) as f:
-        yaml.safe_dump(config.model_dump(), f, sort_keys=False, allow_unicode=True)
+        yaml.safe_dump(config.model_dump(), f, sort_keys=False, allow_unicode=True, width=1e9)  # a line a value
 
 
 def _read_tree(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -363,16 +363,27 @@ def _without_options_of_another(base: dict[str, Any], changes: Mapping[str, Any]
 
 
 def _set(tree: dict[str, Any], override: Override) -> None:
-    try:
-        value = parse_yaml(override.value)
-    except ValueError as error:
-        raise UserError(f"{override.said}: {override.value!r} is not YAML") from error
+    value: Any = override.value
+    if not _is_text(override.key) or value[:1] in ("'", '"'):
+        try:
+            value = parse_yaml(value)
+        except ValueError as error:
+            raise UserError(f"{override.said}: {override.value!r} is not YAML") from error
     *blocks, key = override.key.split(".")
     for block in blocks:
         tree = tree.setdefault(block, {})
         if not isinstance(tree, dict):
             raise UserError(f"{override.said}: {block} is a value, not a block of keys")
     tree[key] = value
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a key takes any text, in which YAML would take " #" for a comment and "no" for false."""
+    section: Any = Config
+    for key in name.split("."):
+        field = getattr(section, "model_fields", {}).get(key)
+        section = field.annotation if field else None
+    return section is str
 
 
 def _explain(error: Any) -> str:
