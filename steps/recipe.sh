@@ -40,7 +40,7 @@ begin_recipe() {
   fi
   resolve=(steps/make_system.py --config "$config" "${overrides[@]}" --set "$set" --gpus "$gpus" --stage "$stage"
     --noise-data "$data/noises" --reverb-data "$data/rirs" --root "${script_dir#"$PWD/"}/exp"
-    ${unlabelled:+--suffix=-half-labelled --stage 3})
+    ${augment:+--suffix=-aug} ${unlabelled:+--suffix=-half-labelled --stage 3})
   if [ -n "$speeds" ] || is_given speeds; then
     resolve+=(--speeds "$speeds")
   fi

@@ -237,6 +237,12 @@ def test_a_dry_run_tells_what_is_missing_and_writes_nothing(run, recipe, tmp_pat
 
 
 @pytest.mark.slow
+def test_a_system_trained_on_augmented_copies_has_a_folder_of_its_own(run, tmp_path):
+    shown = run("egs/mini/run.sh", "--dry-run", "true", "--augment", "noise", "--data", tmp_path / "data").stdout
+    assert "egs/mini/exp/resnet_small-sphereface2-C-m0.2-seed42-aug/embeddings/vox1: to do" in shown
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
