@@ -268,7 +268,7 @@ def test_an_error_stands_in_the_log_of_its_stage_as_well(tmp_path: Path) -> None
 
 
 def test_times_of_the_last_stage_and_of_the_run_go_on_in_another_script(tmp_path: Path) -> None:
-    after = 'if in_stage 2 a; then SECONDS=20; with_stage bash "$0" --stage 3 --stop-stage 3 data; fi\n'
+    after = 'if in_stage 2 a; then SECONDS=$((SECONDS + 20)); with_stage bash "$0" --stage 3 --stop-stage 3 data; fi\n'
     after += "if in_stage 3 b; then SECONDS=$((SECONDS + 10)); end_stages; fi"
     done = Script(tmp_path, after=after)("--stage", "2", "--stop-stage", "2", "data")
     told = [line.partition(" x.sh: ")[2] for line in done.stderr.splitlines()]
