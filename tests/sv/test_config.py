@@ -33,7 +33,7 @@ def test_overrides_win_and_take_yaml_values(tmp_path):
     assert config.model_args == {"embed_dim": 64}
 
 
-@pytest.mark.parametrize("text", ["/work/run #2/avg.pt", "no", "[x]: y", "1.5", "it's", ""])
+@pytest.mark.parametrize("text", ["exp/run #2/avg.pt", "no", "[x]: y", "1.5", "it's", ""])
 def test_an_override_of_a_text_is_taken_as_it_is(tmp_path, text):
     path = write(tmp_path / "c.yaml", "num_epochs: 3\n")
     config = load_config(path, [Override("model_init", text, "--checkpoint"), Override.of("teacher=''")])
