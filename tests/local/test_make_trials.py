@@ -7,6 +7,7 @@ import pytest
 
 from local.make_trials import age_band, count_nontargets, draw_trials, nontarget_pairs, target_pairs
 from sv.errors import UserError
+from tests.conftest import ROOT
 
 UTT2SPK = {f"s{spk}-{utt}": f"s{spk}" for spk in range(6) for utt in range(4)}
 SEX = {f"s{spk}": "fm"[spk % 2] for spk in range(6)}
@@ -134,6 +135,8 @@ def test_checksums_on_real_speech(corpora, tmp_path, step):
     assert re.findall(r"sha256 (\w+)", result.stderr) == ["825168a797eb4ee4", "079cde1298723dc4"]
     lines = (tmp_path / "test" / "trials" / "H.kaldi").read_text().splitlines()
     assert Counter(line.split()[2] for line in lines) == {"target": 3375, "nontarget": 12000}
+    utts = [line.split()[0] for name in ("train", "test") for line in (tmp_path / name / "utt2spk").open()]
+    assert sorted(utts) == (ROOT / "egs/speechocean762/results_utts").read_text().split()
 
 
 def test_without_sex_and_age_there_is_only_list_o(tmp_path, step):
