@@ -131,8 +131,9 @@ def class_means(backbone: nn.Module, batches: Iterable[Batch], num_speakers: int
     sums = torch.zeros(num_speakers, backbone.embedding_dim, device=world.device)  # type: ignore[call-overload]
     sample: list[tuple[Tensor, Tensor]] = []
     for batch in batches:
-        embedding = functional.normalize(backbone(batch.features.to(world.device)).float())
-        sums.index_add_(0, batch.speaker.to(world.device), embedding)
+        batch = batch.to(world.device)  # only now do batches of waveforms have features
+        embedding = functional.normalize(backbone(batch.features).float())
+        sums.index_add_(0, batch.speaker, embedding)
         if sum(len(speakers) for _, speakers in sample) < _SAMPLE / world.size:
             sample.append((embedding.cpu(), batch.speaker.cpu()))
     means = functional.normalize(world.sum(sums))

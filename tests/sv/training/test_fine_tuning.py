@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -14,10 +15,12 @@ from sv.io import ArkWriter, read_matrix, read_scp, read_table, write_table
 from sv.system import make_fine_tuning, make_system
 from sv.training.averaging import average
 from sv.training.checkpoint import load_tensors, save_tensors
+from sv.training.dataset import build_dataset, read_data
 from sv.training.distributed import World
 from sv.training.fine_tuning import ClassMeans, _set_rows, class_means, start_from, warn_of_front_end
 from sv.training.run import train
 from sv.training.trainer import Trainer
+from tests.sv.training.recordings import write_recordings
 
 WORLD = World(0, 1, torch.device("cpu"))
 LM = "{do_lm: true, head_init: load, num_epochs: 2, margin_update: {final_margin: null, increase_type: fixed}}"
@@ -158,6 +161,17 @@ def test_class_means_are_directions_from_the_mean_of_all_classes():
     expected = torch.stack([across, across, torch.zeros(2), -across])
     assert torch.allclose(class_means(backbone, batches, 4, WORLD).direction, expected, atol=1e-6)
     assert not backbone.training
+
+
+def test_class_means_of_waveforms_are_the_same_with_features_made_on_the_device(build, make_config, tmp_path):
+    write_recordings(tmp_path, 2, 0.3, 0.4)
+    args = {"num_frms": 20, "min_num_frames": 10, "aug_prob": 0.0, "fbank_args": {"num_mel_bins": 16}}
+    config = make_config(train_feats="online", dataset_args=args)
+    data, backbone = read_data(config, tmp_path), build(num_speakers=6).backbone
+    batches = [build_dataset(config, data, on_gpu=on_gpu).batch(np.arange(12), 0) for on_gpu in (False, True)]
+    assert len(batches[1].features) == 0
+    one, other = (class_means(backbone, [batch], 6, WORLD).direction for batch in batches)
+    assert one.any() and one.equal(other)
 
 
 def test_another_encoder_is_refused(build, tmp_path):
