@@ -38,7 +38,7 @@ def average(exp_dir: Path, num_avg: int | None = None, epoch: int | None = None)
     """
     config = read_system(exp_dir) if (exp_dir / "system.yaml").is_file() else read_config(exp_dir)
     last, count = epoch or config.num_epochs, num_avg or config.num_avg
-    models = _models(exp_dir / "models")
+    models = kept_models(exp_dir / "models")
     path = exp_dir / "models" / "avg_model.pt"
     if not models and path.is_file():
         log.info("%s is there, and no models to average: a model from elsewhere, kept as it is", path)
@@ -100,7 +100,8 @@ def mean_of(paths: Sequence[Path]) -> "dict[str, Tensor]":
     return {key: (m if first[key].is_floating_point() else m.round()).to(first[key].dtype) for key, m in means.items()}
 
 
-def _models(folder: Path) -> dict[int, Path]:
+def kept_models(folder: Path) -> dict[int, Path]:
+    """Return the paths of the models that training has left, by epoch, without the untrained one."""
     if not folder.is_dir():
         return {}
     found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())

@@ -115,7 +115,8 @@ class Checkpoints:
             log.warning("%s %s; trying the checkpoint before it", path, damage)
         if paths:
             raise UserError(
-                f"all {len(paths)} checkpoints in {self.folder} are damaged; remove the folder to train anew"
+                f"all {len(paths)} checkpoints in {self.folder} are damaged; to train anew, remove it and models/ "
+                "beside it"
             )
         return None
 

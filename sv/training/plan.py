@@ -27,7 +27,8 @@ class TrainingPlan:
     Attributes:
         config: resolved, with the number of speakers.
         exp_dir: its folder.
-        place: how far it has come; None if it has not begun.
+        place: how far it has come; None if there is no checkpoint.
+        is_complete: whether nothing is left to do.
         num_utts: utterances to train on.
         schedules: learning rate and margin of each step.
     """
@@ -35,20 +36,16 @@ class TrainingPlan:
     config: Config
     exp_dir: Path
     place: Place | None
+    is_complete: bool
     num_utts: int
     schedules: Schedules
 
-    def is_complete(self) -> bool:
-        """Return whether nothing is left to do."""
-        last = self.exp_dir / "models" / f"model_{self.config.num_epochs}.pt"
-        return self.place is not None and self.place.epoch > self.config.num_epochs and not find_damage(last)
-
     def state(self) -> str:
         """Describe how far the training has come."""
+        if self.is_complete:
+            return f"complete ({self.config.num_epochs} epochs)"
         if self.place is None:
             return "not begun"
-        if self.is_complete():
-            return f"complete ({self.config.num_epochs} epochs)"
         return f"goes on at epoch {self.place.epoch}, iteration {self.place.step_in_epoch + 1}"
 
     def lines(self) -> list[str]:
@@ -60,7 +57,7 @@ class TrainingPlan:
             f"{self.config.num_epochs} epochs of {steps} iterations, batch {batch} in all",
             f"disk: {format_bytes(self.bytes())} for models and checkpoints",
         ]
-        return found if self.is_complete() else found + self._table()
+        return found if self.is_complete else found + self._table()
 
     def _table(self) -> list[str]:
         """Return lines with learning rate and margin at the beginning of epochs, and at the last step."""
@@ -100,10 +97,11 @@ def plan_training(config: Config, data_dir: Path, exp_dir: Path, *, num_procs: i
     world = World(0, num_procs, torch.device("cpu"))
     prepared = Preparation(config, read_data(config, data_dir), exp_dir, world)
     state = prepared.last_state()
-    if state is None:
+    is_complete = prepared.is_complete(state) and not find_damage(prepared.last_model)
+    if state is None and not is_complete:
         check_free({exp_dir: training_bytes(prepared.config)})
     global_batch = prepared.global_batch(state)
     sampler = prepared.sampler(global_batch)
     schedules = build_schedules(prepared.config, sampler.steps, global_batch)
     place = Place(**state["place"]) if state else None
-    return TrainingPlan(prepared.config, exp_dir, place, len(sampler.utts), schedules)
+    return TrainingPlan(prepared.config, exp_dir, place, is_complete, len(sampler.utts), schedules)

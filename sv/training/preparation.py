@@ -14,7 +14,8 @@ from sv.errors import UserError, log
 from sv.io import original_speakers, sha256_of
 from sv.losses import loss_options
 from sv.system import check_same_training
-from sv.training.checkpoint import Checkpoints
+from sv.training.averaging import kept_models
+from sv.training.checkpoint import Checkpoints, find_damage
 from sv.training.dataset import TrainingData, build_dataset, with_speed_copies
 from sv.training.distributed import World
 from sv.training.heldout import (
@@ -50,6 +51,7 @@ class Preparation:
         dataset: makes batches of `data`.
         fingerprint: tells data and dataset from others.
         checkpoints: those in `exp_dir`.
+        last_model: path of the model of the last epoch.
 
     Raises:
         UserError: the features are of another front-end; pseudo_args needs a file that is not there; or as
@@ -74,18 +76,19 @@ class Preparation:
         if self.teacher is not None:
             self.fingerprint += self.teacher.fingerprint()
         self.checkpoints = Checkpoints(exp_dir / "checkpoints", config.keep_checkpoints)
+        self.last_model = exp_dir / "models" / f"model_{config.num_epochs}.pt"
 
     def last_state(self) -> dict[str, Any] | None:
         """Return the last checkpoint's state; None if there is no checkpoint.
 
         Raises:
             UserError: the state, or a model without checkpoints, is of another configuration; the state is of other
-                data or holds out other speakers; or all checkpoints are damaged.
+                data or holds out other speakers; an unfinished training, or a model from elsewhere, has no
+                checkpoints; or all checkpoints are damaged.
         """
         state = self.checkpoints.load_last()
         if state is None:
-            if any((self.exp_dir / "models").glob("model_[1-9]*.pt")) and (self.exp_dir / "config.yaml").is_file():
-                check_same_training(self.config, load_config(self.exp_dir / "config.yaml"), self.exp_dir)
+            self._check_models()
             return None
         check_same_training(self.config, parse_config(state["config"], "the checkpoint"), self.exp_dir)
         if state["fingerprint"] != self.fingerprint:
@@ -97,6 +100,25 @@ class Preparation:
         if state["heldout"] != self.heldout:
             raise UserError(f"{self.exp_dir} holds out other speakers; give the same --checkpoint as at its start")
         return state
+
+    def is_complete(self, state: dict[str, Any] | None) -> bool:
+        """Return whether all epochs are done; without checkpoints, they are if the last model is there."""
+        if state is None:
+            return not find_damage(self.last_model)
+        return bool(state["place"]["epoch"] > self.config.num_epochs)
+
+    def _check_models(self) -> None:
+        """Check models that have no checkpoints: nothing must be trained over them."""
+        folder, trained = self.exp_dir / "models", self.exp_dir / "config.yaml"
+        models = kept_models(folder)
+        if models and trained.is_file():
+            check_same_training(self.config, load_config(trained), self.exp_dir)
+        begun = max(models, default=0) > 1 or (folder / "avg_model.pt").is_file()  # model_1.pt precedes a checkpoint
+        if begun and not self.is_complete(None):
+            raise UserError(
+                f"{self.exp_dir} holds a model but no checkpoints, so training cannot continue; stage 4 uses the "
+                f"model; give another --exp-dir to train anew, or remove {folder}"
+            )
 
     def global_batch(self, state: dict[str, Any] | None) -> int:
         """Return the samples of a step over all processes; a continued training keeps its number.

@@ -91,7 +91,7 @@ class _Run:
             remove_temporary(self.exp_dir / "models")
             remove_temporary(self.exp_dir)
         self.world.barrier()
-        if state is not None and state["place"]["epoch"] > self.config.num_epochs:
+        if self.prepared.is_complete(state):
             self._say_complete(state)
             return
         if state is None:
@@ -139,11 +139,11 @@ class _Run:
             if state[name] != value:
                 log.warning("%s were %s, now %s: the result will not be bit-identical", name, state[name], value)
 
-    def _say_complete(self, state: dict[str, Any]) -> None:
+    def _say_complete(self, state: dict[str, Any] | None) -> None:
         """Say that nothing is left to do; write the last model again if it is lost or damaged."""
-        last = self.exp_dir / "models" / f"model_{self.config.num_epochs}.pt"
+        last = self.prepared.last_model
         if self.world.is_main:
-            if find_damage(last):
+            if state is not None and find_damage(last):
                 save_tensors(state["model"], last)
             save_config(self.config, self.exp_dir / "config.yaml")
             tell("training is complete (%d epochs); nothing to do", self.config.num_epochs)

@@ -50,7 +50,7 @@ def test_it_tells_how_far_a_training_has_come_and_its_disk(data_dir, make_config
         path.unlink()
     assert plan_training(config, data_dir, tmp_path).state() == "goes on at epoch 3, iteration 1"
     (tmp_path / "models" / "model_3.pt").unlink()
-    assert not plan_training(config, data_dir, tmp_path).is_complete()
+    assert not plan_training(config, data_dir, tmp_path).is_complete
 
 
 def test_many_epochs_become_twenty_rows_at_most(data_dir, make_config, tmp_path):

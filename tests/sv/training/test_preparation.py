@@ -1,5 +1,8 @@
 """Data and options that are refused before a training begins."""
 
+import shutil
+from functools import partial
+
 import numpy as np
 import pytest
 import soundfile
@@ -10,6 +13,7 @@ from sv.errors import UserError
 from sv.io import read_table, write_table
 from sv.training.dataset import read_data
 from sv.training.distributed import World
+from sv.training.plan import plan_training
 from sv.training.preparation import Preparation
 from sv.training.run import train
 
@@ -39,10 +43,29 @@ def test_another_configuration_or_other_data_are_refused(data_dir, make_data, ma
 def test_models_without_checkpoints_are_not_mixed_with_another_configuration(data_dir, make_config, tmp_path):
     quick = {"num_epochs": 1, "margin_update": {"increase_type": "fixed"}}
     train(make_config(**quick), data_dir, tmp_path, WORLD)
-    for path in (tmp_path / "checkpoints").iterdir():
-        path.unlink()
+    shutil.rmtree(tmp_path / "checkpoints")
     with pytest.raises(UserError, match="seed was 42, now 43"):
         train(make_config(**quick, seed=43), data_dir, tmp_path, WORLD)
+
+
+def test_models_without_checkpoints_are_complete_or_refused_but_never_trained_over(data_dir, make_config, tmp_path):
+    config = make_config(num_epochs=2, margin_update={"increase_type": "fixed"})
+    train(config, data_dir, tmp_path, WORLD)
+    shutil.rmtree(tmp_path / "checkpoints")
+    models = tmp_path / "models"
+    first, last, mean = models / "model_1.pt", models / "model_2.pt", models / "avg_model.pt"
+    content = mean.read_bytes(), last.read_bytes()
+    train(config, data_dir, tmp_path, WORLD)
+    assert (mean.read_bytes(), last.read_bytes()) == content
+    assert plan_training(config, data_dir, tmp_path).state() == "complete (2 epochs)"
+    told = f"{tmp_path} holds a model but no checkpoints, so training cannot continue; .* or remove {models}"
+    for lost in (last, first):  # then the mean is alone, as after an import
+        lost.unlink()
+        for begin in (plan_training, partial(train, world=WORLD)):
+            with pytest.raises(UserError, match=told):
+                begin(config, data_dir, tmp_path)
+    mean.rename(first)  # all that a training has that was killed before its first checkpoint
+    assert plan_training(config, data_dir, tmp_path).state() == "not begun"
 
 
 @pytest.mark.parametrize(
