@@ -20,7 +20,7 @@ _SPEAKER_STREAM, _UTT_STREAM = 101, 102  # streams of random numbers, apart from
 
 
 def choose_heldout(index: UttIndex, count: int, seed: int, is_pseudo: NDArray[np.bool_] | None = None) -> list[str]:
-    """Choose `count` speakers with two utterances or more by seed, sorted; their speed copies are held out as well.
+    """Choose `count` speakers with two recordings or more by seed, sorted; their speed copies are held out as well.
 
     Args:
         index: the utterances.
@@ -35,16 +35,13 @@ def choose_heldout(index: UttIndex, count: int, seed: int, is_pseudo: NDArray[np
         return []
     if count == 1:
         raise UserError("heldout_speakers is 1, which gives no non-target pair; set 0 for none, or 2 or more")
-    utts = np.bincount(index.speaker, minlength=len(index.speakers))
-    if is_pseudo is not None:
-        utts[np.unique(index.speaker[is_pseudo])] = 0
-    original = original_speakers(index.speakers)
-    originals = [name for name in index.speakers if original[name] == name]
-    fit = [name for name, number in zip(index.speakers, utts, strict=True) if number > 1 and original[name] == name]
-    if count > len(fit) or len(originals) - count < 2:
+    recordings = _count_recordings(index)
+    pseudo = set() if is_pseudo is None else {index.speakers[n] for n in np.unique(index.speaker[is_pseudo])}
+    fit = [name for name, number in recordings.items() if number > 1 and name not in pseudo]
+    if count > len(fit) or len(recordings) - count < 2:
         raise UserError(
-            f"heldout_speakers is {count}, but {index.path} has {len(originals)} speakers "
-            f"({len(fit)} with two utterances or more{'' if is_pseudo is None else ', all labelled'}), and at least 2 "
+            f"heldout_speakers is {count}, but {index.path} has {len(recordings)} speakers "
+            f"({len(fit)} with two recordings or more{'' if is_pseudo is None else ', all labelled'}), and at least 2 "
             "must be left to train on; set it lower (0: none)"
         )
     order = np.argsort(uniform(seed, 0, np.arange(len(fit)), _SPEAKER_STREAM), kind="stable")
@@ -64,8 +61,8 @@ def select_heldout(
         is_pseudo: see `choose_heldout`.
 
     Raises:
-        UserError: the data dir has no utterance of one of its heldout_spk, or lists fewer than two; or as
-            `choose_heldout`.
+        UserError: the data dir has no utterance of one of its heldout_spk, or lists fewer than two; none of those
+            listed has two recordings, or fewer than two others are left to train on; or as `choose_heldout`.
     """
     listed = index.path / "heldout_spk"
     if count and listed.is_file():
@@ -74,9 +71,34 @@ def select_heldout(
             raise UserError(f"{listed}: {min(unknown)[:80]!r} is not a speaker of {index.path}; list only its own")
         if len(names) < 2:
             raise UserError(f"{listed} lists {len(names)} speakers; list two or more, or set heldout_speakers=0")
+        _check_listed(index, names, listed)
         return names
-    inherited = heldout_of(model, index) if model and count else []
-    return inherited or choose_heldout(index, count, seed, is_pseudo)
+    if count and model and (inherited := heldout_of(model, index)):
+        _check_listed(index, inherited, model.parent.parent / "heldout_spk")
+        return inherited
+    return choose_heldout(index, count, seed, is_pseudo)
+
+
+def _check_listed(index: UttIndex, names: list[str], path: Path) -> None:
+    """Raise UserError if listed speakers give no target pair, or if too few others are left to train on."""
+    recordings = _count_recordings(index)
+    left = recordings.keys() - set(names)
+    if len(left) < 2:
+        why = f"leaves {len(left)} of {len(recordings)} speakers of {index.path} to train on, and 2 are needed"
+    elif max(recordings.get(name, 0) for name in names) < 2:
+        why = f"lists no speaker who has two recordings in {index.path}"
+    else:
+        return
+    raise UserError(f"{path} {why}; list others in {index.path / 'heldout_spk'}, or set heldout_speakers=0")
+
+
+def _count_recordings(index: UttIndex) -> dict[str, int]:
+    """Count the utterances of each speaker that is no speed copy; copies of utterances (utt2uniq) do not count."""
+    is_original = np.array([name == original for name, original in original_speakers(index.speakers).items()])
+    rows = np.flatnonzero(is_original[index.speaker])
+    speaker = np.delete(index.speaker, _copies(index, rows))
+    counts = np.bincount(speaker, minlength=len(index.speakers))
+    return {index.speakers[n]: int(counts[n]) for n in np.flatnonzero(is_original)}
 
 
 def heldout_of(model: Path, index: UttIndex) -> list[str]:
@@ -111,25 +133,24 @@ def heldout_utts(index: UttIndex, heldout: list[str], most: int, seed: int) -> N
     Returns:
         (utts,) rows.
     """
-    candidates = {
-        speaker: np.flatnonzero(index.speaker == index.speakers.index(speaker)).tolist() for speaker in heldout
-    }
-    copies = _copies(index, [row for rows in candidates.values() for row in rows])
+    numbers = [index.speakers.index(speaker) for speaker in heldout]
+    copies = _copies(index, np.flatnonzero(np.isin(index.speaker, numbers)))
     chosen = []
-    for speaker in heldout:
-        rows = np.array([row for row in candidates[speaker] if row not in copies], dtype=np.int64)
+    for number in numbers:
+        rows = np.setdiff1d(np.flatnonzero(index.speaker == number), copies)
         draws = uniform(seed, 0, rows, _UTT_STREAM)
         chosen.append(np.sort(rows[np.argsort(draws, kind="stable")[:most]]))
     return np.concatenate(chosen) if chosen else np.empty(0, np.int64)
 
 
-def _copies(index: UttIndex, rows: list[int]) -> set[int]:
-    """Return the rows that are copies of other utterances, by the data dir's utt2uniq, if it has one."""
+def _copies(index: UttIndex, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return those of some rows that are copies of other utterances, by the data dir's utt2uniq, if it has one."""
     path = index.path / "utt2uniq"
     if not path.is_file():
-        return set()
-    row_of = {index.utts[row]: row for row in rows}
-    return {row_of[utt] for _, utt, original in iter_table(path) if utt != original and utt in row_of}
+        return np.empty(0, np.int64)
+    row_of = {index.utts[row]: row for row in rows.tolist()}
+    copies = (row_of[utt] for _, utt, original in iter_table(path) if utt != original and utt in row_of)
+    return np.fromiter(copies, np.int64)
 
 
 def count_originals(index: UttIndex, utts: NDArray[np.int64], group: NDArray[np.int64]) -> NDArray[np.int64]:

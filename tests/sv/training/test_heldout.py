@@ -13,7 +13,7 @@ from sv.errors import UserError
 from sv.io import ArkWriter, base_speaker, write_table
 from sv.metrics.error_rates import eer, sort_scores
 from sv.training.distributed import World
-from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts, training_speakers
+from sv.training.heldout import HeldoutTest, choose_heldout, heldout_utts, select_heldout, training_speakers
 
 WORLD = World(0, 1, torch.device("cpu"))
 
@@ -57,7 +57,7 @@ def test_speakers_with_a_pseudo_label_are_not_held_out(tmp_path):
     is_pseudo = np.array([index.speakers[row] > "id3" or number == 7 for number, row in enumerate(index.speaker)])
     for seed in range(5):
         assert set(choose_heldout(index, 3, seed, is_pseudo)) == {"id0", "id1", "id3"}
-    with pytest.raises(UserError, match=r"has 6 speakers \(3 with two utterances or more, all labelled\)"):
+    with pytest.raises(UserError, match=r"has 6 speakers \(3 with two recordings or more, all labelled\)"):
         choose_heldout(index, 4, 0, is_pseudo)
 
 
@@ -71,6 +71,43 @@ def test_speakers_of_one_utterance_are_not_chosen(tmp_path):
     table = utt2spk(["a", "b", "c"]) | {"d-0": "d", "e-0": "e"}
     index = read(tmp_path, table)
     assert all(set(choose_heldout(index, 3, seed)) == {"a", "b", "c"} for seed in range(5))
+
+
+def with_copies(index, folder):
+    """Add an augmented copy of each utterance."""
+    table = {index.utts[row]: index.speakers[number] for row, number in enumerate(index.speaker)}
+    copies = {f"{utt}-reverb": speaker for utt, speaker in table.items()}
+    write_table(folder / "utt2uniq", {utt: utt.removesuffix("-reverb") for utt in sorted(table | copies)})
+    return read(folder, table | copies)
+
+
+def test_augmented_copies_change_no_choice(tmp_path):
+    names = [f"{copy}id{n:02d}" for copy in ("", "sp0.9-") for n in range(20)]
+    plain = read(tmp_path / "plain", utt2spk(names[::2], utts=1) | utt2spk(names[1::2], utts=2))
+    (tmp_path / "copies").mkdir()
+    copies = with_copies(plain, tmp_path / "copies")
+    for seed in range(5):
+        chosen = choose_heldout(plain, 4, seed)
+        assert choose_heldout(copies, 4, seed) == chosen and all(int(name[2:]) % 2 for name in chosen)
+    assert choose_heldout(plain, 4, 42) == ["id03", "id05", "id15", "id17"]  # as any version must choose
+
+
+@pytest.mark.parametrize("inherited", [False, True])
+def test_listed_speakers_need_pairs_and_leave_some_to_train_on(tmp_path, inherited):
+    index = with_copies(read(tmp_path, utt2spk("ab", utts=1) | utt2spk("cde")), tmp_path)
+    path, model = tmp_path / "heldout_spk", None
+    if inherited:
+        path, model = tmp_path / "exp/heldout_spk", tmp_path / "exp/models/avg_model.pt"
+        path.parent.mkdir()
+    path.write_text("b\nc\n")
+    assert select_heldout(index, model, 2, 0) == ["b", "c"]
+    for names, told in (
+        ("a\nb\n", f"lists no speaker who has two recordings in {tmp_path}; list others in {tmp_path}/heldout_spk, or"),
+        ("a\nb\nc\nd\n", f"leaves 1 of 5 speakers of {tmp_path} to train on, and 2 are needed; list others"),
+    ):
+        path.write_text(names)
+        with pytest.raises(UserError, match=f"^{path} {told}"):
+            select_heldout(index, model, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +127,7 @@ def test_a_capped_number_of_utterances_of_each_is_used(tmp_path):
 
 
 def test_augmented_copies_are_not_measured_on(tmp_path):
-    originals = utt2spk(["a", "b", "c"])
-    copies = {f"{utt}-reverb": spk for utt, spk in originals.items()}
-    index = read(tmp_path, originals | copies)
-    write_table(tmp_path / "utt2uniq", {utt: utt.removesuffix("-reverb") for utt in originals | copies})
+    index = with_copies(read(tmp_path, utt2spk(["a", "b", "c"])), tmp_path)
     utts = heldout_utts(index, ["a", "c"], most=9, seed=0)
     assert [index.utts[i] for i in utts] == ["a-0", "a-1", "a-2", "c-0", "c-1", "c-2"]
 
