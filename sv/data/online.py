@@ -32,7 +32,7 @@ from sv.data.spec_augment import Bands, draw_bands, hide
 from sv.data.voiced import check_speech
 from sv.data.waveforms import WaveformSource
 
-_SPEED, _DITHER, _TELEPHONE = 21, 22, 29  # streams of random numbers
+_TELEPHONE, _SPEED, _DITHER = 20, 21, 22  # streams of random numbers; those from 23 on are of SpecAugment
 _VAD_FACTOR = 3  # a crop of speech is found unless two thirds of a part are silent; then its frames are repeated
 _DITHER_PLACES = 1 << 18
 

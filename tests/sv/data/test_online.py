@@ -16,6 +16,7 @@ from sv.config import AugmentArgs, parse_config
 from sv.data import Augmenter, ClipFolders, Loader, OnlineDataset, UtteranceSampler, WavScpSource, uniform
 from sv.data.augmenter import CLEAN, NOISE, REVERB
 from sv.data.online import SoundBatch
+from sv.data.spec_augment import draw_bands
 from sv.errors import UserError
 from sv.io import write_table
 
@@ -118,6 +119,18 @@ def test_some_samples_go_through_a_telephone_line(data_dir):
     others = np.setdiff1d(utts, rows.numpy())
     assert through[others].equal(plain[others])
     assert "telephone_percent" not in clean.statistics(utts, 1)
+
+
+def test_bands_do_not_depend_on_the_telephone_line(data_dir):
+    """The two have streams of random numbers of their own, so that the mean place of a band is the same."""
+    masks = {"num_t_mask": 2, "num_f_mask": 2, "max_t": 1, "max_f": 1, "prob": 1.0}
+    dataset = make(data_dir, prob=0.0, telephone_prob=0.5, spec_aug=True, spec_aug_args=masks)
+    items = np.arange(20_000)
+    on_line = dataset._draw_telephone(items, 1)
+    both = draw_bands(dataset.args.spec_aug_args, 60, 20, seed=5, epoch=1, items=items)
+    for bands, positions in zip(both, (60, 20), strict=True):
+        place = (bands[:, 0].numpy() + 0.5) / positions  # (items, masks)
+        assert abs(place[on_line].mean(axis=0) - place[~on_line].mean(axis=0)).max() < 0.02
 
 
 @pytest.mark.slow
