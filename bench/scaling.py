@@ -151,7 +151,7 @@ def rows(corpus: Corpus, rates: Rates, cores: int, gpus: int, gpu_rate: float, e
         f"a step, {gpus} processes: encoder's gradient, sent by each": size(ring(MODEL_PARAMETERS * 4, gpus)),
         f"a step, {gpus} processes: gradient of a whole head, sent by each": size(ring(head, gpus)),
         f"a step, {gpus} processes: embeddings and their gradient, split head": size(
-            2 * ring(BATCH * gpus * EMBED_DIM * 4, gpus)
+            ring(BATCH * gpus * EMBED_DIM * 4, gpus)
         ),
         f"stage 3, {epochs} epochs on {gpus} GPUs": training,
         f"stage 4, embeddings of all on {cores} cores": hours(rates.embed * core_hours / cores),
@@ -160,7 +160,7 @@ def rows(corpus: Corpus, rates: Rates, cores: int, gpus: int, gpu_rate: float, e
 
 
 def ring(size_bytes: float, processes: int) -> float:
-    """Return the bytes that each process sends in a ring all-reduce."""
+    """Return the bytes that each process sends in a ring all-reduce: a reduce-scatter and an all-gather."""
     return 2 * size_bytes * (processes - 1) / processes
 
 

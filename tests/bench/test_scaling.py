@@ -15,6 +15,8 @@ def test_a_column_by_hand() -> None:
     assert found["stage 1, m4a to FLAC, core hours"] == "10"
     assert found["stages 1 and 2 on 10 cores"] == "2 h"
     assert found["weights of the head"] == "1.02 MB"
+    sent = "a step, 2 processes: embeddings and their gradient, split head"
+    assert found[sent] == "524 kB"  # 256 x 256 floats to the other process, and as many of the gradient of its own
     assert found["stage 3, 10 epochs on 2 GPUs"] == "0.0116 days"  # 1000 s
     assert found["stage 4, embeddings of all on 10 cores"] == "2 h"
     assert scaling.rows(corpus, rates, 10, 2, 0.0, 10)["stage 3, 10 epochs on 2 GPUs"] == "not measured"
