@@ -73,7 +73,7 @@ class AugmentArgs(Section):
     noise_snr: Range = [0.0, 15.0]  # dB
     music_snr: Range = [5.0, 15.0]
     babble_snr: Range = [13.0, 20.0]
-    babble_speakers: Annotated[list[int], Field(min_length=2, max_length=2)] = [3, 7]
+    babble_speakers: Annotated[list[Annotated[int, Field(gt=0)]], Field(min_length=2, max_length=2)] = [3, 7]
 
 
 class VadArgs(Section):
