@@ -70,7 +70,7 @@ def mirrored_samples(config: FbankConfig) -> tuple[int, int]:
     before = length // 2 - shift // 2
     if before < 0:
         raise UserError("fbank_args: snip_edges false takes frames that overlap; set frame_shift lower")
-    return before, length - shift // 2 - before
+    return before, length - (shift - shift // 2) - before  # (samples + shift // 2) // shift frames
 
 
 def mel_banks(config: FbankConfig) -> Floats:

@@ -19,6 +19,8 @@ def test_without_snip_edges_there_is_a_frame_a_shift() -> None:
     assert mirrored_samples(config) == (120, 200)  # the first frame is centred at sample 80, the half of a shift
     found = [count_frames(samples, config) for samples in (0, 399, 400, 559, 560, 719, 720, 16000)]
     assert found == [0, 0, 3, 3, 4, 4, 5, 100]
+    odd = FbankConfig(snip_edges=False, sample_rate=44100)  # a shift of 441
+    assert [count_frames(samples, odd) for samples in (441 * 10 + 220, 441 * 10 + 221)] == [10, 11]
     with pytest.raises(UserError, match="snip_edges false takes frames that overlap; set frame_shift lower"):
         mirrored_samples(FbankConfig(frame_shift=30.0))
 
