@@ -104,6 +104,18 @@ def test_prefix_of_a_wrapper_is_left_out_and_named(
     assert read_config(tmp_path / "exp").num_speakers == 5
 
 
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_tensors_of_wespeakers_tfmel_are_not_the_encoders(tmp_path: Path, prefix: str) -> None:
+    state = {prefix + key: value for key, value in trained(*RESNET).items()}
+    for name in ("1.flipped_filter", "2.real_kernel_pt", "2.image_kernel_pt", "2.melbanks_pt"):
+        state[f"{prefix}frontend.spec.torchfbank.{name}"] = torch.ones(1)
+    dataset_args = {"frontend": "tfmel", "tfmel_args": {"n_mels": 16}}
+    import_model("wespeaker", save_wespeaker(tmp_path / "theirs", state, dataset_args=dataset_args), tmp_path / "exp")
+    assert read_config(tmp_path / "exp").dataset_args.fbank_args.kind == "redimnet_tf"
+    features = torch.randn(2, 40, 16)
+    check_same(embedding_of(tmp_path / "exp", features), expected(*RESNET, features))
+
+
 def test_wespeakers_subcenters_are_rows_of_a_speaker_one_after_another(tmp_path: Path) -> None:
     weight = torch.randn(5 * 2, 8)
     state = {**trained(*RESNET), "projection.weight": weight}
@@ -286,8 +298,8 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         r"not a checkpoint of this ResNet: its conv1\.weight is \(8, .*, and \d+ more differences",
     ),
     "unknown and missing tensors": (
-        lambda folder: save_wespeaker(folder, {**trained(*RESNET), "frontend.x": torch.ones(1)}),
-        r"its frontend\.x is not in the model; give the model and model_args",
+        lambda folder: save_wespeaker(folder, {**trained(*RESNET), "frontend.spec.x": torch.ones(1)}),
+        r"its frontend\.spec\.x is not in the model; give the model and model_args",
     ),
     "unknown model": (
         lambda folder: save_wespeaker(folder, model="ResNet35"),
