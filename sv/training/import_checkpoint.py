@@ -136,8 +136,8 @@ def _wespeaker(path: Path, model: str | None) -> Published:
     try:
         ours, told = import_config(tree, where)
     except UserError as error:
-        log.warning("%s; only encoder and front-end are taken, with our settings of training", error)
         ours, told = import_encoder(tree, where)
+        log.warning("%s; only encoder and front-end are taken, with our settings of training", error)
         state = {key: value for key, value in state.items() if not key.startswith(HEAD_PREFIX)}
     for key, why in told.left_out.items():
         log.info("left out: %s (%s)", key, why)

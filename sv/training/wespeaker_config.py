@@ -162,8 +162,13 @@ def import_encoder(tree: Mapping[str, Any], where: str) -> tuple[Config, Importe
     """Return `import_config` of the keys of encoder and front-end alone; training has our defaults.
 
     Raises:
-        UserError: these are not supported.
+        UserError: these are not supported; or they are those of a WeSpeaker before 2023.
     """
+    if "feature_args" in tree:
+        raise UserError(
+            f"{where}: cannot be imported: feature_args is of a WeSpeaker before 2023; write its front-end as "
+            "dataset_args.fbank_args and dataset_args.resample_rate in its place"
+        )
     chosen = ["model", "model_args.", _TFMEL, "dataset_args.fbank_args."]
     chosen += [f"dataset_args.{key}" for key in ("resample_rate", "cmvn", "frontend")]
     kept = {key: value for key, value in flatten(tree).items() if key.startswith(tuple(chosen))}

@@ -309,17 +309,23 @@ BAD: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda folder: save_wespeaker(folder, dataset_args={"frontend": "s3prl"}),
         r"frontend: s3prl is not fbank",
     ),
+    "old front-end": (
+        lambda folder: save_wespeaker(folder, feature_args={"fbank_args": {"num_mel_bins": 16, "frame_shift": 8}}),
+        r"config\.yaml: cannot be imported: feature_args is of .*; write its front-end as dataset_args\.fbank_args",
+    ),
     "no configuration": (without_config, r"config\.yaml does not exist; WeSpeaker's models come with one"),
     "no tensors": (lambda folder: save_wespeaker(folder, {"epoch": 3}), "holds no state dict"),
 }
 
 
 @pytest.mark.parametrize("fault", BAD)
-def test_what_cannot_be_imported_is_one_line_and_leaves_nothing(tmp_path: Path, fault: str) -> None:
+def test_what_cannot_be_imported_is_one_line_and_leaves_nothing(
+    tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
+) -> None:
     make, message = BAD[fault]
     with pytest.raises(UserError, match=message) as error:
         import_model("wespeaker", make(tmp_path / "theirs"), tmp_path / "exp" / "x")
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and "only encoder and front-end are taken" not in caplog.text
     assert not list((tmp_path / "exp").glob("*")) if (tmp_path / "exp").exists() else True
 
 
