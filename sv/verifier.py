@@ -31,8 +31,8 @@ from sv.embeddings.embedder import Embedder, Recording, check_system
 from sv.errors import UserError, WrongCall, log
 from sv.io import Vectors, sha256_of
 from sv.metrics.results import failure_of
-from sv.scoring.calibration import Calibration, how_to_calibrate, load_calibration, posterior
-from sv.scoring.cosine import read_mean, unit_vectors
+from sv.scoring.calibration import how_to_calibrate, load_calibration, posterior
+from sv.scoring.cosine import unit_vectors
 from sv.scoring.quality import clip_duration, factors, feature_names
 from sv.scoring.thresholds import no_threshold, read_thresholds
 
@@ -154,7 +154,7 @@ class Verifier(Embedder):
             raise UserError(f"{path} calibrates scores by {made_by}, not by {BACKEND}; {how_to_calibrate(exp_dir)}")
         if failure := entry.get("measured_on", {}).get("failure") or failure_of(exp_dir, BACKEND, sha256_of(path)):
             log.warning("%s", failure)
-        self.mean = _mean_of(self.encoder.embedding_dim, exp_dir, calibration)
+        self.mean = calibration.read_mean(exp_dir, self.encoder.embedding_dim)
 
     @classmethod
     def load(cls, exp_dir: str | Path, *, gpus: str | int = "auto", resample_audio: bool = True) -> "Verifier":
@@ -344,24 +344,6 @@ def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise WrongCall(f"{name} {value!r}: expected a finite number")
     return float(value)
-
-
-def _mean_of(dim: int, exp_dir: Path, calibration: Calibration) -> Floats | None:
-    """Read the mean that was subtracted before the scores were calibrated; None: none was.
-
-    Raises:
-        UserError: it is missing, damaged, another one, or of another dimension; the message names the file.
-    """
-    known = calibration.trained_on
-    if not known.get("mean"):
-        return None
-    path = exp_dir / known["mean"]
-    mean = read_mean(path)
-    if mean.shape != (dim,) or not np.isfinite(mean).all():
-        raise UserError(f"{path}: expected {dim} finite numbers; make it again with steps/compute_mean.py (stage 4)")
-    if known.get("mean_sha256", sha := sha256_of(path)) != sha:
-        raise UserError(f"{path} is not the mean that the calibration was made with; {how_to_calibrate(exp_dir)}")
-    return mean
 
 
 def _both_sides(pair: object, number: int) -> tuple[Side, Side]:

@@ -27,7 +27,6 @@ from sv.io import atomic_write, sha256_of
 from sv.io.atomic import temporary_name
 from sv.metrics.results import failure_of
 from sv.scoring.calibration import load_calibration
-from sv.scoring.cosine import read_mean
 from sv.scoring.thresholds import add_thresholds, read_thresholds
 
 BACKEND = "cos"
@@ -45,16 +44,16 @@ def write_bundle(exp_dir: Path, bundle: Path, about: About, model_file: Path | N
         model_file: None for models/avg_model.pt.
 
     Raises:
-        UserError: the folder exists; the system is not calibrated, or its calibration is of another model; see also
-            `feats_model`.
+        UserError: the folder exists; the system is not calibrated, or its calibration is of another model or mean; see
+            also `feats_model`.
     """
     if bundle.exists():
         raise UserError(f"{bundle} exists; remove it, or give another folder")
     thresholds, path = read_thresholds(exp_dir, BACKEND), exp_dir / CALIBRATION
     calibration = load_calibration(path)
-    mean = read_mean(exp_dir / calibration.trained_on["mean"]) if calibration.trained_on.get("mean") else None
     encoder = load_exportable(exp_dir, model_file)
     calibration.check_made_by(encoder.sha256, encoder.fingerprint, path)
+    mean = calibration.read_mean(exp_dir, encoder.model.embedding_dim)
     models = {NETWORK: feats_model(encoder), FRONT_END: front_end_model(encoder)}
     bundle.parent.mkdir(parents=True, exist_ok=True)
     folder = temporary_name(bundle)

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from sv.embeddings.onnx_encoder import is_bundle
 from sv.errors import UserError, WrongCall
-from sv.io import atomic_write, read_json
+from sv.io import atomic_write, read_json, sha256_of
 from sv.metrics.cllr import bayes_threshold
 from sv.metrics.error_rates import sort_scores
 from sv.metrics.provenance import MADE_BY
+from sv.scoring.cosine import Floats, read_mean
 
 Doubles = NDArray[np.float64]
 
@@ -67,6 +68,29 @@ class Calibration:
         for (name, what), here in zip(MADE_BY.items(), (model_sha256, fingerprint), strict=True):
             if self.trained_on.get(name, here) != here:
                 raise UserError(f"{path} is of another {what}; {how_to_calibrate(path.parent.parent)}")
+
+    def read_mean(self, folder: Path, dim: int) -> Floats | None:
+        """Read the mean (dim,) that was subtracted before the cosine; None: none was.
+
+        Args:
+            folder: of the system.
+            dim: of its embeddings.
+
+        Raises:
+            UserError: it is missing, damaged, another one, or of another dimension; the message names the file.
+        """
+        known = self.trained_on
+        if not known.get("mean"):
+            return None
+        path = folder / known["mean"]
+        mean = read_mean(path)
+        if mean.shape != (dim,) or not np.isfinite(mean).all():
+            raise UserError(
+                f"{path}: expected {dim} finite numbers; make it again with steps/compute_mean.py (stage 4)"
+            )
+        if known.get("mean_sha256", sha := sha256_of(path)) != sha:
+            raise UserError(f"{path} is not the mean that the calibration was made with; {how_to_calibrate(folder)}")
+        return mean
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

@@ -93,6 +93,13 @@ def test_what_is_not_ready_is_refused_and_leaves_nothing(exp: Path, bundle: Path
         path.write_text(before.replace('"mean.npy"', f'"mean.npy", "{name}": "0"'))
         with pytest.raises(UserError, match=rf"cos.json is of another {what}; calibrate it: stages 4 to 7"):
             write_bundle(plain, tmp_path / "out", About())
+    path.write_text(before.replace('"mean.npy"', '"mean.npy", "mean_sha256": "0"'))
+    with pytest.raises(UserError, match=r"mean.npy is not the mean that the calibration was made with; calibrate it"):
+        write_bundle(plain, tmp_path / "out", About())
+    path.write_text(before)
+    np.save(plain / "mean.npy", np.zeros(7))
+    with pytest.raises(UserError, match=rf"mean.npy: expected {DIM} finite numbers; make it again"):
+        write_bundle(plain, tmp_path / "out", About())
     path.unlink()
     with pytest.raises(UserError, match=r"cos.json does not exist; calibrate it: stages 4 to 7"):
         write_bundle(plain, tmp_path / "out", About())
