@@ -17,7 +17,7 @@ from sv.audio.recordings import Audio
 from sv.embeddings.embedder import Recording
 from sv.errors import UserError, WrongCall
 from sv.io import atomic_write
-from sv.verifier import MARGIN, Speaker, Verdict, Verifier
+from sv.verifier import MARGIN, Speaker, Verdict, Verifier, is_single
 
 _NAME = re.compile(r"[\w-][\w.@+-]*")  # fits the name of a file
 
@@ -97,8 +97,10 @@ class Enrolled:
             prior, threshold, margin: as for `Verifier.score`, for each speaker.
 
         Raises:
-            UserError: as `speakers` raises; or an option is unusable.
+            UserError: as `speakers` raises; `recordings` is a single one; or an option is unusable.
         """
+        if is_single(recordings):
+            raise UserError("identify: give a list of recordings, as in ['a.wav', 'b.wav']")
         speakers = self.speakers()
         for audio in recordings:
             pairs = [(speaker, audio) for speaker in speakers.values()]
@@ -111,7 +113,7 @@ class Enrolled:
         try:
             with np.load(path, allow_pickle=False) as file:
                 fingerprint, rows = str(file["fingerprint"]), zip(file["durations_s"], file["embeddings"], strict=True)
-            recordings = tuple(Recording(float(duration), embedding) for duration, embedding in rows)
+            recordings = tuple(Recording(float(duration), embedding, fingerprint) for duration, embedding in rows)
         except (ValueError, TypeError, KeyError, EOFError, BadZipFile) as error:
             raise UserError(f"{path} is damaged; enroll the speaker again") from error
         if fingerprint != self.verifier.fingerprint:

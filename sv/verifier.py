@@ -16,12 +16,12 @@ name in the entry "cos" of thresholds.json, takes the place of the prior's. Near
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from hashlib import sha256
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +97,7 @@ class Speaker:
 
 
 Side = Audio | Recording | Speaker  # of a comparison
+Made = TypeVar("Made", bound=Recording | Speaker)
 
 
 @dataclass(frozen=True)
@@ -169,13 +170,13 @@ class Verifier(Embedder):
             sample_rate: rate of samples, as for `embed`.
 
         Raises:
-            UserError: there is no recording; or as `embed` raises.
+            UserError: it is no list, or an empty one; a result is of another system; or as `embed` raises.
         """
-        if isinstance(recordings, (str, Path)) or len(recordings) == 0:
+        if is_single(recordings) or not isinstance(recordings, Sized) or len(recordings) == 0:
             raise UserError("enroll: give a list of one or more recordings, as in ['a1.wav', 'a2.wav']")
         return Speaker(
             tuple(
-                audio
+                self._check_own(audio, f"recording {number}")
                 if isinstance(audio, Recording)
                 else self.embed_recording(audio, f"waveform {number}", sample_rate=sample_rate)
                 for number, audio in enumerate(recordings, 1)
@@ -203,7 +204,8 @@ class Verifier(Embedder):
             margin: if the log-likelihood ratio is closer to the threshold than this, the answer is "cannot tell".
 
         Raises:
-            UserError: as `embed` raises; an unknown threshold; a prior that is not between 0 and 1.
+            UserError: as `embed` raises; a result of another system; an unknown threshold; a prior that is not
+                between 0 and 1.
         """
         rule = _rule(self.thresholds, prior, threshold, margin)
         one = self._embed_side(first, "first waveform", sample_rate)
@@ -241,6 +243,8 @@ class Verifier(Embedder):
     ) -> Iterator[Verdict | UserError]:
         """Compare pairs one by one, as `score_batch`. If a recording cannot be judged, yield its error and continue."""
         rule = _rule(self.thresholds, prior, threshold, margin)
+        if not isinstance(pairs, Iterable):
+            raise UserError(f"a {type(pairs).__name__}; give a list of pairs, as in [('a.wav', 'b.wav')]")
         done: dict[str | bytes, Recording | UserError] = {}
         for number, pair in enumerate(pairs, 1):
             sides: list[Recording | Speaker] = []
@@ -256,7 +260,7 @@ class Verifier(Embedder):
     ) -> Recording | Speaker:
         """Embed a file or samples that are not done yet; samples are known by a checksum, since arrays are reused."""
         if isinstance(side, (Recording, Speaker)):
-            return side
+            return self._check_own(side, name)
         key = str(side) if isinstance(side, (str, Path)) else sha256(to_waveform(side, name).tobytes()).digest()
         if key not in done:
             try:
@@ -270,8 +274,15 @@ class Verifier(Embedder):
 
     def _embed_side(self, side: Side, name: str, sample_rate: int | None) -> Recording | Speaker:
         if isinstance(side, (Recording, Speaker)):
-            return side
+            return self._check_own(side, name)
         return self.embed_recording(side, name, sample_rate=sample_rate)
+
+    def _check_own(self, side: Made, name: str) -> Made:
+        """Return the embeddings; raise UserError if they are of another system: their scores would mean nothing."""
+        recordings = side.recordings if isinstance(side, Speaker) else (side,)
+        if any(one.fingerprint != self.fingerprint for one in recordings):
+            raise UserError(f"{name}: embedded by another model or front-end; embed or enroll it again with this one")
+        return side
 
     def _judge(self, first: Recording | Speaker, second: Recording | Speaker, rule: _Rule) -> Verdict:
         sides = [side.recordings if isinstance(side, Speaker) else (side,) for side in (first, second)]
@@ -344,6 +355,13 @@ def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise WrongCall(f"{name} {value!r}: expected a finite number")
     return float(value)
+
+
+def is_single(recordings: object) -> bool:
+    """Return whether it is one recording, where a list is expected; an array or tensor is a list of its rows."""
+    if isinstance(recordings, np.ndarray) or is_tensor(recordings):
+        return recordings.ndim < 2
+    return isinstance(recordings, (str, bytes)) or not isinstance(recordings, Iterable)
 
 
 def _both_sides(pair: object, number: int) -> tuple[Side, Side]:

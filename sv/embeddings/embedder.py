@@ -28,11 +28,13 @@ class Recording:
     Attributes:
         duration_s: seconds.
         embedding: (dim,).
+        fingerprint: that of the system which made it; see `Embedder.fingerprint`.
         warnings: reasons to doubt answers, one per line.
     """
 
     duration_s: float
     embedding: Floats
+    fingerprint: str
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -98,7 +100,7 @@ class Embedder:
         check_audio(waveform, self.sample_rate, name)
         narrow = is_narrow(waveform, self.sample_rate)
         warnings = (f"{name} has nothing above 5 kHz, as telephone speech: scores are less reliable",) if narrow else ()
-        return Recording(len(waveform) / self.sample_rate, self.encoder.embed(waveform), warnings)
+        return Recording(len(waveform) / self.sample_rate, self.encoder.embed(waveform), self.fingerprint, warnings)
 
 
 def open_encoder(folder: Path, gpus: str) -> "WaveformEncoder | OnnxEncoder":

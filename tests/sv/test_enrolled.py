@@ -49,6 +49,9 @@ def test_a_recording_is_identified_or_is_of_nobody(exp: Path, files: list[Path],
     assert not isinstance(doubt, UserError) and (doubt.speaker, doubt.decision) == (None, "cannot tell")
     with pytest.raises(TypeError, match=r"no truth value; use \.speaker"):
         bool(nobody)
+    for one in (files[0], str(files[0]), enrolled.verifier.embed_recording(files[0])):
+        with pytest.raises(UserError, match=r"identify: give a list of recordings, as in \['a\.wav', 'b\.wav'\]"):
+            next(enrolled.identify(one))  # type: ignore[arg-type]
 
 
 def test_speakers_of_another_system_are_refused(exp: Path, files: list[Path], tmp_path: Path) -> None:

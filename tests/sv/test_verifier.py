@@ -82,9 +82,24 @@ def test_a_speaker_is_enrolled_from_several_recordings(exp: Path, tmp_path: Path
     assert verifier.score(speaker, files[2]).cosine == pytest.approx(mean @ units[2] / np.linalg.norm(mean), abs=1e-5)
     alone = verifier.score(verifier.enroll([files[0]]), files[2])
     assert alone == verifier.score(files[0], files[2]) == verifier.score(verifier.embed_recording(files[0]), files[2])
-    for wrong in ([], str(files[0])):
+    single = [str(files[0]), files[0], speaker.recordings[0], noise(0), torch.ones(9)]
+    for wrong in ([], *single, (path for path in files)):
         with pytest.raises(UserError, match=r"enroll: give a list of one or more recordings, as in \['a1\.wav'"):
             verifier.enroll(wrong)  # type: ignore[arg-type]
+
+
+def test_embeddings_of_another_system_are_refused(exp: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(exp, tmp_path / "exp"))
+    (other / "config.yaml").write_text((exp / "config.yaml").read_text().replace("window: hamming", "window: povey"))
+    verifier, foreign = Verifier(exp, gpus="none"), Verifier(other, gpus="none").enroll([noise(0)])
+    told = "embedded by another model or front-end; embed or enroll it again with this one"
+    for side in (foreign, foreign.recordings[0]):
+        with pytest.raises(UserError, match=f"^second waveform: {told}$"):
+            verifier.score(noise(0), side)
+        found = list(verifier.score_each([(noise(0), noise(0)), (side, noise(0))]))
+        assert str(found[1]) == f"first waveform of pair 2: {told}"
+    with pytest.raises(UserError, match=f"^recording 2: {told}$"):
+        verifier.enroll([noise(0), foreign.recordings[0]])
 
 
 def test_telephone_speech_at_a_higher_rate_is_told(exp: Path) -> None:
@@ -223,6 +238,8 @@ def test_waveforms_by_the_batch_and_nothing_else(exp: Path, tmp_path: Path) -> N
         verifier.score_batch([(one, other), (one, other[:100])])
     with pytest.raises(UserError, match=r"pair 1: give two recordings, as in \[\('a\.wav', 'b\.wav'\)\]"):
         verifier.score_batch([str(file), str(file)])  # type: ignore[list-item]
+    with pytest.raises(UserError, match=r"^a Recording; give a list of pairs, as in \[\('a\.wav', 'b\.wav'\)\]"):
+        verifier.score_batch(verifier.embed_recording(one))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="pair 2: give two recordings"):
         verifier.score_batch([(one, other), None])  # type: ignore[list-item]
 
@@ -233,7 +250,7 @@ def test_a_recording_that_comes_several_times_is_embedded_once(exp: Path, monkey
 
     def embed_recording(audio: np.ndarray, name: str, **options: object) -> Recording:
         embedded.append(name)
-        return Recording(2.0, audio[:8])
+        return Recording(2.0, audio[:8], "")
 
     monkeypatch.setattr(verifier, "embed_recording", embed_recording)
     verifier.score_batch([(waveforms[0], waveforms[1]), (waveforms[0], waveforms[2])])
@@ -242,7 +259,7 @@ def test_a_recording_that_comes_several_times_is_embedded_once(exp: Path, monkey
 
 def test_an_array_that_is_filled_again_is_another_recording(exp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     verifier, buffer = Verifier.load(exp, gpus="none"), np.empty(16000, np.float32)
-    monkeypatch.setattr(verifier, "embed_recording", lambda audio, name, **options: Recording(2.0, audio[:8].copy()))
+    monkeypatch.setattr(verifier, "embed_recording", lambda audio, *_, **__: Recording(2.0, audio[:8].copy(), ""))
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for seed in range(2):
