@@ -1,7 +1,8 @@
 """The LSTM of GE2E as Resemblyzer publishes it: three layers, the last state, a linear layer with ReLU, norm 1.
 
 The input is cut into overlapping windows, as there; its embedding is the mean of theirs. The last window is
-padded with 0, the feature of silence. It is left out if more than 1 / 4 is padding, unless it is the only one.
+padded with 0, the feature of silence. It is left out if more than 1 / 4 of its samples are padding, unless it is
+the only one. n samples give 1 + n // 160 frames, so 3 / 4 of the samples of 160 frames are those of 121 frames.
 
 Wan, Wang, Papir, Moreno, "Generalized End-to-End Loss for Speaker Verification", 2017, arXiv 1710.10467;
 resemblyzer/voice_encoder.py.
@@ -27,7 +28,7 @@ class Ge2eLstm(Encoder):
         self.lstm = nn.LSTM(options.feat_dim, options.hidden_dim, options.num_layers, batch_first=True)
         self.linear = nn.Linear(options.hidden_dim, options.embed_dim)
         self.window, self.step = options.window_frames, options.step_frames
-        self.least = max(math.ceil(MIN_COVERAGE * self.window), self.window - self.step + 1)  # frames in the last one
+        self.least = max(math.ceil(MIN_COVERAGE * self.window) + 1, self.window - self.step)  # frames in the last one
 
     def encode(self, features: Tensor) -> Tensor:
         windows = self._windows(features)  # (batch, windows, frames, mels)

@@ -43,10 +43,11 @@ def slow_window(state: dict[str, Tensor], frames: Tensor) -> Tensor:
     [
         (3, [0]),
         (8, [0]),
-        (9, [0, 3]),  # 6 of 8 frames in the last window
-        (11, [0, 3]),
-        (12, [0, 3, 6]),
-        (14, [0, 3, 6]),
+        (9, [0]),
+        (10, [0, 3]),  # 7 of 8 frames in the last window: samples for 6
+        (12, [0, 3]),
+        (13, [0, 3, 6]),
+        (15, [0, 3, 6]),
     ],
 )
 def test_arithmetic_is_resemblyzers(frames: int, starts: list[int]) -> None:
@@ -58,3 +59,16 @@ def test_arithmetic_is_resemblyzers(frames: int, starts: list[int]) -> None:
         windows = [filled[start : start + 8] for start in starts]
         mean = torch.stack([slow_window(model.state_dict(), window) for window in windows]).mean(dim=0)
         torch.testing.assert_close(embedding, mean / mean.norm(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("step", [77, 25])
+def test_number_of_windows_is_resemblyzers_for_any_length(step: int) -> None:
+    """There a window follows each that ends within the frames; the last needs samples for 3 / 4 of its frames."""
+    model = build_model("GE2E_LSTM", {"step_frames": step})
+    for samples in range(16000, 80000, 80):
+        frames, starts = 1 + samples // 160, [0]
+        while starts[-1] + 160 <= frames:
+            starts.append(starts[-1] + step)
+        if len(starts) > 1 and samples - 160 * starts[-1] < 0.75 * 160 * 160:
+            starts.pop()
+        assert model._windows(torch.zeros(1, frames, 1)).shape[1] == len(starts), samples
