@@ -24,7 +24,7 @@ import _path  # noqa: F401
 from sv.errors import UserError, WrongCall, counted, log, run_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from sv.embeddings.embedder import Embedder
     from sv.io import ArkWriter
@@ -41,6 +41,17 @@ def open_archive(out: Path, embedder: "Embedder") -> "Iterator[ArkWriter]":
     with ArkWriter(out / "xvector.ark", out / "xvector.scp") as ark:
         yield ark
     mark.write([ark.ark, ark.scp], {ark.ark: ark.sha256})
+
+
+def check_names(names: "Iterable[str]") -> None:
+    """Check that ids can be made of the names of files, before the model loads."""
+    from sv.io import check_id
+
+    for name in names:
+        try:
+            check_id(Path(name).stem, name)
+        except UserError as error:
+            raise WrongCall(f"{error}, or give a wav.scp with ids of your choice") from error
 
 
 def main() -> None:
@@ -60,6 +71,8 @@ def main() -> None:
     files = read_table(args.files[0]) if is_scp else {Path(name).stem: name for name in args.files}
     if not is_scp and len(files) < len(args.files):
         raise WrongCall("two files have the same name, which is their id; give a wav.scp with ids of your choice")
+    if not is_scp and not args.json:
+        check_names(args.files)
     embedder, failed = Embedder(args.model, gpus=args.gpus), 0
     with open_archive(args.out, embedder) if args.out else contextlib.nullcontext() as ark:
         for utt, path in files.items():

@@ -71,3 +71,12 @@ def test_a_bad_file_is_told_and_the_others_are_kept(step: Step, exp: Path, audio
     assert result.returncode == 2 and "give --json or --out, not both" in result.stderr
     result = step("steps/embed.py", "--model", exp, audio, tmp_path / "other" / "a.wav")
     assert result.returncode == 2 and "two files have the same name" in result.stderr
+
+
+def test_names_that_are_no_ids_are_refused_before_the_model_loads(step: Step, exp: Path, audio: Path) -> None:
+    blank = audio.rename(audio.with_name("a b.wav"))
+    for words in ([], ["--out", audio.parent / "emb"]):
+        result = step("steps/embed.py", "--model", "no-model", *words, "c.wav", blank)
+        assert result.returncode == 2 and not (audio.parent / "emb").exists()
+        assert f"{blank}: id 'a b' holds ' '; rename it, or give a wav.scp with ids of your choice" in result.stderr
+    assert json.loads(step("steps/embed.py", "--model", exp, "--json", blank).stdout)["utt"] == "a b"
