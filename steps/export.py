@@ -28,12 +28,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("exp_dir", type=Path, help="folder of the system")
     parser.add_argument("out", type=Path, help="file, or folder of a bundle, which must not exist")
     parser.add_argument("--format", choices=["onnx", "torchscript", "bundle"], default="onnx", help="see above")
-    parser.add_argument("--input", choices=["feats", "waveform"], default="feats", help="of a file")
+    parser.add_argument("--input", choices=["feats", "waveform"], help="of a file; default: feats")
     parser.add_argument("--model", type=Path, help="default: <exp-dir>/models/avg_model.pt")
     parser.add_argument("--license", default="", help="licence of the weights for the model card, such as apache-2.0")
     parser.add_argument("--data", default="", help="training data, for the model card")
     parser.add_argument("--language", default="", help="language of that data, for the model card, such as en")
-    return parser.parse_args()
+    args = parser.parse_args()
+    foreign = ["input"] if args.format == "bundle" else ["license", "data", "language"]
+    if given := [f"--{name}" for name in foreign if getattr(args, name)]:
+        parser.error(f"--format {args.format} does not take {', '.join(given)}")
+    return args
 
 
 def main() -> None:
@@ -50,7 +54,7 @@ def main() -> None:
     else:
         from sv.export.files import write_file
 
-        write_file(args.exp_dir, args.out, args.format, args.input, args.model)
+        write_file(args.exp_dir, args.out, args.format, args.input or "feats", args.model)
     log.info("wrote %s", args.out)
 
 

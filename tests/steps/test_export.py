@@ -29,3 +29,12 @@ def test_system_that_is_not_trained_is_one_line(step: Run, tmp_path: Path) -> No
         result = step("steps/export.py", *words, tmp_path, tmp_path / "x")
         assert result.returncode == 1 and not (tmp_path / "x").exists()
         assert result.stderr.startswith(f"export.py: error: {tmp_path}/config.yaml does not exist; train the system")
+
+
+def test_options_of_another_format_are_refused(step: Run, tmp_path: Path) -> None:
+    for words, told in (
+        (["--license", "mit", "--language", "en"], "--format onnx does not take --license, --language"),
+        (["--format", "bundle", "--input", "feats"], "--format bundle does not take --input"),
+    ):
+        result = step("steps/export.py", *words, tmp_path, tmp_path / "x")
+        assert result.returncode == 2 and result.stderr.endswith(f"export.py: error: {told}\n")
