@@ -24,7 +24,7 @@ import numpy as np
 import soundfile
 
 from sv.audio.files import ENDINGS, UNREADABLE, AudioInfo, Waveform, info, parse_source, read_channel
-from sv.errors import UserError, WrongCall, counted, log, run_step
+from sv.errors import UserError, WrongCall, check_rate, counted, log, run_step
 from sv.io import DataDir, atomic_write, check_id, part_rows, read_table, sha256_of
 from sv.jobs import DoneMark
 from sv.jobs.parts import Outputs, Parts, act, try_all
@@ -134,6 +134,7 @@ class DirConversion(Parts):
             self._check_folder()
         if self.channel not in ("mix", "each") and not (self.channel.isdecimal() and int(self.channel) > 0):
             raise WrongCall(f"--channel is mix, each or a number from 1, not {self.channel!r}")
+        check_rate("--sample-rate", self.rate)
         if self.channel == "each" and (self.source / "segments").exists():
             raise UserError(
                 f"{self.source} has segments, which name no channel; give --channel 1, then 2, in place of each"

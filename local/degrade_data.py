@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import _path  # noqa: F401
 
-from sv.errors import UserError, WrongCall, check_seed, log, run_step
+from sv.errors import UserError, WrongCall, check_rate, check_seed, log, run_step
 from sv.io import DataDir, check_id
 from sv.io.atomic import sha256_of
 from sv.io.progress import bar
@@ -102,6 +102,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="YAML of a system, to use its sample rate")
     parser.add_argument("--seed", type=int, default=1, help="seed of all draws")
     args = parser.parse_args()
+    check_rate("--sample-rate", args.sample_rate)
     check_seed(args.seed)
     if args.config:
         from sv.config import load_config  # pydantic takes a tenth of a second

@@ -20,7 +20,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from sv.audio.files import parse_source
-from sv.errors import UserError, check_seed, check_whole, log, run_step
+from sv.errors import UserError, check_rate, check_seed, check_whole, log, run_step
 from sv.io import DataDir, write_table
 from sv.jobs import DoneMark
 
@@ -78,7 +78,7 @@ def main() -> None:
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     check_whole("--count", args.count, 1)
     check_whole("--num-speech", args.num_speech, 1)
-    check_whole("--sample-rate", args.sample_rate, 1000)
+    check_rate("--sample-rate", args.sample_rate)
     speech = draw_speech(args.speech, args.num_speech, args.seed) if args.speech else {}
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}
     mark = DoneMark(args.data / ".done", {**options, "speech": speech})

@@ -14,7 +14,7 @@ import _path  # noqa: F401
 import numpy as np
 import soundfile
 
-from sv.errors import check_seed, check_whole, log, run_step
+from sv.errors import check_rate, check_seed, check_whole, log, run_step
 from sv.io import write_table
 from sv.jobs import DoneMark
 
@@ -36,7 +36,7 @@ def main() -> None:
 
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate
     check_whole("--count", args.count, 1)
-    check_whole("--sample-rate", args.sample_rate, 1000)
+    check_rate("--sample-rate", args.sample_rate)
     from local.rooms import draw_room, impulse_response  # scipy.signal takes a second
 
     options = {"version": VERSION, "count": args.count, "sample_rate": args.sample_rate, "seed": args.seed}

@@ -40,7 +40,7 @@ from local.corpus_list import Row, read_csv
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
 from sv.audio.durations import MAX_OVERSHOOT_S, format_seconds
 from sv.audio.files import TO_MONO, info
-from sv.errors import UserError, check_seed, log, run_step, tell
+from sv.errors import UserError, check_rate, check_seed, log, run_step, tell
 from sv.io import DataDir, base_speaker, check_id
 from sv.io.progress import bar
 from sv.io.tables import FORBIDDEN_IN_IDS
@@ -310,6 +310,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--num-target", type=int, default=NUM_TARGET, help="maximum number of target trials")
     parser.add_argument("--num-nontarget", type=int, default=NUM_NONTARGET, help="number of non-target trials")
     args = parser.parse_args()
+    check_rate("--sample-rate", args.sample_rate)
     if args.corpus is None and args.csv is None:
         parser.error("give the corpus' folder, or a list with --csv")
     check_seed(args.seed)

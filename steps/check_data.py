@@ -11,7 +11,7 @@ from pathlib import Path
 
 import _path  # noqa: F401
 
-from sv.errors import run_step
+from sv.errors import check_rate, run_step
 
 
 def main() -> None:
@@ -31,6 +31,7 @@ def main() -> None:
         "--once", choices=["true", "false"], default="false", help="skip the check if the same tables had no fault"
     )
     args = parser.parse_args()
+    check_rate("--sample-rate", args.sample_rate)
     from sv.audio.data_check import DataCheck
     from sv.config import load_config
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.audio.shard_parts import ShardParts, check_shards
-from sv.errors import run_step
+from sv.errors import check_rate, run_step
 from sv.jobs.parts import act
 
 
@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--allow-pipes", choices=["true", "false"], default="false", help="run commands in wav.scp")
     parser.add_argument("--verify", choices=["true", "false"], default="false", help="compare checksums")
     args = parser.parse_args()
+    check_rate("--sample-rate", args.sample_rate)
     if args.action == "check":
         return check_shards(args.data_dir)
     sample_rate = args.sample_rate

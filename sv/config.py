@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sv.errors import MAX_SEED, UserError, WrongCall, suggest
+from sv.errors import MAX_RATE, MAX_SEED, MIN_RATE, UserError, WrongCall, suggest
 from sv.io import atomic_write, parse_yaml, read_yaml
 from sv.io.nested_keys import merge, numbers_as_float
 from sv.registry import explain_value
@@ -32,7 +32,7 @@ class FbankConfig(Section):
     int16_scale: bool = True  # kaldi only; False: samples in [-1, 1], so the floor of the energies is higher
     snip_edges: bool = True  # kaldi only; False: one frame per shift, of the waveform mirrored at its ends
     unit_variance: bool = False  # redimnet(_tf) only: shift and scale each waveform to mean 0 and variance 1
-    sample_rate: int = Field(16000, gt=0)  # Hz
+    sample_rate: int = Field(16000, ge=MIN_RATE, le=MAX_RATE)  # Hz
     num_mel_bins: int = Field(80, gt=3)
     frame_length: float = Field(25.0, gt=0)  # ms
     frame_shift: float = Field(10.0, gt=0)  # ms

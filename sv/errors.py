@@ -28,6 +28,7 @@ else:
 log = logging.getLogger("sv")
 
 MAX_SEED = 2**32 - 1
+MIN_RATE, MAX_RATE = 1000, 384_000  # Hz, of audio; a lower one was given in kHz
 """Largest seed; all generators of random numbers take those from 0 to this."""
 
 _TOLD = logging.INFO + 5
@@ -102,6 +103,12 @@ def check_above_0(option: str, value: float) -> None:
     """Raise WrongCall unless the value of an option is above 0."""
     if not value > 0:
         raise WrongCall(f"{option} {value}: expected a number above 0")
+
+
+def check_rate(option: str, value: int) -> None:
+    """Raise WrongCall unless the value of an option is a sample rate in Hz."""
+    if not MIN_RATE <= value <= MAX_RATE:
+        raise WrongCall(f"{option} {value}: expected a rate in Hz from {MIN_RATE} to {MAX_RATE}, such as 16000")
 
 
 def check_seed(seed: int) -> None:

@@ -66,6 +66,25 @@ def test_a_seed_out_of_range_is_refused(
     assert (result.returncode, result.stderr) == (2, told)
 
 
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("steps/check_data.py", ["begin", "data", "--num-parts", "1"]),
+        ("steps/make_shards.py", ["begin", "data"]),
+        ("local/degrade_data.py", ["data", "name", "out"]),
+        ("local/make_noises.py", ["out"]),
+        ("local/make_rirs.py", ["out"]),
+        ("local/prepare_folder.py", ["corpus", "data"]),
+    ],
+)
+def test_a_rate_in_khz_is_refused(
+    step: Callable[..., subprocess.CompletedProcess[str]], script: str, words: list[str]
+) -> None:
+    result = step(script, "--sample-rate", "16", *words)
+    told = "error: --sample-rate 16: expected a rate in Hz from 1000 to 384000, such as 16000\n"
+    assert (result.returncode, result.stderr) == (2, f"{Path(script).name}: {told}")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("status", "words", "told"),

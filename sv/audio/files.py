@@ -30,7 +30,7 @@ from sv.audio.ark_audio import read_entry, split_entry
 from sv.audio.containers import check_container, truncated
 from sv.audio.durations import check_range
 from sv.audio.mute_mpg123 import MUTE_MPG123
-from sv.errors import UserError
+from sv.errors import MAX_RATE, MIN_RATE, UserError
 
 Waveform = NDArray[np.float32]  # (samples,)
 
@@ -143,7 +143,7 @@ def read_file(path: str) -> tuple[Waveform, int]:
     """Read a whole file of any rate: (samples,) float32 in [-1, 1], and Hz; a path that ends with "|" is no command.
 
     Raises:
-        UserError: as `read_wav`, but any rate is accepted.
+        UserError: as `read_wav`, but any rate from 1 to 384 kHz is accepted.
     """
     with _open(Source(path=path), allow_pipes=False) as f:
         _check_format(f, path, f.samplerate)
@@ -268,6 +268,10 @@ def _open_sound(file: str | BinaryIO, name: str, checked: bool = False) -> sound
     if f.frames > _LONGEST:
         f.close()
         raise UserError(f"{name}: its header does not say how long it is; write it again")
+    if not MIN_RATE <= f.samplerate <= MAX_RATE:
+        rate = f.samplerate
+        f.close()
+        raise UserError(f"{name}: {rate} Hz by its header, {MIN_RATE} to {MAX_RATE} expected; write it again")
     return f
 
 

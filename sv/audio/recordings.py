@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sv.audio.files import Waveform, read_file
 from sv.audio.speech import speech_seconds
-from sv.errors import UserError
+from sv.errors import MAX_RATE, MIN_RATE, UserError
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +44,7 @@ def read_audio(audio: Audio, name: str, sample_rate: int | None) -> tuple[Wavefo
     """
     if isinstance(audio, (str, Path)):
         return read_file(str(audio))
-    if isinstance(sample_rate, bool) or not isinstance(sample_rate, (int, np.integer)) or sample_rate < 1:
+    if not isinstance(sample_rate, (int, np.integer)) or not MIN_RATE <= sample_rate <= MAX_RATE:
         raise UserError(f"{name}: sample_rate={sample_rate!r}; give the rate in Hz, such as 16000")
     return to_waveform(audio, name), int(sample_rate)
 

@@ -132,6 +132,7 @@ def test_a_bad_file_is_named_and_the_rest_is_kept(data: Path, tmp_path: Path, jo
 
 def test_wrong_calls(data: Path, tmp_path: Path) -> None:
     for options, message in (
+        ({"rate": 16}, "--sample-rate 16: expected a rate in Hz from 1000 to 384000, such as 16000"),
         ({"channel": "left"}, "--channel is mix, each or a number from 1, not 'left'"),
         ({"dest": data}, "is both source and destination; name another destination"),
         ({"source": data / "old", "dest": data / "old" / "new"}, "old/new/audio is in .*/old, which is the source"),

@@ -56,6 +56,10 @@ def test_an_override_of_a_text_is_taken_as_it_is(tmp_path, text):
         ("seed: -1", "seed is -1: Input should be greater than or equal to 0"),
         ("seed: 4294967296", "seed is 4294967296: Input should be less than or equal to 4294967295"),
         ("seed: abc", "seed is 'abc': Input should be a valid integer"),
+        (
+            "dataset_args: {fbank_args: {sample_rate: 16}}",
+            "sample_rate is 16: Input should be greater than or equal to 1000",
+        ),
         ("dataset_args: {num_frms: 0}", "dataset_args.num_frms is 0: Input should be greater than 0"),
         ("dataset_args: {augment_args: {babble_speakers: [0, 2]}}", "babble_speakers.0 is 0: Input should be greater"),
         ("precision: fp8", "precision is 'fp8'; known: fp32, bf16, fp16"),

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from sv.audio.files import Source, change_speed, info, parse_source, read_wav
+from sv.audio.files import Source, change_speed, info, parse_source, read_file, read_wav
 from sv.errors import UserError
 
 RATE = 16000
@@ -141,6 +141,11 @@ def test_stereo_wrong_rate_and_empty_audio_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"slow\.wav: 8000 Hz, 16000 Hz expected; resample"):
         read_wav(slow, RATE)
     assert len(read_wav(slow, 8000)) == 8000
+    for rate in (16, 999, 384001):
+        with pytest.raises(
+            UserError, match=rf"x\.wav: {rate} Hz by its header, 1000 to 384000 expected; write it again"
+        ):
+            read_file(write(tmp_path / "x.wav", tone(), rate=rate))
     with pytest.raises(UserError, match=r"empty\.wav: no samples"):
         read_wav(write(tmp_path / "empty.wav", tone(0)), RATE)
 

@@ -41,7 +41,7 @@ def test_audio_of_another_rate_is_resampled_and_told_once(
     for audio, rate in ((fast, 48000), (file, None)):
         with pytest.raises(UserError, match="48000 Hz, the model takes 16000 Hz; resample it first"):
             strict.embed(audio, sample_rate=rate)
-    for bad in (0, -1, 16000.0, "16000", True):
+    for bad in (0, -1, 16, 999, 384001, 16000.0, "16000", True):
         with pytest.raises(UserError, match=r"waveform: sample_rate=.*; give the rate in Hz"):
             embedder.embed(wide, sample_rate=bad)  # type: ignore[arg-type]
 
