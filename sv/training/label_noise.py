@@ -134,6 +134,7 @@ def find_noisy_labels(exp_dir: Path, data_dir: Path, truth_path: Path | None = N
     utts, out_dir, report = list(labels), exp_dir / "noisy_labels" / name, {}
     is_wrong = np.array([truth.get(utt, spk) != spk for utt, spk in labels.items()], dtype=bool)
     right = probably_right(losses, out_dir / "loss")
+    (out_dir / "report.json").unlink(missing_ok=True)  # of other rankings
     others = [names[row] for row in nearest]
     for kind, score, suspicion in (("loss", losses, losses), ("cosine", cosines, -cosines)):
         order = [int(row) for row in np.argsort(-suspicion, kind="stable") if not np.isnan(suspicion[row])]
