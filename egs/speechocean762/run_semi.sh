@@ -8,8 +8,8 @@
 #   bash egs/speechocean762/run_semi.sh --seeds 1 --rows "labelled-C oracle-C pseudo-C pseudo-aam"
 #
 # A row is <labels>-<loss>[+<option>...]. Labels: labelled, oracle (true labels in place of clusters), pseudo. Losses:
-# C, A, M (types of SphereFace2), aam. Options of pseudo: gate, mask, correct, all. All rows of a seed start from its
-# labelled-C. labelled-C+long takes as many steps as a training on all speakers. Finished rows are kept.
+# C, A, M (types of SphereFace2), aam. Options of pseudo: gate, mask, correct, all. All but labelled-* start from the
+# seed's labelled-C. labelled-C+long takes as many steps as a training on all speakers. Finished rows are kept.
 set -euo pipefail
 start_dir=$PWD # paths given by the user are relative to it
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
