@@ -65,9 +65,14 @@ class PseudoUtts:
     whole: WholeUtts
 
     def unlabelled(self) -> NDArray[np.bool_]:
-        """Return which classes have no utterance that people labelled, (classes,) bool."""
+        """Return which classes have no utterance that people labelled, (classes,) bool.
+
+        A speed copy has its original's value, since a copy of waveforms has no utterances in the index.
+        """
         labelled = self.index.speaker[~self.is_pseudo]
-        return np.bincount(labelled[labelled >= 0], minlength=len(self.index.speakers)) == 0
+        none = np.bincount(labelled[labelled >= 0], minlength=len(self.index.speakers)) == 0
+        row = {name: number for number, name in enumerate(self.index.speakers)}
+        return none[[row[name] for name in original_speakers(self.index.speakers).values()]]
 
 
 def read_pseudo_utts(index: UttIndex) -> NDArray[np.bool_] | None:

@@ -1,6 +1,7 @@
 """Labels from a clustering: which are trusted, masked and corrected by the losses of an epoch; their lists."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,13 @@ def test_an_utterance_without_confidence_keeps_the_pairs_that_it_is_told_to(nega
     unlabelled = Case(gate=True, negatives=negatives).labels.relabel(batch_of(4))[1].unlabelled
     assert (unlabelled is None) == (negatives == "all")
     assert unlabelled is None or unlabelled.tolist() == [False, False, True, True]
+
+
+def test_speed_copies_are_labelled_like_their_originals() -> None:
+    utts = Case().labels.utts
+    names = [*NAMES, "sp0.9-a", "sp0.9-b", "sp0.9-c", "sp0.9-d"]  # made in training, without utterances in the index
+    copied = replace(utts, index=replace(utts.index, speakers=names))
+    assert copied.unlabelled().tolist() == [False, False, True, True] * 2
 
 
 def test_masked_classes_are_those_of_the_label_in_training() -> None:
