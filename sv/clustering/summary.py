@@ -67,12 +67,6 @@ class Experiment:
         return f"{self.eer(trials):.2f}" + ("" if low is None else f" [{low:.2f}, {high:.2f}]")
 
 
-def recovered(one: Experiment, baseline: Experiment, oracle: Experiment, trials: str) -> float:
-    """Return the share of the oracle's gain over the baseline that an experiment recovers; NaN without a gain."""
-    gain = baseline.eer(trials) - oracle.eer(trials)
-    return (baseline.eer(trials) - one.eer(trials)) / gain if gain > 0 else float("nan")
-
-
 def results_table(experiments: Sequence[Experiment], baseline: str, oracle: str) -> str:
     """Return a row for each experiment, and one for the mean over seeds where there are several.
 
@@ -94,7 +88,7 @@ def results_table(experiments: Sequence[Experiment], baseline: str, oracle: str)
 
 
 def _result_row(one: Experiment, others: Sequence[Experiment], lists: list[str], ends: tuple[str, str]) -> list[str]:
-    cells = [text for trials in lists for text in (one.told_eer(trials), _number(_share(one, others, trials, ends)))]
+    cells = [text for trials in lists for text in (one.told_eer(trials), _number(_share([one], others, trials, ends)))]
     return [*one.name, str(one.best), f"{one.rounds[one.best]['heldout_eer']:.2f}", *cells]
 
 
@@ -102,15 +96,22 @@ def _mean_cells(
     group: Sequence[Experiment], others: Sequence[Experiment], trials: str, ends: tuple[str, str]
 ) -> list[str]:
     """Return the mean EER and the share recovered, of experiments that differ in their seeds."""
-    shares = [_share(one, others, trials, ends) for one in group]
-    return [_number(float(np.mean([one.eer(trials) for one in group]))), _number(float(np.mean(shares)))]
+    mean = float(np.mean([one.eer(trials) for one in group]))
+    return [_number(mean), _number(_share(group, others, trials, ends))]
 
 
-def _share(one: Experiment, others: Sequence[Experiment], trials: str, ends: tuple[str, str]) -> float:
-    folder, _, seed = one.name
-    found = {other.name: other for other in others}
-    baseline, oracle = (found.get((folder, row, seed)) for row in ends)
-    return recovered(one, baseline, oracle, trials) if baseline and oracle else float("nan")
+def _share(group: Sequence[Experiment], others: Sequence[Experiment], trials: str, ends: tuple[str, str]) -> float:
+    """Return the share of the oracle's mean gain over the baseline that a row recovers; NaN without a gain.
+
+    The means are over the seeds that baseline and oracle have as well.
+    """
+    eer = {other.name: other.eer(trials) for other in others}
+    names = [[(folder, end, seed) for end in (row, *ends)] for folder, row, seed in (one.name for one in group)]
+    found = [[eer[name] for name in three] for three in names if eer.keys() >= set(three)]
+    if not found:
+        return float("nan")
+    own, baseline, oracle = np.mean(found, axis=0)
+    return float((baseline - own) / (baseline - oracle)) if baseline > oracle else float("nan")
 
 
 def rounds_table(experiments: Sequence[Experiment]) -> str:
