@@ -147,7 +147,8 @@ def write_pseudo_labels(
         source: threshold of the mean cosine between clusters, or labelled speakers to take it from.
         min_utts: utterances of the smallest cluster that is kept.
         truth: true speakers ("utt spk"), to measure against; they decide nothing.
-        before: utt2spk of earlier clusters of the same recordings, to measure how much has changed.
+        before: utt2spk of earlier clusters of the same recordings, to measure how much has changed. An utterance that
+            is in only one of the two is a cluster of its own in the other.
 
     Returns:
         the report.
@@ -160,9 +161,9 @@ def write_pseudo_labels(
     found = find_pseudo_labels(xvector_scp, source, min_utts=min_utts)
     report = dict(found.report)
     if old is not None:
-        both = [utt for utt in found.utt2spk if utt in old]
-        if both:
-            report["nmi_with_before"] = _agreement(old, found.utt2spk, both)["nmi"]
+        utts = [*(old | found.utt2spk)]
+        each = {utt: f" {utt}" for utt in utts}  # one that is left out is a cluster of its own; no name has a blank
+        report["nmi_with_before"] = _agreement(each | old, each | found.utt2spk, utts)["nmi"]
     if truth is not None and known is not None:
         report |= _against(truth, known, found)
     write_table(out_dir / "utt2spk", found.utt2spk)

@@ -15,7 +15,7 @@ from sv.io import atomic_write, read_json, read_table
 from sv.metrics.error_rates import eer, sort_scores
 from sv.scoring.cosine import read_embeddings
 
-SAME_CLUSTERS = 0.98  # NMI of the clusters of two rounds from which a further round would train on the same labels
+SAME_CLUSTERS = 0.98  # NMI of the clusters of two rounds, above which a further round would train on the same labels
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sv.clustering.pseudo_labels import Labelled, find_pseudo_labels
+from sv.clustering.pseudo_labels import Labelled, find_pseudo_labels, write_pseudo_labels
 from sv.io import ArkWriter, write_table
 from sv.scoring.cosine import read_embeddings
 
@@ -55,3 +55,17 @@ def test_as_many_utterances_a_speaker_are_expected_as_the_labelled_ones_have(
     source = Labelled(tmp_path / "labelled" / "xvector.scp", tmp_path / "labelled" / "utt2spk", tmp_path / "list")
     assert source.best_whitening(read_embeddings(tmp_path / "calls" / "xvector.scp").matrix)[0].shrinkage == 1
     assert asked == [(3, 50)] * 3
+
+
+def test_utterances_that_were_left_out_before_are_a_change(tmp_path: Path) -> None:
+    """80 of 160 utterances were in 10 clusters; now all are in 20. The entropies are by hand."""
+    truth = write_embeddings(tmp_path / "calls", 20, 1.0, 0)
+    before = {utt: f"old{spk}" for utt, spk in truth.items() if spk < "0-10"}
+    write_table(tmp_path / "before", before)
+    report = write_pseudo_labels(tmp_path / "calls/xvector.scp", tmp_path / "out", 0.5, before=tmp_path / "before")
+    assert (report["labelled"], report["clusters"]) == (160, 20)
+    shared, entropy = np.log(20), (np.log(20) + np.log(160)) / 2
+    assert report["nmi_with_before"] == pytest.approx(2 * shared / (shared + entropy))
+    write_table(tmp_path / "before", {utt: f"old{spk}" for utt, spk in truth.items()})
+    report = write_pseudo_labels(tmp_path / "calls/xvector.scp", tmp_path / "out", 0.5, before=tmp_path / "before")
+    assert report["nmi_with_before"] == pytest.approx(1)
