@@ -1,6 +1,6 @@
 """Decisions of a training about pseudo labels (gate and correction), and how often they are right if that is known."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,20 +49,30 @@ def read_decisions(path: Path) -> dict[str, Decision]:
     return found
 
 
-def majority_speakers(labels: Mapping[str, str], truth: Mapping[str, str]) -> dict[str, str]:
-    """Return the most frequent true speaker of each class."""
+def class_speakers(labels: Mapping[str, str], truth: Mapping[str, str], labelled: Collection[str]) -> dict[str, str]:
+    """Return who each class is: a labelled speaker is that speaker, a cluster its most frequent true speaker.
+
+    Args:
+        labels: class of each utterance without a label by people.
+        truth: true speaker of each of these utterances.
+        labelled: speakers whom people labelled. Each is a class, and clusters may be linked to it, also wrongly.
+    """
     speakers: dict[str, list[str]] = {}
     for utt, label in labels.items():
         speakers.setdefault(label, []).append(truth[utt])
-    return {label: max(sorted(set(of)), key=of.count) for label, of in speakers.items()}
+    most = {label: max(sorted(set(of)), key=of.count) for label, of in speakers.items()}
+    return most | {name: name for name in labelled}
 
 
-def measure_decisions(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> dict[str, float | int | None]:
+def measure_decisions(
+    decisions: Mapping[str, Decision], truth: Mapping[str, str], labelled: Collection[str]
+) -> dict[str, float | int | None]:
     """Measure gate and correction. A label is right if the class is the utterance's true speaker.
 
     Args:
         decisions: result of `read_decisions`.
         truth: true speaker of each utterance.
+        labelled: speakers with labels by people who were trained on; see `class_speakers`.
 
     Returns:
         wrong: share of the clustering's labels that are wrong.
@@ -72,7 +82,7 @@ def measure_decisions(decisions: Mapping[str, Decision], truth: Mapping[str, str
         correction_recall: share of the wrong labels that are right now, of those whose speaker has a class.
         A share of nothing is None.
     """
-    person = majority_speakers({utt: one.label for utt, one in decisions.items()}, truth)
+    person = class_speakers({utt: one.label for utt, one in decisions.items()}, truth, labelled)
     right = np.array([person[one.label] == truth[utt] for utt, one in decisions.items()])
     now = np.array([person.get(one.corrected, one.corrected) == truth[utt] for utt, one in decisions.items()])
     changed = np.array([one.corrected != one.label for one in decisions.values()])

@@ -10,7 +10,7 @@ import numpy as np
 
 from sv.clustering.agglomeration import Longs, best_threshold, merge
 from sv.clustering.agreement import measure_agreement
-from sv.clustering.label_decisions import majority_speakers
+from sv.clustering.label_decisions import class_speakers
 from sv.clustering.linking import Heldout, Thresholds, close_pairs, measure_thresholds, nearest, unit_means
 from sv.clustering.whitening import SHRINKAGES, Whitening, fit_whitening
 from sv.errors import UserError, counted, log
@@ -287,8 +287,8 @@ def _true_links(found: PseudoLabels, known: dict[str, str]) -> float | None:
 
 
 def _true_pairs(found: PseudoLabels, known: dict[str, str]) -> dict[str, float | None]:
-    """Return number, precision and recall of the pairs of classes; a cluster counts as its most frequent speaker."""
-    person = majority_speakers(found.utt2spk, known) | {name: name for name in found.speakers}
+    """Return number, precision and recall of the pairs of classes; see `class_speakers`."""
+    person = class_speakers(found.utt2spk, known, found.speakers)
     right = sum(person[one] == person[other] for one, other in found.maybe_same)
     counts = np.unique(list(person.values()), return_counts=True)[1]
     there = int((counts * (counts - 1) // 2).sum())

@@ -84,7 +84,10 @@ def read_rounds(exp_dir: Path, labelled: Path, truth: Path | None = None, *, las
         embeddings = folder / "embeddings" / labelled.name / "xvector.scp"
         measured = heldout_eer(embeddings, labelled / "utt2spk", own)
         clusters, labels = read_json(folder / "clusters" / "clusters.json"), folder / "pseudo_labels"
-        decisions = measure_decisions(read_decisions(labels), known) if known and labels.is_file() else {}
+        decisions = {}
+        if known and labels.is_file():
+            trained_on = set(read_table(labelled / "utt2spk").values()) - set(own.read_text(encoding="utf-8").split())
+            decisions = measure_decisions(read_decisions(labels), known, trained_on)
         found.append(Round(len(found), measured, clusters, decisions))
     if not found:
         raise UserError(f"{exp_dir} has no complete round; train first (stage 3)")

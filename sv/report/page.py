@@ -213,7 +213,7 @@ class _Page:
             for when, one in zip(("before", "after"), read_maps(of), strict=True)
         ]
         if decisions := of.decisions():
-            drawn = plots.figure(draw_losses(decisions, of.truth), 4.8, 4.8)
+            drawn = plots.figure(draw_losses(decisions, of.truth, of.labelled), 4.8, 4.8)
             found.append(self._figure(drawn, f"round_losses_{name}", losses_caption(decisions)))
         return found
 

@@ -4,7 +4,7 @@ The folder of a round (docs/half-labelled.md) is beside the others of its experi
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.clustering.label_decisions import TRUSTED, Decision, majority_speakers, read_decisions
+from sv.clustering.label_decisions import TRUSTED, Decision, class_speakers, read_decisions
 from sv.clustering.whitening import fit_whitening
 from sv.errors import UserError
 from sv.io import Vectors, read_json, read_table
@@ -39,6 +39,7 @@ class Round:
         clusters: content of clusters.json of both, by folder.
         labels: cluster of each utterance that was trained on.
         truth: true speaker of each utterance; {} if it is not known.
+        labelled: speakers whom people labelled.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Round:
     clusters: dict[Path, dict[str, Any]]
     labels: dict[str, str]
     truth: dict[str, str]
+    labelled: set[str]
 
     def decisions(self) -> dict[str, Decision]:
         """Return what the training decided about its labels; {} without gate and correction."""
@@ -81,8 +83,9 @@ def read_round(folder: Path) -> Round | None:
         return None
     number = int(found[1])
     before, labels = folder.with_name(f"round{number - 1}"), folder / "data" / "pseudo" / "utt2spk"
+    every = folder / "data" / "all" / "utt2spk"
     files = {one: one / "clusters" / "clusters.json" for one in (before, folder)}
-    if not all(path.is_file() for path in [*files.values(), labels]):
+    if not all(path.is_file() for path in [*files.values(), labels, every]):
         return None
     clusters = {one: _read_keys(path, ("clusters", "shrinkage")) for one, path in files.items()}
     if not all(Path(one.get("embeddings", "")).is_file() for one in clusters.values()):
@@ -91,7 +94,10 @@ def read_round(folder: Path) -> Round | None:
     known = read_table(truth) if truth.is_file() else {}
     if not labelled.keys() <= known.keys():  # another file by now
         known = {}
-    return Round(number, _read_keys(table, ("best", "why", "rounds")), before, folder, clusters, labelled, known)
+    people = {spk for utt, spk in read_table(every).items() if utt not in labelled}
+    return Round(
+        number, _read_keys(table, ("best", "why", "rounds")), before, folder, clusters, labelled, known, people
+    )
 
 
 def _read_keys(path: Path, keys: Sequence[str]) -> dict[str, Any]:
@@ -138,7 +144,7 @@ def read_maps(of: Round) -> list[Map]:
         agreed = f", NMI with the truth {clusters['nmi']:.2f}" if "nmi" in clusters else ""
         number = of.number - (folder == of.before)
         title = f"round {number}: {clusters['clusters']} clusters{agreed}"
-        right = in_cluster(read_table(folder / "clusters" / "utt2spk"), of.truth, shown)
+        right = in_cluster(read_table(folder / "clusters" / "utt2spk"), of.truth, of.labelled, shown)
         maps.append(Map(title, place, color, right))
     return maps
 
@@ -171,9 +177,11 @@ def choose_utterances(speakers: Mapping[str, str]) -> tuple[list[str], NDArray[n
     return shown, np.array([color[utt] for utt in shown])
 
 
-def in_cluster(clusters: Mapping[str, str], truth: Mapping[str, str], utts: list[str]) -> Bools:
-    """Return whether each utterance is in a cluster; if the truth is known, in one that is mostly its speaker's."""
-    person = majority_speakers(clusters, truth) if truth else {}
+def in_cluster(
+    clusters: Mapping[str, str], truth: Mapping[str, str], labelled: Collection[str], utts: list[str]
+) -> Bools:
+    """Return whether each utterance is in a cluster; if the truth is known, in its speaker's (`class_speakers`)."""
+    person = class_speakers(clusters, truth, labelled) if truth else {}
     return np.array([utt in clusters and (not truth or person[clusters[utt]] == truth.get(utt)) for utt in utts])
 
 
@@ -193,10 +201,15 @@ def draw_map(of: Map) -> Callable[[Any], None]:
     return draw
 
 
-def draw_losses(decisions: Mapping[str, Decision], truth: Mapping[str, str]) -> Callable[[Any], None]:
-    """Return a function that draws the losses of labels, the two Gaussians that were fitted, and the gate."""
+def draw_losses(
+    decisions: Mapping[str, Decision], truth: Mapping[str, str], labelled: Collection[str]
+) -> Callable[[Any], None]:
+    """Return a function that draws the losses of labels, the two Gaussians that were fitted, and the gate.
+
+    If the truth is known, right and wrong labels have two colours; see `class_speakers`.
+    """
     seen, logs = _log_losses(decisions)
-    person = majority_speakers({utt: one.label for utt, one in decisions.items()}, truth) if truth else {}
+    person = class_speakers({utt: one.label for utt, one in decisions.items()}, truth, labelled) if truth else {}
     right = np.array([not truth or person[decisions[utt].label] == truth[utt] for utt in seen])
     kinds = {"right label": right, "wrong label": ~right} if truth else {"labels": right}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sv.clustering.label_decisions import Decision, measure_decisions, read_decisions
+from sv.clustering.label_decisions import Decision, class_speakers, measure_decisions, read_decisions
 from sv.errors import UserError
 
 
@@ -22,7 +22,7 @@ def test_gate_and_correction_are_counted_against_the_truth(tmp_path: Path) -> No
     (tmp_path / "pseudo_labels").write_text("".join(f"{line}\n" for line in lines))
     decisions = read_decisions(tmp_path / "pseudo_labels")
     truth = {utt: {"a": "ann", "b": "bob", "c": "cid"}[utt[0]] for utt in decisions}
-    assert measure_decisions(decisions, truth) == pytest.approx(
+    assert measure_decisions(decisions, truth, []) == pytest.approx(
         {
             "wrong": 3 / 8,
             "gate_precision": 1 / 3,
@@ -33,9 +33,18 @@ def test_gate_and_correction_are_counted_against_the_truth(tmp_path: Path) -> No
         }
     )
     kept = {utt: Decision(one.label, one.label, 0.1, 1.0) for utt, one in decisions.items()}
-    assert (
-        measure_decisions(kept, truth)["gate_precision"] is None and measure_decisions(kept, truth)["gate_recall"] == 0
-    )
+    found = measure_decisions(kept, truth, [])
+    assert found["gate_precision"] is None and found["gate_recall"] == 0
+
+
+def test_labels_of_a_wrongly_linked_cluster_are_wrong() -> None:
+    truth = {f"x{number}": "xia" for number in range(4)} | {f"y{number}": "yul" for number in range(4)}
+    decisions = {utt: Decision("ann", "ann", 0.1, 1.0) for utt in truth if utt < "y"}  # ann is labelled
+    decisions |= {utt: Decision("cluster1", "cluster1", 0.1, 1.0) for utt in truth if utt > "y"}
+    decisions["y0"] = Decision("cluster1", "ann", 0.1, 1.0)
+    found = measure_decisions(decisions, truth, ["ann"])
+    assert (found["wrong"], found["corrected"], found["correction_precision"]) == (0.5, 1, 0.0)
+    assert class_speakers({"y0": "cluster1"}, truth, ["ann"]) == {"cluster1": "yul", "ann": "ann"}
 
 
 def test_a_line_of_another_form_is_named(tmp_path: Path) -> None:

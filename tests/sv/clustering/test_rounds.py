@@ -85,6 +85,10 @@ def test_rounds_that_hold_out_other_speakers_are_not_compared(tmp_path: Path) ->
         (folder / "heldout_spk").write_text("a\nb\nc\n")
     found = [read_rounds(tmp_path / "exp", tmp_path / "labelled", last=last) for last in range(3)]
     assert [[one.number for one in rounds] for rounds in found] == [[0], [0, 1], [0, 1]]
+    (folder / "pseudo_labels").write_text("u0 d d 0.1 1\nu1 c1 c1 0.1 1\n")
+    write_table(tmp_path / "truth", {"u0": "x", "u1": "y"})
+    measured = read_rounds(tmp_path / "exp", tmp_path / "labelled", tmp_path / "truth", last=1)[1]
+    assert measured.decisions["wrong"] == 0.5  # u0 was linked to the labelled speaker d
     (folder / "heldout_spk").write_text("a\nb\nd\n")
     with pytest.raises(UserError, match=r"round1/heldout_spk and .*round0/heldout_spk differ"):
         read_rounds(tmp_path / "exp", tmp_path / "labelled", last=1)

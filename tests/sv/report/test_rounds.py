@@ -46,6 +46,7 @@ def write_rounds(folder: Path, truth: bool = True, decisions: bool = True) -> Pa
         (base / "clusters/clusters.json").write_text(json.dumps(clusters))
         rounds.append({"number": number, "heldout_eer": 5.0 - number, "clusters": found, "decisions": {}})
     DataDir.write(folder / "exp/round1/data/pseudo", {"utt2spk": labels})
+    DataDir.write(folder / "exp/round1/data/all", {"utt2spk": {**labels, "v0": "ann"}})
     (folder / "exp/rounds.json").write_text(json.dumps({"best": 1, "why": "1 round done", "rounds": rounds}))
     if decisions:  # two modes: 36 losses about 0.01, ten about 1
         lines = [
@@ -64,7 +65,7 @@ def read(folder: Path) -> Round:
 
 def test_a_round_is_read_from_its_folder(tmp_path: Path) -> None:
     one = read(write_rounds(tmp_path))
-    assert (one.number, one.before, one.truth) == (1, tmp_path / "exp/round0", TRUTH)
+    assert (one.number, one.before, one.truth, one.labelled) == (1, tmp_path / "exp/round0", TRUTH, {"ann"})
     head = ["round", "held-out EER (%)", "clusters", "utterances in clusters", "NMI", "B-cubed precision", "recall"]
     rows = [[str(n), f"{5 - n}.00", "4", "46 of 48", "0.500", "0.750", "0.250"] for n in range(2)]
     assert one.rows() == (head, rows)
@@ -130,8 +131,9 @@ def test_of_many_utterances_some_are_shown() -> None:
 
 def test_an_utterance_is_right_in_a_cluster_that_is_mostly_its_speakers() -> None:
     clusters, truth = {"a": "c1", "b": "c1", "c": "c1"}, {"a": "s1", "b": "s1", "c": "s2", "d": "s2"}
-    assert in_cluster(clusters, truth, ["a", "b", "c", "d"]).tolist() == [True, True, False, False]
-    assert in_cluster(clusters, {}, ["a", "b", "c", "d"]).tolist() == [True, True, True, False]
+    assert in_cluster(clusters, truth, {"ann"}, ["a", "b", "c", "d"]).tolist() == [True, True, False, False]
+    assert in_cluster(clusters, truth, {"c1"}, ["a", "b", "c", "d"]).tolist() == [False] * 4  # linked to another one
+    assert in_cluster(clusters, {}, {"ann"}, ["a", "b", "c", "d"]).tolist() == [True, True, True, False]
 
 
 def test_the_caption_says_whether_there_is_a_gate(tmp_path: Path) -> None:
