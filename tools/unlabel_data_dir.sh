@@ -12,7 +12,7 @@ export LC_ALL=C
 tools=$(dirname "${BASH_SOURCE[0]}")
 
 # Options
-exclude=      # DIR: a data dir whose utterances are left out, such as that of the labelled speakers
+exclude=      # DIR: a data dir whose utterances and recordings are left out, such as that of the labelled speakers
 apart_from=   # DIR: data dir that should share nothing with this one, such as the test set; if it does, print a warning
 # shellcheck source=tools/parse_options.sh
 . "$tools/parse_options.sh"
@@ -34,8 +34,25 @@ done
   die "$exclude has no utt2spk; give the data dir of the labelled speakers"
 
 without_labels() { # print the utterances that are not in --exclude, sorted
-  awk '{ print $1 }' "$list" | sort -u |
-    comm -23 - <([ -z "$exclude" ] || awk '{ print $1 }' "$exclude/utt2spk" | sort -u)
+  awk '{ print $1 }' "$list" | sort -u | comm -23 - <([ -z "$exclude" ] || labelled | sort -u)
+}
+
+labelled() { # print the utterances of --exclude, and those of <src-dir> with the same audio
+  awk '{ print $1 }' "$exclude/utt2spk"
+  if [ -e "$exclude/wav.scp" ] && [ -e "$src/wav.scp" ]; then
+    awk -F '\t' 'NR == FNR { any[$2]; if (NF == 2) whole[$2]; else segment[$2, $3]; next }
+      $2 in whole || (NF == 2 && $2 in any) || (NF == 3 && ($2, $3) in segment) { print $1 }' \
+      <(audio_of "$exclude") <(audio_of "$src") # other segments of a recording may be other speakers
+  fi
+}
+
+audio_of() { # <data-dir>: print each utterance, its file or command, and the times of a segment, between tabs
+  if [ -e "$1/segments" ]; then
+    awk 'NR == FNR { id = $1; sub(/^[^ \t]+[ \t]+/, ""); file[id] = $0; next }
+      { printf "%s\t%s\t%.3f %.3f\n", $1, file[$2], $3, $4 }' "$1/wav.scp" "$1/segments"
+  else
+    sed -E 's/^([^[:space:]]+)[[:space:]]+/\1\t/' "$1/wav.scp"
+  fi
 }
 
 warn_of_shared() { # <what> <sorted file> <sorted file>: warn of lines that are in both
@@ -64,7 +81,7 @@ count=$(without_labels | wc -l)
 make_work_dir "$dest"
 without_labels >"$work/.utts"
 left_out=$(($(awk '{ print $1 }' "$list" | sort -u | wc -l) - count))
-((left_out == 0)) || say "$left_out utterances of $src are left out: they are in $exclude"
+((left_out == 0)) || say "$left_out utterances of $src are left out: they or their audio are in $exclude"
 if [ -n "$apart_from" ]; then
   awk '{ print $1 }' "$apart_from/utt2spk" | sort -u >"$work/.theirs"
   warn_of_shared utterances "$work/.utts" "$work/.theirs"

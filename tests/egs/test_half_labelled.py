@@ -271,7 +271,9 @@ def test_nothing_to_cluster_is_told_before_features(run, tmp_path: Path) -> None
     DataDir.write(calls, {"wav.scp": files})
     words = ["--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--unlabelled", calls, "--speeds", ""]
     for labelled, told in ((["a", "b"], "no utterance"), (["a"], "one utterance")):
-        DataDir.write(train, {"wav.scp": files, "utt2spk": dict.fromkeys(labelled, "s")})
+        DataDir.write(
+            train, {"wav.scp": {utt: files[utt] for utt in labelled}, "utt2spk": dict.fromkeys(labelled, "s")}
+        )
         done = run("egs/mini/run.sh", "--stage", 2, *words)
         assert f"{calls} has {told} that is not in {train}; give" in done.stderr
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1

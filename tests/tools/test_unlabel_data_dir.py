@@ -23,7 +23,7 @@ def test_each_utterance_becomes_a_speaker_and_labels_go(run, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert read_table(tmp_path / "new" / "utt2spk") == {"a1": "a1", "a2": "a2", "b1": "b1"}
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["spk2utt", "utt2spk", "wav.scp"]
-    assert "1 utterances of" in done.stderr and "are left out: they are in" in done.stderr
+    assert "1 utterances of" in done.stderr and "are left out: they or their audio are in" in done.stderr
 
 
 def test_segments_and_no_utt2spk_are_enough(run, tmp_path: Path) -> None:
@@ -35,6 +35,28 @@ def test_segments_and_no_utt2spk_are_enough(run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert read_table(tmp_path / "new" / "utt2spk").keys() == {"r1-0", "r1-1"}
     assert read_table(tmp_path / "new" / "wav.scp").keys() == {"r1"}
+
+
+@pytest.mark.slow
+def test_labelled_audio_under_another_name_is_left_out(run, tmp_path: Path) -> None:
+    files = {f"r{number}": f"sox /audio/{number}.wav -t wav - |" for number in range(4)}
+    segments = {"a": "r0 0 2", "b": "r0 2 4", "c": "r1 0 2", "d": "r2 0 2", "e": "r3 0 2"}
+    DataDir.write(tmp_path / "cut", {"wav.scp": files, "segments": segments})
+    DataDir.write(tmp_path / "whole", {"wav.scp": {f"new-{name}": file for name, file in files.items()}})
+    make(tmp_path / "train", ["x", "y"])
+    (tmp_path / "train/wav.scp").write_text(f"x {files['r0']}\ny {files['r1']}\n")
+    DataDir.write(
+        tmp_path / "train_cut", {"wav.scp": {"q": files["r0"]}, "segments": {"x": "q 2.0 4.0"}, "utt2spk": {"x": "s"}}
+    )
+    for source, known, left in (
+        ("whole", "train", ["new-r2", "new-r3"]),
+        ("cut", "train", ["d", "e"]),
+        ("whole", "train_cut", ["new-r1", "new-r2", "new-r3"]),
+        ("cut", "train_cut", ["a", "c", "d", "e"]),  # the rest of r0 may be another speaker
+    ):
+        done = run("tools/unlabel_data_dir.sh", "--exclude", tmp_path / known, tmp_path / source, tmp_path / "new")
+        assert done.returncode == 0, done.stderr
+        assert list(read_table(tmp_path / "new/utt2spk")) == left, (source, known)
 
 
 @pytest.mark.slow
