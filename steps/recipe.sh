@@ -150,6 +150,10 @@ check_unlabelled() { # the options of steps/options/rounds.sh
   done
   [ -z "$teacher" ] || [ -e "$teacher/models/avg_model.pt" ] || [ -e "$teacher/clusters/.done" ] ||
     die "--teacher $teacher is neither a trained system (models/avg_model.pt) nor a round of another experiment"
+  if ((num_rounds == 0)) && [ -n "$teacher$pseudo_labels" ]; then
+    refuse "--num-rounds 0 trains on the labelled speakers only, without --teacher and --pseudo-labels;" \
+      "leave these out, or give 1 or more"
+  fi
   [[ $false_links =~ ^(0|0?\.[0-9]+)$ ]] ||
     refuse "--false-links $false_links: it must be a share of at least 0 and below 1, as in 0.01"
 }

@@ -243,6 +243,11 @@ def test_round_0_is_not_begun_again_in_another_way(run, tmp_path: Path) -> None:
             ["--unlabelled", "{}/calls", "--num-rounds", "-1"],
             "--num-rounds is at least 0, not -1",
         ),
+        (
+            2,
+            ["--unlabelled", "{}/calls", "--num-rounds", "0", "--teacher", "{}/taught"],
+            "--num-rounds 0 trains on the labelled speakers only, without --teacher and --pseudo-labels; leave these",
+        ),
         (2, ["--unlabelled", "{}/calls", "--min-utts", "0"], "--min-utts is at least 1, not 0"),
         (
             2,
