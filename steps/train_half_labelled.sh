@@ -109,11 +109,21 @@ check_labels() { # stop if --truth lacks a recording, or --pseudo-labels has non
   fi
 }
 
+check_files() { # stop if a recording without labels has the id of another one in the labelled data
+  local id
+  if [ -e "$train/wav.scp" ] && [ -e "$recordings/wav.scp" ]; then
+    id=$(awk 'NR == FNR { line[$1] = $0; next } $1 in line && line[$1] != $0 { print $1; exit }' \
+      "$train/wav.scp" "$recordings/wav.scp")
+    [ -z "$id" ] || die "recording $id is another file in $unlabelled than in $train; rename it in one of them"
+  fi
+}
+
 prepare_recordings() { # the data dir without labels, and its features
   hold_lock "$recordings/.run.lock" "$recordings is being prepared" wait
   check_owner
   tools/unlabel_data_dir.sh --exclude "$train" --apart-from "$test" "$unlabelled" "$recordings"
   check_labels
+  check_files
   realpath "$unlabelled" "$train" >"$recordings/.made_of"
   if [ "$train_feats" = online ]; then
     tools/get_utt2dur.sh --nj "$nj" --cmd "$cmd" "$recordings"

@@ -169,6 +169,10 @@ def test_labels_of_other_recordings_are_told_before_training(run, tmp_path: Path
     ):
         done = run("steps/train_half_labelled.sh", option, tmp_path / name, *words)
         assert done.returncode == 1 and told in done.stderr, done.stderr
+    DataDir.write(tmp_path / "calls", {"wav.scp": {"a": "other.wav"}, "segments": {"e": "a 0 1", "f": "a 1 2"}})
+    done = run("steps/train_half_labelled.sh", *words)
+    told = f"recording a is another file in {tmp_path}/calls than in {tmp_path}/train; rename it in one of them"
+    assert done.returncode == 1 and told in done.stderr, done.stderr
 
 
 @pytest.mark.slow
