@@ -25,7 +25,7 @@ seeds="1 2 3"         # seeds of the split and of the training, as in "1 2 3"
 rows="labelled-C oracle-C pseudo-aam pseudo-C pseudo-A pseudo-C+gate pseudo-C+mask pseudo-C+correct pseudo-C+all pseudo-aam+gate+correct"
 against=              # row that is compared with the others of its seed, by paired tests
 config=egs/speechocean762/conf/resnet_small.yaml # FILE: YAML of the systems
-set=                  # further keys of all systems (sv/config.py)
+set=                  # further keys of all systems (sv/config.py); they override those of the rows
 num_rounds=3          # maximum number of rounds of clustering and training
 teacher=              # DIR: trained or imported system that makes the first clusters (default: labelled-C)
 . steps/options/jobs.sh
@@ -55,13 +55,13 @@ hide_labels() { # <labelled speakers> <seed> <folder>
   printf '%s' "$made" >"$3/.done"
 }
 
-scaled() { # <key> <factor>: print key=value, the value in --config times the factor
-  sed -n "s/.*\b\(${1##*.}\): \([0-9]*\).*/\2/p" "$config" |
+scaled() { # <key> <factor> <system.yaml>: print key=value, the value of a system times the factor
+  sed -n "s/^ *${1##*.}: \([0-9][0-9]*\)$/\1/p" "$3" |
     awk -v key="$1" -v by="$2" '{ printf " %s=%d", key, $1 * by + 0.5 }'
 }
 
 configure() { # <row> <seed> <labelled speakers> <exp-dir> [<model to start from>]: resolve its system
-  local keys="seed=$2 heldout_speakers=$heldout_speakers $set" loss=${1#*-} trick
+  local keys="seed=$2 heldout_speakers=$heldout_speakers" loss=${1#*-} trick key
   local tricks=${1#*-}+
   tricks=${tricks#*+}
   loss=${loss%%+*}
@@ -75,13 +75,15 @@ configure() { # <row> <seed> <labelled speakers> <exp-dir> [<model to start from
     [[ $trick != @(gate|all) ]] || keys+=" pseudo_args.gate=true"
     [[ $trick != @(mask|all) ]] || keys+=" pseudo_args.mask=true"
     [[ $trick != @(correct|all) ]] || keys+=" pseudo_args.correct_above=0.9"
-    if [[ $trick == long ]]; then
-      for key in num_epochs margin_update.{increase,fix}_start_epoch scheduler_args.warm_up_epoch; do
-        keys+=$(scaled "$key" "$(awk "BEGIN { print ($all - $heldout_speakers) / $3 }")")
-      done
-    fi
     [[ $trick == @(gate|mask|correct|all|long) ]] || refuse "--rows $1: the options are gate, mask, correct, all and long"
   done
+  keys+=" $set"
+  if [[ +$tricks == *+long+* ]]; then
+    steps/make_system.py --config "$config" --set "$keys" "$4/not_scaled" >/dev/null
+    for key in num_epochs margin_update.{increase,fix}_start_epoch scheduler_args.warm_up_epoch; do
+      keys+=$(scaled "$key" "$(awk "BEGIN { print ($all - $heldout_speakers) / $3 }")" "$4/not_scaled/system.yaml")
+    done
+  fi
   steps/make_system.py --config "$config" --set "$keys" ${5:+"--override=--checkpoint model_init=$5" \
     "--override=head_init head_init=class_means"} "$4" >/dev/null
 }
