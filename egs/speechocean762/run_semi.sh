@@ -42,8 +42,11 @@ options_of steps/options/{jobs,processes}.sh
 jobs=("${options[@]}")
 
 hide_labels() { # <labelled speakers> <seed> <folder>
-  local per_spk utts made
-  made="$heldout_speakers $(sha256sum <"$data/train/utt2spk")"
+  local per_spk utts made file
+  made=$heldout_speakers
+  for file in "$data"/train/{utt2spk,wav.scp,feats.scp,vad.scp,fbank.yaml}; do
+    [ ! -e "$file" ] || made+=" $(sha256sum <"$file")"
+  done
   if [ -e "$3/.done" ] && [ "$(<"$3/.done")" = "$made" ]; then
     return
   fi

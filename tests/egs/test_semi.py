@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sv.config import load_config
-from sv.io import DataDir
+from sv.io import DataDir, read_table
 
 SEMI = "egs/speechocean762/run_semi.sh"
 
@@ -36,3 +36,17 @@ def test_keys_of_the_user_come_last_and_a_long_training_scales_them(run, tmp_pat
     assert config.seed == 7
     margin = config.margin_update  # (8 - 2) / 2 is 3 times as long
     assert (config.num_epochs, margin.increase_start_epoch, margin.fix_start_epoch) == (30, 12, 21)
+
+
+@pytest.mark.slow
+def test_a_split_is_made_again_with_other_features(run, tmp_path: Path) -> None:
+    split = tmp_path / "data/semi/2-seed1"
+    for ark in ("/a.ark", "/b.ark"):
+        write_data(tmp_path / "data", ark)
+        begin(run, tmp_path, "labelled-C")
+        for part, number in (("train", 8), ("hidden", 8)):
+            feats = read_table(split / part / "feats.scp")
+            assert len(feats) == number and all(place.startswith(ark) for place in feats.values())
+        made = (split / ".done").stat().st_mtime_ns
+    begin(run, tmp_path, "labelled-C")
+    assert (split / ".done").stat().st_mtime_ns == made  # of the same features
