@@ -115,7 +115,7 @@ def heldout_of(model: Path, index: UttIndex) -> list[str]:
 
 
 def warn_of_known(heldout: list[str], known: list[str], model: Path) -> None:
-    """Warn if the model that training starts from was trained on speakers that are now held out."""
+    """Warn if a model to start from, or a teacher, was trained on speakers that are now held out."""
     count = len(set(heldout) & set(known))
     if count:
         log.warning("%d held-out speakers were trained on in %s: their EER will be optimistic", count, model)

@@ -34,19 +34,24 @@ def test_held_out_speakers_are_those_of_the_data_dir_or_of_a_teacher_trained_on_
     tree["dataset_args"] = {"fbank_args": {"num_mel_bins": MELS}}
     save_config(resolve(parse_config(tree, "test"), "test"), exp / "system.yaml")
 
-    def begin() -> tuple[list[str], str]:
+    def begin(known: int = 0) -> tuple[list[str], str]:
         result = step("steps/begin_rounds.py", data, teacher, exp)
         assert result.returncode == 0, result.stderr
+        told = f"{known} held-out speakers were trained on in {teacher}: their EER will be optimistic"
+        assert (told in result.stderr) == (known > 0), result.stderr
         return (exp / "round0" / "heldout_spk").read_text().split(), result.stdout
 
     drawn, feats = begin()  # a teacher that held out none
     assert len(drawn) == 2 and set(drawn) < set(SPEAKERS) and feats == "ark\n"
+    (teacher / "spk2id").write_text("".join(f"{spk} {number}\n" for number, spk in enumerate(SPEAKERS)))
+    assert begin(known=2)[0] == drawn
+    (teacher / "spk2id").write_text("b 0\nd 1\ne 2\n")
     (teacher / "heldout_spk").write_text("f\na\nc\n")
     assert begin()[0] == ["f", "a", "c"]
     (teacher / "heldout_spk").write_text("f\nstranger\n")  # of another corpus
-    assert begin()[0] == drawn
+    assert begin(known=len(set(drawn) & set("bde")))[0] == drawn
     (teacher / "heldout_spk").write_text("f\na\nc\n")
     (data / "heldout_spk").write_text("e\nb\n")  # the data dir's own come first, as in training
-    assert begin()[0] == ["b", "e"]
+    assert begin(known=2)[0] == ["b", "e"]
     (data / "fbank.yaml").write_text(yaml.safe_dump({"num_mel_bins": 2 * MELS}))
-    assert begin()[1] == "online\n"  # it needs other features
+    assert begin(known=2)[1] == "online\n"  # it needs other features
