@@ -2,8 +2,8 @@
 """Decide whether another round of clustering and training is worth it; part of steps/train_half_labelled.sh.
 
 Reads   <labelled>/utt2spk; <exp-dir>/roundN/{heldout_spk,clusters/clusters.json}, and its embeddings of <labelled>
-Writes  <exp-dir>/rounds.json: held-out EER and clusters of each round, the best one, and why the rounds ended; with
-        --truth also how often its training trusted and corrected the right labels
+Writes  <exp-dir>/rounds.json if the rounds have ended: held-out EER and clusters of each round, the best one, and why
+        they ended; with --truth also how often its training trusted and corrected the right labels
 Prints  the number of the best round if the rounds have ended, else nothing
 
 The EER is that of the averaged model, on all pairs of utterances of the held-out labelled speakers.

@@ -15,7 +15,8 @@
 #         which missing features are made
 # Leaves  <exp-dir>/roundN: data/all, the training data of the round; the system; embeddings/;
 #         clusters/{utt2spk,clusters.json,...}
-#         <exp-dir>/rounds.json: what was measured, and the best round, whose folder has the results
+#         <exp-dir>/rounds.json, once the rounds have ended: what was measured, and the best round, whose folder has the
+#         results
 #         <dir of train-data>/<name of unlabelled>_unlabelled, a data dir without labels; .made_of names its sources
 #
 # After a kill, the same command continues.
@@ -170,6 +171,18 @@ combine_once() { # <labels> <data> <heldout_spk> <maybe_same_spk>
     combine "$@"
 }
 
+check_same_labels() { # <labels> <round>: stop if its training was begun with other labels; keep the data that it had
+  [ -e "$2/data/all/utt2spk" ] || return 0
+  compgen -G "$2/checkpoints/*" >/dev/null || compgen -G "$2/models/model_*" >/dev/null || return 0
+  tools/filter_scp.pl "$recordings/utt2spk" <(LC_ALL=C sort "$1") | LC_ALL=C sort -u - "$train/utt2spk" |
+    cmp -s - "$2/data/all/utt2spk" ||
+    die "$2 was begun with other labels than those of $1; give the options and data that it had, or another --exp-dir"
+}
+
+reopen() { # <round>: the rounds have not ended if this one has yet to be trained
+  [ -e "$1/models/avg_model.pt" ] || rm -f "$exp_dir/rounds.json"
+}
+
 trusted() { # <round>: make data/trusted/all, the data with the labels that its training trusted or corrected
   local labels=$1/data/trusted_labels
   mkdir -p "$1/data/trusted"
@@ -193,6 +206,7 @@ first_round() { # a system trained on labelled speakers, or the teacher
   if [ -n "$teacher" ]; then
     feats=$(steps/begin_rounds.py "$train" "$teacher" "$exp_dir")
   else
+    reopen "$exp_dir/round0"
     steps/make_system.py --config "$system" --set "pseudo_args={}" "$exp_dir/round0" >/dev/null # people gave all labels
     train_on "$train" "$exp_dir/round0"
   fi
@@ -203,6 +217,8 @@ first_round() { # a system trained on labelled speakers, or the teacher
 next_round() { # <number>
   local round=$exp_dir/round$1 before=$exp_dir/round$(($1 - 1)) start=()
   local labels=${pseudo_labels:-$before/clusters/utt2spk}
+  check_same_labels "$labels" "$round"
+  reopen "$round"
   mkdir -p "$round/data"
   combine_once "$labels" "$round/data" "$before/heldout_spk" "${labels%/*}/maybe_same_spk"
   if (($1 > 1)) || [ -z "$teacher" ]; then
@@ -233,7 +249,7 @@ if in_stage 3 "rounds of clustering and training"; then
 fi
 
 if ((stop_stage > 3)); then
-  [ -e "$exp_dir/rounds.json" ] || die "$exp_dir/rounds.json does not exist; train in rounds first (stage 3)"
+  [ -e "$exp_dir/rounds.json" ] || die "$exp_dir/rounds.json does not exist: the rounds have not ended; run stage 3"
   best=$(sed -n 's/^ *"best": \([0-9]*\),$/\1/p' "$exp_dir/rounds.json")
   data=$exp_dir/round$best/data/all
   if ((best == 0)); then

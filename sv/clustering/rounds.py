@@ -116,7 +116,9 @@ def judge(rounds: list[Round], most: int) -> tuple[int, str]:
 
 
 def judge_rounds(exp_dir: Path, labelled: Path, most: int, truth: Path | None, *, last: int) -> tuple[int, str]:
-    """Judge the rounds of an experiment, log them, and write exp_dir/rounds.json; see `judge` and `read_rounds`.
+    """Judge the rounds of an experiment, and log them; if they have ended, write exp_dir/rounds.json.
+
+    See `judge` and `read_rounds`. A rounds.json of rounds that have ended stays until they end again.
 
     Raises:
         UserError: see `read_rounds`.
@@ -131,6 +133,6 @@ def judge_rounds(exp_dir: Path, labelled: Path, most: int, truth: Path | None, *
         tell("best is round %d: %s", best, why)
         if rounds[0].heldout_eer <= rounds[best].heldout_eer and best:
             log.warning("round 0 is no worse on held-out speakers: recordings without labels may not have helped")
-    with atomic_write(exp_dir / "rounds.json") as f:
-        json.dump({"best": best, "why": why, "rounds": [asdict(one) for one in rounds]}, f, indent=2)
+        with atomic_write(exp_dir / "rounds.json") as f:
+            json.dump({"best": best, "why": why, "rounds": [asdict(one) for one in rounds]}, f, indent=2)
     return best, why

@@ -3,17 +3,18 @@
 import contextlib
 import json
 import os
-import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from sv.config import FineTuning, Override
 from sv.embeddings.experiment import read_config
-from sv.io import DataDir, read_table, write_table
+from sv.io import ArkWriter, DataDir, read_table, write_table
 from sv.report.rounds import read_round
 from sv.system import make_system
 from sv.training.network import build_network
@@ -133,8 +134,10 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     waves = read_table(corpus / "calls/wav.scp")
     write_table(corpus / "calls/wav.scp", {utt: path for utt, path in waves.items() if utt != min(labels)})
     done = run(*words)  # its rounds are not those of these recordings
-    told = r"exp/round1 was begun with (other data than|another configuration: num_speakers)"
-    assert done.returncode == 1 and re.search(told, done.stderr), done.stderr[-3000:]
+    told = f"exp/round1 was begun with other labels than those of {exp}/round0/clusters/utt2spk; give the options"
+    assert done.returncode == 1 and told in done.stderr, done.stderr[-3000:]
+    assert read_table(exp / "round1/data/all/utt2spk") == combined
+    assert json.loads((exp / "rounds.json").read_text()) == table
 
 
 @pytest.mark.slow
@@ -205,6 +208,46 @@ def test_round_0_is_not_begun_again_in_another_way(run, tmp_path: Path) -> None:
         done = run("steps/train_half_labelled.sh", "--unlabelled", tmp_path / "calls", *words, *folders)
         assert done.returncode == 1 and told in done.stderr, (exp, teacher, done.stderr)
     assert (tmp_path / "linked/round0").resolve() == tmp_path / "first/round0"
+
+
+@pytest.mark.slow
+def test_a_verdict_stays_with_its_rounds(run, tmp_path: Path) -> None:
+    train = {f"{spk}{number}": spk for spk in "abcd" for number in range(2)}
+    labels = {f"e{number}": f"cluster00000{1 + number // 2}" for number in range(4)}
+    for name, utts in (("train", train), ("test", {"t1": "t", "t2": "u"}), ("calls", labels)):
+        tables = {table: {utt: f"/{utt}.{table}:0" for utt in utts} for table in ("wav.scp", "feats.scp")}
+        DataDir.write(tmp_path / name, tables | {"utt2spk": utts})
+    teacher, exp = tmp_path / "first/round0", tmp_path / "exp"
+    write_table(teacher / "clusters/utt2spk", labels)
+    for file, text in (
+        ("clusters/clusters.json", '{"clusters": 2}'),
+        ("clusters/.done", ""),
+        ("heldout_spk", "a\nb\n"),
+    ):
+        (teacher / file).write_text(text)
+    (teacher / "embeddings/train").mkdir(parents=True)
+    with ArkWriter(teacher / "embeddings/train/x.ark", teacher / "embeddings/train/xvector.scp") as writer:
+        for row, utt in enumerate(train):
+            writer.write(utt, np.eye(8, dtype=np.float32)[row // 2] + 0.1 * np.eye(8, dtype=np.float32)[row])
+    DataDir.write(exp / "round1/data/all", {"utt2spk": train | dict.fromkeys(labels, "cluster000001")})
+    (exp / "round1/models").mkdir()
+    for name in ("model_1.pt", "avg_model.pt"):
+        (exp / "round1/models" / name).touch()
+    (exp / "system.yaml").write_text("heldout_speakers: 2\ntrain_feats: ark\n")
+    verdict = '{\n  "best": 1,\n  "why": "1 round done"\n}\n'
+    (exp / "rounds.json").write_text(verdict)
+    words = ["--unlabelled", tmp_path / "calls", "--teacher", teacher, tmp_path / "train", tmp_path / "test", exp]
+    done = run("steps/train_half_labelled.sh", *words)
+    told = f"{exp}/round1 was begun with other labels than those of {exp}/round0/clusters/utt2spk; give the options"
+    assert done.returncode == 1 and told in done.stderr, done.stderr
+    assert set(read_table(exp / "round1/data/all/utt2spk").values()) == {*"abcd", "cluster000001"}
+    assert (exp / "rounds.json").read_text() == verdict
+    shutil.rmtree(exp / "round1")
+    done = run("steps/train_half_labelled.sh", *words)  # it cannot train: there are no features
+    assert done.returncode == 1 and not (exp / "rounds.json").exists(), done.stderr
+    assert labels.items() <= read_table(exp / "round1/data/all/utt2spk").items()
+    done = run("steps/train_half_labelled.sh", "--stage", 4, *words)
+    assert f"{exp}/rounds.json does not exist: the rounds have not ended; run stage 3" in done.stderr
 
 
 @pytest.mark.slow

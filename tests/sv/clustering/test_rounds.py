@@ -1,11 +1,12 @@
 """When rounds end, and the EER on held-out speakers that decides it."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sv.clustering.rounds import Round, heldout_eer, judge, read_rounds
+from sv.clustering.rounds import Round, heldout_eer, judge, judge_rounds, read_rounds
 from sv.errors import UserError
 from sv.io import ArkWriter, write_table
 
@@ -71,7 +72,7 @@ def test_heldout_eer_is_that_of_all_pairs_of_these_speakers(tmp_path: Path) -> N
         heldout_eer(*where, tmp_path / "heldout_spk")
 
 
-def test_rounds_that_hold_out_other_speakers_are_not_compared(tmp_path: Path) -> None:
+def test_complete_rounds_of_the_same_heldout_speakers_are_judged(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exp has no complete round; train first"):
         read_rounds(tmp_path / "exp", tmp_path / "labelled", last=1)
     write_labelled(tmp_path)
@@ -89,6 +90,11 @@ def test_rounds_that_hold_out_other_speakers_are_not_compared(tmp_path: Path) ->
     write_table(tmp_path / "truth", {"u0": "x", "u1": "y"})
     measured = read_rounds(tmp_path / "exp", tmp_path / "labelled", tmp_path / "truth", last=1)[1]
     assert measured.decisions["wrong"] == 0.5  # u0 was linked to the labelled speaker d
+    where, verdict = (tmp_path / "exp", tmp_path / "labelled"), tmp_path / "exp" / "rounds.json"
+    assert judge_rounds(*where, 3, None, last=0) == (0, "") and not verdict.exists()
+    assert judge_rounds(*where, 1, None, last=1) == (1, "1 round done")
+    assert judge_rounds(*where, 1, None, last=0) == (0, "")  # the same command again, which is killed here
+    assert json.loads(verdict.read_text())["best"] == 1
     (folder / "heldout_spk").write_text("a\nb\nd\n")
     with pytest.raises(UserError, match=r"round1/heldout_spk and .*round0/heldout_spk differ"):
         read_rounds(tmp_path / "exp", tmp_path / "labelled", last=1)
