@@ -3,8 +3,9 @@
     y = T (x - mean)        then scaled to length sqrt(dim), as Kaldi's ivector-normalize-length does
 
 LDA finds directions in which the within-class covariance is 1 and the between-class covariance is diagonal and largest
-(Kaldi's ivector-compute-lda, without its mixture of covariances). Whitening makes the total covariance 1, after LDA or
-alone. Both go into the one matrix T.
+(Kaldi's ivector-compute-lda, without its mixture of covariances). It leaves out directions in which embeddings do not
+vary, such as a unit after a ReLU that is always 0. Whitening makes the total covariance 1, after LDA or alone. Both go
+into the one matrix T.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sv.errors import UserError
+from sv.errors import UserError, log
 from sv.io import Vectors
 from sv.scoring.speakers import ClassStats, Doubles, Floats
 
@@ -103,10 +104,16 @@ def check_lda_dim(lda_dim: int, *, num_speakers: int, dim: int) -> None:
 def _lda(stats: ClassStats, within: Doubles, between: Doubles, lda_dim: int) -> Doubles:
     from scipy.linalg import eigh  # here and below: scoring does without scipy
 
-    check_lda_dim(lda_dim, num_speakers=len(stats.counts), dim=stats.dim)
-    check_within(stats)
-    _, directions = eigh(between, within, subset_by_index=(stats.dim - lda_dim, stats.dim - 1))
-    return directions.T[::-1]
+    values, vectors = eigh(within + between)
+    varies = values > _LEAST_EIGENVALUE * values[-1]
+    basis = np.eye(stats.dim) if varies.all() else vectors[:, varies]  # (dim, directions)
+    check_lda_dim(lda_dim, num_speakers=len(stats.counts), dim=basis.shape[1])
+    if not varies.all():
+        log.warning("the embeddings vary in %d of %d directions; LDA leaves the others out", varies.sum(), stats.dim)
+    check_within(ClassStats(stats.counts, stats.means @ basis, basis.T @ stats.scatter @ basis))
+    kept = (basis.shape[1] - lda_dim, basis.shape[1] - 1)
+    _, directions = eigh(basis.T @ between @ basis, basis.T @ within @ basis, subset_by_index=kept)
+    return (basis @ directions).T[::-1]
 
 
 def _whitening(total: Doubles) -> Doubles:

@@ -87,9 +87,22 @@ def test_too_many_lda_dimensions_name_the_most(data) -> None:
         make_projection(few, mean, lda_dim=3)
 
 
+def test_lda_leaves_out_directions_without_variation(data, caplog) -> None:
+    vectors, speaker, _, mean = data
+    vectors.matrix[:, 5] = 7
+    stats = class_stats(vectors.matrix, speaker)
+    five = Vectors(vectors.ids, vectors.matrix[:, :5])
+    alone = make_projection(class_stats(five.matrix, speaker), mean[:5], lda_dim=3).apply(five)
+    projected = make_projection(stats, np.append(mean[:5], 7), lda_dim=3).apply(vectors)
+    np.testing.assert_allclose(np.abs(projected), np.abs(alone), rtol=1e-3, atol=1e-4)  # up to the sign of directions
+    assert "the embeddings vary in 5 of 6 directions; LDA leaves the others out" in caplog.text
+    with pytest.raises(UserError, match="lda_dim is 6; 9 speakers and embeddings of dimension 5 give at most 5"):
+        make_projection(stats, np.append(mean[:5], 7), lda_dim=6)
+
+
 def test_lda_of_a_singular_within_class_covariance_is_refused(data) -> None:
     vectors, speaker, _, mean = data
-    vectors.matrix[:, 1] = vectors.matrix[:, 0]
+    vectors.matrix[:, 1] = speaker  # varies between speakers only
     with pytest.raises(UserError, match="the within-class covariance is singular: 54 utterances of 9 speakers"):
         make_projection(class_stats(vectors.matrix, speaker), mean, lda_dim=2)
 
