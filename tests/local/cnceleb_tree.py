@@ -9,7 +9,7 @@ import soundfile
 from numpy.typing import NDArray
 
 
-def write_sound(path: Path, samples: NDArray[Any], rate: int = 100) -> None:
+def write_sound(path: Path, samples: NDArray[Any], rate: int = 1000) -> None:
     """Write a FLAC file of 16-bit samples."""
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, samples.astype(np.int16), rate)

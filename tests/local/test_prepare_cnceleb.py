@@ -31,7 +31,7 @@ def corpus(tmp_path: Path) -> Path:
         files[f"CN-Celeb_flac/eval/enroll/{spk}-enroll.flac"] = 2
         files[f"CN-Celeb_flac/eval/test/{spk}-drama-02-001.flac"] = 1
     for value, (file, seconds) in enumerate(files.items(), start=1):
-        write_sound(tmp_path / file, np.full(seconds * 100, value))
+        write_sound(tmp_path / file, np.full(seconds * 1000, value))
     make_tree(tmp_path / "CN-Celeb_flac", ["id00000", "id00001"])
     return tmp_path
 
@@ -56,7 +56,7 @@ def test_short_utterances_are_joined_within_speaker_and_genre(step: Run, corpus:
     )
     assert Path(train["id00000-drama-01-001-comb4"]) == corpus / "data/joined/id00000/id00000-drama-01-001-comb4.flac"
     sound, rate = soundfile.read(train["id00000-drama-01-001-comb4"], dtype="int16")
-    assert rate == 100 and sound.tolist() == [1] * 200 + [2] * 200 + [3] * 300 + [4] * 100
+    assert rate == 1000 and sound.tolist() == [1] * 2000 + [2] * 2000 + [3] * 3000 + [4] * 1000
     assert read_table(corpus / "data" / "train" / "utt2spk")["id00001-singing-01-001-comb2"] == "id00001"
 
 
