@@ -6,7 +6,8 @@ Reads   --cnceleb1 DIR: data/SPEAKER/GENRE-SESSION-NUMBER.{flac,wav}, dev/dev.ls
         --cnceleb2 DIR: data/SPEAKER/GENRE-SESSION-NUMBER.*; without it, CN-Celeb 1 alone is trained on
 Writes  <data>/train/{wav.scp,utt2spk,spk2utt}: the speakers of dev.lst and of CN-Celeb 2. Utterances below
         --min-duration are joined with their neighbours of the same speaker and genre into
-        <data>/joined/SPEAKER/FIRST-combN.flac, N utterances from FIRST on; what is there already is not made again
+        <data>/joined/SPEAKER/FIRST-combN.flac, N utterances from FIRST on; what is there already is made again only
+        if the utterances have another length in all
         <data>/test/{wav.scp,utt2spk,spk2utt,utt2genre}; the genres of a file of several are joined by "+"
         <data>/test/enroll.map: utterances of the enroll models, for --enroll-map: model SPEAKER has those of the
         corpus's enroll.map, model SPEAKER-enroll has the one file in which the corpus has joined them
@@ -121,9 +122,9 @@ def total(utts: Iterable[str], seconds: Mapping[str, float]) -> float:
     return sum(seconds[utt] for utt in utts)
 
 
-def join_files(paths: Sequence[str], joined: Path) -> None:
-    """Write a FLAC file of several files, one after the other; one that is there is left alone."""
-    if joined.is_file():
+def join_files(paths: Sequence[str], samples: int, joined: Path) -> None:
+    """Write a FLAC file of several files, one after the other, with `samples` in all; one that has them is kept."""
+    if joined.is_file() and info(str(joined)).samples == samples:
         return
     sounds = [read_file(path) for path in paths]
     if len({rate for _, rate in sounds}) > 1:
@@ -135,12 +136,14 @@ def join_files(paths: Sequence[str], joined: Path) -> None:
 def join_short(utts: Mapping[str, str], folder: Path, least: float, num_threads: int) -> dict[str, str]:
     """Join short utterances into files of `folder`, and return all that are to be trained on: utterance -> path."""
     with ThreadPoolExecutor(num_threads) as pool:
-        seconds = {utt: found.duration_s for utt, found in zip(utts, pool.map(info, utts.values()), strict=True)}
-        groups = group_short(sorted(utts), seconds, least)
+        found = dict(zip(utts, pool.map(info, utts.values()), strict=True))
+        groups = group_short(sorted(utts), {utt: about.duration_s for utt, about in found.items()}, least)
         wav_scp = {group[0]: utts[group[0]] for group in groups if len(group) == 1}
-        several = {f"{group[0]}-comb{len(group)}": [utts[utt] for utt in group] for group in groups if len(group) > 1}
+        several = {f"{group[0]}-comb{len(group)}": group for group in groups if len(group) > 1}
         files = {name: folder / name.partition("-")[0] / f"{name}.flac" for name in several}
-        for _ in pool.map(join_files, several.values(), files.values()):
+        paths = [[utts[utt] for utt in group] for group in several.values()]
+        samples = [sum(found[utt].samples for utt in group) for group in several.values()]
+        for _ in pool.map(join_files, paths, samples, files.values()):
             pass  # raises what the thread raised, and leaves the rest
     log.info("%d utterances, of which %d hold several", len(groups), len(several))
     return wav_scp | {name: str(path) for name, path in files.items()}

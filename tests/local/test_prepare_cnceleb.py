@@ -89,12 +89,16 @@ def test_test_set_has_models_of_several_utterances_and_genres(step: Run, run: Ru
         assert run("tools/validate_data_dir.sh", "--no-feats", corpus / "data" / name).returncode == 0
 
 
-def test_second_run_makes_nothing_again_and_one_corpus_will_do(step: Run, corpus: Path) -> None:
+def test_second_run_makes_only_changed_files_again_and_one_corpus_will_do(step: Run, corpus: Path) -> None:
     assert prepare(step, corpus).returncode == 0
     before = {path: path.stat().st_mtime_ns for path in (corpus / "data").rglob("*") if path.is_file()}
     assert prepare(step, corpus).returncode == 0
     after = {path: path.stat().st_mtime_ns for path in before}
     assert {path for path in before if before[path] != after[path] and path.name != ".lock"} == set()
+    write_sound(corpus / "CN-Celeb_flac/data/id00000/drama-01-002.flac", np.full(3000, 9))
+    assert prepare(step, corpus).returncode == 0  # joins it again
+    sound, _ = soundfile.read(corpus / "data/joined/id00000/id00000-drama-01-001-comb4.flac", dtype="int16")
+    assert sound.tolist() == [1] * 2000 + [9] * 3000 + [3] * 3000 + [4] * 1000
     words = ["--cnceleb1", corpus / "CN-Celeb_flac", "--min-duration", 0]
     assert step("local/prepare_cnceleb.py", *words, corpus / "one").returncode == 0
     assert len(read_table(corpus / "one" / "train" / "wav.scp")) == 7 and not (corpus / "one" / "joined").exists()
