@@ -23,6 +23,7 @@ import _path  # noqa: F401
 import numpy as np
 import soundfile
 
+from local.corpus_folder import walk
 from sv.audio.files import ENDINGS, UNREADABLE, AudioInfo, Waveform, info, parse_source, read_channel
 from sv.errors import UserError, WrongCall, check_rate, counted, log, run_step
 from sv.io import DataDir, atomic_write, check_id, part_rows, read_table, sha256_of
@@ -81,13 +82,13 @@ class DirConversion(Parts):
 
     @cached_property
     def sounds(self) -> dict[str, str]:
-        """All recordings: id -> value of wav.scp; of a folder, path without its ending -> path."""
+        """All recordings: id -> value of wav.scp; of a folder, path without its ending -> path; no hidden files."""
         if self.is_data_dir:
             return read_table(self.source / "wav.scp")
         if not self.source.is_dir():
             raise UserError(f"{self.source} is no data dir, and no folder of audio; check the path")
         found: dict[str, str] = {}
-        for path in sorted(self.source.rglob("*")):
+        for path in sorted(map(Path, walk(self.source))):
             if path.suffix[1:].lower() in ENDINGS + UNREADABLE and path.is_file():
                 name = str(path.relative_to(self.source).with_suffix(""))
                 if found.setdefault(name, str(path)) != str(path):

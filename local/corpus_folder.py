@@ -75,7 +75,10 @@ def shown(names: Sequence[str]) -> str:
 
 
 def walk(folder: str | Path, inside: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
-    """Yield the paths of all files below a folder, sorted; a link to a folder that it is in is not followed."""
+    """Yield the paths of all files below a folder, sorted by folder; hidden names are left out.
+
+    Links are followed, except one to a folder that it is in.
+    """
     about = os.stat(folder)
     this = (about.st_dev, about.st_ino)
     if this in inside:

@@ -71,10 +71,11 @@ def read_lines(path: Path, columns: int) -> list[list[str]]:
 
 
 def find_files(folder: Path) -> dict[str, str]:
-    """Return the audio files of a folder, sorted: name without ending -> path."""
+    """Return the audio files of a folder, sorted: name without ending -> path; hidden ones are left out."""
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; {AGAIN}")
-    found = {path.stem: str(path) for path in folder.iterdir() if path.suffix in (".flac", ".wav")}
+    shown = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    found = {path.stem: str(path) for path in shown if path.suffix in (".flac", ".wav")}
     if not found:
         raise UserError(f"{folder} holds no .flac or .wav; {AGAIN}")
     return dict(sorted(found.items()))
@@ -92,10 +93,11 @@ def find_training(data: Path, speakers: Iterable[str]) -> dict[str, str]:
 
 
 def speakers_of(cnceleb2: Path) -> list[str]:
-    """Return the speakers of CN-Celeb 2: all folders of data/."""
+    """Return the speakers of CN-Celeb 2: all folders of data/ that are not hidden."""
     if not (cnceleb2 / "data").is_dir():
         raise UserError(f"{cnceleb2 / 'data'} does not exist; give the folder CN-Celeb2_flac (--cnceleb2)")
-    return sorted(entry.name for entry in os.scandir(cnceleb2 / "data") if entry.is_dir())
+    entries = os.scandir(cnceleb2 / "data")
+    return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
 
 
 def group_short(utts: Iterable[str], seconds: Mapping[str, float], least: float) -> list[list[str]]:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+from local.corpus_folder import walk
 from local.download import Remote, bring
 from local.found_audio import ending_of, is_audio, tell_not_taken
 from sv.audio.files import ENDINGS, UNREADABLE, info
@@ -17,14 +18,14 @@ _THREADS = 16
 
 
 def audio_files(folder: Path) -> list[Path]:
-    """Return the audio files under a folder, sorted; report all others, except hidden ones.
+    """Return the audio files under a folder, sorted; report all others. Links are followed, hidden names left out.
 
     Raises:
         UserError: the folder does not exist, has no audio files, or has some that must be converted first.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} does not exist; give the folder, or fetch it with --download true")
-    found = sorted(path for path in folder.rglob("*") if not path.name.startswith(".") and not path.is_dir())
+    found = sorted(map(Path, walk(folder)))
     unreadable = [path for path in found if ending_of(path) in UNREADABLE]
     if unreadable:
         raise UserError(

@@ -100,9 +100,17 @@ def test_segments_stay_and_their_recordings_are_converted(data: Path, tmp_path: 
         convert(data, tmp_path / "other", channel="each")
 
 
+def tree(folder: Path) -> list[str]:
+    """Return the paths of all files and folders below a folder, from there."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
 def test_a_folder_of_audio_keeps_its_tree(data: Path, tmp_path: Path) -> None:
-    convert(data / "old", tmp_path / "new")
-    assert sorted(path.name for path in (tmp_path / "new" / "audio").iterdir()) == ["a.flac", "b.flac"]
+    (data / "old" / "._a.wav").write_text("what macOS leaves")
+    (data / "links").mkdir()
+    (data / "links" / "ann").symlink_to(data / "old")
+    convert(data / "links", tmp_path / "new")
+    assert tree(tmp_path / "new" / "audio") == ["ann", "ann/a.flac", "ann/b.flac"]
     shutil.copy(data / "old" / "a.wav", data / "old" / "b.wav")
     with pytest.raises(UserError, match=r"b\.wav and .*b\.flac would both be b\.flac; move one away"):
         convert(data / "old", tmp_path / "other")

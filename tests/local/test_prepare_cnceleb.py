@@ -33,6 +33,9 @@ def corpus(tmp_path: Path) -> Path:
     for value, (file, seconds) in enumerate(files.items(), start=1):
         write_sound(tmp_path / file, np.full(seconds * 1000, value))
     make_tree(tmp_path / "CN-Celeb_flac", ["id00000", "id00001"])
+    for hidden in ("CN-Celeb2_flac/data/.x", "CN-Celeb_flac/data/id00000", "CN-Celeb_flac/eval/test"):
+        (tmp_path / hidden).mkdir(exist_ok=True)
+        (tmp_path / hidden / "._drama-01-001.flac").write_text("what macOS leaves")
     return tmp_path
 
 

@@ -59,8 +59,10 @@ def test_noise_of_every_format_that_is_read_may_be_listed(call, tmp_path, ending
     assert 0.05 < clips.read(0, 2000, 0.0, 0.0).std() < 0.2
 
 
-def test_a_folder_that_is_called_like_audio_is_a_folder(call, tmp_path):
-    write(tmp_path / "in/street.wav/a.wav")
+def test_a_folder_that_is_called_like_audio_is_a_folder_and_links_are_followed(call, tmp_path):
+    write(tmp_path / "elsewhere/a.wav")
+    write(tmp_path / "in/.cache/b.wav")
+    (tmp_path / "in/street.wav").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/phone.m4a").mkdir()
     call("prepare_musan", "--add", f"noise={tmp_path / 'in'}", tmp_path / "out")
     assert Clips(tmp_path / "out", NOISE_TYPES, RATE).ids == ["noise/in/street.wav/a.wav"]
