@@ -8,7 +8,8 @@
 #         with a new wav.scp, but not the files that were made from the old audio. --channel each makes an utterance
 #         <utt>-ch<number> of each channel, of the same speaker. If channels hold different speakers, convert one at a
 #         time. With other sources or options, the audio of a data dir gets other paths, so that features are made
-#         anew; that of a folder is refused if the options differ.
+#         anew; that of a folder is refused if the options differ. A later run removes the audio of recordings that
+#         the source no longer has.
 #
 # For VoxCeleb (one argument), with ffmpeg, at 16 kHz:
 # Reads   <corpus-dir>: ID/VIDEO/NUMBER.m4a up to four levels down (dev/aac/, aac/ ...)

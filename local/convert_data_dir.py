@@ -10,10 +10,12 @@ import argparse
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,11 +112,13 @@ class DirConversion(Parts):
 
     def _options(self) -> dict[str, Any]:
         how = {"rate": self.rate, "channel": self.channel, "format": self.file_format}
-        return {**how, "sounds": self.sounds, "sizes": [self._size(spec) for spec in self.sounds.values()]}
+        return {**how, "sounds": self.sounds, "sizes": self._sizes}
 
-    def _size(self, spec: str) -> int:
-        path = Path(parse_source(spec).path)
-        return path.stat().st_size if path.is_file() else -1
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """Bytes of the file of each recording, -1 if there is none; looked up once, as corpora are large."""
+        paths = [Path(parse_source(spec).path) for spec in self.sounds.values()]
+        return [path.stat().st_size if path.is_file() else -1 for path in paths]
 
     def part_mark(self, part: int) -> DoneMark:
         return DoneMark(self.folder / f".done.made.{part}", {**self._options(), "of": self.num_parts})
@@ -160,6 +164,8 @@ class DirConversion(Parts):
 
     def withdraw(self) -> None:
         """Remove earlier audio, its list and what was made from it, so that nobody reads it with new audio."""
+        if not self.is_data_dir:
+            self._remove_from_folder()
         for name in ("wav.scp", "feats.scp", "vad.scp", *LOST, ".done.convert_audio"):
             (self.dest / name).unlink(missing_ok=True)
         if self.is_data_dir and self.audio.parent.is_dir():
@@ -167,13 +173,25 @@ class DirConversion(Parts):
                 if folder != self.audio and re.fullmatch("[0-9a-f]{16}", folder.name):
                     shutil.rmtree(folder)
 
+    def _remove_from_folder(self) -> None:
+        """Remove the audio that earlier runs wrote to a folder, except that of whole parts."""
+        lists = [path for path in self.obsolete(self.sort()[1]) if path.name.startswith("made.")]
+        lines = [line for path in lists for line in path.read_text(encoding="utf-8").splitlines()]
+        written = [Path(line.rpartition("\t")[2]) for line in lines]
+        mark = DoneMark.recorded(self.dest.absolute() / ".done.convert_audio")
+        for path in [*written, *(mark.outputs() if mark.options else ())]:
+            if self.audio in path.parents:  # not so in a copy, whose lists name the original
+                path.unlink(missing_ok=True)
+                with suppress(OSError):  # not empty
+                    os.removedirs(path.parent)
+
     def make(self, part: int) -> Outputs:
         """Convert the recordings of a part; go on after one that fails."""
         names = self._names(part)
-        lines = [line for lines in try_all(names, self._convert) for line in lines]
         made = self.folder / f"made.{part}"
-        with atomic_write(made) as f:
-            f.writelines(lines)
+        with open(made, "w", encoding="utf-8", buffering=1) as f:  # by lines, to know what a killed run has written
+            for lines in try_all(names, self._convert):
+                f.writelines(lines)
         log.info("%d recordings converted", len(names))
         return {made: ""}
 

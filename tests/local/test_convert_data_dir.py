@@ -116,6 +116,21 @@ def test_a_folder_of_audio_keeps_its_tree(data: Path, tmp_path: Path) -> None:
         convert(data / "old", tmp_path / "other")
 
 
+def test_a_folder_loses_the_audio_of_recordings_that_are_gone(data: Path, tmp_path: Path) -> None:
+    source, bob, audio = data / "old", data / "old" / "bob", tmp_path / "new" / "audio"
+    convert(source, tmp_path / "new")
+    (source / "b.flac").rename(source / "c.flac")
+    bob.mkdir()
+    shutil.copy(source / "a.wav", bob / "a.wav")
+    (bob / "b.wav").write_text("no audio")
+    with pytest.raises(UserError, match=r"bob/b\.wav: cannot be read as audio"):
+        convert(source, tmp_path / "new", 1)
+    assert tree(audio) == ["a.flac", "bob", "bob/a.flac", "c.flac"]
+    shutil.rmtree(bob)
+    convert(source, tmp_path / "new")
+    assert tree(audio) == ["a.flac", "c.flac"]
+
+
 def test_commands_run_with_allow_pipes(data: Path, tmp_path: Path) -> None:
     spec = read_table(data / "wav.scp")["ann-1"]
     (data / "wav.scp").write_text(f"ann-1 cat {spec} |\nann-2 {spec}\n")
