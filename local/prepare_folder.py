@@ -14,6 +14,7 @@ Writes  <data>/{wav.scp,utt2spk,spk2utt,utt2dur}, and `segments` if there are pa
 An utterance is named SPEAKER/.../NAME.wav whatever the file's format, and a part of a file SPEAKER/.../NAME-START-END
 in milliseconds. Characters that an id may not hold, such as a blank, become underscores. The header of every file is
 read for its rate, channels and length. A whole recording that is listed under two speakers belongs to neither.
+If recordings were replaced by others of another length, features of the old ones are made anew in stage 2.
 Everything is checked before anything is written, and the result passes tools/validate_data_dir.sh. To find damage
 inside files, decode them with steps/check_data.sh.
 
@@ -38,6 +39,7 @@ import _path  # noqa: F401
 from local.corpus_folder import scan_folder
 from local.corpus_list import Row, read_csv
 from local.make_trials import NUM_NONTARGET, NUM_TARGET, draw_trials, write_trials
+from local.replaced_audio import withdraw_replaced
 from sv.audio.durations import MAX_OVERSHOOT_S, format_seconds
 from sv.audio.files import TO_MONO, info
 from sv.errors import UserError, check_rate, check_seed, log, run_step, tell
@@ -342,6 +344,7 @@ def main() -> None:
     trials = draw_trials(sets[test]["utt2spk"], None, seed=args.seed, **sizes) if args.trials == "true" else {}
     with folder_lock(args.data, "prepared"):
         for folder, part in sets.items():
+            withdraw_replaced(folder, part["utt2dur"])
             write_data_dir(folder, part)
         write_trials(test / "trials", trials)
 
