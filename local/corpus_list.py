@@ -82,7 +82,7 @@ def read_csv(path: Path, root: Path | None, sample_rate: int, ignored: Sequence[
 
     Raises:
         UserError: the list does not exist, is empty or not UTF-8, has a column that is not known, or a line lacks path
-            or speaker or has wrong values.
+            or speaker, has wrong quotes or wrong values.
     """
     if not path.is_file():
         raise UserError(f"{path} does not exist; give a list of {_FORM} with --csv")
@@ -92,8 +92,9 @@ def read_csv(path: Path, root: Path | None, sample_rate: int, ignored: Sequence[
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason}); write it again as UTF-8") from error
     first = text.partition("\n")[0]
-    reader = csv.reader(text.splitlines(), delimiter=max(",;\t", key=first.count))
-    lines = [(f"{path}:{reader.line_num}", [field.strip() for field in line]) for line in reader if any(line)]
+    delimiter = max(",;\t", key=first.count)
+    places = ((f"{path}:{number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+    lines = [(where, fields) for where, line in places if any(fields := split_line(line, delimiter, where))]
     columns, per_second = ["path", "speaker", "start", "end"], 1
     if lines and {MEANING.get(_plain(name)) for name in lines[0][1]} & {"path", "speaker"}:
         where, header = lines.pop(0)
@@ -113,6 +114,24 @@ def read_csv(path: Path, root: Path | None, sample_rate: int, ignored: Sequence[
     if os.path.commonpath([base, *folders]) != str(base):
         base = Path(os.path.commonpath(folders))
     return [replace(row, name=os.path.splitext(os.path.relpath(row.path, base))[0]) for row in rows]
+
+
+def split_line(line: str, delimiter: str, where: str) -> list[str]:
+    """Return the fields of a line.
+
+    A field in double quotes may hold commas or semicolons. Between tabs, as in the lists of Common Voice, quotes are
+    characters like others, except those around a whole field, which are removed.
+
+    Raises:
+        UserError: a quote is not closed in this line, or its field goes on after it.
+    """
+    if delimiter == "\t":
+        return [re.sub('^"(.*)"$', r"\1", field.strip()) for field in line.split(delimiter)]
+    try:
+        return [field.strip() for field in next(csv.reader([line], delimiter=delimiter, strict=True))]
+    except csv.Error as error:
+        remedy = "close each in its line, and double one that is part of a field"
+        raise UserError(f"{where}: its quotes are wrong ({error}); {remedy}") from error
 
 
 def _plain(name: str) -> str:

@@ -5,8 +5,8 @@ Reads   <corpus>/SPEAKER/.../NAME.{wav,flac,...}, all that libsndfile opens; oth
         --csv FILE: path and speaker, and start and end in seconds if an utterance is a part of its file. A header line
         such as `path,speaker,start,end` names the columns; without one, they have this order. Other common names are
         known, as are duration, sex, age, session and language, and SpeechBrain's lists; any other column is refused.
-        They are separated by commas, semicolons or tabs. Relative paths begin at <corpus>, or at the list's folder if
-        it is not given
+        They are separated by commas, semicolons or tabs; a field in double quotes may hold commas and semicolons.
+        Relative paths begin at <corpus>, or at the list's folder if it is not given
 Writes  <data>/{wav.scp,utt2spk,spk2utt,utt2dur}, and `segments` if there are parts of files, and spk2gender, spk2age,
         utt2session, utt2lang if the list tells them of all; with --test-speakers N the same in <data>/train and
         <data>/test, which has N speakers; with --trials true trials/O.kaldi in the (test) set (local/make_trials.py)

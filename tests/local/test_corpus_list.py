@@ -40,6 +40,15 @@ def test_a_list_without_a_first_line_of_names(corpus, tmp_path, prepare, monkeyp
     assert read_table(tmp_path / "again" / "utt2spk") == {"ann/a.wav": "ann", "bob/2020/a.wav": "bob"}
 
 
+def test_between_tabs_quotes_are_characters_like_others(corpus, tmp_path, prepare):
+    (tmp_path / "list.tsv").write_text(
+        'sentence\tpath\tclient_id\n"Yes\tann/a.wav\tann\nx\u2028\t"ann/b.flac"\t"a"n\nNo"\tbob/2020/a.wav\tbob\n'
+    )
+    prepare("--ignore-columns", "sentence", "--csv", tmp_path / "list.tsv", corpus, tmp_path / "data")
+    spoken = {"_a_n/ann/b.wav": "_a_n", "ann/a.wav": "ann", "bob/2020/a.wav": "bob"}
+    assert read_table(tmp_path / "data" / "utt2spk") == spoken
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -73,6 +82,9 @@ def test_a_list_without_a_first_line_of_names(corpus, tmp_path, prepare, monkeyp
         ("calls/ann/a.wav,ann,0.5\n", "list.csv:1: 0.000 s of audio"),
         ("calls/ann/none.wav,ann\n", "list.csv:1: "),
         ("calls/ann/a.wav,ann\ncalls/ann/a.wav,ann\n", "would both be utterance ann/calls/ann/a.wav"),
+        ('calls/ann/a.wav,"ann\ncalls/ann/b.flac,ann\n', "list.csv:1: its quotes are wrong (unexpected end of data)"),
+        ('calls/ann/a.wav,"a\nnn"\n', "list.csv:1: its quotes are wrong (unexpected end of data)"),
+        ('calls/ann/a.wav;ann\ncalls/ann/b.flac;"a"nn\n', "list.csv:2: its quotes are wrong (';' expected after '\"')"),
         (b"calls/\xff.wav,ann\n", "list.csv: not UTF-8"),
     ],
 )
