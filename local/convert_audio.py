@@ -92,9 +92,8 @@ class Conversion(Parts):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
         except OSError as error:
-            raise UserError(
-                f"{self.out} cannot be written to ({error.strerror}); give another folder with --out-dir"
-            ) from error
+            remedy = "give another folder with --out-dir (of a recipe: --audio-dir)"
+            raise UserError(f"{self.out} cannot be written to ({error.strerror}); {remedy}") from error
         num_lists = min(self.num_jobs, len(self.todo))
         for part in range(num_lists):
             with atomic_write(self.folder / f"todo.{part + 1}") as f:

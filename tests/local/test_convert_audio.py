@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from local.convert_audio import missing_files
+from local.convert_audio import Conversion, missing_files
+from sv.errors import UserError
 from sv.jobs.lock import process_start
 
 
@@ -122,6 +123,15 @@ def test_a_second_run_is_refused(tmp_path, run):
         result = run("local/convert_audio.sh", tmp_path / "vox2")
     assert result.returncode == 1 and result.stderr.count("\n") == 1
     assert f"{tmp_path}/vox2 is being filled by process {os.getpid()} on" in result.stderr
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    """It stands for a corpus on a read-only disk: root, which may run the tests, writes to any other folder."""
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    (tmp_path / "file").touch()
+    remedy = r"\(Not a directory\); give another folder with --out-dir \(of a recipe: --audio-dir\)"
+    with pytest.raises(UserError, match=f"{tmp_path}/file/vox2 cannot be written to {remedy}"):
+        Conversion(corpus=tmp_path, out=tmp_path / "file" / "vox2").check()
 
 
 def test_missing_corpus(tmp_path, run):
