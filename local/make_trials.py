@@ -19,6 +19,7 @@ import argparse
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from heapq import nsmallest
 from itertools import combinations, count
 from pathlib import Path
 
@@ -45,10 +46,8 @@ def target_pairs(
     groups: dict[str, list[str]] = {}
     for utt in sorted(utt2spk):
         groups.setdefault(utt2spk[utt], []).append(utt)
-    pairs = [pair for utts in groups.values() for pair in combinations(utts, 2) if allowed(*pair)]
-    if len(pairs) > limit:
-        pairs = sorted(pairs, key=lambda pair: _digest(f"{seed} target {pair[0]} {pair[1]}"))[:limit]
-    return sorted(pairs)
+    pairs = (pair for utts in groups.values() for pair in combinations(utts, 2) if allowed(*pair))  # may be millions
+    return sorted(nsmallest(limit, pairs, key=lambda pair: _digest(f"{seed} target {pair[0]} {pair[1]}")))
 
 
 def nontarget_pairs(

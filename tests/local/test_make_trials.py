@@ -1,5 +1,6 @@
 import hashlib
 import re
+import tracemalloc
 from collections import Counter
 from itertools import combinations
 
@@ -38,6 +39,15 @@ def test_many_target_pairs_are_drawn_by_their_hash():
     )
     assert target_pairs(UTT2SPK, 10, seed=7) == sorted(drawn[:10])
     assert target_pairs(UTT2SPK, 10, seed=8) != sorted(drawn[:10])
+
+
+def test_memory_does_not_grow_with_the_number_of_pairs():
+    utt2spk = {f"s-{utt}": "s" for utt in range(200)}  # 19,900 pairs, more than 1 MB
+    tracemalloc.start()
+    assert len(target_pairs(utt2spk, 10, seed=1)) == 10
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100_000
 
 
 def test_nontargets_follow_the_rule():
