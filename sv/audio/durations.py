@@ -8,20 +8,25 @@ MAX_OVERSHOOT_S = 0.5  # a segment may end up to this far after its recording, a
 _LONGEST_S = 1e9
 
 
-def segment_span(name: str, start_s: float, end_s: float, samples: int, sample_rate: int) -> tuple[int, int]:
+def segment_span(
+    name: str, start_s: float, end_s: float, samples: int, sample_rate: int, speed: float
+) -> tuple[int, int]:
     """Return the first sample of a segment and the one after its last, cut at the end of its recording.
 
     Args:
         name: name of the recording, for error messages.
-        start_s, end_s: seconds, from `segments`; the end may be up to MAX_OVERSHOOT_S after that of the recording.
+        start_s, end_s: seconds, from `segments`; the end may be up to MAX_OVERSHOOT_S / speed after that of the
+            recording, so that a segment fits if it did before the change of speed.
         samples: length of the recording.
         sample_rate: Hz.
+        speed: of a speed copy; else 1.
 
     Raises:
         UserError: the segment starts after the end of the recording, ends too far after it, or has no samples.
     """
     start, end = int(start_s * sample_rate), int(end_s * sample_rate)
-    stop = min(end, samples) if end <= samples + MAX_OVERSHOOT_S * sample_rate else end
+    most = samples + (MAX_OVERSHOOT_S * sample_rate + 1) / speed  # 1: a copy's times and length are rounded
+    stop = min(end, samples) if end <= most else end
     check_range(name, start, stop if start < samples else end, samples)
     return start, stop
 

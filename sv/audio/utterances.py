@@ -62,21 +62,23 @@ class Utterances:
                 return self._header(self.data.wav_scp[utt]).duration_s
             recording, start_s, end_s = self.data.segments[utt]
             spec = self._spec_of(recording)
-            if not self.allow_pipes and parse_source(spec).command:
+            source = parse_source(spec)
+            if not self.allow_pipes and source.command:
                 return end_s - start_s
             header = self._header(spec)
-            start, end = segment_span(recording, start_s, end_s, header.samples, header.sample_rate)
+            start, end = segment_span(recording, start_s, end_s, header.samples, header.sample_rate, source.speed)
             return (end - start) / header.sample_rate
         except UserError as error:
             raise UserError(f"{utt}: {error}") from error
 
     def _read_segment(self, recording: str, start_s: float, end_s: float) -> Waveform:
         spec = self._spec_of(recording)
+        speed = parse_source(spec).speed
         if spec.endswith("|"):
             waveform = self._whole(spec)
-            start, end = segment_span(recording, start_s, end_s, len(waveform), self.sample_rate)
+            start, end = segment_span(recording, start_s, end_s, len(waveform), self.sample_rate, speed)
             return waveform[start:end]
-        start, end = segment_span(recording, start_s, end_s, self._header(spec).samples, self.sample_rate)
+        start, end = segment_span(recording, start_s, end_s, self._header(spec).samples, self.sample_rate, speed)
         return read_wav(spec, self.sample_rate, False, start, end)
 
     def _spec_of(self, recording: str) -> str:

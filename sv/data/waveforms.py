@@ -134,7 +134,7 @@ class WavScpSource:
             samples = info(spec).samples
             if not segments:
                 return samples
-            start, end = segment_span(spec, *segments[name][1:], samples, self.sample_rate)
+            start, end = segment_span(spec, *segments[name][1:], samples, self.sample_rate, parse_source(spec).speed)
         except UserError as error:
             raise UserError(f"{name}: {error}") from error
         return end - start

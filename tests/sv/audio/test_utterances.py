@@ -20,6 +20,7 @@ def segmented(tmp_path: Path) -> DataDir:
     soundfile.write(path, np.linspace(0, 0.3, 16000) * np.sin(np.arange(16000) / 13), RATE, subtype="PCM_16")
     (tmp_path / "wav.scp").write_text(f"r1 {path}\nr2 sox -t wav {path} -t wav - speed 0.9 |\n")
     lines = ["u1 r1 0.1 0.35", "u2 r1 0.5 1.2", "u3 r2 0.5 1.0", "u4 r1 0.5 1.6", "u5 r3 0 1", "u6 r1 1.1 1.2"]
+    lines += ["u7 r2 0.5 1.666667", "u8 r2 0.5 1.667"]  # the copy lasts 1.11 s, and 0.5 s are 0.5556 s
     (tmp_path / "segments").write_text("\n".join(lines) + "\n")
     return DataDir(tmp_path)
 
@@ -27,15 +28,16 @@ def segmented(tmp_path: Path) -> DataDir:
 def test_segments_are_parts_of_recordings(segmented: DataDir) -> None:
     utterances = Utterances(segmented, RATE)
     whole = read_wav(segmented.wav_scp["r1"], RATE)
-    assert utterances.ids == ["u1", "u2", "u3", "u4", "u5", "u6"]
+    assert utterances.ids == ["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8"]
     assert np.array_equal(utterances.read("u1"), whole[1600:5600])
     assert np.array_equal(utterances.read("u2"), whole[8000:])  # ends 0.2 s too late
     assert np.array_equal(utterances.read("u3"), read_wav(segmented.wav_scp["r2"], RATE)[8000:16000])
+    assert np.array_equal(utterances.read("u7"), read_wav(segmented.wav_scp["r2"], RATE)[8000:])
 
 
 def test_the_duration_of_a_segment_is_that_of_what_is_read(segmented: DataDir) -> None:
     utterances = Utterances(segmented, RATE)
-    for utt in ("u1", "u2", "u3"):
+    for utt in ("u1", "u2", "u3", "u7"):
         assert utterances.duration(utt) == len(utterances.read(utt)) / RATE
 
 
@@ -50,6 +52,8 @@ def test_segments_that_do_not_fit_name_the_utterance(segmented: DataDir) -> None
         utterances.read("u5")
     with pytest.raises(UserError, match=r"u6: .*samples 17600 to 19200 wanted, 16000 there"):
         utterances.read("u6")
+    with pytest.raises(UserError, match=r"u8: .*samples 8000 to 26672 wanted, 17778 there"):
+        utterances.read("u8")
 
 
 def test_hours_are_estimated_from_durations_or_from_headers(tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ def test_segments_are_parts_of_recordings(tmp_path):
     whole, _ = soundfile.read(tmp_path / "a-rec.wav", dtype="float32")
     assert source.num_samples.tolist() == [12000, 16000]  # the second one ends 0.3 s behind its recording
     np.testing.assert_array_equal(source.read(0, 100, 50), whole[8100:8150])
+    write_table(tmp_path / "wav.scp", {"a-rec": f"sox -t wav {tmp_path}/a-rec.wav -t wav - speed 0.5 |"})
+    write_table(tmp_path / "segments", {"a-1": "a-rec 1 2.5", "a-2": "a-rec 4 7"})
+    assert WavScpSource(tmp_path).num_samples.tolist() == [24000, 32000]  # 1 s behind its recording: 0.5 s at speed 1
+    write_table(tmp_path / "wav.scp", {"a-rec": tmp_path / "a-rec.wav"})
     write_table(tmp_path / "segments", {"a-1": "a-rec 0.5 1.25", "a-2": "a-rec 2 4"})
     with pytest.raises(
         UserError,
