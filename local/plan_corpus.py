@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Choose the settings of egs/own from the number of speakers of a corpus; refuse a corpus that is too small.
 
-Reads   <corpus> or --csv, as local/prepare_folder.py, without opening the audio; or what that has made,
-        <data>/{train,test}/spk2utt, if --prepared true
+Reads   <corpus> or --csv, as local/prepare_folder.py, without opening the audio, except with --leave-out-bad true: then
+        files that it will leave out are not counted; or what that has made, <data>/{train,test}/spk2utt, if --prepared
+        true
 Prints  "TEST HELDOUT EMBED_DIM TOP_N LDA_DIM NUM_EPOCHS NEW OTHER...": speakers to test on, those of the others that
         are held out for calibration, dimension of the embeddings, nearest speakers of the cohort for AS-norm,
         dimensions that LDA keeps, epochs of training, true if <data> lacks lists of these files (asked with --dry-run
@@ -24,7 +25,14 @@ import _path  # noqa: F401
 
 from local.corpus_folder import scan_folder
 from local.corpus_list import Row, read_csv
-from local.prepare_folder import SEED, choose_test_speakers, speaker_ids
+from local.prepare_folder import (
+    RECIPE_RATE_OPTION,
+    SEED,
+    check_rows,
+    choose_test_speakers,
+    refuse_or_leave_out,
+    speaker_ids,
+)
 from sv.errors import UserError, WrongCall, counted, log, run_step, tell
 from sv.io import DataDir
 
@@ -103,34 +111,47 @@ def choose_sizes(utts: Mapping[str, int], test: int = 0, copies: int = 0, heldou
 
 
 def read_rows(args: argparse.Namespace) -> list[Row]:
-    """Return the utterances of the corpus.
+    """Return the utterances of the corpus; with --leave-out-bad true those that can be used.
 
     Raises:
         WrongCall: no corpus is given.
-        UserError: it has no speakers.
+        UserError: it has no speakers, or no utterance can be used.
     """
     if not args.corpus and not args.csv:
         raise WrongCall(
             "give --corpus DIR, a folder with a folder for each speaker, or --csv FILE (local/prepare_folder.py)"
         )
+    sample_rate = 16000
+    if args.config and args.leave_out_bad == "true":
+        from sv.config import Override, load_config  # pydantic takes a tenth of a second
+
+        config = load_config(args.config, [Override.of(word) for word in args.set.split()])
+        sample_rate = config.dataset_args.fbank_args.sample_rate
     level = log.level
     log.setLevel(logging.ERROR)  # local/prepare_folder.py says it
     ignored = args.ignore_columns.split()
     corpus = args.corpus and Path(os.path.abspath(args.corpus))
-    rows = read_csv(args.csv, corpus, 16000, ignored) if args.csv else scan_folder(corpus)
+    rows = read_csv(args.csv, corpus, sample_rate, ignored) if args.csv else scan_folder(corpus)
     log.setLevel(level)
     if not args.csv and len({row.spk for row in rows}) == 1:
         check_single_folder(args.corpus / rows[0].spk)
-    return rows
+    if args.leave_out_bad == "false":
+        return rows
+    good, faults = check_rows(rows, sample_rate, RECIPE_RATE_OPTION)
+    if not good:
+        refuse_or_leave_out(faults, len(rows), leave_out=True)
+    if faults:
+        tell("%d of %d utterances cannot be used, the first: %s", len(faults), len(rows), faults[0])
+    return good
 
 
-def has_lists(data: Path, rows: Sequence[Row], others: set[str], leave_out_bad: bool) -> bool:
+def has_lists(data: Path, rows: Sequence[Row], others: set[str]) -> bool:
     """Tell whether train and test of `data` list these files, and train the speakers that are not tested on."""
     parts = [data / name for name in ("train", "test")]
     if not all((part / "wav.scp").is_file() and (part / "utt2spk").is_file() for part in parts):
         return False
     paths, listed = {row.path for row in rows}, {path for part in parts for path in DataDir(part).wav_scp.values()}
-    return (listed == paths or (leave_out_bad and listed < paths)) and set(DataDir(parts[0]).spk2utt) == others
+    return listed == paths and set(DataDir(parts[0]).spk2utt) == others
 
 
 def check_single_folder(folder: Path) -> None:
@@ -156,8 +177,10 @@ def main() -> None:
     )
     parser.add_argument("--prepared", choices=["true", "false"], default="false", help="read <data>, not the corpus")
     parser.add_argument(
-        "--leave-out-bad", choices=["true", "false"], default="false", help="some files may not be used"
+        "--leave-out-bad", choices=["true", "false"], default="false", help="do not count utterances that are left out"
     )
+    parser.add_argument("--config", type=Path, help="YAML of the system, for --leave-out-bad; default: 16 kHz")
+    parser.add_argument("--set", default="", metavar='"KEY=VALUE ..."', help="keys that change it")
     parser.add_argument("--dry-run", choices=["true", "false"], default="false", help="see NEW above")
     args = parser.parse_args()
     new = False
@@ -174,7 +197,7 @@ def main() -> None:
         spk_of = {str(number): ids[row.spk] for number, row in enumerate(rows)}
         utts = Counter(spk_of.values())
         others = set(utts) - choose_test_speakers(spk_of, sizes.test, SEED)
-        new = args.dry_run == "true" and not has_lists(args.data, rows, others, args.leave_out_bad == "true")
+        new = args.dry_run == "true" and not has_lists(args.data, rows, others)
     train = len(utts) - sizes.test - sizes.heldout
     speakers = (len(utts), sizes.test, sizes.heldout, train)
     tell("%d speakers: %d to test on, %d to calibrate with, %d to train on", *speakers)

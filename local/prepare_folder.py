@@ -51,6 +51,7 @@ from sv.jobs import folder_lock
 MIN_DURATION_S = 0.025  # one frame of features
 SHOWN = 20  # kinds of faults that are printed, with an example each
 SEED = 762
+RECIPE_RATE_OPTION = "--set dataset_args.fbank_args.sample_rate="
 NUM_THREADS = 8  # for opening files
 ABOUT = {"sex": "spk2gender", "age": "spk2age", "session": "utt2session", "language": "utt2lang"}  # table of a column
 
@@ -324,7 +325,7 @@ def main() -> None:
     corpus = args.corpus and Path(os.path.abspath(args.corpus))
     rate_option = "--sample-rate "
     if args.config:  # of a recipe
-        rate_option = "--set dataset_args.fbank_args.sample_rate="
+        rate_option = RECIPE_RATE_OPTION
         from sv.config import load_config  # pydantic takes a tenth of a second
 
         args.sample_rate = load_config(args.config).dataset_args.fbank_args.sample_rate

@@ -18,8 +18,7 @@
 #   run_common_stages <train-data> <test-data>   run stages 2 to 9: features; one system, or with --unlabelled rounds
 #
 # Some recipes know the speakers of <train-data> before stage 1. They set train_speakers to the names. Then sizes are
-# checked before stage 1, and an <exp-dir> of other speakers is refused (except with leave_out_bad, which may leave
-# speakers out).
+# checked before stage 1, and an <exp-dir> of other speakers is refused.
 #
 # begin_recipe sets exp_dir, system (its system.yaml: the resolved configuration, which all later steps read),
 # train_feats and training_set.
@@ -50,7 +49,7 @@ begin_recipe() {
   if [ -n "$teacher" ] && [ -z "$unlabelled" ]; then
     resolve+=("--override=--teacher teacher=$teacher")
   fi
-  if ((stage == 1 && stop_stage >= 3)) && [ -n "${train_speakers:-}" ] && [ "${leave_out_bad:-false}" = false ]; then
+  if ((stage == 1 && stop_stage >= 3)) && [ -n "${train_speakers:-}" ]; then
     resolve+=(--speakers /dev/stdin)
   fi
   resolved=$(mktemp)

@@ -82,7 +82,8 @@ if ((stage > 1)); then
     choose_sizes --prepared true
   fi
 elif [ -n "$corpus$csv" ]; then
-  choose_sizes "${lists[@]}" --leave-out-bad "$leave_out_bad" ${corpus:+--corpus "$corpus"}
+  choose_sizes "${lists[@]}" --leave-out-bad "$leave_out_bad" --config "$config" --set "$set" \
+    ${corpus:+--corpus "$corpus"}
 elif [ "$dry_run" = false ]; then
   refuse "no corpus; give --corpus DIR, a folder with a folder for each speaker, or --csv FILE"
 fi

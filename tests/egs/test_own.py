@@ -115,6 +115,21 @@ def test_a_dry_run_on_another_corpus_plans_its_lists_anew(run: Run, small_corpus
 
 
 @pytest.mark.slow
+def test_speakers_of_which_all_files_are_left_out_are_not_counted(run: Run, small_corpus: Path, tmp_path: Path) -> None:
+    corpus = folders(small_corpus, tmp_path / "corpus", 14)
+    for number in range(6):
+        (corpus / f"empty{number}").mkdir()
+        (corpus / f"empty{number}" / "a.wav").touch()
+    words = ["--corpus", corpus, "--data", tmp_path / "data", "--exp-dir", tmp_path / "exp", "--leave-out-bad", "true"]
+    assert run("egs/own/run.sh", *words, "--stop-stage", 1).returncode == 0
+    plan = run("egs/own/run.sh", *words, "--dry-run", "true")
+    assert "14 speakers: 3 to test on, 2 to calibrate with, 9 to train on" in plan.stderr
+    assert "--lda-dim 7" in plan.stderr and "stage 1 makes its lists anew" not in plan.stdout
+    prepared = run("egs/own/run.sh", *words[2:], "--stage", 2, "--dry-run", "true")  # checks the sizes with the lists
+    assert (plan.returncode, prepared.returncode) == (0, 0), plan.stderr + prepared.stderr
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "num_epochs"),
     [

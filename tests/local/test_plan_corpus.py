@@ -101,6 +101,24 @@ def test_sizes_of_a_folder_a_list_and_what_was_prepared_are_the_same(tmp_path: P
     assert step("local/plan_corpus.py", "--prepared", "true", tmp_path / "data").stdout == of_folder.stdout
 
 
+def test_files_that_are_left_out_do_not_count(tmp_path: Path, step: Callable[..., Any]) -> None:
+    rates = {8000: range(14), 16000: range(14, 20)}
+    for utt, rate in (
+        (f"s{spk:02}/{n}.wav", rate) for rate, speakers in rates.items() for spk in speakers for n in range(9)
+    ):
+        (tmp_path / "corpus" / utt).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "corpus" / utt, np.zeros(rate // 20), rate)
+    (tmp_path / "conf.yaml").write_text("{}")
+    words = ["--corpus", tmp_path / "corpus", "--config", tmp_path / "conf.yaml", "--leave-out-bad", "true"]
+    found = step("local/plan_corpus.py", *words, "--set", "dataset_args.fbank_args.sample_rate=8000", "data")
+    assert found.returncode == 0 and found.stdout.startswith("3 2 32 4 7 120 false s"), found.stderr
+    assert "54 of 180 utterances cannot be used, the first: " in found.stderr
+    few = step("local/plan_corpus.py", *words, "data")
+    assert few.returncode == 1 and "126 of 180" in few.stderr and "error: 6 speakers, 6 with two" in few.stderr
+    none = step("local/plan_corpus.py", *words, "--set", "dataset_args.fbank_args.sample_rate=9000", "data")
+    assert none.returncode == 1 and "error: 180 of 180 utterances cannot be used, the first: " in none.stderr
+
+
 def test_no_corpus_and_none_prepared_are_one_line(tmp_path: Path, step: Callable[..., Any]) -> None:
     result = step("local/plan_corpus.py", tmp_path)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1) and "give --corpus DIR, a folder" in result.stderr
