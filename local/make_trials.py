@@ -29,12 +29,16 @@ from sv.errors import UserError, check_seed, check_whole, log, run_step
 from sv.io import DataDir, atomic_write, read_table, sha256_of
 
 Pair = tuple[str, str]
+Allowed = Callable[[str, str], bool]
 SEED, NUM_TARGET, NUM_NONTARGET = 762, 6000, 12000
 
 
-def target_pairs(
-    utt2spk: Mapping[str, str], limit: int, seed: int, allowed: Callable[[str, str], bool] = lambda a, b: True
-) -> list[Pair]:
+def any_two(first: str, second: str) -> bool:
+    """Allow any two utterances in a target trial."""
+    return True
+
+
+def target_pairs(utt2spk: Mapping[str, str], limit: int, seed: int, allowed: Allowed = any_two) -> list[Pair]:
     """Return at most `limit` pairs of two utterances of one speaker, drawn by the rule above.
 
     Args:
@@ -129,8 +133,15 @@ def draw_trials(
     seed: int = SEED,
     num_target: int = NUM_TARGET,
     num_nontarget: int = NUM_NONTARGET,
+    allowed: Allowed = any_two,
 ) -> dict[str, dict[str, list[Pair]]]:
     """Draw the trials of list O and, if the speakers' groups are known, of list H: list -> label -> pairs.
+
+    Args:
+        utt2spk: utterance to speaker.
+        groups: speaker to group, for list H.
+        seed, num_target, num_nontarget: see above.
+        allowed: whether two utterances may make a target trial. If no two of a speaker may, all may, with a warning.
 
     Raises:
         WrongCall: no trial is asked for.
@@ -138,7 +149,11 @@ def draw_trials(
     """
     check_whole("--num-target", num_target, 1)
     check_whole("--num-nontarget", num_nontarget, 1)
-    targets = target_pairs(utt2spk, num_target, seed)
+    targets = target_pairs(utt2spk, num_target, seed, allowed)
+    if not targets and (targets := target_pairs(utt2spk, num_target, seed)):
+        log.warning(
+            "no speaker has two recordings, or two sessions if these are known: target trials are of one, and too easy"
+        )
     lists = {}
     for name, group in (("O", None), ("H", groups)) if groups is not None else (("O", None),):
         lists[name] = {"target": targets, "nontarget": nontarget_pairs(utt2spk, num_nontarget, seed, name, group)}

@@ -9,7 +9,8 @@ Reads   <corpus>/SPEAKER/.../NAME.{wav,flac,...}, all that libsndfile opens; oth
         Relative paths begin at <corpus>, or at the list's folder if it is not given
 Writes  <data>/{wav.scp,utt2spk,spk2utt,utt2dur}, and `segments` if there are parts of files, and spk2gender, spk2age,
         utt2session, utt2lang if the list tells them of all; with --test-speakers N the same in <data>/train and
-        <data>/test, which has N speakers; with --trials true trials/O.kaldi in the (test) set (local/make_trials.py)
+        <data>/test, which has N speakers; with --trials true trials/O.kaldi in the (test) set (local/make_trials.py),
+        whose target trials are of two recordings and, if the list tells the session of all, of two sessions
 
 An utterance is named SPEAKER/.../NAME.wav whatever the file's format, and a part of a file SPEAKER/.../NAME-START-END
 in milliseconds. Characters that an id may not hold, such as a blank, become underscores. The header of every file is
@@ -28,7 +29,7 @@ import os
 import re
 import subprocess
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, pairwise
@@ -273,6 +274,17 @@ def part_of(tables: Mapping[str, Mapping[str, str]], speakers: set[str]) -> dict
     return part
 
 
+def are_apart(tables: Mapping[str, Mapping[str, str]]) -> Callable[[str, str], bool]:
+    """Return a function that tells whether two utterances are of two files and, if sessions are known, two sessions.
+
+    Links to one file are that file.
+    """
+    segments, session = tables.get("segments", {}), tables.get("utt2session", {})
+    file = {recording: os.stat(path)[1:3] for recording, path in tables["wav.scp"].items()}  # inode, device
+    file_of = {utt: file[segments[utt].split()[0] if segments else utt] for utt in tables["utt2spk"]}
+    return lambda a, b: file_of[a] != file_of[b] and (not session or session[a] != session[b])
+
+
 def write_data_dir(folder: Path, tables: Mapping[str, Mapping[str, str]]) -> None:
     """Write the tables and spk2utt, and validate them."""
     for name in set(ABOUT.values()) - tables.keys():
@@ -342,7 +354,10 @@ def main() -> None:
         others, test = set(tables["utt2spk"].values()) - chosen, args.data / "test"
         sets = {args.data / "train": part_of(tables, others), test: part_of(tables, chosen)}
     sizes = {"num_target": args.num_target, "num_nontarget": args.num_nontarget}
-    trials = draw_trials(sets[test]["utt2spk"], None, seed=args.seed, **sizes) if args.trials == "true" else {}
+    trials = {}
+    if args.trials == "true":
+        tested = sets[test]
+        trials = draw_trials(tested["utt2spk"], None, seed=args.seed, allowed=are_apart(tested), **sizes)
     with folder_lock(args.data, "prepared"):
         for folder, part in sets.items():
             withdraw_replaced(folder, part["utt2dur"])

@@ -39,6 +39,31 @@ def test_speakers_to_test_on_and_trials(corpus, tmp_path, prepare):
     assert not (train.path / "trials").exists()
 
 
+def test_target_trials_are_of_two_files_and_two_sessions(corpus, tmp_path, prepare):
+    (corpus / "cy" / "z.wav").symlink_to("y.wav")
+    (corpus / "cy" / "zz.wav").hardlink_to(corpus / "cy" / "y.wav")
+    lines = ["ann/a.wav,ann,0,.2,1", "ann/a.wav,ann,.2,.4,2", "ann/b.flac,ann,0,.2,2", "bob/2020/a.wav,bob,,,1"]
+    lines += ["bob/2021/a.wav,bob,,,1", "cy/y.wav,cy,,,1", "cy/z.wav,cy,,,2", "cy/zz.wav,cy,,,3"]
+
+    def targets(header, lines):
+        (tmp_path / "list.csv").write_text("\n".join([header, *lines]))
+        words = ["--ignore-columns", "note", "--csv", tmp_path / "list.csv"]
+        said = prepare("--trials", "true", *words, corpus, tmp_path / "data")
+        trials = [line.split() for line in (tmp_path / "data" / "trials" / "O.kaldi").read_text().splitlines()]
+        return [(a, b) for a, b, label in trials if label == "target"], "target trials are of one, and too easy" in said
+
+    first, second, other = (
+        f"ann/{name}" for name in ("a-00000000-00000200", "a-00000200-00000400", "b-00000000-00000200")
+    )
+    assert targets("path,speaker,start,end,session", lines) == ([(first, other)], False)
+    of_bob = ("bob/2020/a.wav", "bob/2021/a.wav")
+    assert targets("path,speaker,start,end,note", lines) == ([(first, other), (second, other), of_bob], False)
+    assert targets("path,speaker,start,end,session", [*lines[:2], *lines[3:]]) == (
+        [(first, second), of_bob, *((f"cy/{a}.wav", f"cy/{b}.wav") for a, b in (("y", "z"), ("y", "zz"), ("z", "zz")))],
+        True,
+    )
+
+
 def test_test_speakers_depend_on_seed_and_names_alone():
     utt2spk = {f"s{spk}/{utt}": f"s{spk}" for spk in range(30) for utt in range(2)}
     chosen = choose_test_speakers(utt2spk, 10, 1)
