@@ -17,10 +17,14 @@ from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from unittest import mock
 
+import hypothesis
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "steps"))  # for steps/_path.py, which a script finds in its own folder
+
+hypothesis.settings.register_profile("no deadline", deadline=None)  # the time of a test says nothing on a busy machine
+hypothesis.settings.load_profile("no deadline")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # by a shell's "&"; what the tests start would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -212,7 +212,6 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path: Path, name: str
         max_examples=EXAMPLES or 150,
         derandomize=not EXAMPLES,
         database=None,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate],  # the edits are few: a smaller example tells no more
     )
