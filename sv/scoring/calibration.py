@@ -153,7 +153,8 @@ def fit(
     for column in features.T:
         sort_scores(column[is_target], column[~is_target])  # checks them
     mean, deviation = features.mean(axis=0), features.std(axis=0)
-    deviation[deviation == 0] = 1.0  # a constant feature; the ridge gives it weight 0
+    # Features that are constant, up to rounding, get weight 0 from the ridge.
+    deviation[deviation <= 1e-6 * np.abs(mean)] = 1.0
     x = np.column_stack([(features - mean) / deviation, np.ones(len(features))])  # (trials, features + 1)
     share = np.where(is_target, p_target / is_target.sum(), (1 - p_target) / (~is_target).sum())
     sign = np.where(is_target, 1.0, -1.0)
