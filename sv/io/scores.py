@@ -76,18 +76,25 @@ class ScoredTrials:
             raise UserError(f"{self.path}: scores without labels; score a trial list 'enroll test target|nontarget'")
         return self.is_target
 
-    def both_sides(self, table: Mapping[str, Any], source: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Look up the enroll and the test side of each trial in a table; `source` names its file in errors.
+    def both_sides(
+        self, table: Mapping[str, Any], source: Path, test_table: Mapping[str, Any] | None = None
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Look up the enroll and the test side of each trial.
+
+        Args:
+            table: what each id has.
+            source: its file, for errors.
+            test_table: what each id has on the test side; None: as on the enroll side.
 
         Raises:
-            UserError: the table lacks an id of the trials.
+            UserError: a table lacks an id of the trials.
         """
         try:
-            values = self.ids.look_up(table.__getitem__)
+            enroll, test = (self.ids.look_up(side.__getitem__) for side in (table, test_table or table))
         except KeyError as error:
             missing = error.args[0]
             raise UserError(f"{source} has no line for utterance {missing}, which is in {self.path}; add it") from error
-        return values[self.enroll], values[self.test]
+        return enroll[self.enroll], test[self.test]
 
     def part(self, start: int, stop: int | None = None) -> "ScoredTrials":
         """Return successive trials of these, with their share of the bytes."""

@@ -115,13 +115,13 @@ class Conditions:
         """
         found: dict[str, Words] = {}
         if self._durations is not None:
-            shorter = np.minimum(*scores.both_sides(self._durations, self._path / "utt2dur"))
+            shorter = np.minimum(*scores.both_sides(self._durations[0], self._path / "utt2dur", self._durations[1]))
             found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
         for by, word_of in self._words.items():
             words = scores.ids.look_up(word_of)
             found[by] = _pair_words(words[scores.enroll], words[scores.test])
         if self._genres is not None:
-            enroll, test = scores.both_sides(self._genres, self._path / "utt2genre")
+            enroll, test = scores.both_sides(self._genres[0], self._path / "utt2genre", self._genres[1])
             same = np.strings.find(_ends(enroll), _ends(test)) >= 0
             found |= {"genre of the test": test, "genre": np.where(same, "same genre", "other genre")}
         videos = scores.ids.look_up(_video_of)
@@ -143,19 +143,23 @@ class Conditions:
 
 def _add_models(
     known: Mapping[str, T], source: Path, enroll_map: Path | None, join: Callable[[list[T]], T]
-) -> dict[str, T]:
+) -> tuple[dict[str, T], dict[str, T]]:
     """Add each enroll model to a table of utterances; `join` makes its value from those of its utterances.
+
+    Returns:
+        The tables of the enroll and of the test side: where a model is named as an utterance is, the first one has the
+        value of the model.
 
     Raises:
         UserError: the table, which `source` names, lacks an utterance of a model.
     """
-    values = dict(known)
+    models = {}
     for model, utts in (read_enroll_map(enroll_map) if enroll_map else {}).items():
         missing = next((utt for utt in utts if utt not in known), None)
         if missing is not None:
             raise UserError(f"{source} has no line for {missing}, which is of model {model}; add it")
-        values[model] = join([known[utt] for utt in utts])
-    return values
+        models[model] = join([known[utt] for utt in utts])
+    return {**known, **models}, {**models, **known}
 
 
 def _all_genres(genres: list[str]) -> str:

@@ -49,6 +49,17 @@ def test_a_model_has_the_duration_of_all_its_utterances(scores: ScoredTrials, tm
         Conditions(DataDir(tmp_path), tmp_path / "map")
 
 
+def test_a_model_named_as_an_utterance_has_its_own_values_on_the_enroll_side_only(
+    scores: ScoredTrials, tmp_path: Path
+) -> None:
+    (tmp_path / "map").write_text("a/v/1 a/v/1 a/v/2\n")  # 2 s, and as a model 2 + 3 s
+    write_table(tmp_path / "utt2genre", dict.fromkeys(scores.ids, "talk") | {"a/v/1": "vlog"})
+    (tmp_path / "M.score").write_text("a/v/1 a/w/1 0.9 target\na/w/1 a/v/1 0.9 target\n")
+    found = Conditions(DataDir(tmp_path), tmp_path / "map").of(read_scored_trials(tmp_path / "M.score"))
+    assert found["duration of the shorter"].tolist() == ["3 to 6 s", "0 to 3 s"]
+    assert found["genre"].tolist() == ["same genre", "other genre"]
+
+
 def test_genres_are_those_of_the_test_and_whether_the_enroll_side_has_them(
     scores: ScoredTrials, tmp_path: Path
 ) -> None:
