@@ -51,7 +51,7 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
         for backend, name in names.items():
             files = [fold / "scores" / name for fold in folds]
             with atomic_write(exp_dir / "scores" / name) as f:
-                f.writelines(path.read_text() for path in files)
+                f.writelines(path.read_text().rstrip("\n") + "\n" for path in files)  # one may lack the last newline
             printed.append(_measure(exp_dir, trials_dir / trials, backend, name, files))
             _cross_fit([[path] for path in files], exp_dir / "scores" / f"cali_{name}", p_target)
             calibrated = backend + CALIBRATED, f"cali_{name}", files

@@ -96,6 +96,14 @@ def test_scores_that_a_fold_calibrated_itself_are_left_out(folds: list[Path], tm
     assert (tmp_path / "pooled" / "scores" / "cali_O.kaldi.score").read_text() == first
 
 
+def test_scores_without_a_final_newline_are_joined_line_by_line(folds: list[Path], tmp_path: Path) -> None:
+    scores = [fold / "scores" / "O.kaldi.score" for fold in folds]
+    whole = "".join(path.read_text() for path in scores)
+    scores[0].write_text(scores[0].read_text().rstrip("\n"))
+    pooled(tmp_path, folds)
+    assert (tmp_path / "pooled" / "scores" / "O.kaldi.score").read_text() == whole
+
+
 def test_back_ends_are_fused_on_the_other_folds(folds: list[Path], tmp_path: Path) -> None:
     write_fold(folds[0], tmp_path / "data", "plda", "plda_")
     pooled(tmp_path, folds)
