@@ -50,11 +50,11 @@ class Speakers:
         source: where it comes from, for errors.
 
     Attributes:
-        names: names of the speakers, by number.
+        names: names of the speakers, by number; sorted, so that intervals do not depend on the order of utt2spk.
     """
 
     def __init__(self, utt2spk: Mapping[str, str], source: str | Path) -> None:
-        self.names = list(dict.fromkeys(utt2spk.values()))
+        self.names = sorted(set(utt2spk.values()))
         number = {speaker: row for row, speaker in enumerate(self.names)}
         self._number = {**number, **{utt: number[speaker] for utt, speaker in utt2spk.items()}}
         self._source = source

@@ -16,6 +16,12 @@ def test_model_named_as_a_speaker_is_that_speaker(tmp_path: Path) -> None:
     assert trials.enroll.tolist() == [0, 1] and trials.test.tolist() == [0, 0] and trials.speakers.tolist() == [0, 1]
 
 
+def test_numbers_of_speakers_do_not_depend_on_the_order_of_utt2spk() -> None:
+    utt2spk = {"u1": "b", "u2": "é", "u3": "B", "u4": "a"}
+    for table in (utt2spk, dict(reversed(utt2spk.items()))):
+        assert Speakers(table, "utt2spk").names == ["B", "a", "b", "é"]  # as LC_ALL=C sort
+
+
 def test_unknown_speaker_and_wrong_label_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.score").write_text("a1 b1 0.5 target\n")
     scores = read_scored_trials(tmp_path / "x.score")
