@@ -122,8 +122,22 @@ check_options() {
   elif ((stage == 9)) && [ "$dry_run" = true ]; then
     refuse "--dry-run shows stages 1 to 8; leave out --stage 9"
   fi
+  check_matched
   check_unlabelled
   [ -z "$unlabelled" ] || tools/unlabel_data_dir.sh "$unlabelled"
+}
+
+check_matched() { # --matched-trials and --matched-by: who empties one of a recipe's own switches both off
+  local name
+  if [ -n "$matched_trials" ] && [ -n "$matched_by" ]; then
+    return
+  fi
+  for name in matched_trials matched_by; do
+    if is_given "$name" && [ -n "${!name}" ]; then
+      refuse "--matched-trials and --matched-by need each other; give both, or neither"
+    fi
+  done
+  matched_trials='' matched_by=''
 }
 
 recipe_configs() { # print the configurations of the recipe, without those of fine-tuning
@@ -211,7 +225,7 @@ check_before_stage_1() { # what check_lists checks after stage 1, as far as it i
 }
 
 check_lists() {
-  local count last=$((stage == 9 ? lm_stop_stage : stop_stage))
+  local count table last=$((stage == 9 ? lm_stop_stage : stop_stage))
   if ((last >= 3)) && [ -n "${unlabelled:-}" ] && [ -e "$1/utt2spk" ]; then
     tools/unlabel_data_dir.sh --exclude "$1" "$unlabelled"
   fi
@@ -220,6 +234,13 @@ check_lists() {
   fi
   if ((last >= 5)); then
     check_trials "$2"
+  fi
+  if ((stage <= 3 && last >= 7)) && [ -e "$1/utt2spk" ]; then
+    for table in $matched_by; do
+      [ -e "$1/$table" ] ||
+        die "--matched-by $table: $1/$table does not exist; give tables that are there, or neither --matched-by nor" \
+          "--matched-trials"
+    done
   fi
   if ((last >= 3)) && [ -e "$1/spk2utt" ]; then
     count=$(wc -l <"$1/spk2utt")
@@ -260,6 +281,7 @@ check_trials() { # <test-data>: check the names of trial lists, if the lists exi
     done
     printf -v "$name" '%s' "${found[*]}"
   done
+  [ -n "$matched_trials" ] || matched_by=''
 }
 
 check_sizes() { # <"train-data has N speakers"> <N> <last stage>: check sizes of held-out set, cohort and LDA

@@ -44,6 +44,7 @@ if ((stop_stage >= 5)); then
     done
   fi
 fi
+check_matched
 check_lists "$train" "$test"
 if [ "${SV_HELD_LOCK:-}" != "$exp_dir/.run.lock" ]; then # else the recipe holds it
   hold_lock "$exp_dir/.run.lock" "$exp_dir is being made"

@@ -43,6 +43,7 @@ train=$1 test=$2 exp_dir=$3
 system=$exp_dir/system.yaml
 [ -e "$system" ] || die "$system does not exist; make it with steps/make_system.py"
 [ -n "$unlabelled" ] || usage_error "--unlabelled must be given"
+check_matched
 check_unlabelled
 if [ -n "$pseudo_labels" ] && ((num_rounds > 1)); then
   num_rounds=1

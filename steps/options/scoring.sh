@@ -3,7 +3,7 @@
 trials=               # trial lists in <test-data>/trials (default: all)
 enroll_map=           # FILE: "model utt1 utt2 ..." lines, if the trial lists name enroll models (default: utterances)
 matched_trials=       # those of --trials whose non-target pairs share --matched-by; they are calibrated on such pairs
-matched_by=           # tables of the data dir, as in "spk2gender spk2age"
+matched_by=           # tables of <train-data>, as in "spk2gender spk2age"; needs --matched-trials
 score_norm_method=asnorm # asnorm|snorm|znorm|tnorm: method of stage 6
 top_n=300             # nearest speakers of the cohort, for asnorm; the cohort: training speakers not held out
 lda_dim=150           # dimensions that LDA keeps before PLDA, below the number of training speakers; 0: no LDA

@@ -118,6 +118,8 @@ def test_a_configuration_that_is_not_there_gets_those_of_the_recipe(run, recipe,
         (1, ["--cmd", "foo.pl"], "--cmd foo.pl: there is no foo.pl; give run.pl, queue.pl or slurm.pl"),
         (2, ["--data-type", "shards"], "--data-type is one of feat, raw, shard, not 'shards'; did you mean shard?"),
         (2, ["--data-type", "feat", "--train-feats", "online"], "--data-type and --train-feats say the same; give one"),
+        (2, ["--matched-trials", "H.kaldi"], "--matched-trials and --matched-by need each other; give both"),
+        (2, ["--matched-by", "spk2gender"], "--matched-trials and --matched-by need each other; give both"),
         (2, ["--num-procs", "0"], "--num-procs is at least 1, not 0"),
         (2, ["--num-threads", "-2"], "--num-threads is at least 0, not -2"),
         (2, ["--lda-dim", "1e2"], "--lda-dim is a whole number, not '1e2'"),
@@ -247,6 +249,12 @@ def test_a_system_trained_on_augmented_copies_has_a_folder_of_its_own(run, tmp_p
     ("options", "message"),
     [
         (["--trials", "none.kaldi"], "--trials none.kaldi: {}/data/test/trials has O.kaldi"),
+        (
+            ["--matched-trials", "O.kaldi", "--matched-by", "spk2gendr"],
+            "--matched-by spk2gendr: {0}/data/train/spk2gendr does not exist; give tables that are there, or neither",
+        ),
+        (["--matched-trials", "", "--top-n", "5"], "out of range: "),  # neither is asked for
+        (["--matched-by", "", "--top-n", "5"], "out of range: "),
         (["--enroll-map", "none.map"], "none.map does not exist; give a file with lines 'model utt1 utt2 ...'"),
         (["--top-n", "5"], "{}/data/train has 3 speakers, of which 0 are held out; out of range: "),
         (["--top-n", "5"], "out of range: --top-n 5 (give 2 to 3) --lda-dim 100 (give 0 to 2)"),
