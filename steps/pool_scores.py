@@ -25,11 +25,13 @@ def main() -> None:
     parser.add_argument("exp_dir", type=Path, metavar="exp-dir", help="folder to write")
     parser.add_argument("folds", type=Path, nargs="+", metavar="fold-exp", help="folders of the systems of the folds")
     parser.add_argument("--p-target", type=float, default=0.05, help="prior that the calibration is optimized for")
+    parser.add_argument("--enroll-map", type=Path, help='lines "model utt1 utt2 ..." of all folds; see score_trials.py')
     args = parser.parse_args()
     check_probability("--p-target", args.p_target)
     from sv.scoring.pooling import pool_scores
 
-    print(pool_scores(args.exp_dir, args.folds, args.trials_dir, p_target=args.p_target), end="")
+    more = {"p_target": args.p_target, "enroll_map": args.enroll_map}
+    print(pool_scores(args.exp_dir, args.folds, args.trials_dir, **more), end="")
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def measure_lists(lists: ScoredLists, result: str, options: MeasureOptions = Mea
     """
     if not lists.exp_dir.is_dir():
         raise UserError(f"{lists.exp_dir} does not exist; train and score first (stages 3 to 5)")
-    speakers, shared = _speakers(lists.trials[0], options), _common_origin(lists.exp_dir)
+    speakers, shared = speakers_of(lists.trials[0], options), _common_origin(lists.exp_dir)
     conditions = [Conditions(DataDir(options.test_data), options.enroll_map).of] if options.test_data else []
     conditions += [Trial2Cond(options.trial2cond).of] if options.trial2cond else []
     columns, lines, entries = columns_of(options.p_targets, llr=options.llr), "", {}
@@ -161,7 +161,7 @@ def measure_file(
     return entry
 
 
-def _speakers(trials: Path, options: MeasureOptions) -> Speakers | None:
+def speakers_of(trials: Path, options: MeasureOptions) -> Speakers | None:
     """Read the speakers of the options or of the data dir that the trial list is in; None: no intervals."""
     path = options.utt2spk or trials.parent.parent / "utt2spk"
     if not options.intervals or not (options.utt2spk or path.is_file()):

@@ -5,21 +5,28 @@ network that has not heard the two speakers. So many more speakers decide than t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sv.errors import UserError, WrongCall
-from sv.io import ScoreWriter, Trials, atomic_write, check_scores_of_list, iter_same_trials
-from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
+from sv.io import ScoreWriter, Trials, atomic_write, check_scores_of_list, iter_same_trials, iter_scored_trials
+from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists, speakers_of
 from sv.metrics.provenance import FUSED, mark_pooled
 from sv.metrics.results import CALIBRATED, Results, list_name, read_results
 from sv.scoring.calibration import fit
 
 
-def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_target: float = 0.05) -> str:
+def pool_scores(
+    exp_dir: Path,
+    folds: Sequence[Path],
+    trials_dir: Path,
+    *,
+    p_target: float = 0.05,
+    enroll_map: Path | None = None,
+) -> str:
     """Join, calibrate and fuse the score files that all folds have, measure them and return the printed lines.
 
     Raw scores are joined, too: the difference shows what the calibration does. Scores that a fold has calibrated itself
@@ -30,11 +37,12 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
         folds: experiment folders, in the order in which the lists of `trials_dir` were joined.
         trials_dir: the lists of all folds as one, with utt2spk beside that folder.
         p_target: prior that calibration and fusion are optimized for.
+        enroll_map: utterances of each enroll model of all folds; None: "enroll" is an utterance.
 
     Raises:
         WrongCall: a single fold.
         UserError: `exp_dir` is a fold; a fold has no results; no list and back-end is common to all; the scores of the
-            folds are not over the joined lists; see `fit` and `measure_lists`.
+            folds are not over the joined lists; see `fit`, `measure_lists` and `Speakers.trials`.
     """
     if len(folds) < 2:
         raise WrongCall(f"{folds[0]} is a single fold; give two or more: each is calibrated on the others")
@@ -43,35 +51,36 @@ def pool_scores(exp_dir: Path, folds: Sequence[Path], trials_dir: Path, *, p_tar
     common = _common([read_results(fold / "results.json") for fold in folds])
     if not common:
         raise UserError(f"{', '.join(map(str, folds))}: no list is scored by one back-end in all; score them alike")
+    options = MeasureOptions(enroll_map=enroll_map)
     for trials, names in common.items():
         for name in names.values():
-            _check_whole([fold / "scores" / name for fold in folds], trials_dir / trials)
+            _check_whole([fold / "scores" / name for fold in folds], trials_dir / trials, options)
     printed = []
     for trials, names in common.items():
         for backend, name in names.items():
             files = [fold / "scores" / name for fold in folds]
             with atomic_write(exp_dir / "scores" / name) as f:
                 f.writelines(path.read_text().rstrip("\n") + "\n" for path in files)  # one may lack the last newline
-            printed.append(_measure(exp_dir, trials_dir / trials, backend, name, files))
+            printed.append(_measure(exp_dir, trials_dir / trials, backend, name, files, options))
             _cross_fit([[path] for path in files], exp_dir / "scores" / f"cali_{name}", p_target)
             calibrated = backend + CALIBRATED, f"cali_{name}", files
-            printed.append(_measure(exp_dir, trials_dir / trials, *calibrated, llr=True))
+            printed.append(_measure(exp_dir, trials_dir / trials, *calibrated, replace(options, llr=True)))
         if len(names) > 1:
             fused = f"{FUSED}_{trials}.score"
             of_folds = [[fold / "scores" / name for name in names.values()] for fold in folds]
             _cross_fit(of_folds, exp_dir / "scores" / fused, p_target)
             files = [path for of_fold in of_folds for path in of_fold]
-            printed.append(_measure(exp_dir, trials_dir / trials, FUSED, fused, files, llr=True))
+            printed.append(_measure(exp_dir, trials_dir / trials, FUSED, fused, files, replace(options, llr=True)))
     return "".join(printed)
 
 
 def _measure(
-    exp_dir: Path, trials: Path, backend: str, name: str, sources: Sequence[Path], *, llr: bool = False
+    exp_dir: Path, trials: Path, backend: str, name: str, sources: Sequence[Path], options: MeasureOptions
 ) -> str:
     """Mark and measure the scores of a joined list, in the file of that name, and return the printed lines."""
     mark_pooled(exp_dir / "scores" / name, trials, sources, backend)
     lists = ScoredLists(exp_dir, [trials], backend, name.removesuffix(f"{trials.name}.score"))
-    return measure_lists(lists, f"pooled_{backend}_{list_name(trials.name)}_result", MeasureOptions(llr=llr))
+    return measure_lists(lists, f"pooled_{backend}_{list_name(trials.name)}_result", options)
 
 
 def _common(results: Sequence[Results]) -> dict[str, dict[str, str]]:
@@ -95,12 +104,19 @@ def _common(results: Sequence[Results]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _check_whole(files: Sequence[Path], trials: Path) -> None:
-    """Refuse folds that are missing, in another order or given twice: the last calibrates trials on themselves."""
+def _check_whole(files: Sequence[Path], trials: Path, options: MeasureOptions) -> None:
+    """Refuse folds that are missing, in another order or given twice: the last calibrates trials on themselves.
+
+    Refuse also trials whose speakers are not known or do not fit the labels.
+    """
     try:
         check_scores_of_list(files, trials)
     except UserError as error:
         raise UserError(f"give all folds of {trials.parent} once, in the order of its lists: {error}") from error
+    if speakers := speakers_of(trials, options):
+        for path in files:
+            for block in iter_scored_trials(path):
+                speakers.trials(block)
 
 
 @dataclass(frozen=True)

@@ -118,6 +118,22 @@ def test_back_ends_are_fused_on_the_other_folds(folds: list[Path], tmp_path: Pat
     assert fused == pytest.approx(alone, abs=0.01)
 
 
+def test_lists_that_name_enroll_models_are_pooled(folds: list[Path], tmp_path: Path, step) -> None:
+    lists = tmp_path / "data" / "pooled" / "trials"
+    models = {line.split()[0]: f"{line.split()[0]}u" for line in (lists / "O.kaldi").read_text().splitlines()}
+    utts = [*models.values(), *(line.split()[1] for line in (lists / "O.kaldi").read_text().splitlines())]
+    write_table(lists.parent / "utt2spk", {utt: re.split(r"x?\du?$", utt)[0] for utt in utts})
+    write_table(tmp_path / "map", models)
+    words = [lists, tmp_path / "pooled", *folds]
+    refused = step("steps/pool_scores.py", *words)
+    told = f"the speaker of fold1a0 is not in {lists.parent}/utt2spk; give the test set's utt2spk, and --enroll-map if"
+    assert refused.returncode == 1 and told in refused.stderr and not (tmp_path / "pooled").exists()
+    done = step("steps/pool_scores.py", "--enroll-map", tmp_path / "map", *words)
+    assert done.returncode == 0, done.stderr
+    found = read_results(tmp_path / "pooled" / "results.json")["O.kaldi"]
+    assert {entry["enroll_map"] for entry in found.values()} == {str(tmp_path / "map")}
+
+
 def test_a_single_fold_is_refused(folds: list[Path], tmp_path: Path, step) -> None:
     result = step("steps/pool_scores.py", tmp_path / "data/pooled/trials", tmp_path / "pooled", folds[0])
     told = f"pool_scores.py: error: {folds[0]} is a single fold; give two or more: each is calibrated on the others\n"
