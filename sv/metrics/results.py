@@ -145,14 +145,39 @@ def merge_results(exp_dir: str | Path, added: Results) -> Results:
         results = _without_outdated(read_results(path), added, path) if path.exists() else {}
         for trials, entries in added.items():
             results[trials] = dict(sorted({**results.get(trials, {}), **entries}.items()))
-        with atomic_write(path) as f:
-            json.dump({"results": results}, f, indent=2, allow_nan=False)
-            f.write("\n")
-        with atomic_write(exp_dir / "results.md") as f:
-            f.write(f"# Results of {folder_name(exp_dir)}\n\n{markdown_table({'': results})}")
-        with atomic_write(exp_dir / "results.txt") as f:
-            f.write(terminal_table(results))
+        _write(exp_dir, results)
     return results
+
+
+def keep_backends(exp_dir: Path, kept: Mapping[str, Collection[str]]) -> None:
+    """Remove the entries of some lists that are not of these back-ends; log what is removed.
+
+    Args:
+        exp_dir: folder of results.json, which need not exist.
+        kept: for each list, the back-ends.
+    """
+    path = exp_dir / "results.json"
+    if not path.exists():
+        return
+    with _locked(exp_dir):
+        results, removed = _read(path), []
+        for trials, backends in kept.items():
+            for name in [name for name in results.get(trials, {}) if name not in backends]:
+                del results[trials][name]
+                removed.append(f"{list_name(trials)} {name}")
+        if removed:
+            log.warning("%s: results of %s are removed: they are not made any more", path, ", ".join(removed))
+            _write(exp_dir, results)
+
+
+def _write(exp_dir: Path, results: Results) -> None:
+    with atomic_write(exp_dir / "results.json") as f:
+        json.dump({"results": results}, f, indent=2, allow_nan=False)
+        f.write("\n")
+    with atomic_write(exp_dir / "results.md") as f:
+        f.write(f"# Results of {folder_name(exp_dir)}\n\n{markdown_table({'': results})}")
+    with atomic_write(exp_dir / "results.txt") as f:
+        f.write(terminal_table(results))
 
 
 def _without_outdated(known: Results, added: Results, where: Path) -> Results:

@@ -4,7 +4,7 @@ The scores of a fold are calibrated on those of all other folds, so no trial is 
 network that has not heard the two speakers. So many more speakers decide than the few that a training holds out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from sv.errors import UserError, WrongCall
 from sv.io import ScoreWriter, Trials, atomic_write, check_scores_of_list, iter_same_trials, iter_scored_trials
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists, speakers_of
 from sv.metrics.provenance import FUSED, mark_pooled
-from sv.metrics.results import CALIBRATED, Results, list_name, read_results
+from sv.metrics.results import CALIBRATED, Results, keep_backends, list_name, read_results
 from sv.scoring.calibration import fit
 
 
@@ -30,7 +30,7 @@ def pool_scores(
     """Join, calibrate and fuse the score files that all folds have, measure them and return the printed lines.
 
     Raw scores are joined, too: the difference shows what the calibration does. Scores that a fold has calibrated itself
-    are left out. All scores of a list are held.
+    are left out. All scores of a list are held. Earlier results of these lists by other back-ends are removed.
 
     Args:
         exp_dir: gets scores/ and results.json, as an experiment folder has them.
@@ -55,6 +55,7 @@ def pool_scores(
     for trials, names in common.items():
         for name in names.values():
             _check_whole([fold / "scores" / name for fold in folds], trials_dir / trials, options)
+    keep_backends(exp_dir, {trials: _made_of(names) for trials, names in common.items()})
     printed = []
     for trials, names in common.items():
         for backend, name in names.items():
@@ -102,6 +103,11 @@ def _common(results: Sequence[Results]) -> dict[str, dict[str, str]]:
                 )
             found.setdefault(trials, {})[backend] = names.pop()
     return found
+
+
+def _made_of(backends: Collection[str]) -> list[str]:
+    """Return what the results of a list are filed under that these back-ends have scored."""
+    return [*backends, *(name + CALIBRATED for name in backends), *([FUSED] if len(backends) > 1 else [])]
 
 
 def _check_whole(files: Sequence[Path], trials: Path, options: MeasureOptions) -> None:

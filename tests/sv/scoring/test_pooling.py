@@ -118,6 +118,23 @@ def test_back_ends_are_fused_on_the_other_folds(folds: list[Path], tmp_path: Pat
     assert fused == pytest.approx(alone, abs=0.01)
 
 
+def test_back_ends_that_the_folds_have_no_more_are_removed(folds: list[Path], tmp_path: Path) -> None:
+    for fold in folds:
+        write_fold(fold, tmp_path / "data", "plda", "plda_")
+    pooled(tmp_path, folds)
+    for fold in folds:
+        (fold / "results.json").unlink()
+        write_fold(fold, tmp_path / "data", "cos")
+    pooled(tmp_path, folds)
+    assert list(read_results(tmp_path / "pooled" / "results.json")["O.kaldi"]) == ["cos", "cos_cali"]
+    assert "plda" not in (tmp_path / "pooled" / "results.md").read_text()
+    for fold in folds:  # all at once
+        (fold / "results.json").unlink()
+        write_fold(fold, tmp_path / "data", "plda", "plda_")
+    pooled(tmp_path, folds)
+    assert list(read_results(tmp_path / "pooled" / "results.json")["O.kaldi"]) == ["plda", "plda_cali"]
+
+
 def test_lists_that_name_enroll_models_are_pooled(folds: list[Path], tmp_path: Path, step) -> None:
     lists = tmp_path / "data" / "pooled" / "trials"
     models = {line.split()[0]: f"{line.split()[0]}u" for line in (lists / "O.kaldi").read_text().splitlines()}
