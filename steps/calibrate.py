@@ -47,6 +47,8 @@ def main() -> None:
         parser.error("give the name of a trial list, or --on DATA_DIR")
     if args.on is not None and (args.prefix or args.quality or args.backend.partition("_")[0] not in ("", "cos")):
         parser.error("--on scores by the cosine alone; leave out --prefix and --quality, and give --backend cos_NAME")
+    if args.on is not None and (args.heldout_data or args.test_data):
+        parser.error("--on takes no other recordings; leave out --heldout-data and --test-data")
     check_probability("--p-target", args.p_target)
     from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 

@@ -59,6 +59,7 @@ def parse() -> argparse.Namespace:
     )
     for flag, about in flags("options", "training_options"):
         parser.add_argument(flag, **about)
+    parser.set_defaults(lda_dim=None)  # an existing PLDA may have any
     args = parser.parse_args()
     args.trials = list(dict.fromkeys(args.trials))
     if not args.trials and not args.calibrate_on:
@@ -77,7 +78,8 @@ def main() -> None:
     from sv.scoring.system import SystemBackend, fuse_and_measure
 
     folders = args.exp_dir, args.train_data, args.test_data
-    backends = [SystemBackend(*folders, backend, vars(args), args.enroll_map) for backend in known]
+    given = {name: value for name, value in vars(args).items() if value is not None}
+    backends = [SystemBackend(*folders, backend, given, args.enroll_map) for backend in known]
     if not args.calibrate_on:
         for backend in backends:
             if args.prepare:

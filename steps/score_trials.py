@@ -24,8 +24,8 @@ from pathlib import Path
 import _path  # noqa: F401
 
 from sv.errors import WrongCall, run_step
-from sv.scoring.backends import backend_lines, find_backends, flags, values_of
-from sv.scoring.inputs import Inputs
+from sv.scoring.backends import BACKENDS, backend_lines, find_backends, flags, values_of
+from sv.scoring.inputs import Inputs, flag_of
 
 
 def main() -> None:
@@ -42,6 +42,10 @@ def main() -> None:
     backend, *others = find_backends(args.backend)
     if others:
         raise WrongCall(f"--backend {args.backend}: one back-end writes one file of scores; name one")
+    unread = {file.name for other in BACKENDS.values() for file in other.needs} - {file.name for file in backend.needs}
+    for name in sorted(unread):
+        if getattr(args, name):
+            raise WrongCall(f"{flag_of(name)}: --backend {args.backend} does not read it; leave it out")
     from sv.scoring.score_list import score_list
 
     inputs = Inputs(args.xvector_scp, values_of(backend.needs, vars(args)), args.enroll_map)

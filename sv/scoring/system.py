@@ -7,12 +7,12 @@ from typing import Any
 
 from sv.errors import UserError
 from sv.metrics.measure_lists import MeasureOptions, ScoredLists, measure_lists
-from sv.metrics.provenance import FUSED
+from sv.metrics.provenance import FUSED, origin
 from sv.metrics.results import CALIBRATED
 from sv.scoring.backends import Backend, Option, values_of
 from sv.scoring.calibration_files import ScoresToCalibrate, calibrate_files
 from sv.scoring.fusion import fuse_files
-from sv.scoring.inputs import Inputs, TrainingFiles
+from sv.scoring.inputs import Inputs, TrainingFiles, flag_of
 from sv.scoring.score_list import score_list
 
 
@@ -95,7 +95,21 @@ class SystemBackend:
         options = MeasureOptions(llr=True, test_data=self.test_data, enroll_map=self.enroll_map)
         return measure_lists(scored, result, options)
 
+    def _check_made(self) -> None:
+        """Raise UserError if what was made from the training data was made with other options than those given."""
+        if not self.backend.training_options:
+            return
+        (made,) = (self._path(file) for file in self.backend.needs if file.name == self.backend.made)
+        known = origin(made)
+        for name in (option.name for option in self.backend.training_options):
+            if name in known and self.given.get(name, known[name]) != known[name]:
+                raise UserError(
+                    f"{made} was made with {flag_of(name)} {known[name]}, not {self.given[name]}; score with "
+                    f"--prepare true to make it again, or leave {flag_of(name)} out"
+                )
+
     def _score(self, lists: Sequence[Path], data_dir: Path, enroll_map: Path | None = None) -> None:
+        self._check_made()
         files = {file.name: self._path(file) for file in self.backend.needs}
         scorer = self.backend.scorer(Inputs(self._xvector_scp(data_dir), files, enroll_map), self.given)
         for path in lists:

@@ -37,6 +37,12 @@ def test_options_of_a_calibration_reach_it(step: Run, exp: Path) -> None:
     assert "calibrate.py: error: " in result.stderr and "H.kaldi.score does not exist; score it" in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--heldout-data", "--test-data"])
+def test_recordings_of_ones_own_take_no_other_data(step: Run, option: str) -> None:
+    result = step("steps/calibrate.py", "--on", "own", option, "data", "exp")
+    assert result.returncode == 2 and "leave out --heldout-data and --test-data" in result.stderr.splitlines()[-1]
+
+
 def mark(path: Path, **options: object) -> None:
     """Mark a score file as made so."""
     DoneMark(path.with_name(f".done.{path.name}"), options).write([path])

@@ -58,6 +58,9 @@ def test_stages_5_to_7_of_a_recipe(step: Run, tmp_path: Path) -> None:
     assert [line for line in result.stdout.splitlines() if line.startswith("----")] == [
         f"---- {prefix}O.kaldi.score -----" for prefix in ("", "train_asnorm3_", "plda_")
     ]
+    other = step("steps/score.py", "--backend", "plda", "--lda-dim", 1, *words)
+    told = f"{exp}/plda was made with --lda-dim 0, not 1; score with --prepare true to make it again, or leave"
+    assert other.returncode == 1 and told in other.stderr
     options = ["--backend", "cos asnorm plda", "--top-n", 3, "--calibrate-on", "heldout_H.kaldi"]
     result = step("steps/score.py", *options, *words)
     assert result.returncode == 1

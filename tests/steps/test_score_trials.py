@@ -399,3 +399,9 @@ def test_means_of_an_utterance_without_speaker(step: Run, cohort: Path) -> None:
     result = compute_means(step, cohort)
     assert result.returncode == 1
     assert "utt2spk: a2 of" in result.stderr and "(4 such utterances)" in result.stderr
+
+
+def test_a_file_that_the_back_end_does_not_read_is_refused(step: Run, cohort: Path) -> None:
+    result = normalize(step, cohort, "--backend", "cos")
+    told = "score_trials.py: error: --cohort: --backend cos does not read it; leave it out\n"
+    assert (result.returncode, result.stderr) == (2, told)
