@@ -77,7 +77,11 @@ class ScoredTrials:
         return self.is_target
 
     def both_sides(
-        self, table: Mapping[str, Any], source: Path, test_table: Mapping[str, Any] | None = None
+        self,
+        table: Mapping[str, Any],
+        source: Path,
+        test_table: Mapping[str, Any] | None = None,
+        remedy: str = "add it",
     ) -> tuple[NDArray[Any], NDArray[Any]]:
         """Look up the enroll and the test side of each trial.
 
@@ -85,6 +89,7 @@ class ScoredTrials:
             table: what each id has.
             source: its file, for errors.
             test_table: what each id has on the test side; None: as on the enroll side.
+            remedy: what to do about an unknown id, for errors.
 
         Raises:
             UserError: a table lacks an id of the trials.
@@ -93,7 +98,8 @@ class ScoredTrials:
             enroll, test = (self.ids.look_up(side.__getitem__) for side in (table, test_table or table))
         except KeyError as error:
             missing = error.args[0]
-            raise UserError(f"{source} has no line for utterance {missing}, which is in {self.path}; add it") from error
+            told = f"{source} has no line for utterance {missing}, which is in {self.path}"
+            raise UserError(f"{told}; {remedy}") from error
         return enroll[self.enroll], test[self.test]
 
     def part(self, start: int, stop: int | None = None) -> "ScoredTrials":

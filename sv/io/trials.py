@@ -132,7 +132,8 @@ def read_trials(
         known_enroll: ids of the enroll models; None: enroll on the utterances in `known`.
         source: the file of `known`, for errors.
         enroll_source: the file of `known_enroll`, for errors.
-        remedy: what to do about an unknown id, for errors.
+        remedy: what to do about an unknown id, for errors; where no models are known, an unknown one may need
+            --enroll-map.
 
     Raises:
         UserError: a missing or empty list, a wrong number of columns, a wrong label, unknown ids. The list is read to
@@ -143,7 +144,8 @@ def read_trials(
     test_rows = WordTable(map(str.encode, known))
     enroll_rows = test_rows if known_enroll is None else WordTable(map(str.encode, known_enroll))
     assert len(test_rows) == len(test_ids) and len(enroll_rows) == len(enroll_ids)
-    enroll_side = (enroll_source, "add it") if enroll_source else (source, remedy)
+    or_map = ", or give --enroll-map if it is an enroll model" if known_enroll is None else ""
+    enroll_side = (enroll_source, "add it") if enroll_source else (source, remedy + or_map)
     unknown: dict[bytes, tuple[str, str]] = {}  # id -> where it was first seen and where it is not, and a remedy
     for form, columns in iter_list(path):
         enroll = _rows(columns, form.enroll, enroll_rows, unknown, *enroll_side)

@@ -95,6 +95,7 @@ class Conditions:
 
     def __init__(self, data: DataDir, enroll_map: Path | None = None) -> None:
         self._path = data.path
+        self._remedy = "add it" if enroll_map else "add it, or give --enroll-map if it is an enroll model"
         utt2spk = data.utt2spk if (data.path / "utt2spk").is_file() else {}
         self._utt2spk = with_models(utt2spk, data.path / "utt2spk", enroll_map) if utt2spk else {}
         seconds, genres = data.path / "utt2dur", data.path / "utt2genre"
@@ -115,13 +116,13 @@ class Conditions:
         """
         found: dict[str, Words] = {}
         if self._durations is not None:
-            shorter = np.minimum(*scores.both_sides(self._durations[0], self._path / "utt2dur", self._durations[1]))
-            found["duration of the shorter"] = _bands(shorter, DURATIONS_S, "s")
+            enroll, test = self._both_sides(scores, self._durations, "utt2dur")
+            found["duration of the shorter"] = _bands(np.minimum(enroll, test), DURATIONS_S, "s")
         for by, word_of in self._words.items():
             words = scores.ids.look_up(word_of)
             found[by] = _pair_words(words[scores.enroll], words[scores.test])
         if self._genres is not None:
-            enroll, test = scores.both_sides(self._genres[0], self._path / "utt2genre", self._genres[1])
+            enroll, test = self._both_sides(scores, self._genres, "utt2genre")
             same = np.strings.find(_ends(enroll), _ends(test)) >= 0
             found |= {"genre of the test": test, "genre": np.where(same, "same genre", "other genre")}
         videos = scores.ids.look_up(_video_of)
@@ -129,10 +130,16 @@ class Conditions:
             found["video"] = np.where(videos[scores.enroll] == videos[scores.test], "same video", "other video")
         return found
 
+    def _both_sides(
+        self, scores: ScoredTrials, tables: tuple[Mapping[str, Any], Mapping[str, Any]], name: str
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Look up both sides in tables as of `_add_models`."""
+        return scores.both_sides(tables[0], self._path / name, tables[1], remedy=self._remedy)
+
     def _word_of(self, of_spk: Mapping[str, str], path: Path, utt: str) -> str:
         spk = self._utt2spk.get(utt)
         if spk is None:
-            raise UserError(f"{self._path / 'utt2spk'} says nothing of utterance {utt} of the trials; add it")
+            raise UserError(f"{self._path / 'utt2spk'} says nothing of utterance {utt} of the trials; {self._remedy}")
         if spk not in of_spk:
             raise UserError(
                 f"{path} says nothing of speaker {spk}, whose utterance {utt} is in the trials; add a line for the "

@@ -117,6 +117,9 @@ def test_unknown_id_is_named_with_line_and_remedy(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         list(read_trials(path, KNOWN, source="exp/x/xvector.scp", remedy="extract it (stage 4)"))
     assert str(error.value) == f"{path}:2: c/9.wav is not in exp/x/xvector.scp; extract it (stage 4)"
+    path = write(tmp_path, "m a/2.wav target\n")
+    with pytest.raises(UserError, match=r"m is not in x; add it, or give --enroll-map if it is an enroll model$"):
+        list(read_trials(path, KNOWN, source="x", remedy="add it"))
 
 
 def test_many_unknown_ids_are_counted_to_the_end_of_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

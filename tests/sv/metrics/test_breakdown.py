@@ -44,6 +44,9 @@ def test_a_model_has_the_duration_of_all_its_utterances(scores: ScoredTrials, tm
     found = Conditions(DataDir(tmp_path), tmp_path / "map").of(read_scored_trials(tmp_path / "M.score"))
     assert found["duration of the shorter"].tolist() == ["3 to 6 s", "3 to 6 s"]  # 2 + 3 s
     assert found["sex"].tolist() == ["f / f", "f / m"] and "video" not in found
+    told = "no line for utterance m, which is in .*; add it, or give --enroll-map if it is an enroll model$"
+    with pytest.raises(UserError, match=told):
+        Conditions(DataDir(tmp_path)).of(read_scored_trials(tmp_path / "M.score"))
     write_table(tmp_path / "utt2dur", {"a/v/1": 2.0})
     with pytest.raises(UserError, match="utt2dur has no line for a/v/2, which is of model m; add it"):
         Conditions(DataDir(tmp_path), tmp_path / "map")
@@ -168,5 +171,5 @@ def test_speaker_without_sex_is_named(scores: ScoredTrials, tmp_path: Path) -> N
 
 def test_utterance_without_speaker_is_named(scores: ScoredTrials, tmp_path: Path) -> None:
     write_table(tmp_path / "utt2spk", {utt: utt[0] for utt in scores.ids if utt != "b/x/1"})
-    with pytest.raises(UserError, match=r"utt2spk says nothing of utterance b/x/1 of the trials; add it"):
+    with pytest.raises(UserError, match=r"utt2spk says nothing of utterance b/x/1 of the trials; add it, or give "):
         Conditions(DataDir(tmp_path)).of(scores)
