@@ -154,11 +154,15 @@ cluster() { # <round> [<round before>]
 }
 
 combine() { # <labels> <data> <heldout_spk> <maybe_same_spk>: join labelled data and recordings with these labels
+  local table
   tools/subset_data_dir.sh --utt-list "$1" "$recordings" "$2/pseudo"
   tools/filter_scp.pl "$2/pseudo/utt2spk" <(LC_ALL=C sort "$1") >"$2/utt2spk"
   tools/utt2spk_to_spk2utt.pl "$2/utt2spk" | LC_ALL=C sort >"$2/pseudo/spk2utt"
   mv "$2/utt2spk" "$2/pseudo/utt2spk"
   tools/combine_data.sh "$2/all" "$train" "$2/pseudo"
+  for table in "$train"/spk2*; do # of labelled speakers; stage 7 needs those of the held-out ones for --matched-by
+    [ -e "$2/all/${table##*/}" ] || cp "$table" "$2/all"
+  done
   cut -d " " -f 1 "$2/pseudo/utt2spk" >"$2/all/pseudo_utts"
   cp "$3" "$2/all/heldout_spk"
   rm -f "$2/all/maybe_same_spk"

@@ -45,6 +45,7 @@ def corpus(run, root: Path, small_corpus: Path, tmp_path_factory) -> Path:
     (folder / "data/vox1/trials").mkdir(exist_ok=True)
     for trials in (folder / "all/vox1/trials").iterdir():
         (folder / "data/vox1/trials" / trials.name).write_bytes(trials.read_bytes())
+    write_table(folder / "data/vox2_dev/spk2gender", dict.fromkeys(speakers[:8], "f"))
     truth = {utt: spk for utt, spk in data.utt2spk.items() if spk in speakers[8:]}
     DataDir.write(folder / "calls", {"wav.scp": {utt: data.wav_scp[utt] for utt in truth}})
     write_table(folder / "truth", truth)
@@ -103,6 +104,8 @@ def test_rounds_go_on_where_they_were_killed(run, root: Path, corpus: Path) -> N
     combined = read_table(exp / "round1/data/all/utt2spk")
     assert labels.items() <= combined.items() and len(combined) == len(labels) + 8 * 12
     assert set((exp / "round1/data/all/pseudo_utts").read_text().split()) == labels.keys()
+    gender = read_table(exp / "round1/data/all/spk2gender")  # of clusters it is not known
+    assert gender == read_table(corpus / "data/vox2_dev/spk2gender")
     heldout = [(exp / f"round{number}/heldout_spk").read_text().split() for number in range(2)]
     assert heldout[0] == heldout[1] and len(heldout[0]) == 3
     classes = read_table(exp / "round1/spk2id").keys()
