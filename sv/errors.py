@@ -28,8 +28,10 @@ else:
 log = logging.getLogger("sv")
 
 MAX_SEED = 2**32 - 1
-MIN_RATE, MAX_RATE = 1000, 384_000  # Hz, of audio; a lower one was given in kHz
 """Largest seed; all generators of random numbers take those from 0 to this."""
+
+MIN_RATE, MAX_RATE = 1000, 384_000
+"""Sample rates of audio, in Hz; a lower one was probably given in kHz."""
 
 _TOLD = logging.INFO + 5
 
