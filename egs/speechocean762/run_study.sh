@@ -43,7 +43,7 @@ conditions=           # to test in as well, as in "noise0 room telephone 2s" (de
 noises=               # DIR: recordings of noise for training (default: synthetic)
 test_noises=          # DIR: other recordings of noise, for the conditions (default: synthetic, of another seed)
 teacher=              # DIR: trained or imported system, for rows with TEACHER
-config=egs/speechocean762/conf/resnet_small.yaml # FILE: YAML that the options of each system change
+config=egs/speechocean762/conf/resnet_small_bf16.yaml # FILE: YAML that the options of each system change
 tables=egs/speechocean762/study # DIR: tables of the parts
 top_n=50              # number of nearest speakers of the cohort, for asnorm
 lda_dim=              # dimensions that LDA keeps before PLDA (default: 100; with --speakers train: 50)
@@ -202,7 +202,7 @@ jobs_of() { # <name> <set> <seed> <labels> <option>...: what is left to do, a li
   lists=$(folder "$2" "$4")
   test=$(folder "$2" clean)/test
   [ -e "$lists/train/utt2spk" ] || die "$lists/train does not exist; run stage 1 with --part \"$part\""
-  made="$(cat "$config" "$lists/train/utt2spk" | sha256sum) $top_n $lda_dim ${*:5}"
+  made="$(cat "$exp_dir/jobs/config.yaml" "$lists/train/utt2spk" | sha256sum) $top_n $lda_dim ${*:5}"
   if [[ " ${*:5} " == *" --train-feats online "* ]]; then
     made+=" $(sha256sum <"$lists/noises/wav.scp")"
   fi
@@ -259,6 +259,7 @@ if in_stage 2 "training and scores of every system"; then
   common=("${options[@]}" --nj 1 --top-n "$top_n" --lda-dim "$lda_dim" --stop-stage 7)
   rm -rf "$exp_dir/jobs"
   mkdir -p "$exp_dir/jobs"
+  steps/make_system.py --config "$config" --output "$exp_dir/jobs/config.yaml" "$exp_dir/jobs" # with its bases
   count=0
   run_jobs -v
   run_jobs -e # which start from the models of those

@@ -240,6 +240,27 @@ def test_a_failed_system_does_not_keep_others_from_their_training_and_results(ru
 
 
 @pytest.mark.slow
+def test_a_system_is_trained_again_when_a_base_of_its_configuration_changes(run, tmp_path):
+    (tmp_path / "data" / "train").mkdir(parents=True)
+    (tmp_path / "data" / "train" / "utt2spk").write_text("a a\n")
+    (tmp_path / "exp" / "split" / "C-seed1").mkdir(parents=True)
+    for name in ("base", "study"):
+        (tmp_path / f"{name}.yaml").write_text(CONFIG.format(root=ROOT) if name == "base" else "base: base.yaml\n")
+    (tmp_path / "mark.sh").write_text(f"#!/bin/sh\nsed 's/.*&& //' {tmp_path}/exp/jobs/1 | sh\n")  # as if trained
+    (tmp_path / "mark.sh").chmod(0o755)
+    once = ["--num-folds", 0, "--stage", 2, "--stop-stage", 2, "--cmd", tmp_path / "mark.sh"]
+    counts = []
+    for epochs in (None, None, 7):
+        if epochs:
+            with (tmp_path / "base.yaml").open("a") as stream:
+                stream.write(f"num_epochs: {epochs}\n")
+        result = study(run, tmp_path, {"a": "C clean\n"}, *once, "--config", tmp_path / "study.yaml")
+        assert result.returncode == 0, result.stderr
+        counts.append(result.stderr.count("1 systems to train"))
+    assert counts == [1, 0, 1]
+
+
+@pytest.mark.slow
 def test_speed_copies_of_the_test_speakers_leave_the_features_of_both_sets_alone(run, corpus, tmp_path):
     data, speeds = tmp_path / "data", ["--speeds", "0.9 1.1"]
     row = f'C clean --loss sphereface2 {speeds[0]} "{speeds[1]}"\n'
