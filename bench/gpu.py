@@ -221,7 +221,7 @@ def training_step(
     keys = {"model": model, "model_args": dict(sizes.models[model]), "num_speakers": sizes.speakers[0]}
     config = resolve(parse_config(keys, "bench"), "bench")
     net = build_network(config)
-    if channels_last and machine.device.type == "cuda":  # on CPUs, 1x1 strided convolutions crash
+    if channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     net.to(machine.device).train()
     if compiled:

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Measure the parts of a training step on a CPU, and the gain of bf16 and torch.compile: resnet_small and ECAPA.
+"""Measure the parts of a training step on a CPU, and the gain of channels_last, bf16 and torch.compile.
 
 parts    the CPU time of one step of encoder, SphereFace2-C and SGD by kind of work, and its number of operators
-modes    the time of the same step under bf16, and compiled (not with --quick); `ratio` is that of plain fp32 over it,
-         in the same turns; `compile_seconds` is the CPU time of the first step, which compiles. channels_last is left
-         out: with it torch crashes in strided 1x1 convolutions on CPUs
+modes    the time of the same step in channels_last (2-d encoders), under bf16, and compiled (not with --quick); `ratio`
+         is that of plain fp32 over it, in the same turns; `compile_seconds` is the CPU time of the first step, which
+         compiles
 
-One thread, CPU time; batch 64 for resnet_small, 16 for ECAPA, crops of 2 s, 300 speakers.
+One thread, CPU time; batch 64 for resnet_small, 16 for ResNet34 and ECAPA, crops of 2 s, 300 speakers.
 Usage: bench/step.py [--quick]
 """
 
@@ -20,8 +20,16 @@ import torch
 from bench.common import best_seconds, parse_quick, report
 from bench.gpu import Machine, Sizes, count_launches, training_step
 
-BATCH = {"resnet_small": 64, "ECAPA_TDNN_c512": 16}
+BATCH = {"resnet_small": 64, "ResNet34": 16, "ECAPA_TDNN_c512": 16}
 SPEAKERS, FRAMES = 300, 200
+MODES: dict[str, dict[str, bool]] = {
+    "fp32": {},
+    "channels_last": {"channels_last": True},
+    "bf16": {"bf16": True},
+    "bf16, channels_last": {"bf16": True, "channels_last": True},
+    "channels_last, compiled": {"channels_last": True, "compiled": True},
+    "bf16, channels_last, compiled": {"bf16": True, "channels_last": True, "compiled": True},
+}
 KINDS = {
     "convolutions": ("convolution", "mkldnn"),
     "batch norm": ("batch_norm",),
@@ -71,14 +79,9 @@ def main() -> None:
 def measure(quick: bool) -> None:
     """Measure all models."""
     for model in BATCH:
-        steps = {"fp32": step_of(model), "bf16": step_of(model, bf16=True)}
-        if not quick:
-            steps |= {
-                "compile": step_of(model, compiled=True),
-                "bf16, compile": step_of(model, bf16=True, compiled=True),
-            }
+        steps = {name: step_of(model, **modes) for name, modes in MODES.items() if not (quick and "compiled" in modes)}
         shares = {f"share: {kind}": share for kind, share in parts(steps["fp32"]).items()}
-        first = {name: seconds_of(step) for name, step in steps.items() if "compile" in name}
+        first = {name: seconds_of(step) for name, step in steps.items() if "compiled" in name}
         times = best_seconds(*steps.values(), budget=2.0 if quick else 30.0, clock=time.process_time)
         report("step", f"{model}, fp32", times[0], operators=count_launches(steps["fp32"]), **shares)
         for name, seconds in zip(list(steps)[1:], times[1:], strict=True):

@@ -11,7 +11,7 @@ from torch.nn.functional import hardtanh, relu
 
 from sv.models.encoder import Encoder
 from sv.models.options import POOLINGS, Res2NetOptions
-from sv.models.resnet import shortcut
+from sv.models.resnet import PointwiseConv2d, shortcut
 
 NUM_BLOCKS = (3, 4, 6, 3)  # of each group
 
@@ -30,7 +30,7 @@ class Res2Block(nn.Module):
     ) -> None:
         super().__init__()
         self.width = channels * base_width // 64
-        self.conv1 = nn.Conv2d(in_channels, self.width * scale, kernel_size=1, stride=stride, bias=False)
+        self.conv1 = PointwiseConv2d(in_channels, self.width * scale, stride)
         self.bn1 = nn.BatchNorm2d(self.width * scale)
         num_convs = self.num_convs(scale)
         self.convs = nn.ModuleList(

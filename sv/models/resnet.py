@@ -10,10 +10,27 @@ He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv 1512.0338
 from collections.abc import Sequence
 
 from torch import Tensor, nn
-from torch.nn.functional import relu
+from torch.nn.functional import avg_pool2d, conv2d, relu
 
 from sv.models.encoder import Encoder
 from sv.models.options import POOLINGS, ResNetOptions
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """1x1 convolution, strided or not, that trains in channels_last on CPUs, too.
+
+    There oneDNN writes past its memory when it computes the gradient of a strided one with few input channels (its issue
+    6035). So in training a pooling of one value strides, and the convolution does not.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: int | tuple[int, int]) -> None:
+        super().__init__(in_channels, channels, kernel_size=1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (batch, in_channels, mels, frames) to (batch, channels, mels / stride, frames / stride)."""
+        if self.training and self.stride != (1, 1):
+            return conv2d(avg_pool2d(x, 1, self.stride), self.weight)
+        return super().forward(x)
 
 
 class BasicBlock(nn.Module):
@@ -101,8 +118,7 @@ def shortcut(in_channels: int, out_channels: int, stride: int | tuple[int, int])
     """Return a strided 1x1 convolution, or nothing where the shape stays."""
     if stride == 1 and in_channels == out_channels:
         return nn.Sequential()
-    conv = nn.Conv2d(in_channels, out_channels, kernel_size=1, stride=stride, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(out_channels))
+    return nn.Sequential(PointwiseConv2d(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
 
 
 def _group(

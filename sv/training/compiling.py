@@ -26,10 +26,6 @@ def compile_encoder(net: SpeakerNet, device: torch.device) -> None:
     """
     check_compiler(device)
     log.info("the encoder is compiled at the first step (torch.compile)")
-    if device.type == "cpu":
-        from torch._inductor import config as inductor
-
-        inductor.layout_optimization = False  # to channels_last, whose backward pass crashes on CPUs
     net.wrap_backbone(lambda encoder: cast(nn.Module, torch.compile(encoder, backend=BACKEND, dynamic=False)))
 
 

@@ -155,7 +155,7 @@ class _Run:
         torch.manual_seed(self.config.seed)
         net = build_network(self.config)
         check_fine_tuning(net, self.config)
-        if self.config.channels_last and self.world.device.type == "cuda":  # on CPUs, 1x1 strided convolutions crash
+        if self.config.channels_last:
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.split_head and self.world.size > 1:
             net.head.split(self.world.rank, self.world.size)

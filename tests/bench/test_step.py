@@ -1,4 +1,4 @@
-"""bench/step.py with small steps: every kind of work is found, and the shares are those of one step."""
+"""bench/step.py with small steps: every kind of work is found, the shares are those of one step, all modes are measured."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ def at_once(*functions: Callable[[], object], budget: float, clock: Callable[[],
 
 
 @pytest.mark.slow
-def test_shares_of_a_step_make_one_and_bf16_is_measured(
+def test_shares_of_a_step_make_one_and_modes_are_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("sys.argv", ["step.py", "--quick"])
@@ -21,9 +21,10 @@ def test_shares_of_a_step_make_one_and_bf16_is_measured(
     monkeypatch.setattr(step, "FRAMES", 40)
     monkeypatch.setattr(step, "best_seconds", at_once)
     step.main()
-    plain, bf16 = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (plain["case"], bf16["case"]) == ("resnet_small, fp32", "resnet_small, bf16")
+    plain, *others = map(json.loads, capsys.readouterr().out.splitlines())
+    modes = ["channels_last", "bf16", "bf16, channels_last"]
+    assert [row["case"] for row in (plain, *others)] == [f"resnet_small, {mode}" for mode in ("fp32", *modes)]
     shares = {name.removeprefix("share: "): share for name, share in plain.items() if name.startswith("share: ")}
     assert shares.keys() == {*step.KINDS, "rest"} and all(share > 0 for share in shares.values())  # names as torch's
     assert sum(shares.values()) == pytest.approx(1, abs=0.01)
-    assert plain["operators"] > 100 and plain["seconds"] > 0 and bf16["ratio"] > 0
+    assert plain["operators"] > 100 and plain["seconds"] > 0 and all(row["ratio"] > 0 for row in others)

@@ -51,15 +51,6 @@ def test_weights_and_names_are_those_without_it_and_one_graph_is_made(data_dir, 
 
 
 @pytest.mark.slow
-def test_on_cpus_convolutions_keep_their_layout(monkeypatch, make_config, no_code):
-    from torch._inductor import config as inductor
-
-    monkeypatch.setattr(inductor, "layout_optimization", True)
-    compile_encoder(build_network(make_config(num_speakers=3)), CPU)
-    assert not inductor.layout_optimization, "channels_last crashes in the backward pass"
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no g++, with which torch.compile makes code for CPUs")
 def test_two_processes_with_a_split_head_compile_and_end_with_the_weights_of_one(
     start_training, data_dir, make_config, tmp_path, worlds
