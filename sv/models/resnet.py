@@ -19,8 +19,8 @@ from sv.models.options import POOLINGS, ResNetOptions
 class PointwiseConv2d(nn.Conv2d):
     """1x1 convolution, strided or not, that trains in channels_last on CPUs, too.
 
-    There oneDNN writes past its memory when it computes the gradient of a strided one with few input channels (its issue
-    6035). So in training a pooling of one value strides, and the convolution does not.
+    There oneDNN writes past its memory in the gradient of a strided one with few input channels (its issue 6035). So in
+    training a pooling of one value strides, and the convolution does not.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int | tuple[int, int]) -> None:

@@ -1,4 +1,4 @@
-"""bench/step.py with small steps: every kind of work is found, the shares are those of one step, all modes are measured."""
+"""bench/step.py with small steps: shares of a step with every kind of work, and all modes."""
 
 import json
 from collections.abc import Callable

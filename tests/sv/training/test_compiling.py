@@ -7,9 +7,8 @@ import torch
 
 from sv.errors import UserError
 from sv.training import compiling
-from sv.training.compiling import check_compiler, compile_encoder
+from sv.training.compiling import check_compiler
 from sv.training.distributed import World
-from sv.training.network import build_network
 from sv.training.run import train
 
 CPU = torch.device("cpu")
