@@ -7,8 +7,8 @@ compiled, arks with fp32 and with all three. `ratio` is their samples per second
 the share of time that training waited for a batch; it should be below 5 %.
 
 On a GPU the encoder is ResNet34, with crops of 2 s in batches of 128. On the CPU it is a tiny resnet_small, which only
-shows that all rows run: channels_last has no effect there, and the ratios do not apply to a GPU. With SV_CORPORA,
-speech is real. --quick: few steps, and nothing is compiled.
+shows that all rows run: the ratios do not apply to a GPU. With SV_CORPORA, speech is real. --quick: few steps, and
+nothing is compiled.
 """
 
 import argparse

@@ -202,7 +202,7 @@ jobs_of() { # <name> <set> <seed> <labels> <option>...: what is left to do, a li
   lists=$(folder "$2" "$4")
   test=$(folder "$2" clean)/test
   [ -e "$lists/train/utt2spk" ] || die "$lists/train does not exist; run stage 1 with --part \"$part\""
-  made="$(cat "$exp_dir/jobs/config.yaml" "$lists/train/utt2spk" | sha256sum) $top_n $lda_dim ${*:5}"
+  made="$(sha256sum <"$lists/train/utt2spk") $top_n $lda_dim ${*:5}"
   if [[ " ${*:5} " == *" --train-feats online "* ]]; then
     made+=" $(sha256sum <"$lists/noises/wav.scp")"
   fi
@@ -259,7 +259,7 @@ if in_stage 2 "training and scores of every system"; then
   common=("${options[@]}" --nj 1 --top-n "$top_n" --lda-dim "$lda_dim" --stop-stage 7)
   rm -rf "$exp_dir/jobs"
   mkdir -p "$exp_dir/jobs"
-  steps/make_system.py --config "$config" --output "$exp_dir/jobs/config.yaml" "$exp_dir/jobs" # with its bases
+  steps/make_system.py --config "$config" --output "$exp_dir/config.yaml" "$exp_dir" >/dev/null # refuses another one
   count=0
   run_jobs -v
   run_jobs -e # which start from the models of those

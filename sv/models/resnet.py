@@ -19,8 +19,8 @@ from sv.models.options import POOLINGS, ResNetOptions
 class PointwiseConv2d(nn.Conv2d):
     """1x1 convolution, strided or not, that trains in channels_last on CPUs, too.
 
-    There oneDNN writes past its memory in the gradient of a strided one with few input channels (its issue 6035). So in
-    training a pooling of one value strides, and the convolution does not.
+    There oneDNN writes past its memory in the gradient of a strided one with few input channels (its issue 6035). So
+    where a gradient is needed, a pooling of one value strides, and the convolution does not.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int | tuple[int, int]) -> None:
@@ -28,7 +28,7 @@ class PointwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, in_channels, mels, frames) to (batch, channels, mels / stride, frames / stride)."""
-        if self.training and self.stride != (1, 1):
+        if (self.training or x.requires_grad) and self.stride != (1, 1):
             return conv2d(avg_pool2d(x, 1, self.stride), self.weight)
         return super().forward(x)
 

@@ -24,6 +24,8 @@ from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.training.schedules import build_margin
 from sv.training.split_head import own_head, whole_head
 
+EXACT_VALUES = 2**20  # of a channel in a batch: on CPUs, batch norm in channels_last adds their squares one by one
+
 
 class SpeakerNet(nn.Module):
     """Encoder and head, which compute losses from features.
@@ -113,6 +115,13 @@ def build_network(config: Config) -> SpeakerNet:
         assert config.teacher_args.dim is not None, "dim is filled in before the network is built"
         head.distillation = Distillation(backbone.embedding_dim, config.teacher_args.dim, config.teacher_args.weight)
     return SpeakerNet(backbone, head, freeze_batch_norm=config.freeze_batch_norm)
+
+
+def in_channels_last(config: Config, device: torch.device) -> bool:
+    """Return whether 2-d encoders train in channels_last: not where the float32 sums of batch norm would be inexact."""
+    args = config.dataset_args
+    values = config.dataloader_args.batch_size * args.num_frms * args.fbank_args.num_mel_bins
+    return config.channels_last and (device.type == "cuda" or values <= EXACT_VALUES)
 
 
 def read_model(path: str | Path) -> dict[str, Tensor]:

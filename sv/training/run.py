@@ -41,7 +41,7 @@ from sv.training.fine_tuning import class_means, load_pretrained, start_from, wa
 from sv.training.gpu import set_up_gpu
 from sv.training.heldout import warn_of_known
 from sv.training.monitor import Monitor, logged_to
-from sv.training.network import SpeakerNet, build_network, read_speakers
+from sv.training.network import SpeakerNet, build_network, in_channels_last, read_speakers
 from sv.training.parameter_groups import check_fine_tuning
 from sv.training.plan import training_bytes
 from sv.training.preparation import Preparation
@@ -155,7 +155,7 @@ class _Run:
         torch.manual_seed(self.config.seed)
         net = build_network(self.config)
         check_fine_tuning(net, self.config)
-        if self.config.channels_last:
+        if in_channels_last(self.config, self.world.device):
             net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.config.split_head and self.world.size > 1:
             net.head.split(self.world.rank, self.world.size)

@@ -240,24 +240,26 @@ def test_a_failed_system_does_not_keep_others_from_their_training_and_results(ru
 
 
 @pytest.mark.slow
-def test_a_system_is_trained_again_when_a_base_of_its_configuration_changes(run, tmp_path):
+def test_what_is_done_stays_done_and_a_changed_base_of_the_configuration_is_refused(run, tmp_path):
     (tmp_path / "data" / "train").mkdir(parents=True)
     (tmp_path / "data" / "train" / "utt2spk").write_text("a a\n")
     (tmp_path / "exp" / "split" / "C-seed1").mkdir(parents=True)
-    for name in ("base", "study"):
-        (tmp_path / f"{name}.yaml").write_text(CONFIG.format(root=ROOT) if name == "base" else "base: base.yaml\n")
+    (tmp_path / "base.yaml").write_text(CONFIG.format(root=ROOT))
+    (tmp_path / "study.yaml").write_text("base: base.yaml\n")
     (tmp_path / "mark.sh").write_text(f"#!/bin/sh\nsed 's/.*&& //' {tmp_path}/exp/jobs/1 | sh\n")  # as if trained
     (tmp_path / "mark.sh").chmod(0o755)
-    once = ["--num-folds", 0, "--stage", 2, "--stop-stage", 2, "--cmd", tmp_path / "mark.sh"]
-    counts = []
-    for epochs in (None, None, 7):
-        if epochs:
-            with (tmp_path / "base.yaml").open("a") as stream:
-                stream.write(f"num_epochs: {epochs}\n")
-        result = study(run, tmp_path, {"a": "C clean\n"}, *once, "--config", tmp_path / "study.yaml")
-        assert result.returncode == 0, result.stderr
-        counts.append(result.stderr.count("1 systems to train"))
-    assert counts == [1, 0, 1]
+    words = ["--num-folds", 0, "--stage", 2, "--stop-stage", 2, "--cmd", tmp_path / "mark.sh"]
+    words += ["--config", tmp_path / "study.yaml"]
+    for count in (1, 0):
+        result = study(run, tmp_path, {"a": "C clean\n"}, *words)
+        assert (result.returncode, result.stdout) == (0, ""), result.stderr
+        assert result.stderr.count("1 systems to train") == count
+    with (tmp_path / "base.yaml").open("a") as stream:
+        stream.write("num_epochs: 7\n")
+    result = study(run, tmp_path, {"a": "C clean\n"}, *words)
+    told = f"make_system.py: error: {tmp_path}/exp was begun with another configuration: num_epochs was 1, now 7;"
+    assert (result.returncode, result.stderr.splitlines()[-1][: len(told)]) == (1, told)
+    assert (tmp_path / "exp" / "split" / "C-seed1" / ".made").exists()
 
 
 @pytest.mark.slow

@@ -123,14 +123,17 @@ def relative_error(found: Tensor, expected: Tensor) -> float:
     return ((found - expected).norm() / expected.norm()).item()
 
 
+@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("precision", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2)])
-def test_a_strided_pointwise_convolution_of_few_channels_has_its_gradients_in_channels_last(precision, tolerance):
+def test_a_strided_pointwise_convolution_of_few_channels_has_its_gradients_in_channels_last(
+    precision, tolerance, training
+):
     """Those of nn.Conv2d end in a segmentation fault on CPUs with AVX-512, and are wrong on others."""
     torch.manual_seed(3)
     conv = PointwiseConv2d(8, 16, 2).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.randn(4, 8, 80, 200).to(memory_format=torch.channels_last).requires_grad_()
     with torch.autocast("cpu", precision, enabled=precision == torch.bfloat16):
-        out = conv(x)
+        out = conv.train(training)(x)
     assert out.is_contiguous(memory_format=torch.channels_last)
     slope = torch.randn_like(out)
     out.backward(slope)

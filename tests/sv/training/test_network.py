@@ -1,6 +1,9 @@
 """The network of encoder and head, and its file."""
 
+import pytest
 import torch
+
+from sv.training.network import EXACT_VALUES, in_channels_last
 
 
 def test_file_has_wespeakers_layout(build):
@@ -46,3 +49,30 @@ def test_frozen_batch_norm_stays_in_eval_mode(build):
     assert norms
     assert not any(module.training for module in norms)
     assert net.backbone.conv1.training
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_largest_batch_of_channels_last_has_exact_batch_norm(precision):
+    torch.manual_seed(1)
+    x = (torch.randn(EXACT_VALUES // (80 * 200), 8, 80, 200) + 0.5).to(precision)
+    norm = torch.nn.BatchNorm2d(8, momentum=1.0)
+    norm(x.to(memory_format=torch.channels_last))
+    expected = x.double().var((0, 2, 3))
+    assert ((norm.running_var - expected).abs() / expected).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "device", "options", "expected"),
+    [
+        (64, "cpu", {}, True),
+        (65, "cpu", {}, True),
+        (66, "cpu", {}, False),
+        (128, "cuda", {}, True),
+        (64, "cpu", {"channels_last": False}, False),
+        (64, "cuda", {"channels_last": False}, False),
+    ],
+)
+def test_the_layout_depends_on_the_batch_on_cpus(make_config, batch_size, device, options, expected):
+    args = {"num_frms": 200, "fbank_args": {"num_mel_bins": 80}}
+    config = make_config(dataset_args=args, dataloader_args={"batch_size": batch_size}, **options)
+    assert in_channels_last(config, torch.device(device)) is expected
