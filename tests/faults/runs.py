@@ -219,13 +219,13 @@ class Place:
 
 
 def fingerprint(folder: Path) -> dict[str, object]:
-    """Everything that has to come out equal, by its name in the folder."""
+    """Everything that has to come out equal, by its name in the folder; not what a killed `atomic_write` leaves."""
     found: dict[str, object] = {}
     for pattern in ("corpora/**/*.wav", "data/**/*.ark", "exp/**/*.ark", "exp/**/*.npy", "exp/plda*/*"):
         found |= {_name(path, folder): path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
     for pattern in ("corpora/**/*.txt", "data/*/*", "data/*/trials/*", "exp/scores/*", "exp/*_result", "exp/*.md"):
         for path in folder.glob(pattern):
-            if path.is_file():
+            if path.is_file() and not (path.name.startswith(".") and path.suffix == ".tmp"):
                 found[_name(path, folder)] = path.read_text()
     for path in folder.glob("exp/models/*.pt"):
         state = torch.load(path, map_location="cpu", weights_only=True)
