@@ -231,7 +231,7 @@ class Config(Section):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     split_head: bool = False  # each process owns the weight vectors of some speakers
     tf32: bool = True  # on a GPU, float32 convolutions of training round their inputs to 10 bits; false: exact
-    channels_last: bool = True  # memory layout of 2-d encoders
+    channels_last: bool = True  # memory layout of 2-d encoders; on a CPU for small batches alone
     compile: bool = False  # train the encoder with torch.compile, which takes a minute or more at the start
     freeze_batch_norm: bool = False  # use the running statistics, and do not change them
     sync_bn: bool = False  # batch norm over the batches of all processes; needs GPUs

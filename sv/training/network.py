@@ -24,7 +24,7 @@ from sv.models.loading import HEAD_PREFIX, flat_state, load_backbone
 from sv.training.schedules import build_margin
 from sv.training.split_head import own_head, whole_head
 
-EXACT_VALUES = 2**20  # of a channel in a batch: on CPUs, batch norm in channels_last adds their squares one by one
+EXACT_VALUES = 2**20  # in a channel of a batch; batch norm in channels_last on a CPU adds up squares one by one
 
 
 class SpeakerNet(nn.Module):
